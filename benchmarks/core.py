@@ -1,0 +1,144 @@
+"""The core against optax: `python -m benchmarks.core` prints one row a bar and fails if one is missed.
+
+Every ratio is a median over interleaved rounds in this process; below 1 is faster than optax.
+"""
+
+import argparse
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax._src import test_util  # counts compilations; there is no public counter
+
+import optax_lite
+from benchmarks.measure import interleaved, many_leaves, mlp, ratio, transformer
+
+LIBRARIES = {"ours": optax_lite, "optax": optax}
+
+
+def gradients(params):
+    return jax.tree.map(lambda p: p * 0.1 + 0.01, params)
+
+
+def eager(params, repeats):
+    """`update` and `apply_updates` of AdamW outside jit."""
+    calls = {}
+    for name, library in LIBRARIES.items():
+        tx = library.adamw(1e-3)
+
+        def call(library=library, tx=tx, state=tx.init(params), grads=gradients(params)):
+            updates, new = tx.update(grads, state, params)
+            return library.apply_updates(params, updates), new
+
+        calls[name] = call
+    return ratio(interleaved(calls, repeats, warm=3))
+
+
+def step_of(library, tx):
+    def step(params, state, grads):
+        updates, state = tx.update(grads, state, params)
+        return library.apply_updates(params, updates), state
+
+    return step
+
+
+def tracing(params, repeats, *, again, compiled):
+    """Time to trace (and compile) a step: from empty caches, or of a new step over a structure seen before."""
+    calls = {}
+    for name, library in LIBRARIES.items():
+        state = jax.eval_shape(library.adamw(1e-3).init, params)
+
+        def call(library=library, state=state):
+            if not again:
+                jax.clear_caches()
+            lowered = jax.jit(step_of(library, library.adamw(1e-3)))
+            if compiled:
+                return lowered.lower(params, state, params).compile() and None
+            return lowered.trace(params, state, params) and None
+
+        calls[name] = call
+    return ratio(interleaved(calls, repeats, warm=1))
+
+
+def jitted(params, repeats, inner):
+    """One compiled, donated step, `inner` times."""
+    calls = {}
+    for name, library in LIBRARIES.items():
+        tx = library.adamw(1e-3)
+        step = jax.jit(step_of(library, tx), donate_argnums=(0, 1))
+        held = {"params": jax.tree.map(jnp.array, params), "grads": gradients(params)}
+        held["state"] = tx.init(held["params"])
+
+        def call(step=step, held=held):
+            for _ in range(inner):
+                held["params"], held["state"] = step(held["params"], held["state"], held["grads"])
+            return held["params"]
+
+        calls[name] = call
+    return ratio(interleaved(calls, repeats, warm=2))
+
+
+def compiles_per_learning_rate():
+    """Compilations of a step that takes the optimizer as argument, over seven ways to write a learning rate."""
+    params = mlp()
+    step = jax.jit(lambda tx, grads, state, params: tx.step(grads, state, params))
+    state, grads = optax_lite.adamw(1e-3).init(params), gradients(params)
+    rates = [0.1, 1, np.float32(0.2), np.float64(0.3), np.int64(2), jnp.float32(0.4), jnp.asarray(0.5)]
+    with test_util.count_jit_and_pmap_lowerings() as count:
+        for rate in rates:
+            step(optax_lite.adamw(rate), grads, state, params)
+    return count()
+
+
+def compiles_on_second_grad():
+    """Compilations of the second un-jitted `jax.grad` through an update."""
+    params = mlp()
+    grads = gradients(params)
+
+    def loss(rate):
+        tx = optax_lite.adamw(rate)
+        updates, _ = tx.update(grads, tx.init(params), params)
+        return sum(jnp.sum(u) for u in jax.tree.leaves(updates))
+
+    jax.grad(loss)(0.1)
+    with test_util.count_jit_and_pmap_lowerings() as count:
+        jax.grad(loss)(0.2)
+    return count()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7, help="rounds of each comparison")
+    repeats = parser.parse_args().repeats
+    small, large, many = mlp(), transformer(), many_leaves()
+    count = sum(p.size for p in jax.tree.leaves(large))
+    print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].platform}, {repeats} rounds")
+    print(f"transformer tree: {count / 1e6:.1f}M parameters, {len(jax.tree.leaves(large))} leaves\n")
+    rows = [
+        ("eager update + apply, transformer", 0.20, lambda: eager(large, repeats)),
+        ("eager update + apply, MLP", 0.20, lambda: eager(small, 5 * repeats)),
+        ("tracing, 1000 leaves", 0.50, lambda: tracing(many, repeats, again=False, compiled=False)),
+        ("tracing again, 1000 leaves", 0.20, lambda: tracing(many, repeats, again=True, compiled=False)),
+        ("trace + compile, 1000 leaves", 1.0, lambda: tracing(many, 5, again=False, compiled=True)),
+        ("trace + compile, 148 leaves", 1.0, lambda: tracing(large, 5, again=False, compiled=True)),
+        ("jitted step, 6 leaves", 1.0, lambda: jitted(small, 5 * repeats, 200)),
+        ("jitted step, 148 leaves", 1.0, lambda: jitted(large, 5 * repeats, 2)),
+        ("jitted step, 1000 leaves", 1.0, lambda: jitted(many, 5 * repeats, 20)),
+        ("compiles, 7 learning rates", 1, compiles_per_learning_rate),
+        ("compiles, second un-jitted grad", 0, compiles_on_second_grad),
+    ]
+    noise = 1.05  # a ratio of 1.0 is met within the noise of a shared machine
+    missed = []
+    print(f"{'':36}{'measured':>10}{'bar':>8}")
+    for name, bar, measure in rows:
+        value = measure()
+        met = value <= bar * (noise if bar == 1.0 and isinstance(bar, float) else 1)
+        missed += [] if met else [name]
+        print(f"{name:36}{value:>10.3g}{bar:>8.3g}  {'' if met else 'MISSED'}", flush=True)
+    sys.exit(f"missed: {', '.join(missed)}" if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

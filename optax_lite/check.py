@@ -1,0 +1,86 @@
+"""Checks of arguments: what is concrete is checked when the optimizer is built, what is traced cannot be."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+
+# What people write out of habit from other libraries, and what it is called here.
+_HABITS = {
+    "lr": "write learning_rate",
+    "step_size": "write learning_rate",
+    "beta": "write b1",
+    "beta1": "write b1",
+    "beta_1": "write b1",
+    "beta2": "write b2",
+    "beta_2": "write b2",
+    "betas": "write b1 and b2",
+    "epsilon": "write eps",
+    "rho": "write decay",
+    "alpha": "write decay",
+    "decay_rate": "write decay",
+    "wd": "write weight_decay",
+    "clipnorm": "write chain(clip_by_global_norm(max_norm), ...)",
+    "global_clipnorm": "write chain(clip_by_global_norm(max_norm), ...)",
+    "clipvalue": "write chain(clip(max_delta), ...)",
+    "amsgrad": "AMSGrad is an optimizer of its own",
+}
+
+
+class ArgumentError(ValueError):
+    """A bad argument of a factory; the outermost factory the user called puts its name in front."""
+
+    def __init__(self, problem: str, factory: str = ""):
+        super().__init__(f"{factory}: {problem}" if factory else problem)
+        self.problem = problem
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The known names or paths nearest to `name` by their last part, or all of them if none is near."""
+    known = list(known)
+    last = [k.rsplit("/", 1)[-1] for k in known]
+    near = difflib.get_close_matches(name.rsplit("/", 1)[-1], last, n=3, cutoff=0.5)
+    return ", ".join([k for n in dict.fromkeys(near) for k, end in zip(known, last) if end == n] or known) or "nothing"
+
+
+def unknown_argument(name: str, known: Iterable[str]) -> str:
+    """What to say about a keyword that a factory does not have."""
+    known = list(known)
+    hint = _HABITS.get(name, "")
+    is_name = hint.startswith("write ") and hint.removeprefix("write ").isidentifier()
+    if not hint or (is_name and hint.removeprefix("write ") not in known):
+        hint = f"the nearest is {closest(name, known)}" if known else "it takes none"
+    return f"no argument {name!r}; {hint}"
+
+
+def _check(values: dict[str, Any], allowed: str, test) -> None:
+    for name, value in values.items():
+        if isinstance(value, (int, float)) and not test(value):
+            raise ArgumentError(f"{name} must be {allowed}, got {value!r}")
+
+
+def check_unit_interval(**values: Any) -> None:
+    """Raise unless every concrete value lies in [0, 1)."""
+    _check(values, "in [0, 1)", lambda x: 0 <= x < 1)
+
+
+def check_nonnegative(**values: Any) -> None:
+    """Raise unless every concrete value is at least 0."""
+    _check(values, "at least 0", lambda x: x >= 0)
+
+
+def check_positive(**values: Any) -> None:
+    """Raise unless every concrete value is above 0."""
+    _check(values, "above 0", lambda x: x > 0)
+
+
+def check_dtype(**values: Any) -> None:
+    """Raise unless every value is None or names a floating or complex dtype."""
+    for name, value in values.items():
+        try:
+            valid = value is None or jnp.issubdtype(jnp.dtype(value), jnp.inexact)
+        except TypeError:
+            valid = False
+        if not valid:
+            raise ArgumentError(f"{name} must be a floating dtype or None, got {value!r}")

@@ -1,0 +1,561 @@
+"""The pair `(init, update)` as data, the decorators that make it, and what composes it."""
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, overload
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.check import ArgumentError
+from optax_lite.data import Configured, as_factory, weak_scalars
+from optax_lite.paths import as_mask
+from optax_lite.tree import (
+    Array,
+    MaskedNode,
+    Number,
+    PyTree,
+    align,
+    cast_like,
+    check_like,
+    compute_dtype,
+    increment,
+    is_inexact,
+    is_nothing,
+    leaf_paths,
+    leafwise,
+    weak,
+    zero_count,
+)
+
+P = ParamSpec("P")
+Params: TypeAlias = PyTree
+Updates: TypeAlias = PyTree
+OptState: TypeAlias = PyTree
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that remembers nothing."""
+
+
+class ScheduledState(NamedTuple):
+    count: Array  # updates so far, int32: the argument of the schedules
+    inner_state: PyTree  # the state without schedules
+
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+
+
+class Schedule(Configured):
+    """A hyperparameter as a function of the count of updates; a pytree of its numbers. Numbers and `+ - * /` combine."""
+
+    def __call__(self, count: Any) -> Array:
+        """The value at a count, or at an array of counts; 0 is the first update."""
+        return self._at(count) if self._inner else _evaluate(self, count)
+
+    def _at(self, count):
+        built = self._call.build(tuple(map(_inner_view, weak_scalars(self))))
+        return built._at(count) if isinstance(built, Schedule) else built(count)
+
+    @classmethod
+    def _adopt(cls, value):
+        return function_schedule(value) if callable(value) and not isinstance(value, type) else None
+
+    def __add__(self, other):
+        return _combined(operator.add, self, other)
+
+    def __radd__(self, other):
+        return _combined(operator.add, other, self)
+
+    def __sub__(self, other):
+        return _combined(operator.sub, self, other)
+
+    def __rsub__(self, other):
+        return _combined(operator.sub, other, self)
+
+    def __mul__(self, other):
+        return _combined(operator.mul, self, other)
+
+    def __rmul__(self, other):
+        return _combined(operator.mul, other, self)
+
+    def __truediv__(self, other):
+        return _combined(operator.truediv, self, other)
+
+    def __neg__(self):
+        return _combined(operator.mul, -1.0, self)
+
+
+ScalarOrSchedule: TypeAlias = float | Array | Schedule
+
+
+@jax.jit
+def _evaluate(schedule, count):
+    return schedule._at(count)
+
+
+@overload
+def schedule(builder: Callable[P, Any], /) -> Callable[P, Schedule]: ...
+@overload
+def schedule(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, Any]], Callable[P, Schedule]]: ...
+def schedule(builder=None, /, *, static=()):
+    """Make a function of hyperparameters that returns `value(count)` into a factory of schedules."""
+    if builder is None:
+        return functools.partial(schedule, static=static)
+    return as_factory(Schedule._make, builder, static)
+
+
+@schedule(static=("fn",))
+def function_schedule(fn):
+    """A plain function of the count; static, so that two are equal only when they are the same function."""
+    return fn
+
+
+@schedule(static=("op",))
+def _combined(op, left, right):
+    def at(part, count):
+        return part(count) if callable(part) else part
+
+    return lambda count: op(at(left, count), at(right, count))
+
+
+# --- the pair --------------------------------------------------------------------------------------------------------
+
+
+class GradientTransformation(Configured):
+    """A pure pair `(init, update)` as a pytree of its hyperparameters; unpacks into the pair.
+
+    `GradientTransformation(init_fn, update_fn)` makes one of two plain functions, which are then static.
+    """
+
+    def __new__(cls, init: Callable, update: Callable):
+        return _from_pair(init, update)
+
+    @classmethod
+    def _adopt(cls, value):
+        is_pair = hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
+        return _from_pair(value.init, value.update) if is_pair else None
+
+    def __iter__(self):
+        return iter((self.init, self.update))
+
+    def init(self, params: Params) -> OptState:
+        """The state before the first update; of shapes only when `params` holds `jax.ShapeDtypeStruct`s.
+
+        Arrays keep their parameter's sharding, and nothing of the state shares memory with the params.
+        """
+        init, _ = _pair(self)
+        if self._inner:
+            return init(params)
+        params = jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
+        leaves = jax.tree.leaves(params)
+        if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
+            return jax.eval_shape(lambda p: _strong(init(p)), params)
+        return _replicate(_strong(init(params)), leaves)
+
+    def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
+        """The updates to add to the params, in the dtype of the gradients, and the next state."""
+        if self._inner:
+            return _pair(self)[1](updates, state, params, **extra)
+        updates, params = _present(updates, params)
+        return _boundary(_update, extra)(self, updates, state, params, extra)
+
+    def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
+        """The next params and state: `update` and `apply_updates` in one, rounded once."""
+        updates, present = _present(updates, params)
+        new, state = _boundary(_step, extra)(self, updates, state, present, extra)
+        return _fill(updates, new, params), state
+
+
+GradientTransformationExtraArgs = GradientTransformation  # optax's name; every transformation takes extra arguments
+
+
+@overload
+def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
+@overload
+def transform(
+    *, static: tuple[str, ...] = (), scheduled: type = ScheduledState
+) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
+def transform(builder=None, /, *, static=(), scheduled=ScheduledState):
+    """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
+
+    `static` names the arguments that are no numbers; bool and str defaults are static by themselves. A number may be
+    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`.
+    The builder's body outside `init` and `update` only checks and composes.
+    """
+    if builder is None:
+        return functools.partial(transform, static=static, scheduled=scheduled)
+    factory = as_factory(GradientTransformation._make, builder, static)
+    factory.scheduled = scheduled
+    return factory
+
+
+@transform(static=("init", "update"))
+def _from_pair(init, update):
+    return init, update
+
+
+def _inner_view(value: Any) -> Any:
+    """What a builder gets for an argument: members neither cast nor compile, the outermost one does both."""
+    if isinstance(value, Configured):
+        return value._make(value._call, value._values, inner=True)
+    if isinstance(value, tuple):
+        return tuple(map(_inner_view, value))
+    return {k: _inner_view(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
+    """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state looked after."""
+    call = tx._call
+    values = tuple(map(_inner_view, weak_scalars(tx)))
+    built = call.build(values)
+    if isinstance(built, GradientTransformation):
+        return _pair(built)
+    init, update = built
+    if not any(isinstance(v, Schedule) for v in values):
+        return init, _guarded(init, update, call.name)
+    scheduled = call.factory.scheduled
+    keeps_inner = "inner_state" in scheduled._fields
+
+    def scheduled_init(params):
+        inner_state = call.build(_at(values, zero_count(), call))[0](params)
+        return scheduled(zero_count(), inner_state) if keeps_inner else scheduled(zero_count())
+
+    def scheduled_update(updates, state, params=None, **extra):
+        update = _guarded(*call.build(_at(values, state.count, call)), call.name)
+        updates, inner_state = update(updates, state.inner_state if keeps_inner else EmptyState(), params, **extra)
+        count = increment(state.count)
+        return updates, scheduled(count, inner_state) if keeps_inner else scheduled(count)
+
+    return scheduled_init, scheduled_update
+
+
+def _at(values, count, call):
+    """The values of a builder with its schedules evaluated at a count."""
+
+    def one(name, value):
+        if not isinstance(value, Schedule):
+            return value
+        now = value(count)
+        if jnp.ndim(now) != 0:
+            raise ValueError(f"{call.name}: the schedule {name} must return a number, got shape {jnp.shape(now)}")
+        return weak(now)
+
+    return tuple(one(name, value) for name, value in zip(call.names, values, strict=True))
+
+
+def _guarded(init: Callable, update: Callable, name: str) -> Callable:
+    """`update` with the extra arguments it takes, needs checked, and a state whose structure and dtypes stay."""
+    parameters = list(inspect.signature(update).parameters.values())
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters[2:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "params"]
+    takes_params = any(p.name == "params" or p.kind is p.VAR_POSITIONAL for p in parameters)
+    needs_params = any(p.name == "params" and p.default is p.empty for p in parameters)
+
+    def guarded(updates, state, params=None, **extra):
+        if needs_params and params is None:
+            raise ValueError(f"{name}: update needs the parameters; write tx.update(grads, state, params)")
+        missing = [p.name for p in named if p.default is p.empty and p.name not in extra]
+        if missing:
+            raise TypeError(
+                f"{name}: update needs {missing[0]}=; write tx.update(grads, state, params, {missing[0]}=...). "
+                f"Extra arguments given: {', '.join(extra) or 'none'}"
+            )
+        kept = extra if takes_all else {p.name: extra[p.name] for p in named if p.name in extra}
+        args = (updates, state, params) if takes_params else (updates, state)
+        new_updates, new_state = update(*args, **kept)
+        old, new = jax.tree.structure(state), jax.tree.structure(new_state)
+        if new_state is state and not isinstance(state, EmptyState):  # it was not looked at, so it may be anybody's
+            new = jax.tree.structure(jax.eval_shape(init, updates))
+        if old != new:
+            raise StateError(f"{name}: update was given a state of structure {old}, its own is {new}")
+        return new_updates, cast_like(new_state, state)
+
+    return guarded
+
+
+class StateError(ValueError):
+    """A state that the transformation did not make."""
+
+
+# --- the outermost boundary: one compiled call, whatever is inside ---------------------------------------------------
+
+
+def _run(tx, updates, state, params, extra):
+    if params is not None:
+        check_like(updates, params)
+    try:
+        return _pair(tx)[1](updates, state, params, **extra)
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        _check_state(tx, state, updates if params is None else params, error)
+        raise
+
+
+@jax.jit
+def _update(tx, updates, state, params, extra):
+    new, state = _run(tx, updates, state, params, extra)
+    return _in_dtype_of(updates, new), state
+
+
+@jax.jit
+def _step(tx, updates, state, params, extra):
+    new, state = _run(tx, updates, state, params, extra)
+    return _added(params, new), state
+
+
+def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
+    """The compiled call, or the plain one where an extra argument is a function and cannot enter it."""
+    arrays = all(isinstance(x, (jax.Array, np.ndarray, np.number, int, float, complex)) for x in jax.tree.leaves(extra))
+    return compiled if arrays else compiled.__wrapped__
+
+
+def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
+    """Both without what has no gradient: float0 becomes None, and so does a parameter with a None gradient."""
+    leaves, treedef = jax.tree.flatten(updates)
+    if any(type(x) is np.ndarray and x.dtype == jax.dtypes.float0 for x in leaves):
+        updates = treedef.unflatten([None if getattr(x, "dtype", None) == jax.dtypes.float0 else x for x in leaves])
+        treedef = jax.tree.structure(updates)
+    if params is None or jax.tree.structure(params) == treedef:
+        return updates, params
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
+    kept = [None if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
+    return updates, treedef.unflatten(kept)
+
+
+def _fill(updates: Updates, new: Params, params: Params) -> Params:
+    """The new params, with the old ones where there was no update."""
+    if jax.tree.structure(new) == jax.tree.structure(params):
+        return new
+    treedef = jax.tree.structure(updates, is_leaf=is_nothing)
+    pairs = zip(treedef.flatten_up_to(new), treedef.flatten_up_to(params), strict=True)
+    kept = [old if is_nothing(n) else n for n, old in pairs]
+    return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(treedef.unflatten(kept)))
+
+
+def _in_dtype_of(gradients, updates):
+    def cast(g, u):
+        return u if is_nothing(g) or is_nothing(u) else jax.lax.convert_element_type(u, jnp.result_type(g))
+
+    return jax.tree.map(cast, gradients, updates, is_leaf=is_nothing)
+
+
+def _added(params, updates):
+    """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
+    check_like(updates, params)
+
+    def add(p, u):
+        dtype = compute_dtype(p, u)
+        return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
+
+    def leaf(u, p):
+        return None if is_nothing(u) else add(jnp.asarray(p), jnp.asarray(u))
+
+    return jax.tree.map(leaf, updates, params, is_leaf=is_nothing)
+
+
+_apply = jax.jit(_added)
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """params + updates, in the params' dtype; a parameter whose update is None stays as it is."""
+    updates, present = _present(updates, params)
+    return _fill(updates, _apply(present, updates), params)
+
+
+def _strong(state: OptState) -> OptState:
+    return cast_like(state, jax.tree.map(jnp.asarray, state))
+
+
+def _replicate(state: OptState, params: list) -> OptState:
+    """Counts and other small arrays of a fresh state on the mesh of the params, where these lie on several devices."""
+    shardings = (p.sharding for p in params if isinstance(p, jax.Array) and not isinstance(p, jax.core.Tracer))
+    meshes = [s.mesh for s in shardings if isinstance(s, jax.sharding.NamedSharding) and s.num_devices > 1]
+    if not meshes:
+        return state
+    everywhere = jax.sharding.NamedSharding(meshes[0], jax.sharding.PartitionSpec())
+    return jax.tree.map(lambda x: x if x.sharding.num_devices > 1 else jax.device_put(x, everywhere), state)
+
+
+def _check_state(tx, state, params, error):
+    """Raise a clear error if the state is not one that `tx` makes; otherwise the first error says what is wrong."""
+    expected = jax.eval_shape(_pair(tx)[0], params)
+    if jax.tree.structure(state) == jax.tree.structure(expected):
+        return
+    raise StateError(
+        f"{tx._call.name}: this state was not made by it: expected {_outline(expected)}, got {_outline(state)}. "
+        "Write state = tx.init(params) after a change of the optimizer (also from a number to a schedule)"
+    ) from error
+
+
+def _outline(state: Any) -> str:
+    if hasattr(state, "_fields"):
+        return f"{type(state).__name__}({', '.join(state._fields)})"
+    if isinstance(state, tuple):
+        return f"({', '.join(map(_outline, state))})"
+    return f"{{{', '.join(map(str, state))}}}" if isinstance(state, dict) else type(state).__name__
+
+
+# --- composition -----------------------------------------------------------------------------------------------------
+
+
+@transform
+def identity():
+    """Leave the updates as they are."""
+    return lambda params: EmptyState(), lambda updates, state: (updates, state)
+
+
+def _check_members(members: Mapping[str, Any]) -> None:
+    for name, member in members.items():
+        if not isinstance(member, GradientTransformation):
+            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
+
+
+@transform
+def chain(*transforms):
+    """Apply transformations one after another; the state is the tuple of their states."""
+    _check_members({str(i): t for i, t in enumerate(transforms)})
+
+    def init(params):
+        return tuple(t.init(params) for t in transforms)
+
+    def update(updates, state, params=None, **extra):
+        new_state = []
+        for t, s in zip(transforms, state, strict=True):
+            updates, s = t.update(updates, s, params, **extra)
+            new_state.append(s)
+        return updates, tuple(new_state)
+
+    return init, update
+
+
+def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
+    """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths."""
+    names = [name for name, _ in transforms]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ArgumentError(f"the names {sorted(repeated)} stand more than once", "named_chain")
+    return _named_chain(**dict(transforms))
+
+
+@transform
+def _named_chain(**transforms):
+    _check_members(transforms)
+    init, update = chain.builder(*transforms.values())
+
+    def named_init(params):
+        return dict(zip(transforms, init(params), strict=True))
+
+    def named_update(updates, state, params=None, **extra):
+        updates, new = update(updates, [state[name] for name in transforms], params, **extra)
+        return updates, dict(zip(transforms, new, strict=True))
+
+    return named_init, named_update
+
+
+class MaskedState(NamedTuple):
+    inner_state: PyTree  # MaskedNode() where the mask is False
+
+
+class PartitionState(NamedTuple):
+    inner_states: dict  # label: MaskedState
+
+
+def _select(mask, tree):
+    return None if tree is None else jax.tree.map(lambda m, x: x if m else MaskedNode(), mask, tree)
+
+
+def _merge(mask, new, old):
+    return jax.tree.map(lambda m, n, o: n if m else o, mask, new, old)
+
+
+def _update_part(t, mask, updates, state, params, extra, mask_extra):
+    if mask_extra:
+        same = jax.tree.structure(updates)
+        extra = {k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()}
+    new, inner = t.update(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
+    return _merge(mask, new, updates), MaskedState(inner)
+
+
+@transform(static=("mask",))
+def masked(inner, mask, *, mask_compatible_extra_args=False):
+    """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
+
+    The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
+    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves.
+    """
+    _check_members({"inner": inner})
+
+    def init(params):
+        return MaskedState(inner.init(_select(as_mask(mask, params), params)))
+
+    def update(updates, state, params=None, **extra):
+        now = as_mask(mask, updates)
+        return _update_part(inner, now, updates, state, params, extra, mask_compatible_extra_args)
+
+    return init, update
+
+
+@transform(static=("param_labels",))
+def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
+    """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
+
+    Inside a group a norm is over that group's leaves only.
+    """
+    _check_members(transforms)
+
+    def masks(tree):
+        labels = param_labels(tree) if callable(param_labels) else param_labels
+        unknown = {x: path for x, path in zip(jax.tree.leaves(labels), leaf_paths(labels)) if x not in transforms}
+        for label, path in unknown.items():
+            raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
+        return {name: jax.tree.map(lambda x, name=name: x == name, labels) for name in transforms}
+
+    def init(params):
+        parts = masks(params)
+        return PartitionState({k: MaskedState(t.init(_select(parts[k], params))) for k, t in transforms.items()})
+
+    def update(updates, state, params=None, **extra):
+        parts, new, inner_states = masks(updates), updates, {}
+        for name, t in transforms.items():
+            part, inner_states[name] = _update_part(
+                t, parts[name], updates, state.inner_states[name], params, extra, mask_compatible_extra_args
+            )
+            new = _merge(parts[name], part, new)
+        return new, PartitionState(inner_states)
+
+    return init, update
+
+
+multi_transform = partition
+
+
+@transform(static=("f",))
+def stateless(f):
+    """`updates = f(updates, params)` for a function of whole trees."""
+    return lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state)
+
+
+@transform(static=("f",))
+def stateless_with_tree_map(f):
+    """`u = f(u, p)` for a function of the arrays of one leaf (p is None without params)."""
+
+    def update(updates, state, params=None):
+        if params is None:
+            return leafwise(lambda u: f(u, None), updates), state
+        return leafwise(f, updates, read=(params,)), state
+
+    return lambda params: EmptyState(), update
+
+
+def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
+    """The transformation itself: every one here takes extra arguments and ignores those it does not know."""
+    return tx
+
+
+@jax.jit
+def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
+    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters."""
+    mixed = leafwise(lambda old, new: weak(step_size) * new + (1 - weak(step_size)) * old, old_tensors, read=(new_tensors,))
+    return _in_dtype_of(old_tensors, mixed)

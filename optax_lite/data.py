@@ -1,0 +1,328 @@
+"""An optimizer is data: what transformations and schedules share as pytrees of their hyperparameters."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from optax_lite.check import ArgumentError, closest, unknown_argument
+from optax_lite.tree import weak
+
+
+class Call:
+    """The static half of an optimizer: which factory made it, the names of its data, its static choices."""
+
+    __slots__ = ("_key", "factory", "names", "static")
+
+    def __init__(self, factory: Callable, names: tuple[str, ...], static: dict[str, Any]):
+        self.factory, self.names, self.static, self._key = factory, names, static, None
+
+    @property
+    def key(self) -> tuple:
+        if self._key is None:  # not its hash: that of a string is another one in the next process
+            self._key = (self.factory, self.names, tuple((k, _hashable(v)) for k, v in self.static.items()))
+        return self._key
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Call) and self.key == other.key)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __reduce__(self):
+        return Call, (self.factory, self.names, self.static)
+
+    def build(self, values: tuple) -> Any:
+        """Run the builder; what goes wrong in it is told with the factory's name."""
+        builder, signature = self.factory.builder, self.factory.signature
+        given, args, kwargs = {**dict(zip(self.names, values, strict=True)), **self.static}, [], {}
+        for p in signature.parameters.values():
+            if p.kind is p.VAR_POSITIONAL:
+                args += [given.pop(str(i)) for i in range(len(self.names))]
+            elif p.kind is p.VAR_KEYWORD:
+                kwargs |= given
+            elif p.kind is p.KEYWORD_ONLY:
+                kwargs[p.name] = given.pop(p.name)
+            else:
+                args.append(given.pop(p.name))
+        try:
+            return builder(*args, **kwargs)
+        except ArgumentError as error:
+            raise ArgumentError(error.problem, self.name) from None
+        except jax.errors.ConcretizationTypeError as error:
+            error.add_note(f"{self.name}: a hyperparameter may be traced: use jnp.where, or name the choice in static=")
+            raise
+
+    @property
+    def name(self) -> str:
+        return self.factory.__name__.lstrip("_")
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+        return value
+    except TypeError:
+        leaves, treedef = jax.tree.flatten(value, is_leaf=lambda x: x is None)
+        arrays = [isinstance(x, (np.ndarray, jax.Array)) for x in leaves]
+        return treedef, tuple(_value_key(x) if array else x for x, array in zip(leaves, arrays, strict=True))
+
+
+def _value_key(x: Any) -> Any:
+    """What equality of a hyperparameter means: the value where there is one, the object where it is traced."""
+    if isinstance(x, jax.core.Tracer):
+        return id(x)
+    if isinstance(x, (np.ndarray, jax.Array)):
+        return str(x.dtype), x.shape, np.asarray(x).tobytes()
+    return x
+
+
+class Configured:
+    """A factory called with hyperparameters: a pytree of the numbers, read and edited by path, equal by value."""
+
+    __slots__ = ("__weakref__", "_call", "_inner", "_values")
+    _call: Call
+    _values: tuple
+    _inner: bool
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        jax.tree_util.register_pytree_with_keys(cls, cls._flatten_with_keys, cls._unflatten, cls._flatten)
+
+    @classmethod
+    def _adopt(cls, value: Any) -> Self | None:
+        """`value` as one of us where it means one: a plain function as a schedule, a foreign pair."""
+        raise NotImplementedError
+
+    @classmethod
+    def _make(cls, call: Call, values: tuple, inner: bool = False) -> Self:
+        self = object.__new__(cls)
+        for name, value in (("_call", call), ("_values", values), ("_inner", inner)):
+            object.__setattr__(self, name, value)
+        return self
+
+    def __setattr__(self, name: str, value: Any):
+        raise AttributeError(f"{self._call.name} cannot be changed in place; write tx = tx.replace({name}=...)")
+
+    def _flatten(self):
+        return self._values, (self._call, self._inner)
+
+    def _flatten_with_keys(self):
+        keys = map(jax.tree_util.GetAttrKey, self._call.names)
+        return tuple(zip(keys, self._values, strict=True)), (self._call, self._inner)
+
+    @classmethod
+    def _unflatten(cls, aux, values):
+        return cls._make(aux[0], tuple(values), aux[1])
+
+    # --- equality, printing, pickling
+
+    def _key(self) -> tuple:
+        leaves, treedef = jax.tree.flatten(self)
+        return treedef, tuple(map(_value_key, leaves))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and self._key() == other._key())
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __reduce__(self):
+        return type(self)._make, (self._call, self._values, self._inner)
+
+    def __repr__(self) -> str:
+        given = dict(zip(self._call.names, self._values, strict=True)) | self._call.static
+        parameters = self._call.factory.signature.parameters
+        order = [name for name in parameters if name in given] + [name for name in given if name not in parameters]
+        shown = []
+        for name in order:
+            value, parameter = given[name], parameters.get(name)
+            is_default = parameter is not None and value is parameter.default
+            if isinstance(value, (float, Configured)) or not is_default:
+                shown.append(_show(value) if name.isdigit() else f"{name}={_show(value)}")
+        return f"{self._call.name}({', '.join(shown)})"
+
+    # --- reading and editing
+
+    @property
+    def hyperparams(self) -> dict[str, Any]:
+        """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a chain '1/b1'."""
+        return {path: value for path, value in self._arguments() if _is_number(value)}
+
+    def _arguments(self) -> Iterator[tuple[str, Any]]:
+        """Every argument by path, numbers and static choices, own ones and those of members."""
+
+        def walk(path, value):
+            yield path, value
+            for name, child in _children(value):
+                yield from walk(f"{path}/{name}", child)
+
+        for name, value in _children(self):
+            yield from walk(name, value)
+
+    def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Self:
+        """The same with other values; keys are paths as in `hyperparams`, or their ends where only one path ends so.
+
+        The structure stays while a number replaces a number, so that a compiled step is used again. In a population
+        (leaves of shape (n,)) a scalar goes to every member.
+        """
+        new = self
+        for path, value in {**(changes or {}), **more}.items():
+            new = new._with(new._find(path).split("/"), value)
+        return new
+
+    def _find(self, path: str) -> str:
+        known = [p for p, _ in self._arguments()]
+        hits = [path] if path in known else [p for p in known if p.endswith("/" + path)]
+        if len(hits) != 1:
+            found = f"several arguments are called {path!r}: {', '.join(hits)}; write the path" if hits else ""
+            raise ArgumentError(found or unknown_argument(path, known), f"{self._call.name}.replace")
+        return hits[0]
+
+    def _with(self, path: list[str], value: Any) -> Self:
+        name, rest = path[0], path[1:]
+        call, values = self._call, list(self._values)
+        if name in call.names:
+            index = call.names.index(name)
+            values[index] = _edit(values[index], rest, value, f"{call.name}.replace: {'/'.join(path)}")
+        else:
+            call = Call(call.factory, call.names, {**call.static, name: value})
+        new = self._make(call, tuple(values), self._inner)
+        if all(np.ndim(x) == 0 for x in jax.tree.leaves(new)):  # the ranges in a population are its maker's business
+            call.build(new._values)
+        return new
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Configured):
+        given = dict(zip(value._call.names, value._values, strict=True)) | value._call.static
+        order = value._call.factory.signature.parameters
+        return sorted(given.items(), key=lambda kv: list(order).index(kv[0]) if kv[0] in order else -1)
+    if isinstance(value, tuple) and type(value) is tuple:
+        return [(str(i), v) for i, v in enumerate(value)]
+    if type(value) is dict:
+        return [(str(k), v) for k, v in value.items()]
+    return []
+
+
+def _edit(old: Any, path: list[str], value: Any, where: str) -> Any:
+    if not path:
+        return _broadcast(value, old, where) if np.ndim(value) or _is_population(old) else as_data(where, value)
+    if isinstance(old, Configured):
+        return old._with(path, value)
+    if isinstance(old, dict):
+        return {k: _edit(v, path[1:], value, where) if str(k) == path[0] else v for k, v in old.items()}
+    return tuple(_edit(v, path[1:], value, where) if str(i) == path[0] else v for i, v in enumerate(old))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (float, np.ndarray, jax.Array))
+
+
+def _is_population(value: Any) -> bool:
+    return _is_number(value) and np.ndim(value) > 0
+
+
+def _broadcast(value: Any, old: Any, where: str) -> jax.Array:
+    if not _is_population(old) or np.shape(value) not in ((), old.shape):
+        raise ArgumentError(f"shape {np.shape(value)} cannot replace shape {np.shape(old)}", where)
+    return jax.numpy.broadcast_to(jax.numpy.asarray(value, old.dtype), old.shape)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, jax.core.Tracer):
+        return f"<traced {value.aval.str_short()}>"
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return f"<{value.dtype}{list(value.shape)}>"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_show, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {_show(v)}" for k, v in value.items()) + "}"
+    return getattr(value, "__qualname__", repr(value)) if callable(value) and not isinstance(value, Configured) else repr(value)
+
+
+# --- from a call to data ---------------------------------------------------------------------------------------------
+
+def as_data(name: str, value: Any) -> Any:
+    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite."""
+    if value is None or isinstance(value, Configured):
+        return value
+    if hasattr(value, "builder"):
+        raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
+    for kind in Configured.__subclasses__():
+        if (adopted := kind._adopt(value)) is not None:
+            return adopted
+    if isinstance(value, (tuple, list)):
+        return tuple(as_data(f"{name}/{i}", v) for i, v in enumerate(value))
+    if isinstance(value, Mapping):
+        return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
+    return _as_number(name, value)
+
+
+def _as_number(name: str, value: Any) -> Any:
+    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) or isinstance(value, bool):
+        raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
+    if np.ndim(value) != 0:
+        raise ArgumentError(f"{name} has shape {np.shape(value)}: for a population of {len(value)}, use jax.vmap")
+    if isinstance(value, jax.core.Tracer):
+        return weak(value)
+    if isinstance(value, complex) or np.iscomplexobj(value):
+        raise ArgumentError(f"{name} must be real, got {value!r}")
+    return float(value)
+
+
+def weak_scalars(tx: Configured) -> tuple:
+    """The values of an optimizer as its builder may see them: every number weakly typed and of shape ()."""
+
+    def one(path, x):
+        if np.ndim(x) != 0:
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
+            raise ArgumentError(problem, tx._call.name)
+        return weak(x)
+
+    return jax.tree_util.tree_map_with_path(one, tx)._values
+
+
+def as_factory(make: Callable[[Call, tuple], Any], builder: Callable, static: tuple[str, ...]) -> Callable:
+    """A factory: the builder's signature, a call of which returns the data `make` wraps and checks the arguments."""
+    signature = inspect.signature(builder)
+    parameters = signature.parameters.values()
+    names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    statics = set(static) | {p.name for p in parameters if isinstance(p.default, (bool, str))}
+    if unknown := statics - names:
+        raise ValueError(f"{builder.__name__}: static= names {', '.join(unknown)}, which are no arguments of it")
+
+    @functools.wraps(builder)
+    def factory(*args, **kwargs):
+        try:
+            for name in kwargs:
+                if name not in names and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                    raise ArgumentError(unknown_argument(name, names))
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{builder.__name__}: {error}; its signature is {signature}") from None
+            bound.apply_defaults()
+            data, choices = {}, {}
+            for p in parameters:
+                value = bound.arguments[p.name]
+                if p.kind is p.VAR_POSITIONAL:
+                    data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
+                elif p.kind is p.VAR_KEYWORD:
+                    data |= {k: as_data(k, v) for k, v in value.items()}
+                elif p.name in statics:
+                    choices[p.name] = value
+                else:
+                    data[p.name] = as_data(p.name, value)
+        except ArgumentError as error:
+            raise ArgumentError(error.problem, builder.__name__.lstrip("_")) from None
+        call = Call(factory, tuple(data), choices)
+        call.build(tuple(data.values()))
+        return make(call, tuple(data.values()))
+
+    factory.builder, factory.signature, factory.static = builder, signature, frozenset(statics)
+    return factory

@@ -1,0 +1,1 @@
+"""One file per method or family: its state, its rule, its chain."""

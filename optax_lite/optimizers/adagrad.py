@@ -1,0 +1,40 @@
+"""Adagrad."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.check import check_nonnegative
+from optax_lite.core import chain, transform
+from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.tree import Number, PyTree, abs_sq, full_like, leafwise, sqrt
+
+
+class ScaleByRssState(NamedTuple):
+    sum_of_squares: PyTree  # sum of |g|²
+
+
+@transform
+def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
+    """Replace g by g / √(s + eps), s the sum of |g|² so far; 0 where s is 0. Duchi, Hazan & Singer 2011."""
+    check_nonnegative(initial_accumulator_value=initial_accumulator_value, eps=eps)
+
+    def init(params):
+        return ScaleByRssState(full_like(params, initial_accumulator_value, real=True))
+
+    def rule(g, s):
+        s = s + abs_sq(g)
+        seen = s > 0
+        return jnp.where(seen, g / sqrt(jnp.where(seen, s + eps, 1)), 0), s
+
+    def update(updates, state):
+        updates, sum_of_squares = leafwise(rule, updates, state.sum_of_squares)
+        return updates, ScaleByRssState(sum_of_squares)
+
+    return init, update
+
+
+@transform
+def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
+    """w ← w - lr·g / √(s + eps), s the sum of |g|² so far. Duchi, Hazan & Singer 2011."""
+    return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))

@@ -1,0 +1,81 @@
+"""Adam, and AdamW with decoupled weight decay."""
+
+from typing import NamedTuple
+
+from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.core import chain, transform
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.tree import Array, Number, PyTree, abs_sq, debias, increment, leafwise, sqrt, zero_count, zeros_like
+
+
+class ScaleByAdamState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # moving average of g
+    nu: PyTree  # moving average of |g|²
+
+
+@transform(static=("mu_dtype",))
+def scale_by_adam(
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, *, nesterov=False
+):
+    """Replace g by m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1; Nesterov: Dozat 2016, constant b1."""
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps, eps_root=eps_root)
+    check_dtype(mu_dtype=mu_dtype)
+
+    def init(params):
+        return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
+
+    def update(updates, state):
+        t = increment(state.count)
+
+        def rule(g, m, v):
+            m = b1 * m + (1 - b1) * g
+            v = b2 * v + (1 - b2) * abs_sq(g)
+            m_hat = b1 * debias(m, b1, t + 1) + (1 - b1) * debias(g, b1, t) if nesterov else debias(m, b1, t)
+            return m_hat / (sqrt(debias(v, b2, t) + eps_root) + eps), m, v
+
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        return updates, ScaleByAdamState(t, mu, nu)
+
+    return init, update
+
+
+@transform(static=("mu_dtype",))
+def adam(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    *,
+    nesterov=False,
+):
+    """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1."""
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@transform(static=("mu_dtype", "mask"))
+def adamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    weight_decay: Number = 1e-4,
+    mask=None,
+    *,
+    nesterov=False,
+):
+    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2."""
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,33 @@
+"""NAdam: Adam with Nesterov momentum."""
+
+from optax_lite.core import transform
+from optax_lite.optimizers.adam import adam, adamw
+from optax_lite.tree import Number
+
+
+@transform(static=("mu_dtype",))
+def nadam(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+):
+    """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a constant b1."""
+    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+
+
+@transform(static=("mu_dtype", "mask"))
+def nadamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    weight_decay: Number = 1e-4,
+    mask=None,
+):
+    """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019."""
+    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)

@@ -1,0 +1,348 @@
+"""Schedules: hyperparameters as functions of the number of updates so far.
+
+None branches in Python on its numbers, so that every number may be traced, swept and differentiated.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import jax.numpy as jnp
+
+from optax_lite.check import ArgumentError, check_nonnegative, check_positive
+from optax_lite.core import Schedule, schedule
+from optax_lite.tree import Array, Number
+
+
+def _time(count: Any) -> Array:
+    """The count in the default float dtype."""
+    count = jnp.asarray(count)
+    return count.astype(jnp.result_type(float))
+
+
+def _fraction(count: Any, begin: Number, steps: Number) -> Array:
+    """How much of a phase is over: 0 before its begin, 1 from its end on, also when it takes no steps."""
+    elapsed = _time(count) - begin
+    inside = jnp.clip(elapsed / jnp.where(steps > 0, steps, 1.0), 0.0, 1.0)
+    return jnp.where(steps > 0, inside, jnp.where(elapsed < 0, 0.0, 1.0))
+
+
+def _mix(start: Number, end: Number, fraction: Array) -> Array:
+    """From start to end; exact at both."""
+    return jnp.where(fraction < 1.0, start + (end - start) * fraction, end)
+
+
+def _ease(fraction: Array) -> Array:
+    """A half cosine from 0 to 1."""
+    return 0.5 * (1.0 - jnp.cos(jnp.pi * fraction))
+
+
+def _power(base: Array, exponent: Number) -> Array:
+    """base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
+    positive = base > 0
+    return jnp.where(positive, jnp.where(positive, base, 1.0) ** exponent, jnp.where(exponent == 0, 1.0, 0.0))
+
+
+@schedule
+def constant_schedule(value: Number):
+    """The same value at every count."""
+    return lambda count: value + jnp.zeros_like(_time(count))
+
+
+@schedule
+def polynomial_schedule(
+    init_value: Number, end_value: Number, power: Number, transition_steps: Number, transition_begin: Number = 0
+):
+    """(init - end)·(1 - x)^power + end, x the fraction over of `transition_steps` counted from `transition_begin`."""
+    check_positive(transition_steps=transition_steps)
+    check_nonnegative(power=power, transition_begin=transition_begin)
+
+    def value(count):
+        left = 1.0 - _fraction(count, transition_begin, transition_steps)
+        return (init_value - end_value) * _power(left, power) + end_value
+
+    return value
+
+
+@schedule
+def linear_schedule(init_value: Number, end_value: Number, transition_steps: Number, transition_begin: Number = 0):
+    """From init_value to end_value over `transition_steps` counted from `transition_begin`, constant outside."""
+    check_positive(transition_steps=transition_steps)
+    check_nonnegative(transition_begin=transition_begin)
+    return lambda count: _mix(init_value, end_value, _fraction(count, transition_begin, transition_steps))
+
+
+def _cosine(peak: Number, end: Number, exponent: Number, fraction: Array) -> Array:
+    return end + (peak - end) * _power(0.5 * (1.0 + jnp.cos(jnp.pi * fraction)), exponent)
+
+
+@schedule
+def cosine_decay_schedule(init_value: Number, decay_steps: Number, alpha: Number = 0.0, exponent: Number = 1.0):
+    """init·((1 - alpha)·((1 + cos πx)/2)^exponent + alpha), x = count/decay_steps up to 1. Loshchilov & Hutter 2017."""
+    check_positive(decay_steps=decay_steps)
+    check_nonnegative(exponent=exponent)
+    return lambda count: _cosine(init_value, alpha * init_value, exponent, _fraction(count, 0.0, decay_steps))
+
+
+@schedule
+def exponential_decay(
+    init_value: Number,
+    transition_steps: Number,
+    decay_rate: Number,
+    transition_begin: Number = 0,
+    staircase=False,
+    end_value: Number | None = None,
+):
+    """init·decay_rate^x, x = (count - transition_begin)/transition_steps, rounded down with `staircase`.
+
+    `end_value` bounds it: from below where decay_rate < 1, else from above.
+    """
+    check_positive(transition_steps=transition_steps, decay_rate=decay_rate)
+    check_nonnegative(transition_begin=transition_begin)
+
+    def value(count):
+        x = jnp.maximum(_time(count) - transition_begin, 0.0) / transition_steps
+        decayed = init_value * decay_rate ** (jnp.floor(x) if staircase else x)
+        if end_value is None:
+            return decayed
+        return jnp.where(decay_rate < 1, jnp.maximum(decayed, end_value), jnp.minimum(decayed, end_value))
+
+    return value
+
+
+def _pairs(boundaries_and_scales: Any) -> list[tuple[Number, Number]]:
+    """The boundaries and their factors, from a dict or from pairs; only in pairs can the boundaries be swept."""
+    if boundaries_and_scales is None:
+        return []
+    if isinstance(boundaries_and_scales, Mapping):
+        return sorted((float(k), v) for k, v in boundaries_and_scales.items())
+    return list(boundaries_and_scales)
+
+
+def _check_boundaries(boundaries: list[Number]) -> None:
+    concrete = all(isinstance(b, (int, float)) for b in boundaries)
+    if concrete and any(b < a for a, b in zip(boundaries, boundaries[1:])):
+        raise ArgumentError(f"the boundaries must increase, got {boundaries}")
+    check_nonnegative(**{f"boundary {i}": b for i, b in enumerate(boundaries)})
+
+
+@schedule
+def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any = None):
+    """init_value times the factor of every boundary reached; the factor counts from count = boundary on.
+
+    `{1000: 0.1, 2000: 0.1}`, or pairs `((1000, 0.1), (2000, 0.1))`, in which the boundaries are data too.
+    """
+    pairs = _pairs(boundaries_and_scales)
+    _check_boundaries([b for b, _ in pairs])
+
+    def value(count):
+        t, now = _time(count), init_value
+        for boundary, factor in pairs:
+            now = now * jnp.where(t < boundary, 1.0, factor)
+        return now + jnp.zeros_like(t)
+
+    return value
+
+
+@schedule(static=("interpolate_type",))
+def piecewise_interpolate_schedule(interpolate_type: str, init_value: Number, boundaries_and_scales: Any = None):
+    """Linear or cosine interpolation between init_value at 0 and its running products with the factors."""
+    if interpolate_type not in ("linear", "cosine"):
+        raise ArgumentError(f"interpolate_type must be 'linear' or 'cosine', got {interpolate_type!r}")
+    pairs = _pairs(boundaries_and_scales)
+    _check_boundaries([b for b, _ in pairs])
+    ease = _ease if interpolate_type == "cosine" else lambda fraction: fraction
+
+    def value(count):
+        begin, now = 0.0, init_value + jnp.zeros_like(_time(count))
+        level = init_value
+        for boundary, factor in pairs:
+            fraction = _fraction(count, begin, boundary - begin)
+            now = jnp.where(_time(count) >= begin, _mix(level, level * factor, ease(fraction)), now)
+            begin, level = boundary, level * factor
+        return now
+
+    return value
+
+
+@schedule
+def join_schedules(schedules: Any, boundaries: Any):
+    """One schedule after another: schedule i+1 takes over at count = boundaries[i] and counts from there."""
+    if len(schedules) != len(boundaries) + 1:
+        raise ArgumentError(f"{len(schedules)} schedules need {len(schedules) - 1} boundaries, got {len(boundaries)}")
+    for i, part in enumerate(schedules):
+        if not isinstance(part, Schedule):
+            raise ArgumentError(f"schedules/{i} must be a schedule, got {part!r}")
+    _check_boundaries(list(boundaries))
+
+    def value(count):
+        now = schedules[0](count)
+        for part, boundary in zip(schedules[1:], boundaries, strict=True):
+            now = jnp.where(_time(count) < boundary, now, part(_time(count) - boundary))
+        return now
+
+    return value
+
+
+@schedule
+def warmup_constant_schedule(init_value: Number, peak_value: Number, warmup_steps: Number):
+    """Linear from init_value to peak_value over `warmup_steps`, then constant."""
+    check_nonnegative(warmup_steps=warmup_steps)
+    return lambda count: _mix(init_value, peak_value, _fraction(count, 0.0, warmup_steps))
+
+
+def _after_warmup(count: Any, init: Number, peak: Number, warmup_steps: Number, after: Array) -> Array:
+    fraction = _fraction(count, 0.0, warmup_steps)
+    return jnp.where(fraction < 1.0, _mix(init, peak, fraction), after)
+
+
+@schedule
+def warmup_cosine_decay_schedule(
+    init_value: Number,
+    peak_value: Number,
+    warmup_steps: Number,
+    decay_steps: Number,
+    end_value: Number = 0.0,
+    exponent: Number = 1.0,
+):
+    """Linear warm-up to peak_value, then a cosine to end_value, which it reaches at `decay_steps`, warm-up included."""
+    check_nonnegative(warmup_steps=warmup_steps, exponent=exponent)
+    check_positive(decay_steps=decay_steps)
+    if isinstance(warmup_steps, float) and isinstance(decay_steps, float) and warmup_steps >= decay_steps:
+        raise ArgumentError(f"decay_steps counts from 0 and must exceed warmup_steps={warmup_steps}, got {decay_steps}")
+
+    def value(count):
+        decayed = _cosine(peak_value, end_value, exponent, _fraction(count, warmup_steps, decay_steps - warmup_steps))
+        return _after_warmup(count, init_value, peak_value, warmup_steps, decayed)
+
+    return value
+
+
+@schedule
+def warmup_exponential_decay_schedule(
+    init_value: Number,
+    peak_value: Number,
+    warmup_steps: Number,
+    transition_steps: Number,
+    decay_rate: Number,
+    transition_begin: Number = 0,
+    staircase=False,
+    end_value: Number | None = None,
+):
+    """Linear warm-up to peak_value, then `exponential_decay` from there, counted from the end of the warm-up."""
+    check_nonnegative(warmup_steps=warmup_steps)
+    decay = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
+
+    def value(count):
+        return _after_warmup(count, init_value, peak_value, warmup_steps, decay(_time(count) - warmup_steps))
+
+    return value
+
+
+def _through(count: Any, knots: list[tuple[Number, Number]], ease: Callable[[Array], Array]) -> Array:
+    """Interpolate between (count, value) knots in order, constant outside."""
+    now = knots[0][1] + jnp.zeros_like(_time(count))
+    for (begin, low), (end, high) in zip(knots, knots[1:]):
+        reached = _time(count) >= begin
+        now = jnp.where(reached, _mix(low, high, ease(_fraction(count, begin, end - begin))), now)
+    return now
+
+
+@schedule
+def cosine_onecycle_schedule(
+    transition_steps: Number,
+    peak_value: Number,
+    pct_start: Number = 0.3,
+    div_factor: Number = 25.0,
+    final_div_factor: Number = 1e4,
+):
+    """Half cosines: peak/div_factor, up to peak at pct_start, down to peak/(div·final_div) at the end. Smith 2018."""
+    check_positive(transition_steps=transition_steps, div_factor=div_factor, final_div_factor=final_div_factor)
+    check_nonnegative(pct_start=pct_start)
+
+    def value(count):
+        low = peak_value / div_factor
+        top = jnp.floor(pct_start * transition_steps)
+        return _through(count, [(0.0, low), (top, peak_value), (transition_steps, low / final_div_factor)], _ease)
+
+    return value
+
+
+@schedule
+def linear_onecycle_schedule(
+    transition_steps: Number,
+    peak_value: Number,
+    pct_start: Number = 0.3,
+    pct_final: Number = 0.85,
+    div_factor: Number = 25.0,
+    final_div_factor: Number = 1e4,
+):
+    """Lines: peak/div_factor, peak at pct_start, peak/div_factor at pct_final, peak/(div·final_div) at the end."""
+    check_positive(transition_steps=transition_steps, div_factor=div_factor, final_div_factor=final_div_factor)
+    check_nonnegative(pct_start=pct_start, pct_final=pct_final)
+
+    def value(count):
+        low = peak_value / div_factor
+        up, down = jnp.floor(pct_start * transition_steps), jnp.floor(pct_final * transition_steps)
+        knots = [(0.0, low), (up, peak_value), (down, low), (transition_steps, low / final_div_factor)]
+        return _through(count, knots, lambda fraction: fraction)
+
+    return value
+
+
+@schedule
+def sgdr_schedule(cosine_kwargs: Any):
+    """Warm restarts: one `warmup_cosine_decay_schedule` per dict of its arguments. Loshchilov & Hutter 2017.
+
+    Cycle k lasts its own decay_steps; the last one's end value stays.
+    """
+    if not isinstance(cosine_kwargs, tuple) or not all(isinstance(k, dict) for k in cosine_kwargs):
+        raise ArgumentError(f"cosine_kwargs must be a list of dicts of arguments, got {cosine_kwargs!r}")
+    cycles = [warmup_cosine_decay_schedule(**cast(dict, kwargs)) for kwargs in cosine_kwargs]
+    ends = [sum(kwargs["decay_steps"] for kwargs in cosine_kwargs[: i + 1]) for i in range(len(cycles) - 1)]
+    return join_schedules(cycles, ends)
+
+
+@schedule
+def warmup_stable_decay_schedule(
+    init_value: Number,
+    peak_value: Number,
+    warmup_steps: Number,
+    stable_steps: Number,
+    decay_steps: Number,
+    end_value: Number = 0.0,
+):
+    """Linear warm-up, constant for `stable_steps`, linear to end_value over `decay_steps`. Hu et al. 2024, section 4."""
+    check_nonnegative(warmup_steps=warmup_steps, stable_steps=stable_steps, decay_steps=decay_steps)
+
+    def value(count):
+        decayed = _mix(peak_value, end_value, _fraction(count, warmup_steps + stable_steps, decay_steps))
+        return _after_warmup(count, init_value, peak_value, warmup_steps, decayed)
+
+    return value
+
+
+@schedule
+def inverse_sqrt_schedule(peak_value: Number, warmup_steps: Number, init_value: Number = 0.0):
+    """Linear warm-up to peak_value, then peak·√(warmup_steps/count). Vaswani et al. 2017, section 5.3."""
+    check_positive(warmup_steps=warmup_steps)
+
+    def value(count):
+        after = peak_value * jnp.sqrt(warmup_steps / jnp.maximum(_time(count), warmup_steps))
+        return _after_warmup(count, init_value, peak_value, warmup_steps, after)
+
+    return value
+
+
+@schedule
+def cyclic_schedule(base_value: Number, peak_value: Number, half_cycle_steps: Number, decay_rate: Number = 1.0):
+    """A triangle wave between base and peak; each cycle's height is decay_rate times the last one's. Smith 2017."""
+    check_positive(half_cycle_steps=half_cycle_steps)
+    check_nonnegative(decay_rate=decay_rate)
+
+    def value(count):
+        t = _time(count) / half_cycle_steps
+        cycle = jnp.floor(t / 2)
+        height = 1.0 - jnp.abs(t - 2 * cycle - 1.0)
+        return base_value + (peak_value - base_value) * _power(decay_rate, cycle) * height
+
+    return value

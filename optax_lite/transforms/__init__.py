@@ -1,0 +1,1 @@
+"""What is chained: every transformation that is not an optimizer by itself."""

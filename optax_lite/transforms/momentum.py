@@ -1,0 +1,59 @@
+"""Momentum: the accumulator of heavy ball and Nesterov, and the exponential moving average."""
+
+from typing import NamedTuple
+
+from optax_lite.check import check_dtype, check_unit_interval
+from optax_lite.core import transform
+from optax_lite.tree import Array, Number, PyTree, debias as debiased, increment, leafwise, zero_count, zeros_like
+
+
+class TraceState(NamedTuple):
+    trace: PyTree  # decaying sum of g
+
+
+@transform(static=("accumulator_dtype",))
+def trace(decay: Number, nesterov=False, accumulator_dtype=None):
+    """Replace g by t = g + decay·t, or with Nesterov by g + decay·t. Polyak 1964; Sutskever et al. 2013.
+
+    After `scale_by_learning_rate` it is the velocity form v = decay·v - lr·g, before it the accumulator form; the two
+    differ where the rate changes.
+    """
+    check_unit_interval(decay=decay)
+    check_dtype(accumulator_dtype=accumulator_dtype)
+
+    def rule(g, t):
+        t = g + decay * t
+        return (g + decay * t if nesterov else t), t
+
+    def update(updates, state):
+        updates, trace = leafwise(rule, updates, state.trace)
+        return updates, TraceState(trace)
+
+    return lambda params: TraceState(zeros_like(params, accumulator_dtype)), update
+
+
+class EmaState(NamedTuple):
+    count: Array  # updates so far, int32
+    ema: PyTree  # moving average of g, not corrected
+
+
+@transform(static=("accumulator_dtype",))
+def ema(decay: Number, debias=True, accumulator_dtype=None):
+    """Replace g by its moving average m = decay·m + (1 - decay)·g, over 1 - decayᵗ with `debias`.
+
+    It averages updates; it is no average of parameters.
+    """
+    check_unit_interval(decay=decay)
+    check_dtype(accumulator_dtype=accumulator_dtype)
+
+    def update(updates, state):
+        t = increment(state.count)
+
+        def rule(g, m):
+            m = decay * m + (1 - decay) * g
+            return (debiased(m, decay, t) if debias else m), m
+
+        updates, ema = leafwise(rule, updates, state.ema)
+        return updates, EmaState(t, ema)
+
+    return lambda params: EmaState(zero_count(), zeros_like(params, accumulator_dtype)), update

@@ -1,0 +1,57 @@
+"""Scaling: by a number, by a schedule, by the learning rate, to the sign."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core import EmptyState, identity, transform
+from optax_lite.tree import Array, Number, is_nothing, leafwise
+
+
+class ScaleByScheduleState(NamedTuple):
+    count: Array  # updates so far, int32
+
+
+@transform(scheduled=ScaleByScheduleState)
+def scale(step_size: Number):
+    """Multiply the updates by `step_size`."""
+
+    def update(updates, state):
+        return leafwise(lambda g: step_size * g, updates), state
+
+    return lambda params: EmptyState(), update
+
+
+@transform
+def scale_by_schedule(step_size_fn: Number):
+    """Multiply the updates by a schedule's value at the number of updates so far (0 on the first)."""
+    return scale(step_size_fn)
+
+
+@transform
+def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=True):
+    """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction becomes a descent.
+
+    None leaves the updates as they are, sign included.
+    """
+    if learning_rate is None:
+        return identity()
+    return scale(-learning_rate if flip_sign else learning_rate)
+
+
+@transform
+def scale_by_sign():
+    """Replace g by sign(g), with 0 where g is 0; g/|g| for complex g."""
+    return lambda params: EmptyState(), lambda updates, state: (leafwise(jnp.sign, updates), state)
+
+
+@transform
+def set_to_zero():
+    """Replace every update by 0, which freezes the parameters."""
+
+    def update(updates, state):
+        zeros = jax.tree.map(lambda g: g if is_nothing(g) else jnp.zeros_like(g), updates, is_leaf=is_nothing)
+        return zeros, state
+
+    return lambda params: EmptyState(), update

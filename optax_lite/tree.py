@@ -1,0 +1,251 @@
+"""Trees, precision and the small arithmetic that every rule shares: a rule itself speaks about arrays only."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array: TypeAlias = jax.Array
+PyTree: TypeAlias = Any
+Number: TypeAlias = Any  # a number, an array of shape (), or a schedule
+DTypeLike: TypeAlias = Any
+
+
+class MaskedNode(NamedTuple):
+    """Stands where a masked tree has a leaf that somebody else looks after."""
+
+
+def is_nothing(leaf: Any) -> bool:
+    """Whether a leaf of an update tree says "nothing here": None, or masked out."""
+    return leaf is None or isinstance(leaf, MaskedNode)
+
+
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is a floating or complex array (or scalar, or shape of one): all that an optimizer moves."""
+    dtype = getattr(leaf, "dtype", None)
+    return isinstance(leaf, (float, complex)) if dtype is None else jnp.issubdtype(dtype, jnp.inexact)
+
+
+def path_string(path: Sequence[Any]) -> str:
+    """A key path as it is printed and matched: 'encoder/0/kernel'."""
+    return jax.tree_util.keystr(tuple(path), simple=True, separator="/") or "(the only leaf)"
+
+
+def leaf_paths(tree: PyTree) -> list[str]:
+    """The path of every leaf, those that are None or masked included."""
+    return [path_string(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_nothing)[0]]
+
+
+def align(updates: PyTree, tree: PyTree, what: str) -> list[Any]:
+    """The subtrees of `tree` at the leaves of `updates`; an error names the paths where the two differ."""
+    treedef = jax.tree.structure(updates, is_leaf=is_nothing)
+    try:
+        return treedef.flatten_up_to(tree)
+    except (ValueError, TypeError, KeyError) as error:
+        ours, theirs = leaf_paths(updates), leaf_paths(tree)
+        only = [f"{path!r} only in the updates" for path in ours if path not in set(theirs)]
+        only += [f"{path!r} only in the {what}" for path in theirs if path not in set(ours)]
+        detail = ", ".join(only[:6]) or f"the containers differ: {error}"
+        raise ValueError(f"the updates and the {what} have different structures: {detail}") from None
+
+
+# --- precision -------------------------------------------------------------------------------------------------------
+
+
+def compute_dtype(*arrays: Any) -> np.dtype:
+    """The dtype a leaf is computed in: that of all its arrays together, float32 at least."""
+    dtypes = [x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+
+
+def _cast(x: Any, dtype: Any) -> Array:
+    """`x` in the precision of `dtype`; what is real stays real, and what is neither real nor complex as it is."""
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x
+    complex_, real = jnp.promote_types(dtype, jnp.complex64), jnp.finfo(dtype).dtype
+    return jax.lax.convert_element_type(x, complex_ if jnp.issubdtype(x.dtype, jnp.complexfloating) else real)
+
+
+def weak(x: Any) -> Array:
+    """A scalar that never decides a dtype: what a Python number is, for a value that may be traced."""
+    return x if getattr(x, "weak_type", False) else jax.lax.full_like(0.0, x)
+
+
+def cast_like(tree: PyTree, like: PyTree) -> PyTree:
+    """Every leaf of `tree` in the (strong) dtype of its counterpart in a tree of the same structure."""
+
+    def cast(x, model):
+        x = jnp.asarray(x)
+        same = x.dtype == model.dtype and not x.weak_type
+        return x if same else jax.lax.convert_element_type(x, model.dtype)
+
+    return jax.tree.map(cast, tree, like)
+
+
+# --- the one place where a rule about arrays becomes a rule about trees ----------------------------------------------
+
+
+def leafwise(
+    rule: Callable[..., Any], updates: PyTree, *slots: PyTree, read: tuple[PyTree, ...] = (), same_shape: bool = True
+) -> Any:
+    """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns the new `(g, *slots)`.
+
+    Returns `(updates, *slots)` as trees, or the updates alone when there are no slots. The arrays reach the rule in the
+    compute dtype of their leaf (float32 at least) and its update leaves in it. A None or masked update is passed over
+    together with its slots. Nothing is broadcast: every array of a leaf has one shape, unless `same_shape=False`.
+    """
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
+    trees = [(tree, "state") for tree in slots] + [(tree, "params") for tree in read]
+    columns = [align(updates, tree, what) for tree, what in trees]
+
+    def on_leaf(*arrays):
+        dtype = compute_dtype(*jax.tree.leaves(arrays))
+        new = rule(*jax.tree.map(lambda x: _cast(x, dtype), arrays))
+        update, *new_slots = new if slots else (new,)
+        kind = jnp.promote_types(arrays[0].dtype, jnp.finfo(dtype).dtype)  # real stays real, complex stays complex
+        return jax.lax.convert_element_type(update, kind), *new_slots
+
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves([leaves, columns])):
+        on_leaf = jax.jit(on_leaf)  # leaves that look alike are traced once
+
+    rows = []
+    for index, arrays in enumerate(zip(leaves, *columns, strict=True)):
+        if is_nothing(arrays[0]):
+            rows.append(arrays[: 1 + len(slots)])
+        else:
+            _check_leaf(updates, index, arrays, len(slots), same_shape)
+            rows.append(on_leaf(*arrays))
+    results = [treedef.unflatten(column) for column in zip(*rows, strict=True)] if rows else [updates, *slots]
+    return tuple(results) if slots else results[0]
+
+
+def _check_leaf(updates, index, arrays, slots, same_shape):
+    update, *others = arrays
+    if not is_inexact(update):
+        problem = f"the gradient is {_show(update)}; only floating and complex leaves are moved, so pass None for this one"
+    elif any(is_nothing(x) for x in others):
+        problem = f"a gradient {_show(update)} for a parameter that had none at init (an integer, None or masked leaf)"
+    else:
+        wrong = [i for i, x in enumerate(others) if same_shape and getattr(x, "shape", update.shape) != update.shape]
+        if not wrong:
+            return
+        what = "its state" if wrong[0] < slots else "its parameter"
+        problem = f"the gradient has shape {update.shape}, {what} {others[wrong[0]].shape}; nothing is broadcast"
+    raise ValueError(f"leaf {leaf_paths(updates)[index]!r}: {problem}")
+
+
+def _show(x: Any) -> str:
+    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else f"{type(x).__name__} {x!r}"
+
+
+def check_like(updates: PyTree, params: PyTree) -> None:
+    """Raise, naming the leaf, unless every update has the shape of its parameter and that one can be moved."""
+    for index, (u, p) in enumerate(zip(jax.tree.leaves(updates, is_leaf=is_nothing), align(updates, params, "params"))):
+        if is_nothing(u):
+            continue
+        if is_nothing(p) or not is_inexact(p):
+            problem = f"a gradient {_show(u)} for a parameter {_show(p)}, which is not moved: pass None for it"
+        elif not is_inexact(u):
+            problem = f"the gradient is {_show(u)}, its parameter {_show(p)}: pass None where there is no gradient"
+        elif jnp.shape(u) != jnp.shape(p):
+            problem = f"the gradient has shape {jnp.shape(u)}, its parameter {jnp.shape(p)}; nothing is broadcast"
+        else:
+            continue
+        raise ValueError(f"leaf {leaf_paths(updates)[index]!r}: {problem}")
+
+
+# --- state -----------------------------------------------------------------------------------------------------------
+
+
+def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool = False) -> PyTree:
+    """A slot for every parameter that moves, filled with `value`; None for integers and whatever else does not move.
+
+    The dtype is the parameter's, float32 at least, or the real or complex one that `dtype` asks for; `real=True` gives
+    a complex parameter a real slot, as second moments need.
+    """
+
+    def slot(p):
+        if is_nothing(p) or not is_inexact(p):
+            return p if is_nothing(p) else None
+        p = jnp.asarray(p)
+        full = jnp.promote_types(p.dtype, jnp.float32)
+        if dtype is not None:
+            full = jnp.promote_types(dtype, jnp.complex64) if jnp.iscomplexobj(p) else jnp.dtype(dtype)
+        return jnp.full_like(p, value, dtype=jnp.finfo(full).dtype if real else full)
+
+    return jax.tree.map(slot, params, is_leaf=is_nothing)
+
+
+def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -> PyTree:
+    """`full_like` with zeros."""
+    return full_like(params, 0, dtype, real=real)
+
+
+def zero_count() -> Array:
+    """The number of updates so far: an int32 of shape ()."""
+    return jnp.zeros((), jnp.int32)
+
+
+def increment(count: Any) -> Array:
+    """`count + 1`; at the largest value of its dtype it stays there instead of turning negative."""
+    count = jnp.asarray(count)
+    dtype = count.dtype
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return count + jnp.ones((), dtype)
+    top = jnp.asarray(jnp.iinfo(dtype).max, dtype)
+    return jnp.where(count < top, count + jnp.ones((), dtype), top)
+
+
+# --- arithmetic of the rules -----------------------------------------------------------------------------------------
+
+
+def abs_sq(x: Array) -> Array:
+    """|x|², real also for complex x."""
+    return (x * jnp.conj(x)).real if jnp.iscomplexobj(x) else x * x
+
+
+@jax.custom_jvp
+def sqrt(x: Array) -> Array:
+    """√x with derivative 0 at 0, so that a parameter without a gradient does not turn a hypergradient into NaN."""
+    return jnp.sqrt(x)
+
+
+@sqrt.defjvp
+def _sqrt_jvp(primals, tangents):
+    root = sqrt(primals[0])
+    slope = jnp.where(root == 0, jnp.zeros_like(root), 0.5 / jnp.where(root == 0, jnp.ones_like(root), root))
+    return root, slope * tangents[0]
+
+
+@jax.custom_jvp
+def _one_minus_power(b, t):
+    """1 - bᵗ without cancellation for b near 1, and with a derivative at b = 0 (that of t·log b is NaN)."""
+    return -jnp.expm1(t * jnp.log(b))
+
+
+@_one_minus_power.defjvp
+def _one_minus_power_jvp(primals, tangents):
+    (b, t), (db, _) = primals, tangents
+    return _one_minus_power(b, t), -t * jnp.power(b, t - jnp.ones_like(t)) * db
+
+
+def debias(moment: Array, decay: Number, count: Number) -> Array:
+    """m / (1 - bᵗ), the correction of a moving average that started at 0. Kingma & Ba 2015, section 3."""
+    b = jnp.asarray(decay)
+    correction = _one_minus_power(b, jnp.asarray(count).astype(b.dtype))
+    return moment / correction.astype(jnp.finfo(moment.dtype).dtype)
+
+
+@jax.jit
+def _sum_sq(x):
+    return jnp.sum(abs_sq(_cast(x, compute_dtype(x))))
+
+
+def global_norm(updates: PyTree) -> Array:
+    """The 2-norm over all entries of all leaves, summed in float32 at least whatever the leaves' dtype."""
+    squares = [_sum_sq(x) for x in map(jnp.asarray, jax.tree.leaves(updates))]
+    dtype = compute_dtype(*squares)
+    return sqrt(sum((s.astype(dtype) for s in squares), start=jnp.zeros((), dtype)))
