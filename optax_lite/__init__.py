@@ -70,7 +70,7 @@ from optax_lite.transforms.scale import (
     scale_by_sign,
     set_to_zero,
 )
-from optax_lite.tree import MaskedNode, debias, global_norm, increment, leafwise, zeros_like
+from optax_lite.tree import MaskedNode, bias_correction, global_norm, increment, leafwise, zeros_like
 
 safe_increment = increment
 ScaleState = EmptyState

@@ -1,5 +1,6 @@
 """Trees, precision and the small arithmetic that every rule shares: a rule itself speaks about arrays only."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -55,17 +56,23 @@ def align(updates: PyTree, tree: PyTree, what: str) -> list[Any]:
 # --- precision -------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def promote(*dtypes: Any) -> np.dtype:
+    """The common dtype, also under strict promotion, where JAX's own function raises."""
+    with jax.numpy_dtype_promotion("standard"):
+        return functools.reduce(jnp.promote_types, map(jnp.dtype, dtypes))
+
+
 def compute_dtype(*arrays: Any) -> np.dtype:
     """The dtype a leaf is computed in: that of all its arrays together, float32 at least."""
-    dtypes = [x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+    return promote(jnp.float32, *(x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.inexact)))
 
 
 def _cast(x: Any, dtype: Any) -> Array:
     """`x` in the precision of `dtype`; what is real stays real, and what is neither real nor complex as it is."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return x
-    complex_, real = jnp.promote_types(dtype, jnp.complex64), jnp.finfo(dtype).dtype
+    complex_, real = promote(dtype, jnp.complex64), jnp.finfo(dtype).dtype
     return jax.lax.convert_element_type(x, complex_ if jnp.issubdtype(x.dtype, jnp.complexfloating) else real)
 
 
@@ -103,9 +110,12 @@ def leafwise(
 
     def on_leaf(*arrays):
         dtype = compute_dtype(*jax.tree.leaves(arrays))
-        new = rule(*jax.tree.map(lambda x: _cast(x, dtype), arrays))
+        arrays = jax.tree.map(lambda x: _cast(x, dtype), arrays)
+        is_complex = jnp.issubdtype(dtype, jnp.complexfloating)  # then real and complex arrays meet by intent
+        with jax.numpy_dtype_promotion("standard") if is_complex else contextlib.nullcontext():
+            new = rule(*arrays)
         update, *new_slots = new if slots else (new,)
-        kind = jnp.promote_types(arrays[0].dtype, jnp.finfo(dtype).dtype)  # real stays real, complex stays complex
+        kind = promote(arrays[0].dtype, jnp.finfo(dtype).dtype)  # real stays real, complex stays complex
         return jax.lax.convert_element_type(update, kind), *new_slots
 
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves([leaves, columns])):
@@ -171,9 +181,9 @@ def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool
         if is_nothing(p) or not is_inexact(p):
             return p if is_nothing(p) else None
         p = jnp.asarray(p)
-        full = jnp.promote_types(p.dtype, jnp.float32)
+        full = promote(p.dtype, jnp.float32)
         if dtype is not None:
-            full = jnp.promote_types(dtype, jnp.complex64) if jnp.iscomplexobj(p) else jnp.dtype(dtype)
+            full = promote(dtype, jnp.complex64) if jnp.iscomplexobj(p) else jnp.dtype(dtype)
         return jnp.full_like(p, value, dtype=jnp.finfo(full).dtype if real else full)
 
     return jax.tree.map(slot, params, is_leaf=is_nothing)
@@ -232,11 +242,13 @@ def _one_minus_power_jvp(primals, tangents):
     return _one_minus_power(b, t), -t * jnp.power(b, t - jnp.ones_like(t)) * db
 
 
-def debias(moment: Array, decay: Number, count: Number) -> Array:
-    """m / (1 - bᵗ), the correction of a moving average that started at 0. Kingma & Ba 2015, section 3."""
+def bias_correction(decay: Number, count: Number) -> Array:
+    """1 - bᵗ, by which a moving average that started at 0 is divided. Kingma & Ba 2015, section 3.
+
+    A weakly typed scalar; taken before `leafwise`, not inside the rule, where it would be computed for every entry.
+    """
     b = jnp.asarray(decay)
-    correction = _one_minus_power(b, jnp.asarray(count).astype(b.dtype))
-    return moment / correction.astype(jnp.finfo(moment.dtype).dtype)
+    return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))
 
 
 @jax.jit

@@ -6,7 +6,7 @@ from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.core import chain, transform
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
-from optax_lite.tree import Array, Number, PyTree, abs_sq, debias, increment, leafwise, sqrt, zero_count, zeros_like
+from optax_lite.tree import Array, Number, PyTree, abs_sq, bias_correction, increment, leafwise, sqrt, zero_count, zeros_like
 
 
 class ScaleByAdamState(NamedTuple):
@@ -29,12 +29,13 @@ def scale_by_adam(
 
     def update(updates, state):
         t = increment(state.count)
+        c1, c1_next, c2 = bias_correction(b1, t), bias_correction(b1, t + 1), bias_correction(b2, t)
 
         def rule(g, m, v):
             m = b1 * m + (1 - b1) * g
             v = b2 * v + (1 - b2) * abs_sq(g)
-            m_hat = b1 * debias(m, b1, t + 1) + (1 - b1) * debias(g, b1, t) if nesterov else debias(m, b1, t)
-            return m_hat / (sqrt(debias(v, b2, t) + eps_root) + eps), m, v
+            m_hat = b1 * m / c1_next + (1 - b1) * g / c1 if nesterov else m / c1
+            return m_hat / (sqrt(v / c2 + eps_root) + eps), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByAdamState(t, mu, nu)

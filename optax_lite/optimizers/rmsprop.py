@@ -13,7 +13,6 @@ from optax_lite.tree import (
     Number,
     PyTree,
     abs_sq,
-    debias,
     full_like,
     increment,
     leafwise,
@@ -21,6 +20,7 @@ from optax_lite.tree import (
     zero_count,
     zeros_like,
 )
+from optax_lite.tree import bias_correction as correction
 
 
 class ScaleByRmsState(NamedTuple):
@@ -65,11 +65,11 @@ def scale_by_rms(
 
     def update(updates, state):
         t = increment(state.count) if bias_correction else None
+        c = correction(decay, t) if bias_correction else 1.0
 
         def rule(g, v):
             v = decay * v + (1 - decay) * abs_sq(g)
-            v_hat = debias(v, decay, t) if bias_correction else v
-            return _over_root(g, v_hat, eps, eps_in_sqrt), v
+            return _over_root(g, v / c, eps, eps_in_sqrt), v
 
         updates, nu = leafwise(rule, updates, state.nu)
         return updates, ScaleByRmsWithCountState(t, nu) if bias_correction else ScaleByRmsState(nu)
@@ -90,12 +90,12 @@ def scale_by_stddev(
 
     def update(updates, state):
         t = increment(state.count) if bias_correction else None
+        c = correction(decay, t) if bias_correction else 1.0
 
         def rule(g, m, v):
             m = decay * m + (1 - decay) * g
             v = decay * v + (1 - decay) * abs_sq(g)
-            m_hat, v_hat = (debias(m, decay, t), debias(v, decay, t)) if bias_correction else (m, v)
-            variance = jnp.maximum(v_hat - abs_sq(m_hat), 0)  # rounding can leave it just below 0
+            variance = jnp.maximum(v / c - abs_sq(m / c), 0)  # rounding can leave it just below 0
             return _over_root(g, variance, eps, eps_in_sqrt), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)

@@ -1,0 +1,1 @@
+"""Tests: references and laws over one table, `catalogue.py`."""

@@ -1,0 +1,327 @@
+"""The table: one row per factory, with settings, an independent reference and bad settings with their message.
+
+A row is tested by the references, the laws, the errors and the mutants without another line.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import jax.numpy as jnp
+
+import optax_lite as ol
+from tests.reference import adagrad, adam, clip, decay, momentum, nadam, rmsprop, scale, sgd, sign, sign_sgd
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    factory: Callable[..., ol.GradientTransformation]
+    reference: Callable | None  # (g, s, w, **hyperparameters) -> (u, s), see tests/reference
+    settings: tuple[Settings, ...]
+    bad: tuple[tuple[Settings, str], ...] = ()  # settings, and what their error must say
+    whole_tree: bool = False  # the reference takes lists of arrays
+    complex_: bool = True  # whether the rule means something for complex gradients
+    unlike: tuple[str, ...] = ()  # arguments of the factory that the reference does not take
+    float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
+    variant: str = ""  # told apart from another row of the same factory
+
+    @property
+    def name(self) -> str:
+        return self.factory.__name__ + self.variant
+
+
+def over(**axes: tuple) -> Iterator[Settings]:
+    """All combinations of some arguments."""
+    return (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
+
+
+# Schedules for every kind of hyperparameter: rates decay, averages warm up.
+rate = ol.cosine_decay_schedule(0.1, 20)
+fast = ol.linear_schedule(0.5, 0.9, 10)
+slow = ol.linear_schedule(0.9, 0.99, 10)
+
+beta_bad = (({"b1": 1.5}, "b1 must be in [0, 1), got 1.5"), ({"b2": -0.1}, "b2 must be in [0, 1), got -0.1"))
+eps_bad = (({"eps": -1}, "eps must be at least 0, got -1.0"), ({"eps_root": -1}, "eps_root must be at least 0"))
+rate_bad = (
+    ({"learning_rate": "fast"}, "learning_rate must be a number or a schedule, got 'fast'"),
+    ({"learning_rate": jnp.ones(3)}, "learning_rate has shape (3,): for a population of 3, use jax.vmap"),
+    ({"lr": 0.1}, "no argument 'lr'; write learning_rate"),
+)
+wrong_names = (
+    ({"learning_rate": 0.1, "beta1": 0.5}, "no argument 'beta1'; write b1"),
+    ({"learning_rate": 0.1, "betas": (0.5, 0.9)}, "no argument 'betas'; write b1 and b2"),
+    ({"learning_rate": 0.1, "epsilon": 1e-3}, "no argument 'epsilon'; write eps"),
+    ({"learning_rate": 0.1, "clipnorm": 1.0}, "no argument 'clipnorm'; write chain(clip_by_global_norm"),
+)
+
+
+def with_rate(bad):
+    return tuple(({"learning_rate": 0.1, **settings}, message) for settings, message in bad)
+
+
+# Large eps and eps_root make their places visible; gradients near 1e-6 are among the data of the tests.
+adam_settings = (
+    {},
+    {"b1": 0.0, "b2": 0.0},
+    {"b1": 0.5, "b2": 0.9, "eps": 0.1},
+    {"b1": 0.99, "b2": 0.9999},
+    {"eps_root": 0.05},
+    {"eps": 0.3, "eps_root": 0.2},
+    {"nesterov": True},
+    {"b1": 0.6, "b2": 0.8, "eps": 1e-3, "eps_root": 1e-3, "nesterov": True},
+    {"b1": fast, "b2": slow, "eps": 1e-2},
+    {"b1": 0, "b2": fast, "nesterov": True},
+)
+nadam_settings = tuple({k: v for k, v in s.items() if k != "nesterov"} for s in adam_settings)
+rms_settings = (
+    {},
+    {"decay": 0.0, "eps": 0.1},
+    {"decay": 0.99, "eps": 1e-2, "eps_in_sqrt": False},
+    {"decay": 0.5, "initial_scale": 1.0},
+    {"decay": 0.9, "initial_scale": 0.5, "eps_in_sqrt": False, "eps": 0.2},
+    {"bias_correction": True},
+    {"decay": 0.8, "bias_correction": True, "eps_in_sqrt": False, "eps": 0.3},
+    {"decay": fast, "eps": 0.05},
+    {"decay": slow, "bias_correction": True, "initial_scale": 0.2},
+)
+trace_settings = (
+    *over(decay=(0.0, 0.5, 0.9, 0.99), nesterov=(False, True)),
+    {"decay": fast},
+    {"decay": slow, "nesterov": True},
+)
+decay_bad = (({"decay": 1.0}, "decay must be in [0, 1), got 1.0"), ({"decay": "x"}, "decay must be a number"))
+rms_bad = (
+    *decay_bad,
+    ({"eps": -1}, "eps must be at least 0, got -1.0"),
+    ({"initial_scale": -1}, "initial_scale must be at least 0"),
+    ({"rho": 0.9}, "no argument 'rho'; write decay"),
+)
+
+# The variance v - |m|² is exactly 0 on a corrected first step and with decay 0, and then all rounding: there an initial
+# scale keeps it away from 0. Elsewhere it is a fraction of v, of which an ulp is lost: hence the bound in float32.
+centered_settings = (
+    {},
+    {"decay": 0.99, "eps": 1e-2, "eps_in_sqrt": False},
+    {"decay": 0.5, "initial_scale": 1.0},
+    {"decay": 0.9, "initial_scale": 0.5, "eps_in_sqrt": False, "eps": 0.2},
+    {"bias_correction": True, "initial_scale": 1e3},
+    {"decay": 0.8, "bias_correction": True, "initial_scale": 1e3, "eps_in_sqrt": False, "eps": 3.0},
+    {"decay": fast, "eps": 0.05},
+    {"decay": slow, "bias_correction": True, "initial_scale": 1e3, "eps": 20.0},
+)
+centered_float32 = 1e-5
+
+ROWS = (
+    # --- transforms
+    Row(
+        ol.scale,
+        scale.scale,
+        ({"step_size": 0.1}, {"step_size": -3}, {"step_size": 0.0}, {"step_size": 1e-6}, {"step_size": rate})
+        + tuple({"step_size": s} for s in (2.5, 1e3, fast)),
+        ({"step_size": "x"}, "step_size must be a number or a schedule, got 'x'"),
+    ),
+    Row(
+        ol.scale_by_learning_rate,
+        scale.scale_by_learning_rate,
+        tuple({"learning_rate": r, "flip_sign": flip} for r in (0.1, 3, 1e-6, rate) for flip in (True, False)),
+        rate_bad,
+    ),
+    Row(
+        ol.scale_by_schedule,
+        scale.scale_by_schedule,
+        tuple({"step_size_fn": s} for s in (rate, fast, slow, -rate, 0.1 * fast, rate + fast, rate / 2, 1 - slow)),
+        ({"step_size_fn": "x"}, "step_size_fn must be a number or a schedule"),
+    ),
+    Row(
+        ol.trace,
+        momentum.trace,
+        trace_settings,
+        (*decay_bad, ({"decay": 0.9, "accumulator_dtype": "int8"}, "accumulator_dtype must be a floating dtype")),
+        unlike=("accumulator_dtype",),
+    ),
+    Row(
+        ol.ema,
+        momentum.ema,
+        (*over(decay=(0.0, 0.5, 0.9, 0.999), debias=(False, True)), {"decay": fast}, {"decay": slow, "debias": False}),
+        decay_bad,
+        unlike=("accumulator_dtype",),
+    ),
+    Row(ol.scale_by_sign, sign.scale_by_sign, ({},)),
+    Row(ol.identity, lambda g, s, w: (g, {}), ({},)),
+    Row(ol.set_to_zero, lambda g, s, w: (0 * g, {}), ({},)),
+    Row(
+        ol.clip,
+        clip.clip,
+        tuple({"max_delta": d} for d in (0.0, 1e-6, 0.1, 0.5, 1, 2.0, 1e6, rate)),
+        ({"max_delta": -1}, "max_delta must be at least 0, got -1.0"),
+        complex_=False,
+    ),
+    Row(
+        ol.clip_by_global_norm,
+        clip.clip_by_global_norm,
+        tuple({"max_norm": d} for d in (0.0, 1e-6, 0.1, 1, 3.0, 10.0, 1e6, rate)),
+        ({"max_norm": -1}, "max_norm must be at least 0, got -1.0"),
+        whole_tree=True,
+    ),
+    Row(
+        ol.add_decayed_weights,
+        decay.add_decayed_weights,
+        tuple({"weight_decay": d} for d in (0.0, 1e-4, 0.1, 1, -0.1, 3.0, rate, fast)),
+        ({"weight_decay": "x"}, "weight_decay must be a number or a schedule"),
+        unlike=("mask",),
+    ),
+    Row(ol.scale_by_rms, rmsprop.scale_by_rms, rms_settings, rms_bad),
+    Row(ol.scale_by_stddev, rmsprop.scale_by_stddev, centered_settings, rms_bad, float32=centered_float32),
+    Row(
+        ol.scale_by_rss,
+        adagrad.scale_by_rss,
+        (
+            *over(initial_accumulator_value=(0.0, 0.1, 1), eps=(1e-7, 0.1)),
+            {"initial_accumulator_value": 0, "eps": 0},
+            {"eps": rate},
+        ),
+        (
+            ({"eps": -1}, "eps must be at least 0"),
+            ({"initial_accumulator_value": -1}, "initial_accumulator_value must be at least 0"),
+        ),
+    ),
+    Row(ol.scale_by_adam, adam.scale_by_adam, adam_settings, (*beta_bad, *eps_bad), unlike=("mu_dtype",)),
+    # --- optimizers
+    Row(
+        ol.sgd,
+        sgd.sgd,
+        (
+            {"learning_rate": 0.1},
+            {"learning_rate": rate},
+            *over(learning_rate=(0.1, rate), momentum=(0.0, 0.9), nesterov=(False, True)),
+            {"learning_rate": 1, "momentum": fast, "nesterov": True},
+        ),
+        (*rate_bad, ({"learning_rate": 0.1, "momentum": 1.5}, "decay must be in [0, 1)")),
+        unlike=("accumulator_dtype",),
+    ),
+    Row(
+        ol.rmsprop,
+        rmsprop.rmsprop,
+        (
+            *({"learning_rate": 0.1, **s} for s in rms_settings),
+            *({"learning_rate": rate, "momentum": 0.9, **s} for s in rms_settings[2:4]),
+            {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True},
+        ),
+        (*rate_bad, *with_rate(rms_bad)),
+    ),
+    Row(
+        ol.rmsprop,
+        rmsprop.rmsprop,
+        (
+            *({"learning_rate": 0.1, "centered": True, **s} for s in centered_settings[:6]),
+            {"learning_rate": 0.1, "centered": True, "momentum": 0.9, "eps": 0.01},
+            {"learning_rate": rate, "centered": True, "momentum": 0.5, "nesterov": True, "eps": 0.1},
+        ),
+        float32=centered_float32,
+        variant=", centered",
+    ),
+    Row(
+        ol.adagrad,
+        adagrad.adagrad,
+        tuple(
+            {"learning_rate": r, "initial_accumulator_value": s, "eps": e}
+            for r, s, e in product((0.1, rate), (0.0, 0.5), (1e-7, 0.2))
+        ),
+        rate_bad,
+    ),
+    Row(
+        ol.adam,
+        adam.adam,
+        (*({"learning_rate": 0.1, **s} for s in adam_settings), {"learning_rate": rate}),
+        (*rate_bad, *wrong_names, *with_rate(beta_bad + eps_bad)),
+        unlike=("mu_dtype",),
+    ),
+    Row(
+        ol.adamw,
+        adam.adamw,
+        (
+            *({"learning_rate": 0.1, "weight_decay": 0.3, **s} for s in adam_settings),
+            {"learning_rate": rate, "weight_decay": fast},
+        ),
+        (*rate_bad, *wrong_names, *with_rate(beta_bad + eps_bad)),
+        unlike=("mu_dtype", "mask"),
+    ),
+    Row(
+        ol.nadam,
+        nadam.nadam,
+        tuple({"learning_rate": 0.1, **s} for s in nadam_settings),
+        (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        unlike=("mu_dtype",),
+    ),
+    Row(
+        ol.nadamw,
+        nadam.nadamw,
+        tuple({"learning_rate": rate, "weight_decay": 0.3, **s} for s in nadam_settings),
+        (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        unlike=("mu_dtype", "mask"),
+    ),
+    Row(ol.sign_sgd, sign_sgd.sign_sgd, tuple({"learning_rate": r} for r in (0.0, 1e-6, 0.1, 1, -1, 30, rate, fast)), rate_bad),
+    Row(
+        ol.signum,
+        sign_sgd.signum,
+        tuple(over(learning_rate=(0.1, rate), beta=(0.0, 0.5, 0.9, fast))),
+        (*rate_bad, ({"learning_rate": 0.1, "beta": 1}, "beta must be in [0, 1), got 1.0")),
+        unlike=("accumulator_dtype",),
+    ),
+)
+
+# Compositions that the laws hold for too; their parts are proven above.
+COMPOSED = {
+    "chain": lambda: ol.chain(ol.clip_by_global_norm(1.0), ol.adam(rate)),
+    "named_chain": lambda: ol.named_chain(("zebra", ol.trace(0.9)), ("ant", ol.scale(-0.1))),
+    "masked": lambda: ol.masked(ol.adam(0.1), "w*"),
+    "adamw, masked decay": lambda: ol.adamw(0.1, weight_decay=0.1, mask="w*"),
+    "partition": lambda: ol.partition(
+        {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)},
+        {"w": "fast", "wide": "slow", "b": "slow", "scalar": "fast", "empty": "slow"},
+    ),
+    "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
+    "stateless": lambda: ol.stateless(scaled_by_tenth),
+}
+
+
+def scaled_by_tenth(updates, params):
+    return ol.leafwise(lambda g: -0.1 * g, updates)
+
+
+def optimizer_of_functions():
+    return _init_count, _update_count
+
+
+def _init_count(params):
+    return jnp.zeros((), jnp.int32)
+
+
+def _update_count(updates, state, params=None):
+    return scaled_by_tenth(updates, params), state + 1
+
+
+def all_settings() -> list[tuple[str, Row, Settings]]:
+    """Every row with each of its settings, and a name for it."""
+    return [(f"{row.name}-{i}", row, settings) for row in ROWS for i, settings in enumerate(row.settings)]
+
+
+def one_of_each() -> dict[str, ol.GradientTransformation]:
+    """The first setting of every row, the scheduled ones too, and the compositions: what the laws are tested on."""
+    chosen = {}
+    for row in ROWS:
+        chosen[row.name] = row.factory(**row.settings[0])
+        scheduled = [s for s in row.settings if any(isinstance(v, ol.Schedule) for v in s.values())]
+        if scheduled:
+            chosen[f"{row.name}, scheduled"] = row.factory(**scheduled[-1])
+    return chosen | {name: make() for name, make in COMPOSED.items()}
+
+
+def bad_settings() -> list[tuple[Row, Settings, str]]:
+    """Every bad setting, with a pattern for its message."""
+    pairs = ((row, row.bad if isinstance(row.bad[0], tuple) else (row.bad,)) for row in ROWS if row.bad)
+    return [(row, settings, re.escape(message)) for row, bad in pairs for settings, message in bad]

@@ -1,0 +1,365 @@
+"""Inside other people's loops: optax chains, Flax linen and NNX, Equinox, published two-function optimizers, pickle."""
+
+import pickle
+
+import chex
+import equinox as eqx
+import flax.linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from flax.training.train_state import TrainState
+from jax._src import test_util  # counts compilations; there is no public counter
+
+import optax_lite
+
+STEPS = 4
+X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
+Y = jnp.sin(X.sum(1, keepdims=True))
+
+OPTIMIZERS = {
+    "sgd": lambda lib: lib.sgd(0.1, momentum=0.9, nesterov=True),
+    "adamw": lambda lib: lib.adamw(lib.cosine_decay_schedule(1e-2, 10), weight_decay=0.1),
+    "clipped rmsprop": lambda lib: lib.chain(lib.clip_by_global_norm(0.5), lib.rmsprop(1e-2, momentum=0.5)),
+}
+over_optimizers = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+def assert_same_run(ours, theirs, tolerance=2e-6):
+    """Every leaf equal, relative to its largest entry."""
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype
+        if np.abs(a-b).max()>tolerance*np.abs(b).max(): print("REL", np.abs(a-b).max()/np.abs(b).max(), a, b)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
+
+
+PARAMS = {"w": X[:3] * 0.3, "b": jnp.zeros(3), "out": [X[3:4].T, jnp.zeros(1)]}
+
+
+def loss(params):
+    def predict(x):
+        return jnp.tanh(x @ params["w"] + params["b"]) @ params["out"][0] + params["out"][1]
+
+    return jnp.mean((jax.vmap(predict)(X) - Y) ** 2)
+
+
+def as_optax_does(run, *args):
+    """Run with JAX's own promotion: optax mixes dtypes."""
+    with jax.numpy_dtype_promotion("standard"):
+        return run(*args)
+
+
+def train(lib, tx, params=PARAMS):
+    """The loop of the optax tutorial."""
+    if lib is optax:
+        return as_optax_does(train_with, lib, tx, params)
+    return train_with(lib, tx, params)
+
+
+def train_with(lib, tx, params):
+    @jax.jit
+    def step(params, state):
+        updates, state = tx.update(jax.grad(loss)(params), state, params)
+        return lib.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for _ in range(STEPS):
+        params, state = step(params, state)
+    return params, state
+
+
+# --- optax -----------------------------------------------------------------------------------------------------------
+
+
+@over_optimizers
+def test_loop_of_the_optax_tutorial(make):
+    assert_same_run(train(optax_lite, make(optax_lite)), train(optax, make(optax)))
+
+
+MIXED = {
+    "ours in optax.chain": lambda lib: optax.chain(lib.clip_by_global_norm(0.5), optax.trace(0.9), lib.adamw(1e-2)),
+    "ours in optax.named_chain": lambda lib: optax.named_chain(("a", lib.scale_by_adam()), ("b", lib.scale(-0.01))),
+    "ours in optax.masked": lambda lib: optax.masked(lib.adam(1e-2), {"w": True, "b": False, "out": True}),
+    "ours in optax.MultiSteps": lambda lib: optax.MultiSteps(lib.adam(1e-2), 2),
+    "ours in optax.apply_if_finite": lambda lib: optax.apply_if_finite(lib.adam(1e-2), 2),
+    "ours in optax.partition": lambda lib: optax.partition(
+        {"one": lib.adam(1e-2), "two": lib.sgd(0.1, 0.9)}, {"w": "one", "b": "two", "out": "two"}
+    ),
+}
+
+
+@pytest.mark.parametrize("make", MIXED.values(), ids=MIXED)
+def test_our_transformations_inside_those_of_optax(make):
+    assert_same_run(train(optax, make(optax_lite)), train(optax, make(optax)))
+
+
+def test_transformations_of_optax_inside_ours():
+    chained = [lib.chain(optax.adaptive_grad_clip(0.1), optax.lion(1e-2, b1=0.8)) for lib in (optax_lite, optax)]
+    assert_same_run(*(train(lib, tx) for lib, tx in zip((optax_lite, optax), chained, strict=True)))
+
+
+def test_every_composition_of_ours_takes_transformations_of_optax():
+    labels = {"w": "one", "b": "two", "out": "two"}
+    compositions = [
+        lambda lib: lib.named_chain(("clip", optax.clip(0.1)), ("lion", optax.lion(1e-2))),
+        lambda lib: lib.masked(optax.lion(1e-2), {"w": True, "b": False, "out": True}),
+        lambda lib: lib.partition({"one": optax.lion(1e-2), "two": optax.sgd(0.1, 0.9)}, labels),
+    ]
+    for compose in compositions:
+        assert_same_run(train(optax_lite, compose(optax_lite)), train(optax, compose(optax)))
+
+
+def test_extra_arguments_reach_transformations_of_optax():
+    tx = optax_lite.chain(optax.scale_by_polyak(f_min=0.0), optax_lite.scale(-1.0))
+    theirs = optax.polyak_sgd()
+    grads = jax.grad(loss)(PARAMS)
+    updates = [t.update(grads, t.init(PARAMS), PARAMS, value=loss(PARAMS))[0] for t in (tx, theirs)]
+    assert_same_run(*updates)
+
+
+# --- published code: two plain functions -----------------------------------------------------------------------------
+
+
+def scale_by_count(factory):
+    """A transformation as third parties write it."""
+
+    def init_fn(params):
+        del params
+        return optax_lite.ScaleByScheduleState(jnp.zeros([], jnp.int32))
+
+    def update_fn(updates, state, params=None, **extra):
+        factor = extra.get("factor", 1.0) / (state.count + 1).astype(float)
+        updates = jax.tree.map(lambda g: -0.1 * factor * g, updates)
+        return updates, optax_lite.ScaleByScheduleState(state.count + 1)
+
+    return factory(init_fn, update_fn)
+
+
+PAIRS = {
+    "positional": optax_lite.GradientTransformation,
+    "keywords": lambda i, u: optax_lite.GradientTransformation(init=i, update=u),
+    "ExtraArgs": optax_lite.GradientTransformationExtraArgs,
+    "with_extra_args_support": lambda i, u: optax_lite.with_extra_args_support(optax_lite.GradientTransformation(i, u)),
+}
+
+
+@pytest.mark.parametrize("factory", PAIRS.values(), ids=PAIRS)
+def test_pair_of_plain_functions_works_as_in_optax(factory):
+    theirs = scale_by_count(optax.GradientTransformationExtraArgs)
+    tx = scale_by_count(factory)
+    init, update = tx
+    assert_same_run(train(optax_lite, tx), train(optax, theirs))
+    assert_same_run(train(optax_lite, optax_lite.chain(tx, optax_lite.trace(0.9))), train(optax, optax.chain(theirs, optax.trace(0.9))))
+    assert_same_run(train(optax, optax.chain(tx, optax.trace(0.9))), train(optax, optax.chain(theirs, optax.trace(0.9))))
+    grads = jax.grad(loss)(PARAMS)
+    assert_same_run(
+        update(grads, init(PARAMS), PARAMS, factor=3.0), theirs.update(grads, theirs.init(PARAMS), PARAMS, factor=3.0)
+    )
+
+
+def test_update_function_without_params_and_extra_arguments_is_given_none():
+    tx = optax_lite.GradientTransformation(lambda params: optax_lite.EmptyState(), lambda updates, state: (updates, state))
+    updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=1.0)
+    chex.assert_trees_all_equal(updates, PARAMS)
+
+
+def test_stateless_is_that_of_optax():
+    for make in (
+        lambda lib: lib.stateless(lambda updates, params: jax.tree.map(lambda u, p: -0.1 * u - 0.01 * p, updates, params)),
+        lambda lib: lib.stateless_with_tree_map(lambda u, p: -0.1 * u - 0.01 * p),
+    ):
+        assert_same_run(train(optax_lite, make(optax_lite)), train(optax, make(optax)))
+
+
+# --- Flax ------------------------------------------------------------------------------------------------------------
+
+
+class Linen(flax.linen.Module):
+    @flax.linen.compact
+    def __call__(self, x):
+        return flax.linen.Dense(1)(flax.linen.tanh(flax.linen.Dense(4)(x)))
+
+
+@jax.jit
+def linen_step(state):
+    grads = jax.grad(lambda p: jnp.mean((state.apply_fn({"params": p}, X) - Y) ** 2))(state.params)
+    return state.apply_gradients(grads=grads)
+
+
+LINEN = Linen()
+LINEN_PARAMS = LINEN.init(jax.random.key(0), X)["params"]
+
+
+def linen_state(tx):
+    return TrainState.create(apply_fn=LINEN.apply, params=LINEN_PARAMS, tx=tx)
+
+
+@over_optimizers
+def test_flax_train_state(make):
+    def run(tx):
+        state = linen_state(tx)
+        for _ in range(STEPS):
+            state = linen_step(state)
+        return state.params, state.opt_state
+
+    assert_same_run(run(make(optax_lite)), as_optax_does(run, make(optax)))
+
+
+@over_optimizers
+def test_flax_train_state_built_again_does_not_compile_again(make):
+    linen_step(linen_state(make(optax_lite)))
+    with test_util.count_jit_and_pmap_lowerings() as compilations:
+        linen_step(linen_state(make(optax_lite)))
+    assert compilations() == 0
+
+
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(jnp.tanh(self.first(x)))
+
+
+@nnx.jit
+def nnx_step(model, optimizer):
+    grads = nnx.grad(lambda m: jnp.mean((m(X) - Y) ** 2))(model)
+    optimizer.update(model, grads)
+
+
+@over_optimizers
+def test_flax_nnx_optimizer(make):
+    def run(tx):
+        model = Net(nnx.Rngs(0))
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+        for _ in range(STEPS):
+            nnx_step(model, optimizer)
+        return nnx.to_pure_dict(nnx.state(model, nnx.Param)), jax.tree.leaves(nnx.state(optimizer))
+
+    assert_same_run(run(make(optax_lite)), as_optax_does(run, make(optax)))
+
+
+# --- Equinox ---------------------------------------------------------------------------------------------------------
+
+
+class Module(eqx.Module):
+    """Leaves of every kind: arrays, functions, an integer array, a string, None."""
+
+    mlp: eqx.nn.MLP
+    scale: jax.Array
+    steps: jax.Array
+    activation: object
+    name: str
+    nothing: None = None
+
+    def __call__(self, x):
+        return self.scale * self.activation(self.mlp(x))
+
+
+def module():
+    return Module(eqx.nn.MLP(3, 1, 4, 1, key=jax.random.key(0)), jnp.ones(1), jnp.arange(2), jnp.tanh, "net")
+
+
+@eqx.filter_grad
+def module_gradient(model):
+    return jnp.mean((jax.vmap(model)(X) - Y) ** 2)
+
+
+def equinox_run(tx, advance, state=None):
+    model = module()
+    state = tx.init(eqx.filter(model, eqx.is_inexact_array)) if state is None else state
+    for _ in range(STEPS):
+        model, state = advance(tx, model, state)
+    return model, state
+
+
+def equinox_tutorial(tx, model, state):
+    updates, state = tx.update(module_gradient(model), state, eqx.filter(model, eqx.is_inexact_array))
+    return eqx.apply_updates(model, updates), state
+
+
+def whole_module(apply_updates):
+    def advance(tx, model, state):
+        updates, state = tx.update(module_gradient(model), state, model)
+        return apply_updates(model, updates), state
+
+    return advance
+
+
+ADVANCES = {
+    "as in its tutorial": equinox_tutorial,
+    "whole module": whole_module(eqx.apply_updates),
+    "whole module, optax_lite.apply_updates": whole_module(optax_lite.apply_updates),
+    "whole module, tx.step": lambda tx, model, state: tx.step(module_gradient(model), state, model),
+}
+
+
+@pytest.fixture(scope="module")
+def equinox_reference():
+    run = eqx.filter_jit(equinox_tutorial)
+    return {name: as_optax_does(equinox_run, make(optax), run) for name, make in OPTIMIZERS.items()}
+
+
+@pytest.mark.parametrize("jitted", [False, True], ids=["eager", "tx through filter_jit"])
+@pytest.mark.parametrize("advance", ADVANCES.values(), ids=ADVANCES)
+def test_equinox_module(advance, jitted, equinox_reference):
+    for name, make in OPTIMIZERS.items():
+        model, state = equinox_run(make(optax_lite), eqx.filter_jit(advance) if jitted else advance)
+        theirs, their_state = equinox_reference[name]
+        assert_same_run((eqx.filter(model, eqx.is_array), state), (eqx.filter(theirs, eqx.is_array), their_state))
+        assert model.activation is jnp.tanh and model.name == "net" and model.nothing is None
+        chex.assert_trees_all_equal(model.steps, jnp.arange(2))
+        assert jax.tree.structure(model) == jax.tree.structure(module())
+
+
+@over_optimizers
+def test_equinox_state_of_a_whole_module_is_that_of_its_arrays(make):
+    tx = make(optax_lite)
+    chex.assert_trees_all_equal(tx.init(module()), tx.init(eqx.filter(module(), eqx.is_inexact_array)))
+
+
+def test_arrays_as_hyperparameters_pass_filter_jit_without_a_compile_per_rate():
+    step = eqx.filter_jit(ADVANCES["whole module, tx.step"])
+    made = [jax.tree.map(jnp.asarray, optax_lite.adamw(rate)) for rate in (0.1, 0.2, 0.3)]
+    state = made[0].init(module())
+    step(made[0], module(), state)
+    with test_util.count_jit_and_pmap_lowerings() as compilations:
+        models = [step(tx, module(), state)[0] for tx in made]
+    assert compilations() == 0
+    assert len({float(model.scale[0]) for model in models}) == 3
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+CHECKPOINTS = {
+    "pickle": lambda state, fresh: pickle.loads(pickle.dumps(state)),
+    "leaves alone": lambda state, fresh: jax.tree.unflatten(
+        jax.tree.structure(fresh), [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    ),
+    "leaves by path": lambda state, fresh: jax.tree_util.tree_map_with_path(
+        lambda path, _: dict(jax.tree_util.tree_leaves_with_path(state))[path], fresh
+    ),
+}
+
+
+@pytest.mark.parametrize("restore", CHECKPOINTS.values(), ids=CHECKPOINTS)
+@over_optimizers
+def test_training_goes_on_bit_for_bit_after_a_checkpoint(make, restore):
+    tx = make(optax_lite)
+    step = jax.jit(lambda params, state: tx.step(jax.grad(loss)(params), state, params))
+    halfway = step(*step(PARAMS, tx.init(PARAMS)))
+    restored = pickle.loads(pickle.dumps(halfway[0])), restore(halfway[1], make(optax_lite).init(PARAMS))
+    chex.assert_trees_all_equal(restored, halfway)
+    chex.assert_trees_all_equal(step(*restored), step(*halfway))
+
+
+@over_optimizers
+def test_checkpoint_of_optax_goes_on_here_by_its_leaves(make):
+    params, state = train(optax, make(optax))
+    ours = jax.tree.unflatten(jax.tree.structure(make(optax_lite).init(params)), jax.tree.leaves(state))
+    grads = jax.grad(loss)(params)
+    new = make(optax_lite).update(grads, ours, params)
+    assert_same_run(new, as_optax_does(make(optax).update, grads, state, params))

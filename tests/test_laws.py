@@ -1,0 +1,402 @@
+"""Laws that every transformation of the catalogue keeps: of the type, of its state, of compilation, of dtypes."""
+
+import copy
+import functools
+import operator
+import pickle
+
+import chex
+import cloudpickle
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+from jax._src import test_util  # counts compilations; there is no public counter
+
+import optax_lite as ol
+from tests.catalogue import ROWS, one_of_each, rate
+
+EACH = one_of_each()
+every = pytest.mark.parametrize("tx", EACH.values(), ids=EACH.keys())
+
+
+def params():
+    return {
+        "w": jnp.array([[1.0, -2.0], [0.5, 3.0], [0.1, 0.2]]),
+        "wide": jnp.array([1.0, 2.0, -3.0, 0.0]),
+        "b": jnp.array([0.3, -0.1]),
+        "scalar": jnp.array(2.0),
+        "empty": jnp.zeros((0, 3)),
+    }
+
+
+def gradients(seed=1):
+    keys = jax.random.split(jax.random.key(seed), 5)
+    return {name: jax.random.normal(k, p.shape, p.dtype) for k, (name, p) in zip(keys, params().items(), strict=True)}
+
+
+def descend(tx, steps, update=None):
+    update = update or tx.update
+    p = params()
+    state = tx.init(p)
+    for i in range(steps):
+        updates, state = update(gradients(i), state, p)
+        p = ol.apply_updates(p, updates)
+    return p, state
+
+
+def numbers(tx):
+    return {path: x for path, x in tx.hyperparams.items()}
+
+
+# --- the type --------------------------------------------------------------------------------------------------------
+
+
+@every
+def test_unpacks_into_the_pair(tx):
+    init, update = tx
+    assert update(gradients(), init(params()), params()) is not None
+
+
+@every
+def test_replacing_the_hyperparams_by_themselves_changes_nothing(tx):
+    assert tx.replace(tx.hyperparams) == tx
+
+
+@every
+def test_equal_by_value_and_hashable(tx):
+    other = jax.tree.map(lambda x: x, tx)
+    assert (tx == other, hash(tx) == hash(other), {tx: 1}[other]) == (True, True, 1)
+    for path, x in tx.hyperparams.items():
+        assert tx != tx.replace({path: x / 2 + 0.01})
+
+
+@every
+def test_pickles(tx):
+    hash(tx)  # a cached hash must not travel
+    for copied in (pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx), cloudpickle.loads(cloudpickle.dumps(tx))):
+        assert copied == tx
+
+
+@every
+def test_structure_depends_on_static_choices_only(tx):
+    changed = tx.replace({path: x / 2 + 0.01 for path, x in tx.hyperparams.items()})
+    assert jax.tree.structure(changed) == jax.tree.structure(tx)
+    assert all(isinstance(x, float) for x in jax.tree.leaves(tx))
+
+
+@every
+def test_repr_names_the_factory_and_every_number(tx):
+    text = repr(tx)
+    assert text.startswith(tx._call.name + "(")
+    assert all(repr(x) in text for x in tx.hyperparams.values())
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.factory.signature.parameters], ids=lambda r: r.name)
+def test_int_numpy_and_jax_scalars_are_the_same_setting(row):
+    settings = row.settings[0]
+    for kind in (np.float64, np.asarray, jnp.float32):
+        same = {k: kind(v) if type(v) is float else v for k, v in settings.items()}
+        expected = {k: float(kind(v)) if type(v) is float else v for k, v in settings.items()}
+        assert row.factory(**same) == row.factory(**expected)
+
+
+def test_comparing_traced_optimizers_does_not_raise():
+    @jax.jit
+    def same(rate):
+        a, b = ol.adamw(rate), ol.adamw(rate)
+        assert a == a and hash(a) == hash(a)
+        return a == b
+
+    same(0.1)
+
+
+def test_cannot_be_changed_in_place():
+    with pytest.raises(AttributeError, match="replace"):
+        ol.adam(0.1).learning_rate = 0.2
+
+
+# --- state -----------------------------------------------------------------------------------------------------------
+
+
+@every
+def test_state_keeps_structure_shapes_and_dtypes(tx):
+    _, first = descend(tx, 0)
+    _, later = descend(tx, 3)
+    chex.assert_trees_all_equal_shapes_and_dtypes(first, later)
+    assert all(isinstance(x, jax.Array) and not x.weak_type for x in jax.tree.leaves((first, later)))
+
+
+@every
+def test_state_structure_does_not_depend_on_values(tx):
+    zeros = tx.replace({path: 0.0 if x < 1 else 1.0 for path, x in tx.hyperparams.items() if "steps" not in path})
+    assert jax.tree.structure(zeros.init(params())) == jax.tree.structure(tx.init(params()))
+
+
+@every
+def test_abstract_init_has_the_shapes_of_init(tx):
+    abstract = tx.init(jax.eval_shape(params))
+    assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(abstract))
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, jax.eval_shape(tx.init, params()))
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, tx.init(params()))
+
+
+@every
+def test_state_shares_no_memory_with_the_params(tx):
+    p = params()
+    mine = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(p) if x.size}
+    assert mine.isdisjoint(x.unsafe_buffer_pointer() for x in jax.tree.leaves(tx.init(p)) if x.size)
+
+
+@every
+def test_resuming_equals_going_on(tx):
+    p, state = descend(tx, 3)
+    leaves, treedef = jax.tree.flatten(pickle.loads(pickle.dumps(jax.device_get(state))))
+    restored = jax.tree.unflatten(treedef, map(jnp.asarray, leaves))
+    chex.assert_trees_all_equal(tx.update(gradients(7), restored, p), tx.update(gradients(7), state, p))
+
+
+@every
+def test_unknown_extra_arguments_are_ignored(tx):
+    state = tx.init(params())
+    plain = tx.update(gradients(), state, params())
+    chex.assert_trees_all_equal(plain, tx.update(gradients(), state, params(), value=1.0, tree=gradients()))
+    uncompiled = tx.update(gradients(), state, params(), value_fn=lambda p: 0.0)
+    chex.assert_trees_all_close(plain, uncompiled, rtol=2e-6, atol=1e-7)
+
+
+# --- one program, however it is called -------------------------------------------------------------------------------
+
+
+@every
+def test_eager_jitted_and_passed_as_argument_agree_to_the_bit(tx):
+    eager = descend(tx, 3)
+    chex.assert_trees_all_equal(eager, descend(tx, 3, jax.jit(tx.update)))
+    as_argument = jax.jit(lambda tx, *args: tx.update(*args))
+    chex.assert_trees_all_equal(eager, descend(tx, 3, functools.partial(as_argument, tx)))
+
+
+@every
+def test_scan_equals_loop(tx):
+    many = jax.tree.map(lambda *xs: jnp.stack(xs), *[gradients(i) for i in range(3)])
+
+    def body(carry, g):
+        p, state = carry
+        updates, state = tx.update(g, state, p)
+        return (ol.apply_updates(p, updates), state), None
+
+    scanned, _ = jax.lax.scan(body, (params(), tx.init(params())), many)
+    chex.assert_trees_all_close(scanned, descend(tx, 3), rtol=2e-6, atol=1e-6)
+
+
+@every
+def test_step_is_update_and_apply(tx):
+    state = tx.init(params())
+    updates, after = tx.update(gradients(), state, params())
+    stepped, also = tx.step(gradients(), state, params())
+    chex.assert_trees_all_close(stepped, ol.apply_updates(params(), updates), rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_equal(also, after)
+
+
+@every
+def test_vmap_over_settings_equals_a_loop(tx):
+    members = [tx, tx.replace({path: x * 0.9 for path, x in tx.hyperparams.items() if "steps" not in path})]
+    population = jax.tree.map(lambda *xs: jnp.array(xs), *members)
+
+    def run(tx):
+        p, state = params(), tx.init(params())
+        for i in range(2):
+            updates, state = tx.update(gradients(i), state, p)
+            p = ol.apply_updates(p, updates)
+        return p, state
+
+    if not tx.hyperparams:
+        return
+    together = jax.vmap(run)(population)
+    for i, member in enumerate(members):
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), run(member), rtol=1e-5, atol=1e-6)
+
+
+@every
+def test_a_population_without_vmap_is_refused(tx):
+    if not tx.hyperparams:
+        return
+    population = jax.tree.map(lambda x: jnp.array([x, x]), tx)
+    with pytest.raises(ValueError, match="population of 2; use jax.vmap"):
+        population.init(params())
+    with pytest.raises(ValueError, match="population of 2; use jax.vmap"):
+        population.update(gradients(), tx.init(params()), params())
+
+
+@every
+def test_each_call_compiles_once(tx):
+    p, g = params(), gradients()
+    state = tx.init(p)
+    _, state = tx.update(g, state, p)
+    tx.step(g, state, p)
+    changed = tx.replace({path: x * 0.5 for path, x in tx.hyperparams.items()})
+    with test_util.count_jit_and_pmap_lowerings() as count:
+        _, state = tx.update(g, state, p)
+        changed.update(g, state, p)
+        changed.step(g, state, p)
+    assert count() == 0
+
+
+@every
+def test_un_jitted_grad_and_vmap_compile_nothing_the_second_time(tx):
+    p, g = params(), gradients()
+    state = tx.init(p)
+
+    def loss(tx, g):
+        updates, _ = tx.update(g, state, p)
+        return sum(jnp.sum(jnp.abs(u)) for u in jax.tree.leaves(updates))
+
+    many = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), g)
+
+    def both():
+        jax.grad(loss)(tx, g)
+        jax.vmap(loss, in_axes=(None, 0))(tx, many)
+
+    both()
+    with test_util.count_jit_and_pmap_lowerings() as count:
+        both()
+    assert count() == 0
+
+
+@every
+def test_hypergradients_are_finite_also_where_gradients_are_zero(tx):
+    def loss(tx, g):
+        p, state = params(), tx.init(params())
+        for _ in range(2):
+            updates, state = tx.update(g, state, p)
+            p = ol.apply_updates(p, updates)
+        return sum(jnp.sum(x) for x in jax.tree.leaves(p))
+
+    for g in (gradients(), jax.tree.map(jnp.zeros_like, params())):
+        chex.assert_tree_all_finite(jax.grad(loss)(tx, g))
+        chex.assert_tree_all_finite(jax.jacfwd(loss)(jax.tree.map(jnp.asarray, tx), g))
+
+
+# --- leaves and dtypes -----------------------------------------------------------------------------------------------
+
+
+@every
+def test_leaves_without_gradient_are_left_alone(tx):
+    if "partition" in repr(tx):  # its labels name the leaves of `params`
+        return
+    p = {"w": params()["w"], "wheel": None, "count": jnp.array(3), "wt": jnp.ones(2), "flag": jnp.array(True)}
+    g = {"w": gradients()["w"], "wheel": None, "count": None, "wt": None, "flag": None}
+    state = tx.init(p)
+    updates, new = tx.update(g, state, p)
+    assert {k for k, u in updates.items() if u is None} == {"wheel", "count", "wt", "flag"}
+    stepped, _ = tx.step(g, state, p)
+    chex.assert_trees_all_equal({k: stepped[k] for k in g if k != "w"}, {k: p[k] for k in g if k != "w"})
+    chex.assert_trees_all_equal_structs(state, new)
+    alone = tx.update({"w": g["w"], "wt": None}, tx.init({"w": p["w"], "wt": p["wt"]}), {"w": p["w"], "wt": p["wt"]})[0]
+    chex.assert_trees_all_equal(updates["w"], alone["w"])
+
+
+@every
+def test_float0_gradients_mean_nothing_here(tx):
+    if "partition" in repr(tx):
+        return
+    p = {"w": params()["w"], "count": jnp.array(3)}
+    g = jax.grad(lambda p: jnp.sum(p["w"] ** 2), allow_int=True)(p)
+    updates, _ = tx.update(g, tx.init(p), p)
+    assert updates["count"] is None
+    chex.assert_trees_all_equal(tx.step(g, tx.init(p), p)[0]["count"], p["count"])
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=lambda d: d.__name__)
+@pytest.mark.parametrize("gradient_dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=lambda d: d.__name__)
+def test_dtypes_settle_at_once(tx, dtype, gradient_dtype):
+    p = jax.tree.map(lambda x: x.astype(dtype), params())
+    g = jax.tree.map(lambda x: x.astype(gradient_dtype), gradients())
+    state = tx.init(p)
+    updates, new = tx.update(g, state, p)
+    stepped, _ = tx.step(g, state, p)
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, g)
+    chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(stepped, p)
+    chex.assert_trees_all_equal_shapes_and_dtypes(ol.apply_updates(p, updates), p)
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=lambda d: d.__name__)
+def test_zero_gradients_do_nothing(tx, dtype):
+    if "decay" in repr(tx).replace("decay_steps", "").replace("decay=0", ""):  # weight decay moves without a gradient
+        tx = tx.replace({path: 0.0 for path in tx.hyperparams if path.endswith("weight_decay")})
+    if any(isinstance(v, ol.Schedule) for v in tx._values):
+        return  # its value is not 0 at the count of this test
+    p = jax.tree.map(lambda x: x.astype(dtype), params())
+    zeros = jax.tree.map(jnp.zeros_like, p)
+    state = tx.init(p)
+    for _ in range(2):
+        updates, state = tx.update(zeros, state, p)
+        chex.assert_trees_all_equal(jax.tree.map(jnp.abs, updates), zeros)
+    chex.assert_tree_all_finite(state)
+
+
+@every
+def test_x64_promotes_nothing(tx, x64):
+    p = {k: jnp.asarray(x, jnp.float32) for k, x in params().items()}
+    state = tx.init(p)
+    updates, new = tx.update(p, state, p)
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, p)
+    chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+    assert not any(x.dtype == jnp.float64 for x in jax.tree.leaves(new))
+    population = jax.vmap(lambda scale: jax.tree.map(lambda x: x * scale, tx))(jnp.ones(2))
+    if tx.hyperparams:
+        batched = jax.vmap(lambda tx: tx.update(p, state, p)[0])(population)
+        assert not any(x.dtype == jnp.float64 for x in jax.tree.leaves(batched))
+
+
+# --- composition -----------------------------------------------------------------------------------------------------
+
+
+def test_chain_is_associative_with_identity():
+    a, b, c = ol.clip_by_global_norm(1.0), ol.scale_by_adam(), ol.scale_by_learning_rate(rate)
+    ways = [ol.chain(a, b, c), ol.chain(ol.chain(a, b), c), ol.chain(a, ol.chain(b, c)), ol.chain(a, ol.identity(), b, c)]
+    results = [descend(tx, 3)[0] for tx in ways]
+    for other in results[1:]:
+        chex.assert_trees_all_close(results[0], other, rtol=2e-6, atol=1e-7)
+
+
+@every
+@settings(max_examples=3, deadline=None, database=None)
+@given(shape=strategies.sampled_from([(), (1,), (0,), (2, 0), (7,), (2, 3), (1, 1, 4)]), nested=strategies.booleans())
+def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
+    if any(word in repr(tx) for word in ("global_norm", "partition", "masked", "mask=")):
+        return  # these look at the tree on purpose
+    g = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    tree = {"a": [g, {"w": g}], "b": (g,)} if nested else {"w": g}
+    alone, _ = tx.update(g, tx.init(g), g)
+    among, _ = tx.update(tree, tx.init(tree), tree)
+    for leaf in jax.tree.leaves(among):
+        chex.assert_trees_all_close(leaf, alone, rtol=2e-6, atol=1e-7)
+
+
+def test_schedules_combine_with_numbers_and_each_other():
+    line = ol.linear_schedule(1.0, 3.0, 4)
+    for op in (operator.add, operator.sub, operator.mul, operator.truediv):
+        for left, right in ((line, 2.0), (2.0, line), (line, line)):
+            if op is operator.truediv and left == 2.0:
+                continue
+            at = [x(2) if isinstance(x, ol.Schedule) else x for x in (left, right)]
+            np.testing.assert_allclose(op(left, right)(2), op(*map(float, at)), rtol=1e-6)
+    assert (-line)(2) == -line(2)
+    assert (0.1 * line).hyperparams["right/end_value"] == 3.0
+
+
+def test_a_plain_function_serves_as_schedule():
+    def halve(count):
+        return 0.5 ** (count.astype(jnp.float32))
+
+    tx = ol.sgd(halve)
+    assert (tx == ol.sgd(halve), tx.hyperparams, hash(tx) == hash(ol.sgd(halve))) == (True, {}, True)
+    state = tx.init(params())
+    first, state = tx.update(gradients(), state)
+    second, _ = tx.update(gradients(), state)
+    chex.assert_trees_all_close(jax.tree.map(lambda x: x / 2, first), second)

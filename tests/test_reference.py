@@ -1,0 +1,26 @@
+"""Every rule against its numpy reference: updates and states, five steps, from zero and from a used state."""
+
+import jax.numpy as jnp
+import pytest
+
+from tests.agreement import worst_error
+from tests.catalogue import ROWS, all_settings
+
+CASES = [pytest.param(row, settings, id=name) for name, row, settings in all_settings()]
+
+
+@pytest.mark.parametrize("start", [False, True], ids=["fresh", "used"])
+@pytest.mark.parametrize(("row", "settings"), CASES)
+def test_float64_equals_the_reference(row, settings, start, x64):
+    assert worst_error(row, settings, jnp.float64, start=start) <= 1e-12
+
+
+@pytest.mark.parametrize("start", [False, True], ids=["fresh", "used"])
+@pytest.mark.parametrize(("row", "settings"), CASES)
+def test_float32_equals_the_reference(row, settings, start):
+    assert worst_error(row, settings, jnp.float32, start=start) <= row.float32
+
+
+def test_every_rule_has_eight_settings():
+    few = {row.name: len(row.settings) for row in ROWS if len(row.settings) < 8 and row.factory.signature.parameters}
+    assert few == {}

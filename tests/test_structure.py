@@ -1,0 +1,159 @@
+"""The package's shape, read from its syntax trees: who imports whom, sizes, docstrings."""
+
+import ast
+import inspect
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import optax_lite
+
+PACKAGE = Path(optax_lite.__file__).parent
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+# From low to high; a module imports only from its own layer and lower ones. DESIGN.md section 4.
+LAYERS = [
+    ["check", "tree"],
+    ["data", "paths", "core"],
+    ["transforms", "schedules", "losses"],
+    ["optimizers"],
+    ["wrappers", "precision", "inspection"],
+    ["sweep"],
+    ["contrib", "tree_utils", "__init__"],  # tables of contents
+]
+CORE = ["check.py", "tree.py", "data.py", "paths.py", "core.py"]
+MAX_CORE_LINES = 1000
+MAX_FILE_LINES = 520
+
+
+def layer(module):
+    """The layer of 'optimizers.adam' or 'core'."""
+    top = module.split(".")[0] or "__init__"
+    found = [i for i, names in enumerate(LAYERS) if top in names]
+    assert found, f"{module} stands in no layer of tests/test_structure.py"
+    return found[0]
+
+
+def module_name(file):
+    """'optimizers.adam' for 'optimizers/adam.py', 'optimizers' for 'optimizers/__init__.py', '__init__' for the root."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(nodes):
+    """The absolute module names that statements import, `from package import module` as package.module."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name if own_module(name) else node.module for name in submodules]
+    return found
+
+
+def own_module(name):
+    """'core' for 'optax_lite.core', None for what is no module of the package."""
+    inner = name.removeprefix("optax_lite.").replace(".", "/")
+    is_own = name.startswith("optax_lite.") and (f"{inner}.py" in FILES or f"{inner}/__init__.py" in FILES)
+    return inner.replace("/", ".") if is_own else None
+
+
+def all_imports(file):
+    return imports(ast.walk(ast.parse(FILES[file].read_text())))
+
+
+def module_level_imports(file):
+    """Those that run when the module is imported: not those inside functions."""
+    pending, found = list(ast.parse(FILES[file].read_text()).body), []
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            found.append(node)
+            pending += ast.iter_child_nodes(node)
+    return imports(found)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_go_down_the_layers(file):
+    own = layer(module_name(file))
+    upward = [name for name in all_imports(file) if own_module(name) and layer(own_module(name)) > own]
+    assert not upward
+    root = [name for name in all_imports(file) if name == "optax_lite"]
+    assert not root or own == len(LAYERS) - 1, "nothing but the tables of contents imports the package itself"
+
+
+def test_no_cycles_at_module_level():
+    graph = {module_name(f): {own_module(n) for n in module_level_imports(f)} - {None} for f in FILES}
+    done = set()
+    while ready := {module for module, needs in graph.items() if module not in done and needs <= done}:
+        done |= ready
+    assert set(graph) == done, "these import each other"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_runtime_needs_only_jax_numpy_and_the_standard_library(file):
+    allowed = {*sys.stdlib_module_names, "jax", "numpy", "optax_lite"}
+    assert {name.split(".")[0] for name in all_imports(file)} <= allowed
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_private_name_of_jax(file):
+    tree = ast.parse(FILES[file].read_text())
+    private = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "_src"]
+    private += [name for name in all_imports(file) if name.startswith("jax._src")]
+    assert not private
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_is_short(file):
+    assert len(FILES[file].read_text().splitlines()) <= MAX_FILE_LINES
+
+
+def test_core_is_small():
+    assert sum(len(FILES[file].read_text().splitlines()) for file in CORE) <= MAX_CORE_LINES
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_module_says_what_it_answers(file):
+    assert ast.get_docstring(ast.parse(FILES[file].read_text()))
+
+
+def test_tables_of_contents_have_no_logic():
+    body = ast.parse(FILES["__init__.py"].read_text()).body
+    allowed = ast.Expr | ast.ImportFrom | ast.Assign
+    assert all(isinstance(node, allowed) for node in body)
+    assert all(isinstance(node.value, ast.Constant) for node in body if isinstance(node, ast.Expr))
+    assert not hasattr(optax_lite, "__version__"), "the version has one home, pyproject.toml"
+
+
+def is_state(value):
+    """States are exempt from docstrings: their fields carry a comment each, and their transformation the text."""
+    return isinstance(value, type) and issubclass(value, tuple) and value.__name__.endswith(("State", "Schedule"))
+
+
+PUBLIC = {
+    name: value
+    for name, value in vars(optax_lite).items()
+    if not name.startswith("_") and not isinstance(value, types.ModuleType) and not is_state(value)
+}
+TYPE_ALIASES = {"OptState", "Params", "Updates", "ScalarOrSchedule"}  # documented where they are used
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC.keys() - TYPE_ALIASES))
+def test_public_name_has_a_sentence_of_its_own(name):
+    first = inspect.cleandoc(PUBLIC[name].__doc__ or "").split("\n\n")[0]
+    assert len(first.split()) >= 3 and first.endswith("."), f"{name}: {first!r}"
+
+
+STATES = [value for value in vars(optax_lite).values() if is_state(value) and value._fields]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_every_field_of_a_state_has_a_comment(state):
+    lines, start = inspect.getsourcelines(state)
+    fields = [line for line in lines if line.strip().split(":")[0] in state._fields]
+    assert len(fields) == len(state._fields)
+    assert all("#" in line for line in fields)
