@@ -4,7 +4,7 @@ What one sees: a progress bar, a table, and two pictures in `out/`. The network 
 data are scikit-learn's handwritten digits, so nothing is downloaded. Run it from the repository:
 
     pip install -e ".[examples]"
-    python examples/compare_optimizers.py            # one to two minutes on two cores; --quick for a look
+    python examples/compare_optimizers.py            # about a minute on two cores; --quick for a look
 
 The point is in two lines. `jax.vmap(make)(learning_rates)` makes a population of optimizers, because an optimizer is a
 pytree of its hyperparameters; and `train_epoch` takes the optimizer as an argument, so that `jax.vmap` of it over that
@@ -147,8 +147,8 @@ train_population = jax.jit(jax.vmap(train_epoch, in_axes=(0, 0, 0, None, None)))
 
 
 class Run(NamedTuple):
-    history: Metrics  # each of shape (epochs, members)
-    compile_seconds: float
+    history: Metrics  # arrays of shape (epochs, seeds or rates)
+    compile_seconds: float  # tracing included
     train_seconds: float
 
 
@@ -354,6 +354,7 @@ def plot_sweep(learning_rates, sweeps: dict[str, Run], runs: dict[str, Run], pat
 
     tuned = [values.min() for values in losses.values()]
     apart, apart_tuned = max(compared.values()) / min(compared.values()), max(tuned) / min(tuned)
+    # "Most" on a log scale: tuning has to take away more than half of the gap.
     finding = "Most of the gap is the learning rate" if apart_tuned < apart**0.5 else "Tuning does not close the gap"
     title = f"{finding}: {times(apart)} between the compared rates, {times(apart_tuned)} between the best ones"
     figure.suptitle(title, x=0.005, ha="left")

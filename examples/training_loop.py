@@ -49,7 +49,7 @@ def main():
     for i in range(STEPS):
         if i == STEPS // 2:
             tx = tx.replace(peak_value=3e-3, max_norm=0.5)  # a bare name will do where only one place has it
-            print("edited: peak_value and max_norm")
+            print({path: tx.hyperparams[path] for path in ("0/max_norm", "1/learning_rate/peak_value")})
         params, state, loss = step(tx, params, state, *make_batch(i))
         if i % 250 == 0 or i == STEPS - 1:
             print(f"step {i:5d}  loss {loss:.2e}  compilations {step._cache_size()}")

@@ -315,8 +315,9 @@ def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
 def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
     """Both without what has no gradient: float0 becomes None, and so does a parameter with a None gradient."""
     leaves, treedef = jax.tree.flatten(updates)
-    if any(type(x) is np.ndarray and x.dtype == jax.dtypes.float0 for x in leaves):
-        updates = treedef.unflatten([None if getattr(x, "dtype", None) == jax.dtypes.float0 else x for x in leaves])
+    dtypes = [getattr(x, "dtype", None) for x in leaves]
+    if jax.dtypes.float0 in dtypes:
+        updates = treedef.unflatten([None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)])
         treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:
         return updates, params

@@ -38,7 +38,8 @@ class Call:
     def build(self, values: tuple) -> Any:
         """Run the builder; what goes wrong in it is told with the factory's name."""
         builder, signature = self.factory.builder, self.factory.signature
-        given, args, kwargs = {**dict(zip(self.names, values, strict=True)), **self.static}, [], {}
+        given, args, kwargs = dict(zip(self.names, values, strict=True)) | self.static, [], {}
+        arguments = dict(given)
         for p in signature.parameters.values():
             if p.kind is p.VAR_POSITIONAL:
                 args += [given.pop(str(i)) for i in range(len(self.names))]
@@ -54,6 +55,9 @@ class Call:
             raise ArgumentError(error.problem, self.name) from None
         except jax.errors.ConcretizationTypeError as error:
             error.add_note(f"{self.name}: a hyperparameter may be traced: use jnp.where, or name the choice in static=")
+            raise
+        except (AttributeError, TypeError) as error:
+            error.add_note(f"{self.name} was called with {', '.join(f'{k}={_show(v)}' for k, v in arguments.items())}")
             raise
 
     @property
@@ -236,7 +240,7 @@ def _show(value: Any) -> str:
     if isinstance(value, jax.core.Tracer):
         return f"<traced {value.aval.str_short()}>"
     if isinstance(value, (np.ndarray, jax.Array)):
-        return f"<{value.dtype}{list(value.shape)}>"
+        return f"<{value.dtype}{list(value.shape)}>" if value.ndim else str(value)
     if isinstance(value, tuple):
         return f"({', '.join(map(_show, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, dict):

@@ -6,6 +6,7 @@ None branches in Python on its numbers, so that every number may be traced, swep
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
@@ -101,9 +102,12 @@ def exponential_decay(
 
     def value(count):
         x = jnp.maximum(_time(count) - transition_begin, 0.0) / transition_steps
-        decayed = init_value * decay_rate ** (jnp.floor(x) if staircase else x)
+        x = jnp.floor(x) if staircase else x
         if end_value is None:
-            return decayed
+            return init_value * decay_rate**x
+        # Growth ends long before it overflows: the gradient of a bounded infinity would be NaN.
+        longest = jax.lax.stop_gradient(80.0 / jnp.log(jnp.maximum(decay_rate, 1.001)))
+        decayed = init_value * decay_rate ** jnp.where(decay_rate > 1, jnp.minimum(x, longest), x)
         return jnp.where(decay_rate < 1, jnp.maximum(decayed, end_value), jnp.minimum(decayed, end_value))
 
     return value

@@ -282,7 +282,7 @@ COMPOSED = {
     "adamw, masked decay": lambda: ol.adamw(0.1, weight_decay=0.1, mask="w*"),
     "partition": lambda: ol.partition(
         {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)},
-        {"w": "fast", "wide": "slow", "b": "slow", "scalar": "fast", "empty": "slow"},
+        {"w": "fast", "b": "slow", "scalar": "fast"},
     ),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
     "stateless": lambda: ol.stateless(scaled_by_tenth),

@@ -102,7 +102,7 @@ BY_LEARNING_RATE = {
 WITHOUT = {
     "scale": lambda lib: lib.scale(-0.1),
     "scale_by_schedule": lambda lib: lib.scale_by_schedule(lib.warmup_constant_schedule(0.1, 0.3, 8)),
-    "scale_by_schedule, plain function": lambda lib: lib.scale_by_schedule(lambda count: 1.0 / (1.0 + jnp.asarray(count, float))),
+    "scale_by_schedule, plain function": lambda lib: lib.scale_by_schedule(lambda count: jnp.exp(-count.astype(float))),
     "scale_by_learning_rate of nothing": lambda lib: lib.scale_by_learning_rate(None),
     "trace": lambda lib: lib.trace(0.9),
     "trace nesterov": lambda lib: lib.trace(0.9, nesterov=True),

@@ -229,7 +229,9 @@ LABELS = {
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_labels_in_every_form_give_the_same_updates_and_state(labels):
-    tx = partition({"up": optax_lite.trace(0.5), "stay": optax_lite.set_to_zero(), "nobody": optax_lite.ema(0.5)}, labels)
+    tx = partition(
+        {"up": optax_lite.trace(0.5), "stay": optax_lite.set_to_zero(), "nobody": optax_lite.ema(0.5)}, labels
+    )
     updates, state = tx.update(TREE, tx.init(TREE))
     chex.assert_trees_all_equal(updates, {"a": TREE["a"], "c": jnp.zeros(1)})
     assert state.inner_states.keys() == {"up", "stay", "nobody"}
@@ -251,7 +253,9 @@ def test_partition_keeps_none_leaves():
 
 
 def test_unknown_label_names_the_leaf_the_label_and_the_choices():
-    tx = partition({"fast": optax_lite.sgd(1.0), "slow": optax_lite.sgd(0.1)}, {"a": {"w": "fast", "b": "fats"}, "c": "slow"})
+    tx = partition(
+        {"fast": optax_lite.sgd(1.0), "slow": optax_lite.sgd(0.1)}, {"a": {"w": "fast", "b": "fats"}, "c": "slow"}
+    )
     with pytest.raises(ValueError, match=r"leaf 'a/b' has the label 'fats'; the transforms are \['fast', 'slow'\]"):
         tx.init(TREE)
 

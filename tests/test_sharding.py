@@ -15,12 +15,15 @@ OPTIMIZERS = {
     "adamw": lambda: optax_lite.adamw(0.1),
     "adam bf16": lambda: optax_lite.adam(0.1, mu_dtype=jnp.bfloat16),
     "clipped": lambda: optax_lite.chain(optax_lite.clip_by_global_norm(0.1), optax_lite.sgd(0.1, 0.9)),
-    "scheduled": lambda: optax_lite.nadamw(optax_lite.cosine_decay_schedule(0.1, 9), b1=optax_lite.linear_schedule(0, 0.9, 5)),
+    "scheduled": lambda: optax_lite.nadamw(
+        optax_lite.cosine_decay_schedule(0.1, 9), b1=optax_lite.linear_schedule(0, 0.9, 5)
+    ),
     "rmsprop": lambda: optax_lite.rmsprop(0.1, centered=True, momentum=0.5, bias_correction=True, eps=1e-3),
     "adagrad": lambda: optax_lite.adagrad(0.1),
     "masked": lambda: optax_lite.masked(optax_lite.signum(0.1), ["!s", "!b"]),
     "partition": lambda: optax_lite.partition(
-        {"fast": optax_lite.adam(0.1), "slow": optax_lite.sgd(0.1)}, {"w": "fast", "b": "slow", "rows": "slow", "s": "fast"}
+        {"fast": optax_lite.adam(0.1), "slow": optax_lite.sgd(0.1)},
+        {"w": "fast", "b": "slow", "rows": "slow", "s": "fast"},
     ),
 }
 
@@ -59,7 +62,9 @@ def test_init_places_slots_like_their_params_and_counts_everywhere(make, mesh):
 @pytest.mark.parametrize("verb", ["update", "step"])
 @pytest.mark.parametrize("mode", ["eager", "jit", "jit, tx as argument"])
 def test_second_call_compiles_nothing_and_placement_stays(mode, verb, mesh):
-    tx = optax_lite.chain(optax_lite.clip_by_global_norm(0.1), optax_lite.adamw(optax_lite.cosine_decay_schedule(0.1, 9)))
+    tx = optax_lite.chain(
+        optax_lite.clip_by_global_norm(0.1), optax_lite.adamw(optax_lite.cosine_decay_schedule(0.1, 9))
+    )
 
     def one(tx, grads, state, params):
         if verb == "step":
@@ -88,7 +93,10 @@ def run_three_steps(tx, place):
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_sharded_run_equals_that_on_one_device(make):
     mesh = make_mesh(AxisType.Auto)
-    sharded, single = run_three_steps(make(), lambda tree: placed(mesh, tree)), run_three_steps(make(), lambda tree: tree)
+    sharded, single = (
+        run_three_steps(make(), lambda tree: placed(mesh, tree)),
+        run_three_steps(make(), lambda tree: tree),
+    )
     # Not to the bit: norms are summed in another order.
     chex.assert_trees_all_close(*jax.device_get((sharded, single)), rtol=2e-6, atol=2e-6)
 

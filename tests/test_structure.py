@@ -37,7 +37,7 @@ def layer(module):
 
 
 def module_name(file):
-    """'optimizers.adam' for 'optimizers/adam.py', 'optimizers' for 'optimizers/__init__.py', '__init__' for the root."""
+    """'optimizers.adam' for 'optimizers/adam.py', 'optimizers' for 'optimizers/__init__.py', '__init__' for its own."""
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

@@ -7,8 +7,23 @@ import numpy as np
 import pytest
 
 import optax_lite
-from optax_lite import MaskedNode, apply_updates, bias_correction, global_norm, incremental_update, increment, leafwise
-from optax_lite.tree import abs_sq, compute_dtype, full_like, leaf_paths, sqrt, zeros_like
+from optax_lite import (
+    MaskedNode,
+    apply_updates,
+    bias_correction,
+    global_norm,
+    increment,
+    incremental_update,
+    leafwise,
+)
+from optax_lite.tree import (
+    abs_sq,
+    compute_dtype,
+    full_like,
+    leaf_paths,
+    sqrt,
+    zeros_like,
+)
 
 MODES = {"eager": lambda f: f, "jit": jax.jit}
 
@@ -174,7 +189,7 @@ def test_float0_gradient_means_nothing_here(mode):
     new, updates, newer = step(params, tx.init(params))
     assert updates["n"] is None
     chex.assert_trees_all_equal(new["n"], newer["n"], params["n"])
-    assert (newer["w"] < new["w"]).all()
+    chex.assert_trees_all_close(new["w"], newer["w"], params["w"] - 0.1, rtol=1e-4)
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
@@ -310,7 +325,7 @@ def test_bias_correction_never_decides_a_dtype():
 @pytest.mark.parametrize("order", [jax.grad, jax.jacfwd], ids=["reverse", "forward"])
 def test_derivative_of_the_bias_correction(order, b, t):
     slope = order(lambda b: bias_correction(b, jnp.int32(t)))(b)
-    np.testing.assert_allclose(slope, -t * np.float64(np.float32(b)) ** (t - 1), rtol=1e-4, atol=1e-30)  # a float32 power
+    np.testing.assert_allclose(slope, -t * np.float64(np.float32(b)) ** (t - 1), rtol=1e-4, atol=1e-30)  # float32 pow
 
 
 # --- applying updates ------------------------------------------------------------------------------------------------
@@ -335,7 +350,9 @@ def test_apply_updates_leaves_alone_what_has_no_update():
 
 
 def test_apply_updates_of_complex_parameters():
-    chex.assert_trees_all_equal(apply_updates([jnp.asarray([1 + 1j])], [jnp.asarray([2.0 - 3j])]), [jnp.asarray([3 - 2j])])
+    chex.assert_trees_all_equal(
+        apply_updates([jnp.asarray([1 + 1j])], [jnp.asarray([2.0 - 3j])]), [jnp.asarray([3 - 2j])]
+    )
 
 
 MISFITS = {
