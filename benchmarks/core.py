@@ -28,7 +28,9 @@ def eager(params, repeats):
     for name, library in LIBRARIES.items():
         tx = library.adamw(1e-3)
 
-        def call(library=library, tx=tx, state=tx.init(params), grads=gradients(params)):
+        state, grads = tx.init(params), gradients(params)
+
+        def call(library=library, tx=tx, state=state, grads=grads):
             updates, new = tx.update(grads, state, params)
             return library.apply_updates(params, updates), new
 

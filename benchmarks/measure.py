@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -36,10 +37,7 @@ def ratio(times: dict[str, list[float]], ours: str = "ours", theirs: str = "opta
 def mlp(width: int = 32) -> dict[str, Any]:
     """A three-layer perceptron: 6 leaves."""
     sizes = [64, width, width, 10]
-    return {
-        f"layer{i}": {"w": jnp.ones((a, b)) * 0.01, "b": jnp.zeros(b)}
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
-    }
+    return {f"layer{i}": {"w": jnp.ones((a, b)) * 0.01, "b": jnp.zeros(b)} for i, (a, b) in enumerate(pairwise(sizes))}
 
 
 def transformer(layers: int = 12, width: int = 256, vocabulary: int = 8192, context: int = 512) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def closest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     last = [k.rsplit("/", 1)[-1] for k in known]
     near = difflib.get_close_matches(name.rsplit("/", 1)[-1], last, n=3, cutoff=0.5)
-    return ", ".join([k for n in dict.fromkeys(near) for k, end in zip(known, last) if end == n] or known) or "nothing"
+    hits = [path for found in dict.fromkeys(near) for path in known if path.rsplit("/", 1)[-1] == found]
+    return ", ".join(hits or known) or "nothing"
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:

@@ -1,21 +1,19 @@
-"""The pair `(init, update)` as data, the decorators that make it, and what composes it."""
+"""The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary around it."""
 
 import functools
 import inspect
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, overload
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from optax_lite.check import ArgumentError
 from optax_lite.data import Configured, as_factory, weak_scalars
-from optax_lite.paths import as_mask
 from optax_lite.tree import (
     Array,
-    MaskedNode,
     Number,
     PyTree,
     align,
@@ -27,6 +25,7 @@ from optax_lite.tree import (
     is_nothing,
     leaf_paths,
     leafwise,
+    show_leaf,
     weak,
     zero_count,
 )
@@ -50,7 +49,7 @@ class ScheduledState(NamedTuple):
 
 
 class Schedule(Configured):
-    """A hyperparameter as a function of the count of updates; a pytree of its numbers. Numbers and `+ - * /` combine."""
+    """A hyperparameter as a function of the count of updates: a pytree of its numbers, combined by `+ - * /`."""
 
     def __call__(self, count: Any) -> Array:
         """The value at a count, or at an array of counts; 0 is the first update."""
@@ -188,7 +187,7 @@ def transform(builder=None, /, *, static=(), scheduled=ScheduledState):
     """
     if builder is None:
         return functools.partial(transform, static=static, scheduled=scheduled)
-    factory = as_factory(GradientTransformation._make, builder, static)
+    factory: Any = as_factory(GradientTransformation._make, builder, static)
     factory.scheduled = scheduled
     return factory
 
@@ -217,18 +216,22 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     init, update = built
     if not any(isinstance(v, Schedule) for v in values):
         return init, _guarded(init, update, call.name)
-    scheduled = call.factory.scheduled
+    scheduled: Any = call.factory.scheduled
     keeps_inner = "inner_state" in scheduled._fields
 
+    def wrap(count, inner_state):
+        return scheduled(count, inner_state) if keeps_inner else scheduled(count)
+
     def scheduled_init(params):
-        inner_state = call.build(_at(values, zero_count(), call))[0](params)
-        return scheduled(zero_count(), inner_state) if keeps_inner else scheduled(zero_count())
+        init, _ = call.build(_at(values, zero_count(), call))
+        return wrap(zero_count(), init(params))
 
     def scheduled_update(updates, state, params=None, **extra):
-        update = _guarded(*call.build(_at(values, state.count, call)), call.name)
-        updates, inner_state = update(updates, state.inner_state if keeps_inner else EmptyState(), params, **extra)
-        count = increment(state.count)
-        return updates, scheduled(count, inner_state) if keeps_inner else scheduled(count)
+        init, update = call.build(_at(values, state.count, call))
+        update = _guarded(init, update, call.name)
+        inner_state = state.inner_state if keeps_inner else EmptyState()
+        updates, inner_state = update(updates, inner_state, params, **extra)
+        return updates, wrap(increment(state.count), inner_state)
 
     return scheduled_init, scheduled_update
 
@@ -309,7 +312,7 @@ def _step(tx, updates, state, params, extra):
 def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
     """The compiled call, or the plain one where an extra argument is a function and cannot enter it."""
     arrays = all(isinstance(x, (jax.Array, np.ndarray, np.number, int, float, complex)) for x in jax.tree.leaves(extra))
-    return compiled if arrays else compiled.__wrapped__
+    return compiled if arrays else inspect.unwrap(compiled)
 
 
 def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
@@ -317,7 +320,9 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
     leaves, treedef = jax.tree.flatten(updates)
     dtypes = [getattr(x, "dtype", None) for x in leaves]
     if jax.dtypes.float0 in dtypes:
-        updates = treedef.unflatten([None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)])
+        updates = treedef.unflatten(
+            [None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)]
+        )
         treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:
         return updates, params
@@ -372,7 +377,7 @@ def _strong(state: OptState) -> OptState:
 
 def _replicate(state: OptState, params: list) -> OptState:
     """Counts and other small arrays of a fresh state on the mesh of the params, where these lie on several devices."""
-    shardings = (p.sharding for p in params if isinstance(p, jax.Array) and not isinstance(p, jax.core.Tracer))
+    shardings = (p.sharding for p in params if isinstance(p, jax.Array) and not isinstance(p, Tracer))
     meshes = [s.mesh for s in shardings if isinstance(s, jax.sharding.NamedSharding) and s.num_devices > 1]
     if not meshes:
         return state
@@ -383,7 +388,7 @@ def _replicate(state: OptState, params: list) -> OptState:
 def _check_state(tx, state, params, error):
     """Raise a clear error if the state is not one that `tx` makes; otherwise the first error says what is wrong."""
     expected = jax.eval_shape(_pair(tx)[0], params)
-    if jax.tree.structure(state) == jax.tree.structure(expected):
+    if _outline(state) == _outline(expected):
         return
     raise StateError(
         f"{tx._call.name}: this state was not made by it: expected {_outline(expected)}, got {_outline(state)}. "
@@ -392,162 +397,20 @@ def _check_state(tx, state, params, error):
 
 
 def _outline(state: Any) -> str:
+    """The named parts of a state, without the trees of arrays in them."""
     if hasattr(state, "_fields"):
-        return f"{type(state).__name__}({', '.join(state._fields)})"
+        inner = [f"{f}={_outline(v)}" if _has_parts(v) else f for f, v in zip(state._fields, state, strict=True)]
+        return f"{type(state).__name__}({', '.join(inner)})"
     if isinstance(state, tuple):
         return f"({', '.join(map(_outline, state))})"
-    return f"{{{', '.join(map(str, state))}}}" if isinstance(state, dict) else type(state).__name__
+    if isinstance(state, dict) and _has_parts(state):
+        return f"{{{', '.join(f'{k}: {_outline(v)}' for k, v in state.items())}}}"
+    return "arrays"
 
 
-# --- composition -----------------------------------------------------------------------------------------------------
-
-
-@transform
-def identity():
-    """Leave the updates as they are."""
-    return lambda params: EmptyState(), lambda updates, state: (updates, state)
-
-
-def _check_members(members: Mapping[str, Any]) -> None:
-    for name, member in members.items():
-        if not isinstance(member, GradientTransformation):
-            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
-
-
-@transform
-def chain(*transforms):
-    """Apply transformations one after another; the state is the tuple of their states."""
-    _check_members({str(i): t for i, t in enumerate(transforms)})
-
-    def init(params):
-        return tuple(t.init(params) for t in transforms)
-
-    def update(updates, state, params=None, **extra):
-        new_state = []
-        for t, s in zip(transforms, state, strict=True):
-            updates, s = t.update(updates, s, params, **extra)
-            new_state.append(s)
-        return updates, tuple(new_state)
-
-    return init, update
-
-
-def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
-    """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths."""
-    names = [name for name, _ in transforms]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ArgumentError(f"the names {sorted(repeated)} stand more than once", "named_chain")
-    return _named_chain(**dict(transforms))
-
-
-@transform
-def _named_chain(**transforms):
-    _check_members(transforms)
-    init, update = chain.builder(*transforms.values())
-
-    def named_init(params):
-        return dict(zip(transforms, init(params), strict=True))
-
-    def named_update(updates, state, params=None, **extra):
-        updates, new = update(updates, [state[name] for name in transforms], params, **extra)
-        return updates, dict(zip(transforms, new, strict=True))
-
-    return named_init, named_update
-
-
-class MaskedState(NamedTuple):
-    inner_state: PyTree  # MaskedNode() where the mask is False
-
-
-class PartitionState(NamedTuple):
-    inner_states: dict  # label: MaskedState
-
-
-def _select(mask, tree):
-    return None if tree is None else jax.tree.map(lambda m, x: x if m else MaskedNode(), mask, tree)
-
-
-def _merge(mask, new, old):
-    return jax.tree.map(lambda m, n, o: n if m else o, mask, new, old)
-
-
-def _update_part(t, mask, updates, state, params, extra, mask_extra):
-    if mask_extra:
-        same = jax.tree.structure(updates)
-        extra = {k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()}
-    new, inner = t.update(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
-    return _merge(mask, new, updates), MaskedState(inner)
-
-
-@transform(static=("mask",))
-def masked(inner, mask, *, mask_compatible_extra_args=False):
-    """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
-
-    The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
-    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves.
-    """
-    _check_members({"inner": inner})
-
-    def init(params):
-        return MaskedState(inner.init(_select(as_mask(mask, params), params)))
-
-    def update(updates, state, params=None, **extra):
-        now = as_mask(mask, updates)
-        return _update_part(inner, now, updates, state, params, extra, mask_compatible_extra_args)
-
-    return init, update
-
-
-@transform(static=("param_labels",))
-def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
-    """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
-
-    Inside a group a norm is over that group's leaves only.
-    """
-    _check_members(transforms)
-
-    def masks(tree):
-        labels = param_labels(tree) if callable(param_labels) else param_labels
-        unknown = {x: path for x, path in zip(jax.tree.leaves(labels), leaf_paths(labels)) if x not in transforms}
-        for label, path in unknown.items():
-            raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
-        return {name: jax.tree.map(lambda x, name=name: x == name, labels) for name in transforms}
-
-    def init(params):
-        parts = masks(params)
-        return PartitionState({k: MaskedState(t.init(_select(parts[k], params))) for k, t in transforms.items()})
-
-    def update(updates, state, params=None, **extra):
-        parts, new, inner_states = masks(updates), updates, {}
-        for name, t in transforms.items():
-            part, inner_states[name] = _update_part(
-                t, parts[name], updates, state.inner_states[name], params, extra, mask_compatible_extra_args
-            )
-            new = _merge(parts[name], part, new)
-        return new, PartitionState(inner_states)
-
-    return init, update
-
-
-multi_transform = partition
-
-
-@transform(static=("f",))
-def stateless(f):
-    """`updates = f(updates, params)` for a function of whole trees."""
-    return lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state)
-
-
-@transform(static=("f",))
-def stateless_with_tree_map(f):
-    """`u = f(u, p)` for a function of the arrays of one leaf (p is None without params)."""
-
-    def update(updates, state, params=None):
-        if params is None:
-            return leafwise(lambda u: f(u, None), updates), state
-        return leafwise(f, updates, read=(params,)), state
-
-    return lambda params: EmptyState(), update
+def _has_parts(value: Any) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return hasattr(value, "_fields") or any(map(_has_parts, children))
 
 
 def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
@@ -558,5 +421,15 @@ def with_extra_args_support(tx: GradientTransformation) -> GradientTransformatio
 @jax.jit
 def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
     """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters."""
-    mixed = leafwise(lambda old, new: weak(step_size) * new + (1 - weak(step_size)) * old, old_tensors, read=(new_tensors,))
-    return _in_dtype_of(old_tensors, mixed)
+
+    def mix(new, old):
+        return weak(step_size) * new + (1 - weak(step_size)) * old
+
+    leaves = jax.tree.leaves(new_tensors, is_leaf=is_nothing)
+    olds = align(new_tensors, old_tensors, "old tensors", "new tensors")
+    for path, new, old in zip(leaf_paths(new_tensors), leaves, olds, strict=True):
+        if not is_nothing(new) and (jnp.shape(new) != jnp.shape(old) or not is_inexact(old)):
+            raise ValueError(
+                f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; leave it out with None"
+            )
+    return _in_dtype_of(old_tensors, leafwise(mix, new_tensors, read=(old_tensors,)))

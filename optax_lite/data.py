@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
-from optax_lite.check import ArgumentError, closest, unknown_argument
+from optax_lite.check import ArgumentError, unknown_argument
 from optax_lite.tree import weak
 
 
@@ -17,7 +18,7 @@ class Call:
 
     __slots__ = ("_key", "factory", "names", "static")
 
-    def __init__(self, factory: Callable, names: tuple[str, ...], static: dict[str, Any]):
+    def __init__(self, factory: Any, names: tuple[str, ...], static: dict[str, Any]):
         self.factory, self.names, self.static, self._key = factory, names, static, None
 
     @property
@@ -77,7 +78,7 @@ def _hashable(value: Any) -> Any:
 
 def _value_key(x: Any) -> Any:
     """What equality of a hyperparameter means: the value where there is one, the object where it is traced."""
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         return id(x)
     if isinstance(x, (np.ndarray, jax.Array)):
         return str(x.dtype), x.shape, np.asarray(x).tobytes()
@@ -125,11 +126,11 @@ class Configured:
     # --- equality, printing, pickling
 
     def _key(self) -> tuple:
-        leaves, treedef = jax.tree.flatten(self)
+        leaves, treedef = jax.tree.flatten(self)  # the treedef knows the type
         return treedef, tuple(map(_value_key, leaves))
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self._key() == other._key())
+        return self is other or (isinstance(other, Configured) and self._key() == other._key())
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -237,7 +238,7 @@ def _broadcast(value: Any, old: Any, where: str) -> jax.Array:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return f"<traced {value.aval.str_short()}>"
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"<{value.dtype}{list(value.shape)}>" if value.ndim else str(value)
@@ -245,10 +246,15 @@ def _show(value: Any) -> str:
         return f"({', '.join(map(_show, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {_show(v)}" for k, v in value.items()) + "}"
-    return getattr(value, "__qualname__", repr(value)) if callable(value) and not isinstance(value, Configured) else repr(value)
+    return (
+        getattr(value, "__qualname__", repr(value))
+        if callable(value) and not isinstance(value, Configured)
+        else repr(value)
+    )
 
 
 # --- from a call to data ---------------------------------------------------------------------------------------------
+
 
 def as_data(name: str, value: Any) -> Any:
     """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite."""
@@ -270,8 +276,10 @@ def _as_number(name: str, value: Any) -> Any:
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) or isinstance(value, bool):
         raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
     if np.ndim(value) != 0:
-        raise ArgumentError(f"{name} has shape {np.shape(value)}: for a population of {len(value)}, use jax.vmap")
-    if isinstance(value, jax.core.Tracer):
+        raise ArgumentError(
+            f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap"
+        )
+    if isinstance(value, Tracer):
         return weak(value)
     if isinstance(value, complex) or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be real, got {value!r}")
@@ -328,5 +336,6 @@ def as_factory(make: Callable[[Call, tuple], Any], builder: Callable, static: tu
         call.build(tuple(data.values()))
         return make(call, tuple(data.values()))
 
-    factory.builder, factory.signature, factory.static = builder, signature, frozenset(statics)
-    return factory
+    made: Any = factory
+    made.builder, made.signature = builder, signature
+    return made

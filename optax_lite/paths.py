@@ -1,6 +1,6 @@
 """Patterns that pick leaves by path: `bias` at any depth, `encoder/*` from the root, `!norm*` to leave out."""
 
-import fnmatch
+import functools
 import re
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from optax_lite.check import closest
-from optax_lite.tree import PyTree, is_nothing, leaf_paths
+from optax_lite.tree import PyTree, check_prefix, is_nothing, leaf_paths
 
 Pattern = str | re.Pattern
 
@@ -19,26 +19,32 @@ def is_patterns(value: Any) -> bool:
     return len(many) > 0 and all(isinstance(v, (str, re.Pattern)) for v in many)
 
 
-def normal_path(path: str) -> str:
-    """A path as patterns see it: without the `.value` at the end of a Flax NNX variable's."""
-    return path.removesuffix("/value").removesuffix("/.value")
-
-
 def matches(pattern: Pattern, path: str) -> bool:
-    """Whether a path lies at or below what a pattern names.
+    """Whether a path lies at or below what a pattern names, by the rules of .gitignore.
 
-    A glob without a slash matches at any depth, one with a slash from the root; `*` stays within a component and `**`
-    crosses them. A compiled regular expression is searched for.
+    A glob matches at any depth, one with a slash inside or in front from the root; `*` and `?` stay within a component,
+    `**` stands for any number of them. A compiled regular expression is searched for, also in the path without the
+    `.value` that ends a Flax NNX variable's.
     """
     if isinstance(pattern, re.Pattern):
-        return pattern.search(path) is not None
-    start = "" if "/" in pattern else "(?:.*/)?"
-    parts = [".*" if part == "**" else _component(part) for part in pattern.strip("/").split("/")]
-    return re.fullmatch(start + "/".join(parts) + "(?:/.*)?", path) is not None
+        return any(pattern.search(p) for p in (path, path.removesuffix("/value")))
+    return re.fullmatch(_translated(pattern), path) is not None
+
+
+@functools.cache
+def _translated(glob: str) -> str:
+    parts = glob.strip("/").split("/")
+    if "/" not in glob.rstrip("/"):
+        parts = ["**", *parts]
+    patterns = ["(?:[^/]+/)*" if part == "**" else _component(part) + "/" for part in parts]
+    return "".join(patterns).removesuffix("/") + (".+" if parts[-1] == "**" else "(?:/.*)?")
 
 
 def _component(part: str) -> str:
-    return fnmatch.translate(part).removeprefix("(?s:").removesuffix(")\\Z").replace(".*", "[^/]*")
+    pieces = re.split(r"(\*|\?|\[!?[^]]+\])", part)
+    wild = {"*": "[^/]*", "?": "[^/]"}
+    sets = {p: f"(?!/)[{p[1:-1].replace('!', '^', 1) if p[1] == '!' else p[1:-1]}]" for p in pieces if p[:1] == "["}
+    return "".join({**wild, **sets}.get(piece, re.escape(piece)) for piece in pieces)
 
 
 def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
@@ -48,7 +54,7 @@ def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
     """
     patterns = patterns if isinstance(patterns, (list, tuple)) else [patterns]
     excludes = [isinstance(p, str) and p.startswith("!") for p in patterns]
-    paths = [normal_path(path) for path in leaf_paths(tree)]
+    paths = leaf_paths(tree)
     chosen = np.full(len(paths), excludes[0])
     for pattern, exclude in zip(patterns, excludes, strict=True):
         bare = pattern[1:] if isinstance(pattern, str) and exclude else pattern
@@ -65,7 +71,8 @@ def as_mask(mask: Any, tree: PyTree) -> PyTree:
     if is_patterns(mask):
         return pattern_mask(mask, tree)
     made = mask(tree) if callable(mask) else mask
-    for leaf, path in zip(jax.tree.leaves(made), leaf_paths(made)):
+    check_prefix(made, tree, "mask")
+    for leaf, path in zip(jax.tree.leaves(made), leaf_paths(made, nothing_too=False), strict=True):
         if not isinstance(leaf, (bool, np.bool_)):
             raise ValueError(f"mask leaf {path!r} must be True or False, got {leaf!r}")
     return made

@@ -4,6 +4,7 @@ None branches in Python on its numbers, so that every number may be traced, swep
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, cast
 
 import jax
@@ -124,7 +125,7 @@ def _pairs(boundaries_and_scales: Any) -> list[tuple[Number, Number]]:
 
 def _check_boundaries(boundaries: list[Number]) -> None:
     concrete = all(isinstance(b, (int, float)) for b in boundaries)
-    if concrete and any(b < a for a, b in zip(boundaries, boundaries[1:])):
+    if concrete and any(b < a for a, b in pairwise(boundaries)):
         raise ArgumentError(f"the boundaries must increase, got {boundaries}")
     check_nonnegative(**{f"boundary {i}": b for i, b in enumerate(boundaries)})
 
@@ -245,7 +246,7 @@ def warmup_exponential_decay_schedule(
 def _through(count: Any, knots: list[tuple[Number, Number]], ease: Callable[[Array], Array]) -> Array:
     """Interpolate between (count, value) knots in order, constant outside."""
     now = knots[0][1] + jnp.zeros_like(_time(count))
-    for (begin, low), (end, high) in zip(knots, knots[1:]):
+    for (begin, low), (end, high) in pairwise(knots):
         reached = _time(count) >= begin
         now = jnp.where(reached, _mix(low, high, ease(_fraction(count, begin, end - begin))), now)
     return now
@@ -315,7 +316,7 @@ def warmup_stable_decay_schedule(
     decay_steps: Number,
     end_value: Number = 0.0,
 ):
-    """Linear warm-up, constant for `stable_steps`, linear to end_value over `decay_steps`. Hu et al. 2024, section 4."""
+    """Linear warm-up, constant for `stable_steps`, linear to end_value over `decay_steps`. Hu et al. 2024."""
     check_nonnegative(warmup_steps=warmup_steps, stable_steps=stable_steps, decay_steps=decay_steps)
 
     def value(count):

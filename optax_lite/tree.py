@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 Array: TypeAlias = jax.Array
 PyTree: TypeAlias = Any
@@ -35,22 +36,51 @@ def path_string(path: Sequence[Any]) -> str:
     return jax.tree_util.keystr(tuple(path), simple=True, separator="/") or "(the only leaf)"
 
 
-def leaf_paths(tree: PyTree) -> list[str]:
-    """The path of every leaf, those that are None or masked included."""
-    return [path_string(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_nothing)[0]]
+def leaf_paths(tree: PyTree, *, nothing_too: bool = True) -> list[str]:
+    """The path of every leaf, by default those that are None or masked included."""
+    is_leaf = is_nothing if nothing_too else None
+    return [path_string(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]]
 
 
-def align(updates: PyTree, tree: PyTree, what: str) -> list[Any]:
+def align(updates: PyTree, tree: PyTree, what: str, updates_are: str = "updates") -> list[Any]:
     """The subtrees of `tree` at the leaves of `updates`; an error names the paths where the two differ."""
-    treedef = jax.tree.structure(updates, is_leaf=is_nothing)
     try:
-        return treedef.flatten_up_to(tree)
+        return jax.tree.structure(updates, is_leaf=is_nothing).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        ours, theirs = leaf_paths(updates), leaf_paths(tree)
-        only = [f"{path!r} only in the updates" for path in ours if path not in set(theirs)]
-        only += [f"{path!r} only in the {what}" for path in theirs if path not in set(ours)]
-        detail = ", ".join(only[:6]) or f"the containers differ: {error}"
-        raise ValueError(f"the updates and the {what} have different structures: {detail}") from None
+        raise _misfit(updates, tree, updates_are, what, error) from None
+
+
+def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
+    """Raise, naming paths, unless every leaf of `prefix` stands at a leaf or subtree of `tree`, and all are covered."""
+    try:
+        jax.tree.structure(prefix).flatten_up_to(tree)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _misfit(prefix, tree, what, "params", error) from None
+
+
+def _misfit(ours: PyTree, theirs: PyTree, our_name: str, their_name: str, error: Exception) -> ValueError:
+    a, b = leaf_paths(ours), leaf_paths(theirs)
+
+    def only(some, others, name):
+        covered = {o for other in others for o in (other, *_above(other))} | {
+            s for s in some for o in _above(s) if o in others
+        }
+        return [f"{path!r} only in the {name}" for path in some if path not in covered]
+
+    differences = only(a, b, our_name) + only(b, a, their_name)
+    shown = ", ".join(differences[:6]) or f"at {(a or b or [''])[0]!r} or below the containers differ: {error}"
+    return ValueError(f"the {our_name} and the {their_name} have different structures: {shown}")
+
+
+def _above(path: str) -> list[str]:
+    """The paths of the subtrees a leaf lies in."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def show_leaf(x: Any) -> str:
+    """An array as its dtype and shape, anything else as itself."""
+    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else f"{type(x).__name__} {x!r}"
 
 
 # --- precision -------------------------------------------------------------------------------------------------------
@@ -118,7 +148,7 @@ def leafwise(
         kind = promote(arrays[0].dtype, jnp.finfo(dtype).dtype)  # real stays real, complex stays complex
         return jax.lax.convert_element_type(update, kind), *new_slots
 
-    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves([leaves, columns])):
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves([leaves, columns])):
         on_leaf = jax.jit(on_leaf)  # leaves that look alike are traced once
 
     rows = []
@@ -135,9 +165,11 @@ def leafwise(
 def _check_leaf(updates, index, arrays, slots, same_shape):
     update, *others = arrays
     if not is_inexact(update):
-        problem = f"the gradient is {_show(update)}; only floating and complex leaves are moved, so pass None for this one"
+        problem = f"the gradient is {show_leaf(update)}; only floating and complex leaves are moved: pass None"
     elif any(is_nothing(x) for x in others):
-        problem = f"a gradient {_show(update)} for a parameter that had none at init (an integer, None or masked leaf)"
+        problem = (
+            f"a gradient {show_leaf(update)} for a parameter that had none at init (an integer, None or masked leaf)"
+        )
     else:
         wrong = [i for i, x in enumerate(others) if same_shape and getattr(x, "shape", update.shape) != update.shape]
         if not wrong:
@@ -147,19 +179,18 @@ def _check_leaf(updates, index, arrays, slots, same_shape):
     raise ValueError(f"leaf {leaf_paths(updates)[index]!r}: {problem}")
 
 
-def _show(x: Any) -> str:
-    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else f"{type(x).__name__} {x!r}"
-
-
 def check_like(updates: PyTree, params: PyTree) -> None:
     """Raise, naming the leaf, unless every update has the shape of its parameter and that one can be moved."""
-    for index, (u, p) in enumerate(zip(jax.tree.leaves(updates, is_leaf=is_nothing), align(updates, params, "params"))):
+    leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
+    for index, (u, p) in enumerate(zip(leaves, align(updates, params, "params"), strict=True)):
         if is_nothing(u):
             continue
         if is_nothing(p) or not is_inexact(p):
-            problem = f"a gradient {_show(u)} for a parameter {_show(p)}, which is not moved: pass None for it"
+            problem = f"a gradient {show_leaf(u)} for a parameter {show_leaf(p)}, which is not moved: pass None for it"
         elif not is_inexact(u):
-            problem = f"the gradient is {_show(u)}, its parameter {_show(p)}: pass None where there is no gradient"
+            problem = (
+                f"the gradient is {show_leaf(u)}, its parameter {show_leaf(p)}: pass None where there is no gradient"
+            )
         elif jnp.shape(u) != jnp.shape(p):
             problem = f"the gradient has shape {jnp.shape(u)}, its parameter {jnp.shape(p)}; nothing is broadcast"
         else:
@@ -242,10 +273,10 @@ def _one_minus_power_jvp(primals, tangents):
     return _one_minus_power(b, t), -t * jnp.power(b, t - jnp.ones_like(t)) * db
 
 
-def bias_correction(decay: Number, count: Number) -> Array:
-    """1 - bᵗ, by which a moving average that started at 0 is divided. Kingma & Ba 2015, section 3.
+def ema_weight(decay: Number, count: Number) -> Array:
+    """1 - bᵗ, the sum of the weights in a moving average that started at 0, after t updates. Kingma & Ba 2015.
 
-    A weakly typed scalar; taken before `leafwise`, not inside the rule, where it would be computed for every entry.
+    A weakly typed scalar to divide by. Take it before `leafwise`; inside a rule it is computed for every entry.
     """
     b = jnp.asarray(decay)
     return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))

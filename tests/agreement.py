@@ -22,7 +22,9 @@ def random_trees(seed: int, steps: int, *, complex_: bool) -> tuple[dict, list[d
     sizes = {"w": 1.0, "wide": 1e-6, "b": 30.0, "scalar": 0.1}
     if complex_:
         params["z"], sizes["z"] = normal((2, 2), True), 1.0
-    gradients = [{k: sizes[k] * normal(np.shape(p), np.iscomplexobj(p)) for k, p in params.items()} for _ in range(steps)]
+    gradients = [
+        {k: sizes[k] * normal(np.shape(p), np.iscomplexobj(p)) for k, p in params.items()} for _ in range(steps)
+    ]
     for g in gradients:
         g["w"][0, 0] = 0.0
         g["scalar"] = np.abs(g["scalar"]) + 0.1  # one entry that crosses 0 has no relative error
@@ -110,7 +112,7 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
 def _reference_step(row, gradient, memory, w, now):
     if row.whole_tree:
         updates, _ = row.reference(list(gradient.values()), None, list(w.values()), **now)
-        return dict(zip(w, updates, strict=True)), dict.fromkeys(w, {})
+        return dict(zip(w, updates, strict=True)), {k: {} for k in w}
     pairs = {k: row.reference(gradient[k], memory[k], w[k], **now) for k in w}
     return {k: u for k, (u, _) in pairs.items()}, {k: s for k, (_, s) in pairs.items()}
 
@@ -119,7 +121,8 @@ def _reference_state(row, state, leaf):
     """The reference's state for one leaf, made of ours; None where it keeps nothing."""
     wide = {k: v[0] for k, v in slots(state).items()}
     as_exact = {
-        k: int(v) if k == "count" else np.asarray(v[leaf], np.result_type(v[leaf].dtype, np.float64)) for k, v in wide.items()
+        k: int(v) if k == "count" else np.asarray(v[leaf], np.result_type(v[leaf].dtype, np.float64))
+        for k, v in wide.items()
     }
     return as_exact or None
 

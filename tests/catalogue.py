@@ -120,8 +120,7 @@ ROWS = (
     Row(
         ol.scale,
         scale.scale,
-        ({"step_size": 0.1}, {"step_size": -3}, {"step_size": 0.0}, {"step_size": 1e-6}, {"step_size": rate})
-        + tuple({"step_size": s} for s in (2.5, 1e3, fast)),
+        tuple({"step_size": s} for s in (0.1, -3, 0.0, 1e-6, 2.5, 1e3, rate, fast)),
         ({"step_size": "x"}, "step_size must be a number or a schedule, got 'x'"),
     ),
     Row(
@@ -264,7 +263,12 @@ ROWS = (
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
         unlike=("mu_dtype", "mask"),
     ),
-    Row(ol.sign_sgd, sign_sgd.sign_sgd, tuple({"learning_rate": r} for r in (0.0, 1e-6, 0.1, 1, -1, 30, rate, fast)), rate_bad),
+    Row(
+        ol.sign_sgd,
+        sign_sgd.sign_sgd,
+        tuple({"learning_rate": r} for r in (0.0, 1e-6, 0.1, 1, -1, 30, rate, fast)),
+        rate_bad,
+    ),
     Row(
         ol.signum,
         sign_sgd.signum,

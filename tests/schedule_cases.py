@@ -105,7 +105,14 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ),
     (
         "warmup_stable_decay_schedule",
-        {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 4, "stable_steps": 5, "decay_steps": 6, "end_value": 0.2},
+        {
+            "init_value": 0.1,
+            "peak_value": 0.9,
+            "warmup_steps": 4,
+            "stable_steps": 5,
+            "decay_steps": 6,
+            "end_value": 0.2,
+        },
         [4, 9, 15],
     ),
     (
@@ -137,7 +144,10 @@ def _joined() -> tuple[str, Callable, dict[str, Any], Callable[[int], float]]:
 
 
 CASES: list[tuple[str, Callable, dict[str, Any], Callable[[int], float]]] = [
-    *((name, getattr(ol, name), settings, partial(getattr(reference, name), **settings)) for name, settings, _ in _TABLE),
+    *(
+        (name, getattr(ol, name), settings, partial(getattr(reference, name), **settings))
+        for name, settings, _ in _TABLE
+    ),
     _joined(),
 ]
 

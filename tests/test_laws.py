@@ -217,9 +217,9 @@ def test_a_population_without_vmap_is_refused(tx):
     if not tx.hyperparams:
         return
     population = jax.tree.map(lambda x: jnp.array([x, x]), tx)
-    with pytest.raises(ValueError, match="population of 2; use jax.vmap"):
+    with pytest.raises(ValueError, match="population of 2"):
         population.init(params())
-    with pytest.raises(ValueError, match="population of 2; use jax.vmap"):
+    with pytest.raises(ValueError, match="population of 2"):
         population.update(gradients(), tx.init(params()), params())
 
 
@@ -356,7 +356,12 @@ def test_x64_promotes_nothing(tx, x64):
 
 def test_chain_is_associative_with_identity():
     a, b, c = ol.clip_by_global_norm(1.0), ol.scale_by_adam(), ol.scale_by_learning_rate(rate)
-    ways = [ol.chain(a, b, c), ol.chain(ol.chain(a, b), c), ol.chain(a, ol.chain(b, c)), ol.chain(a, ol.identity(), b, c)]
+    ways = [
+        ol.chain(a, b, c),
+        ol.chain(ol.chain(a, b), c),
+        ol.chain(a, ol.chain(b, c)),
+        ol.chain(a, ol.identity(), b, c),
+    ]
     results = [descend(tx, 3)[0] for tx in ways]
     for other in results[1:]:
         chex.assert_trees_all_close(results[0], other, rtol=2e-6, atol=1e-7)

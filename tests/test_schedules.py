@@ -11,7 +11,9 @@ import pytest
 import optax_lite as ol
 from tests.schedule_cases import CASES, counts
 
-cases = pytest.mark.parametrize(("name", "factory", "settings", "reference"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+cases = pytest.mark.parametrize(
+    ("name", "factory", "settings", "reference"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)]
+)
 
 
 @cases

@@ -10,7 +10,7 @@ import optax_lite
 from optax_lite import (
     MaskedNode,
     apply_updates,
-    bias_correction,
+    ema_weight,
     global_norm,
     increment,
     incremental_update,
@@ -310,13 +310,13 @@ def one_minus_power(b, t):
 
 @pytest.mark.parametrize("decay", DECAYS)
 def test_bias_correction_against_float64(decay):
-    got = jax.vmap(lambda t: bias_correction(decay, t))(jnp.asarray(COUNTS, jnp.int32))
+    got = jax.vmap(lambda t: ema_weight(decay, t))(jnp.asarray(COUNTS, jnp.int32))
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, one_minus_power(decay, np.asarray(COUNTS)), rtol=2e-6)
 
 
 def test_bias_correction_never_decides_a_dtype():
-    correction = bias_correction(0.9, jnp.int32(3))
+    correction = ema_weight(0.9, jnp.int32(3))
     assert correction.weak_type and correction.shape == ()
 
 
@@ -324,7 +324,7 @@ def test_bias_correction_never_decides_a_dtype():
 @pytest.mark.parametrize("b", [0.0, 0.5, 0.999])
 @pytest.mark.parametrize("order", [jax.grad, jax.jacfwd], ids=["reverse", "forward"])
 def test_derivative_of_the_bias_correction(order, b, t):
-    slope = order(lambda b: bias_correction(b, jnp.int32(t)))(b)
+    slope = order(lambda b: ema_weight(b, jnp.int32(t)))(b)
     np.testing.assert_allclose(slope, -t * np.float64(np.float32(b)) ** (t - 1), rtol=1e-4, atol=1e-30)  # float32 pow
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
-from optax_lite.core import chain, transform
+from optax_lite.compose import chain
+from optax_lite.core import transform
 from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.tree import Number, PyTree, abs_sq, full_like, leafwise, sqrt
 

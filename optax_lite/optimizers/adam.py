@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.core import chain, transform
+from optax_lite.compose import chain
+from optax_lite.core import transform
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
-from optax_lite.tree import Array, Number, PyTree, abs_sq, bias_correction, increment, leafwise, sqrt, zero_count, zeros_like
+from optax_lite.tree import Array, Number, PyTree, abs_sq, ema_weight, increment, leafwise, sqrt, zero_count, zeros_like
 
 
 class ScaleByAdamState(NamedTuple):
@@ -29,7 +30,7 @@ def scale_by_adam(
 
     def update(updates, state):
         t = increment(state.count)
-        c1, c1_next, c2 = bias_correction(b1, t), bias_correction(b1, t + 1), bias_correction(b2, t)
+        c1, c1_next, c2 = ema_weight(b1, t), ema_weight(b1, t + 1), ema_weight(b2, t)
 
         def rule(g, m, v):
             m = b1 * m + (1 - b1) * g

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.core import chain, identity, transform
+from optax_lite.compose import chain, identity
+from optax_lite.core import transform
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.tree import (
@@ -13,6 +14,7 @@ from optax_lite.tree import (
     Number,
     PyTree,
     abs_sq,
+    ema_weight,
     full_like,
     increment,
     leafwise,
@@ -20,7 +22,6 @@ from optax_lite.tree import (
     zero_count,
     zeros_like,
 )
-from optax_lite.tree import bias_correction as correction
 
 
 class ScaleByRmsState(NamedTuple):
@@ -64,8 +65,8 @@ def scale_by_rms(
         return ScaleByRmsWithCountState(zero_count(), nu) if bias_correction else ScaleByRmsState(nu)
 
     def update(updates, state):
-        t = increment(state.count) if bias_correction else None
-        c = correction(decay, t) if bias_correction else 1.0
+        t = increment(state.count) if bias_correction else zero_count()
+        c = ema_weight(decay, t) if bias_correction else 1.0
 
         def rule(g, v):
             v = decay * v + (1 - decay) * abs_sq(g)
@@ -89,8 +90,8 @@ def scale_by_stddev(
         return ScaleByRStdDevWithCountState(zero_count(), mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)
 
     def update(updates, state):
-        t = increment(state.count) if bias_correction else None
-        c = correction(decay, t) if bias_correction else 1.0
+        t = increment(state.count) if bias_correction else zero_count()
+        c = ema_weight(decay, t) if bias_correction else 1.0
 
         def rule(g, m, v):
             m = decay * m + (1 - decay) * g

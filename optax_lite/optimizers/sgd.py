@@ -1,6 +1,7 @@
 """Stochastic gradient descent, plain and with momentum."""
 
-from optax_lite.core import chain, identity, transform
+from optax_lite.compose import chain, identity
+from optax_lite.core import transform
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.tree import Number

@@ -1,7 +1,8 @@
 """Descent along the sign of the gradient, or of its moving average."""
 
 from optax_lite.check import check_unit_interval
-from optax_lite.core import chain, transform
+from optax_lite.compose import chain
+from optax_lite.core import transform
 from optax_lite.transforms.momentum import ema
 from optax_lite.transforms.scale import scale_by_learning_rate, scale_by_sign
 from optax_lite.tree import Number

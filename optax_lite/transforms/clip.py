@@ -20,7 +20,7 @@ def clip(max_delta: Number):
 
 @transform
 def clip_by_global_norm(max_norm: Number):
-    """Scale all updates by max_norm / ‖g‖ where the norm ‖g‖ over all leaves is above. Pascanu et al. 2013, section 3.2.
+    """Scale all updates by max_norm / ‖g‖ if the norm ‖g‖ over all leaves is above it. Pascanu et al. 2013.
 
     A NaN or infinite entry makes every update NaN or 0; skip such a step instead of clipping it.
     """

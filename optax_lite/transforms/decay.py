@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from optax_lite.core import EmptyState, masked, transform
+from optax_lite.compose import masked
+from optax_lite.core import EmptyState, transform
 from optax_lite.tree import Array, Number, leafwise
 
 

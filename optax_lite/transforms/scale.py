@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core import EmptyState, identity, transform
+from optax_lite.compose import identity
+from optax_lite.core import EmptyState, transform
 from optax_lite.tree import Array, Number, is_nothing, leafwise
 
 

@@ -1,0 +1,49 @@
+# `make demo` and `make test` set everything up in .venv by themselves; the second time they start at once.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+JOBS ?= auto
+
+.PHONY: demo test lint format size bench mutate clean
+
+# One stamp per extra, so that a target installs only what it needs.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; write make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+
+$(VENV)/.%: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+demo: $(VENV)/.examples
+	$(RUN) examples/compare_optimizers.py $(DEMO)
+
+test: $(VENV)/.test
+	$(RUN) -m pytest -n $(JOBS) tests
+	JAX_ENABLE_X64=1 $(RUN) -m pytest -n $(JOBS) tests/test_laws.py -k "$(X64)"
+
+# The laws that double precision could break, once more with it on everywhere.
+X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright --warnings
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+size:
+	$(PYTHON) tools/size.py
+
+bench: $(VENV)/.test
+	$(RUN) -m benchmarks.core
+
+mutate: $(VENV)/.test
+	$(RUN) -m tests.mutate
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,160 @@
+"""Composition: chains, masks, groups by label, and transformations made of a plain function."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from optax_lite.check import ArgumentError
+from optax_lite.core import EmptyState, GradientTransformation, transform
+from optax_lite.paths import as_mask
+from optax_lite.tree import MaskedNode, PyTree, check_prefix, leaf_paths, leafwise
+
+
+@transform
+def identity():
+    """Leave the updates as they are."""
+    return lambda params: EmptyState(), lambda updates, state: (updates, state)
+
+
+def _check_members(members: Mapping[str, Any]) -> None:
+    for name, member in members.items():
+        if not isinstance(member, GradientTransformation):
+            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
+
+
+@transform
+def chain(*transforms):
+    """Apply transformations one after another; the state is the tuple of their states."""
+    _check_members({str(i): t for i, t in enumerate(transforms)})
+
+    def init(params):
+        return tuple(t.init(params) for t in transforms)
+
+    def update(updates, state, params=None, **extra):
+        new_state = []
+        for t, s in zip(transforms, state, strict=True):
+            updates, s = t.update(updates, s, params, **extra)
+            new_state.append(s)
+        return updates, tuple(new_state)
+
+    return init, update
+
+
+def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
+    """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths."""
+    names = [name for name, _ in transforms]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ArgumentError(f"the names {sorted(repeated)} stand more than once", "named_chain")
+    return _named_chain(**dict(transforms))
+
+
+@transform
+def _named_chain(**transforms):
+    _check_members(transforms)
+    init, update = chain.builder(*transforms.values())
+
+    def named_init(params):
+        return dict(zip(transforms, init(params), strict=True))
+
+    def named_update(updates, state, params=None, **extra):
+        updates, new = update(updates, [state[name] for name in transforms], params, **extra)
+        return updates, dict(zip(transforms, new, strict=True))
+
+    return named_init, named_update
+
+
+class MaskedState(NamedTuple):
+    inner_state: PyTree  # MaskedNode() where the mask is False
+
+
+class PartitionState(NamedTuple):
+    inner_states: dict  # label: MaskedState
+
+
+def _select(mask, tree):
+    return None if tree is None else jax.tree.map(lambda m, x: x if m else MaskedNode(), mask, tree)
+
+
+def _merge(mask, new, old):
+    return jax.tree.map(lambda m, n, o: n if m else o, mask, new, old)
+
+
+def _update_part(t, mask, updates, state, params, extra, mask_extra):
+    if mask_extra:
+        same = jax.tree.structure(updates)
+        extra = {k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()}
+    new, inner = t.update(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
+    return _merge(mask, new, updates), MaskedState(inner)
+
+
+@transform(static=("mask",))
+def masked(inner, mask, *, mask_compatible_extra_args=False):
+    """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
+
+    The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
+    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves.
+    """
+    _check_members({"inner": inner})
+
+    def init(params):
+        return MaskedState(inner.init(_select(as_mask(mask, params), params)))
+
+    def update(updates, state, params=None, **extra):
+        now = as_mask(mask, updates)
+        return _update_part(inner, now, updates, state, params, extra, mask_compatible_extra_args)
+
+    return init, update
+
+
+@transform(static=("param_labels",))
+def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
+    """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
+
+    Inside a group a norm is over that group's leaves only.
+    """
+    _check_members(transforms)
+
+    def masks(tree):
+        labels = param_labels(tree) if callable(param_labels) else param_labels
+        check_prefix(labels, tree, "labels")
+        for label, path in zip(jax.tree.leaves(labels), leaf_paths(labels, nothing_too=False), strict=True):
+            if label not in list(transforms):  # a list, for a label may be unhashable by mistake
+                raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
+        return {name: jax.tree.map(lambda x, name=name: x == name, labels) for name in transforms}
+
+    def init(params):
+        parts = masks(params)
+        return PartitionState({k: MaskedState(t.init(_select(parts[k], params))) for k, t in transforms.items()})
+
+    def update(updates, state, params=None, **extra):
+        parts, new, inner_states = masks(updates), updates, {}
+        for name, t in transforms.items():
+            part, inner_states[name] = _update_part(
+                t, parts[name], updates, state.inner_states[name], params, extra, mask_compatible_extra_args
+            )
+            new = _merge(parts[name], part, new)
+        return new, PartitionState(inner_states)
+
+    return init, update
+
+
+multi_transform = partition
+
+
+@transform(static=("f",))
+def stateless(f):
+    """`updates = f(updates, params)` for a function of whole trees."""
+    return lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state)
+
+
+@transform(static=("f",))
+def stateless_with_tree_map(f):
+    """`u = f(u, p)` for a function of the arrays of one leaf (p is None without params)."""
+
+    def update(updates, state, params=None):
+        if params is None:
+            return leafwise(lambda u: f(u, None), updates), state
+        return leafwise(f, updates, read=(params,)), state
+
+    return lambda params: EmptyState(), update

@@ -1,0 +1,360 @@
+"""Mutation testing: make one small mistake in a rule at a time; the comparison with the references must notice.
+
+    python -m tests.mutate [--only NAME] [--jobs 2]
+
+A mistake that nothing notices means a missing setting in the catalogue, or stands in EQUIVALENT with a proof.
+"""
+
+import argparse
+import ast
+import dataclasses
+import multiprocessing
+import sys
+import time
+import types
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.agreement import worst_error
+from tests.catalogue import ROWS
+from tests.schedule_cases import CASES, counts
+
+ROOT = Path(__file__).parent.parent
+STEPS = 2  # three and five kill nothing more
+
+# Survivors that compute the same, by their key (see `Mutant.key`), each with the proof.
+EQUIVALENT: dict[str, str] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    module: str
+    function: str  # the top-level function that was changed
+    line: int
+    change: str  # "original -> mutated"
+    code: str  # of the whole module
+
+    @property
+    def key(self) -> str:
+        return f"{self.module.removeprefix('optax_lite.')}.{self.function}: {self.change}"
+
+
+# --- making mutants --------------------------------------------------------------------------------------------------
+
+OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
+OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.And: ast.Or, ast.Or: ast.And}
+COMPARISONS = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+}
+COMPARISONS |= {ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,)}
+TO_ARGUMENT = {"sqrt", "abs_sq", "abs", "floor", "ceil", "round", "exp", "expm1", "log", "log1p", "conj", "square"}
+TO_ARGUMENT |= {"sign", "increment", "clip"}
+FUNCTIONS = {
+    "maximum": "minimum",
+    "cos": "sin",
+    "sin": "cos",
+    "exp": "expm1",
+    "sum": "mean",
+    "mean": "sum",
+    "max": "min",
+}
+FUNCTIONS |= {
+    "minimum": "maximum",
+    "min": "max",
+    "sign": "abs",
+    "abs_sq": "abs",
+    "real": "imag",
+    "zeros_like": "ones_like",
+}
+TREES = {"params", "updates", "state", "extra"}  # not numbers: no names to confuse
+
+
+def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
+    """What may stand in the place of a node, one mistake each."""
+    match node:
+        case ast.BinOp(left, op, right):
+            yield ast.BinOp(left, OPERATORS[type(op)](), right)
+            yield left
+            if isinstance(op, (ast.Add, ast.Mult)):
+                yield right
+        case ast.BoolOp(op, values):
+            yield ast.BoolOp(OPERATORS[type(op)](), values)
+        case ast.UnaryOp(ast.USub() | ast.Not(), operand):
+            yield operand
+        case ast.Compare(left, [op], right):
+            for other in COMPARISONS.get(type(op), ()):
+                yield ast.Compare(left, [other()], right)
+        case ast.Constant(bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(int(value) | float(value)):
+            yield ast.Constant(value + 1 if value in (0, 1) or isinstance(value, int) else value / 2)
+        case ast.IfExp(test, body, orelse) if not isinstance(test, ast.Compare):
+            yield ast.IfExp(test, orelse, body)
+        case ast.If(test, body, orelse) if not isinstance(test, ast.Compare):
+            yield ast.If(ast.UnaryOp(ast.Not(), test), body, orelse)
+        case ast.Call(function, [first, *rest]):
+            name = getattr(function, "attr", getattr(function, "id", ""))
+            if name in TO_ARGUMENT:
+                yield first
+            if name == "where":
+                yield ast.Call(function, [first, *reversed(rest)], [])
+        case ast.Attribute(value, name) if name in FUNCTIONS:
+            yield ast.Attribute(value, FUNCTIONS[name])
+        case ast.Name(name, ast.Load()) if name in FUNCTIONS and name not in siblings:
+            yield ast.Name(FUNCTIONS[name])
+        case ast.Name(name, ast.Load()) if name in siblings:
+            names = siblings[name]
+            i = names.index(name)
+            yield from (
+                ast.Name(other) for other in dict.fromkeys((names[i - 1], names[(i + 1) % len(names)])) if other != name
+            )
+
+
+def is_check(node: ast.AST) -> bool:
+    """Checks of arguments, their messages, and what is no arithmetic: not mutated."""
+    match node:
+        case ast.Call(ast.Name(name)) | ast.FunctionDef(name):
+            return name.lstrip("_").startswith("check")
+        case ast.If(_, body, []):
+            return all(isinstance(statement, ast.Raise) for statement in body)
+        case ast.keyword(arg):
+            return arg == "strict"
+        case ast.arg() | ast.JoinedStr() | ast.ClassDef():
+            return True
+    return False
+
+
+def confusable(node: ast.FunctionDef | ast.Lambda) -> dict[str, list[str]]:
+    """Names that somebody could mix up in a function: its flags, its numbers, what it assigns."""
+    flags, numbers = [], []
+    arguments = node.args.posonlyargs + node.args.args
+    defaults = dict(zip(reversed(arguments), reversed(node.args.defaults), strict=False))
+    defaults |= dict(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    for argument in arguments + node.args.kwonlyargs:
+        match defaults.get(argument), argument.annotation:
+            case ast.Constant(bool()), _:
+                flags.append(argument.arg)
+            case (ast.Constant(None), None) | (_, ast.Name("str")):
+                pass  # a dtype, a mask, a word
+            case _:
+                numbers.append(argument.arg)
+    body = node.body if isinstance(node.body, list) else []
+    inner = {n for s in body for f in ast.walk(s) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    stored = [
+        n.id
+        for s in body
+        for n in ast.walk(s)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n not in inner
+    ]
+    assigned = [name for name in dict.fromkeys(stored) if name not in flags + numbers]
+    groups = ([name for name in group if name not in TREES] for group in (flags, numbers, assigned))
+    return {name: group for group in groups for name in group if len(group) > 1}
+
+
+def places(node: ast.AST, above: tuple, siblings: dict[str, list[str]]) -> Iterator[tuple]:
+    """Every node that may change, with its ancestors, the list or object and the index or field that hold it."""
+    if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+        siblings = siblings | confusable(node)
+    for field, value in ast.iter_fields(node):
+        if field in ("decorator_list", "annotation", "returns"):
+            continue
+        many = isinstance(value, list)
+        for key, child in list(enumerate(value)) if many else [(field, value)]:
+            if isinstance(child, ast.AST) and not is_check(child):
+                yield child, (*above, node), (value.__setitem__ if many else node.__setattr__), key, siblings
+                yield from places(child, (*above, node), siblings)
+
+
+def shown(node: ast.AST, above: tuple) -> tuple[ast.AST, str]:
+    """The largest piece of code around a node that still fits a line, and what it belongs to."""
+    if isinstance(above[-1], ast.arguments):
+        arguments = above[-1]
+        named = [*reversed([*zip(reversed(arguments.args), reversed(arguments.defaults), strict=False)])]
+        named += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        return node, next((f"default of {a.arg}: " for a, default in named if default is node), "")
+    piece = node
+    for larger in reversed(above):
+        if not isinstance(larger, (ast.expr, ast.keyword, ast.Assign, ast.Return)) or len(ast.unparse(larger)) > 80:
+            break
+        piece = larger
+    return piece, ""
+
+
+@cache
+def source(module: str) -> str:
+    return (ROOT / (module.replace(".", "/") + ".py")).read_text()
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """All mutants of a module."""
+    tree = ast.parse(source(module))
+    texts, seen = [ast.unparse(statement) for statement in tree.body], Counter()
+    for i, statement in enumerate(tree.body):
+        if isinstance(statement, (ast.Import, ast.ImportFrom)) or is_check(statement):
+            continue
+        for node, above, put, key, siblings in places(statement, (), {}):
+            piece, label = shown(node, above)
+            before = ast.unparse(piece).removesuffix(":")
+            for new in changed(node, siblings):
+                put(key, ast.fix_missing_locations(new))
+                after = ast.unparse(new if piece is node else piece)
+                change = (
+                    f"{label}{before} -> {after}" if len(before) < 200 else f"if {ast.unparse(node.test)} -> if not"
+                )
+                seen[i, change] += 1
+                change += f" (#{seen[i, change]})" if seen[i, change] > 1 else ""
+                code = "\n".join([*texts[:i], ast.unparse(statement), *texts[i + 1 :]])
+                yield Mutant(module, getattr(statement, "name", "(module)"), node.lineno, change, code)
+                put(key, node)
+
+
+def modules() -> list[str]:
+    """The modules whose rules are mutated."""
+    package = ROOT / "optax_lite"
+    paths = [*package.glob("optimizers/*.py"), *package.glob("transforms/*.py"), package / "schedules.py"]
+    return sorted(".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths if p.stem != "__init__")
+
+
+# --- running them ----------------------------------------------------------------------------------------------------
+
+
+def users(module: str, function: str) -> set[str]:
+    """The names of a module that need `function`, itself included."""
+    uses: dict[str, set[str]] = {}
+    for statement in ast.parse(source(module)).body:
+        targets = [t.id for t in getattr(statement, "targets", []) if isinstance(t, ast.Name)]
+        for name in [getattr(statement, "name", ""), *targets]:
+            uses[name] = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+    found, size = {function}, 0
+    while size < len(found):
+        size = len(found)
+        found |= {name for name, used in uses.items() if used & found}
+    return set(uses) if function == "(module)" else found
+
+
+@cache
+def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], bool]]]:
+    """What a mutant of `function` has to get through: `agrees(namespace of the mutated module)`, by name."""
+    names = users(module, function)
+    if module == "optax_lite.schedules":
+        chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
+        return [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
+    rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
+    runs = [(row, i, s, start) for row in rows for i, s in enumerate(row.settings) for start in (True, False)]
+    return [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+
+
+def _row_agrees(row, settings, start):
+    def agrees(namespace):
+        mutated = namespace[row.factory.__name__]
+
+        def factory(**kwargs):
+            return mutated(**kwargs)
+
+        factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
+        run = dataclasses.replace(row, factory=factory)
+        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= 1e-12
+
+    return agrees
+
+
+def _schedule_agrees(case):
+    name, factory, settings, reference = case
+    at = counts(name, settings)
+    expected = [reference(count) for count in at]
+    far = 100_000 if jnp.isfinite(factory(**settings)(100_000)) else 0
+
+    def agrees(namespace):
+        schedule = namespace[factory.__name__](**settings)
+        values = schedule(jnp.array(at))
+        equal = values.shape == (len(at),) and np.allclose(values, expected, rtol=1e-12, atol=1e-13)
+        # Some branches are there for the derivatives alone.
+        slopes = jax.grad(lambda s: jnp.sum(s(jnp.array([*at, far]))))(schedule) if equal else None
+        return equal and all(jnp.isfinite(slope) for slope in jax.tree.leaves(slopes))
+
+    return agrees
+
+
+_kills: Counter[tuple[str, str]] = Counter()  # what killed before is tried first
+
+
+def killer(mutant: Mutant) -> str:
+    """The name of the first comparison that a mutant fails, "" if it passes all."""
+    module = types.ModuleType(mutant.module)
+    try:
+        exec(compile(mutant.code, f"<mutant of {mutant.module}>", "exec"), module.__dict__)
+    except Exception:
+        return "import"
+    order = sorted(comparisons(mutant.module, mutant.function), key=lambda c: -_kills[mutant.module, c[0]])
+    for name, agrees in order:
+        try:
+            good = agrees(module.__dict__)
+        except Exception:
+            good = False
+        if not good:
+            _kills[mutant.module, name] += 1
+            return name
+    return ""
+
+
+def _configure() -> None:
+    warnings.simplefilter("error")
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_disable_jit", True)  # nothing is run often enough to be worth a compilation
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def _run(mutant: Mutant) -> tuple[Mutant, str]:
+    return mutant, killer(mutant)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="a function or the end of a module's name")
+    parser.add_argument("--jobs", type=int, default=2)
+    args = parser.parse_args()
+
+    def wanted(m: Mutant) -> bool:
+        return args.only in (None, m.function) or m.module.endswith(args.only)
+
+    started, made = time.monotonic(), [m for module in modules() for m in mutants(module) if wanted(m)]
+    unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in made}]
+    with multiprocessing.get_context("spawn").Pool(args.jobs, _configure) as pool:
+        results = dict(pool.imap_unordered(_run, unchanged + made, chunksize=8))
+    if wrong := [f"{m.module}: {results[m]}" for m in unchanged if results[m]]:
+        sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
+
+    rules = dict.fromkeys((m.module, m.function) for m in made)
+    for module, function in rules:
+        mine = [m for m in made if (m.module, m.function) == (module, function)]
+        killed = sum(bool(results[m]) for m in mine)
+        print(f"{module.removeprefix('optax_lite.') + '.' + function:55s} {killed:4d} / {len(mine)}")
+    survivors = {m.key: m for m in made if not results[m]}
+    for key, m in survivors.items():
+        where = f"{m.module.replace('.', '/')}.py:{m.line}"
+        print(f"{'equivalent' if key in EQUIVALENT else 'SURVIVOR'}  {where}  {m.function}: {m.change}")
+    prefixes = {f"{module.removeprefix('optax_lite.')}.{function}" for module, function in rules}
+    stale = [key for key in EQUIVALENT if key not in survivors and (args.only is None or key.split(":")[0] in prefixes)]
+    for key in stale:
+        print(f"STALE  {key}: it is killed, or gone")
+    unproven = len(set(survivors) - set(EQUIVALENT))
+    print(
+        f"{len(made)} mutants, {len(made) - len(survivors)} killed, {len(survivors) - unproven} equivalent, {unproven} not noticed"
+    )
+    print(f"{time.monotonic() - started:.0f} s")
+    return 1 if unproven or stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
