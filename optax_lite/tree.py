@@ -47,7 +47,7 @@ def align(updates: PyTree, tree: PyTree, what: str, updates_are: str = "updates"
     try:
         return jax.tree.structure(updates, is_leaf=is_nothing).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        raise _misfit(updates, tree, updates_are, what, error) from None
+        raise _misfit(leaf_paths(updates), leaf_paths(tree), updates_are, what, error) from None
 
 
 def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
@@ -55,20 +55,18 @@ def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
     try:
         jax.tree.structure(prefix).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        raise _misfit(prefix, tree, what, "params", error) from None
+        raise _misfit(leaf_paths(prefix, nothing_too=False), leaf_paths(tree), what, "params", error) from None
 
 
-def _misfit(ours: PyTree, theirs: PyTree, our_name: str, their_name: str, error: Exception) -> ValueError:
-    a, b = leaf_paths(ours), leaf_paths(theirs)
+def _misfit(a: list[str], b: list[str], our_name: str, their_name: str, error: Exception) -> ValueError:
+    """What to say about two trees of these leaf paths that do not fit."""
 
-    def only(some, others, name):
-        covered = {o for other in others for o in (other, *_above(other))} | {
-            s for s in some for o in _above(s) if o in others
-        }
-        return [f"{path!r} only in the {name}" for path in some if path not in covered]
+    def only(some, others, name):  # what lies above or below one of the others is no difference
+        known = set(others).union(*map(_above, others))
+        return [f"{p!r} only in the {name}" for p in some if p not in known and not set(_above(p)) & set(others)]
 
-    differences = only(a, b, our_name) + only(b, a, their_name)
-    shown = ", ".join(differences[:6]) or f"at {(a or b or [''])[0]!r} or below the containers differ: {error}"
+    deeper = [f"{path!r} in the {our_name} is no leaf of the {their_name}" for path in a if set(_above(path)) & set(b)]
+    shown = ", ".join((only(a, b, our_name) + only(b, a, their_name) + deeper)[:6]) or f"the containers differ: {error}"
     return ValueError(f"the {our_name} and the {their_name} have different structures: {shown}")
 
 

@@ -25,8 +25,8 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
 
     def rule(g, s):
         s = s + abs_sq(g)
-        seen = s > 0
-        return jnp.where(seen, g / sqrt(jnp.where(seen, s + eps, 1)), 0), s
+        unseen = s == 0
+        return jnp.where(unseen, 0, g / sqrt(jnp.where(unseen, 1, s + eps))), s
 
     def update(updates, state):
         updates, sum_of_squares = leafwise(rule, updates, state.sum_of_squares)
