@@ -14,6 +14,7 @@ argument trains the whole population in one compiled program.
 import argparse
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ def load_data() -> Data:
 
 def init_params(key):
     keys = jax.random.split(key, len(LAYERS) - 1)
-    shapes = zip(LAYERS[:-1], LAYERS[1:], strict=True)
+    shapes = pairwise(LAYERS)
     return [
         {"w": WEIGHT_STD * jax.random.normal(k, shape), "b": jnp.zeros(shape[1])}
         for k, shape in zip(keys, shapes, strict=True)

@@ -14,7 +14,7 @@ from tools.size import count
 PACKAGE = Path(optax_lite.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
-# From low to high; a module imports only from its own layer and lower ones. DESIGN.md section 4.
+# From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
     ["check", "tree"],
     ["data", "paths", "core", "compose"],

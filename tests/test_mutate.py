@@ -1,0 +1,87 @@
+"""The mutation machinery: unchanged rules pass, famous mistakes do not."""
+
+import ast
+
+import jax
+import pytest
+
+from tests.mutate import EQUIVALENT, Mutant, killer, modules, mutants, source
+
+ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rmsprop", "optax_lite.schedules"
+
+# What somebody did write somewhere, or what one-line tests do not notice: module, rule, right, wrong.
+FAMOUS = {
+    "no bias correction": (ADAM, "scale_by_adam", "if nesterov else m / c1", "if nesterov else m"),
+    "exponent off by one": (ADAM, "scale_by_adam", "(b2, t)", "(b2, t + 1)"),
+    "step never advances": (ADAM, "scale_by_adam", "increment(state.count)", "state.count + 0"),
+    "eps inside the root": (ADAM, "scale_by_adam", "sqrt(v / c2 + eps_root) + eps", "sqrt(v / c2 + eps_root + eps)"),
+    "Nesterov ignored": (ADAM, "scale_by_adam", "/ c1 if nesterov else", "/ c1 if False else"),
+    "look-ahead not corrected ahead": (ADAM, "scale_by_adam", "m / c1_next", "m / c1"),
+    "b1 and b2 swapped": (ADAM, "scale_by_adam", "b1 * m + (1 - b1) * g\n", "b2 * m + (1 - b2) * g\n"),
+    "no square": (ADAM, "scale_by_adam", "abs_sq(g)", "abs(g)"),
+    "decay before the scaling": (ADAM, "adamw", "scale_by_adam(b1,", "add_decayed_weights(0.1), scale_by_adam(b1,"),
+    "default changed": (ADAM, "adam", "b2: Number = 0.999", "b2: Number = 0.99"),
+    "eps on the wrong side": (RMSPROP, "_over_root", "if eps_in_sqrt", "if not eps_in_sqrt"),
+    "warm-up a step late": (SCHEDULES, "_fraction", "_time(count) - begin", "_time(count) + 1 - begin"),
+}
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_run(x64):
+    with jax.disable_jit():
+        yield
+
+
+@pytest.mark.parametrize("module", [ADAM, RMSPROP, SCHEDULES])
+def test_unchanged_rules_pass(module):
+    assert killer(Mutant(module, "(module)", 0, "nothing", source(module))) == ""
+
+
+@pytest.mark.parametrize(("module", "rule", "right", "wrong"), FAMOUS.values(), ids=FAMOUS)
+def test_famous_mistakes_are_noticed(module, rule, right, wrong):
+    assert right in source(module)
+    assert killer(Mutant(module, rule, 0, f"{right} -> {wrong}", source(module).replace(right, wrong)))
+
+
+def test_every_module_has_mutants_that_differ_in_one_place():
+    for module in modules():
+        made = list(mutants(module))
+        original = ast.unparse(ast.parse(source(module))).splitlines()
+        assert made
+        assert len({(m.rule, m.change) for m in made}) == len(made)
+        for m in made[:: len(made) // 5 + 1]:
+            lines = ast.unparse(ast.parse(m.code)).splitlines()
+            assert lines != original
+            if len(lines) == len(original):
+                assert sum(a != b for a, b in zip(lines, original, strict=True)) == 1
+
+
+def test_documentation_checks_and_static_lists_stay():
+    code = '''
+@transform(static=("mask",))
+def rule(b1=0.5, b2: Number = 2, *, nesterov=False):
+    """Uses 1 - b1."""
+    check_unit_interval(b1=b1, limit=1)
+    if b1 > 3:
+        raise ValueError(f"{b1 + 1}")
+    return b1
+'''
+    changes = {m.change for m in mutants_of(code)}
+    assert changes == {
+        "default of b1: 0.5 -> 0.25",
+        "default of b2: 2 -> 3",
+        "default of nesterov: False -> True",
+        "return b1 -> return b2",
+    }
+
+
+def mutants_of(code):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.mutate.source", lambda module: code)
+        return list(mutants("optax_lite.example"))
+
+
+def test_every_equivalence_has_a_proof_and_names_a_rule():
+    rules = {m.rule for module in modules() for m in mutants(module)}
+    assert set(EQUIVALENT) <= rules
+    assert all(len(proof) > 20 for proofs in EQUIVALENT.values() for proof in proofs.values())
