@@ -254,9 +254,10 @@ def _guarded(init: Callable, update: Callable, name: str) -> Callable:
     """`update` with the extra arguments it takes, needs checked, and a state whose structure and dtypes stay."""
     parameters = list(inspect.signature(update).parameters.values())
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    named = [p for p in parameters[2:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "params"]
-    takes_params = any(p.name == "params" or p.kind is p.VAR_POSITIONAL for p in parameters)
-    needs_params = any(p.name == "params" and p.default is p.empty for p in parameters)
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_params = len(positional) > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    needs_params = len(positional) > 2 and positional[2].default is inspect.Parameter.empty
+    named = [*positional[3:], *(p for p in parameters if p.kind is p.KEYWORD_ONLY)]
 
     def guarded(updates, state, params=None, **extra):
         if needs_params and params is None:
