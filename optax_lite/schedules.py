@@ -38,16 +38,29 @@ def _ease(fraction: Array) -> Array:
     return 0.5 * (1.0 - jnp.cos(jnp.pi * fraction))
 
 
+def _straight(fraction: Array) -> Array:
+    return fraction
+
+
 def _power(base: Array, exponent: Number) -> Array:
     """base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
     positive = base > 0
     return jnp.where(positive, jnp.where(positive, base, 1.0) ** exponent, jnp.where(exponent == 0, 1.0, 0.0))
 
 
+def _through(count: Any, knots: list[tuple[Number, Number]], ease: Callable[[Array], Array]) -> Array:
+    """Interpolate between (count, value) knots in order, constant outside."""
+    now = jnp.full_like(_time(count), knots[0][1])
+    for (begin, low), (end, high) in pairwise(knots):
+        reached = _time(count) >= begin
+        now = jnp.where(reached, _mix(low, high, ease(_fraction(count, begin, end - begin))), now)
+    return now
+
+
 @schedule
 def constant_schedule(value: Number):
     """The same value at every count."""
-    return lambda count: value + jnp.zeros_like(_time(count))
+    return lambda count: jnp.full_like(_time(count), value)
 
 
 @schedule
@@ -107,7 +120,7 @@ def exponential_decay(
         if end_value is None:
             return init_value * decay_rate**x
         # Growth ends long before it overflows: the gradient of a bounded infinity would be NaN.
-        longest = jax.lax.stop_gradient(80.0 / jnp.log(jnp.maximum(decay_rate, 1.001)))
+        longest = jax.lax.stop_gradient(80.0 / jnp.log(jnp.maximum(decay_rate, 1.0)))
         decayed = init_value * decay_rate ** jnp.where(decay_rate > 1, jnp.minimum(x, longest), x)
         return jnp.where(decay_rate < 1, jnp.maximum(decayed, end_value), jnp.minimum(decayed, end_value))
 
@@ -140,10 +153,11 @@ def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any =
     _check_boundaries([b for b, _ in pairs])
 
     def value(count):
-        t, now = _time(count), init_value
+        t = _time(count)
+        now = jnp.full_like(t, init_value)
         for boundary, factor in pairs:
             now = now * jnp.where(t < boundary, 1.0, factor)
-        return now + jnp.zeros_like(t)
+        return now
 
     return value
 
@@ -155,16 +169,13 @@ def piecewise_interpolate_schedule(interpolate_type: str, init_value: Number, bo
         raise ArgumentError(f"interpolate_type must be 'linear' or 'cosine', got {interpolate_type!r}")
     pairs = _pairs(boundaries_and_scales)
     _check_boundaries([b for b, _ in pairs])
-    ease = _ease if interpolate_type == "cosine" else lambda fraction: fraction
+    ease = _ease if interpolate_type == "cosine" else _straight
 
     def value(count):
-        begin, now = 0.0, init_value + jnp.zeros_like(_time(count))
-        level = init_value
+        knots = [(0.0, init_value)]
         for boundary, factor in pairs:
-            fraction = _fraction(count, begin, boundary - begin)
-            now = jnp.where(_time(count) >= begin, _mix(level, level * factor, ease(fraction)), now)
-            begin, level = boundary, level * factor
-        return now
+            knots.append((boundary, knots[-1][1] * factor))
+        return _through(count, knots, ease)
 
     return value
 
@@ -243,15 +254,6 @@ def warmup_exponential_decay_schedule(
     return value
 
 
-def _through(count: Any, knots: list[tuple[Number, Number]], ease: Callable[[Array], Array]) -> Array:
-    """Interpolate between (count, value) knots in order, constant outside."""
-    now = knots[0][1] + jnp.zeros_like(_time(count))
-    for (begin, low), (end, high) in pairwise(knots):
-        reached = _time(count) >= begin
-        now = jnp.where(reached, _mix(low, high, ease(_fraction(count, begin, end - begin))), now)
-    return now
-
-
 @schedule
 def cosine_onecycle_schedule(
     transition_steps: Number,
@@ -289,7 +291,7 @@ def linear_onecycle_schedule(
         low = peak_value / div_factor
         up, down = jnp.floor(pct_start * transition_steps), jnp.floor(pct_final * transition_steps)
         knots = [(0.0, low), (up, peak_value), (down, low), (transition_steps, low / final_div_factor)]
-        return _through(count, knots, lambda fraction: fraction)
+        return _through(count, knots, _straight)
 
     return value
 

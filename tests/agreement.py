@@ -70,6 +70,8 @@ def relative_error(ours: Any, reference: Any) -> float:
     """The largest difference as a share of the reference's largest entry."""
     ours, reference = np.asarray(ours), np.asarray(reference)
     assert ours.shape == reference.shape, (ours.shape, reference.shape)
+    assert np.iscomplexobj(ours) == np.iscomplexobj(reference), (ours.dtype, reference.dtype)
+    assert np.all(np.isfinite(ours)), ours  # max() passes over a NaN
     scale = np.max(np.abs(reference), initial=0.0)
     return float(np.max(np.abs(ours - reference), initial=0.0) / (scale or 1.0))
 

@@ -127,7 +127,7 @@ ROWS = (
     Row(
         ol.scale_by_learning_rate,
         scale.scale_by_learning_rate,
-        tuple({"learning_rate": r, "flip_sign": flip} for r in (0.1, 3, 1e-6, rate) for flip in (True, False)),
+        ({"learning_rate": 0.1}, *over(learning_rate=(0.1, 3, 1e-6, rate), flip_sign=(True, False))),
         rate_bad,
     ),
     Row(
@@ -170,7 +170,7 @@ ROWS = (
     Row(
         ol.add_decayed_weights,
         decay.add_decayed_weights,
-        tuple({"weight_decay": d} for d in (0.0, 1e-4, 0.1, 1, -0.1, 3.0, rate, fast)),
+        ({}, *({"weight_decay": d} for d in (0.0, 1e-4, 0.1, 1, -0.1, 3.0, rate, fast))),
         ({"weight_decay": "x"}, "weight_decay must be a number or a schedule"),
         unlike=("mask",),
     ),
@@ -180,6 +180,7 @@ ROWS = (
         ol.scale_by_rss,
         adagrad.scale_by_rss,
         (
+            {},
             *over(initial_accumulator_value=(0.0, 0.1, 1), eps=(1e-7, 0.1)),
             {"initial_accumulator_value": 0, "eps": 0},
             {"eps": rate},
@@ -197,6 +198,7 @@ ROWS = (
         (
             {"learning_rate": 0.1},
             {"learning_rate": rate},
+            {"learning_rate": 0.1, "momentum": 0.9},
             *over(learning_rate=(0.1, rate), momentum=(0.0, 0.9), nesterov=(False, True)),
             {"learning_rate": 1, "momentum": fast, "nesterov": True},
         ),
@@ -227,9 +229,9 @@ ROWS = (
     Row(
         ol.adagrad,
         adagrad.adagrad,
-        tuple(
-            {"learning_rate": r, "initial_accumulator_value": s, "eps": e}
-            for r, s, e in product((0.1, rate), (0.0, 0.5), (1e-7, 0.2))
+        (
+            {"learning_rate": 0.1},
+            *over(learning_rate=(0.1, rate), initial_accumulator_value=(0.0, 0.5), eps=(1e-7, 0.2)),
         ),
         rate_bad,
     ),
@@ -244,6 +246,7 @@ ROWS = (
         ol.adamw,
         adam.adamw,
         (
+            {"learning_rate": 0.1},
             *({"learning_rate": 0.1, "weight_decay": 0.3, **s} for s in adam_settings),
             {"learning_rate": rate, "weight_decay": fast},
         ),
@@ -260,7 +263,7 @@ ROWS = (
     Row(
         ol.nadamw,
         nadam.nadamw,
-        tuple({"learning_rate": rate, "weight_decay": 0.3, **s} for s in nadam_settings),
+        ({"learning_rate": 0.1}, *({"learning_rate": rate, "weight_decay": 0.3, **s} for s in nadam_settings)),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
         unlike=("mu_dtype", "mask"),
     ),
@@ -273,7 +276,7 @@ ROWS = (
     Row(
         ol.signum,
         sign_sgd.signum,
-        tuple(over(learning_rate=(0.1, rate), beta=(0.0, 0.5, 0.9, fast))),
+        ({"learning_rate": 0.1}, *over(learning_rate=(0.1, rate), beta=(0.0, 0.5, 0.9, fast))),
         (*rate_bad, ({"learning_rate": 0.1, "beta": 1}, "beta must be in [0, 1), got 1.0")),
         unlike=("accumulator_dtype",),
     ),

@@ -30,10 +30,6 @@ ROOT = Path(__file__).parent.parent
 STEPS = 2  # five kill nothing more
 
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
-_SHAPE = "the zeros give the value the shape of the counts, added or taken away"
-_FIRST = "the first knot is at count 0 and every count has reached it, so this value is always replaced"
-_REACHED = "where it is read the phases before are over, and there _mix returned their end, which is level"
-_EXACT = "at fraction 1 the line gives end up to rounding; that it is exact there is all the where adds"
 _EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
 
@@ -49,33 +45,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "schedules._fraction": {
         "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED,
     },
-    "schedules._mix": {
-        "fraction < 1.0 -> fraction <= 1.0": _EXACT,
-        "fraction < 1.0 -> fraction < 2.0": _EXACT,
-    },
     "schedules._power": {
         "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED,
     },
-    "schedules.constant_schedule": {
-        "value + jnp.zeros_like(_time(count)) -> value - jnp.zeros_like(_time(count))": _SHAPE,
-    },
     "schedules.exponential_decay": {
         "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not",
-    },
-    "schedules.piecewise_constant_schedule": {
-        "return now + jnp.zeros_like(t) -> return now - jnp.zeros_like(t)": _SHAPE,
-    },
-    "schedules.piecewise_interpolate_schedule": {
-        "(0.0, init_value + jnp.zeros_like(_time(count))) -> (0.0, init_value - jnp.zeros_like(_time(count)))": _SHAPE,
-        "_mix(level, level * factor, ease(fraction)) -> _mix(now, level * factor, ease(fraction))": _REACHED,
-        "_mix(level, level * factor, ease(fraction)) -> _mix(level, now * factor, ease(fraction))": _REACHED,
-    },
-    "schedules._through": {
-        "now = knots[0][1] + jnp.zeros_like(_time(count)) -> now = knots[0][1] - jnp.zeros_like(_time(count))": _FIRST,
-        "now = knots[0][1] + jnp.zeros_like(_time(count)) -> now = knots[0][1]": _FIRST,
-        "now = knots[0][1] + jnp.zeros_like(_time(count)) -> now = jnp.zeros_like(_time(count))": _FIRST,
-        "now = knots[0][1] + jnp.zeros_like(_time(count)) -> now = knots[1][1] + jnp.zeros_like(_time(count))": _FIRST,
-        "now = knots[0][1] + jnp.zeros_like(_time(count)) -> now = knots[0][1] + jnp.ones_like(_time(count))": _FIRST,
     },
     "transforms.clip.clip_by_global_norm": {
         "fits = norm <= max_norm -> fits = norm < max_norm": _EQUAL,

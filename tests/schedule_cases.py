@@ -11,7 +11,13 @@ from tests.reference import schedules as reference
 _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("constant_schedule", {"value": 0.3}, [5]),
     ("linear_schedule", {"init_value": 0.1, "end_value": 0.9, "transition_steps": 10}, [10]),
+    ("linear_schedule", {"init_value": 1e20, "end_value": 1.0, "transition_steps": 3}, [3]),  # exact at its end
     ("linear_schedule", {"init_value": 1.0, "end_value": 0.2, "transition_steps": 7, "transition_begin": 5}, [5, 12]),
+    (
+        "linear_schedule",
+        {"init_value": 0.1, "end_value": 0.9, "transition_steps": 0.5, "transition_begin": 0.75},
+        [1],
+    ),
     ("polynomial_schedule", {"init_value": 1.0, "end_value": 0.1, "power": 2.0, "transition_steps": 9}, [9]),
     (
         "polynomial_schedule",
@@ -30,6 +36,17 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 0.5, "end_value": 0.2}, [5]),
     ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 1.5, "end_value": 0.9}, [6]),
     ("exponential_decay", {"init_value": 0.1, "transition_steps": 4, "decay_rate": 0.5, "end_value": 0.3}, [0]),
+    ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 1.0, "end_value": 0.2}, [5]),
+    (
+        "exponential_decay",
+        {"init_value": 1.0, "transition_steps": 1, "decay_rate": 1 + 2**-16, "end_value": 100.0},
+        [200_000],
+    ),
+    (
+        "exponential_decay",
+        {"init_value": 1e-20, "transition_steps": 1, "decay_rate": 1.5, "end_value": 1e10},
+        [170],
+    ),
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 0.1}}, [4, 9]),
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": None}, [3]),
     (
@@ -41,6 +58,16 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
         "piecewise_interpolate_schedule",
         {"interpolate_type": "cosine", "init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 3.0, 11: 0.1}},
         [4, 9, 11],
+    ),
+    (
+        "piecewise_interpolate_schedule",
+        {"interpolate_type": "linear", "init_value": 0.8, "boundaries_and_scales": None},
+        [3],
+    ),
+    (
+        "piecewise_interpolate_schedule",
+        {"interpolate_type": "cosine", "init_value": 0.8, "boundaries_and_scales": {0: 0.5}},
+        [0],
     ),
     ("warmup_constant_schedule", {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 8}, [8]),
     ("warmup_constant_schedule", {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 0}, [0]),
@@ -79,6 +106,7 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
         {"transition_steps": 22, "peak_value": 0.9, "pct_start": 0.4, "div_factor": 5.0, "final_div_factor": 10.0},
         [8, 22],
     ),
+    ("cosine_onecycle_schedule", {"transition_steps": 20, "peak_value": 0.9, "pct_start": 1.0}, [20]),
     ("linear_onecycle_schedule", {"transition_steps": 20, "peak_value": 0.9}, [6, 17, 20]),
     (
         "linear_onecycle_schedule",
@@ -120,7 +148,20 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
         {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 4, "stable_steps": 0, "decay_steps": 6},
         [4, 10],
     ),
+    (
+        "warmup_stable_decay_schedule",
+        {
+            "init_value": 0.1,
+            "peak_value": 0.9,
+            "warmup_steps": 4,
+            "stable_steps": 5,
+            "decay_steps": 0,
+            "end_value": 0.2,
+        },
+        [4, 9],
+    ),
     ("inverse_sqrt_schedule", {"peak_value": 0.9, "warmup_steps": 6}, [6]),
+    ("inverse_sqrt_schedule", {"peak_value": 30.0, "warmup_steps": 6}, [6, 30]),
     ("inverse_sqrt_schedule", {"peak_value": 0.9, "warmup_steps": 6, "init_value": 0.2}, [6, 100]),
     ("cyclic_schedule", {"base_value": 0.1, "peak_value": 0.9, "half_cycle_steps": 5}, [5, 10, 15, 20]),
     (

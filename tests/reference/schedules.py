@@ -10,7 +10,9 @@ def constant_schedule(count, *, value):
 
 def linear_schedule(count, *, init_value, end_value, transition_steps, transition_begin=0):
     """Straight line from init_value to end_value (no paper; written definition)."""
-    frac = min(max(count - transition_begin, 0) / transition_steps, 1.0)
+    if count >= transition_begin + transition_steps:
+        return float(end_value)
+    frac = max(count - transition_begin, 0) / transition_steps
     return float(init_value + (end_value - init_value) * frac)
 
 
@@ -47,7 +49,7 @@ def exponential_decay(
     # The bound is on the side that the values move towards.
     if end_value is not None and decay_rate < 1:
         value = max(value, end_value)
-    if end_value is not None and decay_rate > 1:
+    if end_value is not None and decay_rate >= 1:
         value = min(value, end_value)
     return float(value)
 
