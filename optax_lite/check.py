@@ -61,6 +61,13 @@ def _check(values: dict[str, Any], allowed: str, test) -> None:
             raise ArgumentError(f"{name} must be {allowed}, got {value!r}")
 
 
+def check_number(**values: Any) -> None:
+    """Raise unless every value can be multiplied: a number, traced or not, or a schedule."""
+    for name, value in values.items():
+        if not hasattr(value, "__mul__") or isinstance(value, (tuple, list)):
+            raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
+
+
 def check_unit_interval(**values: Any) -> None:
     """Raise unless every concrete value lies in [0, 1)."""
     _check(values, "in [0, 1)", lambda x: 0 <= x < 1)

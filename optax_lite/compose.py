@@ -43,6 +43,8 @@ def chain(*transforms):
 
 def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
     """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths."""
+    if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in transforms):
+        raise ArgumentError(f"write pairs of a name and a transformation, got {transforms!r}", "named_chain")
     names = [name for name, _ in transforms]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise ArgumentError(f"the names {sorted(repeated)} stand more than once", "named_chain")
@@ -113,10 +115,13 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
 
     Inside a group a norm is over that group's leaves only.
     """
+    if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
+        raise ArgumentError(f"transforms must be a dict from labels of one type, got {transforms!r}")
     _check_members(transforms)
 
     def masks(tree):
-        labels = param_labels(tree) if callable(param_labels) else param_labels
+        is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
+        labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
         check_prefix(labels, tree, "labels")
         for label, path in zip(jax.tree.leaves(labels), leaf_paths(labels, nothing_too=False), strict=True):
             if label not in list(transforms):  # a list, for a label may be unhashable by mistake

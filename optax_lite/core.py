@@ -19,6 +19,7 @@ from optax_lite.tree import (
     align,
     cast_like,
     check_like,
+    check_state_leaves,
     compute_dtype,
     increment,
     is_inexact,
@@ -57,7 +58,17 @@ class Schedule(Configured):
 
     def _at(self, count):
         built = self._call.build(tuple(map(_inner_view, weak_scalars(self))))
-        return built._at(count) if isinstance(built, Schedule) else built(count)
+        try:
+            return built._at(count) if isinstance(built, Schedule) else built(count)
+        except jax.errors.ConcretizationTypeError as error:
+            error.add_note(f"{self!r}: the count is traced: use jnp.where or piecewise_constant_schedule")
+            raise
+
+    _built = "a function of the count"
+
+    @classmethod
+    def _is_built(cls, built):
+        return callable(built)
 
     @classmethod
     def _adopt(cls, value):
@@ -84,6 +95,9 @@ class Schedule(Configured):
     def __truediv__(self, other):
         return _combined(operator.truediv, self, other)
 
+    def __rtruediv__(self, other):
+        return _combined(operator.truediv, other, self)
+
     def __neg__(self):
         return _combined(operator.mul, -1.0, self)
 
@@ -104,7 +118,7 @@ def schedule(builder=None, /, *, static=()):
     """Make a function of hyperparameters that returns `value(count)` into a factory of schedules."""
     if builder is None:
         return functools.partial(schedule, static=static)
-    return as_factory(Schedule._make, builder, static)
+    return as_factory(Schedule, builder, static)
 
 
 @schedule(static=("fn",))
@@ -133,6 +147,13 @@ class GradientTransformation(Configured):
     def __new__(cls, init: Callable, update: Callable):
         return _from_pair(init, update)
 
+    _built = "(init, update) or a transformation"
+
+    @classmethod
+    def _is_built(cls, built):
+        is_pair = isinstance(built, tuple) and len(built) == 2 and all(map(callable, built))
+        return is_pair or isinstance(built, GradientTransformation)
+
     @classmethod
     def _adopt(cls, value):
         is_pair = hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
@@ -153,7 +174,9 @@ class GradientTransformation(Configured):
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
-        return _replicate(_strong(init(params)), leaves)
+        theirs = {id(p) for p in leaves}
+        state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in theirs else x, init(params))
+        return _replicate(_strong(state), leaves)
 
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
         """The updates to add to the params, in the dtype of the gradients, and the next state."""
@@ -187,7 +210,7 @@ def transform(builder=None, /, *, static=(), scheduled=ScheduledState):
     """
     if builder is None:
         return functools.partial(transform, static=static, scheduled=scheduled)
-    factory: Any = as_factory(GradientTransformation._make, builder, static)
+    factory: Any = as_factory(GradientTransformation, builder, static)
     factory.scheduled = scheduled
     return factory
 
@@ -243,8 +266,9 @@ def _at(values, count, call):
         if not isinstance(value, Schedule):
             return value
         now = value(count)
-        if jnp.ndim(now) != 0:
-            raise ValueError(f"{call.name}: the schedule {name} must return a number, got shape {jnp.shape(now)}")
+        if now is None or jnp.ndim(now) != 0 or jnp.iscomplexobj(now):
+            got = "None" if now is None else f"shape {jnp.shape(now)} and dtype {jnp.result_type(now)}"
+            raise ValueError(f"{call.name}: the schedule {name} must return a real number, got {got}")
         return weak(jax.lax.optimization_barrier(now))  # the very value that schedule(count) prints
 
     return tuple(one(name, value) for name, value in zip(call.names, values, strict=True))
@@ -257,7 +281,9 @@ def _guarded(init: Callable, update: Callable, name: str) -> Callable:
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_params = len(positional) > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
     needs_params = len(positional) > 2 and positional[2].default is inspect.Parameter.empty
-    named = [*positional[3:], *(p for p in parameters if p.kind is p.KEYWORD_ONLY)]
+    named = [*positional[3:], *(p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "params")]
+    by_keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name == "params"]
+    needs_params = needs_params or any(p.default is p.empty for p in by_keyword)
 
     def guarded(updates, state, params=None, **extra):
         if needs_params and params is None:
@@ -269,13 +295,15 @@ def _guarded(init: Callable, update: Callable, name: str) -> Callable:
                 f"Extra arguments given: {', '.join(extra) or 'none'}"
             )
         kept = extra if takes_all else {p.name: extra[p.name] for p in named if p.name in extra}
+        kept = {**kept, "params": params} if by_keyword else kept
         args = (updates, state, params) if takes_params else (updates, state)
         new_updates, new_state = update(*args, **kept)
         old, new = jax.tree.structure(state), jax.tree.structure(new_state)
         if new_state is state and not isinstance(state, EmptyState):  # it was not looked at, so it may be anybody's
-            new = jax.tree.structure(jax.eval_shape(init, updates))
+            old, new = _outline(state), _outline(jax.eval_shape(init, updates))
         if old != new:
             raise StateError(f"{name}: update was given a state of structure {old}, its own is {new}")
+        check_state_leaves(name, new_state, state)
         return new_updates, cast_like(new_state, state)
 
     return guarded
@@ -289,8 +317,9 @@ class StateError(ValueError):
 
 
 def _run(tx, updates, state, params, extra):
+    updates, params = jax.tree.map(jnp.asarray, (updates, params))  # Python scalars, where this is not compiled
     if params is not None:
-        check_like(updates, params)
+        check_like(updates, params, "gradient")
     try:
         return _pair(tx)[1](updates, state, params, **extra)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
@@ -301,6 +330,7 @@ def _run(tx, updates, state, params, extra):
 @jax.jit
 def _update(tx, updates, state, params, extra):
     new, state = _run(tx, updates, state, params, extra)
+    check_like(new, updates if params is None else params, "update")
     return _in_dtype_of(updates, new), state
 
 
@@ -311,9 +341,13 @@ def _step(tx, updates, state, params, extra):
 
 
 def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
-    """The compiled call, or the plain one where an extra argument is a function and cannot enter it."""
-    arrays = all(isinstance(x, (jax.Array, np.ndarray, np.number, int, float, complex)) for x in jax.tree.leaves(extra))
-    return compiled if arrays else inspect.unwrap(compiled)
+    """The compiled call, or the plain one where an extra argument is no array: a function, a name, a bool."""
+    kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
+
+    def enters(x):
+        return isinstance(x, kinds) and not isinstance(x, bool) and getattr(x, "dtype", None) != np.dtype(object)
+
+    return compiled if all(map(enters, jax.tree.leaves(extra))) else inspect.unwrap(compiled)
 
 
 def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
@@ -351,7 +385,7 @@ def _in_dtype_of(gradients, updates):
 
 def _added(params, updates):
     """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
-    check_like(updates, params)
+    check_like(updates, params, "update")
 
     def add(p, u):
         dtype = compute_dtype(p, u)
@@ -380,7 +414,7 @@ def _replicate(state: OptState, params: list) -> OptState:
     """Counts and other small arrays of a fresh state on the mesh of the params, where these lie on several devices."""
     shardings = (p.sharding for p in params if isinstance(p, jax.Array) and not isinstance(p, Tracer))
     meshes = [s.mesh for s in shardings if isinstance(s, jax.sharding.NamedSharding) and s.num_devices > 1]
-    if not meshes:
+    if not meshes or any(isinstance(x, Tracer) for x in jax.tree.leaves(state)):
         return state
     everywhere = jax.sharding.NamedSharding(meshes[0], jax.sharding.PartitionSpec())
     return jax.tree.map(lambda x: x if x.sharding.num_devices > 1 else jax.device_put(x, everywhere), state)

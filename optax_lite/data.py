@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -19,7 +20,8 @@ class Call:
     __slots__ = ("_key", "factory", "names", "static")
 
     def __init__(self, factory: Any, names: tuple[str, ...], static: dict[str, Any]):
-        self.factory, self.names, self.static, self._key = factory, names, static, None
+        self.factory, self.names, self._key = factory, names, None
+        self.static = {name: _snapshot(value) for name, value in static.items()}
 
     @property
     def key(self) -> tuple:
@@ -66,6 +68,15 @@ class Call:
         return self.factory.__name__.lstrip("_")
 
 
+def _snapshot(value: Any) -> Any:
+    """A static choice as it is now: a mask tree that its owner edits later must not change an optimizer."""
+    try:
+        hash(value)
+        return value
+    except TypeError:
+        return jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, value, is_leaf=lambda x: x is None)
+
+
 def _hashable(value: Any) -> Any:
     try:
         hash(value)
@@ -81,7 +92,7 @@ def _value_key(x: Any) -> Any:
     if isinstance(x, Tracer):
         return id(x)
     if isinstance(x, (np.ndarray, jax.Array)):
-        return str(x.dtype), x.shape, np.asarray(x).tobytes()
+        return str(x.dtype), x.shape, np.asarray(jax.random.key_data(x) if _is_key(x) else x).tobytes()
     return x
 
 
@@ -96,6 +107,12 @@ class Configured:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_with_keys(cls, cls._flatten_with_keys, cls._unflatten, cls._flatten)
+
+    _built = ""  # what a builder of this kind returns, in words
+
+    @classmethod
+    def _is_built(cls, built: Any) -> bool:
+        raise NotImplementedError
 
     @classmethod
     def _adopt(cls, value: Any) -> Self | None:
@@ -155,18 +172,17 @@ class Configured:
     @property
     def hyperparams(self) -> dict[str, Any]:
         """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a chain '1/b1'."""
-        return {path: value for path, value in self._arguments() if _is_number(value)}
+        return {"/".join(path): value for path, value in self._arguments() if _is_number(value)}
 
-    def _arguments(self) -> Iterator[tuple[str, Any]]:
-        """Every argument by path, numbers and static choices, own ones and those of members."""
+    def _arguments(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Every argument by its path, numbers and static choices, own ones and those of members."""
 
         def walk(path, value):
-            yield path, value
             for name, child in _children(value):
-                yield from walk(f"{path}/{name}", child)
+                yield (*path, name), child
+                yield from walk((*path, name), child)
 
-        for name, value in _children(self):
-            yield from walk(name, value)
+        return walk((), self)
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Self:
         """The same with other values; keys are paths as in `hyperparams`, or their ends where only one path ends so.
@@ -176,18 +192,21 @@ class Configured:
         """
         new = self
         for path, value in {**(changes or {}), **more}.items():
-            new = new._with(new._find(path).split("/"), value)
+            new = new._with(new._find(path), value)
+        new._check()
         return new
 
-    def _find(self, path: str) -> str:
-        known = [p for p, _ in self._arguments()]
-        hits = [path] if path in known else [p for p in known if p.endswith("/" + path)]
+    def _find(self, path: str) -> tuple[str, ...]:
+        known = {parts: "/".join(parts) for parts, _ in self._arguments()}
+        exact = [parts for parts, text in known.items() if text == path]
+        hits = exact or [parts for parts, text in known.items() if text.endswith("/" + path)]
         if len(hits) != 1:
-            found = f"several arguments are called {path!r}: {', '.join(hits)}; write the path" if hits else ""
-            raise ArgumentError(found or unknown_argument(path, known), f"{self._call.name}.replace")
+            several = f"several arguments are called {path!r}: {', '.join(known[p] for p in hits)}; write the path"
+            problem = several if hits else unknown_argument(path, known.values())
+            raise ArgumentError(problem, f"{self._call.name}.replace")
         return hits[0]
 
-    def _with(self, path: list[str], value: Any) -> Self:
+    def _with(self, path: tuple[str, ...], value: Any) -> Self:
         name, rest = path[0], path[1:]
         call, values = self._call, list(self._values)
         if name in call.names:
@@ -195,10 +214,16 @@ class Configured:
             values[index] = _edit(values[index], rest, value, f"{call.name}.replace: {'/'.join(path)}")
         else:
             call = Call(call.factory, call.names, {**call.static, name: value})
-        new = self._make(call, tuple(values), self._inner)
-        if all(np.ndim(x) == 0 for x in jax.tree.leaves(new)):  # the ranges in a population are its maker's business
-            call.build(new._values)
-        return new
+        return self._make(call, tuple(values), self._inner)
+
+    def _check(self) -> None:
+        """Run the checks of the builders, members' first; the ranges in a population are its maker's business."""
+        if any(np.ndim(x) for x in jax.tree.leaves(self)):
+            return
+        for _, value in self._arguments():
+            if isinstance(value, Configured):
+                value._call.build(value._values)
+        self._call.build(self._values)
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
@@ -213,28 +238,34 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     return []
 
 
-def _edit(old: Any, path: list[str], value: Any, where: str) -> Any:
+def _edit(old: Any, path: tuple[str, ...], value: Any, where: str) -> Any:
     if not path:
-        return _broadcast(value, old, where) if np.ndim(value) or _is_population(old) else as_data(where, value)
+        is_array = _is_number(old) and (np.ndim(value) > 0 or np.ndim(old) > 0)
+        return _broadcast(value, old, where) if is_array else as_data(where, value)
     if isinstance(old, Configured):
         return old._with(path, value)
-    if isinstance(old, dict):
-        return {k: _edit(v, path[1:], value, where) if str(k) == path[0] else v for k, v in old.items()}
-    return tuple(_edit(v, path[1:], value, where) if str(i) == path[0] else v for i, v in enumerate(old))
+    edited = {k: _edit(v, path[1:], value, where) if k == path[0] else v for k, v in _children(old)}
+    return dict(zip(old, edited.values(), strict=True)) if isinstance(old, dict) else tuple(edited.values())
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (float, np.ndarray, jax.Array))
 
 
-def _is_population(value: Any) -> bool:
-    return _is_number(value) and np.ndim(value) > 0
+def _is_key(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
-def _broadcast(value: Any, old: Any, where: str) -> jax.Array:
-    if not _is_population(old) or np.shape(value) not in ((), old.shape):
+def _broadcast(value: Any, old: Any, where: str) -> Any:
+    """A value, or one for each member, in place of the values of a population."""
+    if not isinstance(value, (int, float, list, tuple, np.ndarray, np.number, jax.Array)):
+        raise ArgumentError(f"must be a number, or one for each of {np.shape(old)}, got {value!r}", where)
+    if np.shape(value) not in ((), np.shape(old)) or np.ndim(old) == 0:
         raise ArgumentError(f"shape {np.shape(value)} cannot replace shape {np.shape(old)}", where)
-    return jax.numpy.broadcast_to(jax.numpy.asarray(value, old.dtype), old.shape)
+    weaken = weak
+    for _ in np.shape(old):
+        weaken = jax.vmap(weaken)  # as the other members' numbers are, so that nothing compiles again
+    return weaken(jnp.broadcast_to(jnp.asarray(np.asarray(value), old.dtype), old.shape))
 
 
 def _show(value: Any) -> str:
@@ -279,11 +310,18 @@ def _as_number(name: str, value: Any) -> Any:
         raise ArgumentError(
             f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap"
         )
+    if _is_key(value):
+        return value
     if isinstance(value, Tracer):
         return weak(value)
     if isinstance(value, complex) or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be real, got {value!r}")
     return float(value)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether data is a number or a schedule: no transformation, tuple, dict or None."""
+    return _is_number(value) or (isinstance(value, Configured) and callable(value))
 
 
 def weak_scalars(tx: Configured) -> tuple:
@@ -294,13 +332,13 @@ def weak_scalars(tx: Configured) -> tuple:
             where = jax.tree_util.keystr(path, simple=True, separator="/")
             problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
             raise ArgumentError(problem, tx._call.name)
-        return weak(x)
+        return x if _is_key(x) else weak(x)
 
     return jax.tree_util.tree_map_with_path(one, tx)._values
 
 
-def as_factory(make: Callable[[Call, tuple], Any], builder: Callable, static: tuple[str, ...]) -> Callable:
-    """A factory: the builder's signature, a call of which returns the data `make` wraps and checks the arguments."""
+def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...]) -> Callable:
+    """A factory: the builder's signature, a call of which checks the arguments and returns them as data of a kind."""
     signature = inspect.signature(builder)
     parameters = signature.parameters.values()
     names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
@@ -330,11 +368,15 @@ def as_factory(make: Callable[[Call, tuple], Any], builder: Callable, static: tu
                     choices[p.name] = value
                 else:
                     data[p.name] = as_data(p.name, value)
+                    if isinstance(p.default, (int, float)) and not is_scalar(data[p.name]):
+                        raise ArgumentError(f"{p.name} must be a number or a schedule, got {value!r}")
         except ArgumentError as error:
             raise ArgumentError(error.problem, builder.__name__.lstrip("_")) from None
         call = Call(factory, tuple(data), choices)
-        call.build(tuple(data.values()))
-        return make(call, tuple(data.values()))
+        built = call.build(tuple(data.values()))
+        if not kind._is_built(built):
+            raise TypeError(f"{call.name}: the builder must return {kind._built}, got {built!r}")
+        return kind._make(call, tuple(data.values()))
 
     made: Any = factory
     made.builder, made.signature = builder, signature

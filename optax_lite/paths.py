@@ -70,7 +70,9 @@ def as_mask(mask: Any, tree: PyTree) -> PyTree:
     """A mask in any of its forms (tree of bools, function of the tree, patterns) as a tree of bools, checked."""
     if is_patterns(mask):
         return pattern_mask(mask, tree)
-    made = mask(tree) if callable(mask) else mask
+    leaves = jax.tree.leaves(mask)  # a module of bools may be callable too
+    is_tree = len(leaves) > 0 and all(isinstance(x, (bool, np.bool_)) for x in leaves)
+    made = mask(tree) if callable(mask) and not is_tree else mask
     check_prefix(made, tree, "mask")
     for leaf, path in zip(jax.tree.leaves(made), leaf_paths(made, nothing_too=False), strict=True):
         if not isinstance(leaf, (bool, np.bool_)):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
-from optax_lite.core import Schedule, schedule
+from optax_lite.core import Schedule, function_schedule, schedule
 from optax_lite.tree import Array, Number
 
 
@@ -193,7 +193,10 @@ def join_schedules(schedules: Any, boundaries: Any):
     def value(count):
         now = schedules[0](count)
         for part, boundary in zip(schedules[1:], boundaries, strict=True):
-            now = jnp.where(_time(count) < boundary, now, part(_time(count) - boundary))
+            since = _time(count) - boundary
+            if part._call.factory is function_schedule:  # it may index by its count
+                since = since.astype(jnp.asarray(count).dtype)
+            now = jnp.where(_time(count) < boundary, now, part(since))
         return now
 
     return value

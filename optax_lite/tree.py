@@ -114,7 +114,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
     def cast(x, model):
         x = jnp.asarray(x)
-        same = x.dtype == model.dtype and not x.weak_type
+        same = x.dtype == model.dtype and not getattr(x, "weak_type", False)
         return x if same else jax.lax.convert_element_type(x, model.dtype)
 
     return jax.tree.map(cast, tree, like)
@@ -141,8 +141,12 @@ def leafwise(
         arrays = jax.tree.map(lambda x: _cast(x, dtype), arrays)
         is_complex = jnp.issubdtype(dtype, jnp.complexfloating)  # then real and complex arrays meet by intent
         with jax.numpy_dtype_promotion("standard") if is_complex else contextlib.nullcontext():
-            new = rule(*arrays)
+            new: Any = rule(*arrays)
+        if slots and (not isinstance(new, (tuple, list)) or len(new) != 1 + len(slots)):
+            raise TypeError(f"the rule must return {1 + len(slots)} arrays, (update, *slots), got {type(new).__name__}")
         update, *new_slots = new if slots else (new,)
+        if same_shape and jnp.shape(update) != arrays[0].shape:
+            raise ValueError(f"the rule made an update of shape {jnp.shape(update)} of a gradient {arrays[0].shape}")
         kind = promote(arrays[0].dtype, jnp.finfo(dtype).dtype)  # real stays real, complex stays complex
         return jax.lax.convert_element_type(update, kind), *new_slots
 
@@ -177,23 +181,35 @@ def _check_leaf(updates, index, arrays, slots, same_shape):
     raise ValueError(f"leaf {leaf_paths(updates)[index]!r}: {problem}")
 
 
-def check_like(updates: PyTree, params: PyTree) -> None:
-    """Raise, naming the leaf, unless every update has the shape of its parameter and that one can be moved."""
+def check_like(updates: PyTree, params: PyTree, what: str) -> None:
+    """Raise, naming the leaf, unless every update has its parameter's shape, both real or both complex."""
     leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
     for index, (u, p) in enumerate(zip(leaves, align(updates, params, "params"), strict=True)):
         if is_nothing(u):
             continue
         if is_nothing(p) or not is_inexact(p):
-            problem = f"a gradient {show_leaf(u)} for a parameter {show_leaf(p)}, which is not moved: pass None for it"
+            problem = f"is {show_leaf(u)}, its parameter {show_leaf(p)}, which is not moved: pass None for it"
         elif not is_inexact(u):
-            problem = (
-                f"the gradient is {show_leaf(u)}, its parameter {show_leaf(p)}: pass None where there is no gradient"
-            )
+            problem = f"is {show_leaf(u)}, its parameter {show_leaf(p)}: pass None where there is no gradient"
         elif jnp.shape(u) != jnp.shape(p):
-            problem = f"the gradient has shape {jnp.shape(u)}, its parameter {jnp.shape(p)}; nothing is broadcast"
+            problem = f"has shape {jnp.shape(u)}, its parameter {jnp.shape(p)}; nothing is broadcast"
+        elif jnp.iscomplexobj(u) != jnp.iscomplexobj(p):
+            problem = f"is {show_leaf(u)}, its parameter {show_leaf(p)}: both must be real, or both complex"
         else:
             continue
-        raise ValueError(f"leaf {leaf_paths(updates)[index]!r}: {problem}")
+        raise ValueError(f"leaf {leaf_paths(updates)[index]!r}: the {what} {problem}")
+
+
+def check_state_leaves(name: str, new: PyTree, old: PyTree) -> None:
+    """Raise, naming the leaf, if an update changed a shape of its state, or makes a kind of number it cannot hold."""
+    for path, x, model in zip(
+        leaf_paths(old, nothing_too=False), jax.tree.leaves(new), jax.tree.leaves(old), strict=True
+    ):
+        kinds = [jnp.inexact, jnp.complexfloating]
+        lossy = any(jnp.issubdtype(jnp.result_type(x), k) and not jnp.issubdtype(model.dtype, k) for k in kinds)
+        if jnp.shape(x) != jnp.shape(model) or lossy:
+            found = f"{jnp.result_type(x)}{list(jnp.shape(x))}"
+            raise ValueError(f"{name}: state leaf {path!r} is {show_leaf(model)}, and the update makes it {found}")
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -282,7 +298,8 @@ def ema_weight(decay: Number, count: Number) -> Array:
 
 @jax.jit
 def _sum_sq(x):
-    return jnp.sum(abs_sq(_cast(x, compute_dtype(x))))
+    dtype = compute_dtype(x)
+    return jnp.sum(abs_sq(_cast(x, dtype) if is_inexact(x) else x.astype(dtype)))
 
 
 def global_norm(updates: PyTree) -> Array:

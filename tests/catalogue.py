@@ -380,7 +380,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "integer parameter": (
         lambda: ol.adam(0.1).update({"n": jnp.ones(())}, ol.adam(0.1).init({"n": jnp.array(3)}), {"n": jnp.array(3)}),
-        "leaf 'n': a gradient float32[] for a parameter int32[], which is not moved: pass None for it",
+        "leaf 'n': the gradient is float32[], its parameter int32[], which is not moved: pass None for it",
     ),
     "integer parameter, no params": (
         lambda: ol.adam(0.1).update({"n": jnp.ones(())}, ol.adam(0.1).init({"n": jnp.array(3)})),
@@ -413,7 +413,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "schedule of the wrong shape": (
         lambda: updated(ol.adam(lambda count: jnp.ones(2)), GRADS),
-        "the schedule step_size must return a number, got shape (2,)",
+        "the schedule step_size must return a real number, got shape (2,)",
     ),
     "factory instead of its call": (
         lambda: ol.chain(ol.clip(1.0), ol.adam),
@@ -421,6 +421,27 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "number in a chain": (lambda: ol.chain(ol.clip(1.0), 0.1), "member 1 must be a GradientTransformation, got 0.1"),
     "number in masked": (lambda: ol.masked(0.1, "w"), "masked: member inner must be a GradientTransformation, got 0.1"),
+    "complex gradient of a real parameter": (
+        lambda: updated(ol.adam(0.1), of(w=jnp.ones(3, complex))),
+        "leaf 'w': the gradient is complex64[3], its parameter float32[3]: both must be real, or both complex",
+    ),
+    "list for a learning rate": (lambda: ol.adam([0.1]), "learning_rate must be a number or a schedule, got (0.1,)"),
+    "optimizer for a learning rate": (
+        lambda: ol.adam(ol.sgd(0.1)),
+        "learning_rate must be a number or a schedule, got sgd",
+    ),
+    "None for a number": (
+        lambda: ol.adamw(0.1, weight_decay=None),
+        "adamw: weight_decay must be a number or a schedule",
+    ),
+    "list for a partition": (
+        lambda: ol.partition([ol.sgd(0.1)], "a"),
+        "transforms must be a dict from labels of one type",
+    ),
+    "transformation for named_chain": (
+        lambda: ol.named_chain(ol.sgd(0.1)),
+        "write pairs of a name and a transformation",
+    ),
     "names twice": (
         lambda: ol.named_chain(("a", ol.clip(1.0)), ("a", ol.clip(1.0))),
         "named_chain: the names ['a'] stand more than once",
@@ -456,10 +477,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "update of the wrong shape": (
         lambda: ol.apply_updates(PARAMS, of(w=jnp.ones(1))),
-        "leaf 'w': the gradient has shape (1,), its parameter (3,)",
+        "leaf 'w': the update has shape (1,), its parameter (3,); nothing is broadcast",
     ),
     "update of an integer": (
         lambda: ol.apply_updates({"n": jnp.array(3)}, {"n": jnp.array(0.5)}),
-        "leaf 'n': a gradient float32[] for a parameter int32[], which is not moved",
+        "leaf 'n': the update is float32[], its parameter int32[], which is not moved",
     ),
 }

@@ -30,7 +30,7 @@ def scale_by_adam(
 
     def update(updates, state):
         t = increment(state.count)
-        c1, c1_next, c2 = ema_weight(b1, t), ema_weight(b1, t + 1), ema_weight(b2, t)
+        c1, c1_next, c2 = ema_weight(b1, t), ema_weight(b1, increment(t)), ema_weight(b2, t)
 
         def rule(g, m, v):
             m = b1 * m + (1 - b1) * g

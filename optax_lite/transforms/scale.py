@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.check import check_number
 from optax_lite.compose import identity
 from optax_lite.core import EmptyState, transform
 from optax_lite.tree import Array, Number, is_nothing, leafwise
@@ -38,6 +39,7 @@ def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=Tru
     """
     if learning_rate is None:
         return identity()
+    check_number(learning_rate=learning_rate)
     return scale(-learning_rate if flip_sign else learning_rate)
 
 
