@@ -17,6 +17,7 @@ from optax_lite.tree import (
     Number,
     PyTree,
     align,
+    as_array,
     cast_like,
     check_like,
     check_state_leaves,
@@ -317,7 +318,7 @@ class StateError(ValueError):
 
 
 def _run(tx, updates, state, params, extra):
-    updates, params = jax.tree.map(jnp.asarray, (updates, params))  # Python scalars, where this is not compiled
+    updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
     if params is not None:
         check_like(updates, params, "gradient")
     try:
@@ -377,24 +378,21 @@ def _fill(updates: Updates, new: Params, params: Params) -> Params:
 
 
 def _in_dtype_of(gradients, updates):
-    def cast(g, u):
-        return u if is_nothing(g) or is_nothing(u) else jax.lax.convert_element_type(u, jnp.result_type(g))
-
-    return jax.tree.map(cast, gradients, updates, is_leaf=is_nothing)
+    return jax.tree.map(lambda g, u: u if is_nothing(g) else cast_like(u, g), gradients, updates, is_leaf=is_nothing)
 
 
 def _added(params, updates):
     """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
     check_like(updates, params, "update")
+    return jax.tree.map(
+        lambda u, p: None if is_nothing(u) else _add(as_array(p), as_array(u)), updates, params, is_leaf=is_nothing
+    )
 
-    def add(p, u):
-        dtype = compute_dtype(p, u)
-        return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
 
-    def leaf(u, p):
-        return None if is_nothing(u) else add(jnp.asarray(p), jnp.asarray(u))
-
-    return jax.tree.map(leaf, updates, params, is_leaf=is_nothing)
+@jax.jit
+def _add(p, u):  # compiled apart, so that leaves that look alike are traced once
+    dtype = compute_dtype(p, u)
+    return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
 
 
 _apply = jax.jit(_added)

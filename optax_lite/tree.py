@@ -28,7 +28,17 @@ def is_nothing(leaf: Any) -> bool:
 def is_inexact(leaf: Any) -> bool:
     """Whether a leaf is a floating or complex array (or scalar, or shape of one): all that an optimizer moves."""
     dtype = getattr(leaf, "dtype", None)
-    return isinstance(leaf, (float, complex)) if dtype is None else jnp.issubdtype(dtype, jnp.inexact)
+    return isinstance(leaf, (float, complex)) if dtype is None else _is_inexact_dtype(dtype)
+
+
+@functools.cache
+def _is_inexact_dtype(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.inexact)
+
+
+def as_array(x: Any) -> Any:
+    """`x`, as an array if it is a Python scalar."""
+    return x if hasattr(x, "dtype") else jnp.asarray(x)
 
 
 def path_string(path: Sequence[Any]) -> str:
@@ -113,7 +123,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     """Every leaf of `tree` in the (strong) dtype of its counterpart in a tree of the same structure."""
 
     def cast(x, model):
-        x = jnp.asarray(x)
+        x, model = as_array(x), as_array(model)
         same = x.dtype == model.dtype and not getattr(x, "weak_type", False)
         return x if same else jax.lax.convert_element_type(x, model.dtype)
 
@@ -136,7 +146,7 @@ def leafwise(
     trees = [(tree, "state") for tree in slots] + [(tree, "params") for tree in read]
     columns = [align(updates, tree, what) for tree, what in trees]
 
-    def on_leaf(*arrays):
+    def on_leaf(*arrays: Any) -> Any:
         dtype = compute_dtype(*jax.tree.leaves(arrays))
         arrays = jax.tree.map(lambda x: _cast(x, dtype), arrays)
         is_complex = jnp.issubdtype(dtype, jnp.complexfloating)  # then real and complex arrays meet by intent
@@ -144,8 +154,10 @@ def leafwise(
             new: Any = rule(*arrays)
         if slots and (not isinstance(new, (tuple, list)) or len(new) != 1 + len(slots)):
             raise TypeError(f"the rule must return {1 + len(slots)} arrays, (update, *slots), got {type(new).__name__}")
+        new_slots: list[Any]
+        update: Any
         update, *new_slots = new if slots else (new,)
-        if same_shape and jnp.shape(update) != arrays[0].shape:
+        if same_shape and np.shape(update) != arrays[0].shape:
             raise ValueError(f"the rule made an update of shape {jnp.shape(update)} of a gradient {arrays[0].shape}")
         kind = promote(arrays[0].dtype, jnp.finfo(dtype).dtype)  # real stays real, complex stays complex
         return jax.lax.convert_element_type(update, kind), *new_slots
@@ -191,9 +203,9 @@ def check_like(updates: PyTree, params: PyTree, what: str) -> None:
             problem = f"is {show_leaf(u)}, its parameter {show_leaf(p)}, which is not moved: pass None for it"
         elif not is_inexact(u):
             problem = f"is {show_leaf(u)}, its parameter {show_leaf(p)}: pass None where there is no gradient"
-        elif jnp.shape(u) != jnp.shape(p):
-            problem = f"has shape {jnp.shape(u)}, its parameter {jnp.shape(p)}; nothing is broadcast"
-        elif jnp.iscomplexobj(u) != jnp.iscomplexobj(p):
+        elif np.shape(u) != np.shape(p):
+            problem = f"has shape {np.shape(u)}, its parameter {np.shape(p)}; nothing is broadcast"
+        elif np.iscomplexobj(u) != np.iscomplexobj(p):
             problem = f"is {show_leaf(u)}, its parameter {show_leaf(p)}: both must be real, or both complex"
         else:
             continue
@@ -202,14 +214,18 @@ def check_like(updates: PyTree, params: PyTree, what: str) -> None:
 
 def check_state_leaves(name: str, new: PyTree, old: PyTree) -> None:
     """Raise, naming the leaf, if an update changed a shape of its state, or makes a kind of number it cannot hold."""
-    for path, x, model in zip(
-        leaf_paths(old, nothing_too=False), jax.tree.leaves(new), jax.tree.leaves(old), strict=True
-    ):
-        kinds = [jnp.inexact, jnp.complexfloating]
-        lossy = any(jnp.issubdtype(jnp.result_type(x), k) and not jnp.issubdtype(model.dtype, k) for k in kinds)
-        if jnp.shape(x) != jnp.shape(model) or lossy:
-            found = f"{jnp.result_type(x)}{list(jnp.shape(x))}"
-            raise ValueError(f"{name}: state leaf {path!r} is {show_leaf(model)}, and the update makes it {found}")
+    for index, (x, model) in enumerate(zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)):
+        x, model = as_array(x), as_array(model)
+        if x.shape == model.shape and (x.dtype == model.dtype or _holds(model.dtype, x.dtype)):
+            continue
+        path, found = leaf_paths(old, nothing_too=False)[index], show_leaf(x)
+        raise ValueError(f"{name}: state leaf {path!r} is {show_leaf(model)}, and the update makes it {found}")
+
+
+def _holds(dtype: Any, other: Any) -> bool:
+    """Whether numbers of the other dtype lose no more than digits in this one."""
+    kinds = (jnp.inexact, jnp.complexfloating)
+    return all(jnp.issubdtype(dtype, kind) or not jnp.issubdtype(other, kind) for kind in kinds)
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
