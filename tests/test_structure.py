@@ -160,3 +160,25 @@ def test_every_field_of_a_state_has_a_comment(state):
     fields = [line for line in lines if line.strip().split(":")[0] in state._fields]
     assert len(fields) == len(state._fields)
     assert all("#" in line for line in fields)
+
+
+# Where AdamW is written: its own file, decay, the learning rate, and how they are chained.
+ADAMW = {
+    "optimizers/adam.py": {"ScaleByAdamState", "scale_by_adam", "adamw"},
+    "transforms/decay.py": {"add_decayed_weights", "_add_decayed_weights"},
+    "transforms/scale.py": {"scale", "scale_by_learning_rate"},
+    "compose.py": {"chain"},
+}
+
+
+def test_adamw_is_read_in_four_files_and_a_hundred_lines():
+    lines = 0
+    for file, names in ADAMW.items():
+        source = (PACKAGE / file).read_text()
+        nodes = [
+            n for n in ast.parse(source).body if isinstance(n, (ast.ClassDef, ast.FunctionDef)) and n.name in names
+        ]
+        assert {n.name for n in nodes} == names
+        spans = [(min([n.lineno, *(d.lineno for d in n.decorator_list)]), n.end_lineno) for n in nodes]
+        lines += sum(bool(line.strip()) for a, b in spans for line in source.splitlines()[a - 1 : b])
+    assert lines <= 100
