@@ -378,7 +378,10 @@ def _fill(updates: Updates, new: Params, params: Params) -> Params:
 
 
 def _in_dtype_of(gradients, updates):
-    return jax.tree.map(lambda g, u: u if is_nothing(g) else cast_like(u, g), gradients, updates, is_leaf=is_nothing)
+    def cast(g, u):
+        return u if is_nothing(g) or is_nothing(u) else cast_like(u, g)
+
+    return jax.tree.map(cast, gradients, updates, is_leaf=is_nothing)
 
 
 def _added(params, updates):
@@ -453,7 +456,10 @@ def with_extra_args_support(tx: GradientTransformation) -> GradientTransformatio
 
 @jax.jit
 def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
-    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters."""
+    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters.
+
+    Where the new one is None the old one stays.
+    """
 
     def mix(new, old):
         return weak(step_size) * new + (1 - weak(step_size)) * old
@@ -465,4 +471,5 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
             raise ValueError(
                 f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; leave it out with None"
             )
-    return _in_dtype_of(old_tensors, leafwise(mix, new_tensors, read=(old_tensors,)))
+    mixed = _in_dtype_of(old_tensors, leafwise(mix, new_tensors, read=(old_tensors,)))
+    return _fill(new_tensors, mixed, old_tensors)

@@ -98,6 +98,19 @@ def test_nadam_at_the_last_count():
     np.testing.assert_allclose(tx.update(jnp.ones(2), state)[0], 1.0, rtol=1e-6)
 
 
+def test_incremental_update_keeps_what_has_no_new_value():
+    old = {"w": jnp.ones(2), "n": jnp.array(3)}
+    mixed = ol.incremental_update({"w": jnp.zeros(2), "n": None}, old, 0.5)
+    chex.assert_trees_all_equal(mixed, {"w": jnp.full(2, 0.5), "n": jnp.array(3)})
+
+
+def test_an_update_may_say_nothing_for_a_leaf():
+    tx = ol.GradientTransformation(lambda p: (), lambda u, s: ({**u, "b": None}, s))
+    updates, _ = tx.update(G, tx.init(P), P)
+    assert updates["b"] is None
+    chex.assert_trees_all_equal(tx.step(G, tx.init(P), P)[0]["b"], P["b"])
+
+
 def test_the_norm_of_integers_does_not_overflow_in_their_dtype():
     assert float(ol.global_norm([jnp.full(1, 100, jnp.int8)])) == 100.0
 
