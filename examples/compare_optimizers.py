@@ -351,13 +351,14 @@ def plot_sweep(learning_rates, sweeps: dict[str, Run], runs: dict[str, Run], pat
         ax.set_title(f"{name}: {title}", color=OPTIMIZERS[name].color)
         ax.set(xscale="log", yscale="log", xlabel="Learning rate", ylim=(None, 1.5 * ceiling))
         ax.xaxis.set_major_locator(LogLocator(numticks=10))
-    axes[0].set_ylabel("Final training loss (nats, seed 0)")
+    epochs = len(next(iter(runs.values())).history.loss) - 1
+    axes[0].set_ylabel(f"Training loss after {epochs} epochs (nats)")
 
     tuned = [values.min() for values in losses.values()]
     apart, apart_tuned = max(compared.values()) / min(compared.values()), max(tuned) / min(tuned)
     # "Most" on a log scale: tuning has to take away more than half of the gap.
     finding = "Most of the gap is the learning rate" if apart_tuned < apart**0.5 else "Tuning does not close the gap"
-    title = f"{finding}: {times(apart)} between the compared rates, {times(apart_tuned)} between the best ones"
+    title = f"{finding} (seed 0): {times(apart)} between the compared rates, {times(apart_tuned)} between the best ones"
     figure.suptitle(title, x=0.005, ha="left")
     figure.legend(*legend_of_sweep(), loc="outside lower left", ncols=5, frameon=False, columnspacing=1.6)
     figure.savefig(path)

@@ -50,7 +50,8 @@ def unknown_argument(name: str, known: Iterable[str]) -> str:
     known = list(known)
     hint = _HABITS.get(name, "")
     is_name = hint.startswith("write ") and hint.removeprefix("write ").isidentifier()
-    if not hint or (is_name and hint.removeprefix("write ") not in known):
+    names = {path.rsplit("/", 1)[-1] for path in known}
+    if not hint or (is_name and hint.removeprefix("write ") not in names):
         hint = f"the nearest is {closest(name, known)}" if known else "it takes none"
     return f"no argument {name!r}; {hint}"
 

@@ -183,11 +183,13 @@ class GradientTransformation(Configured):
         """The updates to add to the params, in the dtype of the gradients, and the next state."""
         if self._inner:
             return _pair(self)[1](updates, state, params, **extra)
+        _check_order(self._call.name, updates, state, params)
         updates, params = _present(updates, params)
         return _boundary(_update, extra)(self, updates, state, params, extra)
 
     def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
         """The next params and state: `update` and `apply_updates` in one, rounded once."""
+        _check_order(self._call.name, updates, state, params)
         updates, present = _present(updates, params)
         new, state = _boundary(_step, extra)(self, updates, state, present, extra)
         return _fill(updates, new, params), state
@@ -351,6 +353,21 @@ def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
     return compiled if all(map(enters, jax.tree.leaves(extra))) else inspect.unwrap(compiled)
 
 
+def _check_order(name: str, updates: Updates, state: OptState, params: Params | None) -> None:
+    """Raise if the arguments of an update are in another order than gradients, state, params."""
+    for place, tree in (("first", updates), ("third", params)):
+        if _is_state(tree):
+            raise ValueError(f"{name}: the {place} argument is a state; the order is tx.update(grads, state, params)")
+    if isinstance(state, Configured):
+        raise ValueError(f"{name}: the second argument is an optimizer; it must be its state, tx.init(params)")
+
+
+def _is_state(tree: Any) -> bool:
+    """Whether a tree holds one of our states, as far as tuples go."""
+    ours = hasattr(tree, "_fields") and type(tree).__module__.startswith("optax_lite.")
+    return ours or (type(tree) is tuple and any(map(_is_state, tree)))
+
+
 def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
     """Both without what has no gradient: float0 becomes None, and so does a parameter with a None gradient."""
     leaves, treedef = jax.tree.flatten(updates)
@@ -428,7 +445,7 @@ def _check_state(tx, state, params, error):
         return
     raise StateError(
         f"{tx._call.name}: this state was not made by it: expected {_outline(expected)}, got {_outline(state)}. "
-        "Write state = tx.init(params) after a change of the optimizer (also from a number to a schedule)"
+        "Write state = tx.init(params) first, and again after a change of the optimizer (a schedule for a number too)"
     ) from error
 
 
@@ -441,7 +458,7 @@ def _outline(state: Any) -> str:
         return f"({', '.join(map(_outline, state))})"
     if isinstance(state, dict) and _has_parts(state):
         return f"{{{', '.join(f'{k}: {_outline(v)}' for k, v in state.items())}}}"
-    return "arrays"
+    return "None" if state is None else "arrays"
 
 
 def _has_parts(value: Any) -> bool:

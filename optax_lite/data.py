@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import jax
@@ -170,9 +171,12 @@ class Configured:
     # --- reading and editing
 
     @property
-    def hyperparams(self) -> dict[str, Any]:
-        """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a chain '1/b1'."""
-        return {"/".join(path): value for path, value in self._arguments() if _is_number(value)}
+    def hyperparams(self) -> Mapping[str, Any]:
+        """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a chain '1/b1'.
+
+        To read; `replace` edits.
+        """
+        return MappingProxyType({"/".join(path): value for path, value in self._arguments() if _is_number(value)})
 
     def _arguments(self) -> Iterator[tuple[tuple[str, ...], Any]]:
         """Every argument by its path, numbers and static choices, own ones and those of members."""
@@ -190,6 +194,8 @@ class Configured:
         The structure stays while a number replaces a number, so that a compiled step is used again. In a population
         (leaves of shape (n,)) a scalar goes to every member.
         """
+        if changes is not None and not isinstance(changes, Mapping):
+            raise TypeError(f"{self._call.name}.replace: write the name, as in replace(learning_rate={changes!r})")
         new = self
         for path, value in {**(changes or {}), **more}.items():
             new = new._with(new._find(path), value)
@@ -365,9 +371,13 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                 elif p.kind is p.VAR_KEYWORD:
                     data |= {k: as_data(k, v) for k, v in value.items()}
                 elif p.name in statics:
+                    if isinstance(p.default, bool) and not isinstance(value, (bool, np.bool_)):
+                        raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
                 else:
                     data[p.name] = as_data(p.name, value)
+                    if value is None and p.default is not None:
+                        raise ArgumentError(f"{p.name} must be a number or a schedule, got None")
                     if isinstance(p.default, (int, float)) and not is_scalar(data[p.name]):
                         raise ArgumentError(f"{p.name} must be a number or a schedule, got {value!r}")
         except ArgumentError as error:

@@ -425,6 +425,25 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: updated(ol.adam(0.1), of(w=jnp.ones(3, complex))),
         "leaf 'w': the gradient is complex64[3], its parameter float32[3]: both must be real, or both complex",
     ),
+    "no state": (
+        lambda: ol.adam(0.1).update(GRADS, None, PARAMS),
+        "got None. Write state = tx.init(params) first",
+    ),
+    "state and gradients swapped": (
+        lambda: ol.adam(0.1).update(ol.adam(0.1).init(PARAMS), GRADS, PARAMS),
+        "adam: the first argument is a state; the order is tx.update(grads, state, params)",
+    ),
+    "state and params swapped": (
+        lambda: ol.adam(0.1).step(GRADS, PARAMS, ol.adam(0.1).init(PARAMS)),
+        "adam: the third argument is a state; the order is tx.update(grads, state, params)",
+    ),
+    "optimizer for a state": (
+        lambda: ol.adam(0.1).update(GRADS, ol.adam(0.1), PARAMS),
+        "adam: the second argument is an optimizer; it must be its state, tx.init(params)",
+    ),
+    "no learning rate": (lambda: ol.adam(None), "adam: learning_rate must be a number or a schedule, got None"),
+    "string for a flag": (lambda: ol.sgd(0.1, 0.9, nesterov="no"), "sgd: nesterov must be True or False, got 'no'"),
+    "habit inside a chain": (lambda: ol.chain(ol.clip(1.0), ol.adam(0.1)).replace(lr=1.0), "write learning_rate"),
     "list for a learning rate": (lambda: ol.adam([0.1]), "learning_rate must be a number or a schedule, got (0.1,)"),
     "optimizer for a learning rate": (
         lambda: ol.adam(ol.sgd(0.1)),
