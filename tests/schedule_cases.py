@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
+
 import optax_lite as ol
 from tests.reference import schedules as reference
 
@@ -184,12 +186,29 @@ def _joined() -> tuple[str, Callable, dict[str, Any], Callable[[int], float]]:
     return "join_schedules", ol.join_schedules, ours, by_reference
 
 
+_TABLE_OF_RATES = [0.4, 0.3, 0.1, 0.2]
+
+
+def by_table(count):
+    """A plain function that indexes by its count, which must be an integer therefore."""
+    return jnp.array(_TABLE_OF_RATES)[jnp.minimum(count, 3)]
+
+
+def _joined_functions() -> tuple[str, Callable, dict[str, Any], Callable[[int], float]]:
+    def by_reference(count):
+        return 0.5 if count < 5 else _TABLE_OF_RATES[min(count - 5, 3)]
+
+    ours = {"schedules": [ol.constant_schedule(0.5), by_table], "boundaries": [5]}
+    return "join_schedules", ol.join_schedules, ours, by_reference
+
+
 CASES: list[tuple[str, Callable, dict[str, Any], Callable[[int], float]]] = [
     *(
         (name, getattr(ol, name), settings, partial(getattr(reference, name), **settings))
         for name, settings, _ in _TABLE
     ),
     _joined(),
+    _joined_functions(),
 ]
 
 
