@@ -100,7 +100,7 @@ from optax_lite.transforms.scale import (
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
 )
-from optax_lite.tree import (
+from optax_lite.leaves import (
     MaskedNode as MaskedNode,
     ema_weight as ema_weight,
     global_norm as global_norm,

@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.data import Configured, as_factory, weak_scalars
-from optax_lite.tree import (
+from optax_lite.leaves import (
     Array,
     Number,
     PyTree,

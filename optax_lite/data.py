@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.check import ArgumentError, unknown_argument
-from optax_lite.tree import weak
+from optax_lite.leaves import weak
 
 
 class Call:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from optax_lite.check import closest
-from optax_lite.tree import PyTree, check_prefix, is_nothing, leaf_paths
+from optax_lite.leaves import PyTree, check_prefix, is_nothing, leaf_paths
 
 Pattern = str | re.Pattern
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
-from optax_lite.tree import Array, Number
+from optax_lite.leaves import Array, Number
 
 
 def _time(count: Any) -> Array:

@@ -32,7 +32,7 @@ def random_trees(seed: int, steps: int, *, complex_: bool) -> tuple[dict, list[d
 
 
 def slots(state: Any) -> dict[str, list]:
-    """The fields of a state, of all the states nested in it: name to values (a tree or a count each)."""
+    """The fields of a state, of all the states nested in it: name to values (a tree or a number each)."""
     found: dict[str, list] = {}
 
     def walk(node):
@@ -47,12 +47,14 @@ def slots(state: Any) -> dict[str, list]:
 
 
 def started(state: Any, seed: int) -> Any:
-    """The same state as if training had gone on for a while: positive random slots, count 7."""
+    """The same state as if training had gone on for a while: positive random slots, count 7, no first step."""
     rng = np.random.default_rng(seed)
 
     def one(x):
+        if x.dtype == bool:
+            return jnp.zeros_like(x)
         if jnp.issubdtype(x.dtype, jnp.integer):
-            return jnp.full_like(x, 7)
+            return x if x.dtype == jnp.uint32 else jnp.full_like(x, 7)  # uint32: a random key
         return jnp.asarray(0.5 + rng.random(x.shape), x.dtype)
 
     return jax.tree.map(one, state)
@@ -67,10 +69,15 @@ def seen_by_run(value: Any, count: int) -> Any:
 
 
 def relative_error(ours: Any, reference: Any) -> float:
-    """The largest difference as a share of the reference's largest entry."""
+    """The largest difference as a share of the reference's largest entry; of a leaf of several arrays, the worst."""
+    if isinstance(reference, (list, tuple)):
+        pairs = zip(ours, reference, strict=True)
+        return max((relative_error(a, b) for a, b in pairs if b is not None), default=0.0)
     ours, reference = np.asarray(ours), np.asarray(reference)
     assert ours.shape == reference.shape, (ours.shape, reference.shape)
     assert np.iscomplexobj(ours) == np.iscomplexobj(reference), (ours.dtype, reference.dtype)
+    if reference.dtype == bool:
+        return float(np.any(ours != reference))
     assert np.all(np.isfinite(ours)), ours  # max() passes over a NaN
     scale = np.max(np.abs(reference), initial=0.0)
     return float(np.max(np.abs(ours - reference), initial=0.0) / (scale or 1.0))
@@ -95,43 +102,71 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
     arguments = {k: p.default for k, p in row.factory.signature.parameters.items()} | settings
     hyperparameters = {k: v for k, v in arguments.items() if k not in row.unlike}
     state = tx.init(given(params))
-    memory: dict = dict.fromkeys(w)
+    memory = None
     if start:
-        state = started(state, seed)
-        memory = {k: _reference_state(row, state, k) for k in w}
+        state = (row.used or started)(state, seed)
+        memory = _as_reference(state, w, row)
     worst = 0.0
-    first = 7 if start else 0
-    for count, gradient in enumerate(gradients, start=first):
-        updates, state = tx.update(given(gradient), state, given(params))
-        now = {k: seen_by_run(v, count) for k, v in hyperparameters.items()}
+    for step, gradient in enumerate(gradients):
+        count = step + 7 if start else step
+        extra = row.extra(step)
+        updates, state = tx.update(given(gradient), state, given(params), **extra)
+        now = row.translate({k: seen_by_run(v, count) for k, v in hyperparameters.items()}) | extra
         reference, memory = _reference_step(row, exact(gradient), memory, w, now)
-        for k in w:
-            worst = max(worst, relative_error(updates[k], reference[k]))
-            worst = max(worst, _state_error(slots(state), memory[k], k, count + 1))
+        errors = [relative_error(updates[k], reference[k]) for k in w]
+        counts = {int(c) for c in slots(state).get("count", [])}
+        assert counts <= {count + 1}, f"counts {counts} after update {count + 1}"
+        worst = max(worst, *errors, _state_error(_as_reference(state, w, row), memory))
     return worst
 
 
 def _reference_step(row, gradient, memory, w, now):
+    """The updates by leaf, and the state: field to a dict by leaf, or to what all leaves share."""
     if row.whole_tree:
-        updates, _ = row.reference(list(gradient.values()), None, list(w.values()), **now)
-        return dict(zip(w, updates, strict=True)), {k: {} for k in w}
-    pairs = {k: row.reference(gradient[k], memory[k], w[k], **now) for k in w}
-    return {k: u for k, (u, _) in pairs.items()}, {k: s for k, (_, s) in pairs.items()}
+        s = memory and {f: [v[k] for k in w] if isinstance(v, dict) else v for f, v in memory.items()}
+        updates, s = row.reference(list(gradient.values()), s, list(w.values()), **now)
+        flat = _flat(s).items()
+        shared = {f: dict(zip(w, v, strict=True)) if isinstance(v, list) else v for f, v in flat}
+        return dict(zip(w, updates, strict=True)), shared
+    updates, new = {}, {}
+    for k in w:
+        s = memory and {f: v[k] if isinstance(v, dict) else v for f, v in memory.items()}
+        updates[k], s = row.reference(gradient[k], s, w[k], **now)
+        for f, v in _flat(s).items():
+            new.setdefault(f, {})[k] = v
+    return updates, new
 
 
-def _reference_state(row, state, leaf):
-    """The reference's state for one leaf, made of ours; None where it keeps nothing."""
-    wide = {k: v[0] for k, v in slots(state).items()}
-    as_exact = {
-        k: int(v) if k == "count" else np.asarray(v[leaf], np.result_type(v[leaf].dtype, np.float64))
-        for k, v in wide.items()
-    }
-    return as_exact or None
+def _flat(s):
+    """A reference's state without nesting: the base optimizer's fields beside its own."""
+    return {k: v for k, v in s.items() if k != "base"} | _flat(s.get("base") or {}) if s else {}
 
 
-def _state_error(ours, reference, leaf, count):
-    counts = {int(c) for c in ours.get("count", [])}
-    assert counts <= {count}, f"counts {counts} after update {count}"
-    assert set(ours) - {"count"} == set(reference) - {"count"}, (set(ours), set(reference))
-    assert reference.get("count", count) == count
-    return max((relative_error(ours[k][0][leaf], v) for k, v in reference.items() if k != "count"), default=0.0)
+def _as_reference(state, w, row):
+    """Our state as a reference keeps it."""
+
+    def exact(x):
+        if isinstance(x, (list, tuple)):
+            return [exact(y) for y in x]
+        if x is None:
+            return None
+        number = x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer)
+        wide = np.asarray(x) if number else np.asarray(x, np.result_type(x.dtype, np.float64))
+        return wide.item() if wide.ndim == 0 else wide
+
+    fields = {f: v[0] for f, v in slots(state).items() if f not in row.unseen}
+    return {f: {k: exact(v[k]) for k in w} if isinstance(v, dict) else exact(v) for f, v in fields.items()}
+
+
+def _state_error(ours, reference):
+    kept = set(ours) - ({"count"} - set(reference))  # a count may be there for a schedule alone
+    assert kept == set(reference), (set(ours), set(reference))
+    worst = 0.0
+    for f in kept:
+        values, theirs = ours[f], reference[f]
+        if isinstance(values, dict):
+            worst = max(worst, *(relative_error(values[k], theirs[k]) for k in values))
+        else:  # a number that all leaves share, which a reference of one leaf has once for each
+            alike = theirs.values() if isinstance(theirs, dict) else [theirs]
+            worst = max(worst, *(relative_error(values, x) for x in alike))
+    return worst

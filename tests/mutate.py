@@ -24,38 +24,11 @@ import numpy as np
 
 from tests.agreement import worst_error
 from tests.catalogue import ROWS
+from tests.equivalent import EQUIVALENT
 from tests.schedule_cases import CASES, counts
 
 ROOT = Path(__file__).parent.parent
 STEPS = 2  # five kill nothing more
-
-_UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
-_EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
-_NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
-
-# Survivors that compute the same, each with the proof: rule, change, proof.
-EQUIVALENT: dict[str, dict[str, str]] = {
-    "optimizers.adagrad.scale_by_rss": {
-        "unseen = s == 0 -> unseen = g == 0": _NO_GRADIENT,
-        "g / sqrt(jnp.where(unseen, 1, s + eps)) -> g / sqrt(jnp.where(unseen, 2, s + eps))": _UNUSED,
-    },
-    "optimizers.sign_sgd.signum": {
-        "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it",
-    },
-    "schedules._fraction": {
-        "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED,
-    },
-    "schedules._power": {
-        "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED,
-    },
-    "schedules.exponential_decay": {
-        "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not",
-    },
-    "transforms.clip.clip_by_global_norm": {
-        "fits = norm <= max_norm -> fits = norm < max_norm": _EQUAL,
-        "max_norm / jnp.where(fits, 1.0, norm) -> max_norm / jnp.where(fits, 2.0, norm)": _UNUSED,
-    },
-}
 
 
 @dataclasses.dataclass(frozen=True)

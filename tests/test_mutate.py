@@ -5,7 +5,8 @@ import ast
 import jax
 import pytest
 
-from tests.mutate import EQUIVALENT, Mutant, killer, modules, mutants, source
+from tests.equivalent import EQUIVALENT
+from tests.mutate import Mutant, killer, modules, mutants, source
 
 ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rmsprop", "optax_lite.schedules"
 

@@ -10,8 +10,8 @@ from flax import nnx
 
 import optax_lite
 from optax_lite import MaskedNode, masked, partition
+from optax_lite.leaves import leaf_paths
 from optax_lite.paths import matches, pattern_mask
-from optax_lite.tree import leaf_paths
 
 PARAMS = {
     "enc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "norm1": {"scale": jnp.ones(2)}},

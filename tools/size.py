@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 FOLDERS = ("optax_lite", "tests", "examples", "benchmarks", "tools")
-CORE = ("check", "tree", "data", "paths", "core")
+CORE = ("check", "leaves", "data", "paths", "core")
 
 
 def count(source: str) -> Counter[str]:

@@ -7,7 +7,18 @@ from optax_lite.compose import chain
 from optax_lite.core import transform
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
-from optax_lite.tree import Array, Number, PyTree, abs_sq, ema_weight, increment, leafwise, sqrt, zero_count, zeros_like
+from optax_lite.leaves import (
+    Array,
+    Number,
+    PyTree,
+    abs_sq,
+    ema_weight,
+    increment,
+    leafwise,
+    sqrt,
+    zero_count,
+    zeros_like,
+)
 
 
 class ScaleByAdamState(NamedTuple):

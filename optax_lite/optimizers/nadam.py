@@ -2,7 +2,7 @@
 
 from optax_lite.core import transform
 from optax_lite.optimizers.adam import adam, adamw
-from optax_lite.tree import Number
+from optax_lite.leaves import Number
 
 
 @transform(static=("mu_dtype",))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from optax_lite.compose import masked
 from optax_lite.core import EmptyState, transform
-from optax_lite.tree import Array, Number, leafwise
+from optax_lite.leaves import Array, Number, leafwise
 
 
 class WeightDecaySchedule(NamedTuple):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from optax_lite.check import check_dtype, check_unit_interval
 from optax_lite.core import transform
-from optax_lite.tree import Array, Number, PyTree, ema_weight, increment, leafwise, zero_count, zeros_like
+from optax_lite.leaves import Array, Number, PyTree, ema_weight, increment, leafwise, zero_count, zeros_like
 
 
 class TraceState(NamedTuple):

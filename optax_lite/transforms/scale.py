@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_number
 from optax_lite.compose import identity
 from optax_lite.core import EmptyState, transform
-from optax_lite.tree import Array, Number, is_nothing, leafwise
+from optax_lite.leaves import Array, Number, is_nothing, leafwise
 
 
 class ScaleByScheduleState(NamedTuple):

@@ -16,7 +16,7 @@ from optax_lite import (
     incremental_update,
     leafwise,
 )
-from optax_lite.tree import (
+from optax_lite.leaves import (
     abs_sq,
     compute_dtype,
     full_like,

@@ -1,0 +1,1 @@
+"""The newer and rarer methods, in optax's place for them; all of them stand at the top level too."""

@@ -1,0 +1,73 @@
+"""The table: one row per factory, with settings, an independent reference and bad settings with their message.
+
+A row is tested by the references, the laws, the errors and the mutants without another line.
+"""
+
+import re
+
+import jax.numpy as jnp
+
+import optax_lite as ol
+from tests.catalogue import adaptive, basic, layerwise, matrix, search, tuning_free
+from tests.catalogue.row import Row as Row, Settings, rate as rate
+
+ROWS: tuple[Row, ...] = (
+    *basic.ROWS,
+    *adaptive.ROWS,
+    *layerwise.ROWS,
+    *tuning_free.ROWS,
+    *matrix.ROWS,
+    *search.ROWS,
+)
+
+# Compositions that the laws hold for too; their parts are proven above.
+COMPOSED = {
+    "chain": lambda: ol.chain(ol.clip_by_global_norm(1.0), ol.adam(rate)),
+    "named_chain": lambda: ol.named_chain(("zebra", ol.trace(0.9)), ("ant", ol.scale(-0.1))),
+    "masked": lambda: ol.masked(ol.adam(0.1), "w*"),
+    "adamw, masked decay": lambda: ol.adamw(0.1, weight_decay=0.1, mask="w*"),
+    "partition": lambda: ol.partition(
+        {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)},
+        {"w": "fast", "b": "slow", "scalar": "fast"},
+    ),
+    "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
+    "stateless": lambda: ol.stateless(scaled_by_tenth),
+}
+
+
+def scaled_by_tenth(updates, params):
+    return ol.leafwise(lambda g: -0.1 * g, updates)
+
+
+def optimizer_of_functions():
+    return _init_count, _update_count
+
+
+def _init_count(params):
+    return jnp.zeros((), jnp.int32)
+
+
+def _update_count(updates, state, params=None):
+    return scaled_by_tenth(updates, params), state + 1
+
+
+def all_settings() -> list[tuple[str, Row, Settings]]:
+    """Every row with each of its settings, and a name for it."""
+    return [(f"{row.name}-{i}", row, settings) for row in ROWS for i, settings in enumerate(row.settings)]
+
+
+def one_of_each() -> dict[str, ol.GradientTransformation]:
+    """The first setting of every row, the scheduled ones too, and the compositions: what the laws are tested on."""
+    chosen = {}
+    for row in ROWS:
+        chosen[row.name] = row.factory(**row.settings[0])
+        scheduled = [s for s in row.settings if any(isinstance(v, ol.Schedule) for v in s.values())]
+        if scheduled:
+            chosen[f"{row.name}, scheduled"] = row.factory(**scheduled[-1])
+    return chosen | {name: make() for name, make in COMPOSED.items()}
+
+
+def bad_settings() -> list[tuple[Row, Settings, str]]:
+    """Every bad setting, with a pattern for its message."""
+    pairs = ((row, row.bad if isinstance(row.bad[0], tuple) else (row.bad,)) for row in ROWS if row.bad)
+    return [(row, settings, re.escape(message)) for row, bad in pairs for settings, message in bad]

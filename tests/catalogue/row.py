@@ -1,0 +1,112 @@
+"""What a row of the table says, and the settings that many rows share."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import jax.numpy as jnp
+
+import optax_lite as ol
+
+Settings = dict[str, Any]
+
+
+def as_they_are(arguments: Settings) -> Settings:
+    return arguments
+
+
+def no_extra(step: int) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Row:
+    factory: Callable[..., ol.GradientTransformation]
+    reference: Callable | None  # (g, s, w, **hyperparameters) -> (u, s), see tests/reference
+    settings: tuple[Settings, ...]
+    bad: tuple[tuple[Settings, str], ...] = ()  # settings, and what their error must say
+    whole_tree: bool = False  # the reference takes lists of arrays
+    complex_: bool = True  # whether the rule means something for complex gradients
+    refuses_complex: str = ""  # what it says to a complex leaf if it refuses one
+    unlike: tuple[str, ...] = ()  # arguments of the factory that the reference does not take
+    translate: Callable[[Settings], Settings] = as_they_are  # from the factory's arguments to the reference's
+    extra: Callable[[int], dict[str, Any]] = no_extra  # extra arguments of update and reference, by step from 0
+    used: Callable | None = None  # (state, seed) -> a state as if training had gone on; default: agreement.started
+    fresh_only: str = ""  # why it is not compared from a used state
+    unseen: tuple[str, ...] = ()  # fields of the state that the reference does not keep
+    float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
+    float64: float = 1e-12  # the same in float64
+    variant: str = ""  # told apart from another row of the same factory
+
+    @property
+    def name(self) -> str:
+        return self.factory.__name__ + self.variant
+
+
+def over(**axes: tuple) -> Iterator[Settings]:
+    """All combinations of some arguments."""
+    return (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
+
+
+# Schedules for every kind of hyperparameter: rates decay, averages warm up.
+rate = ol.cosine_decay_schedule(0.1, 20)
+fast = ol.linear_schedule(0.5, 0.9, 10)
+slow = ol.linear_schedule(0.9, 0.99, 10)
+
+beta_bad = (({"b1": 1.5}, "b1 must be in [0, 1), got 1.5"), ({"b2": -0.1}, "b2 must be in [0, 1), got -0.1"))
+eps_bad = (({"eps": -1}, "eps must be at least 0, got -1.0"), ({"eps_root": -1}, "eps_root must be at least 0"))
+rate_bad = (
+    ({"learning_rate": "fast"}, "learning_rate must be a number or a schedule, got 'fast'"),
+    ({"learning_rate": jnp.ones(3)}, "learning_rate has shape (3,): for a population of 3, use jax.vmap"),
+    ({"lr": 0.1}, "no argument 'lr'; write learning_rate"),
+)
+wrong_names = (
+    ({"learning_rate": 0.1, "beta1": 0.5}, "no argument 'beta1'; write b1"),
+    ({"learning_rate": 0.1, "betas": (0.5, 0.9)}, "no argument 'betas'; write b1 and b2"),
+    ({"learning_rate": 0.1, "epsilon": 1e-3}, "no argument 'epsilon'; write eps"),
+    ({"learning_rate": 0.1, "clipnorm": 1.0}, "no argument 'clipnorm'; write chain(clip_by_global_norm"),
+)
+
+
+def with_rate(bad):
+    return tuple(({"learning_rate": 0.1, **settings}, message) for settings, message in bad)
+
+
+# Large eps and eps_root make their places visible; gradients near 1e-6 are among the data of the tests.
+adam_settings = (
+    {},
+    {"b1": 0.0, "b2": 0.0},
+    {"b1": 0.5, "b2": 0.9, "eps": 0.1},
+    {"b1": 0.99, "b2": 0.9999},
+    {"eps_root": 0.05},
+    {"eps": 0.3, "eps_root": 0.2},
+    {"nesterov": True},
+    {"b1": 0.6, "b2": 0.8, "eps": 1e-3, "eps_root": 1e-3, "nesterov": True},
+    {"b1": fast, "b2": slow, "eps": 1e-2},
+    {"b1": 0, "b2": fast, "nesterov": True},
+)
+nadam_settings = tuple({k: v for k, v in s.items() if k != "nesterov"} for s in adam_settings)
+rms_settings = (
+    {},
+    {"decay": 0.0, "eps": 0.1},
+    {"decay": 0.99, "eps": 1e-2, "eps_in_sqrt": False},
+    {"decay": 0.5, "initial_scale": 1.0},
+    {"decay": 0.9, "initial_scale": 0.5, "eps_in_sqrt": False, "eps": 0.2},
+    {"bias_correction": True},
+    {"decay": 0.8, "bias_correction": True, "eps_in_sqrt": False, "eps": 0.3},
+    {"decay": fast, "eps": 0.05},
+    {"decay": slow, "bias_correction": True, "initial_scale": 0.2},
+)
+trace_settings = (
+    *over(decay=(0.0, 0.5, 0.9, 0.99), nesterov=(False, True)),
+    {"decay": fast},
+    {"decay": slow, "nesterov": True},
+)
+decay_bad = (({"decay": 1.0}, "decay must be in [0, 1), got 1.0"), ({"decay": "x"}, "decay must be a number"))
+rms_bad = (
+    *decay_bad,
+    ({"eps": -1}, "eps must be at least 0, got -1.0"),
+    ({"initial_scale": -1}, "initial_scale must be at least 0"),
+    ({"rho": 0.9}, "no argument 'rho'; write decay"),
+)
