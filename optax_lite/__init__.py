@@ -28,6 +28,16 @@ from optax_lite.core import (
     transform as transform,
     with_extra_args_support as with_extra_args_support,
 )
+from optax_lite.leaves import (
+    MaskedNode as MaskedNode,
+    ema_weight as ema_weight,
+    increment as increment,
+    leafwise as leafwise,
+    zeros_like as zeros_like,
+)
+from optax_lite.norms import (
+    global_norm as global_norm,
+)
 from optax_lite.optimizers.adagrad import (
     ScaleByRssState as ScaleByRssState,
     adagrad as adagrad,
@@ -99,14 +109,6 @@ from optax_lite.transforms.scale import (
     scale_by_schedule as scale_by_schedule,
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
-)
-from optax_lite.leaves import (
-    MaskedNode as MaskedNode,
-    ema_weight as ema_weight,
-    global_norm as global_norm,
-    increment as increment,
-    leafwise as leafwise,
-    zeros_like as zeros_like,
 )
 
 safe_increment = increment  # optax's names for the same things

@@ -7,8 +7,8 @@ import jax
 
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.paths import as_mask
 from optax_lite.leaves import MaskedNode, PyTree, check_prefix, leaf_paths, leafwise
+from optax_lite.paths import as_mask
 
 
 @transform

@@ -106,7 +106,7 @@ def compute_dtype(*arrays: Any) -> np.dtype:
     return promote(jnp.float32, *(x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.inexact)))
 
 
-def _cast(x: Any, dtype: Any) -> Array:
+def cast_up(x: Any, dtype: Any) -> Array:
     """`x` in the precision of `dtype`; what is real stays real, and what is neither real nor complex as it is."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return x
@@ -148,7 +148,7 @@ def leafwise(
 
     def on_leaf(*arrays: Any) -> Any:
         dtype = compute_dtype(*jax.tree.leaves(arrays))
-        arrays = jax.tree.map(lambda x: _cast(x, dtype), arrays)
+        arrays = jax.tree.map(lambda x: cast_up(x, dtype), arrays)
         is_complex = jnp.issubdtype(dtype, jnp.complexfloating)  # then real and complex arrays meet by intent
         with jax.numpy_dtype_promotion("standard") if is_complex else contextlib.nullcontext():
             new: Any = rule(*arrays)
@@ -255,6 +255,13 @@ def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -
     return full_like(params, 0, dtype, real=real)
 
 
+def copies(params: PyTree) -> PyTree:
+    """The parameters that move, to remember where they were; None for integers and whatever else does not move."""
+    return jax.tree.map(
+        lambda p: jnp.asarray(p) if is_inexact(p) else p if is_nothing(p) else None, params, is_leaf=is_nothing
+    )
+
+
 def zero_count() -> Array:
     """The number of updates so far: an int32 of shape ()."""
     return jnp.zeros((), jnp.int32)
@@ -271,6 +278,11 @@ def increment(count: Any) -> Array:
 
 
 # --- arithmetic of the rules -----------------------------------------------------------------------------------------
+
+
+def mix(b: Number, m: Array, g: Array) -> Array:
+    """b·m + (1 - b)·g: a moving average m takes in g."""
+    return b * m + (1 - b) * g
 
 
 def abs_sq(x: Array) -> Array:
@@ -310,16 +322,3 @@ def ema_weight(decay: Number, count: Number) -> Array:
     """
     b = jnp.asarray(decay)
     return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))
-
-
-@jax.jit
-def _sum_sq(x):
-    dtype = compute_dtype(x)
-    return jnp.sum(abs_sq(_cast(x, dtype) if is_inexact(x) else x.astype(dtype)))
-
-
-def global_norm(updates: PyTree) -> Array:
-    """The 2-norm over all entries of all leaves, summed in float32 at least whatever the leaves' dtype."""
-    squares = [_sum_sq(x) for x in map(jnp.asarray, jax.tree.leaves(updates))]
-    dtype = compute_dtype(*squares)
-    return sqrt(sum((s.astype(dtype) for s in squares), start=jnp.zeros((), dtype)))

@@ -104,6 +104,8 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
             name = getattr(function, "attr", getattr(function, "id", ""))
             if name in TO_ARGUMENT:
                 yield first
+            if name == "mix":  # nothing new comes in, nothing old stays, or the two change places
+                yield from (rest[0], rest[1], ast.Call(function, [first, *reversed(rest)], []))
             if name == "where":
                 yield ast.Call(function, [first, *reversed(rest)], [])
         case ast.Attribute(value, name) if name in FUNCTIONS:

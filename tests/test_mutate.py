@@ -18,7 +18,7 @@ FAMOUS = {
     "eps inside the root": (ADAM, "scale_by_adam", "sqrt(v / c2 + eps_root) + eps", "sqrt(v / c2 + eps_root + eps)"),
     "Nesterov ignored": (ADAM, "scale_by_adam", "/ c1 if nesterov else", "/ c1 if False else"),
     "look-ahead not corrected ahead": (ADAM, "scale_by_adam", "m / c1_next", "m / c1"),
-    "b1 and b2 swapped": (ADAM, "scale_by_adam", "b1 * m + (1 - b1) * g\n", "b2 * m + (1 - b2) * g\n"),
+    "b1 and b2 swapped": (ADAM, "scale_by_adam", "mix(b1, m, g)", "mix(b2, m, g)"),
     "no square": (ADAM, "scale_by_adam", "abs_sq(g)", "abs(g)"),
     "decay before the scaling": (ADAM, "adamw", "scale_by_adam(b1,", "add_decayed_weights(0.1), scale_by_adam(b1,"),
     "default changed": (ADAM, "adam", "b2: Number = 0.999", "b2: Number = 0.99"),

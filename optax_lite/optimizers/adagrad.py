@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.leaves import Number, PyTree, abs_sq, full_like, leafwise, sqrt
+from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByRssState(NamedTuple):

@@ -5,8 +5,6 @@ from typing import NamedTuple
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.leaves import (
     Array,
     Number,
@@ -15,10 +13,13 @@ from optax_lite.leaves import (
     ema_weight,
     increment,
     leafwise,
+    mix,
     sqrt,
     zero_count,
     zeros_like,
 )
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByAdamState(NamedTuple):
@@ -44,8 +45,8 @@ def scale_by_adam(
         c1, c1_next, c2 = ema_weight(b1, t), ema_weight(b1, increment(t)), ema_weight(b2, t)
 
         def rule(g, m, v):
-            m = b1 * m + (1 - b1) * g
-            v = b2 * v + (1 - b2) * abs_sq(g)
+            m = mix(b1, m, g)
+            v = mix(b2, v, abs_sq(g))
             m_hat = b1 * m / c1_next + (1 - b1) * g / c1 if nesterov else m / c1
             return m_hat / (sqrt(v / c2 + eps_root) + eps), m, v
 

@@ -1,8 +1,8 @@
 """NAdam: Adam with Nesterov momentum."""
 
 from optax_lite.core import transform
-from optax_lite.optimizers.adam import adam, adamw
 from optax_lite.leaves import Number
+from optax_lite.optimizers.adam import adam, adamw
 
 
 @transform(static=("mu_dtype",))

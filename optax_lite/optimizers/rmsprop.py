@@ -7,8 +7,6 @@ import jax.numpy as jnp
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
-from optax_lite.transforms.momentum import trace
-from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.leaves import (
     Array,
     Number,
@@ -18,10 +16,13 @@ from optax_lite.leaves import (
     full_like,
     increment,
     leafwise,
+    mix,
     sqrt,
     zero_count,
     zeros_like,
 )
+from optax_lite.transforms.momentum import trace
+from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByRmsState(NamedTuple):
@@ -69,7 +70,7 @@ def scale_by_rms(
         c = ema_weight(decay, t) if bias_correction else 1.0
 
         def rule(g, v):
-            v = decay * v + (1 - decay) * abs_sq(g)
+            v = mix(decay, v, abs_sq(g))
             return _over_root(g, v / c, eps, eps_in_sqrt), v
 
         updates, nu = leafwise(rule, updates, state.nu)
@@ -94,8 +95,8 @@ def scale_by_stddev(
         c = ema_weight(decay, t) if bias_correction else 1.0
 
         def rule(g, m, v):
-            m = decay * m + (1 - decay) * g
-            v = decay * v + (1 - decay) * abs_sq(g)
+            m = mix(decay, m, g)
+            v = mix(decay, v, abs_sq(g))
             variance = jnp.maximum(v / c - abs_sq(m / c), 0)  # rounding can leave it just below 0
             return _over_root(g, variance, eps, eps_in_sqrt), m, v
 

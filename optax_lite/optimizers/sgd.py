@@ -2,9 +2,9 @@
 
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
+from optax_lite.leaves import Number
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
-from optax_lite.leaves import Number
 
 
 @transform(static=("accumulator_dtype",))

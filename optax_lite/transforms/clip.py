@@ -4,7 +4,8 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, global_norm, leafwise, weak
+from optax_lite.leaves import Number, leafwise, weak
+from optax_lite.norms import global_norm
 
 
 @transform

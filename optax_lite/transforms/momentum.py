@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from optax_lite.check import check_dtype, check_unit_interval
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, ema_weight, increment, leafwise, zero_count, zeros_like
+from optax_lite.leaves import Array, Number, PyTree, ema_weight, increment, leafwise, mix, zero_count, zeros_like
 
 
 class TraceState(NamedTuple):
@@ -51,7 +51,7 @@ def ema(decay: Number, debias=True, accumulator_dtype=None):
         c = ema_weight(decay, t) if debias else 1.0
 
         def rule(g, m):
-            m = decay * m + (1 - decay) * g
+            m = mix(decay, m, g)
             return m / c, m
 
         updates, ema = leafwise(rule, updates, state.ema)

@@ -1,0 +1,63 @@
+"""Sums over the entries of an array or of a whole tree, in float32 at least whatever the leaves' dtype."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.leaves import (
+    Array,
+    PyTree,
+    abs_sq,
+    align,
+    as_array,
+    cast_up,
+    compute_dtype,
+    is_inexact,
+    is_nothing,
+    sqrt,
+)
+
+
+def norm(x: Array, axis: Any = None) -> Array:
+    """The 2-norm of an array; with `axis`, of each part, the axes kept with length 1. Its derivative at 0 is 0."""
+    return sqrt(jnp.sum(abs_sq(x), axis=axis, keepdims=axis is not None))
+
+
+def rms(x: Array) -> Array:
+    """√(mean of |x|²) of an array; 0 where there are no entries."""
+    return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
+
+
+@jax.jit
+def _sum_sq(x):
+    dtype = compute_dtype(x)
+    return jnp.sum(abs_sq(cast_up(x, dtype) if is_inexact(x) else x.astype(dtype)))
+
+
+@jax.jit
+def _dot(x, y):
+    dtype = compute_dtype(x, y)
+    return jnp.sum((jnp.conj(cast_up(x, dtype)) * cast_up(y, dtype)).real)
+
+
+def _total(parts: list[Array]) -> Array:
+    dtype = compute_dtype(*parts)
+    return sum((part.astype(dtype) for part in parts), start=jnp.zeros((), dtype))
+
+
+def global_norm(updates: PyTree) -> Array:
+    """The 2-norm over all entries of all leaves, summed in float32 at least whatever the leaves' dtype."""
+    return sqrt(sum_sq(updates))
+
+
+def sum_sq(updates: PyTree) -> Array:
+    """The square of `global_norm`."""
+    return _total([_sum_sq(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
+
+
+def dot(updates: PyTree, other: PyTree) -> Array:
+    """⟨x, y⟩ over all entries of all leaves where `updates` has one, as real vectors: the real part if complex."""
+    leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
+    pairs = zip(leaves, align(updates, other, "other tree"), strict=True)
+    return _total([_dot(as_array(x), as_array(y)) for x, y in pairs if not is_nothing(x)])
