@@ -35,6 +35,10 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
+from optax_lite.minimize import (
+    MinimizeResult as MinimizeResult,
+    minimize as minimize,
+)
 from optax_lite.norms import (
     global_norm as global_norm,
 )
@@ -48,6 +52,11 @@ from optax_lite.optimizers.adam import (
     adam as adam,
     adamw as adamw,
     scale_by_adam as scale_by_adam,
+)
+from optax_lite.optimizers.lbfgs import (
+    ScaleByLBFGSState as ScaleByLBFGSState,
+    lbfgs as lbfgs,
+    scale_by_lbfgs as scale_by_lbfgs,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
@@ -96,6 +105,12 @@ from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,
     add_decayed_weights as add_decayed_weights,
 )
+from optax_lite.transforms.linesearch import (
+    BacktrackingLinesearchInfo as BacktrackingLinesearchInfo,
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
+)
 from optax_lite.transforms.momentum import (
     EmaState as EmaState,
     TraceState as TraceState,
@@ -109,6 +124,11 @@ from optax_lite.transforms.scale import (
     scale_by_schedule as scale_by_schedule,
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
+)
+from optax_lite.transforms.zoom import (
+    ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
+    ZoomLinesearchInfo as ZoomLinesearchInfo,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
 )
 
 safe_increment = increment  # optax's names for the same things

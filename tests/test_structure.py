@@ -20,7 +20,7 @@ LAYERS = [
     ["data", "paths", "core", "compose"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
-    ["wrappers", "precision", "inspection"],
+    ["wrappers", "precision", "inspection", "minimize"],
     ["sweep"],
     ["contrib", "tree_utils", "__init__"],  # tables of contents
 ]
