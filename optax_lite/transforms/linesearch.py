@@ -89,6 +89,8 @@ def searches(state):
 
 
 class BacktrackingLinesearchInfo(NamedTuple):
+    """How a backtracking line search ended."""
+
     num_linesearch_steps: Array  # values tried, int32
     decrease_error: Array  # by how much the accepted step misses the criterion, 0 if it holds
 
@@ -97,7 +99,7 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
     learning_rate: Array  # the accepted step size
     value: Array  # of the objective there, infinite before the first update
     grad: PyTree  # of the objective there, None unless store_grad
-    info: BacktrackingLinesearchInfo
+    info: BacktrackingLinesearchInfo  # how the search ended
 
 
 @transform(static=("max_backtracking_steps",))

@@ -13,6 +13,8 @@ from optax_lite.transforms.linesearch import gradient_like, moved, of_params, va
 
 
 class ZoomLinesearchInfo(NamedTuple):
+    """How a zoom line search ended."""
+
     num_linesearch_steps: Array  # values and gradients computed, int32
     decrease_error: Array  # by how much the accepted step misses the decrease condition, 0 if it holds
     curvature_error: Array  # by how much it misses the curvature condition, 0 if it holds
@@ -22,7 +24,7 @@ class ScaleByZoomLinesearchState(NamedTuple):
     learning_rate: Array  # the accepted step size
     value: Array  # of the objective there, infinite before the first update
     grad: PyTree  # of the objective there
-    info: ZoomLinesearchInfo
+    info: ZoomLinesearchInfo  # how the search ended
 
 
 class _Point(NamedTuple):
