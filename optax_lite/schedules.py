@@ -345,7 +345,7 @@ def sgdr_schedule(cosine_kwargs: Any):
 
     Cycle k lasts its own decay_steps, its warm-up included. At the boundary the next cycle is in charge already, so an
     end value is approached and not shown, save the last one's, which stays. torch's CosineAnnealingWarmRestarts does
-    the same; Loshchilov's code reaches the end value of each cycle.
+    the same.
     """
     if not isinstance(cosine_kwargs, tuple) or not all(isinstance(k, dict) for k in cosine_kwargs):
         raise ArgumentError(f"cosine_kwargs must be a list of dicts of arguments, got {cosine_kwargs!r}")

@@ -79,8 +79,8 @@ def adam(
     """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
 
     Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is a common start,
-    3e-4 and below for transformers. `eps` bounds the step where gradients are tiny; values up to 1e-3 are in use, and
-    float16 gradients below 1e-4 need a larger one. The arguments are those of `scale_by_adam`.
+    3e-4 and below for transformers. `eps` bounds the step where gradients are tiny: entries whose gradients are well
+    below it hardly move. The arguments are those of `scale_by_adam`.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -105,8 +105,7 @@ def adamw(
 
     The decay is decoupled (the moments do not see it) and multiplied by the learning rate, schedule included, as in
     torch and optax; `independent_weight_decay` leaves the rate out. `mask` says what decays: a tree of bools, a
-    function that makes one of the params, or path patterns such as `["!bias", "!norm*"]`. The default decay of 1e-4 is
-    optax's; torch has 1e-2, and large models often 0.1.
+    function of the params, or path patterns such as `["!bias", "!norm*"]`. The default is optax's; torch has 1e-2.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
