@@ -28,6 +28,15 @@ class ScaleByAdamState(NamedTuple):
     nu: PyTree  # moving average of |g|²
 
 
+def corrected_mean(b1: Number, t: Array, nesterov: bool):
+    """How to get m̂ of m and g: m / (1 - b1ᵗ), or with Nesterov b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ).
+
+    Take it before `leafwise`. Kingma & Ba 2015; Dozat 2016, with a constant b1.
+    """
+    c, c_next = ema_weight(b1, t), ema_weight(b1, increment(t))
+    return lambda m, g: b1 * m / c_next + (1 - b1) * g / c if nesterov else m / c
+
+
 @transform(static=("mu_dtype",))
 def scale_by_adam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, *, nesterov=False
@@ -42,13 +51,12 @@ def scale_by_adam(
 
     def update(updates, state):
         t = increment(state.count)
-        c1, c1_next, c2 = ema_weight(b1, t), ema_weight(b1, increment(t)), ema_weight(b2, t)
+        m_hat, c2 = corrected_mean(b1, t, nesterov), ema_weight(b2, t)
 
         def rule(g, m, v):
             m = mix(b1, m, g)
             v = mix(b2, v, abs_sq(g))
-            m_hat = b1 * m / c1_next + (1 - b1) * g / c1 if nesterov else m / c1
-            return m_hat / (sqrt(v / c2 + eps_root) + eps), m, v
+            return m_hat(m, g) / (sqrt(v / c2 + eps_root) + eps), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByAdamState(t, mu, nu)
