@@ -19,7 +19,7 @@ from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ReduceVarianceState(NamedTuple):
-    last_grad: PyTree  # the last gradient, 0 before the first
+    previous_gradient: PyTree  # 0 before the first
 
 
 @transform
@@ -34,8 +34,8 @@ def _reduce_variance(b1, gamma, max_norm):
         return c * (max_norm / jnp.maximum(norm(c), max_norm)), g
 
     def update(updates, state):
-        updates, last_grad = leafwise(rule, updates, state.last_grad)
-        return updates, ReduceVarianceState(last_grad)
+        updates, previous_gradient = leafwise(rule, updates, state.previous_gradient)
+        return updates, ReduceVarianceState(previous_gradient)
 
     return lambda params: ReduceVarianceState(zeros_like(params)), update
 

@@ -27,8 +27,8 @@ from optax_lite.transforms.scale import scale_by_learning_rate
 
 def _langevin(y: Array) -> Array:
     """coth y - 1/y by its continued fraction; to the last digit of a float64 for y up to 1."""
-    below = 19.0
-    for k in range(17, 1, -2):
+    below = 17.0
+    for k in range(15, 1, -2):
         below = k + y * y / below
     return y / below
 
