@@ -35,6 +35,10 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
+from optax_lite.minimize import (
+    MinimizeResult as MinimizeResult,
+    minimize as minimize,
+)
 from optax_lite.norms import (
     global_norm as global_norm,
 )
@@ -85,6 +89,11 @@ from optax_lite.optimizers.amsgrad import (
     ScaleByAmsgradState as ScaleByAmsgradState,
     amsgrad as amsgrad,
     scale_by_amsgrad as scale_by_amsgrad,
+)
+from optax_lite.optimizers.lbfgs import (
+    ScaleByLBFGSState as ScaleByLBFGSState,
+    lbfgs as lbfgs,
+    scale_by_lbfgs as scale_by_lbfgs,
 )
 from optax_lite.optimizers.lion import (
     ScaleByLionState as ScaleByLionState,
@@ -171,6 +180,12 @@ from optax_lite.transforms.decay import (
     add_decayed_weights as add_decayed_weights,
     independent_weight_decay as independent_weight_decay,
 )
+from optax_lite.transforms.linesearch import (
+    BacktrackingLinesearchInfo as BacktrackingLinesearchInfo,
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
+)
 from optax_lite.transforms.momentum import (
     EmaState as EmaState,
     TraceState as TraceState,
@@ -184,6 +199,11 @@ from optax_lite.transforms.scale import (
     scale_by_schedule as scale_by_schedule,
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
+)
+from optax_lite.transforms.zoom import (
+    ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
+    ZoomLinesearchInfo as ZoomLinesearchInfo,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
 )
 
 safe_increment = increment  # optax's names for the same things

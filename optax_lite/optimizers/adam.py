@@ -29,10 +29,7 @@ class ScaleByAdamState(NamedTuple):
 
 
 def corrected_mean(b1: Number, t: Array, nesterov: bool):
-    """How to get m̂ of m and g: m / (1 - b1ᵗ), or with Nesterov b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ).
-
-    Take it before `leafwise`. Kingma & Ba 2015; Dozat 2016, with a constant b1.
-    """
+    """m̂ as a function of m and g; with Nesterov it is one step ahead (Dozat 2016). To be taken before `leafwise`."""
     c, c_next = ema_weight(b1, t), ema_weight(b1, increment(t))
     return lambda m, g: b1 * m / c_next + (1 - b1) * g / c if nesterov else m / c
 
@@ -41,7 +38,14 @@ def corrected_mean(b1: Number, t: Array, nesterov: bool):
 def scale_by_adam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, *, nesterov=False
 ):
-    """Replace g by m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1; Nesterov: Dozat 2016, constant b1."""
+    """Replace g by m̂ / (√(v̂ + eps_root) + eps), the average gradient over its own typical size.
+
+        m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
+        v = b2·v + (1 - b2)·|g|²  v̂ = v / (1 - b2ᵗ)
+
+    Kingma & Ba 2015, Algorithm 1; `nesterov`: m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ), Dozat 2016, constant b1.
+    `eps_root` keeps the root off 0, for derivatives through training. `mu_dtype` stores m; v is real for complex g too.
+    """
     check_unit_interval(b1=b1, b2=b2)
     check_nonnegative(eps=eps, eps_root=eps_root)
     check_dtype(mu_dtype=mu_dtype)
@@ -75,7 +79,12 @@ def adam(
     *,
     nesterov=False,
 ):
-    """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1."""
+    """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
+
+    Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is a common start,
+    3e-4 and below for transformers. `eps` bounds the step where gradients are tiny: entries whose gradients are well
+    below it hardly move. The arguments are those of `scale_by_adam`.
+    """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_learning_rate(learning_rate),
@@ -95,7 +104,11 @@ def adamw(
     *,
     nesterov=False,
 ):
-    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2."""
+    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2.
+
+    The moments do not see the decay; the learning rate multiplies it, as in torch (default 1e-2) and optax, but not in
+    `independent_weight_decay`. `mask` says what decays, for example `["!bias", "!norm*"]`; see `masked` for its forms.
+    """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         add_decayed_weights(weight_decay, mask),
