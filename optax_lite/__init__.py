@@ -42,6 +42,15 @@ from optax_lite.minimize import (
 from optax_lite.norms import (
     global_norm as global_norm,
 )
+from optax_lite.optimizers.acprop import (
+    acprop as acprop,
+    scale_by_acprop as scale_by_acprop,
+)
+from optax_lite.optimizers.adabelief import (
+    ScaleByBeliefState as ScaleByBeliefState,
+    adabelief as adabelief,
+    scale_by_belief as scale_by_belief,
+)
 from optax_lite.optimizers.adagrad import (
     ScaleByRssState as ScaleByRssState,
     adagrad as adagrad,
@@ -53,14 +62,63 @@ from optax_lite.optimizers.adam import (
     adamw as adamw,
     scale_by_adam as scale_by_adam,
 )
+from optax_lite.optimizers.adam_atan2 import (
+    adam_atan2 as adam_atan2,
+    scale_by_adam_atan2 as scale_by_adam_atan2,
+)
+from optax_lite.optimizers.adamax import (
+    adamax as adamax,
+    adamaxw as adamaxw,
+    scale_by_adamax as scale_by_adamax,
+)
+from optax_lite.optimizers.adan import (
+    ScaleByAdanState as ScaleByAdanState,
+    adan as adan,
+    scale_by_adan as scale_by_adan,
+)
+from optax_lite.optimizers.ademamix import (
+    ScaleByAdemamixState as ScaleByAdemamixState,
+    ademamix as ademamix,
+    scale_by_ademamix as scale_by_ademamix,
+)
+from optax_lite.optimizers.adopt import (
+    adopt as adopt,
+    scale_by_adopt as scale_by_adopt,
+)
+from optax_lite.optimizers.amsgrad import (
+    ScaleByAmsgradState as ScaleByAmsgradState,
+    amsgrad as amsgrad,
+    scale_by_amsgrad as scale_by_amsgrad,
+)
 from optax_lite.optimizers.lbfgs import (
     ScaleByLBFGSState as ScaleByLBFGSState,
     lbfgs as lbfgs,
     scale_by_lbfgs as scale_by_lbfgs,
 )
+from optax_lite.optimizers.lion import (
+    ScaleByLionState as ScaleByLionState,
+    lion as lion,
+    scale_by_lion as scale_by_lion,
+)
+from optax_lite.optimizers.mars import (
+    ReduceVarianceState as ReduceVarianceState,
+    mars as mars,
+)
 from optax_lite.optimizers.nadam import (
+    ScaleByNadamState as ScaleByNadamState,
     nadam as nadam,
+    nadam_dozat as nadam_dozat,
     nadamw as nadamw,
+    scale_by_nadam as scale_by_nadam,
+)
+from optax_lite.optimizers.novograd import (
+    ScaleByNovogradState as ScaleByNovogradState,
+    novograd as novograd,
+    scale_by_novograd as scale_by_novograd,
+)
+from optax_lite.optimizers.radam import (
+    radam as radam,
+    scale_by_radam as scale_by_radam,
 )
 from optax_lite.optimizers.rmsprop import (
     ScaleByRmsState as ScaleByRmsState,
@@ -77,6 +135,18 @@ from optax_lite.optimizers.sgd import (
 from optax_lite.optimizers.sign_sgd import (
     sign_sgd as sign_sgd,
     signum as signum,
+)
+from optax_lite.optimizers.simplified_ademamix import (
+    ScaleBySimplifiedAdEMAMixState as ScaleBySimplifiedAdEMAMixState,
+    scale_by_simplified_ademamix as scale_by_simplified_ademamix,
+    simplified_ademamix as simplified_ademamix,
+)
+from optax_lite.optimizers.stable_adamw import (
+    stable_adamw as stable_adamw,
+)
+from optax_lite.optimizers.yogi import (
+    scale_by_yogi as scale_by_yogi,
+    yogi as yogi,
 )
 from optax_lite.schedules import (
     constant_schedule as constant_schedule,
@@ -97,6 +167,10 @@ from optax_lite.schedules import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
     warmup_stable_decay_schedule as warmup_stable_decay_schedule,
 )
+from optax_lite.transforms.cautious import (
+    CautiousState as CautiousState,
+    cautious as cautious,
+)
 from optax_lite.transforms.clip import (
     clip as clip,
     clip_by_global_norm as clip_by_global_norm,
@@ -104,6 +178,7 @@ from optax_lite.transforms.clip import (
 from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,
     add_decayed_weights as add_decayed_weights,
+    independent_weight_decay as independent_weight_decay,
 )
 from optax_lite.transforms.linesearch import (
     BacktrackingLinesearchInfo as BacktrackingLinesearchInfo,

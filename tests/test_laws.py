@@ -336,8 +336,8 @@ def test_dtypes_settle_at_once(tx, dtype, gradient_dtype):
 
 @every
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=lambda d: d.__name__)
-def test_zero_gradients_do_nothing(tx, dtype, request):
-    if "add_decayed_weights, scheduled" in request.node.name or "adamw, scheduled" in request.node.name:
+def test_zero_gradients_do_nothing(tx, dtype):
+    if any("weight_decay/" in path for path in tx.hyperparams):
         return  # decay moves without a gradient, and a schedule of it cannot be set to 0
     tx = tx.replace({path: 0.0 for path in tx.hyperparams if path.endswith("weight_decay")})
     p = jax.tree.map(lambda x: x.astype(dtype), params())

@@ -19,7 +19,8 @@ def scale_by_adopt(g, s, w, *, b1, b2, eps, nesterov, use_clipping, clip_value_f
     scaled_g = g / np.maximum(np.sqrt(s["nu"]), eps)
     if use_clipping:
         c = clip_value_fn(t)
-        scaled_g = np.clip(scaled_g, -c, c)
+        # For a real entry this is the paper's Clip(., c); a complex one keeps its phase.
+        scaled_g = scaled_g * np.minimum(1.0, c / np.maximum(np.abs(scaled_g), c))
     m = b1 * s["mu"] + (1 - b1) * scaled_g
     v = b2 * s["nu"] + (1 - b2) * np.abs(g) ** 2
     # optax's Nesterov form has no bias correction, as there is none in ADOPT.
