@@ -35,6 +35,10 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
+from optax_lite.minimize import (
+    MinimizeResult as MinimizeResult,
+    minimize as minimize,
+)
 from optax_lite.norms import (
     global_norm as global_norm,
     safe_norm as safe_norm,
@@ -73,6 +77,10 @@ from optax_lite.optimizers.lamb import (
 )
 from optax_lite.optimizers.lars import (
     lars as lars,
+from optax_lite.optimizers.lbfgs import (
+    ScaleByLBFGSState as ScaleByLBFGSState,
+    lbfgs as lbfgs,
+    scale_by_lbfgs as scale_by_lbfgs,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
@@ -156,6 +164,12 @@ from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,
     add_decayed_weights as add_decayed_weights,
 )
+from optax_lite.transforms.linesearch import (
+    BacktrackingLinesearchInfo as BacktrackingLinesearchInfo,
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
+)
 from optax_lite.transforms.momentum import (
     EmaState as EmaState,
     TraceState as TraceState,
@@ -178,6 +192,10 @@ from optax_lite.transforms.trust_ratio import (
     scale_by_param_block_norm as scale_by_param_block_norm,
     scale_by_param_block_rms as scale_by_param_block_rms,
     scale_by_trust_ratio as scale_by_trust_ratio,
+from optax_lite.transforms.zoom import (
+    ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
+    ZoomLinesearchInfo as ZoomLinesearchInfo,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
 )
 
 safe_increment = increment  # optax's names for the same things

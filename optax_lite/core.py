@@ -184,14 +184,16 @@ class GradientTransformation(Configured):
         if self._inner:
             return _pair(self)[1](updates, state, params, **extra)
         _check_order(self._call.name, updates, state, params)
-        updates, params = _present(updates, params)
-        return _boundary(_update, extra)(self, updates, state, params, extra)
+        updates, present = _present(updates, params)
+        run = _boundary(_update, extra)
+        return run(self, updates, state, present if run is _update else params, extra)
 
     def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
         """The next params and state: `update` and `apply_updates` in one, rounded once."""
         _check_order(self._call.name, updates, state, params)
         updates, present = _present(updates, params)
-        new, state = _boundary(_step, extra)(self, updates, state, present, extra)
+        run = _boundary(_step, extra)
+        new, state = run(self, updates, state, present if run is _step else params, extra)
         return _fill(updates, new, params), state
 
 
