@@ -8,7 +8,6 @@ from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import transform
 from optax_lite.leaves import Number, PyTree, full_like, leafwise, zeros_like
-from optax_lite.transforms.constrain import refuse_complex
 from optax_lite.transforms.scale import scale
 
 
@@ -47,9 +46,8 @@ def scale_by_rprop(
         return u, step, u
 
     def update(updates, state):
-        refuse_complex(updates, "rprop compares signs; give it the real and the imaginary part as leaves")
-        updates, step_sizes, prev_updates = leafwise(rule, updates, state.step_sizes, state.prev_updates)
-        return updates, ScaleByRpropState(step_sizes, prev_updates)
+        updates, steps, previous = leafwise(rule, updates, state.step_sizes, state.prev_updates, real_only=True)
+        return updates, ScaleByRpropState(steps, previous)
 
     return init, update
 

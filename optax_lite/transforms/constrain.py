@@ -7,16 +7,8 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, PyTree, copies, is_nothing, leaf_paths, leafwise, show_leaf, weak
+from optax_lite.leaves import Number, PyTree, copies, leafwise, weak
 from optax_lite.norms import global_norm
-
-
-def refuse_complex(updates: PyTree, why: str) -> None:
-    """Raise, naming the leaf, if one is complex."""
-    leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
-    for path, g in zip(leaf_paths(updates), leaves, strict=True):
-        if not is_nothing(g) and jnp.iscomplexobj(g):
-            raise ValueError(f"leaf {path!r} is {show_leaf(g)}: {why}")
 
 
 class ZeroNansState(NamedTuple):
@@ -54,8 +46,7 @@ def keep_params_nonnegative():
     """
 
     def update(updates, state, params):
-        refuse_complex(updates, "keep_params_nonnegative needs real parameters")
-        return leafwise(lambda u, w: jnp.where(w + u < 0, -w, u), updates, read=(params,)), state
+        return leafwise(lambda u, w: jnp.where(w + u < 0, -w, u), updates, read=(params,), real_only=True), state
 
     return lambda params: EmptyState(), update
 
