@@ -77,6 +77,7 @@ from optax_lite.optimizers.lamb import (
 )
 from optax_lite.optimizers.lars import (
     lars as lars,
+)
 from optax_lite.optimizers.lbfgs import (
     ScaleByLBFGSState as ScaleByLBFGSState,
     lbfgs as lbfgs,
@@ -100,10 +101,10 @@ from optax_lite.optimizers.polyak_sgd import (
     scale_by_polyak as scale_by_polyak,
 )
 from optax_lite.optimizers.rmsprop import (
-    ScaleByRmsState as ScaleByRmsState,
-    ScaleByRmsWithCountState as ScaleByRmsWithCountState,
     ScaleByRStdDevState as ScaleByRStdDevState,
     ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState,
+    ScaleByRmsState as ScaleByRmsState,
+    ScaleByRmsWithCountState as ScaleByRmsWithCountState,
     rmsprop as rmsprop,
     scale_by_rms as scale_by_rms,
     scale_by_stddev as scale_by_stddev,
@@ -192,6 +193,7 @@ from optax_lite.transforms.trust_ratio import (
     scale_by_param_block_norm as scale_by_param_block_norm,
     scale_by_param_block_rms as scale_by_param_block_rms,
     scale_by_trust_ratio as scale_by_trust_ratio,
+)
 from optax_lite.transforms.zoom import (
     ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
     ZoomLinesearchInfo as ZoomLinesearchInfo,
