@@ -101,10 +101,10 @@ from optax_lite.optimizers.polyak_sgd import (
     scale_by_polyak as scale_by_polyak,
 )
 from optax_lite.optimizers.rmsprop import (
-    ScaleByRStdDevState as ScaleByRStdDevState,
-    ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState,
     ScaleByRmsState as ScaleByRmsState,
     ScaleByRmsWithCountState as ScaleByRmsWithCountState,
+    ScaleByRStdDevState as ScaleByRStdDevState,
+    ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState,
     rmsprop as rmsprop,
     scale_by_rms as scale_by_rms,
     scale_by_stddev as scale_by_stddev,

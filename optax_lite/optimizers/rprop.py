@@ -39,9 +39,8 @@ def scale_by_rprop(
 
     def rule(g, step, previous):
         agreement = jnp.sign(g) * jnp.sign(previous)
-        grown = jnp.minimum(step * eta_plus, max_step_size)
-        shrunk = jnp.maximum(step * eta_minus, min_step_size)
-        step = jnp.where(agreement > 0, grown, jnp.where(agreement < 0, shrunk, step))
+        changed = jnp.clip(step * jnp.where(agreement > 0, eta_plus, eta_minus), min_step_size, max_step_size)
+        step = jnp.where(agreement == 0, step, changed)
         u = jnp.where(agreement < 0, 0, step * jnp.sign(g))
         return u, step, u
 

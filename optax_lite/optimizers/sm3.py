@@ -18,9 +18,9 @@ class ScaleBySM3State(NamedTuple):
 
 
 def _largest(v):
-    """By axis, the largest entry of each slice; [v] of a scalar."""
+    """By axis, the largest entry of each slice; of a scalar itself."""
     axes = range(v.ndim)
-    return [jnp.max(v, axis=tuple(a for a in axes if a != axis), initial=0) for axis in axes] or [v]
+    return [jnp.max(v, axis=tuple(a for a in axes if a != axis), initial=0) for axis in axes] or [v[None]]
 
 
 def _smallest(mu, shape):

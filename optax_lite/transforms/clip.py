@@ -75,12 +75,14 @@ def adaptive_grad_clip(clipping: Number, eps: Number = 1e-3, axis: int | tuple[i
     """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation 3.
 
     A unit is an output of a layer, with its weights on the last axis (Flax); `axis` says which axes go into a norm
-    where that is otherwise. `eps` lets weights that are 0 leave it.
+    where that is otherwise. `eps` lets weights that are 0 leave it. ‖g‖ counts as 1e-6 at least where it divides, as in
+    the authors' code, which shrinks smaller gradients further.
     """
     check_nonnegative(clipping=clipping, eps=eps)
 
     def rule(g, w):
-        return _fit(_norm_by_unit(g, axis), clipping * jnp.maximum(_norm_by_unit(w, axis), eps)) * g
+        g_norm, most = _norm_by_unit(g, axis), clipping * jnp.maximum(_norm_by_unit(w, axis), eps)
+        return jnp.where(g_norm > most, most / jnp.maximum(g_norm, 1e-6), 1) * g
 
     def update(updates, state, params):
         return leafwise(rule, updates, read=(params,)), state

@@ -8,13 +8,14 @@ import re
 import jax.numpy as jnp
 
 import optax_lite as ol
-from tests.catalogue import adaptive, basic, layerwise, matrix, search, tuning_free
+from tests.catalogue import adaptive, basic, constrained, layerwise, matrix, search, tuning_free
 from tests.catalogue.row import Row as Row, Settings, rate as rate
 
 ROWS: tuple[Row, ...] = (
     *basic.ROWS,
     *adaptive.ROWS,
     *layerwise.ROWS,
+    *constrained.ROWS,
     *tuning_free.ROWS,
     *matrix.ROWS,
     *search.ROWS,
