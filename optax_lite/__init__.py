@@ -41,6 +41,7 @@ from optax_lite.minimize import (
 )
 from optax_lite.norms import (
     global_norm as global_norm,
+    safe_norm as safe_norm,
 )
 from optax_lite.optimizers.acprop import (
     acprop as acprop,
@@ -50,6 +51,16 @@ from optax_lite.optimizers.adabelief import (
     ScaleByBeliefState as ScaleByBeliefState,
     adabelief as adabelief,
     scale_by_belief as scale_by_belief,
+)
+from optax_lite.optimizers.adadelta import (
+    ScaleByAdaDeltaState as ScaleByAdaDeltaState,
+    adadelta as adadelta,
+    scale_by_adadelta as scale_by_adadelta,
+)
+from optax_lite.optimizers.adafactor import (
+    FactoredState as FactoredState,
+    adafactor as adafactor,
+    scale_by_factored_rms as scale_by_factored_rms,
 )
 from optax_lite.optimizers.adagrad import (
     ScaleByRssState as ScaleByRssState,
@@ -90,6 +101,20 @@ from optax_lite.optimizers.amsgrad import (
     amsgrad as amsgrad,
     scale_by_amsgrad as scale_by_amsgrad,
 )
+from optax_lite.optimizers.dpsgd import (
+    DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState,
+    differentially_private_aggregate as differentially_private_aggregate,
+    dpsgd as dpsgd,
+)
+from optax_lite.optimizers.fromage import (
+    fromage as fromage,
+)
+from optax_lite.optimizers.lamb import (
+    lamb as lamb,
+)
+from optax_lite.optimizers.lars import (
+    lars as lars,
+)
 from optax_lite.optimizers.lbfgs import (
     ScaleByLBFGSState as ScaleByLBFGSState,
     lbfgs as lbfgs,
@@ -111,10 +136,23 @@ from optax_lite.optimizers.nadam import (
     nadamw as nadamw,
     scale_by_nadam as scale_by_nadam,
 )
+from optax_lite.optimizers.noisy_sgd import (
+    noisy_sgd as noisy_sgd,
+)
 from optax_lite.optimizers.novograd import (
     ScaleByNovogradState as ScaleByNovogradState,
     novograd as novograd,
     scale_by_novograd as scale_by_novograd,
+)
+from optax_lite.optimizers.optimistic import (
+    ScaleByOptimisticGradientState as ScaleByOptimisticGradientState,
+    optimistic_adam_v2 as optimistic_adam_v2,
+    optimistic_gradient_descent as optimistic_gradient_descent,
+    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
+)
+from optax_lite.optimizers.polyak_sgd import (
+    polyak_sgd as polyak_sgd,
+    scale_by_polyak as scale_by_polyak,
 )
 from optax_lite.optimizers.radam import (
     radam as radam,
@@ -129,6 +167,11 @@ from optax_lite.optimizers.rmsprop import (
     scale_by_rms as scale_by_rms,
     scale_by_stddev as scale_by_stddev,
 )
+from optax_lite.optimizers.rprop import (
+    ScaleByRpropState as ScaleByRpropState,
+    rprop as rprop,
+    scale_by_rprop as scale_by_rprop,
+)
 from optax_lite.optimizers.sgd import (
     sgd as sgd,
 )
@@ -140,6 +183,11 @@ from optax_lite.optimizers.simplified_ademamix import (
     ScaleBySimplifiedAdEMAMixState as ScaleBySimplifiedAdEMAMixState,
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
     simplified_ademamix as simplified_ademamix,
+)
+from optax_lite.optimizers.sm3 import (
+    ScaleBySM3State as ScaleBySM3State,
+    scale_by_sm3 as scale_by_sm3,
+    sm3 as sm3,
 )
 from optax_lite.optimizers.stable_adamw import (
     stable_adamw as stable_adamw,
@@ -172,8 +220,20 @@ from optax_lite.transforms.cautious import (
     cautious as cautious,
 )
 from optax_lite.transforms.clip import (
+    adaptive_grad_clip as adaptive_grad_clip,
     clip as clip,
+    clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
+    per_example_global_norm_clip as per_example_global_norm_clip,
+    per_example_layer_norm_clip as per_example_layer_norm_clip,
+)
+from optax_lite.transforms.constrain import (
+    ZeroNansState as ZeroNansState,
+    centralize as centralize,
+    keep_params_nonnegative as keep_params_nonnegative,
+    normalize as normalize,
+    normalize_by_update_norm as normalize_by_update_norm,
+    zero_nans as zero_nans,
 )
 from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,
@@ -192,6 +252,10 @@ from optax_lite.transforms.momentum import (
     ema as ema,
     trace as trace,
 )
+from optax_lite.transforms.noise import (
+    AddNoiseState as AddNoiseState,
+    add_noise as add_noise,
+)
 from optax_lite.transforms.scale import (
     ScaleByScheduleState as ScaleByScheduleState,
     scale as scale,
@@ -199,6 +263,11 @@ from optax_lite.transforms.scale import (
     scale_by_schedule as scale_by_schedule,
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
+)
+from optax_lite.transforms.trust_ratio import (
+    scale_by_param_block_norm as scale_by_param_block_norm,
+    scale_by_param_block_rms as scale_by_param_block_rms,
+    scale_by_trust_ratio as scale_by_trust_ratio,
 )
 from optax_lite.transforms.zoom import (
     ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,

@@ -24,6 +24,17 @@ def norm(x: Array, axis: Any = None) -> Array:
     return sqrt(jnp.sum(abs_sq(x), axis=axis, keepdims=axis is not None))
 
 
+def safe_norm(x: Array, min_norm: float, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
+    """`jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above that.
+
+    `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`; without an axis a matrix has a matrix norm.
+    """
+    small = jnp.linalg.norm(x, ord, axis, keepdims=True) <= min_norm
+    above = jnp.linalg.norm(jnp.where(small, 1, x), ord, axis, keepdims=True)
+    length = jnp.where(small, min_norm, above)
+    return length if keepdims else jnp.squeeze(length, axis)
+
+
 def rms(x: Array) -> Array:
     """√(mean of |x|²) of an array; 0 where there are no entries."""
     return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))

@@ -88,7 +88,7 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
 
     The reference runs in float64 on what the run is given: gradients, parameters and hyperparameters as rounded.
     """
-    params, gradients = random_trees(seed, steps, complex_=row.complex_)
+    params, gradients = row.data(random_trees(seed, steps, complex_=row.complex_))
 
     complex_dtype = np.result_type(dtype, np.complex64)
 

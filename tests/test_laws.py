@@ -300,10 +300,9 @@ def test_leaves_without_gradient_are_left_alone(tx):
     stepped, _ = step(tx, g, state, p)
     chex.assert_trees_all_equal({k: stepped[k] for k in g if k != "w"}, {k: p[k] for k in g if k != "w"})
     chex.assert_trees_all_equal_structs(state, new)
-    alone = update(tx, {"w": g["w"], "wt": None}, tx.init({"w": p["w"], "wt": p["wt"]}), {"w": p["w"], "wt": p["wt"]})[
-        0
-    ]
-    chex.assert_trees_all_equal(updates["w"], alone["w"])
+    if not (row_of(tx) and row_of(tx).random):
+        g, p = {"w": g["w"], "wt": None}, {"w": p["w"], "wt": p["wt"]}
+        chex.assert_trees_all_equal(updates["w"], update(tx, g, tx.init(p), p)[0]["w"])
 
 
 @every

@@ -8,7 +8,7 @@ import re
 import jax.numpy as jnp
 
 import optax_lite as ol
-from tests.catalogue import adaptive, adaptive_more, basic, layerwise, matrix, search, tuning_free
+from tests.catalogue import adaptive, adaptive_more, basic, constrained, layerwise, matrix, search, tuning_free
 from tests.catalogue.row import Row as Row, Settings, rate as rate
 
 ROWS: tuple[Row, ...] = (
@@ -16,6 +16,7 @@ ROWS: tuple[Row, ...] = (
     *adaptive.ROWS,
     *adaptive_more.ROWS,
     *layerwise.ROWS,
+    *constrained.ROWS,
     *tuning_free.ROWS,
     *matrix.ROWS,
     *search.ROWS,
