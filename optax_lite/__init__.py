@@ -49,9 +49,51 @@ from optax_lite.optimizers.adam import (
     adamw as adamw,
     scale_by_adam as scale_by_adam,
 )
+from optax_lite.optimizers.cocob import (
+    COCOBState as COCOBState,
+    cocob as cocob,
+    scale_by_cocob as scale_by_cocob,
+)
+from optax_lite.optimizers.dadapt_adamw import (
+    DAdaptAdamWState as DAdaptAdamWState,
+    dadapt_adamw as dadapt_adamw,
+)
+from optax_lite.optimizers.dog import (
+    DoGState as DoGState,
+    DoWGState as DoWGState,
+    ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
+    dog as dog,
+    dowg as dowg,
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+)
+from optax_lite.optimizers.galore import (
+    GaLoreDimensionNumbers as GaLoreDimensionNumbers,
+    GaLoreState as GaLoreState,
+    galore as galore,
+    scale_by_galore as scale_by_galore,
+)
+from optax_lite.optimizers.madgrad import (
+    MadgradState as MadgradState,
+    madgrad as madgrad,
+    scale_by_madgrad as scale_by_madgrad,
+)
+from optax_lite.optimizers.mechanize import (
+    MechanicState as MechanicState,
+    mechanize as mechanize,
+)
+from optax_lite.optimizers.momo import (
+    MomoAdamState as MomoAdamState,
+    MomoState as MomoState,
+    momo as momo,
+    momo_adam as momo_adam,
+)
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
     nadamw as nadamw,
+)
+from optax_lite.optimizers.prodigy import (
+    ProdigyState as ProdigyState,
+    prodigy as prodigy,
 )
 from optax_lite.optimizers.rmsprop import (
     ScaleByRmsState as ScaleByRmsState,
@@ -62,12 +104,29 @@ from optax_lite.optimizers.rmsprop import (
     scale_by_rms as scale_by_rms,
     scale_by_stddev as scale_by_stddev,
 )
+from optax_lite.optimizers.sam import (
+    SAMState as SAMState,
+    sam as sam,
+)
+from optax_lite.optimizers.schedule_free import (
+    ScheduleFreeState as ScheduleFreeState,
+    schedule_free as schedule_free,
+    schedule_free_adamw as schedule_free_adamw,
+    schedule_free_eval_params as schedule_free_eval_params,
+    schedule_free_sgd as schedule_free_sgd,
+)
 from optax_lite.optimizers.sgd import (
     sgd as sgd,
 )
 from optax_lite.optimizers.sign_sgd import (
     sign_sgd as sign_sgd,
     signum as signum,
+)
+from optax_lite.optimizers.sophia import (
+    HutchinsonState as HutchinsonState,
+    SophiaState as SophiaState,
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+    sophia as sophia,
 )
 from optax_lite.schedules import (
     constant_schedule as constant_schedule,
@@ -91,6 +150,10 @@ from optax_lite.schedules import (
 from optax_lite.transforms.clip import (
     clip as clip,
     clip_by_global_norm as clip_by_global_norm,
+)
+from optax_lite.transforms.complex import (
+    SplitRealAndImaginaryState as SplitRealAndImaginaryState,
+    split_real_and_imaginary as split_real_and_imaginary,
 )
 from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,

@@ -17,7 +17,8 @@ def identity():
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
 
 
-def _check_members(members: Mapping[str, Any]) -> None:
+def check_members(members: Mapping[str, Any]) -> None:
+    """Raise, naming the member, unless all are transformations."""
     for name, member in members.items():
         if not isinstance(member, GradientTransformation):
             raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
@@ -26,7 +27,7 @@ def _check_members(members: Mapping[str, Any]) -> None:
 @transform
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states."""
-    _check_members({str(i): t for i, t in enumerate(transforms)})
+    check_members({str(i): t for i, t in enumerate(transforms)})
 
     def init(params):
         return tuple(t.init(params) for t in transforms)
@@ -53,7 +54,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
 
 @transform
 def _named_chain(**transforms):
-    _check_members(transforms)
+    check_members(transforms)
     init, update = chain.builder(*transforms.values())
 
     def named_init(params):
@@ -97,7 +98,7 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
     `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves.
     """
-    _check_members({"inner": inner})
+    check_members({"inner": inner})
 
     def init(params):
         return MaskedState(inner.init(_select(as_mask(mask, params), params)))
@@ -117,7 +118,7 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(f"transforms must be a dict from labels of one type, got {transforms!r}")
-    _check_members(transforms)
+    check_members(transforms)
 
     def masks(tree):
         is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too

@@ -255,6 +255,11 @@ def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -
     return full_like(params, 0, dtype, real=real)
 
 
+def scalar_like(params: PyTree, value: Any) -> Array:
+    """A real number that all leaves share, in the widest precision among them, float32 at least."""
+    return jnp.full((), value, jnp.finfo(compute_dtype(*map(as_array, jax.tree.leaves(params)))).dtype)
+
+
 def copies(params: PyTree) -> PyTree:
     """The parameters that move, to remember where they were; None for integers and whatever else does not move."""
     return jax.tree.map(
