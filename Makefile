@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 JOBS ?= auto
 
-.PHONY: demo test lint format size bench mutate clean
+.PHONY: demo test test-slow lint format size bench mutate clean
 
 # One stamp per extra, so that a target installs only what it needs.
 $(VENV)/bin/python:
@@ -21,8 +21,11 @@ demo: $(VENV)/.examples
 	$(RUN) examples/compare_optimizers.py $(DEMO)
 
 test: $(VENV)/.test
-	$(RUN) -m pytest -n $(JOBS) tests
-	JAX_ENABLE_X64=1 $(RUN) -m pytest -n $(JOBS) tests/test_laws.py -k "$(X64)"
+	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests
+	JAX_ENABLE_X64=1 $(RUN) -m pytest -n $(JOBS) tests/test_laws.py -m "not slow" -k "$(X64)"
+
+test-slow: $(VENV)/.test
+	$(RUN) -m pytest -n $(JOBS) -m slow tests
 
 # The laws that double precision could break, once more with it on everywhere.
 X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain

@@ -35,6 +35,10 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
+from optax_lite.minimize import (
+    MinimizeResult as MinimizeResult,
+    minimize as minimize,
+)
 from optax_lite.norms import (
     global_norm as global_norm,
 )
@@ -86,6 +90,10 @@ from optax_lite.optimizers.momo import (
     MomoState as MomoState,
     momo as momo,
     momo_adam as momo_adam,
+from optax_lite.optimizers.lbfgs import (
+    ScaleByLBFGSState as ScaleByLBFGSState,
+    lbfgs as lbfgs,
+    scale_by_lbfgs as scale_by_lbfgs,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
@@ -159,6 +167,12 @@ from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,
     add_decayed_weights as add_decayed_weights,
 )
+from optax_lite.transforms.linesearch import (
+    BacktrackingLinesearchInfo as BacktrackingLinesearchInfo,
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
+)
 from optax_lite.transforms.momentum import (
     EmaState as EmaState,
     TraceState as TraceState,
@@ -172,6 +186,11 @@ from optax_lite.transforms.scale import (
     scale_by_schedule as scale_by_schedule,
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
+)
+from optax_lite.transforms.zoom import (
+    ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
+    ZoomLinesearchInfo as ZoomLinesearchInfo,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
 )
 
 safe_increment = increment  # optax's names for the same things

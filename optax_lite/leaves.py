@@ -134,13 +134,19 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
 
 def leafwise(
-    rule: Callable[..., Any], updates: PyTree, *slots: PyTree, read: tuple[PyTree, ...] = (), same_shape: bool = True
+    rule: Callable[..., Any],
+    updates: PyTree,
+    *slots: PyTree,
+    read: tuple[PyTree, ...] = (),
+    same_shape: bool = True,
+    real_only: bool = False,
 ) -> Any:
     """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns the new `(g, *slots)`.
 
     Returns `(updates, *slots)` as trees, or the updates alone when there are no slots. The arrays reach the rule in the
     compute dtype of their leaf (float32 at least) and its update leaves in it. A None or masked update is passed over
     together with its slots. Nothing is broadcast: every array of a leaf has one shape, unless `same_shape=False`.
+    A rule that means nothing for complex numbers says `real_only=True`, which makes them an error.
     """
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     trees = [(tree, "state") for tree in slots] + [(tree, "params") for tree in read]
@@ -170,13 +176,13 @@ def leafwise(
         if is_nothing(arrays[0]):
             rows.append(arrays[: 1 + len(slots)])
         else:
-            _check_leaf(updates, index, arrays, len(slots), same_shape)
+            _check_leaf(updates, index, arrays, len(slots), same_shape, real_only)
             rows.append(on_leaf(*arrays))
     results = [treedef.unflatten(column) for column in zip(*rows, strict=True)] if rows else [updates, *slots]
     return tuple(results) if slots else results[0]
 
 
-def _check_leaf(updates, index, arrays, slots, same_shape):
+def _check_leaf(updates, index, arrays, slots, same_shape, real_only):
     update, *others = arrays
     if not is_inexact(update):
         problem = f"the gradient is {show_leaf(update)}; only floating and complex leaves are moved: pass None"
@@ -184,6 +190,8 @@ def _check_leaf(updates, index, arrays, slots, same_shape):
         problem = (
             f"a gradient {show_leaf(update)} for a parameter that had none at init (an integer, None or masked leaf)"
         )
+    elif real_only and any(map(jnp.iscomplexobj, jax.tree.leaves(arrays))):
+        problem = f"the gradient is {show_leaf(update)}; this is for real ones: write split_real_and_imaginary(...)"
     else:
         wrong = [i for i, x in enumerate(others) if same_shape and getattr(x, "shape", update.shape) != update.shape]
         if not wrong:

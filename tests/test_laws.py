@@ -4,6 +4,7 @@ import copy
 import functools
 import operator
 import pickle
+import re
 
 import chex
 import cloudpickle
@@ -15,10 +16,13 @@ from hypothesis import given, settings, strategies
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
-from tests.catalogue import ROWS, one_of_each, rate
+from tests.catalogue import ROWS, extra_of, is_composition, one_of_each, rate, row_of
 
 EACH = one_of_each()
-every = pytest.mark.parametrize("tx", EACH.values(), ids=EACH.keys())
+every = pytest.mark.parametrize(
+    "tx",
+    [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()],
+)
 
 
 def params():
@@ -34,12 +38,19 @@ def gradients(seed=1):
     return {name: jax.random.normal(k, p.shape, p.dtype) for k, (name, p) in zip(keys, params().items(), strict=True)}
 
 
-def descend(tx, steps, update=None):
-    update = update or tx.update
+def update(tx, *args, **extra):
+    return tx.update(*args, **(extra_of(tx) | extra))
+
+
+def step(tx, *args):
+    return tx.step(*args, **extra_of(tx))
+
+
+def descend(tx, steps, update=update):
     p = params()
     state = tx.init(p)
     for i in range(steps):
-        updates, state = update(gradients(i), state, p)
+        updates, state = update(tx, gradients(i), state, p)
         p = ol.apply_updates(p, updates)
     return p, state
 
@@ -49,8 +60,8 @@ def descend(tx, steps, update=None):
 
 @every
 def test_unpacks_into_the_pair(tx):
-    init, update = tx
-    assert update(gradients(), init(params()), params()) is not None
+    init, update_of_tx = tx
+    assert update_of_tx(gradients(), init(params()), params(), **extra_of(tx)) is not None
 
 
 @every
@@ -148,15 +159,16 @@ def test_resuming_equals_going_on(tx):
     p, state = descend(tx, 3)
     leaves, treedef = jax.tree.flatten(pickle.loads(pickle.dumps(jax.device_get(state))))
     restored = jax.tree.unflatten(treedef, map(jnp.asarray, leaves))
-    chex.assert_trees_all_equal(tx.update(gradients(7), restored, p), tx.update(gradients(7), state, p))
+    chex.assert_trees_all_equal(update(tx, gradients(7), restored, p), update(tx, gradients(7), state, p))
 
 
 @every
 def test_unknown_extra_arguments_are_ignored(tx):
     state = tx.init(params())
-    plain = tx.update(gradients(), state, params())
-    chex.assert_trees_all_equal(plain, tx.update(gradients(), state, params(), value=1.0, tree=gradients()))
-    uncompiled = tx.update(gradients(), state, params(), value_fn=lambda p: 0.0)
+    plain = update(tx, gradients(), state, params())
+    more = {"value": 1.0, "tree": gradients()} | extra_of(tx)
+    chex.assert_trees_all_equal(plain, update(tx, gradients(), state, params(), **more))
+    uncompiled = update(tx, gradients(), state, params(), value_fn=lambda p: 0.0)
     chex.assert_trees_all_close(plain, uncompiled, rtol=2e-6, atol=1e-7)
 
 
@@ -166,9 +178,9 @@ def test_unknown_extra_arguments_are_ignored(tx):
 @every
 def test_eager_jitted_and_passed_as_argument_agree_to_the_bit(tx):
     eager = descend(tx, 3)
-    chex.assert_trees_all_equal(eager, descend(tx, 3, jax.jit(tx.update)))
-    as_argument = jax.jit(lambda tx, *args: tx.update(*args))
-    chex.assert_trees_all_equal(eager, descend(tx, 3, functools.partial(as_argument, tx)))
+    chex.assert_trees_all_equal(eager, descend(tx, 3, jax.jit(update)))
+    closed = jax.jit(functools.partial(update, tx))
+    chex.assert_trees_all_equal(eager, descend(tx, 3, lambda tx, *args: closed(*args)))
 
 
 @every
@@ -177,7 +189,7 @@ def test_scan_equals_loop(tx):
 
     def body(carry, g):
         p, state = carry
-        updates, state = tx.update(g, state, p)
+        updates, state = update(tx, g, state, p)
         return (ol.apply_updates(p, updates), state), None
 
     scanned, _ = jax.lax.scan(body, (params(), tx.init(params())), many)
@@ -187,8 +199,8 @@ def test_scan_equals_loop(tx):
 @every
 def test_step_is_update_and_apply(tx):
     state = tx.init(params())
-    updates, after = tx.update(gradients(), state, params())
-    stepped, also = tx.step(gradients(), state, params())
+    updates, after = update(tx, gradients(), state, params())
+    stepped, also = step(tx, gradients(), state, params())
     chex.assert_trees_all_close(stepped, ol.apply_updates(params(), updates), rtol=1e-6, atol=1e-7)
     chex.assert_trees_all_equal(also, after)
 
@@ -201,7 +213,7 @@ def test_vmap_over_settings_equals_a_loop(tx):
     def run(tx):
         p, state = params(), tx.init(params())
         for i in range(2):
-            updates, state = tx.update(gradients(i), state, p)
+            updates, state = update(tx, gradients(i), state, p)
             p = ol.apply_updates(p, updates)
         return p, state
 
@@ -227,13 +239,13 @@ def test_a_population_without_vmap_is_refused(tx):
 def test_each_call_compiles_once(tx):
     p, g = params(), gradients()
     state = tx.init(p)
-    _, state = tx.update(g, state, p)
-    tx.step(g, state, p)
+    _, state = update(tx, g, state, p)
+    step(tx, g, state, p)
     changed = tx.replace({path: x * 0.5 for path, x in tx.hyperparams.items()})
     with test_util.count_jit_and_pmap_lowerings() as count:
-        _, state = tx.update(g, state, p)
-        changed.update(g, state, p)
-        changed.step(g, state, p)
+        _, state = update(tx, g, state, p)
+        update(changed, g, state, p)
+        step(changed, g, state, p)
     assert count() == 0
 
 
@@ -243,7 +255,7 @@ def test_un_jitted_grad_and_vmap_compile_nothing_the_second_time(tx):
     state = tx.init(p)
 
     def loss(tx, g):
-        updates, _ = tx.update(g, state, p)
+        updates, _ = update(tx, g, state, p)
         return sum(jnp.sum(jnp.abs(u)) for u in jax.tree.leaves(updates))
 
     many = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), g)
@@ -263,7 +275,7 @@ def test_hypergradients_are_finite_also_where_gradients_are_zero(tx):
     def loss(tx, g):
         p, state = params(), tx.init(params())
         for _ in range(2):
-            updates, state = tx.update(g, state, p)
+            updates, state = update(tx, g, state, p)
             p = ol.apply_updates(p, updates)
         return sum(jnp.sum(x) for x in jax.tree.leaves(p))
 
@@ -285,12 +297,14 @@ def test_leaves_without_gradient_are_left_alone(tx):
     p = {"w": params()["w"], "wheel": None, "count": jnp.array(3), "wt": jnp.ones(2), "flag": jnp.array(True)}
     g = {"w": gradients()["w"], "wheel": None, "count": None, "wt": None, "flag": None}
     state = tx.init(p)
-    updates, new = tx.update(g, state, p)
+    updates, new = update(tx, g, state, p)
     assert {k for k, u in updates.items() if u is None} == {"wheel", "count", "wt", "flag"}
-    stepped, _ = tx.step(g, state, p)
+    stepped, _ = step(tx, g, state, p)
     chex.assert_trees_all_equal({k: stepped[k] for k in g if k != "w"}, {k: p[k] for k in g if k != "w"})
     chex.assert_trees_all_equal_structs(state, new)
-    alone = tx.update({"w": g["w"], "wt": None}, tx.init({"w": p["w"], "wt": p["wt"]}), {"w": p["w"], "wt": p["wt"]})[0]
+    alone = update(tx, {"w": g["w"], "wt": None}, tx.init({"w": p["w"], "wt": p["wt"]}), {"w": p["w"], "wt": p["wt"]})[
+        0
+    ]
     chex.assert_trees_all_equal(updates["w"], alone["w"])
 
 
@@ -300,9 +314,9 @@ def test_float0_gradients_mean_nothing_here(tx):
         return
     p = {"w": params()["w"], "count": jnp.array(3)}
     g = jax.grad(lambda p: jnp.sum(p["w"] ** 2), allow_int=True)(p)
-    updates, _ = tx.update(g, tx.init(p), p)
+    updates, _ = update(tx, g, tx.init(p), p)
     assert updates["count"] is None
-    chex.assert_trees_all_equal(tx.step(g, tx.init(p), p)[0]["count"], p["count"])
+    chex.assert_trees_all_equal(step(tx, g, tx.init(p), p)[0]["count"], p["count"])
 
 
 @every
@@ -314,8 +328,8 @@ def test_dtypes_settle_at_once(tx, dtype, gradient_dtype):
     p = jax.tree.map(lambda x: x.astype(dtype), params())
     g = jax.tree.map(lambda x: x.astype(gradient_dtype), gradients())
     state = tx.init(p)
-    updates, new = tx.update(g, state, p)
-    stepped, _ = tx.step(g, state, p)
+    updates, new = update(tx, g, state, p)
+    stepped, _ = step(tx, g, state, p)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, g)
     chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
     chex.assert_trees_all_equal_shapes_and_dtypes(stepped, p)
@@ -332,8 +346,10 @@ def test_zero_gradients_do_nothing(tx, dtype, request):
     zeros = jax.tree.map(jnp.zeros_like, p)
     state = tx.init(p)
     for _ in range(2):
-        updates, state = tx.update(zeros, state, p)
-        chex.assert_trees_all_equal(jax.tree.map(jnp.abs, updates), zeros)
+        updates, state = update(tx, zeros, state, p)
+        if row_of(tx) is None or not row_of(tx).moves_without_gradient:
+            chex.assert_trees_all_equal(jax.tree.map(jnp.abs, updates), zeros)
+        chex.assert_tree_all_finite(updates)
     chex.assert_tree_all_finite(state)
 
 
@@ -341,13 +357,13 @@ def test_zero_gradients_do_nothing(tx, dtype, request):
 def test_x64_promotes_nothing(tx, x64):
     p = {k: jnp.asarray(x, jnp.float32) for k, x in params().items()}
     state = tx.init(p)
-    updates, new = tx.update(p, state, p)
+    updates, new = update(tx, p, state, p)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, p)
     chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
     assert not any(x.dtype == jnp.float64 for x in jax.tree.leaves(new))
     population = jax.vmap(lambda scale: jax.tree.map(lambda x: x * scale, tx))(jnp.ones(2))
     if tx.hyperparams:
-        batched = jax.vmap(lambda tx: tx.update(p, state, p)[0])(population)
+        batched = jax.vmap(lambda tx: update(tx, p, state, p)[0])(population)
         assert not any(x.dtype == jnp.float64 for x in jax.tree.leaves(batched))
 
 
@@ -371,14 +387,40 @@ def test_chain_is_associative_with_identity():
 @settings(max_examples=3, deadline=None, database=None)
 @given(shape=strategies.sampled_from([(), (1,), (0,), (2, 0), (7,), (2, 3), (1, 1, 4)]), nested=strategies.booleans())
 def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
-    if any(word in repr(tx) for word in ("global_norm", "partition", "masked", "mask=")):
-        return  # these look at the tree on purpose
+    if any(word in repr(tx) for word in ("partition", "masked", "mask=")):
+        return  # these name leaves
     g = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     tree = {"a": [g, {"w": g}], "b": (g,)} if nested else {"w": g}
-    alone, _ = tx.update(g, tx.init(g), g)
-    among, _ = tx.update(tree, tx.init(tree), tree)
+    alone, _ = update(tx, g, tx.init(g), g)
+    among, _ = update(tx, tree, tx.init(tree), tree)
     for leaf in jax.tree.leaves(among):
-        chex.assert_trees_all_close(leaf, alone, rtol=2e-6, atol=1e-7)
+        if "global_norm" in repr(tx) or (row_of(tx) and row_of(tx).whole_tree):  # these look at the tree on purpose
+            chex.assert_tree_all_finite(leaf)
+        else:
+            chex.assert_trees_all_close(leaf, alone, rtol=2e-6, atol=1e-7)
+
+
+@every
+def test_an_empty_tree_is_a_tree(tx):
+    if "partition" in repr(tx) or "mask" in repr(tx):
+        return
+    updates, state = update(tx, {}, tx.init({}), {})
+    assert updates == {}
+    chex.assert_tree_all_finite(state)
+
+
+@every
+def test_complex_leaves_are_moved_or_refused_by_name(tx):
+    row, p = row_of(tx), {"w": jnp.array([1 + 2j, -0.5j]), "b": jnp.ones(2)}
+    if row is None:
+        return
+    if not row.complex_:
+        with pytest.raises(ValueError, match="leaf 'w'.*" + re.escape(row.refuses_complex)):
+            update(tx, p, tx.init(p), p)
+        return
+    updates, state = update(tx, p, tx.init(p), p)
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, p)
+    chex.assert_tree_all_finite((updates, state))
 
 
 def test_schedules_combine_with_numbers_and_each_other():

@@ -9,10 +9,13 @@ from jax._src import test_util  # counts compilations; there is no public counte
 
 import optax_lite as ol
 from tests.agreement import slots
-from tests.catalogue import one_of_each
+from tests.catalogue import is_composition, one_of_each
 
 EACH = one_of_each()
-every = pytest.mark.parametrize("tx", EACH.values(), ids=EACH.keys())
+every = pytest.mark.parametrize(
+    "tx",
+    [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()],
+)
 OPTIMIZERS = {
     "sgd": ol.sgd(0.1, 0.9),
     "rmsprop": ol.rmsprop(0.1, momentum=0.9, centered=True, bias_correction=True),

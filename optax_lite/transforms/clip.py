@@ -14,7 +14,7 @@ def clip(max_delta: Number):
     check_nonnegative(max_delta=max_delta)
 
     def update(updates, state):
-        return leafwise(lambda g: jnp.clip(g, -max_delta, max_delta), updates), state
+        return leafwise(lambda g: jnp.clip(g, -max_delta, max_delta), updates, real_only=True), state
 
     return lambda params: EmptyState(), update
 

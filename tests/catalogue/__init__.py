@@ -56,15 +56,31 @@ def all_settings() -> list[tuple[str, Row, Settings]]:
     return [(f"{row.name}-{i}", row, settings) for row in ROWS for i, settings in enumerate(row.settings)]
 
 
-def one_of_each() -> dict[str, ol.GradientTransformation]:
-    """The first setting of every row, the scheduled ones too, and the compositions: what the laws are tested on."""
-    chosen = {}
-    for row in ROWS:
-        chosen[row.name] = row.factory(**row.settings[0])
-        scheduled = [s for s in row.settings if any(isinstance(v, ol.Schedule) for v in s.values())]
-        if scheduled:
-            chosen[f"{row.name}, scheduled"] = row.factory(**scheduled[-1])
+def one_of_each(*, scheduled: bool = True) -> dict[str, ol.GradientTransformation]:
+    """The first setting of every row, those of the foundation with a schedule too, and the compositions."""
+    chosen = {row.name: row.factory(**row.settings[0]) for row in ROWS if not row.no_laws}
+    for row in basic.ROWS:
+        with_schedule = [s for s in row.settings if any(isinstance(v, ol.Schedule) for v in s.values())]
+        if scheduled and with_schedule:
+            chosen[f"{row.name}, scheduled"] = row.factory(**with_schedule[-1])
     return chosen | {name: make() for name, make in COMPOSED.items()}
+
+
+def row_of(tx: ol.GradientTransformation) -> Row | None:
+    """The row of the factory that made a transformation."""
+    return next((row for row in ROWS if row.factory is tx._call.factory), None)
+
+
+def extra_of(tx: ol.GradientTransformation) -> dict:
+    """The extra arguments that a transformation's update needs."""
+    row = row_of(tx)
+    return row.extra(0) if row else {}
+
+
+def is_composition(name: str, tx: ol.GradientTransformation) -> bool:
+    """Whether a factory of the later rows only chains others, for which the laws hold by themselves."""
+    is_basic = name in COMPOSED or any(name.startswith(row.name) for row in basic.ROWS)
+    return not is_basic and isinstance(tx._call.build(tx._values), ol.GradientTransformation)
 
 
 def bad_settings() -> list[tuple[Row, Settings, str]]:

@@ -78,6 +78,7 @@ ROWS = (
         tuple({"max_delta": d} for d in (0.0, 1e-6, 0.1, 0.5, 1, 2.0, 1e6, rate)),
         ({"max_delta": -1}, "max_delta must be at least 0, got -1.0"),
         complex_=False,
+        refuses_complex="this is for real ones: write split_real_and_imaginary",
     ),
     Row(
         ol.clip_by_global_norm,

@@ -37,6 +37,8 @@ class Row:
     unseen: tuple[str, ...] = ()  # fields of the state that the reference does not keep
     float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
     float64: float = 1e-12  # the same in float64
+    moves_without_gradient: str = ""  # why a zero gradient gives an update that is not zero
+    no_laws: str = ""  # why the laws do not call it, and where they are tested instead
     variant: str = ""  # told apart from another row of the same factory
 
     @property
