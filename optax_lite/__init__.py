@@ -76,6 +76,11 @@ from optax_lite.optimizers.galore import (
     galore as galore,
     scale_by_galore as scale_by_galore,
 )
+from optax_lite.optimizers.lbfgs import (
+    ScaleByLBFGSState as ScaleByLBFGSState,
+    lbfgs as lbfgs,
+    scale_by_lbfgs as scale_by_lbfgs,
+)
 from optax_lite.optimizers.madgrad import (
     MadgradState as MadgradState,
     madgrad as madgrad,
@@ -90,10 +95,6 @@ from optax_lite.optimizers.momo import (
     MomoState as MomoState,
     momo as momo,
     momo_adam as momo_adam,
-from optax_lite.optimizers.lbfgs import (
-    ScaleByLBFGSState as ScaleByLBFGSState,
-    lbfgs as lbfgs,
-    scale_by_lbfgs as scale_by_lbfgs,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,

@@ -64,8 +64,9 @@ def seen_by_run(value: Any, count: int) -> Any:
     """A hyperparameter as the run sees it: a schedule at its count, a number rounded to the default float dtype."""
     if isinstance(value, ol.Schedule):
         return float(value(count))
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(np.asarray(value, jnp.result_type(float))) if is_number else value
+    if isinstance(value, tuple):
+        return tuple(seen_by_run(part, count) for part in value)
+    return float(np.asarray(value, jnp.result_type(float))) if isinstance(value, float) else value
 
 
 def relative_error(ours: Any, reference: Any) -> float:
@@ -124,17 +125,22 @@ def _reference_step(row, gradient, memory, w, now):
     """The updates by leaf, and the state: field to a dict by leaf, or to what all leaves share."""
     if row.whole_tree:
         s = memory and {f: [v[k] for k in w] if isinstance(v, dict) else v for f, v in memory.items()}
-        updates, s = row.reference(list(gradient.values()), s, list(w.values()), **now)
+        updates, s = row.reference(list(gradient.values()), _nested(s, now), list(w.values()), **now)
         flat = _flat(s).items()
         shared = {f: dict(zip(w, v, strict=True)) if isinstance(v, list) else v for f, v in flat}
         return dict(zip(w, updates, strict=True)), shared
     updates, new = {}, {}
     for k in w:
         s = memory and {f: v[k] if isinstance(v, dict) else v for f, v in memory.items()}
-        updates[k], s = row.reference(gradient[k], s, w[k], **now)
+        updates[k], s = row.reference(gradient[k], _nested(s, now), w[k], **now)
         for f, v in _flat(s).items():
             new.setdefault(f, {})[k] = v
     return updates, new
+
+
+def _nested(s, now):
+    """The same fields for the reference that another one takes as `base`, where it looks for them."""
+    return s | {"base": s} if s and "base" in now else s
 
 
 def _flat(s):

@@ -70,14 +70,15 @@ def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
         t, d = increment(state.count), weak(state.estim_lr)
         rate = weak(d * learning_rate * sqrt(ema_weight(b2, t)) / ema_weight(b1, t))
         root = weak(sqrt(b2))
+        rest = (1 - b2) / (1 + root)  # 1 - √b2, which cancels in float32
 
         def averages(g, m, v, s):
             whitened = s / (sqrt(v) + eps)
-            return whitened, mix(b1, m, rate * g), mix(b2, v, abs_sq(g)), mix(root, s, rate * g)
+            return whitened, mix(b1, m, rate * g), mix(b2, v, abs_sq(g)), root * s + rest * rate * g
 
         whitened, m, v, s = leafwise(averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum)
-        r = mix(root, weak(state.numerator_weighted), rate * weak(dot(updates, whitened)))
-        size = (1 - root) * weak(sum_abs(s))
+        r = root * weak(state.numerator_weighted) + rest * rate * weak(dot(updates, whitened))
+        size = rest * weak(sum_abs(s))
         d = jnp.maximum(d, r / jnp.where(size == 0, 1, size))
         updates = leafwise(
             lambda g, m, v, w: -m / (sqrt(v) + eps) - weight_decay * rate * w, updates, read=(m, v, params)

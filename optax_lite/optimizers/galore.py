@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.check import ArgumentError
+from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import chain, check_members
 from optax_lite.core import OptState, transform
 from optax_lite.leaves import (
@@ -88,9 +88,7 @@ def _directions(g, rank):
 @transform(static=("rank", "update_proj_gap", "numbers"))
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     check_members({"base_optimizer": base_optimizer})
-    for name, value in {"rank": rank, "update_proj_gap": update_proj_gap}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{name} must be a whole number above 0, got {value!r}")
+    check_count(rank=rank, update_proj_gap=update_proj_gap)
 
     def folded(tree):
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)

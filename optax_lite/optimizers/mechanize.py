@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_nonnegative
+from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import OptState, transform
 from optax_lite.leaves import Array, Number, PyTree, copies, increment, leafwise, scalar_like, sqrt, weak, zero_count
@@ -27,15 +27,17 @@ def mechanize(
 ):
     """x ← x₀ + (Σs)·(Δ + u), u being the update of `base_optimizer` and Δ = (x - x₀) / (Σs + eps).
 
-    Cutkosky, Defazio & Mehta 2023, Algorithm 1: with h = ⟨Δ, g + weight_decay·(Σs)·‖g‖·x / (‖x‖ + eps)⟩ and
-    β = 1 - 10⁻ⁱ for i = 1 ... `num_betas`, r = max(β·r - s·h, 0), s = (r + s_init·m / num_betas) / (√v + eps). Give the
-    base optimizer the rate 1, or a schedule that peaks there. As in the authors' code r never falls below 0; optax
-    lets it, and cuts it off in s only.
+        h = ⟨Δ, g + weight_decay·(Σs)·‖g‖·x / (‖x‖ + eps)⟩
+        r = β·r - s·clip(h, m)      m = max(β·m, |h| + eps)      v = β²·v + h²
+        s = (max(r, 0) + s_init·m / num_betas) / (√v + eps)      β = 1 - 10⁻ⁱ, i = 1 ... num_betas
+
+    Cutkosky, Defazio & Mehta 2023, Algorithm 1, in the authors' JAX form, which cuts h off at its past size m and lets
+    r be negative. Give the base optimizer the rate 1, or a schedule that peaks there; its own size does not matter
+    much. The scale starts at `s_init`, which should be too small, and `weight_decay` steadies it.
     """
     check_members({"base_optimizer": base_optimizer})
     check_nonnegative(eps=eps, s_init=s_init)
-    if not isinstance(num_betas, int) or num_betas < 1:
-        raise ArgumentError(f"num_betas must be a whole number above 0, got {num_betas!r}")
+    check_count(num_betas=num_betas)
 
     def init(params):
         zeros, s = (jnp.full(num_betas, scalar_like(params, x)) for x in (0, s_init))
@@ -45,15 +47,16 @@ def mechanize(
         base, r, m, v, s = state.base_optimizer_state, state.r, state.m, state.v, state.s
         u, base = base_optimizer.update(updates, base, params, **extra)
         total = weak(jnp.sum(s))
-        delta = leafwise(lambda g, x, x0: (x - x0) / (total + eps), updates, read=(params, state.x0))
-        pull = weight_decay * total * weak(global_norm(updates)) / (weak(global_norm(params)) + eps)
-        h = weak(dot(delta, updates)) + pull * weak(dot(delta, params))
+        x = leafwise(lambda g, x: x, updates, read=(params,))  # those with a gradient
+        delta = leafwise(lambda x, x0: (x - x0) / (total + eps), x, read=(state.x0,))
+        pull = weight_decay * total * weak(global_norm(updates)) / (weak(global_norm(x)) + eps)
+        h = weak(dot(delta, updates)) + pull * weak(dot(delta, x))
 
         beta = 1 - jnp.power(0.1, jnp.arange(1, num_betas + 1).astype(s.dtype))
+        r = beta * r - s * jnp.clip(h, -m, m)
         m = jnp.maximum(beta * m, jnp.abs(h) + eps)
         v = beta**2 * v + h**2
-        r = jnp.maximum(beta * r - s * h, 0)
-        s = (r + s_init / num_betas * m) / (sqrt(v) + eps)
+        s = (jnp.maximum(r, 0) + s_init / num_betas * m) / (sqrt(v) + eps)
         scale = weak(jnp.sum(s))
         # (Σs)·(Δ + u) - (x - x₀), where x₀ + ... - x would lose the digits of small steps
         updates = leafwise(lambda u, d: scale * (d + u) - (total + eps) * d, u, read=(delta,))

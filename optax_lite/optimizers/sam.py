@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError
+from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import OptState, apply_updates, transform
 from optax_lite.leaves import Array, PyTree, copies, increment, leafwise, zero_count
@@ -32,12 +32,10 @@ def sam(
     Foret et al. 2021, Algorithm 1, is `sync_period=2` with an `adv_optimizer` that makes rho·g / ‖g‖ descend: every
     second update is a step, the others leave the parameters at the adversarial point. `reset_state` starts
     `adv_optimizer` afresh after each step. In `opaque_mode` every update is a whole period: it needs
-    `grad_fn=lambda params, i: ...`, the gradient at the i-th adversarial point (averaged over `batch_axis_name`), which
-    sees None for parameters without a gradient.
+    `grad_fn=lambda params, i: ...`, the gradient at the i-th adversarial point, averaged over `batch_axis_name`.
     """
     check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
-    if not isinstance(sync_period, int) or sync_period < 1:
-        raise ArgumentError(f"sync_period must be a whole number above 0, got {sync_period!r}")
+    check_count(sync_period=sync_period)
 
     def init(params):
         cache = None if opaque_mode else copies(params)

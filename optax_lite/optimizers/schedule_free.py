@@ -71,9 +71,9 @@ def schedule_free(
         last_b1 = weak(state.b1)
 
         def rule(u, z, y):
-            # The step of y, written in x - z and y - z: the difference of two y would lose the digits of small steps.
-            x_minus_z = (1 - c) * ((y - z) / last_b1 - u)
-            return u - (y - z) + b1 * x_minus_z, z + u
+            x_minus_z = (y - z) / last_b1
+            # The step of y by what changes; the difference of two y would lose the digits of small steps.
+            return (1 - b1 + b1 * c) * u + (b1 - last_b1 - b1 * c) * x_minus_z, z + u
 
         updates, z = leafwise(rule, updates, state.z, read=(params,))
         return updates, ScheduleFreeState(b1, weight_sum, increment(state.step_count), max_lr, base, z)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.check import check_count, check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain, check_members
-from optax_lite.core import OptState, transform
+from optax_lite.core import OptState, apply_updates, transform
 from optax_lite.keys import key_data, key_tree, next_key
 from optax_lite.leaves import (
     Array,
@@ -16,7 +16,6 @@ from optax_lite.leaves import (
     cast_like,
     ema_weight,
     increment,
-    leaf_paths,
     leafwise,
     mix,
     zero_count,
@@ -41,22 +40,19 @@ class SophiaState(NamedTuple):
 def hutchinson_estimator_diag_hessian(random_seed=None):
     """Replace the updates by z ⊙ (H·z), z of random signs: an unbiased estimate of diag H. Bekas et al. 2007.
 
-    H is the Hessian of `obj_fn=`, a function of the params to a scalar (which sees None for those without a gradient).
-    `random_seed` is an int or a random key.
+    H is the Hessian of `obj_fn=`, a function of the params to a scalar, which has to close over the batch; an update
+    costs about two gradients. `random_seed` is an int or a random key (0). Real parameters only.
     """
     seed = 0 if random_seed is None else random_seed
 
+    def signs(g, key):
+        return jax.random.rademacher(jax.random.wrap_key_data(key), g.shape, g.dtype)
+
     def update(updates, state, params, *, obj_fn):
-        for w, path in zip(jax.tree.leaves(params), leaf_paths(params, nothing_too=False), strict=True):
-            if jnp.iscomplexobj(w):
-                raise ValueError(f"leaf {path!r} is complex: its Hessian has no diagonal in this sense")
         kept, key = next_key(state.key)
-        z = jax.tree.map(
-            lambda k, w: jax.random.rademacher(jax.random.wrap_key_data(k), w.shape, w.dtype),
-            key_tree(key, params),
-            params,
-        )
-        _, hz = jax.jvp(jax.grad(obj_fn), (params,), (z,))
+        z = leafwise(signs, updates, read=(key_tree(key, updates),), same_shape=False, real_only=True)
+        slope = jax.grad(lambda step: obj_fn(apply_updates(params, step)))
+        _, hz = jax.jvp(slope, (jax.tree.map(jnp.zeros_like, z),), (z,))
         return leafwise(lambda hz, z: z * hz, hz, read=(z,)), HutchinsonState(kept)
 
     return lambda params: HutchinsonState(key_data(seed)), update
@@ -68,8 +64,7 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
     check_nonnegative(eps=eps, gamma=gamma, clip_threshold=clip_threshold)
     check_dtype(mu_dtype=mu_dtype)
     check_members({"hessian_diagonal_fn": hessian_diagonal_fn})
-    if not isinstance(update_interval, int) or update_interval < 1:
-        raise ArgumentError(f"update_interval must be a whole number above 0, got {update_interval!r}")
+    check_count(update_interval=update_interval)
 
     def init(params):
         mu, nu = zeros_like(params, mu_dtype), zeros_like(params)

@@ -8,7 +8,7 @@ import re
 import jax.numpy as jnp
 
 import optax_lite as ol
-from tests.catalogue import adaptive, basic, layerwise, matrix, search, tuning_free
+from tests.catalogue import adaptive, basic, layerwise, matrix, search, tuning_free, wrapping
 from tests.catalogue.row import Row as Row, Settings, rate as rate
 
 ROWS: tuple[Row, ...] = (
@@ -16,6 +16,7 @@ ROWS: tuple[Row, ...] = (
     *adaptive.ROWS,
     *layerwise.ROWS,
     *tuning_free.ROWS,
+    *wrapping.ROWS,
     *matrix.ROWS,
     *search.ROWS,
 )
