@@ -101,6 +101,23 @@ from optax_lite.optimizers.amsgrad import (
     amsgrad as amsgrad,
     scale_by_amsgrad as scale_by_amsgrad,
 )
+from optax_lite.optimizers.cocob import (
+    COCOBState as COCOBState,
+    cocob as cocob,
+    scale_by_cocob as scale_by_cocob,
+)
+from optax_lite.optimizers.dadapt_adamw import (
+    DAdaptAdamWState as DAdaptAdamWState,
+    dadapt_adamw as dadapt_adamw,
+)
+from optax_lite.optimizers.dog import (
+    DoGState as DoGState,
+    DoWGState as DoWGState,
+    ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
+    dog as dog,
+    dowg as dowg,
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+)
 from optax_lite.optimizers.dpsgd import (
     DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState,
     differentially_private_aggregate as differentially_private_aggregate,
@@ -108,6 +125,12 @@ from optax_lite.optimizers.dpsgd import (
 )
 from optax_lite.optimizers.fromage import (
     fromage as fromage,
+)
+from optax_lite.optimizers.galore import (
+    GaLoreDimensionNumbers as GaLoreDimensionNumbers,
+    GaLoreState as GaLoreState,
+    galore as galore,
+    scale_by_galore as scale_by_galore,
 )
 from optax_lite.optimizers.lamb import (
     lamb as lamb,
@@ -125,9 +148,24 @@ from optax_lite.optimizers.lion import (
     lion as lion,
     scale_by_lion as scale_by_lion,
 )
+from optax_lite.optimizers.madgrad import (
+    MadgradState as MadgradState,
+    madgrad as madgrad,
+    scale_by_madgrad as scale_by_madgrad,
+)
 from optax_lite.optimizers.mars import (
     ReduceVarianceState as ReduceVarianceState,
     mars as mars,
+)
+from optax_lite.optimizers.mechanize import (
+    MechanicState as MechanicState,
+    mechanize as mechanize,
+)
+from optax_lite.optimizers.momo import (
+    MomoAdamState as MomoAdamState,
+    MomoState as MomoState,
+    momo as momo,
+    momo_adam as momo_adam,
 )
 from optax_lite.optimizers.nadam import (
     ScaleByNadamState as ScaleByNadamState,
@@ -154,6 +192,10 @@ from optax_lite.optimizers.polyak_sgd import (
     polyak_sgd as polyak_sgd,
     scale_by_polyak as scale_by_polyak,
 )
+from optax_lite.optimizers.prodigy import (
+    ProdigyState as ProdigyState,
+    prodigy as prodigy,
+)
 from optax_lite.optimizers.radam import (
     radam as radam,
     scale_by_radam as scale_by_radam,
@@ -172,6 +214,17 @@ from optax_lite.optimizers.rprop import (
     rprop as rprop,
     scale_by_rprop as scale_by_rprop,
 )
+from optax_lite.optimizers.sam import (
+    SAMState as SAMState,
+    sam as sam,
+)
+from optax_lite.optimizers.schedule_free import (
+    ScheduleFreeState as ScheduleFreeState,
+    schedule_free as schedule_free,
+    schedule_free_adamw as schedule_free_adamw,
+    schedule_free_eval_params as schedule_free_eval_params,
+    schedule_free_sgd as schedule_free_sgd,
+)
 from optax_lite.optimizers.sgd import (
     sgd as sgd,
 )
@@ -188,6 +241,12 @@ from optax_lite.optimizers.sm3 import (
     ScaleBySM3State as ScaleBySM3State,
     scale_by_sm3 as scale_by_sm3,
     sm3 as sm3,
+)
+from optax_lite.optimizers.sophia import (
+    HutchinsonState as HutchinsonState,
+    SophiaState as SophiaState,
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+    sophia as sophia,
 )
 from optax_lite.optimizers.stable_adamw import (
     stable_adamw as stable_adamw,
@@ -226,6 +285,10 @@ from optax_lite.transforms.clip import (
     clip_by_global_norm as clip_by_global_norm,
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
+)
+from optax_lite.transforms.complex import (
+    SplitRealAndImaginaryState as SplitRealAndImaginaryState,
+    split_real_and_imaginary as split_real_and_imaginary,
 )
 from optax_lite.transforms.constrain import (
     ZeroNansState as ZeroNansState,

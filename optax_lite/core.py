@@ -240,9 +240,9 @@ def transform(builder=None, /, *, static=(), scheduled=ScheduledState, per_examp
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
 
     `static` names the arguments that are no numbers; bool and str defaults are static by themselves. A number may be
-    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`.
-    The builder's body outside `init` and `update` only checks and composes. `per_example` says that the gradients have
-    an axis of examples in front, which `update` takes away.
+    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`,
+    which is the method's own if that has a `count`. The builder's body outside `init` and `update` only checks and
+    composes. `per_example` says that the gradients have an axis of examples in front, which `update` takes away.
     """
     if builder is None:
         return functools.partial(transform, static=static, scheduled=scheduled, per_example=per_example)
@@ -276,10 +276,10 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     if not any(isinstance(v, Schedule) for v in values):
         return init, _guarded(init, update, call.name)
     scheduled: Any = call.factory.scheduled
-    keeps_inner = "inner_state" in scheduled._fields
+    keeps_inner, is_own = "inner_state" in scheduled._fields, len(scheduled._fields) > 2
 
     def wrap(count, inner_state):
-        return scheduled(count, inner_state) if keeps_inner else scheduled(count)
+        return inner_state if is_own else scheduled(count, inner_state) if keeps_inner else scheduled(count)
 
     def scheduled_init(params):
         init, _ = call.build(_at(values, zero_count(), call))
@@ -288,7 +288,7 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     def scheduled_update(updates, state, params=None, **extra):
         init, update = call.build(_at(values, state.count, call))
         update = _guarded(init, update, call.name)
-        inner_state = state.inner_state if keeps_inner else EmptyState()
+        inner_state = state if is_own else state.inner_state if keeps_inner else EmptyState()
         updates, inner_state = update(updates, inner_state, params, **extra)
         return updates, wrap(increment(state.count), inner_state)
 

@@ -100,6 +100,11 @@ def _value_key(x: Any) -> Any:
     return x
 
 
+@jax.tree_util.register_static
+class Word(str):
+    """A word among the numbers of a tuple; static."""
+
+
 class Configured:
     """A factory called with hyperparameters: a pytree of the numbers, read and edited by path, equal by value.
 
@@ -315,7 +320,7 @@ def as_data(name: str, value: Any) -> Any:
         if (adopted := kind._adopt(value)) is not None:
             return adopted
     if isinstance(value, (tuple, list)):
-        return tuple(as_data(f"{name}/{i}", v) for i, v in enumerate(value))
+        return tuple(Word(v) if isinstance(v, str) else as_data(f"{name}/{i}", v) for i, v in enumerate(value))
     if isinstance(value, Mapping):
         return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
     return _as_number(name, value)

@@ -47,6 +47,11 @@ def _sum_sq(x):
 
 
 @jax.jit
+def _sum_abs(x):
+    return jnp.sum(jnp.abs(cast_up(x, compute_dtype(x))))
+
+
+@jax.jit
 def _dot(x, y):
     dtype = compute_dtype(x, y)
     return jnp.sum((jnp.conj(cast_up(x, dtype)) * cast_up(y, dtype)).real)
@@ -65,6 +70,11 @@ def global_norm(updates: PyTree) -> Array:
 def sum_sq(updates: PyTree) -> Array:
     """The square of `global_norm`."""
     return _total([_sum_sq(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
+
+
+def sum_abs(updates: PyTree) -> Array:
+    """The sum of |x| over all entries of all leaves."""
+    return _total([_sum_abs(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
 
 
 def dot(updates: PyTree, other: PyTree) -> Array:

@@ -64,8 +64,9 @@ def seen_by_run(value: Any, count: int) -> Any:
     """A hyperparameter as the run sees it: a schedule at its count, a number rounded to the default float dtype."""
     if isinstance(value, ol.Schedule):
         return float(value(count))
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(np.asarray(value, jnp.result_type(float))) if is_number else value
+    if isinstance(value, tuple):
+        return tuple(seen_by_run(part, count) for part in value)
+    return float(np.asarray(value, jnp.result_type(float))) if isinstance(value, float) else value
 
 
 def relative_error(ours: Any, reference: Any) -> float:
@@ -139,7 +140,7 @@ def _reference_step(row, gradient, memory, w, now):
 
 def _nested(s, now):
     """The same fields for the reference that another one takes as `base`, where it looks for them."""
-    return s if s is None or "base" not in now else s | {"base": s}
+    return s | {"base": s} if s and "base" in now else s
 
 
 def _flat(s):

@@ -8,7 +8,17 @@ import re
 import jax.numpy as jnp
 
 import optax_lite as ol
-from tests.catalogue import adaptive, adaptive_more, basic, constrained, layerwise, matrix, search, tuning_free
+from tests.catalogue import (
+    adaptive,
+    adaptive_more,
+    basic,
+    constrained,
+    layerwise,
+    matrix,
+    search,
+    tuning_free,
+    wrapping,
+)
 from tests.catalogue.row import Row as Row, Settings, rate as rate
 
 ROWS: tuple[Row, ...] = (
@@ -18,6 +28,7 @@ ROWS: tuple[Row, ...] = (
     *layerwise.ROWS,
     *constrained.ROWS,
     *tuning_free.ROWS,
+    *wrapping.ROWS,
     *matrix.ROWS,
     *search.ROWS,
 )

@@ -41,9 +41,9 @@ def prodigy(
     norm = sum(np.sum(np.abs(x)) for x in s_k)
     # Before the first gradient (or with a rate of 0 so far) nothing is learned about d (authors' code).
     d_hat = estim_lr_coef * r / norm if norm > 0 else d
-    # d is still d_k here, as in the paper; the authors' code has d_{k+1} * eps.
-    u = [-dlr * (y / (np.sqrt(z) + d * eps) + weight_decay * x) for x, y, z in zip(w, m, v, strict=True)]
     d = max(d, d_hat)
+    # d is d_{k+1} here, as in the authors' code for the paper and in optax; Algorithm 4 has d_k * eps.
+    u = [-dlr * (y / (np.sqrt(z) + d * eps) + weight_decay * x) for x, y, z in zip(w, m, v, strict=True)]
     s_new = {
         "exp_avg": m,
         "exp_avg_sq": v,

@@ -1,0 +1,73 @@
+"""Sharpness-aware minimization: the gradient of a second optimizer comes from where a first one climbed to."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.check import check_count
+from optax_lite.compose import check_members
+from optax_lite.core import OptState, apply_updates, transform
+from optax_lite.leaves import Array, PyTree, copies, increment, leafwise, zero_count
+
+
+class SAMState(NamedTuple):
+    steps_since_sync: Array  # updates since the last one of the outer optimizer, int32
+    opt_state: OptState  # of the outer optimizer
+    adv_state: OptState  # of the adversarial optimizer
+    cache: PyTree  # the parameters before the climb; None in opaque mode
+
+
+@transform(static=("sync_period", "batch_axis_name"))
+def sam(
+    optimizer,
+    adv_optimizer,
+    sync_period: int = 2,
+    reset_state=True,
+    opaque_mode=False,
+    batch_axis_name: str | None = None,
+):
+    """Climb for sync_period - 1 updates against `adv_optimizer`, then go back and descend with `optimizer`.
+
+    Foret et al. 2021, Algorithm 1, is `sync_period=2` with an `adv_optimizer` that makes rho·g / ‖g‖ descend: every
+    second update is a step, the others leave the parameters at the adversarial point. `reset_state` starts
+    `adv_optimizer` afresh after each step. In `opaque_mode` every update is a whole period: it needs
+    `grad_fn=lambda params, i: ...`, the gradient at the i-th adversarial point, averaged over `batch_axis_name`.
+    """
+    check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
+    check_count(sync_period=sync_period)
+
+    def init(params):
+        cache = None if opaque_mode else copies(params)
+        return SAMState(zero_count(), optimizer.init(params), adv_optimizer.init(params), cache)
+
+    def in_phases(updates, state, params, **extra):
+        fresh = state.steps_since_sync == 0
+        _, cache = leafwise(lambda g, c, w: (g, jnp.where(fresh, w, c)), updates, state.cache, read=(params,))
+
+        def climb():
+            u, adv_state = adv_optimizer.update(updates, state.adv_state, params, **extra)
+            return leafwise(lambda u, w, c: -u, u, read=(params, cache)), state.opt_state, adv_state
+
+        def descend():
+            u, opt_state = optimizer.update(updates, state.opt_state, cache, **extra)
+            adv_state = adv_optimizer.init(cache) if reset_state else state.adv_state
+            return leafwise(lambda u, w, c: (c - w) + u, u, read=(params, cache)), opt_state, adv_state
+
+        steps = increment(state.steps_since_sync) % sync_period
+        updates, opt_state, adv_state = jax.lax.cond(steps == 0, descend, climb)
+        return updates, SAMState(steps, opt_state, adv_state, cache)
+
+    def opaque(updates, state, params, *, grad_fn, **extra):
+        w, adv_state = params, state.adv_state
+        for i in range(sync_period - 1):
+            u, adv_state = adv_optimizer.update(updates, adv_state, w, **extra)
+            w = apply_updates(w, leafwise(lambda u: -u, u))
+            updates = grad_fn(w, i)
+            if batch_axis_name is not None:
+                updates = jax.lax.pmean(updates, batch_axis_name)
+        updates, opt_state = optimizer.update(updates, state.opt_state, params, **extra)
+        adv_state = adv_optimizer.init(params) if reset_state else adv_state
+        return updates, SAMState(state.steps_since_sync, opt_state, adv_state, None)
+
+    return init, opaque if opaque_mode else in_phases
