@@ -3,12 +3,33 @@
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
 _EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
+_NO_RATE = "without a rate that part is the identity; that the state has no place for it is in test_optax_parity"
+_REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.adagrad.scale_by_rss": {
         "unseen = s == 0 -> unseen = g == 0": _NO_GRADIENT,
         "g / sqrt(jnp.where(unseen, 1, s + eps)) -> g / sqrt(jnp.where(unseen, 2, s + eps))": _UNUSED,
+    },
+    "optimizers.adafactor.adafactor": {
+        "learning_rate is None -> eps is None": _NO_RATE,
+        "learning_rate is None -> min_dim_size_to_factor is None": _NO_RATE,
+    },
+    "optimizers.rprop.scale_by_rprop": {
+        "jnp.where(agreement > 0, eta_plus, eta_minus) -> jnp.where(agreement >= 0, eta_plus, eta_minus)": (
+            "where it is 0 the step stays as it was, whatever it would be multiplied by"
+        ),
+        "agreement = jnp.sign(g) * previous -> agreement = g * previous": (
+            "only its sign counts, and that of g spares a product too small for the dtype"
+        ),
+        "real_only=True -> real_only=False": _REFUSED,
+    },
+    "optimizers.sm3.scale_by_sm3": {
+        "b2 * _smallest(mu, g.shape) -> b2 * _smallest(mu, m.shape)": "the two have one shape",
+        "seen -> v": "v is a sum of squares, so that not to be 0 is to be above 0",
+        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(v, v + eps, 1))": "as for seen -> v",
+        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(seen, v + eps, 2))": _UNUSED,
     },
     "optimizers.sign_sgd.signum": {
         "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it",

@@ -24,6 +24,7 @@ import numpy as np
 
 from tests.agreement import worst_error
 from tests.catalogue import ROWS
+from tests.catalogue.constrained import OF_EXAMPLES
 from tests.equivalent import EQUIVALENT
 from tests.schedule_cases import CASES, counts
 
@@ -252,7 +253,9 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
         return [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
     runs = [(row, i, s, start) for row in rows for i, s in enumerate(row.settings) for start in (True, False)]
-    return [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    of_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    cases = [case for case in OF_EXAMPLES if case.function.__module__ == module and case.function.__name__ in names]
+    return of_rows + [(f"{c.name}-{i}", _function_agrees(c, s)) for c in cases for i, s in enumerate(c.settings)]
 
 
 def _row_agrees(row, settings, start):
@@ -267,6 +270,10 @@ def _row_agrees(row, settings, start):
         return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= 1e-12
 
     return agrees
+
+
+def _function_agrees(case, settings):
+    return lambda namespace: case.error(settings, namespace[case.name]) <= 1e-12
 
 
 def _schedule_agrees(case):

@@ -35,10 +35,10 @@ def scale_by_rprop(
     check_nonnegative(min_step_size=min_step_size, max_step_size=max_step_size)
 
     def init(params):
-        return ScaleByRpropState(full_like(params, learning_rate, real=True), zeros_like(params))
+        return ScaleByRpropState(full_like(params, learning_rate), zeros_like(params))
 
     def rule(g, step, previous):
-        agreement = jnp.sign(g) * jnp.sign(previous)
+        agreement = jnp.sign(g) * previous
         changed = jnp.clip(step * jnp.where(agreement > 0, eta_plus, eta_minus), min_step_size, max_step_size)
         step = jnp.where(agreement == 0, step, changed)
         u = jnp.where(agreement < 0, 0, step * jnp.sign(g))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
+from tests.agreement import relative_error
 from tests.catalogue.row import Row, Settings, fast, over, rate, rate_bad
 from tests.reference import clip, constrain, noise, sgd
 
@@ -231,13 +232,25 @@ class OfExamples:
     reference: Callable  # the same of lists of arrays
     settings: tuple[Settings, ...]
 
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def error(self, settings, function=None) -> float:
+        """The largest relative error of sums and counts."""
+        grads = [jnp.asarray(x) for x in EXAMPLES]
+        sums, counts = (function or self.function)(grads, **settings)
+        expected_sums, expected_counts = self.reference(EXAMPLES, **settings)
+        assert np.array_equal(counts, expected_counts), (counts, expected_counts)
+        return relative_error(sums, expected_sums)
+
 
 EXAMPLES = [np.random.default_rng(9).normal(size=shape) for shape in ((4, 3, 2), (4, 5), (4,))]
 EXAMPLES[0][1] *= 1e-3
 EXAMPLES[1][1] *= 1e-3
 for leaf in EXAMPLES:
     leaf[2] = 0
-FUNCTIONS = (
+OF_EXAMPLES = (
     OfExamples(
         ol.per_example_global_norm_clip,
         clip.per_example_global_norm_clip,

@@ -1,6 +1,7 @@
 """The rows of methods that look at a leaf as a whole, at its axes, at the last gradient, or at the loss."""
 
 import jax
+import numpy as np
 
 import optax_lite as ol
 from tests.agreement import started
@@ -19,6 +20,18 @@ def with_zero_leaves(trees):
     params["b"] = 0 * params["b"]
     for g in gradients:
         g["wide"] = 0 * g["wide"]
+    return params, gradients
+
+
+def with_large_leaves(trees):
+    """Leaves that are just large enough to be factored by default, or not; one row; gradients near √epsilon."""
+    params, gradients = trees
+    rng = np.random.default_rng(5)
+    shapes = {"large": (128, 130), "less": (127, 130), "row": (1, 4), "tiny": (3,)}
+    params = params | {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    gradients = [g | {name: rng.normal(size=shape) for name, shape in shapes.items()} for g in gradients]
+    for g in gradients:
+        g["tiny"] *= 1e-15
     return params, gradients
 
 
@@ -51,6 +64,7 @@ adafactor_settings = (
 )
 sm3_settings = (
     {},
+    {"eps": 0.0},
     *over(b1=(0.0, 0.5), b2=(1.0, 0.9), eps=(1e-8, 0.1)),
     {"b1": fast, "b2": slow, "eps": rate},
     {"b2": 0.0},
@@ -67,6 +81,7 @@ step_bounds = (
     {"eta_minus": fast, "eta_plus": 1.3},
     {"min_step_size": rate},
 )
+at_bounds = ({"learning_rate": 1.5e-6}, {"learning_rate": 45.0})  # of the defaults
 polyak_settings = (
     {},
     {"f_min": 5.0},
@@ -108,6 +123,7 @@ ROWS = (
         ),
         unlike=("decay_rate_fn",),
         used=used_factored,
+        data=with_large_leaves,
     ),
     Row(
         ol.scale_by_trust_ratio,
@@ -140,13 +156,13 @@ ROWS = (
     Row(
         ol.scale_by_adadelta,
         adadelta.scale_by_adadelta,
-        (*over(rho=(0.0, 0.5, 0.9), eps=(1e-6, 0.1, 3.0)), {"rho": fast, "eps": rate}),
+        ({}, *over(rho=(0.0, 0.5), eps=(1e-6, 0.1, 3.0)), {"rho": fast, "eps": rate}),
         (({"rho": 1}, "rho must be in [0, 1), got 1.0"), ({"eps": -1}, "eps must be at least 0")),
     ),
     Row(
         ol.scale_by_rprop,
         rprop.scale_by_rprop,
-        tuple({"learning_rate": 0.1, **s} for s in step_bounds),
+        (*({"learning_rate": 0.1, **s} for s in step_bounds), *at_bounds),
         step_bad,
         complex_=False,
         refuses_complex="this is for real ones",
@@ -166,6 +182,7 @@ ROWS = (
         ),
         unlike=("dtype_momentum", "weight_decay_mask"),
         used=used_factored,
+        data=with_large_leaves,
     ),
     Row(
         ol.lamb,
@@ -210,7 +227,11 @@ ROWS = (
     Row(
         ol.sm3,
         sm3.sm3,
-        (*over(learning_rate=(0.01, 1, rate), momentum=(0.0, 0.5, 0.9)), {"learning_rate": 0.1, "momentum": fast}),
+        (
+            {"learning_rate": 0.1},
+            *over(learning_rate=(0.01, 1, rate), momentum=(0.0, 0.5)),
+            {"learning_rate": 0.1, "momentum": fast},
+        ),
         (*rate_bad, ({"learning_rate": 0.1, "momentum": 1}, "b1 must be in [0, 1), got 1.0")),
     ),
     Row(
@@ -232,7 +253,7 @@ ROWS = (
     Row(
         ol.rprop,
         rprop.rprop,
-        (*({"learning_rate": 0.1, **s} for s in step_bounds), {"learning_rate": rate}),
+        (*({"learning_rate": 0.1, **s} for s in step_bounds), *at_bounds, {"learning_rate": rate}),
         (*rate_bad, *step_bad),
         complex_=False,
         refuses_complex="this is for real ones",
