@@ -24,8 +24,12 @@ class COCOBState(NamedTuple):
 def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
     """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017, Algorithm 2.
 
-    The result is a descent step already, not to be negated. A coordinate stays near w₁ for about `alpha` updates; L
-    starts at `eps`, which must be above 0 where gradients can be exactly 0. A complex entry bets as a pair of numbers.
+        θ = Σ -g    L = max |g|    G = Σ |g|    R = max(R - g·(w - w₁), 0)
+
+    Every coordinate is a coin whose next outcome is its gradient: what earlier bets have won, R, decides how much goes
+    on the next one, and no learning rate is left to choose. The result is a descent step already, not to be negated.
+    For about `alpha` updates the bets stay small, which is the warm-up. L starts at `eps`, above 0 against 0/0 where
+    gradients are exactly 0. A complex entry bets as the pair of its parts.
     """
     check_nonnegative(alpha=alpha, eps=eps)
 
@@ -55,7 +59,8 @@ def cocob(
 ):
     """`scale_by_cocob` of learning_rate·(g + weight_decay·w). Orabona & Tommasi 2017, Algorithm 2.
 
-    A constant `learning_rate` only divides `eps`; a schedule weighs the gradients of different times.
+    The rate scales what is bet on, not the step: a constant only divides `eps`, and a schedule weighs the gradients of
+    different times. `weight_decay` is an L2 penalty on the leaves that `mask` picks (see `masked` for its forms).
     """
     return chain(
         add_decayed_weights(weight_decay, mask),

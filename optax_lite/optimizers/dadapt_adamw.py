@@ -34,7 +34,7 @@ class DAdaptAdamWState(NamedTuple):
 
 
 def check_betas(betas):
-    """Raise unless there are two."""
+    """Raise unless there are two; each is checked by itself."""
     if not isinstance(betas, tuple) or len(betas) != 2:
         raise ArgumentError(f"betas must be (b1, b2), got {betas!r}")
 
@@ -47,10 +47,18 @@ def dadapt_adamw(
     estim_lr0: Number = 1e-6,
     weight_decay: Number = 0.0,
 ):
-    """w ← w - m / (√v + eps) - γ·d·weight_decay·w, d = max(d, r / ((1 - √b2)·‖s‖₁)). Defazio & Mishchenko 2023, Alg. 5.
+    """AdamW with learning_rate·d for its rate, d a lower bound of the distance to the solution that grows as it learns.
 
-    γ is `learning_rate` with Adam's bias corrections. d starts at `estim_lr0`, which should be too small. As in the
-    authors' code, ⟨g, s⟩ is measured with the v before this gradient.
+        w = w - m / (√v + eps) - γ·weight_decay·w       γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
+        m = b1·m + (1 - b1)·γ·g                         v = b2·v + (1 - b2)·|g|²
+        r = √b2·r + (1 - √b2)·γ·⟨g, s / (√v + eps)⟩     s = √b2·s + (1 - √b2)·γ·g
+        d = max(d, r / ((1 - √b2)·‖s‖₁))
+
+    Defazio & Mishchenko 2023, Algorithm 5, with the bias corrections and the decoupled decay of the authors' code, and
+    as there with the old s and v in r. `learning_rate` stays 1, or is a schedule that starts or peaks there. d starts
+    at `estim_lr0`, which must be above 0 and should be far too small; it never falls. The sums r and ‖s‖₁ are over all
+    leaves, so that inside a partition every group estimates its own distance. Where all gradients are 0 so far, d
+    stays. `betas` is (b1, b2), each a number or a schedule.
     """
     check_betas(betas)
     return _dadapt_adamw(learning_rate, *betas, eps, estim_lr0, weight_decay)

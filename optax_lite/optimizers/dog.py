@@ -49,10 +49,13 @@ class DoWGState(NamedTuple):
 def scale_by_distance_over_gradients(
     reps_rel: Number = 1e-6, eps: Number = 1e-8, param_dtype=jnp.float32, global_scale: Number = 1.0
 ):
-    """Replace g by global_scale·r̄ / √(G + eps)·g, leaf by leaf: LDoG of Ivgi et al. 2023.
+    """Replace g by global_scale·r̄ / √(G + eps)·g, each leaf by itself: LDoG of Ivgi, Hinder & Carmon 2023.
 
-    r̄ starts at reps_rel·(1 + ‖x₀‖). Nothing is negated: descend with `global_scale=-1.0`. x₀ is kept in `param_dtype`
-    (None: that of the parameters).
+        r̄ = max ‖x - x₀‖    G = Σ ‖g‖²
+
+    r̄ starts at reps_rel·(1 + ‖x₀‖): 1e-6, or 1e-4 with batch normalization. Nothing is negated: descend with
+    `global_scale=-1.0`. x₀ is kept in `param_dtype`, or with None in that of the parameters. Average the iterates, as
+    the authors do.
     """
     check_nonnegative(reps_rel=reps_rel, eps=eps)
     check_dtype(param_dtype=param_dtype)
@@ -106,7 +109,7 @@ def _scale_by_dog(init_step, eps):
 
 @transform
 def _scale_by_dowg(init_estim_sq_dist, eps):
-    check_nonnegative(init_estim_sq_dist=init_estim_sq_dist, eps=eps)
+    check_nonnegative(eps=eps, init_estim_sq_dist=init_estim_sq_dist)
 
     def update(updates, state, params):
         r_sq = jnp.maximum(weak(state.estim_sq_dist), _distance(updates, params, state.init_params) ** 2)
@@ -132,10 +135,12 @@ def dog(
     weight_decay: Number | None = None,
     mask=None,
 ):
-    """w ← w - learning_rate·r̄ / √(G + eps)·g over the whole tree. Ivgi et al. 2023, section 2; average the iterates.
+    """w ← w - learning_rate·r̄ / √(G + eps)·g over the whole tree, r̄ and G as in LDoG. Ivgi, Hinder & Carmon 2023.
 
-    `init_step` sets the first step: ("distance", r̄), ("learning_rate", the step size), or ("heuristic", a) for
-    r̄ = a·(1 + ‖x₀‖). `weight_decay` is an L2 penalty.
+    `init_step` says how the first step is made, for which there is no distance yet: ("heuristic", a) starts r̄ at a·(1
+    + ‖x₀‖), ("distance", r) at r, and ("learning_rate", η) takes η for the first step. It should be too small; 1e-4 in
+    place of 1e-6 with batch normalization. `learning_rate` is a factor, best left at 1; there is no decay of it, so
+    average the iterates. `weight_decay` is an L2 penalty, on the leaves that `mask` picks; None adds nothing.
     """
     return _with_decay(weight_decay, mask, _scale_by_dog(init_step, eps), learning_rate)
 
@@ -148,9 +153,10 @@ def dowg(
     weight_decay: Number | None = None,
     mask=None,
 ):
-    """w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree. Khaled et al. 2023, Algorithm 1.
+    """w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree, v = Σ r̄²·‖g‖². Khaled et al. 2023, Algorithm 1.
 
-    r̄² starts at `init_estim_sq_dist`, or at `eps`. `weight_decay` is an L2 penalty.
+    Later gradients weigh more than in `dog`, because r̄ grows. r̄² = max ‖x - x₀‖² starts at `init_estim_sq_dist`, or
+    at `eps`, which also keeps the denominator away from 0. `weight_decay` and `mask` are those of `dog`.
     """
     start = eps if init_estim_sq_dist is None else init_estim_sq_dist
     return _with_decay(weight_decay, mask, _scale_by_dowg(start, eps), learning_rate)

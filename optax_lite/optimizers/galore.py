@@ -42,7 +42,10 @@ class GaLoreState(NamedTuple):
 
 
 def _axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] | None]:
-    """The axes of rows and columns for every leaf, None where nothing is projected."""
+    """The axes of rows and columns of every leaf, None where nothing is projected.
+
+    A leaf with a number of axes other than two is projected only if it is told how.
+    """
     numbers = numbers(tree) if callable(numbers) else numbers
     leaves = jax.tree.leaves(tree, is_leaf=is_nothing)
     if numbers is None:
@@ -72,7 +75,7 @@ def _fold(x, axes):
 def _unfold(matrix, axes, shape):
     """The array of a matrix."""
     order = axes[0] + axes[1]
-    return jnp.transpose(matrix.reshape([shape[a] for a in order]), np.argsort(order))
+    return jnp.transpose(matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))])
 
 
 def _project(g, p):
@@ -80,7 +83,10 @@ def _project(g, p):
 
 
 def _directions(g, rank):
-    """The leading singular vectors of the longer side; no derivative, for it is infinite where two values agree."""
+    """The leading singular vectors of the longer side; no derivative, for it is infinite where two values agree.
+
+    Their signs are arbitrary: with new ones an odd base optimizer makes the same update, but from moments of the old.
+    """
     left, _, right = jnp.linalg.svd(jax.lax.stop_gradient(g), full_matrices=False)
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T
 
@@ -134,12 +140,16 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 def scale_by_galore(
     rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None, weight_dimension_numbers=None
 ):
-    """scale·P·base(Pᵀg), or scale·base(g·P)·Pᵀ: the longer side of a matrix is projected. Zhao et al. 2024, Algorithm 2.
+    """scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one. Zhao et al. 2024, Algorithm 2.
 
-    P holds the `rank` leading singular vectors of g, anew at the first of every `update_proj_gap` updates.
-    `base_optimizer` (`scale_by_adam()`) sees no parameters, for they have other shapes. Arrays of two axes are
-    projected; for others `weight_dimension_numbers` says how: a `GaLoreDimensionNumbers` for all that have two axes or
-    more, a tree of them with None where nothing is projected, or a function from the params to it.
+    P holds the `rank` leading singular vectors of g, from a new decomposition at the first of every `update_proj_gap`
+    updates. The longer side is projected, so that the base optimizer's state has rank·min(rows, columns) entries a
+    slot; the paper projects the shorter one. `base_optimizer`, `scale_by_adam()` by default, sees no parameters, for
+    they have other shapes: decay belongs behind. Leaves that are not projected go through it as they are, without
+    `scale`.
+
+    Arrays of two axes are projected. `weight_dimension_numbers` says how others are: a `GaLoreDimensionNumbers` for all
+    of two axes or more, a tree of them with None where nothing is projected, or a function from the params to it.
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
     return _scale_by_galore(base, scale, rank, update_proj_gap, weight_dimension_numbers)
@@ -156,7 +166,11 @@ def galore(
     mask=None,
     weight_dimension_numbers=None,
 ):
-    """`scale_by_galore` with the decoupled weight decay of AdamW. Zhao et al. 2024, Algorithm 2."""
+    """`scale_by_galore`, the decoupled weight decay of AdamW, and the learning rate. Zhao et al. 2024.
+
+    w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w). The rate is that of the base optimizer, or larger: a fraction
+    `scale` of 0.25 is usual. `mask` says what decays; the other arguments are those of `scale_by_galore`.
+    """
     return chain(
         scale_by_galore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers),
         add_decayed_weights(weight_decay, mask),

@@ -34,7 +34,11 @@ class MadgradState(NamedTuple):
 def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number = 1e-6):
     """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021, Algorithm 1.
 
-    The weights are λ = (learning_rate + eps)·√t as in the authors' code. The result is a descent step already.
+        s = Σ λ·g    ν = Σ λ·|g|²    λ = (learning_rate + eps)·√t
+
+    Dual averaging: the step is from where training started, with all gradients so far, and x is a moving average of z.
+    The result is a descent step already, learning rate included. `eps` enters λ too, as in the authors' code, and
+    stands outside the root; 0 is allowed. Useful rates are not those of Adam, and decay should be less than elsewhere.
     """
     check_number(learning_rate=learning_rate)
     check_unit_interval(momentum=momentum)
@@ -62,5 +66,8 @@ def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number 
 
 @transform
 def madgrad(learning_rate: Number, momentum: Number = 0.9, weight_decay: Number = 0.0, eps: Number = 1e-6):
-    """`scale_by_madgrad` of g + weight_decay·x. Defazio & Jelassi 2021, Algorithm 1."""
+    """`scale_by_madgrad` of g + weight_decay·x, an L2 penalty. Defazio & Jelassi 2021, Algorithm 1.
+
+    x ← x + (1 - momentum)·(x₀ - s / (∛ν + eps) - x); the arguments are those of `scale_by_madgrad`.
+    """
     return chain(add_decayed_weights(weight_decay), scale_by_madgrad(learning_rate, momentum, eps))

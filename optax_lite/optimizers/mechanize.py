@@ -25,15 +25,18 @@ class MechanicState(NamedTuple):
 def mechanize(
     base_optimizer, weight_decay: Number = 0.01, eps: Number = 1e-8, s_init: Number = 1e-6, num_betas: int = 6
 ):
-    """x ← x₀ + (Σs)·(Δ + u), u being the update of `base_optimizer` and Δ = (x - x₀) / (Σs + eps).
+    """x ← x₀ + (Σs)·(Δ + u), u the update of `base_optimizer`, Δ = (x - x₀) / (Σs + eps) the sum of those before.
 
         h = ⟨Δ, g + weight_decay·(Σs)·‖g‖·x / (‖x‖ + eps)⟩
         r = β·r - s·clip(h, m)      m = max(β·m, |h| + eps)      v = β²·v + h²
         s = (max(r, 0) + s_init·m / num_betas) / (√v + eps)      β = 1 - 10⁻ⁱ, i = 1 ... num_betas
 
     Cutkosky, Defazio & Mehta 2023, Algorithm 1, in the authors' JAX form, which cuts h off at its past size m and lets
-    r be negative. Give the base optimizer the rate 1, or a schedule that peaks there; its own size does not matter
-    much. The scale starts at `s_init`, which should be too small, and `weight_decay` steadies it.
+    r be negative. The scale Σs of the whole path is learned like a bet on it, for several horizons β at once. Give the
+    base optimizer the rate 1, or a schedule that peaks there; which constant does not matter. The scale starts at
+    `s_init`, which should be too small. `weight_decay` belongs to the tuner and makes runs more alike; decay of the
+    parameters belongs to the base optimizer. Steps far below an ulp of the parameters cannot be seen in x - x₀: keep
+    these in float32 at least. Extra arguments of `update` go on to the base optimizer.
     """
     check_members({"base_optimizer": base_optimizer})
     check_nonnegative(eps=eps, s_init=s_init)

@@ -49,10 +49,15 @@ def momo(
     weight_decay: Number = 0.0,
     adapt_lower_bound=False,
 ):
-    """x ← (x - τ·d) / (1 + α·weight_decay) with τ = min(α, (f̄ + ⟨d, x⟩ - γ - lb)₊ / ‖d‖²). Schaipp et al. 2023, Alg. 1.
+    """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et al. 2023, Algorithm 1.
 
-    α is `learning_rate`, best too large. `update` needs the loss as `value=`, whose lower bound is `lower_bound`, or is
-    estimated from there on. The averages start at their first value. optax divides x alone by 1 + α·weight_decay.
+        τ = min(α, max(f̄ + ⟨d, x⟩ - γ - lb, 0) / ‖d‖²)
+
+    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points, and lb cuts it off where the loss
+    cannot be. α is `learning_rate`, best chosen too large: it binds where τ would be larger. `update` needs the loss of
+    the same batch as `value=`. `lower_bound` is the smallest loss to be expected, mostly 0; with `adapt_lower_bound` it
+    is the least of a running estimate. `weight_decay` w multiplies the terms in τ as the paper has it: f̄, γ and lb by
+    1 + α·w. The averages d, f̄, γ start at their first value, without a bias. optax divides x alone by 1 + α·w.
     """
     check_unit_interval(beta=beta)
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
@@ -81,9 +86,10 @@ def momo_adam(
     weight_decay: Number = 0.0,
     adapt_lower_bound=False,
 ):
-    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp et al. 2023, Alg. 3.
+    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp et al. 2023, Alg. 2.
 
-    All averages start at 0 and are corrected.
+    The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The other arguments are
+    those of `momo`; the default of the learning rate is ten times that of Adam.
     """
     check_unit_interval(b1=b1, b2=b2)
     check_nonnegative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
@@ -110,7 +116,10 @@ def momo_adam(
 
 
 def _step(updates, d, scaled, params, value, state, b, rho, learning_rate, lower_bound, weight_decay, adapt):
-    """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄, γ, lb."""
+    """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄, γ, lb.
+
+    `scaled` is d in the metric, d / D; without decay and metric it is the step of Polyak, cut off at α.
+    """
     f = mix(b, weak(state.barf), weak(value))
     gamma = mix(b, weak(state.gamma), weak(dot(updates, params)))
     lb = weak(state.lb if adapt else lower_bound)

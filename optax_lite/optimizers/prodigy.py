@@ -47,11 +47,18 @@ def prodigy(
     weight_decay: Number = 0.0,
     safeguard_warmup=False,
 ):
-    """w ← w - γ·(m / (√v + d·eps) + weight_decay·w), d = max(d, estim_lr_coef·r / ‖s‖₁). Mishchenko & Defazio 2023.
+    """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that grows as it learns.
 
-    γ is d·learning_rate with Adam's bias corrections; d starts at `estim_lr0`, which should be too small. r and s decay
-    by `beta3`, √b2 by default. `safeguard_warmup` leaves the learning rate out of s, so that a warm-up does not blow up
-    d. This is Algorithm 4, with the units of the authors' code.
+        w = w - γ·(m / (√v + d·eps) + weight_decay·w)   γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
+        m = b1·m + (1 - b1)·d·g                         v = b2·v + (1 - b2)·|d·g|²
+        r = beta3·r + γ·d/d₀·⟨g, w₀ - w⟩                s = beta3·s + γ·d/d₀·g
+        d = max(d, estim_lr_coef·r / ‖s‖₁)
+
+    Mishchenko & Defazio 2023, Algorithm 4, in the units of the authors' code, d₀ being `estim_lr0`, and as there with
+    the new d beside eps. `learning_rate` stays 1, or is a schedule that starts or peaks there; to tune the method,
+    change `estim_lr_coef` (0.5 or 2). d₀ must be above 0 and should be far too small; d never falls. `beta3` is √b2
+    unless given. `safeguard_warmup` leaves the learning rate out of s, for a small rate in a long warm-up would let d
+    grow too far. The sums are over all leaves, and where all gradients are 0 so far, d stays.
     """
     check_betas(betas)
     numbers = (learning_rate, *betas, eps, estim_lr0, estim_lr_coef, weight_decay)

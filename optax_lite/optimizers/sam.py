@@ -27,12 +27,18 @@ def sam(
     opaque_mode=False,
     batch_axis_name: str | None = None,
 ):
-    """Climb for sync_period - 1 updates against `adv_optimizer`, then go back and descend with `optimizer`.
+    """Climb with `adv_optimizer` for sync_period - 1 updates, then go back and descend with `optimizer`.
 
-    Foret et al. 2021, Algorithm 1, is `sync_period=2` with an `adv_optimizer` that makes rho·g / ‖g‖ descend: every
-    second update is a step, the others leave the parameters at the adversarial point. `reset_state` starts
-    `adv_optimizer` afresh after each step. In `opaque_mode` every update is a whole period: it needs
-    `grad_fn=lambda params, i: ...`, the gradient at the i-th adversarial point, averaged over `batch_axis_name`.
+        sam(sgd(0.1), chain(normalize(), sgd(rho)))
+
+    is Foret et al. 2021, Algorithm 1: w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every `sync_period`-th update is a step,
+    from the parameters kept in `cache`; after the others the parameters are the adversarial point, and not for
+    evaluation. What `adv_optimizer` would do is done with the opposite sign; `reset_state` starts it afresh after each
+    step. A schedule in `optimizer` counts steps, one in `adv_optimizer` those since its start.
+
+    In `opaque_mode` every update is a whole period, and the parameters never stand at the adversarial point. It needs
+    `grad_fn=`, a function of the params and of i = 0, 1 ..., the number of the point, to the gradient there: `jax.grad`
+    of the loss on the batch. `batch_axis_name` averages these gradients over devices.
     """
     check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
     check_count(sync_period=sync_period)

@@ -44,12 +44,15 @@ class ScheduleFreeState(NamedTuple):
 def schedule_free(
     base_optimizer, learning_rate: Number, b1: Number = 0.9, weight_lr_power: Number = 2.0, state_dtype=None
 ):
-    """z ← z + u, x ← x + c·(z - x), y ← b1·x + (1 - b1)·z: Defazio et al. 2024, Algorithm 1.
+    """z ← z + u, x ← (1 - c)·x + c·z, y ← b1·x + (1 - b1)·z: averaging, and no decay of the rate. Defazio et al. 2024.
 
-    The parameters are y, where gradients are taken; evaluate at the average x, `schedule_free_eval_params`. u is the
-    update of `base_optimizer`, which should have no momentum, and c the share of learning_rate^weight_lr_power (the
-    largest rate so far) in the sum of all. `learning_rate` must be that of the base optimizer, and is the one of the
-    same update; optax weighs by the next one. z is kept in `state_dtype`; x is not kept but (y - (1 - b1)·z) / b1.
+    The parameters are y: gradients are taken there, and so is the decay of a base optimizer. Evaluate at the average x,
+    which is `schedule_free_eval_params`. u is the update of `base_optimizer`, which should have no momentum (b1=0.0, or
+    RMSProp), and `b1` the share of the average in y, above 0: x is not kept but (y - (1 - b1)·z) / b1. c is the share
+    of lr^weight_lr_power in the sum of all so far, lr the largest `learning_rate` so far. This must be the rate of the
+    base optimizer, warm-up included and without a decay, and its value is that of the same update; optax takes the next
+    one. z is kept in `state_dtype`, the parameters' by default; steps below its ulp are lost. Extra arguments of
+    `update` go on to the base optimizer.
     """
     check_members({"base_optimizer": base_optimizer})
     check_number(learning_rate=learning_rate)
@@ -82,7 +85,13 @@ def schedule_free(
 
 
 def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Params:
-    """The average x of `schedule_free`, at which to evaluate; `state` is its own, not that of a chain around it."""
+    """The average x of `schedule_free`, at which to evaluate, in the parameters' dtype.
+
+        x = schedule_free_eval_params(state, params)
+
+    `state` is the one of `schedule_free` itself, which in a chain is one of several: `state[1]`. Training goes on from
+    the params y, never from x.
+    """
     if not isinstance(state, ScheduleFreeState):
         raise ArgumentError(
             f"state must be a ScheduleFreeState, got {type(state).__name__}", "schedule_free_eval_params"
@@ -91,7 +100,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Param
 
 
 def _warmed_up(learning_rate, warmup_steps):
-    """The rate after a linear warm-up from 0."""
+    """The rate after a linear warm-up, which is 0 on the first update."""
     return learning_rate if warmup_steps is None else warmup_constant_schedule(0.0, 1.0, warmup_steps) * learning_rate
 
 
@@ -104,7 +113,11 @@ def schedule_free_sgd(
     weight_lr_power: Number = 2.0,
     state_dtype=None,
 ):
-    """`schedule_free` around SGD with L2 penalty at y, `warmup_steps` up to a constant rate. Defazio et al. 2024."""
+    """`schedule_free` around SGD, with a linear warm-up to a constant rate. Defazio et al. 2024.
+
+    By the authors, rates of 10 to 50 times the usual ones are a good start. `warmup_steps` is their number, None for
+    none; the first of them has rate 0. `weight_decay` is an L2 penalty at y, multiplied by the rate as always.
+    """
     rate = _warmed_up(learning_rate, warmup_steps)
     base = sgd(rate) if weight_decay is None else chain(add_decayed_weights(weight_decay), sgd(rate))
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
@@ -121,7 +134,12 @@ def schedule_free_adamw(
     weight_lr_power: Number = 2.0,
     state_dtype=None,
 ):
-    """`schedule_free` around AdamW without momentum, `warmup_steps` up to a constant rate. Defazio et al. 2024."""
+    """`schedule_free` around AdamW without its momentum, with a linear warm-up to a constant rate. Defazio et al. 2024.
+
+    The scaling is `scale_by_rms` with bias correction, which is Adam's with b1 = 0 without the state for it; the paper
+    corrects the rate instead. By the authors, rates of 1 to 10 times those of AdamW work; a larger `b1`, 0.95 or 0.98,
+    suits long runs. `weight_decay` is decoupled and taken at y; `warmup_steps` is as in `schedule_free_sgd`.
+    """
     rate = _warmed_up(learning_rate, warmup_steps)
     base = chain(
         scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),

@@ -38,10 +38,11 @@ class SophiaState(NamedTuple):
 
 @transform(static=("random_seed",))
 def hutchinson_estimator_diag_hessian(random_seed=None):
-    """Replace the updates by z ⊙ (H·z), z of random signs: an unbiased estimate of diag H. Bekas et al. 2007.
+    """Replace the updates by z ⊙ (H·z), z of random signs, whose mean is the diagonal of H. Bekas et al. 2007.
 
-    H is the Hessian of `obj_fn=`, a function of the params to a scalar, which has to close over the batch; an update
-    costs about two gradients. `random_seed` is an int or a random key (0). Real parameters only.
+    H is the Hessian of `obj_fn=` at the params, a function of these alone to a scalar, which closes over the batch. An
+    update costs about two gradients; over several devices the estimate has to be averaged by hand. `random_seed` is an
+    int or a random key, None for 0. Real parameters only.
     """
     seed = 0 if random_seed is None else random_seed
 
@@ -107,9 +108,16 @@ def sophia(
 ):
     """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023, Algorithm 3.
 
-    h averages an estimate of diag H made at the first of every `update_interval` updates by `hessian_diagonal_fn`, a
-    transformation; the default needs `obj_fn=` at each update. As in the authors' code an estimate counts from the next
-    update on, so the first goes by signs alone. `clip_threshold=math.inf` does not clip. Real parameters only.
+        m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
+        h = b2·h + (1 - b2)·ĥ     every `update_interval` updates, ĥ an estimate of the diagonal of the Hessian
+
+    ĥ comes from `hessian_diagonal_fn`, any transformation from gradients to estimates. The default is Hutchinson's with
+    random signs (the paper draws normal numbers) and needs `obj_fn=` at every update; functions as extra arguments
+    leave the call uncompiled, so jit the training step around it. As in the authors' code an estimate counts from the
+    next update on, and m is corrected; where h is 0 or negative, as everywhere on the first update, the clipped sign
+    remains. The share of entries that are not clipped should be 0.1 to 0.5: `gamma` raises it.
+    `clip_threshold=math.inf` does not clip. `mu_dtype` stores m in another dtype. optax can print the share; here it is
+    a matter of the state.
     """
     settings = (b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype)
     return chain(

@@ -1,4 +1,4 @@
-"""The rows around other optimizers: Schedule-Free, SAM, GaLore, complex leaves in parts; and Sophia with its estimator."""
+"""The rows around other optimizers: Schedule-Free, SAM, GaLore, complex leaves in parts; Sophia with its estimator."""
 
 import math
 from functools import partial
@@ -68,8 +68,8 @@ def averaged_for_a_while(state, seed):
     return started(state, seed)._replace(step_count=jnp.int32(8))
 
 
-# z and y are kept in float32, so that y - z has the digits that a step has beside z: hence the giant steps, and the bound
-# for those that are not.
+# z and y are kept in float32, so that y - z has the digits that a step has beside z: hence the giant steps, and the
+# bound for those that are not.
 giant_rate, schedule_free_float32 = 2.0**20, 2e-5
 
 # --- SAM -------------------------------------------------------------------------------------------------------------
@@ -162,7 +162,11 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": giant_rate, "warmup_steps": 10, "b1": 0.5, "weight_lr_power": 1.0, "weight_decay": fast},
             {"learning_rate": giant_rate * rate, "b1": 0.6},
         ),
-        (*rate_bad, ({"warmup_steps": 0}, "transition_steps must be above 0, got 0.0")),
+        (
+            *rate_bad,
+            ({"b1": 0}, "b1 must be above 0, got 0.0"),
+            ({"weight_decay": "x"}, "weight_decay must be a number"),
+        ),
         unlike=("state_dtype",),
         used=averaged_for_a_while,
         float32=schedule_free_float32,
