@@ -35,6 +35,9 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
+from optax_lite.matrices import (
+    MuonDimensionNumbers as MuonDimensionNumbers,
+)
 from optax_lite.norms import (
     global_norm as global_norm,
 )
@@ -48,6 +51,11 @@ from optax_lite.optimizers.adam import (
     adam as adam,
     adamw as adamw,
     scale_by_adam as scale_by_adam,
+)
+from optax_lite.optimizers.muon import (
+    MuonState as MuonState,
+    muon as muon,
+    scale_by_muon as scale_by_muon,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
@@ -65,9 +73,19 @@ from optax_lite.optimizers.rmsprop import (
 from optax_lite.optimizers.sgd import (
     sgd as sgd,
 )
+from optax_lite.optimizers.shampoo import (
+    ScaleByShampooState as ScaleByShampooState,
+    scale_by_shampoo as scale_by_shampoo,
+    shampoo as shampoo,
+)
 from optax_lite.optimizers.sign_sgd import (
     sign_sgd as sign_sgd,
     signum as signum,
+)
+from optax_lite.optimizers.soap import (
+    ScaleBySoapState as ScaleBySoapState,
+    scale_by_soap as scale_by_soap,
+    soap as soap,
 )
 from optax_lite.schedules import (
     constant_schedule as constant_schedule,

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -370,7 +370,7 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                     data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
                 elif p.kind is p.VAR_KEYWORD:
                     data |= {k: as_data(k, v) for k, v in value.items()}
-                elif p.name in statics:
+                elif p.name in statics or (isinstance(value, str) and str in get_args(p.annotation)):
                     if isinstance(p.default, bool) and not isinstance(value, (bool, np.bool_)):
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
