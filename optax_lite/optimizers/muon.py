@@ -43,15 +43,19 @@ class MuonState(NamedTuple):
     mu: PyTree  # moving average of g
 
 
-def _largest_singular_value(x):
+def _spectral_norm(x):
     return jnp.max(jnp.linalg.svdvals(jax.lax.stop_gradient(x)), axis=-1, initial=0)[..., None, None]
 
 
+def _or_one(x):
+    return jnp.where(x > 0, x, 1)
+
+
 _BOUNDS = {  # of the singular values of matrices (..., m, n), m ≤ n; "aol" has one for each row
-    "frobenius": lambda x: norm(x, axis=(-2, -1)),
-    "spectral": _largest_singular_value,
-    "aol": lambda x: sqrt(jnp.sum(jnp.abs(x @ adjoint(x)), axis=-1, keepdims=True)),
-    "schatten": lambda x: sqrt(norm(x @ adjoint(x), axis=(-2, -1))),
+    "frobenius": lambda x, eps: norm(x, axis=(-2, -1)) + eps,
+    "spectral": lambda x, eps: _spectral_norm(x) + eps,
+    "aol": lambda x, eps: _or_one(sqrt(jnp.sum(jnp.abs(x @ adjoint(x)), axis=-1, keepdims=True))),
+    "schatten": lambda x, eps: _or_one(sqrt(norm(x @ adjoint(x), axis=(-2, -1)))),
 }
 
 
@@ -59,7 +63,7 @@ def _newton_schulz(x, steps, eps, bound, dtype):
     """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
     if x.shape[-2] > x.shape[-1]:
         return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
-    made = (x / (bound(x) + eps)).astype(dtype or x.dtype)
+    made = (x / bound(x, eps)).astype(dtype or x.dtype)
     for a, b, c in steps:
         gram = made @ adjoint(made)
         made = a * made + (b * gram + c * gram @ gram) @ made
@@ -95,10 +99,10 @@ def scale_by_muon(
     """Replace g by UVᵀ, nearly, where USVᵀ is its corrected moving average m̂. Jordan et al. 2024.
 
     `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about 0.7 to 1.2, from
-    m̂ over a bound of them plus eps. `ns_coeffs` is (a, b, c), one such triple for each step, or "standard" or "dion"
-    (Ahn et al. 2025). `preconditioning` is the bound; a tighter one saves a step: the norm "frobenius", "spectral" (an
-    SVD) or "schatten" (of order 4; Grishina et al. 2025), or "aol", √Σⱼ|Aᵢⱼ| for every row (Boissin et al. 2025).
-    `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
+    m̂ over a bound of them. `ns_coeffs` is (a, b, c), one such triple for each step, or "standard" or "dion" (Ahn et al.
+    2025). `preconditioning` is the bound; a tighter one saves a step: the norm plus eps, "frobenius" or "spectral" (an
+    SVD); the norm of order 4, "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al.
+    2025). `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
 
     `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest. A leaf must have
     two axes, unless `weight_dimension_numbers` (as in `muon`) names those that make its matrix.

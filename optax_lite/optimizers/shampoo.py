@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_closed_unit_interval, check_nonnegative, check_positive
+from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.compose import chain
 from optax_lite.core import transform
 from optax_lite.leaves import Array, Number, PyTree, increment, leafwise, zero_count, zeros_like
@@ -20,10 +20,9 @@ class ScaleByShampooState(NamedTuple):
     roots: PyTree  # for each axis the inverse 2k-th roots in use, k the number of axes
 
 
-def _inverse_root(statistics, order):
+def _inverse_root(statistics, order, floor):
     values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(statistics))
-    is_positive = values > 0  # rounding can leave a small one at 0 or below: such directions are left out
-    powers = jnp.where(is_positive, jnp.where(is_positive, values, 1) ** (-1 / order), 0)
+    powers = jnp.maximum(values, floor) ** (-1 / order)
     return (vectors * powers[..., None, :]) @ adjoint(vectors)
 
 
@@ -32,14 +31,17 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
     """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018, Algorithms 1 and 2.
 
     L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 - b2)·GGᵀ instead of
-    sums. A vector has full-matrix Adagrad's preconditioner, a scalar is a vector of length 1. Axes are cut into blocks
-    of `block_size`, the last one shorter, and every block of a leaf is preconditioned by itself: for a matrix (m, n)
-    the state has about 4·m·n·block_size / min(m, n, block_size) numbers. Roots are computed in the first update and in
+    sums. Eigenvalues below eps, which the sums have by rounding only, count as eps. A vector has full-matrix Adagrad's
+    preconditioner, a scalar is a vector of length 1.
+
+    Axes are cut into blocks of `block_size`, the last one shorter, and every block of a leaf is preconditioned by
+    itself; a matrix of whole blocks has four times its own size as state. Roots are computed in the first update and in
     every `every`-th after it. Nothing is grafted: the size of the update is Shampoo's own.
     """
-    check_closed_unit_interval(b2=b2)
-    check_nonnegative(eps=eps)
-    check_positive(block_size=block_size, every=every)
+    check_nonnegative(b2=b2)
+    check_positive(eps=eps, block_size=block_size, every=every)
+    if isinstance(b2, float) and b2 > 1:
+        raise ArgumentError(f"b2 must be in [0, 1], got {b2!r}")
 
     def init(params):
         def start(m):
@@ -57,7 +59,7 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
             blocks, order = to_blocks(g, block_size), 2 * len(statistics)
             grams = [jax.vmap(lambda x, axis=axis: gram(x, axis))(blocks) for axis in range(len(statistics))]
             statistics = [b2 * p + weight * new for p, new in zip(statistics, grams, strict=True)]
-            roots = jax.lax.cond(is_due, lambda: [_inverse_root(p, order) for p in statistics], lambda: roots)
+            roots = jax.lax.cond(is_due, lambda: [_inverse_root(p, order, eps) for p in statistics], lambda: roots)
             for axis, root in enumerate(roots):
                 blocks = jax.vmap(lambda a, x, axis=axis: along(a, x, axis))(root, blocks)
             return from_blocks(blocks, g.shape), statistics, roots
