@@ -37,6 +37,9 @@ from optax_lite.leaves import (
 )
 from optax_lite.matrices import (
     MuonDimensionNumbers as MuonDimensionNumbers,
+from optax_lite.minimize import (
+    MinimizeResult as MinimizeResult,
+    minimize as minimize,
 )
 from optax_lite.norms import (
     global_norm as global_norm,
@@ -56,6 +59,10 @@ from optax_lite.optimizers.muon import (
     MuonState as MuonState,
     muon as muon,
     scale_by_muon as scale_by_muon,
+from optax_lite.optimizers.lbfgs import (
+    ScaleByLBFGSState as ScaleByLBFGSState,
+    lbfgs as lbfgs,
+    scale_by_lbfgs as scale_by_lbfgs,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
@@ -114,6 +121,12 @@ from optax_lite.transforms.decay import (
     WeightDecaySchedule as WeightDecaySchedule,
     add_decayed_weights as add_decayed_weights,
 )
+from optax_lite.transforms.linesearch import (
+    BacktrackingLinesearchInfo as BacktrackingLinesearchInfo,
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
+)
 from optax_lite.transforms.momentum import (
     EmaState as EmaState,
     TraceState as TraceState,
@@ -127,6 +140,11 @@ from optax_lite.transforms.scale import (
     scale_by_schedule as scale_by_schedule,
     scale_by_sign as scale_by_sign,
     set_to_zero as set_to_zero,
+)
+from optax_lite.transforms.zoom import (
+    ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
+    ZoomLinesearchInfo as ZoomLinesearchInfo,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
 )
 
 safe_increment = increment  # optax's names for the same things

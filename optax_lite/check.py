@@ -84,6 +84,13 @@ def check_positive(**values: Any) -> None:
     _check(values, "above 0", lambda x: x > 0)
 
 
+def check_count(**values: Any) -> None:
+    """Raise unless every argument is an int of at least 1: a number of steps, a size."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ArgumentError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
 def check_dtype(**values: Any) -> None:
     """Raise unless every value is None or names a floating or complex dtype."""
     for name, value in values.items():

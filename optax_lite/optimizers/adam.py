@@ -32,7 +32,16 @@ class ScaleByAdamState(NamedTuple):
 def scale_by_adam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, *, nesterov=False
 ):
-    """Replace g by m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1; Nesterov: Dozat 2016, constant b1."""
+    """Replace g by m̂ / (√(v̂ + eps_root) + eps), the average gradient over its own typical size.
+
+        m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
+        v = b2·v + (1 - b2)·|g|²  v̂ = v / (1 - b2ᵗ)
+
+    Kingma & Ba 2015, Algorithm 1. With `nesterov`, m̂ looks one step ahead: b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ),
+    Dozat 2016 with constant b1. `eps_root` keeps the root away from 0, which derivatives through training steps need;
+    `mu_dtype` stores m in another dtype, and every sum is done in float32 at least whatever it is. The v of a complex
+    parameter is real.
+    """
     check_unit_interval(b1=b1, b2=b2)
     check_nonnegative(eps=eps, eps_root=eps_root)
     check_dtype(mu_dtype=mu_dtype)
@@ -67,7 +76,12 @@ def adam(
     *,
     nesterov=False,
 ):
-    """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1."""
+    """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
+
+    Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is a common start,
+    3e-4 and below for transformers. `eps` bounds the step where gradients are tiny: entries whose gradients are well
+    below it hardly move. The arguments are those of `scale_by_adam`.
+    """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_learning_rate(learning_rate),
@@ -87,7 +101,12 @@ def adamw(
     *,
     nesterov=False,
 ):
-    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2."""
+    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2.
+
+    The decay is decoupled (the moments do not see it) and multiplied by the learning rate, schedule included, as in
+    torch and optax; `independent_weight_decay` leaves the rate out. `mask` says what decays: a tree of bools, a
+    function of the params, or path patterns such as `["!bias", "!norm*"]`. The default is optax's; torch has 1e-2.
+    """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         add_decayed_weights(weight_decay, mask),

@@ -58,7 +58,14 @@ def _over_root(g, v, eps, eps_in_sqrt):
 def scale_by_rms(
     decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
 ):
-    """Replace g by g / √(v + eps), or by g / (√v + eps), with v the moving average of |g|². Tieleman & Hinton 2012."""
+    """Replace g by g / √(v + eps), with v the moving average of |g|². Tieleman & Hinton 2012, lecture 6e.
+
+        v = decay·v + (1 - decay)·|g|²,  v₀ = initial_scale
+
+    `eps_in_sqrt=False` gives g / (√v + eps), as in torch and Keras; an eps of 1e-8 inside the root acts like one of
+    1e-4 outside. With v₀ = 0 the first steps are up to 1/√(1 - decay) times too long; `bias_correction` divides v by
+    1 - decayᵗ against that, and adds a count to the state.
+    """
     _check(decay, eps, initial_scale)
 
     def init(params):
@@ -83,7 +90,12 @@ def scale_by_rms(
 def scale_by_stddev(
     decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
 ):
-    """`scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. Graves 2013, section 4.2."""
+    """`scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. Graves 2013, section 4.2.
+
+    In float32 the difference loses digits where gradients hardly vary: 1e-5 relative is usual, and below 0 it is cut
+    off. With `bias_correction` both averages are corrected, and on the first step the variance is 0 (up to
+    `initial_scale`), so that the update there is g/√eps.
+    """
     _check(decay, eps, initial_scale)
 
     def init(params):
@@ -118,7 +130,12 @@ def rmsprop(
     nesterov=False,
     bias_correction=False,
 ):
-    """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture 6e; Graves 2013."""
+    """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture 6e; Graves 2013.
+
+    `centered` divides by the standard deviation, `scale_by_stddev`, in place of the root mean square. Momentum comes
+    after the learning rate (the velocity form), so that a change of the rate does not rescale steps already taken;
+    None is no momentum and no state for it. To reproduce torch, say `decay=0.99, eps_in_sqrt=False`.
+    """
     scale_by = scale_by_stddev if centered else scale_by_rms
     return chain(
         scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),

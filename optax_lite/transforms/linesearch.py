@@ -1,0 +1,167 @@
+"""Line searches by backtracking, and what all line searches share: trial points, and values kept in the state."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
+from optax_lite.core import transform
+from optax_lite.leaves import (
+    Array,
+    Number,
+    PyTree,
+    compute_dtype,
+    is_inexact,
+    is_nothing,
+    leafwise,
+    weak,
+    zeros_like,
+)
+from optax_lite.norms import dot
+
+
+def value_dtype(params: PyTree) -> Any:
+    """The real dtype in which values, slopes and steps of a search over these parameters are kept."""
+    return jnp.finfo(compute_dtype(*(jnp.asarray(p) for p in jax.tree.leaves(params) if is_inexact(p)))).dtype
+
+
+def moved(params: PyTree, updates: PyTree, step: Array) -> PyTree:
+    """params + step·updates in the params' dtypes; a parameter without update stays."""
+
+    def one(u, p):
+        return p if is_nothing(u) else (p + weak(step) * u.astype(compute_dtype(p, u))).astype(p.dtype)
+
+    return jax.tree.map(one, updates, params, is_leaf=is_nothing)
+
+
+def of_params(value_fn: Callable, extra: dict[str, Any], dtype: Any) -> Callable:
+    """`value_fn` as a function of the parameters alone, given those of the extra arguments that it takes."""
+    parameters = inspect.signature(value_fn).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    kept = {k: v for k, v in extra.items() if takes_all or k in parameters}
+    return lambda params: jnp.asarray(value_fn(params, **kept)).astype(dtype)
+
+
+def gradient_like(slot: PyTree, gradient: PyTree) -> PyTree:
+    """A gradient in the dtypes of the state's slot for it, None where there is none."""
+    return jax.tree.map(lambda z, g: z if is_nothing(z) else g.astype(z.dtype), slot, gradient, is_leaf=is_nothing)
+
+
+def value_and_grad_from_state(value_fn: Callable) -> Callable:
+    """`jax.value_and_grad(value_fn)` that takes both from the state of a line search when they are there.
+
+    Call it as `value, grad = f(params, *args, state=state, **kwargs)`. It computes them on the first step, and whenever
+    the value kept is not finite. Right only for a function that is the same on every step: with a new batch, use
+    `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with `store_grad=True`).
+    """
+
+    def value_and_grad(params, *args, state, **kwargs):
+        kept = searches(state)
+        if len(kept) != 1:
+            raise ArgumentError(
+                f"the state must hold one line search, this has {len(kept)}", "value_and_grad_from_state"
+            )
+        value, grad = kept[0].value, kept[0].grad
+        if grad is None:
+            raise ArgumentError(
+                "the line search keeps no gradient; write scale_by_backtracking_linesearch(..., store_grad=True)",
+                "value_and_grad_from_state",
+            )
+
+        def compute():
+            new, g = jax.value_and_grad(value_fn, allow_int=True)(params, *args, **kwargs)
+            return jnp.asarray(new).astype(value.dtype), gradient_like(grad, g)
+
+        return jax.lax.cond(jnp.isfinite(value), lambda: (value, grad), compute)
+
+    return value_and_grad
+
+
+def searches(state):
+    """The states nested in a state that keep a value and a gradient of the objective."""
+    if hasattr(state, "_fields") and {"learning_rate", "value", "grad", "info"} <= set(state._fields):
+        return [state]
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
+    return [found for part in parts for found in searches(part)]
+
+
+class BacktrackingLinesearchInfo(NamedTuple):
+    """How a backtracking line search ended."""
+
+    num_linesearch_steps: Array  # values tried, int32
+    decrease_error: Array  # by how much the accepted step misses the criterion, 0 if it holds
+
+
+class ScaleByBacktrackingLinesearchState(NamedTuple):
+    learning_rate: Array  # the accepted step size
+    value: Array  # of the objective there, infinite before the first update
+    grad: PyTree  # of the objective there, None unless store_grad
+    info: BacktrackingLinesearchInfo  # how the search ended
+
+
+@transform(static=("max_backtracking_steps",))
+def scale_by_backtracking_linesearch(
+    max_backtracking_steps: int,
+    slope_rtol: Number = 1e-4,
+    decrease_factor: Number = 0.8,
+    increase_factor: Number = 1.5,
+    max_learning_rate: Number = 1.0,
+    atol: Number = 0.0,
+    rtol: Number = 0.0,
+    store_grad=False,
+    verbose=False,
+):
+    """Scale u by an η, shrunk until f(w + ηu) ≤ (1 + rtol)·f(w) + slope_rtol·η·⟨u, ∇f⟩ + atol.
+
+    Armijo 1966; Nocedal & Wright 2006, Algorithm 3.1. Put it behind a descent direction, `chain(sgd(1.0), ...)`. A
+    search starts from the last η times increase_factor, at most max_learning_rate; after max_backtracking_steps it
+    takes the η it has, decrease or not (`info.decrease_error` says which). The update needs `value=`, `grad=` and
+    `value_fn=`, a function of the parameters and of any further keywords given.
+    """
+    check_count(max_backtracking_steps=max_backtracking_steps)
+    check_positive(
+        decrease_factor=decrease_factor, increase_factor=increase_factor, max_learning_rate=max_learning_rate
+    )
+    check_nonnegative(slope_rtol=slope_rtol, atol=atol, rtol=rtol)
+
+    def init(params):
+        infinite = jnp.asarray(jnp.inf, value_dtype(params))
+        info = BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), infinite)
+        grad = zeros_like(params) if store_grad else None
+        return ScaleByBacktrackingLinesearchState(jnp.ones_like(infinite), infinite, grad, info)
+
+    def update(updates, state, params, *, value, grad, value_fn, **extra):
+        dtype = state.value.dtype
+        f, start = of_params(value_fn, extra, dtype), jnp.asarray(value).astype(dtype)
+        slope = dot(updates, grad).astype(dtype)
+
+        def attempt(step):
+            new = f(moved(params, updates, step))
+            error = jnp.maximum(new - (1 + rtol) * start - slope_rtol * step * slope - atol, 0)
+            return new, jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+        def goes_on(search):
+            tried, _, _, error = search
+            return (error > 0) & (tried <= max_backtracking_steps)
+
+        def shrink(search):
+            tried, step, _, _ = search
+            step = decrease_factor * step
+            return tried + 1, step, *attempt(step)
+
+        first = jnp.minimum(increase_factor * state.learning_rate, max_learning_rate)
+        search = (jnp.ones((), jnp.int32), first, *attempt(first))
+        tried, step, value, error = jax.lax.while_loop(goes_on, shrink, search)
+        if verbose:
+            jax.debug.print("backtracking: step {}, decrease error {}", step, error)
+        new_grad = None
+        if store_grad:
+            new_grad = gradient_like(state.grad, jax.grad(f, allow_int=True)(moved(params, updates, step)))
+        updates = leafwise(lambda u: weak(step) * u, updates)
+        info = BacktrackingLinesearchInfo(tried, error)
+        return updates, ScaleByBacktrackingLinesearchState(step, value, new_grad, info)
+
+    return init, update
