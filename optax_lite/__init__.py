@@ -37,6 +37,7 @@ from optax_lite.leaves import (
 )
 from optax_lite.matrices import (
     MuonDimensionNumbers as MuonDimensionNumbers,
+)
 from optax_lite.minimize import (
     MinimizeResult as MinimizeResult,
     minimize as minimize,

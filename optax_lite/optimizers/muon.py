@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_positive, check_unit_interval
+from optax_lite.check import ArgumentError, check_count, check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain, partition
 from optax_lite.core import EmptyState, transform
 from optax_lite.leaves import (
@@ -109,7 +109,7 @@ def scale_by_muon(
     """
     check_unit_interval(beta=beta)
     check_nonnegative(eps=eps)
-    check_positive(ns_steps=ns_steps)
+    check_count(ns_steps=ns_steps)
     check_dtype(mu_dtype=mu_dtype, ns_dtype=ns_dtype)
     if preconditioning not in _BOUNDS:
         raise ArgumentError(f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}")

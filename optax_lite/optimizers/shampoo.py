@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_nonnegative, check_positive
+from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.compose import chain
 from optax_lite.core import transform
 from optax_lite.leaves import Array, Number, PyTree, increment, leafwise, zero_count, zeros_like
@@ -39,7 +39,8 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
     every `every`-th after it. Nothing is grafted: the size of the update is Shampoo's own.
     """
     check_nonnegative(b2=b2)
-    check_positive(eps=eps, block_size=block_size, every=every)
+    check_positive(eps=eps)
+    check_count(block_size=block_size, every=every)
     if isinstance(b2, float) and b2 > 1:
         raise ArgumentError(f"b2 must be in [0, 1], got {b2!r}")
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
+from optax_lite.check import check_count, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
 from optax_lite.leaves import (
@@ -75,7 +75,7 @@ def scale_by_soap(
     """
     check_unit_interval(b1=b1, b2=b2, shampoo_beta=shampoo_beta)
     check_nonnegative(eps=eps)
-    check_positive(precondition_frequency=precondition_frequency, max_precondition_dim=max_precondition_dim)
+    check_count(precondition_frequency=precondition_frequency, max_precondition_dim=max_precondition_dim)
     beta = b2 if shampoo_beta is None else shampoo_beta
 
     def init(params):
