@@ -56,14 +56,15 @@ from optax_lite.optimizers.adam import (
     adamw as adamw,
     scale_by_adam as scale_by_adam,
 )
-from optax_lite.optimizers.muon import (
-    MuonState as MuonState,
-    muon as muon,
-    scale_by_muon as scale_by_muon,
 from optax_lite.optimizers.lbfgs import (
     ScaleByLBFGSState as ScaleByLBFGSState,
     lbfgs as lbfgs,
     scale_by_lbfgs as scale_by_lbfgs,
+)
+from optax_lite.optimizers.muon import (
+    MuonState as MuonState,
+    muon as muon,
+    scale_by_muon as scale_by_muon,
 )
 from optax_lite.optimizers.nadam import (
     nadam as nadam,
