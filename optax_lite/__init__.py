@@ -35,6 +35,9 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
+from optax_lite.matrices import (
+    MuonDimensionNumbers as MuonDimensionNumbers,
+)
 from optax_lite.minimize import (
     MinimizeResult as MinimizeResult,
     minimize as minimize,
@@ -167,6 +170,11 @@ from optax_lite.optimizers.momo import (
     momo as momo,
     momo_adam as momo_adam,
 )
+from optax_lite.optimizers.muon import (
+    MuonState as MuonState,
+    muon as muon,
+    scale_by_muon as scale_by_muon,
+)
 from optax_lite.optimizers.nadam import (
     ScaleByNadamState as ScaleByNadamState,
     nadam as nadam,
@@ -228,6 +236,11 @@ from optax_lite.optimizers.schedule_free import (
 from optax_lite.optimizers.sgd import (
     sgd as sgd,
 )
+from optax_lite.optimizers.shampoo import (
+    ScaleByShampooState as ScaleByShampooState,
+    scale_by_shampoo as scale_by_shampoo,
+    shampoo as shampoo,
+)
 from optax_lite.optimizers.sign_sgd import (
     sign_sgd as sign_sgd,
     signum as signum,
@@ -241,6 +254,11 @@ from optax_lite.optimizers.sm3 import (
     ScaleBySM3State as ScaleBySM3State,
     scale_by_sm3 as scale_by_sm3,
     sm3 as sm3,
+)
+from optax_lite.optimizers.soap import (
+    ScaleBySoapState as ScaleBySoapState,
+    scale_by_soap as scale_by_soap,
+    soap as soap,
 )
 from optax_lite.optimizers.sophia import (
     HutchinsonState as HutchinsonState,

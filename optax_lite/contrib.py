@@ -1,5 +1,8 @@
 """The newer and rarer methods, in optax's place for them; all of them stand at the top level too."""
 
+from optax_lite.matrices import (
+    MuonDimensionNumbers as MuonDimensionNumbers,
+)
 from optax_lite.optimizers.acprop import (
     acprop as acprop,
     scale_by_acprop as scale_by_acprop,
@@ -53,6 +56,11 @@ from optax_lite.optimizers.momo import (
     MomoState as MomoState,
     momo as momo,
     momo_adam as momo_adam,
+)
+from optax_lite.optimizers.muon import (
+    MuonState as MuonState,
+    muon as muon,
+    scale_by_muon as scale_by_muon,
 )
 from optax_lite.optimizers.prodigy import (
     ProdigyState as ProdigyState,

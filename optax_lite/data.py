@@ -391,7 +391,9 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                     data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
                 elif p.kind is p.VAR_KEYWORD:
                     data |= {k: as_data(k, v) for k, v in value.items()}
-                elif p.name in statics and not _is_key(value):
+                elif (p.name in statics and not _is_key(value)) or (
+                    isinstance(value, str) and str in get_args(p.annotation)
+                ):
                     if isinstance(p.default, bool) and not isinstance(value, (bool, np.bool_)):
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value

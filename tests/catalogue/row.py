@@ -21,6 +21,10 @@ def no_extra(step: int) -> dict[str, Any]:
     return {}
 
 
+def as_it_is(field: str, value: Any, w: Any = None) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Row:
     factory: Callable[..., ol.GradientTransformation]
@@ -36,6 +40,9 @@ class Row:
     data: Callable[[Trees], Trees] = as_they_are  # edits (parameters, gradients by step), the numbers to compare on
     used: Callable | None = None  # (state, seed) -> a state as if training had gone on; default: agreement.started
     fresh_only: str = ""  # why it is not compared from a used state
+    shapes: dict[str, tuple[int, ...]] | None = None  # of the leaves, where agreement.SHAPES would not do
+    as_kept: Callable[..., Any] = as_it_is  # (field, value, parameter) of a leaf's state -> as the reference keeps it
+    determined: Callable[..., Any] = as_it_is  # (field, value) -> what two right implementations have in common
     unseen: tuple[str, ...] = ()  # fields of the state that the reference does not keep
     float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
     float64: float = 1e-12  # the same in float64
