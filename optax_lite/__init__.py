@@ -1,5 +1,6 @@
 """Optimizers for JAX as pure (init, update) pairs that are data: pytrees of their hyperparameters."""
 
+from optax_lite import losses as losses, tree as tree, tree_utils as tree_utils
 from optax_lite.compose import (
     MaskedState as MaskedState,
     PartitionState as PartitionState,
