@@ -1,5 +1,6 @@
 """Optimizers for JAX as pure (init, update) pairs that are data: pytrees of their hyperparameters."""
 
+from optax_lite import losses as losses, tree as tree, tree_utils as tree_utils
 from optax_lite.compose import (
     MaskedState as MaskedState,
     PartitionState as PartitionState,
@@ -41,6 +42,26 @@ from optax_lite.matrices import (
 from optax_lite.minimize import (
     MinimizeResult as MinimizeResult,
     minimize as minimize,
+from optax_lite.losses import (
+    convex_kl_divergence as convex_kl_divergence,
+    cosine_distance as cosine_distance,
+    cosine_similarity as cosine_similarity,
+    ctc_loss as ctc_loss,
+    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
+    generalized_kl_divergence as generalized_kl_divergence,
+    hinge_loss as hinge_loss,
+    huber_loss as huber_loss,
+    kl_divergence as kl_divergence,
+    l2_loss as l2_loss,
+    log_cosh as log_cosh,
+    ntxent as ntxent,
+    safe_softmax_cross_entropy as safe_softmax_cross_entropy,
+    sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy,
+    sigmoid_focal_loss as sigmoid_focal_loss,
+    smooth_labels as smooth_labels,
+    softmax_cross_entropy as softmax_cross_entropy,
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
+    squared_error as squared_error,
 )
 from optax_lite.norms import (
     global_norm as global_norm,

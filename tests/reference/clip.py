@@ -55,7 +55,7 @@ def per_example_global_norm_clip(grads, l2_norm_clip):
 
 
 def per_example_layer_norm_clip(grads, global_l2_norm_clip, uniform=True):
-    """Per-layer clipping (McMahan et al. 2018, section 2, C_j = C / sqrt(m)); not uniform: by the layer's size."""
+    """Per-layer clipping (McMahan et al. 2018, C_j = C / sqrt(m)); not uniform: by the layer's size."""
     sizes = [x[0].size for x in grads]
     totals, counts = [], []
     for x, size in zip(grads, sizes, strict=True):

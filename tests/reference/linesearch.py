@@ -46,7 +46,7 @@ def wolfe_errors(f, grad, x, u, step, slope_rtol, curv_rtol):
 
 
 def approximate_decrease_error(f, grad, x, u, step, slope_rtol, approx_dec_rtol):
-    """By how much x + step * u misses the approximate decrease (Hager & Zhang 2006, conditions T2 and 27)."""
+    """By how much x + step * u misses the decrease of the approximate Wolfe conditions (Hager & Zhang 2006)."""
     # Where it is allowed it is an alternative to the decrease of wolfe_errors: the smaller of the two errors counts.
     slope = np.sum(u * grad(x))
     slope_new = np.sum(u * grad(x + step * u))

@@ -29,7 +29,7 @@ def optimistic_adam_v2(g, s, w, *, learning_rate, alpha, beta, b1, b2, eps, eps_
         m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
     v_hat = v / (1 - b2**t)
     r = m_hat / (np.sqrt(v_hat + eps_root) + eps)
-    # alpha = beta = 1 is the paper's 2 r_t - r_(t-1).
+    # alpha = beta = 1 is the paper's 2 r_t - r_(t-1); the paper begins with r_0 = 0, optax with r_0 = r_1.
     r_old = r if s is None else s["previous_gradient"]
     u = (alpha + beta) * r - beta * r_old
     s_new = {"count": t, "mu": m, "nu": v, "is_initial_step": False, "previous_gradient": r}

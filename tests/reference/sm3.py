@@ -15,7 +15,7 @@ def scale_by_sm3(g, s, w, *, b1, b2, eps):
         shape[axis] = -1
         spread.append(np.broadcast_to(mu_axis.reshape(shape), g_nd.shape))
     least = np.min(np.stack(spread), axis=0)
-    # b2 = 1 is the paper's sum; b2 < 1 is the authors' extension to a moving average.
+    # b2 = 1 is the paper's sum; the moving average of b2 < 1 is optax's.
     g2 = np.abs(g_nd) ** 2
     nu = least + g2 if b2 == 1 else b2 * least + (1 - b2) * g2
     mu_new = [np.max(nu, axis=tuple(a for a in range(g_nd.ndim) if a != axis)) for axis in range(g_nd.ndim)]

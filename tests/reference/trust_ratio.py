@@ -4,7 +4,7 @@ import numpy as np
 
 
 def scale_by_trust_ratio(g, s, w, *, min_norm, trust_coefficient, eps):
-    """Layer-wise trust ratio (You, Gitman & Ginsburg 2017, equation 6): g * coefficient * ||w|| / ||g||."""
+    """Layer-wise trust ratio (You, Gitman & Ginsburg 2017, LARS): g * coefficient * ||w|| / ||g||."""
     w_norm = max(np.sqrt(np.sum(np.abs(w) ** 2)), min_norm)
     g_norm = max(np.sqrt(np.sum(np.abs(g) ** 2)), min_norm)
     # A layer of zeros could never leave zero, and a zero gradient has no direction: no ratio then (optax).
