@@ -25,6 +25,7 @@ import numpy as np
 from tests.agreement import worst_error
 from tests.catalogue import ROWS
 from tests.equivalent import EQUIVALENT
+from tests.probes import PROBES
 from tests.schedule_cases import CASES, counts
 
 ROOT = Path(__file__).parent.parent
@@ -250,8 +251,10 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
         chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
         return [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
-    runs = [(row, i, s, start) for row in rows for i, s in enumerate(row.settings) for start in (True, False)]
-    return [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
+    runs = [(row, i, s, start) for row, i, s in runs for start in (True, False)]
+    by_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    return by_rows + list(PROBES.get(module, {}).items())
 
 
 def _row_agrees(row, settings, start):

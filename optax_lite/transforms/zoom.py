@@ -145,7 +145,7 @@ def _between(low, high):
     width, rise = high.step - low.step, high.value - low.value
     mean = jnp.where(width == 0, 0, rise / jnp.where(width == 0, 1, width))
     d1 = low.slope + high.slope - 3 * mean
-    d2 = jnp.sign(width) * sqrt(jnp.maximum(d1 * d1 - low.slope * high.slope, 0))
+    d2 = jnp.sign(width) * sqrt(d1 * d1 - low.slope * high.slope)  # NaN where the cubic has no minimum
     cubic = high.step - width * _ratio(high.slope + d2 - d1, high.slope - low.slope + 2 * d2)
     parabola = low.step - width * _ratio(low.slope, 2 * (mean - low.slope))
 
