@@ -1,6 +1,10 @@
 """Optimizers for JAX as pure (init, update) pairs that are data: pytrees of their hyperparameters."""
 
-from optax_lite import losses as losses, tree as tree, tree_utils as tree_utils
+from optax_lite import (
+    losses as losses,
+    tree as tree,
+    tree_utils as tree_utils,
+)
 from optax_lite.compose import (
     MaskedState as MaskedState,
     PartitionState as PartitionState,
@@ -36,12 +40,6 @@ from optax_lite.leaves import (
     leafwise as leafwise,
     zeros_like as zeros_like,
 )
-from optax_lite.matrices import (
-    MuonDimensionNumbers as MuonDimensionNumbers,
-)
-from optax_lite.minimize import (
-    MinimizeResult as MinimizeResult,
-    minimize as minimize,
 from optax_lite.losses import (
     convex_kl_divergence as convex_kl_divergence,
     cosine_distance as cosine_distance,
@@ -62,6 +60,13 @@ from optax_lite.losses import (
     softmax_cross_entropy as softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
     squared_error as squared_error,
+)
+from optax_lite.matrices import (
+    MuonDimensionNumbers as MuonDimensionNumbers,
+)
+from optax_lite.minimize import (
+    MinimizeResult as MinimizeResult,
+    minimize as minimize,
 )
 from optax_lite.norms import (
     global_norm as global_norm,

@@ -65,8 +65,9 @@ def _update_count(updates, state, params=None):
 
 
 def all_settings() -> list[tuple[str, Row, Settings]]:
-    """Every row with each of its settings, and a name for it."""
-    return [(f"{row.name}-{i}", row, settings) for row in ROWS for i, settings in enumerate(row.settings)]
+    """Every row that has a reference with each of its settings, and a name for it."""
+    rows = [row for row in ROWS if row.reference]
+    return [(f"{row.name}-{i}", row, settings) for row in rows for i, settings in enumerate(row.settings)]
 
 
 def one_of_each(*, scheduled: bool = True) -> dict[str, ol.GradientTransformation]:
