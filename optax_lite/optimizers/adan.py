@@ -53,8 +53,8 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
     check_nonnegative(eps=eps, eps_root=eps_root)
 
     def init(params):
-        m, v, g = (zeros_like(params) for _ in range(3))
-        return ScaleByAdanState(m, v, zeros_like(params, real=True), g, zero_count())
+        n = zeros_like(params, real=True)
+        return ScaleByAdanState(zeros_like(params), zeros_like(params), n, zeros_like(params), zero_count())
 
     def update(updates, state):
         first, t = state.t == 0, increment(state.t)

@@ -59,8 +59,8 @@ def scale_by_ademamix(
     check_dtype(mu_dtype=mu_dtype)
 
     def init(params):
-        m1, m2 = zeros_like(params, mu_dtype), zeros_like(params, mu_dtype)
-        return ScaleByAdemamixState(zero_count(), zero_count(), m1, m2, zeros_like(params, real=True))
+        averages = (zeros_like(params, mu_dtype), zeros_like(params, mu_dtype), zeros_like(params, real=True))
+        return ScaleByAdemamixState(zero_count(), zero_count(), *averages)
 
     def update(updates, state):
         t = increment(state.count)

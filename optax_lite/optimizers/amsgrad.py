@@ -65,8 +65,8 @@ def scale_by_amsgrad(
         raise ArgumentError(f"max_of must be 'corrected' or 'raw', got {max_of!r}")
 
     def init(params):
-        nu, nu_max = zeros_like(params, real=True), zeros_like(params, real=True)
-        return ScaleByAmsgradState(zero_count(), zeros_like(params, mu_dtype), nu, nu_max)
+        moments = (zeros_like(params, mu_dtype), zeros_like(params, real=True), zeros_like(params, real=True))
+        return ScaleByAmsgradState(zero_count(), *moments)
 
     def update(updates, state):
         t = increment(state.count)

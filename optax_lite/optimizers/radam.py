@@ -26,9 +26,9 @@ from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 def _langevin(y: Array) -> Array:
-    """coth y - 1/y by its continued fraction; to the last digit of a float64 for y up to 1."""
-    below = 17.0
-    for k in range(15, 1, -2):
+    """coth y - 1/y by its continued fraction; to the last digits of a float64 for y up to 1/2."""
+    below = 13.0
+    for k in range(11, 1, -2):
         below = k + y * y / below
     return y / below
 
@@ -42,7 +42,7 @@ def _length(b2: Number, t: Array, c2: Array) -> Array:
     x = -jnp.log(jnp.maximum(b2, 1e-30))
     early = t + _langevin(x / 2) - t * _langevin(t * x / 2)
     late = 2 / (1 - b2) - 1 - 2 * t * (1 - c2) / c2
-    return jnp.where(t * x < 2, early, late)
+    return jnp.where(t * x < 1, early, late)
 
 
 @transform

@@ -25,7 +25,7 @@ def cautious(inner):
     check_members({"inner": inner})
 
     def rule(u, g):
-        phi = ((u * jnp.conj(g)).real > 0).astype(g.real.dtype)
+        phi = jnp.where((u * jnp.conj(g)).real > 0, 1.0, 0.0)
         return u * phi * (u.size / (jnp.sum(phi) + 1))
 
     def update(updates, state, params=None, **extra):

@@ -64,15 +64,19 @@ amsgrad_settings = (
     {"b1": fast, "b2": slow, "max_of": "raw"},
     {"b1": slow, "b2": fast},
 )
-# ρ passes 5 at the sixth update with the default b2; 0.8 leaves the formula for few updates at the ninth.
+# At the eighth update, the first after a used state, ρ is 4.7 for b2 = 0.7, and it is computed as for few updates with
+# b2 above 0.88. With 0.999999 the plain formula loses digits in float64 too.
 radam_settings = (
     {},
     {"b2": 0.9999, "eps": 0.1},
     {"b1": 0.5, "b2": 0.9, "eps_root": 0.05},
     {"b1": 0.0, "b2": 0.5},
     {"b1": 0.8, "b2": 0.8, "eps": 0.1, "eps_root": 0.1},
+    {"b2": 0.7},
+    {"b2": 0.7, "threshold": 4.2},
     {"b2": 0.75, "threshold": 4.2},
     {"b2": 0.99, "threshold": 8.5},
+    {"b2": 0.999999, "eps": 0.1},
     {"b2": 0.999, "threshold": 1.0},
     {"nesterov": True, "b2": 0.97},
     {"b1": 0.6, "b2": 0.8, "nesterov": True, "threshold": 4.0},
@@ -184,6 +188,7 @@ ROWS: tuple[Row, ...] = (
         lion.scale_by_lion,
         (
             *lion_settings,
+            {"mode": "smooth"},
             *over(mode=("smooth", "refined"), b1=(0.5, fast), smooth_beta=(0.3, slow)),
         ),
         (*beta_bad, mode_bad, ({"smooth_beta": -1}, "smooth_beta must be at least 0, got -1.0")),

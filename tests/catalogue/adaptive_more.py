@@ -229,7 +229,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.mars,
         mars.mars,
-        decayed(mars_settings),
+        (*decayed(mars_settings), {"weight_decay": 0.1}),
         (
             *rate_bad,
             *with_rate((*beta_bad, eps_bad[0], ({"gamma": -1}, "gamma must be at least 0"))),
