@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.leaves import MaskedNode, PyTree, check_prefix, leaf_paths, leafwise
+from optax_lite.leaves import MaskedNode, check_prefix, leaf_paths, leafwise
 from optax_lite.paths import StandIn, as_mask
 
 

@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
     align,
     as_array,
     cast_like,

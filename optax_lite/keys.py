@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError
-from optax_lite.leaves import Array, PyTree, is_nothing
+from optax_lite.leaves import is_nothing
 
 
 def key_data(seed: Any) -> Array:

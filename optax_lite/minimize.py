@@ -7,9 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
-from optax_lite.leaves import Array, Number, PyTree, cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.leaves import cast_like, is_inexact, leaf_paths, show_leaf
 from optax_lite.norms import global_norm
 from optax_lite.optimizers.lbfgs import lbfgs
 from optax_lite.transforms.linesearch import searches, value_and_descent, value_and_grad_from_state

@@ -5,18 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.leaves import (
-    Array,
-    PyTree,
-    abs_sq,
-    align,
-    as_array,
-    cast_up,
-    compute_dtype,
-    is_inexact,
-    is_nothing,
-    sqrt,
-)
+from optax_lite.aliases import Array, PyTree
+from optax_lite.leaves import abs_sq, align, as_array, cast_up, compute_dtype, is_inexact, is_nothing, sqrt
 
 
 def norm(x: Array, axis: Any = None) -> Array:

@@ -58,19 +58,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(seen, v + eps, 2))": _UNUSED,
     },
     "optimizers.sign_sgd.signum": {
-        "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it",
+        "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"
     },
     "schedules._fraction": {
-        "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED,
+        "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED
     },
     "schedules._power": {
-        "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED,
+        "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED
     },
-    "schedules.exponential_decay": {
-        "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not",
-    },
+    "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
     "transforms.cautious.cautious": {
-        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "the same",
+        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "the same"
     },
     "transforms.clip.clip_by_global_norm": {
         "fits = norm <= max_norm -> fits = norm < max_norm": _EQUAL,

@@ -20,8 +20,7 @@ from tests.catalogue import ROWS, extra_of, is_composition, one_of_each, rate, r
 
 EACH = one_of_each()
 every = pytest.mark.parametrize(
-    "tx",
-    [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()],
+    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()]
 )
 
 

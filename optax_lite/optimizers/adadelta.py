@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, PyTree, abs_sq, leafwise, mix, sqrt, zeros_like
+from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 

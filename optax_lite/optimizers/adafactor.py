@@ -5,22 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
 from optax_lite.transforms.clip import clip_by_block_rms
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.momentum import ema

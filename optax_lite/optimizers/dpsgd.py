@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
 from optax_lite.keys import chosen_key, key_data, next_key
-from optax_lite.leaves import Array, Number, check_like, leafwise
+from optax_lite.leaves import check_like, leafwise
 from optax_lite.transforms.clip import per_example_global_norm_clip
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.noise import with_normal

@@ -1,8 +1,9 @@
 """Fromage: steps of a given share of every leaf's norm."""
 
+from optax_lite.aliases import Number
 from optax_lite.compose import chain
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, leafwise, sqrt
+from optax_lite.leaves import leafwise, sqrt
 from optax_lite.transforms.decay import WeightDecaySchedule
 from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.transforms.trust_ratio import scale_by_trust_ratio

@@ -7,22 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import chain, check_members
 from optax_lite.core import OptState, transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    align,
-    compute_dtype,
-    copies,
-    increment,
-    is_nothing,
-    leaf_paths,
-    leafwise,
-    zero_count,
-)
+from optax_lite.leaves import align, compute_dtype, copies, increment, is_nothing, leaf_paths, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate

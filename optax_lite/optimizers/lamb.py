@@ -1,8 +1,8 @@
 """LAMB: Adam with the size of every leaf's step in proportion to the leaf."""
 
+from optax_lite.aliases import Number
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate

@@ -1,8 +1,8 @@
 """LARS: momentum with the size of every leaf's gradient in proportion to the leaf."""
 
+from optax_lite.aliases import Number
 from optax_lite.compose import chain, masked
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate

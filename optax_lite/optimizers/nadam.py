@@ -5,13 +5,11 @@
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
 from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
     abs_sq,
     ema_weight,
     increment,

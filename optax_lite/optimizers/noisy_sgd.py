@@ -1,8 +1,8 @@
 """Descent along a gradient with noise that fades."""
 
+from optax_lite.aliases import Number
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.transforms.noise import add_noise
 from optax_lite.transforms.scale import scale_by_learning_rate
 

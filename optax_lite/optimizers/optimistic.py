@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, leafwise, zeros_like
+from optax_lite.leaves import leafwise, zeros_like
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.scale import scale_by_learning_rate
 

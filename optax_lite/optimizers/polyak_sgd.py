@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, leafwise, weak
+from optax_lite.leaves import leafwise, weak
 from optax_lite.norms import sum_sq
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -33,11 +34,7 @@ def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Number = 1.0, eps: N
 
 @transform
 def polyak_sgd(
-    max_learning_rate: Number = 1.0,
-    scaling: Number = 1.0,
-    f_min: Number = 0.0,
-    eps: Number = 0.0,
-    variant: str = "sps",
+    max_learning_rate: Number = 1.0, scaling: Number = 1.0, f_min: Number = 0.0, eps: Number = 0.0, variant: str = "sps"
 ):
     """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021, Algorithm 1.
 

@@ -5,9 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Array, Number, PyTree, leafwise, weak
+from optax_lite.leaves import leafwise, weak
 from optax_lite.norms import global_norm, norm, rms
 
 

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, PyTree, copies, leafwise, weak
+from optax_lite.leaves import copies, leafwise, weak
 from optax_lite.norms import global_norm
 
 

@@ -7,20 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    MaskedNode,
-    Number,
-    PyTree,
-    compute_dtype,
-    is_inexact,
-    is_nothing,
-    leafwise,
-    weak,
-    zeros_like,
-)
+from optax_lite.leaves import MaskedNode, compute_dtype, is_inexact, is_nothing, leafwise, weak, zeros_like
 from optax_lite.norms import dot
 
 

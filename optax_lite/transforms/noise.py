@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.core import transform
 from optax_lite.keys import chosen_key, key_data, key_tree, next_key
-from optax_lite.leaves import Array, Number, PyTree, increment, leafwise, sqrt, weak, zero_count
+from optax_lite.leaves import increment, leafwise, sqrt, weak, zero_count
 
 
 class AddNoiseState(NamedTuple):

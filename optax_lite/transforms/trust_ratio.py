@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number
 from optax_lite.check import check_nonnegative
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, leafwise
+from optax_lite.leaves import leafwise
 from optax_lite.norms import norm, rms
 
 

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, leafwise, sqrt, weak, zeros_like
+from optax_lite.leaves import leafwise, sqrt, weak, zeros_like
 from optax_lite.norms import dot
 from optax_lite.transforms.linesearch import gradient_like, last_step, moved, of_params, value_and_descent, value_dtype
 

@@ -40,8 +40,7 @@ COMPOSED = {
     "masked": lambda: ol.masked(ol.adam(0.1), "w*"),
     "adamw, masked decay": lambda: ol.adamw(0.1, weight_decay=0.1, mask="w*"),
     "partition": lambda: ol.partition(
-        {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)},
-        {"w": "fast", "b": "slow", "scalar": "fast"},
+        {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)}, {"w": "fast", "b": "slow", "scalar": "fast"}
     ),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
     "stateless": lambda: ol.stateless(scaled_by_tenth),

@@ -131,10 +131,7 @@ ROWS = (
     Row(
         ol.adaptive_grad_clip,
         clip.adaptive_grad_clip,
-        (
-            *over(clipping=(1e-9, 0.01, 0.5, 3.0), eps=(1e-3, 0.7)),
-            {"clipping": rate, "eps": fast},
-        ),
+        (*over(clipping=(1e-9, 0.01, 0.5, 3.0), eps=(1e-3, 0.7)), {"clipping": rate, "eps": fast}),
         (({"clipping": -1}, "clipping must be at least 0"), ({"clipping": 0.1, "eps": -1}, "eps must be at least 0")),
         data=with_convolutions,
     ),

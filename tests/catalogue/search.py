@@ -44,11 +44,7 @@ search_bad = (
     ({"max_learning_rate": 0}, "max_learning_rate must be above 0, got 0.0"),
     ({"maxls": 20}, "no argument 'maxls'"),
 )
-lbfgs_settings = (
-    {},
-    *over(memory_size=(1, 3, 10), scale_init_precond=(True, False)),
-    {"memory_size": 7},
-)
+lbfgs_settings = ({}, *over(memory_size=(1, 3, 10), scale_init_precond=(True, False)), {"memory_size": 7})
 cancels = 1e-5  # a direction is a sum over twenty vectors, of either sign
 needs_value_fn = "it evaluates a function: tests/test_linesearch.py"
 
