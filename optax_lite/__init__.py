@@ -41,7 +41,8 @@ from optax_lite.optimizers.dog import (
 )
 from optax_lite.optimizers.dpsgd import DifferentiallyPrivateAggregateState, differentially_private_aggregate, dpsgd
 from optax_lite.optimizers.fromage import fromage
-from optax_lite.optimizers.galore import GaLoreDimensionNumbers, GaLoreState, galore, scale_by_galore
+from optax_lite.optimizers.galore import GaLoreState, galore, scale_by_galore
+from optax_lite.optimizers.galore_axes import GaLoreDimensionNumbers
 from optax_lite.optimizers.lamb import lamb
 from optax_lite.optimizers.lars import lars
 from optax_lite.optimizers.lbfgs import ScaleByLBFGSState, lbfgs, scale_by_lbfgs
@@ -51,7 +52,8 @@ from optax_lite.optimizers.mars import ReduceVarianceState, mars
 from optax_lite.optimizers.mechanize import MechanicState, mechanize
 from optax_lite.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
 from optax_lite.optimizers.muon import MuonState, muon, scale_by_muon
-from optax_lite.optimizers.nadam import ScaleByNadamState, nadam, nadam_dozat, nadamw, scale_by_nadam
+from optax_lite.optimizers.nadam import nadam, nadamw
+from optax_lite.optimizers.nadam_dozat import ScaleByNadamState, nadam_dozat, scale_by_nadam
 from optax_lite.optimizers.noisy_sgd import noisy_sgd
 from optax_lite.optimizers.novograd import ScaleByNovogradState, novograd, scale_by_novograd
 from optax_lite.optimizers.optimistic import (
@@ -60,10 +62,11 @@ from optax_lite.optimizers.optimistic import (
 from optax_lite.optimizers.polyak_sgd import polyak_sgd, scale_by_polyak
 from optax_lite.optimizers.prodigy import ProdigyState, prodigy
 from optax_lite.optimizers.radam import radam, scale_by_radam
-from optax_lite.optimizers.rmsprop import (
-    ScaleByRmsState, ScaleByRmsWithCountState, ScaleByRStdDevState, ScaleByRStdDevWithCountState, rmsprop,
-    scale_by_rms, scale_by_stddev,
+from optax_lite.optimizers.rms import (
+    ScaleByRmsState, ScaleByRmsWithCountState, ScaleByRStdDevState, ScaleByRStdDevWithCountState, scale_by_rms,
+    scale_by_stddev,
 )
+from optax_lite.optimizers.rmsprop import rmsprop
 from optax_lite.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
 from optax_lite.optimizers.sam import SAMState, sam
 from optax_lite.optimizers.schedule_free import (

@@ -10,7 +10,8 @@ from optax_lite.optimizers.cocob import COCOBState, cocob, scale_by_cocob
 from optax_lite.optimizers.dadapt_adamw import DAdaptAdamWState, dadapt_adamw
 from optax_lite.optimizers.dog import DoGState, DoWGState, dog, dowg
 from optax_lite.optimizers.dpsgd import DifferentiallyPrivateAggregateState, differentially_private_aggregate, dpsgd
-from optax_lite.optimizers.galore import GaLoreDimensionNumbers, GaLoreState, galore, scale_by_galore
+from optax_lite.optimizers.galore import GaLoreState, galore, scale_by_galore
+from optax_lite.optimizers.galore_axes import GaLoreDimensionNumbers
 from optax_lite.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
 from optax_lite.optimizers.mechanize import MechanicState, mechanize
 from optax_lite.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam

@@ -39,9 +39,8 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
     def init(params):
         stacked = jax.tree.map(lambda z: jnp.zeros((memory_size, *z.shape), z.dtype), zeros_like(params))
         zeros = zeros_like(params)
-        return ScaleByLBFGSState(
-            zero_count(), zeros, zeros, stacked, stacked, jnp.zeros(memory_size, value_dtype(params))
-        )
+        weights = jnp.zeros(memory_size, value_dtype(params))
+        return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 
     def update(updates, state, params):
         newest = (state.count - 1) % memory_size
@@ -52,8 +51,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
             return g, g, w, s_memory, y_memory.at[newest].set(seen * (g - g_old))
 
         slots = (state.updates, state.params, state.diff_params_memory, state.diff_updates_memory)
-        g, *slots = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
-        gradients, ws, s_memory, y_memory = slots
+        g, gradients, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
         g, S, Y = (_present(updates, tree) for tree in (g, s_memory, y_memory))
         curvature = dot(_pair(S, newest), _pair(Y, newest))
         usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
@@ -105,14 +103,15 @@ def _two_loops(g, S, Y, weights, backwards, gamma):
     return jax.lax.scan(up, [gamma * q for q in q], (backwards, alphas), reverse=True)[0]
 
 
+_ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+
+
 @transform(static=("memory_size",))
 def lbfgs(
     learning_rate: Number | None = None,
     memory_size: int = 10,
     scale_init_precond=True,
-    linesearch: GradientTransformation | None = scale_by_zoom_linesearch(
-        max_linesearch_steps=20, initial_guess_strategy="one"
-    ),
+    linesearch: GradientTransformation | None = _ZOOM,
 ):
     """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
 
@@ -120,6 +119,6 @@ def lbfgs(
     `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`; `minimize` gives it all of that. With
     `linesearch=None` the rate is `learning_rate`, and the update needs nothing more.
     """
-    members = [scale_by_lbfgs(memory_size, scale_init_precond)]
-    members += [scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)]
-    return chain(*members, identity() if linesearch is None else linesearch)
+    descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    search = identity() if linesearch is None else linesearch
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, search)
