@@ -1,9 +1,10 @@
 """The mutants that no test can notice, each with its proof: rule, then change."""
 
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
-_EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
 _NO_RATE = "without a rate that part is the identity; that the state has no place for it is in test_optax_parity"
+_ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in test_laws, zero gradients"
+_IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
 _REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
@@ -15,6 +16,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.adafactor.adafactor": {
         "learning_rate is None -> eps is None": _NO_RATE,
         "learning_rate is None -> min_dim_size_to_factor is None": _NO_RATE,
+    },
+    "optimizers.dpsgd.differentially_private_aggregate": {
+        "params is not None -> params is None": "a check; that it speaks is in test_noise_and_privacy",
+        "max -> min": "all leaves have the same number of examples",
+        "default=1 -> default=2": "of a tree without leaves there is nothing to divide",
+    },
+    "optimizers.polyak_sgd.scale_by_polyak": {
+        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square >= 0, square, 1)": _ZERO,
+        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square > 0, square, 2)": _IS_ZERO,
     },
     "optimizers.rprop.scale_by_rprop": {
         "jnp.where(agreement > 0, eta_plus, eta_minus) -> jnp.where(agreement >= 0, eta_plus, eta_minus)": (
@@ -43,8 +53,24 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "schedules.exponential_decay": {
         "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not",
     },
-    "transforms.clip.clip_by_global_norm": {
-        "fits = norm <= max_norm -> fits = norm < max_norm": _EQUAL,
-        "max_norm / jnp.where(fits, 1.0, norm) -> max_norm / jnp.where(fits, 2.0, norm)": _UNUSED,
+    "transforms.clip._fit": {
+        "most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED,
+    },
+    "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
+    "transforms.clip.adaptive_grad_clip": {
+        "g_norm > most -> g_norm >= most": "at equality the factor most / g_norm is 1, or the gradient is 0",
+    },
+    "transforms.constrain.keep_params_nonnegative": {
+        "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
+            "at equality u is -w"
+        ),
+        "real_only=True -> real_only=False": _REFUSED,
+    },
+    "transforms.constrain.normalize_by_update_norm": {
+        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total >= 0, total, 1.0)": _ZERO,
+        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total > 0, total, 2.0)": _IS_ZERO,
+    },
+    "transforms.trust_ratio.scale_by_trust_ratio": {
+        "jnp.where(u_norm > 0, u_norm + eps, 1) -> jnp.where(u_norm > 0, u_norm + eps, 2)": _IS_ZERO,
     },
 }
