@@ -5,6 +5,8 @@ _R_UNUSED = "r is not used where tractable is False; that its derivative is fini
 _EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
 _NO_RATE = "without a rate that part is the identity; that the state has no place for it is in test_optax_parity"
+_ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in test_laws, zero gradients"
+_IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
 _REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
 
 _ATAN2 = "root = jnp.where({}, {}, b * sqrt(v / c2))"
@@ -42,6 +44,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "learning_rate is None -> eps is None": _NO_RATE,
         "learning_rate is None -> min_dim_size_to_factor is None": _NO_RATE,
     },
+    "optimizers.dpsgd.differentially_private_aggregate": {
+        "params is not None -> params is None": "a check; that it speaks is in test_noise_and_privacy",
+        "max -> min": "all leaves have the same number of examples",
+        "default=1 -> default=2": "of a tree without leaves there is nothing to divide",
+    },
+    "optimizers.polyak_sgd.scale_by_polyak": {
+        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square >= 0, square, 1)": _ZERO,
+        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square > 0, square, 2)": _IS_ZERO,
+    },
     "optimizers.rprop.scale_by_rprop": {
         "jnp.where(agreement > 0, eta_plus, eta_minus) -> jnp.where(agreement >= 0, eta_plus, eta_minus)": (
             "where it is 0 the step stays as it was, whatever it would be multiplied by"
@@ -70,8 +81,22 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "transforms.cautious.cautious": {
         "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "the same"
     },
-    "transforms.clip.clip_by_global_norm": {
-        "fits = norm <= max_norm -> fits = norm < max_norm": _EQUAL,
-        "max_norm / jnp.where(fits, 1.0, norm) -> max_norm / jnp.where(fits, 2.0, norm)": _UNUSED,
+    "transforms.clip._fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
+    "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
+    "transforms.clip.adaptive_grad_clip": {
+        "g_norm > most -> g_norm >= most": "at equality the factor most / g_norm is 1, or the gradient is 0"
+    },
+    "transforms.constrain.keep_params_nonnegative": {
+        "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
+            "at equality u is -w"
+        ),
+        "real_only=True -> real_only=False": _REFUSED,
+    },
+    "transforms.constrain.normalize_by_update_norm": {
+        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total >= 0, total, 1.0)": _ZERO,
+        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total > 0, total, 2.0)": _IS_ZERO,
+    },
+    "transforms.trust_ratio.scale_by_trust_ratio": {
+        "jnp.where(u_norm > 0, u_norm + eps, 1) -> jnp.where(u_norm > 0, u_norm + eps, 2)": _IS_ZERO
     },
 }

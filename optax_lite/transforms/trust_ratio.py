@@ -21,8 +21,8 @@ def scale_by_trust_ratio(min_norm: Number = 0.0, trust_coefficient: Number = 1.0
 
     def rule(u, w):
         w_norm, u_norm = jnp.maximum(norm(w), min_norm), jnp.maximum(norm(u), min_norm)
-        known = (w_norm > 0) & (u_norm > 0)
-        return jnp.where(known, trust_coefficient * w_norm / jnp.where(known, u_norm + eps, 1), 1) * u
+        ratio = trust_coefficient * w_norm / jnp.where(u_norm > 0, u_norm + eps, 1)
+        return jnp.where(w_norm > 0, ratio, 1) * u
 
     def update(updates, state, params):
         return leafwise(rule, updates, read=(params,)), state
