@@ -214,7 +214,10 @@ ROWS = (
             {"learning_rate": 0.1, "seed": 2, "momentum": 0.5, "nesterov": True, **private},
             {"learning_rate": 0.1, "seed": 2, "momentum": fast, "nesterov": True, **private},
         ),
-        with_((*private_bad, *key_bad[1:2]), learning_rate=0.1, seed=0, **private),
+        (
+            *with_(private_bad, learning_rate=0.1, seed=0, **private),
+            ({"learning_rate": 0.1, **private, "seed": 0.5}, "key must be an int seed"),
+        ),
         whole_tree=True,
         data=of_examples,
         no_laws=examples_only,
