@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.leaves import MaskedNode, PyTree, check_prefix, leaf_paths, leafwise
-from optax_lite.paths import as_mask
+from optax_lite.leaves import MaskedNode, check_prefix, leaf_paths, leafwise
+from optax_lite.paths import StandIn, as_mask
 
 
 @transform
@@ -17,7 +18,8 @@ def identity():
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
 
 
-def _check_members(members: Mapping[str, Any]) -> None:
+def check_members(members: Mapping[str, Any]) -> None:
+    """Raise, naming the member, unless all are transformations."""
     for name, member in members.items():
         if not isinstance(member, GradientTransformation):
             raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
@@ -33,7 +35,7 @@ def chain(*transforms):
     Descent needs exactly one change of sign: that of `scale_by_learning_rate`, or of an optimizer that ends in it. A
     chain of chains is the same as one chain.
     """
-    _check_members({str(i): t for i, t in enumerate(transforms)})
+    check_members({str(i): t for i, t in enumerate(transforms)})
 
     def init(params):
         return tuple(t.init(params) for t in transforms)
@@ -63,7 +65,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
 
 @transform
 def _named_chain(**transforms):
-    _check_members(transforms)
+    check_members(transforms)
     init, update = chain.builder(*transforms.values())
 
     def named_init(params):
@@ -108,7 +110,7 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves. Extra arguments
     with the structure of the params are masked too if `mask_compatible_extra_args` says that this is meant.
     """
-    _check_members({"inner": inner})
+    check_members({"inner": inner})
 
     def init(params):
         return MaskedState(inner.init(_select(as_mask(mask, params), params)))
@@ -131,9 +133,11 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(f"transforms must be a dict from labels of one type, got {transforms!r}")
-    _check_members(transforms)
+    check_members(transforms)
 
     def masks(tree):
+        if isinstance(tree, StandIn):
+            return dict.fromkeys(transforms, tree)
         is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
         labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
         check_prefix(labels, tree, "labels")

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.leaves import Array, PyTree, align, is_nothing, leaf_paths, leafwise
+from optax_lite.aliases import Array, PyTree
+from optax_lite.leaves import align, is_nothing, leaf_paths, leafwise
 from optax_lite.paths import is_patterns, pattern_mask
 
 

@@ -67,9 +67,8 @@ def seen_by_run(value: Any, count: int) -> Any:
     if isinstance(value, ol.Schedule):
         return float(value(count))
     if isinstance(value, tuple):
-        return tuple(seen_by_run(x, count) for x in value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(np.asarray(value, jnp.result_type(float))) if is_number else value
+        return tuple(seen_by_run(part, count) for part in value)
+    return float(np.asarray(value, jnp.result_type(float))) if isinstance(value, float) else value
 
 
 def relative_error(ours: Any, reference: Any) -> float:
@@ -94,7 +93,7 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
 
     The reference runs in float64 on what the run is given: gradients, parameters and hyperparameters as rounded.
     """
-    params, gradients = random_trees(seed, steps, complex_=row.complex_, shapes=row.shapes)
+    params, gradients = row.data(random_trees(seed, steps, complex_=row.complex_, shapes=row.shapes))
 
     complex_dtype = np.result_type(dtype, np.complex64)
 
@@ -131,17 +130,22 @@ def _reference_step(row, gradient, memory, w, now):
     """The updates by leaf, and the state: field to a dict by leaf, or to what all leaves share."""
     if row.whole_tree:
         s = memory and {f: [v[k] for k in w] if isinstance(v, dict) else v for f, v in memory.items()}
-        updates, s = row.reference(list(gradient.values()), s, list(w.values()), **now)
+        updates, s = row.reference(list(gradient.values()), _nested(s, now), list(w.values()), **now)
         flat = _flat(s).items()
         shared = {f: dict(zip(w, v, strict=True)) if isinstance(v, list) else v for f, v in flat}
         return dict(zip(w, updates, strict=True)), shared
     updates, new = {}, {}
     for k in w:
         s = memory and {f: v.get(k) if isinstance(v, dict) else v for f, v in memory.items()}
-        updates[k], s = row.reference(gradient[k], s, w[k], **now)
+        updates[k], s = row.reference(gradient[k], _nested(s, now), w[k], **now)
         for f, v in _flat(s).items():
             new.setdefault(f, {})[k] = v
     return updates, new
+
+
+def _nested(s, now):
+    """The same fields for the reference that another one takes as `base`, where it looks for them."""
+    return s | {"base": s} if s and "base" in now else s
 
 
 def _flat(s):

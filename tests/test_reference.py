@@ -26,5 +26,6 @@ def test_float32_equals_the_reference(row, settings, start):
 
 
 def test_every_rule_has_eight_settings():
-    few = {row.name: len(row.settings) for row in ROWS if len(row.settings) < 8 and row.factory.signature.parameters}
+    rows = [row for row in ROWS if row.reference and row.factory.signature.parameters]
+    few = {row.name: len(row.settings) for row in rows if len(row.settings) < 8}
     assert few == {}

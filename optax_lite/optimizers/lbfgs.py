@@ -5,21 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count
 from optax_lite.compose import chain, identity
-from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    align,
-    increment,
-    is_nothing,
-    leafwise,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.core import GradientTransformation, transform
+from optax_lite.leaves import align, increment, is_nothing, leafwise, weak, zero_count, zeros_like
 from optax_lite.norms import dot, global_norm, sum_sq
 from optax_lite.transforms.linesearch import value_dtype
 from optax_lite.transforms.scale import scale, scale_by_learning_rate
@@ -66,7 +56,8 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
         gradients, ws, s_memory, y_memory = slots
         g, S, Y = (_present(updates, tree) for tree in (g, s_memory, y_memory))
         curvature = dot(_pair(S, newest), _pair(Y, newest))
-        weight = jnp.where(curvature > 0, 1 / jnp.where(curvature > 0, curvature, 1), 0)
+        usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
+        weight = jnp.where(usable, 1 / jnp.where(usable, curvature, 1), 0)
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
         backwards = (newest - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
         gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
@@ -119,7 +110,9 @@ def lbfgs(
     learning_rate: Number | None = None,
     memory_size: int = 10,
     scale_init_precond=True,
-    linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
+    linesearch: GradientTransformation | None = scale_by_zoom_linesearch(
+        max_linesearch_steps=20, initial_guess_strategy="one"
+    ),
 ):
     """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
 

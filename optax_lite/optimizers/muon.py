@@ -5,22 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain, partition
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    ema_weight,
-    increment,
-    is_nothing,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.norms import norm
 from optax_lite.optimizers.adam import adamw

@@ -4,23 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    full_like,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -50,7 +38,8 @@ def _check(decay, eps, initial_scale):
     check_nonnegative(eps=eps, initial_scale=initial_scale)
 
 
-def _over_root(g, v, eps, eps_in_sqrt):
+def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
+    """g / √(v + eps), or g / (√v + eps)."""
     return g / sqrt(v + eps) if eps_in_sqrt else g / (sqrt(v) + eps)
 
 
@@ -78,7 +67,7 @@ def scale_by_rms(
 
         def rule(g, v):
             v = mix(decay, v, abs_sq(g))
-            return _over_root(g, v / c, eps, eps_in_sqrt), v
+            return over_root(g, v / c, eps, eps_in_sqrt), v
 
         updates, nu = leafwise(rule, updates, state.nu)
         return updates, ScaleByRmsWithCountState(t, nu) if bias_correction else ScaleByRmsState(nu)
@@ -110,7 +99,7 @@ def scale_by_stddev(
             m = mix(decay, m, g)
             v = mix(decay, v, abs_sq(g))
             variance = jnp.maximum(v / c - abs_sq(m / c), 0)  # rounding can leave it just below 0
-            return _over_root(g, variance, eps, eps_in_sqrt), m, v
+            return over_root(g, variance, eps, eps_in_sqrt), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByRStdDevWithCountState(t, mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, increment, leafwise, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, from_blocks, gram, to_blocks
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -83,7 +84,5 @@ def shampoo(
 ):
     """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren & Singer 2018."""
     return chain(
-        scale_by_shampoo(b2, eps, block_size, every),
-        trace(momentum, nesterov),
-        scale_by_learning_rate(learning_rate),
+        scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov), scale_by_learning_rate(learning_rate)
     )
