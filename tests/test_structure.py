@@ -16,8 +16,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 # From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
-    ["check", "leaves", "norms", "keys", "outline"],
-    ["data", "paths", "core", "compose"],
+    ["aliases", "check", "leaves", "norms", "keys", "outline"],
+    ["data", "paths", "core", "compose", "matrices"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],
@@ -164,7 +164,7 @@ def test_every_field_of_a_state_has_a_comment(state):
 
 # Where AdamW is written: its own file, decay, the learning rate, and how they are chained.
 ADAMW = {
-    "optimizers/adam.py": {"ScaleByAdamState", "scale_by_adam", "adamw"},
+    "optimizers/adam.py": {"ScaleByAdamState", "corrected_mean", "scale_by_adam", "adamw"},
     "transforms/decay.py": {"add_decayed_weights", "_add_decayed_weights"},
     "transforms/scale.py": {"scale", "scale_by_learning_rate"},
     "compose.py": {"chain"},

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, PyTree, copies, full_like, leafwise, zeros_like
+from optax_lite.leaves import copies, full_like, leafwise, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 

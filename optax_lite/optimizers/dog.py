@@ -5,22 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_dtype, check_nonnegative
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    cast_like,
-    copies,
-    leafwise,
-    scalar_like,
-    sqrt,
-    weak,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, cast_like, copies, leafwise, scalar_like, sqrt, weak, zeros_like
 from optax_lite.norms import global_norm, norm, sum_sq
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate

@@ -1,81 +1,25 @@
 """GaLore: another optimizer at work, with its state, on low-rank projections of matrix gradients."""
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from optax_lite.check import ArgumentError, check_count
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_count
 from optax_lite.compose import chain, check_members
 from optax_lite.core import OptState, transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    align,
-    compute_dtype,
-    copies,
-    increment,
-    is_nothing,
-    leaf_paths,
-    leafwise,
-    zero_count,
-)
+from optax_lite.leaves import compute_dtype, copies, increment, is_nothing, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
+from optax_lite.optimizers.galore_axes import fold, matrix_axes, unfold
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
-
-
-class GaLoreDimensionNumbers(NamedTuple):
-    """Which axes of an array are the rows, and which the columns, of the matrix that is projected."""
-
-    reduction_axis: int | tuple[int, ...] = 0
-    output_axis: int | tuple[int, ...] = 1
 
 
 class GaLoreState(NamedTuple):
     count: Array  # updates so far, int32
     base_optimizer_state: OptState  # of the low-rank updates
     projector: PyTree  # P, with orthonormal columns; of shape (0, 0) where nothing is projected
-
-
-def _axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] | None]:
-    """The axes of rows and columns of every leaf, None where nothing is projected.
-
-    A leaf with a number of axes other than two is projected only if it is told how.
-    """
-    numbers = numbers(tree) if callable(numbers) else numbers
-    leaves = jax.tree.leaves(tree, is_leaf=is_nothing)
-    if numbers is None:
-        each = [GaLoreDimensionNumbers() if jnp.ndim(x) == 2 else None for x in leaves]
-    elif isinstance(numbers, GaLoreDimensionNumbers):
-        each = [numbers if jnp.ndim(x) > 1 else None for x in leaves]
-    else:
-        each = align(tree, numbers, "weight_dimension_numbers")
-
-    def one(x, n, path):
-        if n is None or is_nothing(x) or x.size == 0:
-            return None
-        rows, columns = ([int(a) % x.ndim for a in np.atleast_1d(axis)] for axis in n)
-        if sorted(rows + columns) != list(range(x.ndim)):
-            raise ArgumentError(f"leaf {path!r}: {n} must name each axis of shape {x.shape} once", "galore")
-        return rows, columns
-
-    return [one(*triple) for triple in zip(leaves, each, leaf_paths(tree), strict=True)]
-
-
-def _fold(x, axes):
-    """An array as the matrix to project."""
-    rows, columns = axes
-    return jnp.transpose(x, rows + columns).reshape(math.prod(x.shape[a] for a in rows), -1)
-
-
-def _unfold(matrix, axes, shape):
-    """The array of a matrix."""
-    order = axes[0] + axes[1]
-    return jnp.transpose(matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))])
 
 
 def _project(g, p):
@@ -98,8 +42,8 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 
     def folded(tree):
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)
-        axes = _axes(numbers, tree)
-        return treedef.unflatten([x if a is None else _fold(x, a) for x, a in zip(leaves, axes, strict=True)]), axes
+        axes = matrix_axes(numbers, tree)
+        return treedef.unflatten([x if a is None else fold(x, a) for x, a in zip(leaves, axes, strict=True)]), axes
 
     def init(params):
         matrices, axes = folded(copies(params))
@@ -130,7 +74,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
         full = leafwise(up, low, read=(projector, matrices), same_shape=False)
         leaves, treedef = jax.tree.flatten(full, is_leaf=is_nothing)
         shapes = [jnp.shape(g) for g in jax.tree.leaves(updates, is_leaf=is_nothing)]
-        parts = [u if a is None else _unfold(u, a, s) for u, a, s in zip(leaves, axes, shapes, strict=True)]
+        parts = [u if a is None else unfold(u, a, s) for u, a, s in zip(leaves, axes, shapes, strict=True)]
         return treedef.unflatten(parts), GaLoreState(increment(state.count), base, projector)
 
     return init, update

@@ -5,21 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count
 from optax_lite.compose import chain, identity
-from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    align,
-    increment,
-    is_nothing,
-    leafwise,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.core import GradientTransformation, transform
+from optax_lite.leaves import align, increment, is_nothing, leafwise, weak, zero_count, zeros_like
 from optax_lite.norms import dot, global_norm, sum_sq
 from optax_lite.transforms.linesearch import value_dtype
 from optax_lite.transforms.scale import scale, scale_by_learning_rate
@@ -49,9 +39,8 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
     def init(params):
         stacked = jax.tree.map(lambda z: jnp.zeros((memory_size, *z.shape), z.dtype), zeros_like(params))
         zeros = zeros_like(params)
-        return ScaleByLBFGSState(
-            zero_count(), zeros, zeros, stacked, stacked, jnp.zeros(memory_size, value_dtype(params))
-        )
+        weights = jnp.zeros(memory_size, value_dtype(params))
+        return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 
     def update(updates, state, params):
         newest = (state.count - 1) % memory_size
@@ -62,11 +51,11 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
             return g, g, w, s_memory, y_memory.at[newest].set(seen * (g - g_old))
 
         slots = (state.updates, state.params, state.diff_params_memory, state.diff_updates_memory)
-        g, *slots = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
-        gradients, ws, s_memory, y_memory = slots
+        g, gradients, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
         g, S, Y = (_present(updates, tree) for tree in (g, s_memory, y_memory))
         curvature = dot(_pair(S, newest), _pair(Y, newest))
-        weight = jnp.where(curvature > 0, 1 / jnp.where(curvature > 0, curvature, 1), 0)
+        usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
+        weight = jnp.where(usable, 1 / jnp.where(usable, curvature, 1), 0)
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
         backwards = (newest - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
         gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
@@ -114,12 +103,15 @@ def _two_loops(g, S, Y, weights, backwards, gamma):
     return jax.lax.scan(up, [gamma * q for q in q], (backwards, alphas), reverse=True)[0]
 
 
+_ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+
+
 @transform(static=("memory_size",))
 def lbfgs(
     learning_rate: Number | None = None,
     memory_size: int = 10,
     scale_init_precond=True,
-    linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
+    linesearch: GradientTransformation | None = _ZOOM,
 ):
     """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
 
@@ -127,6 +119,6 @@ def lbfgs(
     `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`; `minimize` gives it all of that. With
     `linesearch=None` the rate is `learning_rate`, and the update needs nothing more.
     """
-    members = [scale_by_lbfgs(memory_size, scale_init_precond)]
-    members += [scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)]
-    return chain(*members, identity() if linesearch is None else linesearch)
+    descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    search = identity() if linesearch is None else linesearch
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, search)

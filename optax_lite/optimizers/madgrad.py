@@ -4,22 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_number, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    copies,
-    increment,
-    leafwise,
-    sqrt,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, copies, increment, leafwise, sqrt, weak, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 
 

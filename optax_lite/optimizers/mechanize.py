@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import OptState, transform
-from optax_lite.leaves import Array, Number, PyTree, copies, increment, leafwise, scalar_like, sqrt, weak, zero_count
+from optax_lite.leaves import copies, increment, leafwise, scalar_like, sqrt, weak, zero_count
 from optax_lite.norms import dot, global_norm
 
 

@@ -1,7 +1,10 @@
-"""NAdam: Adam with Nesterov momentum."""
+"""NAdam: Adam with Nesterov momentum, with a constant b1 or with Dozat's schedule for it.
 
+`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up.
+"""
+
+from optax_lite.aliases import Number
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.optimizers.adam import adam, adamw
 
 

@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
 from optax_lite.core import transform
 from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
     abs_sq,
     copies,
     ema_weight,

@@ -4,23 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_dtype, check_number, check_positive, check_unit_interval
 from optax_lite.compose import chain, check_members
 from optax_lite.core import OptState, Params, incremental_update, transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    cast_like,
-    copies,
-    increment,
-    leafwise,
-    scalar_like,
-    weak,
-    zero_count,
-    zeros_like,
-)
-from optax_lite.optimizers.rmsprop import scale_by_rms
+from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
+from optax_lite.optimizers.rms import scale_by_rms
 from optax_lite.optimizers.sgd import sgd
 from optax_lite.schedules import warmup_constant_schedule
 from optax_lite.transforms.decay import add_decayed_weights

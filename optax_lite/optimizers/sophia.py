@@ -5,22 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count, check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain, check_members
 from optax_lite.core import OptState, apply_updates, transform
 from optax_lite.keys import key_data, key_tree, next_key
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    cast_like,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import cast_like, ema_weight, increment, leafwise, mix, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 

@@ -190,11 +190,7 @@ ROWS: tuple[Row, ...] = (
         sam_of_leaves,
         tuple(
             {"optimizer": scaled, "adv_optimizer": heavy, **s}
-            for s in (
-                {},
-                {"reset_state": False},
-                *over(sync_period=(2, 3, 4, 10), reset_state=(True, False)),
-            )
+            for s in ({}, {"reset_state": False}, *over(sync_period=(2, 3, 4, 10), reset_state=(True, False)))
         ),
         (
             ({"optimizer": 0.1, "adv_optimizer": plain}, f"member optimizer {no_transformation}"),

@@ -1,4 +1,4 @@
-"""Numpy references: Adam-atan2, for real parameters."""
+"""Numpy references: Adam-atan2."""
 
 import numpy as np
 
@@ -13,7 +13,12 @@ def scale_by_adam_atan2(g, s, w, *, b1, b2, a, b):
     m_hat = m / (1 - b1**t)
     v_hat = v / (1 - b2**t)
     # atan2(0, 0) = 0: an entry that never had a gradient stays where it is.
-    u = a * np.arctan2(m_hat, b * np.sqrt(v_hat))
+    if np.iscomplexobj(g):
+        # The paper has real parameters only: here the modulus takes the angle, and the phase is kept.
+        phase = m_hat / np.where(m_hat == 0, 1.0, np.abs(m_hat))
+        u = a * phase * np.arctan2(np.abs(m_hat), b * np.sqrt(v_hat))
+    else:
+        u = a * np.arctan2(m_hat, b * np.sqrt(v_hat))
     return u, {"count": t, "mu": m, "nu": v}
 
 

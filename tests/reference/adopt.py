@@ -19,7 +19,8 @@ def scale_by_adopt(g, s, w, *, b1, b2, eps, nesterov, use_clipping, clip_value_f
     scaled_g = g / np.maximum(np.sqrt(s["nu"]), eps)
     if use_clipping:
         c = clip_value_fn(t)
-        scaled_g = np.clip(scaled_g, -c, c)
+        # For a real entry this is the paper's Clip(., c); a complex one keeps its phase.
+        scaled_g = scaled_g * np.minimum(1.0, c / np.maximum(np.abs(scaled_g), c))
     m = b1 * s["mu"] + (1 - b1) * scaled_g
     v = b2 * s["nu"] + (1 - b2) * np.abs(g) ** 2
     # optax's Nesterov form has no bias correction, as there is none in ADOPT.
@@ -30,14 +31,6 @@ def scale_by_adopt(g, s, w, *, b1, b2, eps, nesterov, use_clipping, clip_value_f
 def adopt(g, s, w, *, learning_rate, b1, b2, eps, nesterov, use_clipping, clip_value_fn=fourth_root):
     """ADOPT update (Taniguchi et al. 2024, Algorithm 1), by default in its clipped form."""
     u, s_new = scale_by_adopt(
-        g,
-        s,
-        w,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        nesterov=nesterov,
-        use_clipping=use_clipping,
-        clip_value_fn=clip_value_fn,
+        g, s, w, b1=b1, b2=b2, eps=eps, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn
     )
     return -learning_rate * u, s_new

@@ -3,20 +3,7 @@
 import numpy as np
 
 
-def prodigy(
-    g,
-    s,
-    w,
-    *,
-    learning_rate,
-    betas,
-    beta3,
-    eps,
-    estim_lr0,
-    estim_lr_coef,
-    weight_decay,
-    safeguard_warmup,
-):
+def prodigy(g, s, w, *, learning_rate, betas, beta3, eps, estim_lr0, estim_lr_coef, weight_decay, safeguard_warmup):
     """Prodigy (Mishchenko & Defazio 2023, Algorithm 4) with the authors' code's beta3, safeguard and decay."""
     beta1, beta2 = betas
     if beta3 is None:

@@ -15,10 +15,15 @@ def scale_by_radam(g, s, w, *, b1, b2, eps, eps_root, threshold, nesterov):
     else:
         m_hat = m / (1 - b1**t)
     rho_inf = 2 / (1 - b2) - 1
-    rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
-    # The paper rectifies for rho > 4; the authors' code, and optax after it, for rho >= 5, being "more conservative".
-    if rho >= threshold:
-        v_hat = v / (1 - b2**t)
+    # The length of the simple average whose centre of mass is that of the exponential one (section 4.1), which the
+    # paper sums up to rho_inf - 2 t b2^t / (1 - b2^t): that difference loses up to 8 of 16 digits.
+    age = np.arange(t)
+    weights = (1 - b2) * b2**age  # their sum is 1 - b2^t
+    rho = 1 + 2 * np.sum(age * weights) / np.sum(weights)
+    # The paper rectifies for rho > 4, below which r is the root of a negative number; the authors' code, and optax
+    # after it, for rho >= 5, being "more conservative".
+    if rho >= threshold and rho > 4:
+        v_hat = v / np.sum(weights)
         r = np.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
         u = r * m_hat / (np.sqrt(v_hat + eps_root) + eps)
     else:

@@ -6,8 +6,8 @@ import numpy as np
 def scale_by_yogi(g, s, w, *, b1, b2, eps, eps_root, initial_accumulator_value):
     """Yogi direction (Zaheer et al. 2018, Algorithm 2), with Adam's bias corrections."""
     t = (0 if s is None else s["count"]) + 1
-    # The paper starts with m_0 = 0; in optax "accumulators" are both moments, and both start at this value.
-    m = np.full_like(g, initial_accumulator_value) if s is None else s["mu"]
+    # m_0 = 0 as in the paper and in TensorFlow Addons; optax starts m at this value too, and moves without a gradient.
+    m = np.zeros_like(g) if s is None else s["mu"]
     v = np.full(g.shape, initial_accumulator_value) if s is None else s["nu"]
     m = b1 * m + (1 - b1) * g
     v = v - (1 - b2) * np.sign(v - np.abs(g) ** 2) * np.abs(g) ** 2
