@@ -12,6 +12,8 @@ _REFUSED = "the numbers are the same; that complex leaves are refused is in test
 _ATAN2 = "root = jnp.where({}, {}, b * sqrt(v / c2))"
 _TRACTABLE = "tractable = (rho >= threshold) & (rho > 4)"
 
+_NO_SUM = "where ‖s‖₁ is 0 so is r, and 0 over any number is 0; that 0 / 0 is kept out kills the other mutants"
+
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.adagrad.scale_by_rss": {
@@ -67,6 +69,21 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "seen -> v": "v is a sum of squares, so that not to be 0 is to be above 0",
         "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(v, v + eps, 1))": "as for seen -> v",
         "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(seen, v + eps, 2))": _UNUSED,
+    },
+    "optimizers.dadapt_adamw._dadapt_adamw": {
+        "r / jnp.where(size == 0, 1, size) -> r / jnp.where(r == 0, 1, size)": _NO_SUM,
+        "r / jnp.where(size == 0, 1, size) -> r / jnp.where(size == 0, 2, size)": _NO_SUM,
+    },
+    "optimizers.dog.scale_by_distance_over_gradients": {
+        "x0 -> r (#2)": "a zero for every leaf, and the dtype of r is that of a sum over the leaf",
+    },
+    "optimizers.madgrad.scale_by_madgrad": {
+        "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,
+        "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(v == 0, 2, v)) + eps)": _NO_GRADIENT,
+    },
+    "optimizers.prodigy._prodigy": {
+        "jnp.where(size == 0, 1, size) -> jnp.where(r == 0, 1, size)": _NO_SUM,
+        "jnp.where(size == 0, 1, size) -> jnp.where(size == 0, 2, size)": _NO_SUM,
     },
     "optimizers.sign_sgd.signum": {
         "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"

@@ -57,7 +57,7 @@ def scale_by_distance_over_gradients(
     def rule(g, r, total, x0, x):
         r = jnp.maximum(r, norm(x - x0))
         total = total + jnp.sum(abs_sq(g))
-        return global_scale * r / sqrt(total[0] + eps) * g, r, total
+        return global_scale * r / sqrt(total.squeeze() + eps) * g, r, total
 
     def update(updates, state, params):
         r, total, x0 = state

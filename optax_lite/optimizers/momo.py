@@ -47,7 +47,7 @@ def momo(
     weight_decay: Number = 0.0,
     adapt_lower_bound=False,
 ):
-    """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et al. 2023, Algorithm 1.
+    """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et al. 2023, Alg. 1.
 
         τ = min(α, max(f̄ + ⟨d, x⟩ - γ - lb, 0) / ‖d‖²)
 

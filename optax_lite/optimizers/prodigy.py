@@ -63,8 +63,8 @@ def prodigy(
     return _prodigy(*numbers, beta3=beta3, safeguard_warmup=safeguard_warmup)
 
 
-@transform(scheduled=ProdigyState)
-def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay, *, beta3=None, safeguard_warmup=False):
+@transform(static=("safeguard_warmup",), scheduled=ProdigyState)
+def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay, *, beta3=None, safeguard_warmup):
     check_unit_interval(b1=b1, b2=b2, beta3=beta3)
     check_nonnegative(eps=eps, estim_lr_coef=estim_lr_coef)
     check_positive(estim_lr0=estim_lr0)

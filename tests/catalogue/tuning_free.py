@@ -19,6 +19,7 @@ cocob_settings = (
 )
 dadapt_settings = (
     {},
+    {"learning_rate": 0.0, "estim_lr0": 0.5},
     {"estim_lr0": 0.1, "weight_decay": 0.3, "eps": 0.1},
     {"learning_rate": 0.5, "betas": (0.0, 0.5), "estim_lr0": 0.01},
     {"betas": (0.6, 0.8), "eps": 0.2, "estim_lr0": 1},
@@ -87,6 +88,7 @@ ROWS: tuple[Row, ...] = (
             *({"learning_rate": 0.1, "weight_decay": 0.3, **s} for s in cocob_settings[:6]),
             {"learning_rate": rate, "weight_decay": fast, "eps": 0.2},
             {"eps": 0.5},
+            {},
         ),
         (*rate_bad, *with_rate(eps_bad)),
         unlike=("mask",),
