@@ -25,6 +25,7 @@ import numpy as np
 from tests.agreement import worst_error
 from tests.catalogue import ROWS
 from tests.equivalent import EQUIVALENT
+from tests.loss_cases import CASES as LOSS_CASES
 from tests.schedule_cases import CASES, counts
 
 ROOT = Path(__file__).parent.parent
@@ -221,8 +222,9 @@ def mutants(module: str) -> Iterator[Mutant]:
 def modules() -> list[str]:
     """The modules whose rules are mutated."""
     package = ROOT / "optax_lite"
-    paths = [*package.glob("optimizers/*.py"), *package.glob("transforms/*.py"), package / "schedules.py"]
-    return sorted(".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths if p.stem != "__init__")
+    paths = [p for folder in ("optimizers", "transforms", "losses") for p in package.glob(f"{folder}/*.py")]
+    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in [*paths, package / "schedules.py"]]
+    return sorted(name for name in names if not name.endswith(("__init__", "losses.inputs")))
 
 
 # --- running them ----------------------------------------------------------------------------------------------------
@@ -249,6 +251,9 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     if module == "optax_lite.schedules":
         chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
         return [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
+    if module.startswith("optax_lite.losses"):
+        chosen = [(i, case) for i, case in enumerate(LOSS_CASES) if case.name in names]
+        return [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
     runs = [(row, i, s, start) for row in rows for i, s in enumerate(row.settings) for start in (True, False)]
     return [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
@@ -281,6 +286,14 @@ def _schedule_agrees(case):
         # Some branches are there for the derivatives alone.
         slopes = jax.grad(lambda s: jnp.sum(s(jnp.array([*at, far]))))(schedule) if equal else None
         return equal and all(jnp.isfinite(slope) for slope in jax.tree.leaves(slopes))
+
+    return agrees
+
+
+def _loss_agrees(case):
+    def agrees(namespace):
+        error, slopes = case.error_and_slopes(namespace[case.name], jnp.float64)
+        return error <= 1e-12 and all(jnp.all(jnp.isfinite(slope)) for slope in slopes)
 
     return agrees
 
