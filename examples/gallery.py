@@ -98,7 +98,7 @@ FAMILIES: dict[str, dict[str, Make]] = {
         "amsgrad": ol.amsgrad,
         "nadam": ol.nadam,
         "nadam_dozat": ol.nadam_dozat,
-        "radam": ol.radam,
+        "radam, clipped": lambda rate: ol.chain(ol.clip_by_global_norm(1.0), ol.radam(rate)),
         "yogi": ol.yogi,
         "adan": ol.adan,
         "acprop": ol.acprop,

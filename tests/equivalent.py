@@ -75,7 +75,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "r / jnp.where(size == 0, 1, size) -> r / jnp.where(size == 0, 2, size)": _NO_SUM,
     },
     "optimizers.dog.scale_by_distance_over_gradients": {
-        "x0 -> r (#2)": "a zero for every leaf, and the dtype of r is that of a sum over the leaf",
+        "x0 -> r (#2)": "a zero for every leaf, and the dtype of r is that of a sum over the leaf"
     },
     "optimizers.madgrad.scale_by_madgrad": {
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,

@@ -8,8 +8,9 @@ import numpy as np
 def log_softmax(x, axis, where=None):
     """log(exp(x) / sum(exp(x))) (Goodfellow, Bengio & Courville 2016, equation 6.30), shifted by the largest entry."""
     included = np.ones(x.shape, dtype=bool) if where is None else np.broadcast_to(where, x.shape)
-    largest = np.max(x, axis=axis, keepdims=True, where=included, initial=-np.inf)
-    total = np.sum(np.exp(x - largest), axis=axis, keepdims=True, where=included)
+    some = np.any(included, axis=axis, keepdims=True)
+    largest = np.where(some, np.max(x, axis=axis, keepdims=True, where=included, initial=-np.inf), 0.0)
+    total = np.where(some, np.sum(np.exp(x - largest), axis=axis, keepdims=True, where=included), 1.0)
     return x - largest - np.log(total)
 
 
@@ -97,11 +98,11 @@ def log_cosh(predictions, targets=None):
 
 
 def cosine_similarity(predictions, targets, *, epsilon=0.0, axis=-1, where=None):
-    """Cosine of the angle between two vectors: <a, b> / (||a|| ||b||); epsilon: lower bound of each norm."""
-    # optax 0.2.8 bounds the SQUARED norms by epsilon; its docstring says "minimum norm".
+    """Cosine of the angle between two vectors: <a, b> / (||a|| ||b||); epsilon: lower bound of each squared norm."""
+    # So in what optax 0.2.8 computes; its docstring says "minimum norm".
     included = True if where is None else where
-    a_norm = np.maximum(np.sqrt(np.sum(predictions**2, axis=axis, where=included)), epsilon)
-    b_norm = np.maximum(np.sqrt(np.sum(targets**2, axis=axis, where=included)), epsilon)
+    a_norm = np.sqrt(np.maximum(np.sum(predictions**2, axis=axis, where=included), epsilon))
+    b_norm = np.sqrt(np.maximum(np.sum(targets**2, axis=axis, where=included), epsilon))
     return np.sum(predictions * targets, axis=axis, where=included) / (a_norm * b_norm)
 
 
@@ -130,6 +131,9 @@ def convex_kl_divergence(log_predictions, targets, axis=-1, where=None):
     return np.sum(terms, axis=axis, where=True if where is None else where)
 
 
+generalized_kl_divergence = convex_kl_divergence
+
+
 def hinge_loss(predictor_outputs, targets):
     """Hinge loss (Cortes & Vapnik 1995): max(0, 1 - t * y), t = -1 or 1."""
     return np.maximum(0.0, 1 - targets * predictor_outputs)
@@ -147,6 +151,11 @@ def multiclass_hinge_loss(scores, labels):
         other = np.arange(scores.shape[-1]) != labels[i]
         loss[i] = np.max(scores[i] + other) - scores[i][labels[i]]
     return loss
+
+
+def multiclass_perceptron_loss(scores, labels):
+    """Multiclass perceptron (Collins 2002): max_j s_j - s_label."""
+    return np.max(scores, axis=-1) - np.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
 
 
 def triplet_margin_loss(anchors, positives, negatives, axis=-1, norm_degree=2, margin=1.0, eps=1e-6):
@@ -172,9 +181,10 @@ def ntxent(embeddings, labels, temperature=0.07):
 
 def smooth_labels(labels, alpha, *, axis=-1, where=None):
     """Label smoothing (Szegedy et al. 2016, section 7; Mueller, Kornblith & Hinton 2019): (1 - a) * y + a / K."""
-    included = np.ones(labels.shape) if where is None else np.broadcast_to(where, labels.shape) * 1.0
+    included = np.broadcast_to(True if where is None else where, labels.shape)
     K = np.sum(included, axis=axis, keepdims=True)
-    return (1 - alpha) * labels + alpha / K
+    # A class that is left out gets no share of a, unlike in optax: the labels still sum to 1.
+    return np.where(included, (1 - alpha) * labels + alpha / K, labels)
 
 
 def ctc_loss(logits, logit_paddings, labels, label_paddings, *, blank_id=0, log_epsilon=-1e5):
