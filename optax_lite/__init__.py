@@ -37,8 +37,9 @@ from optax_lite.optimizers.amsgrad import ScaleByAmsgradState, amsgrad, scale_by
 from optax_lite.optimizers.cocob import COCOBState, cocob, scale_by_cocob
 from optax_lite.optimizers.dadapt_adamw import DAdaptAdamWState, dadapt_adamw
 from optax_lite.optimizers.dog import (
-    DoGState, DoWGState, ScaleByDistanceOverGradientsState, dog, dowg, scale_by_distance_over_gradients,
+    DoGState, ScaleByDistanceOverGradientsState, dog, scale_by_distance_over_gradients,
 )
+from optax_lite.optimizers.dowg import DoWGState, dowg
 from optax_lite.optimizers.dpsgd import DifferentiallyPrivateAggregateState, differentially_private_aggregate, dpsgd
 from optax_lite.optimizers.fromage import fromage
 from optax_lite.optimizers.galore import GaLoreState, galore, scale_by_galore
@@ -50,7 +51,8 @@ from optax_lite.optimizers.lion import ScaleByLionState, lion, scale_by_lion
 from optax_lite.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
 from optax_lite.optimizers.mars import ReduceVarianceState, mars
 from optax_lite.optimizers.mechanize import MechanicState, mechanize
-from optax_lite.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
+from optax_lite.optimizers.momo import MomoState, momo
+from optax_lite.optimizers.momo_adam import MomoAdamState, momo_adam
 from optax_lite.optimizers.muon import MuonState, muon, scale_by_muon
 from optax_lite.optimizers.nadam import nadam, nadamw
 from optax_lite.optimizers.nadam_dozat import ScaleByNadamState, nadam_dozat, scale_by_nadam
@@ -69,9 +71,8 @@ from optax_lite.optimizers.rms import (
 from optax_lite.optimizers.rmsprop import rmsprop
 from optax_lite.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
 from optax_lite.optimizers.sam import SAMState, sam
-from optax_lite.optimizers.schedule_free import (
-    ScheduleFreeState, schedule_free, schedule_free_adamw, schedule_free_eval_params, schedule_free_sgd,
-)
+from optax_lite.optimizers.schedule_free import ScheduleFreeState, schedule_free, schedule_free_eval_params
+from optax_lite.optimizers.schedule_free_methods import schedule_free_adamw, schedule_free_sgd
 from optax_lite.optimizers.sgd import sgd
 from optax_lite.optimizers.shampoo import ScaleByShampooState, scale_by_shampoo, shampoo
 from optax_lite.optimizers.sign_sgd import sign_sgd, signum

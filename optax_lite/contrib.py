@@ -8,19 +8,20 @@ from optax_lite.optimizers.ademamix import ScaleByAdemamixState, ademamix, scale
 from optax_lite.optimizers.adopt import adopt, scale_by_adopt
 from optax_lite.optimizers.cocob import COCOBState, cocob, scale_by_cocob
 from optax_lite.optimizers.dadapt_adamw import DAdaptAdamWState, dadapt_adamw
-from optax_lite.optimizers.dog import DoGState, DoWGState, dog, dowg
+from optax_lite.optimizers.dog import DoGState, dog
+from optax_lite.optimizers.dowg import DoWGState, dowg
 from optax_lite.optimizers.dpsgd import DifferentiallyPrivateAggregateState, differentially_private_aggregate, dpsgd
 from optax_lite.optimizers.galore import GaLoreState, galore, scale_by_galore
 from optax_lite.optimizers.galore_axes import GaLoreDimensionNumbers
 from optax_lite.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
 from optax_lite.optimizers.mechanize import MechanicState, mechanize
-from optax_lite.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
+from optax_lite.optimizers.momo import MomoState, momo
+from optax_lite.optimizers.momo_adam import MomoAdamState, momo_adam
 from optax_lite.optimizers.muon import MuonState, muon, scale_by_muon
 from optax_lite.optimizers.prodigy import ProdigyState, prodigy
 from optax_lite.optimizers.sam import SAMState, sam
-from optax_lite.optimizers.schedule_free import (
-    ScheduleFreeState, schedule_free, schedule_free_adamw, schedule_free_eval_params, schedule_free_sgd,
-)
+from optax_lite.optimizers.schedule_free import ScheduleFreeState, schedule_free, schedule_free_eval_params
+from optax_lite.optimizers.schedule_free_methods import schedule_free_adamw, schedule_free_sgd
 from optax_lite.optimizers.simplified_ademamix import (
     ScaleBySimplifiedAdEMAMixState, scale_by_simplified_ademamix, simplified_ademamix,
 )

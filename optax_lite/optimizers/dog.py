@@ -1,4 +1,4 @@
-"""DoG, its layer-wise form, and DoWG: the distance moved so far over the gradients seen so far is the step size."""
+"""DoG and its layer-wise form: the distance moved so far over the gradients seen so far is the step size."""
 
 from typing import NamedTuple
 
@@ -26,12 +26,6 @@ class DoGState(NamedTuple):
     init_params: PyTree  # x₀
     max_dist: Array  # r̄, the largest ‖x - x₀‖ so far
     sum_sq_norm_grads: Array  # G, the sum of ‖g‖²
-
-
-class DoWGState(NamedTuple):
-    init_params: PyTree  # x₀
-    weighted_sq_norm_grads: Array  # v, the sum of r̄²·‖g‖²
-    estim_sq_dist: Array  # r̄², the largest ‖x - x₀‖² so far
 
 
 @transform(static=("param_dtype",))
@@ -67,7 +61,7 @@ def scale_by_distance_over_gradients(
     return init, update
 
 
-def _distance(updates, params, x0):
+def distance(updates, params, x0):
     return weak(global_norm(leafwise(lambda g, x, x0: x - x0, updates, read=(params, x0))))
 
 
@@ -85,7 +79,7 @@ def _scale_by_dog(init_step, eps):
         return DoGState(jnp.array(True), x0, scalar_like(params, starts[kind]), scalar_like(params, 0))
 
     def update(updates, state, params):
-        r = jnp.maximum(weak(state.max_dist), _distance(updates, params, state.init_params))
+        r = jnp.maximum(weak(state.max_dist), distance(updates, params, state.init_params))
         total = weak(state.sum_sq_norm_grads) + weak(sum_sq(updates))
         eta = r / sqrt(total + eps)
         if kind == "learning_rate":
@@ -96,22 +90,7 @@ def _scale_by_dog(init_step, eps):
     return init, update
 
 
-@transform
-def _scale_by_dowg(init_estim_sq_dist, eps):
-    check_nonnegative(eps=eps, init_estim_sq_dist=init_estim_sq_dist)
-
-    def update(updates, state, params):
-        r_sq = jnp.maximum(weak(state.estim_sq_dist), _distance(updates, params, state.init_params) ** 2)
-        v = weak(state.weighted_sq_norm_grads) + r_sq * weak(sum_sq(updates))
-        updates = leafwise(lambda g: weak(r_sq / (sqrt(v) + eps)) * g, updates)
-        return updates, DoWGState(state.init_params, v, r_sq)
-
-    return lambda params: DoWGState(
-        copies(params), scalar_like(params, 0), scalar_like(params, init_estim_sq_dist)
-    ), update
-
-
-def _with_decay(weight_decay, mask, scale_by, learning_rate):
+def with_decay(weight_decay, mask, scale_by, learning_rate):
     decay = identity() if weight_decay is None else add_decayed_weights(weight_decay, mask)
     return chain(decay, scale_by, scale_by_learning_rate(learning_rate))
 
@@ -131,21 +110,4 @@ def dog(
     place of 1e-6 with batch normalization. `learning_rate` is a factor, best left at 1; there is no decay of it, so
     average the iterates. `weight_decay` is an L2 penalty, on the leaves that `mask` picks; None adds nothing.
     """
-    return _with_decay(weight_decay, mask, _scale_by_dog(init_step, eps), learning_rate)
-
-
-@transform(static=("mask",))
-def dowg(
-    learning_rate: Number = 1.0,
-    init_estim_sq_dist: Number | None = None,
-    eps: Number = 1e-4,
-    weight_decay: Number | None = None,
-    mask=None,
-):
-    """w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree, v = Σ r̄²·‖g‖². Khaled et al. 2023, Algorithm 1.
-
-    Later gradients weigh more than in `dog`, because r̄ grows. r̄² = max ‖x - x₀‖² starts at `init_estim_sq_dist`, or
-    at `eps`, which also keeps the denominator away from 0. `weight_decay` and `mask` are those of `dog`.
-    """
-    start = eps if init_estim_sq_dist is None else init_estim_sq_dist
-    return _with_decay(weight_decay, mask, _scale_by_dowg(start, eps), learning_rate)
+    return with_decay(weight_decay, mask, _scale_by_dog(init_step, eps), learning_rate)

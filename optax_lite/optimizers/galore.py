@@ -61,8 +61,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
         due = state.count % update_proj_gap == 0
 
         def down(g, p):
-            if p.size > 0:
-                p = jax.lax.cond(due, lambda: _directions(g, p.shape[1]), lambda: p)
+            p = jax.lax.cond(due, lambda: _directions(g, p.shape[1]), lambda: p) if p.size else p
             return _project(g, p), p
 
         low, projector = leafwise(down, matrices, state.projector, same_shape=False)
@@ -89,8 +88,7 @@ def scale_by_galore(
     P holds the `rank` leading singular vectors of g, from a new decomposition at the first of every `update_proj_gap`
     updates. The longer side is projected, so that the base optimizer's state has rank·min(rows, columns) entries a
     slot; the paper projects the shorter one. `base_optimizer`, `scale_by_adam()` by default, sees no parameters, for
-    they have other shapes: decay belongs behind. Leaves that are not projected go through it as they are, without
-    `scale`.
+    they have other shapes: decay belongs behind. Leaves not projected go through it as they are, without `scale`.
 
     Arrays of two axes are projected. `weight_dimension_numbers` says how others are: a `GaLoreDimensionNumbers` for all
     of two axes or more, a tree of them with None where nothing is projected, or a function from the params to it.

@@ -31,8 +31,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
 
     H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or from I without
     `scale_init_precond`. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the function is not
-    convex or the step was no line search's (optax keeps a negative one). The memory takes 2·memory_size times the
-    space of the parameters.
+    convex or the step was no line search's (optax keeps one). The memory takes 2·memory_size times the parameters'.
     """
     check_count(memory_size=memory_size)
 
@@ -59,9 +58,8 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
         backwards = (newest - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
         gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
-        h = _two_loops(g, S, Y, weights, backwards, gamma)
+        h = iter(_two_loops(g, S, Y, weights, backwards, gamma))
         leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
-        h = iter(h)
         updates = treedef.unflatten([u if is_nothing(u) else next(h) for u in leaves])
         return updates, ScaleByLBFGSState(increment(state.count), ws, gradients, s_memory, y_memory, weights)
 
@@ -115,10 +113,8 @@ def lbfgs(
 ):
     """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
 
-    For whole-batch functions. The line search needs more than the gradient:
-    `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`; `minimize` gives it all of that. With
-    `linesearch=None` the rate is `learning_rate`, and the update needs nothing more.
+    For whole-batch functions. The line search needs `tx.update(grad, state, params, value=value, grad=grad,
+    value_fn=fn)`; `minimize` gives it all of that. With `linesearch=None` the rate is `learning_rate`, without more.
     """
     descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
-    search = identity() if linesearch is None else linesearch
-    return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, search)
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, linesearch or identity())

@@ -1,4 +1,4 @@
-"""MoMo and MoMo-Adam: the step size from a model of the loss that is cut off at a lower bound of it."""
+"""MoMo: the step size from a model of the loss that is cut off at a lower bound of it."""
 
 from typing import NamedTuple
 
@@ -7,32 +7,12 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    scalar_like,
-    sqrt,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import increment, leafwise, mix, scalar_like, weak, zero_count, zeros_like
 from optax_lite.norms import dot
 
 
 class MomoState(NamedTuple):
     exp_avg: PyTree  # d, moving average of g
-    barf: Array  # f̄, moving average of the loss
-    gamma: Array  # γ, moving average of ⟨g, x⟩
-    lb: Array  # the lower bound of the loss
-    count: Array  # updates so far, int32
-
-
-class MomoAdamState(NamedTuple):
-    exp_avg: PyTree  # d, moving average of g
-    exp_avg_sq: PyTree  # v, moving average of |g|²
     barf: Array  # f̄, moving average of the loss
     gamma: Array  # γ, moving average of ⟨g, x⟩
     lb: Array  # the lower bound of the loss
@@ -68,52 +48,13 @@ def momo(
         b = weak(jnp.where(state.count == 0, 0.0, beta))
         d, exp_avg = leafwise(lambda g, d: (mix(b, d, g), mix(b, d, g)), updates, state.exp_avg)
         settings = (learning_rate, lower_bound, weight_decay, adapt_lower_bound)
-        updates, model = _step(updates, d, d, params, value, state, b, 1.0, *settings)
+        updates, model = model_step(updates, d, d, params, value, state, b, 1.0, *settings)
         return updates, MomoState(exp_avg, *model, increment(state.count))
 
     return init, update
 
 
-@transform(scheduled=MomoAdamState)
-def momo_adam(
-    learning_rate: Number = 1e-2,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    lower_bound: Number = 0.0,
-    weight_decay: Number = 0.0,
-    adapt_lower_bound=False,
-):
-    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp et al. 2023, Alg. 2.
-
-    The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The other arguments are
-    those of `momo`; the default of the learning rate is ten times that of Adam.
-    """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
-
-    def init(params):
-        d, v, zero = zeros_like(params), zeros_like(params, real=True), scalar_like(params, 0)
-        return MomoAdamState(d, v, zero, zero, scalar_like(params, lower_bound), zero_count())
-
-    def update(updates, state, params, *, value):
-        t = increment(state.count)
-        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
-
-        def moments(g, d, v):
-            d = mix(b1, d, g)
-            return d, d, mix(b2, v, abs_sq(g))
-
-        d, exp_avg, exp_avg_sq = leafwise(moments, updates, state.exp_avg, state.exp_avg_sq)
-        scaled = leafwise(lambda d, v: d / (sqrt(v / c2) + eps), d, read=(exp_avg_sq,))
-        settings = (learning_rate, lower_bound, weight_decay, adapt_lower_bound)
-        updates, model = _step(updates, d, scaled, params, value, state, b1, c1, *settings)
-        return updates, MomoAdamState(exp_avg, exp_avg_sq, *model, t)
-
-    return init, update
-
-
-def _step(updates, d, scaled, params, value, state, b, rho, learning_rate, lower_bound, weight_decay, adapt):
+def model_step(updates, d, scaled, params, value, state, b, rho, learning_rate, lower_bound, weight_decay, adapt):
     """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄, γ, lb.
 
     `scaled` is d in the metric, d / D; without decay and metric it is the step of Polyak, cut off at α.
