@@ -1,4 +1,8 @@
-"""Checks of arguments: what is concrete is checked when the optimizer is built, what is traced cannot be."""
+"""Checks of arguments: what is concrete is checked when the optimizer is built, what is traced cannot be.
+
+Each takes its arguments by keyword, so that the message has their names, and passes over schedules, None and what is
+traced. The factory that the user called stands in front: "adam: b1 must be in [0, 1), got 1.5".
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -29,7 +33,10 @@ _HABITS = {
 
 
 class ArgumentError(ValueError):
-    """A bad argument of a factory; the outermost factory the user called puts its name in front."""
+    """A bad argument of a factory; the outermost factory the user called puts its name in front.
+
+    A ValueError, so that code which expects one from an optimizer library goes on working.
+    """
 
     def __init__(self, problem: str, factory: str = ""):
         super().__init__(f"{factory}: {problem}" if factory else problem)
@@ -46,7 +53,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
-    """What to say about a keyword that a factory does not have."""
+    """What to say about a keyword that a factory does not have: what it is called here, or the names nearest to it."""
     known = list(known)
     hint = _HABITS.get(name, "")
     is_name = hint.startswith("write ") and hint.removeprefix("write ").isidentifier()

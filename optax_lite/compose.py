@@ -1,4 +1,8 @@
-"""Composition: chains, masks, groups by label, and transformations made of a plain function."""
+"""Composition: chains, masks, groups by label, and transformations made of a plain function.
+
+All of these are transformations of transformations, and data like their members: the numbers of `chain(a, b)` are those
+of a under "0/" and of b under "1/".
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +18,7 @@ from optax_lite.paths import StandIn, as_mask
 
 @transform
 def identity():
-    """Leave the updates as they are."""
+    """Leave the updates as they are; the neutral element of `chain`."""
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
 
 

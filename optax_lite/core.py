@@ -1,4 +1,10 @@
-"""The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary around it."""
+"""The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary around it.
+
+A call of `tx.update` passes three layers. Outermost the boundary: what has no gradient is dropped, one module-level jit
+is entered, shapes are checked, and the updates get the gradients' dtype at the end. Then the transformation's functions,
+made by its builder from traced numbers, its schedules evaluated at their count. Innermost the members of a chain, which
+neither compile nor cast (they are inner views), and the rule.
+"""
 
 import functools
 import inspect
@@ -255,7 +261,10 @@ def _from_pair(init, update):
 
 
 def _inner_view(value: Any) -> Any:
-    """What a builder gets for an argument: members neither cast nor compile, the outermost one does both."""
+    """What a builder gets for an argument: members neither cast nor compile, the outermost one does both.
+
+    Whether a call is the outermost one cannot be asked of JAX, so it is told by what the builder was handed.
+    """
     if isinstance(value, Configured):
         return value._make(value._call, value._values, inner=True)
     if isinstance(value, tuple):
@@ -264,7 +273,11 @@ def _inner_view(value: Any) -> Any:
 
 
 def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
-    """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state looked after."""
+    """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state looked after.
+
+    Without schedules the state is the method's own; with them it is `scheduled`, which holds the count they are
+    evaluated at.
+    """
     call = tx._call
     values = tuple(map(_inner_view, weak_scalars(tx)))
     built = call.build(values)

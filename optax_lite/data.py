@@ -1,4 +1,10 @@
-"""An optimizer is data: what transformations and schedules share as pytrees of their hyperparameters."""
+"""An optimizer is data: what transformations and schedules share as pytrees of their hyperparameters.
+
+A factory's call is taken apart into numbers (the leaves of the pytree) and everything else (a `Call`, its metadata), and
+put together again by running the builder on the numbers, whenever functions are needed: eagerly, traced or batched.
+What this file knows is how such a call is made, checked, compared, printed, read and edited by path; what it means is
+told by its two kinds, `Schedule` and `GradientTransformation`.
+"""
 
 import functools
 import inspect
@@ -240,7 +246,10 @@ class Configured:
         return self._make(call, tuple(values), self._inner)
 
     def _check(self) -> None:
-        """Run the checks of the builders, members' first; the ranges in a population are its maker's business."""
+        """Run the checks of the builders, members' first; the ranges in a population are its maker's business.
+
+        A builder is run for its checks alone here, and what it returns is dropped.
+        """
         if any(np.ndim(x) for x in jax.tree.leaves(self)):
             return
         for _, value in self._arguments():
@@ -311,7 +320,11 @@ def _show(value: Any) -> str:
 
 
 def as_data(name: str, value: Any) -> Any:
-    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite."""
+    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite.
+
+    Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
+    compile once; a plain function becomes a schedule, a pair of functions a transformation.
+    """
     if value is None or isinstance(value, Configured):
         return value
     if hasattr(value, "builder"):
@@ -348,7 +361,11 @@ def is_scalar(value: Any) -> bool:
 
 
 def weak_scalars(tx: Configured) -> tuple:
-    """The values of an optimizer as its builder may see them: every number weakly typed and of shape ()."""
+    """The values of an optimizer as its builder may see them: every number weakly typed and of shape ().
+
+    That makes an eager call, a jitted one and one that takes the optimizer as an argument the same program, to the bit.
+    A number of another shape is a population that somebody forgot to `vmap` over.
+    """
 
     def one(path, x):
         if np.ndim(x) != 0:

@@ -1,4 +1,9 @@
-"""Trees, precision and the small arithmetic that every rule shares: a rule itself speaks about arrays only."""
+"""Trees, precision and the small arithmetic that every rule shares: a rule itself speaks about arrays only.
+
+Three things are decided here once and for all methods. What a leaf is: None and `MaskedNode` say "nothing here",
+integers and bools are no parameters. In which dtype a leaf is computed: float32 at least, whatever it is stored in, and
+never in that of a hyperparameter. And what an error says: the path of the leaf, and both shapes or dtypes.
+"""
 
 import contextlib
 import functools
@@ -14,7 +19,10 @@ from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 
 
 class MaskedNode(NamedTuple):
-    """Stands where a masked tree has a leaf that somebody else looks after."""
+    """Stands where a masked tree has a leaf that somebody else looks after.
+
+    A named tuple without fields, so that it is no leaf to `jax.tree`, and takes no memory.
+    """
 
 
 def is_nothing(leaf: Any) -> bool:
@@ -50,7 +58,10 @@ def leaf_paths(tree: PyTree, *, nothing_too: bool = True) -> list[str]:
 
 
 def align(updates: PyTree, tree: PyTree, what: str, updates_are: str = "updates") -> list[Any]:
-    """The subtrees of `tree` at the leaves of `updates`; an error names the paths where the two differ."""
+    """The subtrees of `tree` at the leaves of `updates`; an error names the paths where the two differ.
+
+    A subtree may be a leaf, or a few arrays that belong to one (the row and column sums of a matrix).
+    """
     try:
         return jax.tree.structure(updates, is_leaf=is_nothing).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
@@ -112,7 +123,11 @@ def cast_up(x: Any, dtype: Any) -> Array:
 
 
 def weak(x: Any) -> Array:
-    """A scalar that never decides a dtype: what a Python number is, for a value that may be traced."""
+    """A scalar that never decides a dtype: what a Python number is, for a value that may be traced.
+
+    Everything that the leaves share (a norm, a bias correction) goes through it before a rule uses it; else under x64 or
+    strict promotion a float64 norm would meet float32 leaves.
+    """
     return x if getattr(x, "weak_type", False) else jax.lax.full_like(0.0, x)
 
 
@@ -144,6 +159,15 @@ def leafwise(
     compute dtype of their leaf (float32 at least) and its update leaves in it. A None or masked update is passed over
     together with its slots. Nothing is broadcast: every array of a leaf has one shape, unless `same_shape=False`.
     A rule that means nothing for complex numbers says `real_only=True`, which makes them an error.
+
+        def rule(g, m):
+            m = mix(0.9, m, g)
+            return jnp.sign(m), m
+
+        updates, mu = leafwise(rule, updates, state.mu)
+
+    Slots come back in the compute dtype; the transformation around it gives each its stored dtype back. In a trace the
+    rule is compiled by itself, so that the thousand leaves of one shape and dtype are traced once.
     """
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     trees = [(tree, "state") for tree in slots] + [(tree, "params") for tree in read]
@@ -256,7 +280,7 @@ def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool
 
 
 def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -> PyTree:
-    """`full_like` with zeros."""
+    """`full_like` with zeros: the slot of a first moment, or with `real=True` of a second one."""
     return full_like(params, 0, dtype, real=real)
 
 
@@ -273,12 +297,15 @@ def copies(params: PyTree) -> PyTree:
 
 
 def zero_count() -> Array:
-    """The number of updates so far: an int32 of shape ()."""
+    """The number of updates so far: an int32 of shape (), 0 at the start."""
     return jnp.zeros((), jnp.int32)
 
 
 def increment(count: Any) -> Array:
-    """`count + 1`; at the largest value of its dtype it stays there instead of turning negative."""
+    """`count + 1`; at the largest value of its dtype it stays there instead of turning negative.
+
+    Under the name `safe_increment` for code written for optax.
+    """
     count = jnp.asarray(count)
     dtype = count.dtype
     if not jnp.issubdtype(dtype, jnp.integer):
@@ -291,7 +318,10 @@ def increment(count: Any) -> Array:
 
 
 def mix(b: Number, m: Array, g: Array) -> Array:
-    """b·m + (1 - b)·g: a moving average m takes in g."""
+    """b·m + (1 - b)·g: a moving average m takes in g.
+
+    The weights of all g so far sum to `ema_weight(b, t)` after t of them, for an average that started at 0.
+    """
     return b * m + (1 - b) * g
 
 

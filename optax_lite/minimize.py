@@ -38,6 +38,9 @@ def minimize(
 ) -> MinimizeResult:
     """Run a transformation on fn(x, *args) from x0 until ‖∇f‖ ≤ tol, in one `lax.while_loop`.
 
+        result = minimize(loss, weights, args=(features, labels))
+        results = jax.vmap(lambda x0: minimize(loss, x0))(starts)
+
     It passes `value`, `grad` and `value_fn` to the update, so that line searches and Polyak steps work. The loop also
     ends after max_steps, where the gradient is no longer finite, and where three updates in a row moved nothing, as
     happens when a line search has come down to rounding: `converged` is False then (in float32 a tol of 1e-6 is often

@@ -1,4 +1,7 @@
-"""A state in words: the names of its parts, without the arrays in them."""
+"""A state in words: the names of its parts, without the arrays in them.
+
+`(ScaleByAdamState(count, mu, nu), EmptyState())`: what an error says about a state that belongs to another optimizer.
+"""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ class StandIn:
 
 
 def is_patterns(value: Any) -> bool:
-    """Whether a value is a pattern or a non-empty list of patterns."""
+    """Whether a value is a pattern or a non-empty list of patterns: strings, or compiled regular expressions."""
     many = value if isinstance(value, (list, tuple)) else [value]
     return len(many) > 0 and all(isinstance(v, (str, re.Pattern)) for v in many)
 

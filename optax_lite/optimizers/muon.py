@@ -94,7 +94,10 @@ def scale_by_muon(
     2025). `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
 
     `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest. A leaf must have
-    two axes, unless `weight_dimension_numbers` (as in `muon`) names those that make its matrix.
+    two axes, unless `weight_dimension_numbers` (as in `muon`) names those that make its matrix. Over the other axes
+    matrices stand side by side: layers stacked for `jax.lax.scan` are orthogonalized one by one. The update does not
+    depend on the size of the gradient, and a zero gradient gives a zero update. The coefficients are no part of the
+    state, as they are in optax: they are hyperparameters.
     """
     check_unit_interval(beta=beta)
     check_nonnegative(eps=eps)
@@ -162,8 +165,12 @@ def muon(
 ):
     """W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n), AdamW for other leaves. Jordan et al. 2024.
 
+        muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=["!embed*", "!head"])
+
     UVᵀ is what `scale_by_muon` makes. With `consistent_rms` its factor is consistent_rms·√max(m, n); 0.2 gives updates
-    of AdamW's size (Liu et al. 2025). AdamW has its own rate if `adam_learning_rate` is given, and shares eps.
+    of AdamW's size (Liu et al. 2025), so that one rate and one decay serve both. AdamW has its own rate if
+    `adam_learning_rate` is given, and shares eps. A matrix (m, n) maps m inputs to n outputs, x·W; embeddings, output
+    layers and everything that is no matrix are better left to AdamW.
 
     `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path patterns, for those of
     two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or a tree of `MuonDimensionNumbers`, None

@@ -1,4 +1,9 @@
-"""Line searches by backtracking, and what all line searches share: trial points, and values kept in the state."""
+"""Line searches by backtracking, and what all line searches share: trial points, and values kept in the state.
+
+A line search stands last in a chain, behind a descent direction u with ⟨u, ∇f⟩ < 0, and scales it. It asks for values
+of the objective at points w + ηu, so the update needs the objective itself, and the same one at every point: all data,
+or one batch for the whole step.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -67,7 +72,7 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
     """`jax.value_and_grad(value_fn)` that takes both from the state of a line search when they are there.
 
     Call it as `value, grad = f(params, *args, state=state, **kwargs)`. It computes them on the first step, and whenever
-    the value kept is not finite. Right only for a function that is the same on every step: with a new batch, use
+    the value kept is not finite, so that a search costs no evaluation beyond its own. Right only for a function that is the same on every step: with a new batch, use
     `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with `store_grad=True`). The gradient
     of a complex parameter is conjugated, as updates want it.
     """

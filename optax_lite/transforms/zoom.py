@@ -1,4 +1,9 @@
-"""The line search for the strong Wolfe conditions: bracketing and zooming in one loop over an interval."""
+"""The line search for the strong Wolfe conditions: bracketing and zooming in one loop over an interval.
+
+The textbook has two algorithms, one that steps out until an interval holds a solution and one that narrows it. Here
+both are one loop: `low` is the best step so far, `high` the other end of the interval, without meaning until there is
+one, and what happens to them after a trial is the same in both. `low` starts at step 0, which is always allowed.
+"""
 
 from typing import NamedTuple
 
