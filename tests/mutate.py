@@ -48,7 +48,15 @@ class Mutant:
 # --- making mutants --------------------------------------------------------------------------------------------------
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
-OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.And: ast.Or, ast.Or: ast.And}
+OPERATORS |= {
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
 COMPARISONS = {
     ast.Lt: (ast.LtE, ast.Gt),
     ast.LtE: (ast.Lt, ast.GtE),
@@ -88,7 +96,7 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
                 yield right
         case ast.BoolOp(op, values):
             yield ast.BoolOp(OPERATORS[type(op)](), values)
-        case ast.UnaryOp(ast.USub() | ast.Not(), operand):
+        case ast.UnaryOp(ast.USub() | ast.Not() | ast.Invert(), operand):
             yield operand
         case ast.Compare(left, [op], right):
             for other in COMPARISONS.get(type(op), ()):
