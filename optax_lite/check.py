@@ -74,6 +74,11 @@ def check_unit_interval(**values: Any) -> None:
     _check(values, "in [0, 1)", lambda x: 0 <= x < 1)
 
 
+def check_closed_unit_interval(**values: Any) -> None:
+    """Raise unless every concrete value lies in [0, 1]."""
+    _check(values, "in [0, 1]", lambda x: 0 <= x <= 1)
+
+
 def check_nonnegative(**values: Any) -> None:
     """Raise unless every concrete value is at least 0."""
     _check(values, "at least 0", lambda x: x >= 0)
@@ -82,6 +87,13 @@ def check_nonnegative(**values: Any) -> None:
 def check_positive(**values: Any) -> None:
     """Raise unless every concrete value is above 0."""
     _check(values, "above 0", lambda x: x > 0)
+
+
+def check_count(**values: Any) -> None:
+    """Raise unless every argument is an int of at least 1: a number of steps, a size."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ArgumentError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def check_dtype(**values: Any) -> None:

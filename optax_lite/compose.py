@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.leaves import MaskedNode, PyTree, check_prefix, leaf_paths, leafwise
+from optax_lite.leaves import MaskedNode, check_prefix, leaf_paths, leafwise
 from optax_lite.paths import StandIn, as_mask
 
 
@@ -17,7 +18,8 @@ def identity():
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
 
 
-def _check_members(members: Mapping[str, Any]) -> None:
+def check_members(members: Mapping[str, Any]) -> None:
+    """Raise, naming the member, unless all are transformations."""
     for name, member in members.items():
         if not isinstance(member, GradientTransformation):
             raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
@@ -25,8 +27,15 @@ def _check_members(members: Mapping[str, Any]) -> None:
 
 @transform
 def chain(*transforms):
-    """Apply transformations one after another; the state is the tuple of their states."""
-    _check_members({str(i): t for i, t in enumerate(transforms)})
+    """Apply transformations one after another; the state is the tuple of their states.
+
+        tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
+
+    Each gets the updates of the one before it, in float32 at least, and the params and extra arguments of the call.
+    Descent needs exactly one change of sign: that of `scale_by_learning_rate`, or of an optimizer that ends in it. A
+    chain of chains is the same as one chain.
+    """
+    check_members({str(i): t for i, t in enumerate(transforms)})
 
     def init(params):
         return tuple(t.init(params) for t in transforms)
@@ -42,7 +51,10 @@ def chain(*transforms):
 
 
 def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
-    """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths."""
+    """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths.
+
+    `named_chain(("clip", clip(1.0)), ("adam", adam(1e-3))).replace({"adam/b1": 0.8})`.
+    """
     if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in transforms):
         raise ArgumentError(f"write pairs of a name and a transformation, got {transforms!r}", "named_chain")
     names = [name for name, _ in transforms]
@@ -53,7 +65,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
 
 @transform
 def _named_chain(**transforms):
-    _check_members(transforms)
+    check_members(transforms)
     init, update = chain.builder(*transforms.values())
 
     def named_init(params):
@@ -95,9 +107,10 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
     The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
-    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves.
+    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves. Extra arguments
+    with the structure of the params are masked too if `mask_compatible_extra_args` says that this is meant.
     """
-    _check_members({"inner": inner})
+    check_members({"inner": inner})
 
     def init(params):
         return MaskedState(inner.init(_select(as_mask(mask, params), params)))
@@ -113,11 +126,14 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
 def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
 
-    Inside a group a norm is over that group's leaves only.
+        partition({"body": adamw(1e-3), "head": sgd(0.1)}, {"encoder": "body", "out": "head"})
+
+    Inside a group a norm is over that group's leaves only. Freeze a group with `set_to_zero()`: it keeps no state. A
+    label without a transformation is an error that names the leaf. `multi_transform` is the same under its older name.
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(f"transforms must be a dict from labels of one type, got {transforms!r}")
-    _check_members(transforms)
+    check_members(transforms)
 
     def masks(tree):
         if isinstance(tree, StandIn):
@@ -151,7 +167,7 @@ multi_transform = partition
 
 @transform(static=("f",))
 def stateless(f):
-    """`updates = f(updates, params)` for a function of whole trees."""
+    """`updates = f(updates, params)` for a function of whole trees; params are None where the call has none."""
     return lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state)
 
 

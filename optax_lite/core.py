@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
     align,
     as_array,
     cast_like,
@@ -31,6 +29,7 @@ from optax_lite.leaves import (
     weak,
     zero_count,
 )
+from optax_lite.outline import is_state, outline
 
 P = ParamSpec("P")
 Params: TypeAlias = PyTree
@@ -116,7 +115,14 @@ def schedule(builder: Callable[P, Any], /) -> Callable[P, Schedule]: ...
 @overload
 def schedule(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, Any]], Callable[P, Schedule]]: ...
 def schedule(builder=None, /, *, static=()):
-    """Make a function of hyperparameters that returns `value(count)` into a factory of schedules."""
+    """Make a function of hyperparameters that returns `value(count)` into a factory of schedules.
+
+        @schedule
+        def halving(init_value, every):
+            return lambda count: init_value * 0.5 ** (count // every)
+
+    `static` names arguments that are no numbers. The value may be asked for an array of counts.
+    """
     if builder is None:
         return functools.partial(schedule, static=static)
     return as_factory(Schedule, builder, static)
@@ -124,7 +130,10 @@ def schedule(builder=None, /, *, static=()):
 
 @schedule(static=("fn",))
 def function_schedule(fn):
-    """A plain function of the count; static, so that two are equal only when they are the same function."""
+    """A plain function of the count; static, so that two are equal only when they are the same function.
+
+    What a function given for a number becomes by itself.
+    """
     return fn
 
 
@@ -142,7 +151,15 @@ def _combined(op, left, right):
 class GradientTransformation(Configured):
     """A pure pair `(init, update)` as a pytree of its hyperparameters; unpacks into the pair.
 
-    `GradientTransformation(init_fn, update_fn)` makes one of two plain functions, which are then static.
+        tx = adamw(1e-3)
+        state = tx.init(params)
+        updates, state = tx.update(grads, state, params)
+        params = apply_updates(params, updates)
+
+    Its leaves are its numbers, so it is passed to a jitted step as an argument (a step that closes over it never sees a
+    later `replace`), and `jax.vmap(adamw)(learning_rates)` is a population of optimizers. Two with the same factory,
+    static choices and numbers are equal, hash alike and compile once. `GradientTransformation(init_fn, update_fn)`
+    makes one of two plain functions, which are then static: equal only to itself.
     """
 
     def __new__(cls, init: Callable, update: Callable):
@@ -166,7 +183,9 @@ class GradientTransformation(Configured):
     def init(self, params: Params) -> OptState:
         """The state before the first update; of shapes only when `params` holds `jax.ShapeDtypeStruct`s.
 
-        Arrays keep their parameter's sharding, and nothing of the state shares memory with the params.
+        Arrays keep their parameter's sharding, and nothing of the state shares memory with the params, so that both can
+        be donated. Slots of float16 and bfloat16 parameters are float32 unless the method is told otherwise; integers,
+        bools and None have no slot.
         """
         init, _ = _pair(self)
         if self._inner:
@@ -180,18 +199,29 @@ class GradientTransformation(Configured):
         return _replicate(_strong(state), leaves)
 
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
-        """The updates to add to the params, in the dtype of the gradients, and the next state."""
+        """The updates to add to the params, in the dtype of the gradients, and the next state.
+
+        `params` may be left out where the method does not look at them; an error says so where it does. `extra` are
+        what some methods need besides (`value=`, `grad=`, `value_fn=`): unknown ones are ignored. A None gradient
+        leaves its parameter and its state alone. Called eagerly it is one compiled program; an extra argument that is
+        no array, a function for example, makes that call run operation by operation unless the caller is jitted.
+        """
         if self._inner:
             return _pair(self)[1](updates, state, params, **extra)
         _check_order(self._call.name, updates, state, params)
-        updates, params = _present(updates, params)
-        return _boundary(_update, extra)(self, updates, state, params, extra)
+        updates, present = _present(updates, params)
+        run = _boundary(_update, extra)
+        return run(self, updates, state, present if run is _update else params, extra)
 
     def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
-        """The next params and state: `update` and `apply_updates` in one, rounded once."""
+        """The next params and state: `update` and `apply_updates` in one, rounded once.
+
+        In low precision this differs from the two calls, which round the update to the gradient's dtype before adding.
+        """
         _check_order(self._call.name, updates, state, params)
         updates, present = _present(updates, params)
-        new, state = _boundary(_step, extra)(self, updates, state, present, extra)
+        run = _boundary(_step, extra)
+        new, state = run(self, updates, state, present if run is _step else params, extra)
         return _fill(updates, new, params), state
 
 
@@ -202,19 +232,20 @@ GradientTransformationExtraArgs = GradientTransformation  # optax's name; every 
 def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
 @overload
 def transform(
-    *, static: tuple[str, ...] = (), scheduled: type = ScheduledState
+    *, static: tuple[str, ...] = (), scheduled: type = ScheduledState, per_example: bool = False
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
-def transform(builder=None, /, *, static=(), scheduled=ScheduledState):
+def transform(builder=None, /, *, static=(), scheduled=ScheduledState, per_example=False):
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
 
     `static` names the arguments that are no numbers; bool and str defaults are static by themselves. A number may be
-    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`.
-    The builder's body outside `init` and `update` only checks and composes.
+    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`,
+    which is the method's own if that has a `count`. The builder's body outside `init` and `update` only checks and
+    composes. `per_example` says that the gradients have an axis of examples in front, which `update` takes away.
     """
     if builder is None:
-        return functools.partial(transform, static=static, scheduled=scheduled)
+        return functools.partial(transform, static=static, scheduled=scheduled, per_example=per_example)
     factory: Any = as_factory(GradientTransformation, builder, static)
-    factory.scheduled = scheduled
+    factory.scheduled, factory.per_example = scheduled, per_example
     return factory
 
 
@@ -243,10 +274,10 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     if not any(isinstance(v, Schedule) for v in values):
         return init, _guarded(init, update, call.name)
     scheduled: Any = call.factory.scheduled
-    keeps_inner = "inner_state" in scheduled._fields
+    keeps_inner, is_own = "inner_state" in scheduled._fields, len(scheduled._fields) > 2
 
     def wrap(count, inner_state):
-        return scheduled(count, inner_state) if keeps_inner else scheduled(count)
+        return inner_state if is_own else scheduled(count, inner_state) if keeps_inner else scheduled(count)
 
     def scheduled_init(params):
         init, _ = call.build(_at(values, zero_count(), call))
@@ -255,7 +286,7 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     def scheduled_update(updates, state, params=None, **extra):
         init, update = call.build(_at(values, state.count, call))
         update = _guarded(init, update, call.name)
-        inner_state = state.inner_state if keeps_inner else EmptyState()
+        inner_state = state if is_own else state.inner_state if keeps_inner else EmptyState()
         updates, inner_state = update(updates, inner_state, params, **extra)
         return updates, wrap(increment(state.count), inner_state)
 
@@ -303,7 +334,7 @@ def _guarded(init: Callable, update: Callable, name: str) -> Callable:
         new_updates, new_state = update(*args, **kept)
         old, new = jax.tree.structure(state), jax.tree.structure(new_state)
         if new_state is state and not isinstance(state, EmptyState):  # it was not looked at, so it may be anybody's
-            old, new = _outline(state), _outline(jax.eval_shape(init, updates))
+            old, new = outline(state), outline(jax.eval_shape(init, updates))
         if old != new:
             raise StateError(f"{name}: update was given a state of structure {old}, its own is {new}")
         check_state_leaves(name, new_state, state)
@@ -321,7 +352,7 @@ class StateError(ValueError):
 
 def _run(tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
-    if params is not None:
+    if params is not None and not _takes_examples(tx):
         check_like(updates, params, "gradient")
     try:
         return _pair(tx)[1](updates, state, params, **extra)
@@ -330,10 +361,16 @@ def _run(tx, updates, state, params, extra):
         raise
 
 
+def _takes_examples(tx):
+    members = [tx, *(value for _, value in tx._arguments() if isinstance(value, GradientTransformation))]
+    return any(member._call.factory.per_example for member in members)
+
+
 @jax.jit
 def _update(tx, updates, state, params, extra):
     new, state = _run(tx, updates, state, params, extra)
-    check_like(new, updates if params is None else params, "update")
+    if params is not None or not _takes_examples(tx):
+        check_like(new, updates if params is None else params, "update")
     return _in_dtype_of(updates, new), state
 
 
@@ -356,16 +393,10 @@ def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
 def _check_order(name: str, updates: Updates, state: OptState, params: Params | None) -> None:
     """Raise if the arguments of an update are in another order than gradients, state, params."""
     for place, tree in (("first", updates), ("third", params)):
-        if _is_state(tree):
+        if is_state(tree):
             raise ValueError(f"{name}: the {place} argument is a state; the order is tx.update(grads, state, params)")
     if isinstance(state, Configured):
         raise ValueError(f"{name}: the second argument is an optimizer; it must be its state, tx.init(params)")
-
-
-def _is_state(tree: Any) -> bool:
-    """Whether a tree holds one of our states, as far as tuples go."""
-    ours = hasattr(tree, "_fields") and type(tree).__module__.startswith("optax_lite.")
-    return ours or (type(tree) is tuple and any(map(_is_state, tree)))
 
 
 def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
@@ -419,7 +450,10 @@ _apply = jax.jit(_added)
 
 
 def apply_updates(params: Params, updates: Updates) -> Params:
-    """params + updates, in the params' dtype; a parameter whose update is None stays as it is."""
+    """params + updates, in the params' dtype; a parameter whose update is None stays as it is.
+
+    The sum is made in float32 at least and rounded once. Shapes must agree: nothing is broadcast.
+    """
     updates, present = _present(updates, params)
     return _fill(updates, _apply(present, updates), params)
 
@@ -441,33 +475,19 @@ def _replicate(state: OptState, params: list) -> OptState:
 def _check_state(tx, state, params, error):
     """Raise a clear error if the state is not one that `tx` makes; otherwise the first error says what is wrong."""
     expected = jax.eval_shape(_pair(tx)[0], params)
-    if _outline(state) == _outline(expected):
+    if outline(state) == outline(expected):
         return
     raise StateError(
-        f"{tx._call.name}: this state was not made by it: expected {_outline(expected)}, got {_outline(state)}. "
+        f"{tx._call.name}: this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
         "Write state = tx.init(params) first, and again after a change of the optimizer (a schedule for a number too)"
     ) from error
 
 
-def _outline(state: Any) -> str:
-    """The named parts of a state, without the trees of arrays in them."""
-    if hasattr(state, "_fields"):
-        inner = [f"{f}={_outline(v)}" if _has_parts(v) else f for f, v in zip(state._fields, state, strict=True)]
-        return f"{type(state).__name__}({', '.join(inner)})"
-    if isinstance(state, tuple):
-        return f"({', '.join(map(_outline, state))})"
-    if isinstance(state, dict) and _has_parts(state):
-        return f"{{{', '.join(f'{k}: {_outline(v)}' for k, v in state.items())}}}"
-    return "None" if state is None else "arrays"
-
-
-def _has_parts(value: Any) -> bool:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
-    return hasattr(value, "_fields") or any(map(_has_parts, children))
-
-
 def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
-    """The transformation itself: every one here takes extra arguments and ignores those it does not know."""
+    """The transformation itself: every one here takes extra arguments and ignores those it does not know.
+
+    Offered for code that was written for optax, where it makes a difference.
+    """
     return tx
 
 

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,10 @@ from optax_lite.leaves import weak
 
 
 class Call:
-    """The static half of an optimizer: which factory made it, the names of its data, its static choices."""
+    """The static half of an optimizer: which factory made it, the names of its data, its static choices.
+
+    It is the metadata of the pytree, so its equality decides whether a compiled program is used again.
+    """
 
     __slots__ = ("_key", "factory", "names", "static")
 
@@ -97,8 +100,18 @@ def _value_key(x: Any) -> Any:
     return x
 
 
+@jax.tree_util.register_static
+class Word(str):
+    """A word among the numbers of a tuple; static."""
+
+
 class Configured:
-    """A factory called with hyperparameters: a pytree of the numbers, read and edited by path, equal by value."""
+    """A factory called with hyperparameters: a pytree of the numbers, read and edited by path, equal by value.
+
+    What is no number (a flag, a dtype, a mask, the factory itself) is part of the tree's structure. So the functions of
+    JAX see through it: `jax.tree.map` edits the numbers (unchecked), `jax.jit` takes it as an argument, `jax.vmap` and
+    `jax.grad` run over it. Schedules and members of a chain are such calls too, nested.
+    """
 
     __slots__ = ("__weakref__", "_call", "_inner", "_values")
     _call: Call
@@ -174,7 +187,7 @@ class Configured:
     def hyperparams(self) -> Mapping[str, Any]:
         """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a chain '1/b1'.
 
-        To read; `replace` edits.
+        A schedule's numbers stand below its name: 'learning_rate/decay_steps'. To read; `replace` edits.
         """
         return MappingProxyType({"/".join(path): value for path, value in self._arguments() if _is_number(value)})
 
@@ -191,8 +204,12 @@ class Configured:
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Self:
         """The same with other values; keys are paths as in `hyperparams`, or their ends where only one path ends so.
 
-        The structure stays while a number replaces a number, so that a compiled step is used again. In a population
-        (leaves of shape (n,)) a scalar goes to every member.
+            tx.replace(learning_rate=3e-4)
+            tx.replace({"1/learning_rate/peak_value": 3e-4})
+
+        The structure stays while a number replaces a number, so that a compiled step is used again; a schedule for a
+        number is another optimizer, with another state. Values are checked as when it was built. In a population
+        (leaves of shape (n,)) a scalar goes to every member, and an array of shape (n,) gives each its own.
         """
         if changes is not None and not isinstance(changes, Mapping):
             raise TypeError(f"{self._call.name}.replace: write the name, as in replace(learning_rate={changes!r})")
@@ -303,7 +320,7 @@ def as_data(name: str, value: Any) -> Any:
         if (adopted := kind._adopt(value)) is not None:
             return adopted
     if isinstance(value, (tuple, list)):
-        return tuple(as_data(f"{name}/{i}", v) for i, v in enumerate(value))
+        return tuple(Word(v) if isinstance(v, str) else as_data(f"{name}/{i}", v) for i, v in enumerate(value))
     if isinstance(value, Mapping):
         return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
     return _as_number(name, value)
@@ -344,7 +361,11 @@ def weak_scalars(tx: Configured) -> tuple:
 
 
 def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...]) -> Callable:
-    """A factory: the builder's signature, a call of which checks the arguments and returns them as data of a kind."""
+    """A factory: the builder's signature, a call of which checks the arguments and returns them as data of a kind.
+
+    The builder runs once here, for its checks alone; what it returns is made again for every init and update, since by
+    then its numbers may be traced.
+    """
     signature = inspect.signature(builder)
     parameters = signature.parameters.values()
     names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
@@ -370,15 +391,17 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                     data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
                 elif p.kind is p.VAR_KEYWORD:
                     data |= {k: as_data(k, v) for k, v in value.items()}
-                elif p.name in statics:
+                elif (p.name in statics and not _is_key(value)) or (
+                    isinstance(value, str) and str in get_args(p.annotation)
+                ):
                     if isinstance(p.default, bool) and not isinstance(value, (bool, np.bool_)):
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
                 else:
                     data[p.name] = as_data(p.name, value)
-                    if value is None and p.default is not None:
-                        raise ArgumentError(f"{p.name} must be a number or a schedule, got None")
-                    if isinstance(p.default, (int, float)) and not is_scalar(data[p.name]):
+                    if value is None and (p.default is None or type(None) in get_args(p.annotation)):
+                        continue
+                    if value is None or (isinstance(p.default, (int, float)) and not is_scalar(data[p.name])):
                         raise ArgumentError(f"{p.name} must be a number or a schedule, got {value!r}")
         except ArgumentError as error:
             raise ArgumentError(error.problem, builder.__name__.lstrip("_")) from None

@@ -3,17 +3,14 @@
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-Array: TypeAlias = jax.Array
-PyTree: TypeAlias = Any
-Number: TypeAlias = Any  # a number, an array of shape (), or a schedule
-DTypeLike: TypeAlias = Any
+from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 
 
 class MaskedNode(NamedTuple):
@@ -261,6 +258,11 @@ def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool
 def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -> PyTree:
     """`full_like` with zeros."""
     return full_like(params, 0, dtype, real=real)
+
+
+def scalar_like(params: PyTree, value: Any) -> Array:
+    """A real number that all leaves share, in the widest precision among them, float32 at least."""
+    return jnp.full((), value, jnp.finfo(compute_dtype(*map(as_array, jax.tree.leaves(params)))).dtype)
 
 
 def copies(params: PyTree) -> PyTree:

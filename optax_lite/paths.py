@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from optax_lite.aliases import PyTree
 from optax_lite.check import closest
-from optax_lite.leaves import PyTree, check_prefix, is_nothing, leaf_paths
+from optax_lite.leaves import check_prefix, is_nothing, leaf_paths
 
 Pattern = str | re.Pattern
 

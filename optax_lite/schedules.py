@@ -1,6 +1,8 @@
 """Schedules: hyperparameters as functions of the number of updates so far.
 
-None branches in Python on its numbers, so that every number may be traced, swept and differentiated.
+None branches in Python on its numbers, so that every number may be traced, swept and differentiated. All take a count
+or an array of counts, and return the default float dtype. The first update sees count 0: a warm-up that starts at 0
+spends its first step at 0. Numbers of steps count updates, and may be fractions.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,9 +12,9 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
-from optax_lite.leaves import Array, Number
 
 
 def _time(count: Any) -> Array:
@@ -67,7 +69,11 @@ def constant_schedule(value: Number):
 def polynomial_schedule(
     init_value: Number, end_value: Number, power: Number, transition_steps: Number, transition_begin: Number = 0
 ):
-    """(init - end)·(1 - x)^power + end, x the fraction over of `transition_steps` counted from `transition_begin`."""
+    """(init - end)·(1 - x)^power + end, x the fraction over of `transition_steps` counted from `transition_begin`.
+
+    The value is init_value up to transition_begin and end_value from the end of the transition on; power=1 is the
+    line, larger powers fall faster at first.
+    """
     check_positive(transition_steps=transition_steps)
     check_nonnegative(power=power, transition_begin=transition_begin)
 
@@ -80,7 +86,11 @@ def polynomial_schedule(
 
 @schedule
 def linear_schedule(init_value: Number, end_value: Number, transition_steps: Number, transition_begin: Number = 0):
-    """From init_value to end_value over `transition_steps` counted from `transition_begin`, constant outside."""
+    """From init_value to end_value over `transition_steps` counted from `transition_begin`, constant outside.
+
+    It reaches end_value at count transition_begin + transition_steps, so the last of N updates (count N - 1) is one
+    step short of it.
+    """
     check_positive(transition_steps=transition_steps)
     check_nonnegative(transition_begin=transition_begin)
     return lambda count: _mix(init_value, end_value, _fraction(count, transition_begin, transition_steps))
@@ -92,7 +102,10 @@ def _cosine(peak: Number, end: Number, exponent: Number, fraction: Array) -> Arr
 
 @schedule
 def cosine_decay_schedule(init_value: Number, decay_steps: Number, alpha: Number = 0.0, exponent: Number = 1.0):
-    """init·((1 - alpha)·((1 + cos πx)/2)^exponent + alpha), x = count/decay_steps up to 1. Loshchilov & Hutter 2017."""
+    """init·((1 - alpha)·((1 + cos πx)/2)^exponent + alpha), x = count/decay_steps up to 1. Loshchilov & Hutter 2017.
+
+    `alpha` is the end value as a share of the first, 0.1 for a decay to a tenth; it stays there after decay_steps.
+    """
     check_positive(decay_steps=decay_steps)
     check_nonnegative(exponent=exponent)
     return lambda count: _cosine(init_value, alpha * init_value, exponent, _fraction(count, 0.0, decay_steps))
@@ -109,7 +122,8 @@ def exponential_decay(
 ):
     """init·decay_rate^x, x = (count - transition_begin)/transition_steps, rounded down with `staircase`.
 
-    `end_value` bounds it: from below where decay_rate < 1, else from above.
+    `end_value` bounds it: from below where decay_rate < 1, else from above. Before transition_begin the value is
+    init_value. A decay_rate of 0 is an error here; write `piecewise_constant_schedule` for a jump to 0.
     """
     check_positive(transition_steps=transition_steps, decay_rate=decay_rate)
     check_nonnegative(transition_begin=transition_begin)
@@ -147,7 +161,8 @@ def _check_boundaries(boundaries: list[Number]) -> None:
 def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any = None):
     """init_value times the factor of every boundary reached; the factor counts from count = boundary on.
 
-    `{1000: 0.1, 2000: 0.1}`, or pairs `((1000, 0.1), (2000, 0.1))`, in which the boundaries are data too.
+    `{1000: 0.1, 2000: 0.1}` divides by ten twice; as pairs `((1000, 0.1), (2000, 0.1))` the boundaries are data too,
+    and can be swept like the factors.
     """
     pairs = _pairs(boundaries_and_scales)
     _check_boundaries([b for b, _ in pairs])
@@ -164,7 +179,11 @@ def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any =
 
 @schedule(static=("interpolate_type",))
 def piecewise_interpolate_schedule(interpolate_type: str, init_value: Number, boundaries_and_scales: Any = None):
-    """Linear or cosine interpolation between init_value at 0 and its running products with the factors."""
+    """Linear or cosine interpolation between init_value at 0 and its running products with the factors.
+
+    `piecewise_interpolate_schedule("linear", 1.0, {10: 0.5, 20: 0.1})` passes through 1 at 0, 0.5 at 10 and 0.05 at
+    20, where it stays.
+    """
     if interpolate_type not in ("linear", "cosine"):
         raise ArgumentError(f"interpolate_type must be 'linear' or 'cosine', got {interpolate_type!r}")
     pairs = _pairs(boundaries_and_scales)
@@ -182,7 +201,11 @@ def piecewise_interpolate_schedule(interpolate_type: str, init_value: Number, bo
 
 @schedule
 def join_schedules(schedules: Any, boundaries: Any):
-    """One schedule after another: schedule i+1 takes over at count = boundaries[i] and counts from there."""
+    """One schedule after another: schedule i+1 takes over at count = boundaries[i] and counts from there.
+
+    The boundaries are absolute counts, one fewer than schedules. All parts are evaluated at every count, those not in
+    charge outside their own range.
+    """
     if len(schedules) != len(boundaries) + 1:
         raise ArgumentError(f"{len(schedules)} schedules need {len(schedules) - 1} boundaries, got {len(boundaries)}")
     for i, part in enumerate(schedules):
@@ -204,7 +227,10 @@ def join_schedules(schedules: Any, boundaries: Any):
 
 @schedule
 def warmup_constant_schedule(init_value: Number, peak_value: Number, warmup_steps: Number):
-    """Linear from init_value to peak_value over `warmup_steps`, then constant."""
+    """Linear from init_value to peak_value over `warmup_steps`, then constant.
+
+    No warm-up steps give the constant peak_value.
+    """
     check_nonnegative(warmup_steps=warmup_steps)
     return lambda count: _mix(init_value, peak_value, _fraction(count, 0.0, warmup_steps))
 
@@ -223,7 +249,11 @@ def warmup_cosine_decay_schedule(
     end_value: Number = 0.0,
     exponent: Number = 1.0,
 ):
-    """Linear warm-up to peak_value, then a cosine to end_value, which it reaches at `decay_steps`, warm-up included."""
+    """Linear warm-up to peak_value, then a cosine to end_value, which it reaches at `decay_steps`, warm-up included.
+
+    So `decay_steps` is the length of the whole training, not of the decay alone; one that does not exceed
+    warmup_steps is an error. `exponent` bends the cosine as in `cosine_decay_schedule`.
+    """
     check_nonnegative(warmup_steps=warmup_steps, exponent=exponent)
     check_positive(decay_steps=decay_steps)
     if isinstance(warmup_steps, float) and isinstance(decay_steps, float) and warmup_steps >= decay_steps:
@@ -247,7 +277,10 @@ def warmup_exponential_decay_schedule(
     staircase=False,
     end_value: Number | None = None,
 ):
-    """Linear warm-up to peak_value, then `exponential_decay` from there, counted from the end of the warm-up."""
+    """Linear warm-up to peak_value, then `exponential_decay` from there, counted from the end of the warm-up.
+
+    `transition_begin` is a pause after the warm-up, and `end_value` a bound on the decay alone.
+    """
     check_nonnegative(warmup_steps=warmup_steps)
     decay = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
 
@@ -265,7 +298,10 @@ def cosine_onecycle_schedule(
     div_factor: Number = 25.0,
     final_div_factor: Number = 1e4,
 ):
-    """Half cosines: peak/div_factor, up to peak at pct_start, down to peak/(div·final_div) at the end. Smith 2018."""
+    """Half cosines: peak/div_factor, up to peak at pct_start, down to peak/(div·final_div) at the end. Smith 2018.
+
+    `pct_start` is a share of transition_steps, rounded down to a whole step.
+    """
     check_positive(transition_steps=transition_steps, div_factor=div_factor, final_div_factor=final_div_factor)
     check_nonnegative(pct_start=pct_start)
 
@@ -286,7 +322,11 @@ def linear_onecycle_schedule(
     div_factor: Number = 25.0,
     final_div_factor: Number = 1e4,
 ):
-    """Lines: peak/div_factor, peak at pct_start, peak/div_factor at pct_final, peak/(div·final_div) at the end."""
+    """Lines: peak/div_factor, peak at pct_start, peak/div_factor at pct_final, peak/(div·final_div) at the end.
+
+    The one-cycle policy of Smith 2018: up, down the same way, and a last stretch far below. `pct_start` and
+    `pct_final` are shares of transition_steps, rounded down to whole steps.
+    """
     check_positive(transition_steps=transition_steps, div_factor=div_factor, final_div_factor=final_div_factor)
     check_nonnegative(pct_start=pct_start, pct_final=pct_final)
 
@@ -303,7 +343,9 @@ def linear_onecycle_schedule(
 def sgdr_schedule(cosine_kwargs: Any):
     """Warm restarts: one `warmup_cosine_decay_schedule` per dict of its arguments. Loshchilov & Hutter 2017.
 
-    Cycle k lasts its own decay_steps; the last one's end value stays.
+    Cycle k lasts its own decay_steps, its warm-up included. At the boundary the next cycle is in charge already, so an
+    end value is approached and not shown, save the last one's, which stays. torch's CosineAnnealingWarmRestarts does
+    the same.
     """
     if not isinstance(cosine_kwargs, tuple) or not all(isinstance(k, dict) for k in cosine_kwargs):
         raise ArgumentError(f"cosine_kwargs must be a list of dicts of arguments, got {cosine_kwargs!r}")
@@ -321,7 +363,11 @@ def warmup_stable_decay_schedule(
     decay_steps: Number,
     end_value: Number = 0.0,
 ):
-    """Linear warm-up, constant for `stable_steps`, linear to end_value over `decay_steps`. Hu et al. 2024."""
+    """Linear warm-up, constant for `stable_steps`, linear to end_value over `decay_steps`. Hu et al. 2024.
+
+    Every phase is given by its own length (in `warmup_cosine_decay_schedule` the decay counts from 0). A run can be
+    prolonged from any point of the constant phase by a larger stable_steps.
+    """
     check_nonnegative(warmup_steps=warmup_steps, stable_steps=stable_steps, decay_steps=decay_steps)
 
     def value(count):
@@ -333,7 +379,10 @@ def warmup_stable_decay_schedule(
 
 @schedule
 def inverse_sqrt_schedule(peak_value: Number, warmup_steps: Number, init_value: Number = 0.0):
-    """Linear warm-up to peak_value, then peak·√(warmup_steps/count). Vaswani et al. 2017, section 5.3."""
+    """Linear warm-up to peak_value, then peak·√(warmup_steps/count). Vaswani et al. 2017, section 5.3.
+
+    For a model of width d the paper's rate is peak_value = 1/√(d·warmup_steps).
+    """
     check_positive(warmup_steps=warmup_steps)
 
     def value(count):
@@ -345,7 +394,11 @@ def inverse_sqrt_schedule(peak_value: Number, warmup_steps: Number, init_value: 
 
 @schedule
 def cyclic_schedule(base_value: Number, peak_value: Number, half_cycle_steps: Number, decay_rate: Number = 1.0):
-    """A triangle wave between base and peak; each cycle's height is decay_rate times the last one's. Smith 2017."""
+    """A triangle wave between base and peak; each cycle's height is decay_rate times the last one's. Smith 2017.
+
+    A cycle takes 2·half_cycle_steps and starts at base_value; decay_rate=1 is the paper's "triangular" policy, 0.5
+    "triangular2".
+    """
     check_positive(half_cycle_steps=half_cycle_steps)
     check_nonnegative(decay_rate=decay_rate)
 

@@ -13,12 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 from optax_lite.check import ArgumentError, closest
 from optax_lite.leaves import (
-    Array,
-    DTypeLike,
-    Number,
-    PyTree,
     abs_sq,
     as_array,
     cast_like as cast_like,

@@ -24,8 +24,10 @@ import numpy as np
 
 from tests.agreement import worst_error
 from tests.catalogue import ROWS
+from tests.catalogue.constrained import OF_EXAMPLES
 from tests.equivalent import EQUIVALENT
 from tests.loss_cases import CASES as LOSS_CASES
+from tests.probes import PROBES
 from tests.schedule_cases import CASES, counts
 
 ROOT = Path(__file__).parent.parent
@@ -48,15 +50,8 @@ class Mutant:
 # --- making mutants --------------------------------------------------------------------------------------------------
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
-OPERATORS |= {
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.MatMult: ast.Mult,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
-}
+OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.And: ast.Or, ast.Or: ast.And}
+OPERATORS |= {ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
 COMPARISONS = {
     ast.Lt: (ast.LtE, ast.Gt),
     ast.LtE: (ast.Lt, ast.GtE),
@@ -92,7 +87,7 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
         case ast.BinOp(left, op, right):
             yield ast.BinOp(left, OPERATORS[type(op)](), right)
             yield left
-            if isinstance(op, (ast.Add, ast.Mult)):
+            if isinstance(op, (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr)):
                 yield right
         case ast.BoolOp(op, values):
             yield ast.BoolOp(OPERATORS[type(op)](), values)
@@ -263,8 +258,13 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
         chosen = [(i, case) for i, case in enumerate(LOSS_CASES) if case.name in names]
         return [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
-    runs = [(row, i, s, start) for row in rows for i, s in enumerate(row.settings) for start in (True, False)]
-    return [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    starts = {row.name: (False,) if row.fresh_only else (True, False) for row in rows}
+    runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
+    runs = [(row, i, s, start) for row, i, s in runs for start in starts[row.name]]
+    of_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    cases = [case for case in OF_EXAMPLES if case.function.__module__ == module and case.function.__name__ in names]
+    of_cases = [(f"{c.name}-{i}", _function_agrees(c, s)) for c in cases for i, s in enumerate(c.settings)]
+    return of_rows + of_cases + list(PROBES.get(module, {}).items())
 
 
 def _row_agrees(row, settings, start):
@@ -276,9 +276,13 @@ def _row_agrees(row, settings, start):
 
         factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
         run = dataclasses.replace(row, factory=factory)
-        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= 1e-12
+        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= row.float64
 
     return agrees
+
+
+def _function_agrees(case, settings):
+    return lambda namespace: case.error(settings, namespace[case.name]) <= 1e-12
 
 
 def _schedule_agrees(case):
@@ -340,37 +344,45 @@ def _run(mutant: Mutant) -> tuple[Mutant, str]:
     return mutant, killer(mutant)
 
 
+def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2) -> dict[Mutant, str]:
+    """What killed each mutant, "" where nothing did, after a run of the unchanged rules."""
+    made = [m for module in modules() for m in mutants(module) if wanted(m)]
+    unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in made}]
+    with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool:
+        results = dict(pool.imap_unordered(_run, unchanged + made, chunksize=8))
+    if wrong := [f"{m.module}: {results[m]}" for m in unchanged if results[m]]:
+        sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
+    return {m: results[m] for m in made}
+
+
+def is_proven(m: Mutant) -> bool:
+    """Whether a mutant is known to compute the same."""
+    return m.change in EQUIVALENT.get(m.rule, {})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="a function or the end of a module's name")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
 
-    def wanted(m: Mutant) -> bool:
-        return args.only in (None, m.function) or m.module.endswith(args.only)
-
-    started, made = time.monotonic(), [m for module in modules() for m in mutants(module) if wanted(m)]
-    unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in made}]
-    with multiprocessing.get_context("spawn").Pool(args.jobs, _configure) as pool:
-        results = dict(pool.imap_unordered(_run, unchanged + made, chunksize=8))
-    if wrong := [f"{m.module}: {results[m]}" for m in unchanged if results[m]]:
-        sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
-
-    for rule in dict.fromkeys(m.rule for m in made):
-        mine = [m for m in made if m.rule == rule]
+    started = time.monotonic()
+    results = killers(lambda m: args.only in (None, m.function) or m.module.endswith(args.only), args.jobs)
+    for rule in dict.fromkeys(m.rule for m in results):
+        mine = [m for m in results if m.rule == rule]
         print(f"{rule:55s} {sum(bool(results[m]) for m in mine):4d} / {len(mine)}")
-    survivors = [m for m in made if not results[m]]
-    proven = [m for m in survivors if m.change in EQUIVALENT.get(m.rule, {})]
+    survivors = [m for m in results if not results[m]]
+    proven = [m for m in survivors if is_proven(m)]
     for m in survivors:
         where = f"{m.module.replace('.', '/')}.py:{m.line}"
         print(f"{'equivalent' if m in proven else 'SURVIVOR  '}  {where}  {m.function}: {m.change}")
     listed = {(rule, change) for rule, changes in EQUIVALENT.items() for change in changes}
-    ran = {m.rule for m in made} if args.only else set(EQUIVALENT)
+    ran = {m.rule for m in results} if args.only else set(EQUIVALENT)
     stale = [key for key in sorted(listed - {(m.rule, m.change) for m in survivors}) if key[0] in ran]
     for rule, change in stale:
         print(f"STALE       {rule}: {change}: it is killed, or gone")
-    unproven = len(survivors) - len(proven)
-    print(f"{len(made)} mutants, {len(made) - len(survivors)} killed, {len(proven)} equivalent, {unproven} not noticed")
+    made, unproven = len(results), len(survivors) - len(proven)
+    print(f"{made} mutants, {made - len(survivors)} killed, {len(proven)} equivalent, {unproven} not noticed")
     print(f"{time.monotonic() - started:.0f} s")
     return 1 if unproven or stale else 0
 

@@ -298,11 +298,7 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
 
 @pytest.mark.parametrize(
     "function",
-    [
-        losses.softmax_cross_entropy_with_integer_labels,
-        losses.multiclass_hinge_loss,
-        losses.multiclass_perceptron_loss,
-    ],
+    [losses.softmax_cross_entropy_with_integer_labels, losses.multiclass_hinge_loss, losses.multiclass_perceptron_loss],
 )
 def test_a_label_that_is_no_class_is_seen_and_moves_nothing(function):
     labels = jnp.array([0, -1, 4, -4, 3])

@@ -9,10 +9,7 @@ from optax_lite.losses.classes import (
     softmax_cross_entropy as softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
 )
-from optax_lite.losses.ctc import (
-    ctc_loss as ctc_loss,
-    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
-)
+from optax_lite.losses.ctc import ctc_loss as ctc_loss, ctc_loss_with_forward_probs as ctc_loss_with_forward_probs
 from optax_lite.losses.elementwise import (
     hinge_loss as hinge_loss,
     huber_loss as huber_loss,

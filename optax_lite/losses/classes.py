@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError
-from optax_lite.leaves import Array, Number, promote
+from optax_lite.leaves import promote
 from optax_lite.losses.inputs import ArrayLike, Axis, Mask, axes, check_fit, check_labels, included, loss, times
 
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError
-from optax_lite.leaves import Array, Number
 from optax_lite.losses.classes import take
 from optax_lite.losses.inputs import ArrayLike, check_labels, loss
 

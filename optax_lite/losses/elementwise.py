@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from optax_lite.leaves import Array, Number
+from optax_lite.aliases import Array, Number
 from optax_lite.losses.inputs import ArrayLike, check_same_shape, loss, times
 
 

@@ -8,8 +8,9 @@ from typing import Any, ParamSpec, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array
 from optax_lite.check import ArgumentError
-from optax_lite.leaves import Array, promote, show_leaf
+from optax_lite.leaves import promote, show_leaf
 
 P = ParamSpec("P")
 ArrayLike: TypeAlias = Any  # an array or a number

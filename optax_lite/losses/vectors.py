@@ -5,8 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError
-from optax_lite.leaves import Array, Number, sqrt
+from optax_lite.leaves import sqrt
 from optax_lite.losses.inputs import ArrayLike, Axis, Mask, check_fit, included, loss, times
 
 

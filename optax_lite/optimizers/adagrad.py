@@ -1,13 +1,15 @@
-"""Adagrad."""
+"""Adagrad: every entry divided by the root of the sum of its squared gradients."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, PyTree, abs_sq, full_like, leafwise, sqrt
+from optax_lite.leaves import abs_sq, full_like, leafwise
+from optax_lite.optimizers.rms import over_root
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 
@@ -16,8 +18,12 @@ class ScaleByRssState(NamedTuple):
 
 
 @transform
-def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
-    """Replace g by g / √(s + eps), s the sum of |g|² so far; 0 where s is 0. Duchi, Hazan & Singer 2011."""
+def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *, eps_in_sqrt=True):
+    """Replace g by g / √(s + eps), s the sum of |g|² so far; by 0 where s is 0. Duchi, Hazan & Singer 2011, Figure 1.
+
+    `eps_in_sqrt=False` divides by √s + eps, as the paper (δ) and torch do; optax has the root around both. The sum
+    starts at `initial_accumulator_value`, which is 0 in the paper and in torch.
+    """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value, eps=eps)
 
     def init(params):
@@ -26,7 +32,7 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
     def rule(g, s):
         s = s + abs_sq(g)
         unseen = s == 0
-        return jnp.where(unseen, 0, g / sqrt(jnp.where(unseen, 1, s + eps))), s
+        return jnp.where(unseen, 0, over_root(g, jnp.where(unseen, 1, s), eps, eps_in_sqrt)), s
 
     def update(updates, state):
         updates, sum_of_squares = leafwise(rule, updates, state.sum_of_squares)
@@ -36,6 +42,11 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
 
 
 @transform
-def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7):
-    """w ← w - lr·g / √(s + eps), s the sum of |g|² so far. Duchi, Hazan & Singer 2011."""
-    return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
+def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *, eps_in_sqrt=True):
+    """w ← w - lr·g / √(s + eps), s the sum of |g|² so far. Duchi, Hazan & Singer 2011, Figure 1.
+
+    Steps only ever become shorter. `scale_by_rss` says where eps can stand.
+    """
+    return chain(
+        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt), scale_by_learning_rate(learning_rate)
+    )

@@ -1,7 +1,10 @@
-"""NAdam: Adam with Nesterov momentum."""
+"""NAdam: Adam with Nesterov momentum, with a constant b1 or with Dozat's schedule for it.
 
+`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up.
+"""
+
+from optax_lite.aliases import Number
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.optimizers.adam import adam, adamw
 
 
@@ -14,7 +17,11 @@ def nadam(
     eps_root: Number = 0.0,
     mu_dtype=None,
 ):
-    """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a constant b1."""
+    """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a constant b1.
+
+    The step is taken with the momentum that the next one will have. torch and Keras warm b1 up by Dozat's schedule
+    instead, which gives other numbers: that is `nadam_dozat`.
+    """
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
 
 
@@ -29,5 +36,8 @@ def nadamw(
     weight_decay: Number = 1e-4,
     mask=None,
 ):
-    """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019."""
+    """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
+
+    Decay and `mask` are those of `adamw`.
+    """
     return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)

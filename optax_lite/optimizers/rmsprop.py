@@ -1,109 +1,11 @@
 """RMSProp, and its centered form."""
 
-from typing import NamedTuple
-
-import jax.numpy as jnp
-
-from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.aliases import Number
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    full_like,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.optimizers.rms import scale_by_rms, scale_by_stddev
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
-
-
-class ScaleByRmsState(NamedTuple):
-    nu: PyTree  # moving average of |g|²
-
-
-class ScaleByRmsWithCountState(NamedTuple):
-    count: Array  # updates so far, int32
-    nu: PyTree  # moving average of |g|²
-
-
-class ScaleByRStdDevState(NamedTuple):
-    mu: PyTree  # moving average of g
-    nu: PyTree  # moving average of |g|²
-
-
-class ScaleByRStdDevWithCountState(NamedTuple):
-    count: Array  # updates so far, int32
-    mu: PyTree  # moving average of g
-    nu: PyTree  # moving average of |g|²
-
-
-def _check(decay, eps, initial_scale):
-    check_unit_interval(decay=decay)
-    check_nonnegative(eps=eps, initial_scale=initial_scale)
-
-
-def _over_root(g, v, eps, eps_in_sqrt):
-    return g / sqrt(v + eps) if eps_in_sqrt else g / (sqrt(v) + eps)
-
-
-@transform
-def scale_by_rms(
-    decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
-):
-    """Replace g by g / √(v + eps), or by g / (√v + eps), with v the moving average of |g|². Tieleman & Hinton 2012."""
-    _check(decay, eps, initial_scale)
-
-    def init(params):
-        nu = full_like(params, initial_scale, real=True)
-        return ScaleByRmsWithCountState(zero_count(), nu) if bias_correction else ScaleByRmsState(nu)
-
-    def update(updates, state):
-        t = increment(state.count) if bias_correction else zero_count()
-        c = ema_weight(decay, t) if bias_correction else 1.0
-
-        def rule(g, v):
-            v = mix(decay, v, abs_sq(g))
-            return _over_root(g, v / c, eps, eps_in_sqrt), v
-
-        updates, nu = leafwise(rule, updates, state.nu)
-        return updates, ScaleByRmsWithCountState(t, nu) if bias_correction else ScaleByRmsState(nu)
-
-    return init, update
-
-
-@transform
-def scale_by_stddev(
-    decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
-):
-    """`scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. Graves 2013, section 4.2."""
-    _check(decay, eps, initial_scale)
-
-    def init(params):
-        mu, nu = zeros_like(params), full_like(params, initial_scale, real=True)
-        return ScaleByRStdDevWithCountState(zero_count(), mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)
-
-    def update(updates, state):
-        t = increment(state.count) if bias_correction else zero_count()
-        c = ema_weight(decay, t) if bias_correction else 1.0
-
-        def rule(g, m, v):
-            m = mix(decay, m, g)
-            v = mix(decay, v, abs_sq(g))
-            variance = jnp.maximum(v / c - abs_sq(m / c), 0)  # rounding can leave it just below 0
-            return _over_root(g, variance, eps, eps_in_sqrt), m, v
-
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
-        return updates, ScaleByRStdDevWithCountState(t, mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)
-
-    return init, update
 
 
 @transform
@@ -118,7 +20,12 @@ def rmsprop(
     nesterov=False,
     bias_correction=False,
 ):
-    """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture 6e; Graves 2013."""
+    """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture 6e; Graves 2013.
+
+    `centered` divides by the standard deviation, `scale_by_stddev`, in place of the root mean square. Momentum comes
+    after the learning rate (the velocity form), so that a change of the rate does not rescale steps already taken;
+    None is no momentum and no state for it. To reproduce torch, say `decay=0.99, eps_in_sqrt=False`.
+    """
     scale_by = scale_by_stddev if centered else scale_by_rms
     return chain(
         scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),

@@ -1,22 +1,28 @@
 """Descent along the sign of the gradient, or of its moving average."""
 
+from optax_lite.aliases import Number
 from optax_lite.check import check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.transforms.momentum import ema
 from optax_lite.transforms.scale import scale_by_learning_rate, scale_by_sign
 
 
 @transform
 def sign_sgd(learning_rate: Number):
-    """w ← w - lr·sign(g). Bernstein et al. 2018, Algorithm 1."""
+    """w ← w - lr·sign(g). Bernstein et al. 2018, Algorithm 1.
+
+    Every entry moves by exactly the learning rate, or not at all where g is 0.
+    """
     return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
 
 
 @transform(static=("accumulator_dtype",))
 def signum(learning_rate: Number, beta: Number = 0.9, accumulator_dtype=None):
-    """w ← w - lr·sign(m), m = beta·m + (1 - beta)·g. Bernstein et al. 2018, Algorithm 2."""
+    """w ← w - lr·sign(m), m = beta·m + (1 - beta)·g. Bernstein et al. 2018, Algorithm 2.
+
+    Only the sign of m counts, so its bias is not corrected. `accumulator_dtype` stores m in another dtype.
+    """
     check_unit_interval(beta=beta)
     return chain(
         ema(beta, debias=False, accumulator_dtype=accumulator_dtype),

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number
+from optax_lite.check import check_number
 from optax_lite.compose import masked
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Array, Number, leafwise
+from optax_lite.leaves import leafwise
 
 
 class WeightDecaySchedule(NamedTuple):
@@ -27,3 +29,15 @@ def _add_decayed_weights(weight_decay):
         return leafwise(lambda g, w: g + weight_decay * w, updates, read=(params,)), state
 
     return lambda params: EmptyState(), update
+
+
+@transform(static=("mask",))
+def independent_weight_decay(weight_decay: Number, mask=None):
+    """Replace u by u - weight_decay·w on the leaves of `mask`; stands after the learning rate, which it does not know.
+
+    Loshchilov & Hutter 2019, Algorithm 2; independent decay in Wortsman et al. 2023, "Small-scale proxies". Here
+    `weight_decay` is the share of w that goes at a step, which for `adamw` is lr·weight_decay. To let it fall with the
+    rate give both one shape: `chain(adam(1e-3 * shape), independent_weight_decay(1e-4 * shape))`, a schedule.
+    """
+    check_number(weight_decay=weight_decay)
+    return add_decayed_weights(-weight_decay, mask)

@@ -3,17 +3,7 @@
 import numpy as np
 
 
-def scale_by_factored_rms(
-    g,
-    s,
-    w,
-    *,
-    factored,
-    decay_rate,
-    step_offset,
-    min_dim_size_to_factor,
-    epsilon,
-):
+def scale_by_factored_rms(g, s, w, *, factored, decay_rate, step_offset, min_dim_size_to_factor, epsilon):
     """Adafactor's second moment (Shazeer & Stern 2018, Algorithm 4; unfactored: Algorithm 5) and U = G / sqrt(V)."""
     count = 0 if s is None else s["count"]
     # The count runs on from a fine-tuned model; step_offset is where fine-tuning began (optax).

@@ -4,18 +4,7 @@ import numpy as np
 
 
 def lars(
-    g,
-    s,
-    w,
-    *,
-    learning_rate,
-    weight_decay,
-    trust_coefficient,
-    eps,
-    momentum,
-    nesterov,
-    decayed=True,
-    trusted=True,
+    g, s, w, *, learning_rate, weight_decay, trust_coefficient, eps, momentum, nesterov, decayed=True, trusted=True
 ):
     """LARS (You, Gitman & Ginsburg 2017, Algorithm 1); decayed=False, trusted=False: leaves outside the two masks."""
     d = g + weight_decay * w if decayed else g

@@ -1,0 +1,88 @@
+"""A whole minimization as one compiled loop, with any transformation."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.core import GradientTransformation
+from optax_lite.leaves import cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.norms import global_norm
+from optax_lite.optimizers.lbfgs import lbfgs
+from optax_lite.transforms.linesearch import searches, value_and_descent, value_and_grad_from_state
+
+
+class MinimizeResult(NamedTuple):
+    """What `minimize` found."""
+
+    x: PyTree  # the last point
+    value: Array  # of the function there
+    grad_norm: Array  # 2-norm of its gradient there, over all leaves
+    steps: Array  # updates made, int32
+    converged: Array  # whether grad_norm ≤ tol
+    state: PyTree  # of the transformation
+
+
+def minimize(
+    fn: Callable[..., Array],
+    x0: PyTree,
+    tx: GradientTransformation = lbfgs(),
+    *,
+    args: tuple = (),
+    tol: Number = 1e-6,
+    max_steps: int = 1000,
+) -> MinimizeResult:
+    """Run a transformation on fn(x, *args) from x0 until ‖∇f‖ ≤ tol, in one `lax.while_loop`.
+
+    It passes `value`, `grad` and `value_fn` to the update, so that line searches and Polyak steps work. The loop also
+    ends after max_steps, where the gradient is no longer finite, and where three updates in a row moved nothing, as
+    happens when a line search has come down to rounding: `converged` is False then (in float32 a tol of 1e-6 is often
+    out of reach). `x0` and `args` may be any pytrees; vmap over either for many starting points or problems. A new
+    `fn` object is a new compilation: define it once and pass data through `args`.
+    """
+    if not isinstance(args, (tuple, list)):
+        raise ArgumentError(f"args must be a tuple, got {type(args).__name__}: write args=(data,)", "minimize")
+    x0 = jax.tree.map(jnp.asarray, x0)
+    for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
+        if not is_inexact(x):
+            raise ArgumentError(f"x0 leaf {path!r} is {show_leaf(x)}; it must be floating or complex", "minimize")
+    return _minimize(fn, x0, tx, tuple(args), tol, max_steps)
+
+
+class _Loop(NamedTuple):
+    x: PyTree
+    value: Array
+    grad: PyTree
+    state: PyTree
+    steps: Array
+    unmoved: Array  # updates in a row that changed nothing
+
+
+@partial(jax.jit, static_argnums=0)
+def _minimize(fn, x0, tx, args, tol, max_steps):
+    def value_fn(x):
+        return fn(x, *args)
+
+    def goes_on(loop):
+        norm = global_norm(loop.grad)
+        return (norm > tol) & jnp.isfinite(norm) & (loop.steps < max_steps) & (loop.unmoved < 3)
+
+    def advance(loop):
+        x, state = tx.step(loop.grad, loop.state, loop.x, value=loop.value, grad=loop.grad, value_fn=value_fn)
+        kept = searches(state)
+        is_kept = len(kept) == 1 and kept[0].grad is not None
+        new = value_and_grad_from_state(value_fn)(x, state=state) if is_kept else value_and_descent(value_fn, x, x)
+        value, grad = cast_like(new, (loop.value, loop.grad))
+        same = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(loop.x), strict=True)]
+        unmoved = jnp.where(jnp.all(jnp.array(same)), loop.unmoved + 1, 0)
+        return _Loop(x, value, grad, state, loop.steps + 1, unmoved)
+
+    value, grad = value_and_descent(value_fn, x0, x0)
+    none = jnp.zeros((), jnp.int32)
+    end = jax.lax.while_loop(goes_on, advance, _Loop(x0, value, grad, tx.init(x0), none, none))
+    norm = global_norm(end.grad)
+    return MinimizeResult(end.x, end.value, norm, end.steps, norm <= tol, end.state)

@@ -1,0 +1,73 @@
+"""AdaBelief: Adam that divides by how far gradients fall from their average, not by their size.
+
+Where gradients keep to their average steps are long, even if the gradients are large; where they scatter around it
+steps are short, even if they are small.
+"""
+
+from typing import NamedTuple
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.optimizers.adam import corrected_mean
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByBeliefState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # moving average of g
+    nu: PyTree  # moving average of |g - mu|², to which every step adds eps_root
+
+
+@transform
+def scale_by_belief(
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, eps_root: Number = 1e-16, *, nesterov=False
+):
+    """Replace g by m̂ / (√ŝ + eps). Zhuang et al. 2020, Algorithm 2.
+
+        m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
+        s = b2·s + (1 - b2)·|g - m|² + eps_root,  ŝ = s / (1 - b2ᵗ)
+
+    m in s is the average that already holds g. Unlike Adam's, eps_root enters the state at every step, so that it sums
+    up to eps_root / (1 - b2): it is the ε of the paper, which has no other. Both defaults are those of the authors'
+    package and of optax. `nesterov` looks ahead as in `scale_by_adam`.
+    """
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps, eps_root=eps_root)
+
+    def init(params):
+        return ScaleByBeliefState(zero_count(), zeros_like(params), zeros_like(params, real=True))
+
+    def update(updates, state):
+        t = increment(state.count)
+        m_hat, c2 = corrected_mean(b1, t, nesterov), ema_weight(b2, t)
+
+        def rule(g, m, s):
+            m = mix(b1, m, g)
+            s = mix(b2, s, abs_sq(g - m)) + eps_root
+            return m_hat(m, g) / (sqrt(s / c2) + eps), m, s
+
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        return updates, ScaleByBeliefState(t, mu, nu)
+
+    return init, update
+
+
+@transform
+def adabelief(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    *,
+    nesterov=False,
+):
+    """w ← w - lr·m̂ / (√ŝ + eps), s the moving average of |g - m|². Zhuang et al. 2020, Algorithm 2.
+
+    The formula stands with `scale_by_belief`. For decoupled decay chain that one, `add_decayed_weights` and
+    `scale_by_learning_rate`.
+    """
+    return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))

@@ -1,0 +1,74 @@
+"""AdaMax: Adam with the largest recent gradient in place of the root of the second moment.
+
+The limit of Adam with a norm of power p in place of 2, as p grows. An entry without a gradient for a while keeps its
+long memory of the largest one, which fades by b2 a step.
+"""
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Number
+from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.optimizers.adam import ScaleByAdamState
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+@transform
+def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
+    """Replace g by m̂ / u. Kingma & Ba 2015, Algorithm 2.
+
+        m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
+        u = max(b2·u, |g| + eps)
+
+    u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is kept in the state. The
+    state is Adam's, with u in `nu`.
+    """
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps)
+
+    def init(params):
+        return ScaleByAdamState(zero_count(), zeros_like(params), zeros_like(params, real=True))
+
+    def update(updates, state):
+        t = increment(state.count)
+        c1 = ema_weight(b1, t)
+
+        def rule(g, m, u):
+            m = mix(b1, m, g)
+            u = jnp.maximum(b2 * u, jnp.abs(g) + eps)
+            return m / c1 / u, m, u
+
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        return updates, ScaleByAdamState(t, mu, nu)
+
+    return init, update
+
+
+@transform
+def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
+    """w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step. Kingma & Ba 2015, Algorithm 2.
+
+    The formula stands with `scale_by_adamax`. The paper's rate is 0.002.
+    """
+    return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
+
+
+@transform(static=("mask",))
+def adamaxw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    weight_decay: Number = 1e-4,
+    mask=None,
+):
+    """`adamax` with decoupled decay: w ← w - lr·(m̂ / u + weight_decay·w).
+
+    Kingma & Ba 2015; Loshchilov & Hutter 2019. `mask` picks the leaves that decay, as in `add_decayed_weights`.
+    """
+    return chain(
+        scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
+    )

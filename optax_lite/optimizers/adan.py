@@ -1,0 +1,86 @@
+"""Adan: Adam with Nesterov's look-ahead, by the change of the gradient.
+
+Three moving averages: of the gradient, of its change from step to step, and of the square of the gradient that is
+expected next. The paper calls 1 - b what is b here and in the authors' code.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByAdanState(NamedTuple):
+    m: PyTree  # moving average of g
+    v: PyTree  # moving average of the change of g
+    n: PyTree  # moving average of the square of the gradient looked ahead to
+    g: PyTree  # the last gradient
+    t: Array  # updates so far, int32
+
+
+@transform
+def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: Number = 1e-8, eps_root: Number = 0.0):
+    """Replace g by (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps). Xie et al. 2022, Algorithm 1.
+
+        d = g - g_last, at the first step 0
+        m = b1·m + (1 - b1)·g
+        v = b2·v + (1 - b2)·d
+        n = b3·n + (1 - b3)·|g + b2·d|²
+
+    m̂, v̂ and n̂ are corrected by 1 - b1ᵗ, 1 - b2ᵗ and 1 - b3ᵗ, as in the authors' code. optax puts 1 - b2 where b2
+    stands in n and in the update: the paper's letters with its own meaning of b2, a look-ahead of 0.08 in place of
+    0.92.
+    """
+    check_unit_interval(b1=b1, b2=b2, b3=b3)
+    check_nonnegative(eps=eps, eps_root=eps_root)
+
+    def init(params):
+        n = zeros_like(params, real=True)
+        return ScaleByAdanState(zeros_like(params), zeros_like(params), n, zeros_like(params), zero_count())
+
+    def update(updates, state):
+        first, t = state.t == 0, increment(state.t)
+        c1, c2, c3 = ema_weight(b1, t), ema_weight(b2, t), ema_weight(b3, t)
+
+        def rule(g, m, v, n, g_last):
+            d = jnp.where(first, 0, g - g_last)
+            m = mix(b1, m, g)
+            v = mix(b2, v, d)
+            n = mix(b3, n, abs_sq(g + b2 * d))
+            return (m / c1 + b2 * v / c2) / (sqrt(n / c3 + eps_root) + eps), m, v, n, g
+
+        updates, m, v, n, g = leafwise(rule, updates, state.m, state.v, state.n, state.g)
+        return updates, ScaleByAdanState(m, v, n, g, t)
+
+    return init, update
+
+
+@transform(static=("mask",))
+def adan(
+    learning_rate: Number,
+    b1: Number = 0.98,
+    b2: Number = 0.92,
+    b3: Number = 0.99,
+    eps: Number = 1e-8,
+    eps_root: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
+    """w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w). Xie et al. 2022, Algorithm 1.
+
+    The decay is that of AdamW and of the authors' `no_prox=True`; the paper divides w - lr·u by 1 + lr·weight_decay
+    instead. The default eps_root is not that of `scale_by_adan`; both are optax's, and the authors have none. Rates are
+    five to ten times those of Adam.
+    """
+    return chain(
+        scale_by_adan(b1, b2, b3, eps, eps_root),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,94 @@
+"""AdEMAMix: Adam with a second, much slower moving average of the gradient beside the first.
+
+Gradients of ten thousand steps ago still count, while the fast average keeps the run stable. It wants long runs, and a
+warm-up of alpha and b3.
+"""
+
+from typing import NamedTuple
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByAdemamixState(NamedTuple):
+    count: Array  # updates so far, int32
+    count_m2: Array  # the same: optax evaluates its schedules at it
+    m1: PyTree  # fast moving average of g, with b1
+    m2: PyTree  # slow moving average of g, with b3
+    nu: PyTree  # moving average of |g|², with b2
+
+
+@transform(static=("mu_dtype",))
+def scale_by_ademamix(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    alpha: Number = 6.0,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+):
+    """Replace g by (m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps). Pagliardini et al. 2024, Algorithm 1.
+
+        m1 = b1·m1 + (1 - b1)·g,   m̂1 = m1 / (1 - b1ᵗ)
+        m2 = b3·m2 + (1 - b3)·g
+        v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
+
+    m2 is not corrected: it comes to its full weight over 1 / (1 - b3) steps. The paper lets alpha and b3 grow as well,
+    over the whole run; give schedules, such as `alpha=linear_schedule(0.0, 5.0, steps)`. `mu_dtype` is that of m1 and
+    m2, which are most of the state; in bfloat16 the slow one forgets, for 1 - b3 is below its precision.
+    """
+    check_unit_interval(b1=b1, b2=b2, b3=b3)
+    check_nonnegative(alpha=alpha, eps=eps, eps_root=eps_root)
+    check_dtype(mu_dtype=mu_dtype)
+
+    def init(params):
+        averages = (zeros_like(params, mu_dtype), zeros_like(params, mu_dtype), zeros_like(params, real=True))
+        return ScaleByAdemamixState(zero_count(), zero_count(), *averages)
+
+    def update(updates, state):
+        t = increment(state.count)
+        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
+
+        def rule(g, m1, m2, v):
+            m1 = mix(b1, m1, g)
+            m2 = mix(b3, m2, g)
+            v = mix(b2, v, abs_sq(g))
+            return (m1 / c1 + alpha * m2) / (sqrt(v / c2 + eps_root) + eps), m1, m2, v
+
+        updates, m1, m2, nu = leafwise(rule, updates, state.m1, state.m2, state.nu)
+        return updates, ScaleByAdemamixState(t, increment(state.count_m2), m1, m2, nu)
+
+    return init, update
+
+
+@transform(static=("mu_dtype", "mask"))
+def ademamix(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    alpha: Number = 5.0,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
+    """w ← w - lr·((m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps) + weight_decay·w). Pagliardini et al. 2024, Algorithm 1.
+
+    The decay is that of AdamW, on the leaves of `mask`. The state is half as large again as Adam's. A short run wants a
+    b3 for which 1 / (1 - b3) is well below its number of steps. The default alpha is not that of `scale_by_ademamix`;
+    both are optax's. Where alpha or b3 is a schedule, optax counts it in `count_m2`; here it has a count of its own, as
+    every schedule has.
+    """
+    return chain(
+        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,124 @@
+"""L-BFGS: the inverse Hessian from the last few steps, with a line search behind it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_count
+from optax_lite.compose import chain, identity
+from optax_lite.core import GradientTransformation, transform
+from optax_lite.leaves import align, increment, is_nothing, leafwise, weak, zero_count, zeros_like
+from optax_lite.norms import dot, global_norm, sum_sq
+from optax_lite.transforms.linesearch import value_dtype
+from optax_lite.transforms.scale import scale, scale_by_learning_rate
+from optax_lite.transforms.zoom import scale_by_zoom_linesearch
+
+
+class ScaleByLBFGSState(NamedTuple):
+    count: Array  # updates so far, int32
+    params: PyTree  # w at the last update
+    updates: PyTree  # g at the last update
+    diff_params_memory: PyTree  # s = w - w₋₁ of the last updates, each leaf with an axis of memory_size in front
+    diff_updates_memory: PyTree  # y = g - g₋₁, likewise
+    weights_memory: Array  # 1/⟨s, y⟩, or 0 for a pair that is not used
+
+
+@transform(static=("memory_size",))
+def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
+    """Replace g by H·g with H the inverse Hessian of BFGS from the last pairs. Nocedal & Wright 2006, Algorithm 7.4.
+
+    H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or from I without
+    `scale_init_precond`. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the function is not
+    convex or the step was no line search's (optax keeps a negative one). The memory takes 2·memory_size times the
+    space of the parameters.
+    """
+    check_count(memory_size=memory_size)
+
+    def init(params):
+        stacked = jax.tree.map(lambda z: jnp.zeros((memory_size, *z.shape), z.dtype), zeros_like(params))
+        zeros = zeros_like(params)
+        weights = jnp.zeros(memory_size, value_dtype(params))
+        return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
+
+    def update(updates, state, params):
+        newest = (state.count - 1) % memory_size
+
+        def remember(g, g_old, w_old, s_memory, y_memory, w):
+            seen = (state.count > 0).astype(g.real.dtype)
+            s_memory = s_memory.at[newest].set(seen * (w - w_old))
+            return g, g, w, s_memory, y_memory.at[newest].set(seen * (g - g_old))
+
+        slots = (state.updates, state.params, state.diff_params_memory, state.diff_updates_memory)
+        g, gradients, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
+        g, S, Y = (_present(updates, tree) for tree in (g, s_memory, y_memory))
+        curvature = dot(_pair(S, newest), _pair(Y, newest))
+        usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
+        weight = jnp.where(usable, 1 / jnp.where(usable, curvature, 1), 0)
+        weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
+        backwards = (newest - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
+        gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
+        h = _two_loops(g, S, Y, weights, backwards, gamma)
+        leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
+        h = iter(h)
+        updates = treedef.unflatten([u if is_nothing(u) else next(h) for u in leaves])
+        return updates, ScaleByLBFGSState(increment(state.count), ws, gradients, s_memory, y_memory, weights)
+
+    return init, update
+
+
+def _present(updates, tree):
+    """The leaves of a tree for which there is an update, in a list."""
+    leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
+    return [x for u, x in zip(leaves, align(updates, tree, "state"), strict=True) if not is_nothing(u)]
+
+
+def _pair(memory, i):
+    return [x[i] for x in memory]
+
+
+def _gamma(g, Y, weights, backwards):
+    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖)."""
+    used = weights[backwards] > 0
+    i = backwards[jnp.argmax(used)]
+    yy, norm = weights[i] * sum_sq(_pair(Y, i)), global_norm(g)
+    first = jnp.where(norm > 1, 1 / jnp.maximum(norm, 1), 1)
+    return weak(jnp.where(jnp.any(used), 1 / jnp.where(yy > 0, yy, 1), first))
+
+
+def _two_loops(g, S, Y, weights, backwards, gamma):
+    """Algorithm 7.4: the pairs from the newest to the oldest, γ, and the way back."""
+
+    def down(q, i):
+        alpha = weak(weights[i] * dot(_pair(S, i), q))
+        return [q - alpha * y for q, y in zip(q, _pair(Y, i), strict=True)], alpha
+
+    def up(r, pair):
+        i, alpha = pair
+        beta = weak(weights[i] * dot(_pair(Y, i), r))
+        return [r + (alpha - beta) * s for r, s in zip(r, _pair(S, i), strict=True)], None
+
+    q, alphas = jax.lax.scan(down, g, backwards)
+    return jax.lax.scan(up, [gamma * q for q in q], (backwards, alphas), reverse=True)[0]
+
+
+_ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+
+
+@transform(static=("memory_size",))
+def lbfgs(
+    learning_rate: Number | None = None,
+    memory_size: int = 10,
+    scale_init_precond=True,
+    linesearch: GradientTransformation | None = _ZOOM,
+):
+    """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
+
+    For whole-batch functions. The line search needs more than the gradient:
+    `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`; `minimize` gives it all of that. With
+    `linesearch=None` the rate is `learning_rate`, and the update needs nothing more.
+    """
+    descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    search = identity() if linesearch is None else linesearch
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, search)

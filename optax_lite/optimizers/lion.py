@@ -1,0 +1,68 @@
+"""Lion: the sign of a mixture of momentum and gradient.
+
+Found by a search over programs. It remembers one moving average, and every entry moves by the learning rate.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByLionState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # moving average of g, with b2
+
+
+@transform(static=("mu_dtype",))
+def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="hard", smooth_beta: Number = 1.0):
+    """Replace g by the sign of c, a mixture of m and g. Chen et al. 2023, Algorithm 2.
+
+        c = b1·m + (1 - b1)·g
+        m = b2·m + (1 - b2)·g
+
+    `mode` softens the sign near 0: "smooth" is tanh(smooth_beta·c), "refined" is c brought into [-1, 1]. These two
+    depend on the size of gradients, which "hard" does not. A complex c keeps its phase c / |c|, times what |c| is made
+    to.
+    """
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(smooth_beta=smooth_beta)
+    check_dtype(mu_dtype=mu_dtype)
+    if mode not in ("hard", "smooth", "refined"):
+        raise ArgumentError(f"mode must be 'hard', 'smooth' or 'refined', got {mode!r}")
+
+    def length(c):
+        if mode == "smooth":
+            return jnp.tanh(smooth_beta * jnp.abs(c))
+        return jnp.minimum(jnp.abs(c), 1) if mode == "refined" else 1.0
+
+    def rule(g, m):
+        c = mix(b1, m, g)
+        return length(c) * jnp.sign(c), mix(b2, m, g)
+
+    def update(updates, state):
+        updates, mu = leafwise(rule, updates, state.mu)
+        return updates, ScaleByLionState(increment(state.count), mu)
+
+    return lambda params: ScaleByLionState(zero_count(), zeros_like(params, mu_dtype)), update
+
+
+@transform(static=("mu_dtype", "mask"))
+def lion(
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, weight_decay: Number = 1e-3, mask=None
+):
+    """w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w). Chen et al. 2023, Algorithm 2.
+
+    Choose lr three to ten times smaller than for AdamW, and weight_decay larger by as much. For the other modes chain
+    `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
+    """
+    return chain(
+        scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
+    )

@@ -1,0 +1,68 @@
+"""MARS: AdamW on gradients whose variance is reduced with the gradient before.
+
+This is the approximate form of MARS-AdamW: it compares with the gradient of the last batch at the last parameters. The
+exact form takes this batch there, which is a second gradient for every step.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Number, PyTree
+from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import leafwise, zeros_like
+from optax_lite.norms import norm
+from optax_lite.optimizers.adam import scale_by_adam
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ReduceVarianceState(NamedTuple):
+    previous_gradient: PyTree  # 0 before the first
+
+
+@transform
+def _reduce_variance(b1, gamma, max_norm):
+    """Replace g by c = g + gamma·b1 / (1 - b1)·(g - g_last), cut to max_norm in the norm of a leaf."""
+    check_unit_interval(b1=b1)
+    check_nonnegative(gamma=gamma)
+    check_positive(max_norm=max_norm)
+
+    def rule(g, g_last):
+        c = g + gamma * (b1 / (1 - b1)) * (g - g_last)
+        return c * (max_norm / jnp.maximum(norm(c), max_norm)), g
+
+    def update(updates, state):
+        updates, previous_gradient = leafwise(rule, updates, state.previous_gradient)
+        return updates, ReduceVarianceState(previous_gradient)
+
+    return lambda params: ReduceVarianceState(zeros_like(params)), update
+
+
+@transform(static=("mask",))
+def mars(
+    learning_rate: Number = 3e-3,
+    b1: Number = 0.95,
+    b2: Number = 0.99,
+    eps: Number = 1e-8,
+    gamma: Number = 0.025,
+    max_norm: Number = 1.0,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
+    """AdamW with c in place of g. Yuan et al. 2024, Algorithm 2.
+
+        c = g + gamma·b1 / (1 - b1)·(g - g_last), and c·max_norm / ‖c‖ where ‖c‖ is above max_norm
+
+    ‖c‖ is the norm of a leaf, as in the authors' code, and g_last before the first step is 0, as there. `max_norm` is 1
+    in the paper. Their code gives vectors and scalars to AdamW by default; use `partition` for it. The defaults are
+    theirs. With gamma 0 it is AdamW after clipping every leaf. optax has no counterpart.
+    """
+    return chain(
+        _reduce_variance(b1, gamma, max_norm),
+        scale_by_adam(b1, b2, eps),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,79 @@
+"""NovoGrad: momentum of gradients that are divided by the norm of their layer.
+
+One second moment for a leaf in place of one for an entry: about half the state of Adam.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByNovogradState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # decaying sum of normalized gradients and decay
+    nu: PyTree  # moving average of ‖g‖², one number for a leaf
+
+
+@transform(static=("mu_dtype",))
+def scale_by_novograd(
+    b1: Number = 0.9,
+    b2: Number = 0.25,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mu_dtype=None,
+):
+    """Replace g by the momentum m of normalized gradients. Ginsburg et al. 2019, Algorithm 1.
+
+        v = b2·v + (1 - b2)·‖g‖², at the first step ‖g‖²
+        m = b1·m + g / (√(v + eps_root) + eps) + weight_decay·w
+
+    ‖g‖ is the norm of a whole leaf. Nothing is corrected, and m is a sum: where gradients agree an update is up to 1 /
+    (1 - b1) long. The decay goes through the momentum; it is not AdamW's. The state's `nu` has one number for a leaf.
+    """
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps, eps_root=eps_root)
+    check_dtype(mu_dtype=mu_dtype)
+
+    def init(params):
+        nu = jax.tree.map(lambda z: jnp.zeros((), z.dtype), zeros_like(params, real=True))
+        return ScaleByNovogradState(zero_count(), zeros_like(params, mu_dtype), nu)
+
+    def update(updates, state, params):
+        first = state.count == 0
+
+        def rule(g, m, v, w):
+            g_sq = jnp.sum(abs_sq(g))
+            v = jnp.where(first, g_sq, mix(b2, v, g_sq))
+            m = b1 * m + (g / (sqrt(v + eps_root) + eps) + weight_decay * w)
+            return m, m, v
+
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, read=(params,), same_shape=False)
+        return updates, ScaleByNovogradState(increment(state.count), mu, nu)
+
+    return init, update
+
+
+@transform
+def novograd(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.25,
+    eps: Number = 1e-6,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+):
+    """w ← w - lr·m, m as in `scale_by_novograd`. Ginsburg et al. 2019, Algorithm 1.
+
+    The update of a leaf has about the length lr / (1 - b1) whatever its size and its gradient, so rates are those of
+    SGD with momentum, not of Adam. The default eps is not that of `scale_by_novograd`; both are optax's.
+    """
+    return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))

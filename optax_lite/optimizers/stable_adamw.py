@@ -1,0 +1,58 @@
+"""StableAdamW: AdamW that shortens the step of a leaf whose gradients outgrow their second moment.
+
+It takes over the clipping of Adafactor, and serves in place of clipping the gradient's norm.
+"""
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Number
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import ema_weight, leafwise, sqrt
+from optax_lite.norms import rms
+from optax_lite.optimizers.adam import scale_by_adam
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+@transform
+def _update_clipped(b1, b2, eps, decay):
+    """Adam's update, decayed, over max(1, RMS); `decay` is the transformation that adds the decay."""
+    adam_init, adam_update = scale_by_adam.builder(b1, b2, eps)
+
+    def init(params):
+        return adam_init(params), decay.init(params)
+
+    def update(updates, state, params):
+        new, adam_state = adam_update(updates, state[0])
+        new, decay_state = decay.update(new, state[1], params)
+        c2 = ema_weight(b2, adam_state.count)
+
+        def rule(u, v, g):
+            return u / jnp.maximum(1, rms(g / jnp.maximum(sqrt(v / c2), eps)))
+
+        return leafwise(rule, new, read=(adam_state.nu, updates)), (adam_state, decay_state)
+
+    return init, update
+
+
+@transform(static=("mask",))
+def stable_adamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    eps: Number = 1e-6,
+    weight_decay: Number = 0.01,
+    mask=None,
+):
+    """w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w). Wortsman et al. 2023, Algorithm 2.
+
+        RMS = √(mean of |g|² / max(v̂, eps²))
+
+    The mean is over a leaf. RMS is near 1 while v̂ knows gradients of this size, and above when they suddenly grow;
+    then the rate of this leaf is divided by it, in front of the decay too, on the leaves of `mask`. m̂ and v̂ are those
+    of Adam; the paper's averages with changing weights are the same numbers. optax has no counterpart.
+    """
+    return chain(
+        _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask)), scale_by_learning_rate(learning_rate)
+    )

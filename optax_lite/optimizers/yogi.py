@@ -1,0 +1,63 @@
+"""Yogi: Adam whose second moment moves towards |g|² by steps that do not depend on how far it is.
+
+Where small gradients follow a large one v falls by (1 - b2)·|g|² a step, not by (1 - b2)·v, so that the steps do not
+become long at once.
+"""
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Number
+from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.optimizers.adam import ScaleByAdamState
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+@transform
+def scale_by_yogi(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-3,
+    eps_root: Number = 0.0,
+    initial_accumulator_value: Number = 1e-6,
+):
+    """Replace g by m̂ / (√(v̂ + eps_root) + eps). Zaheer et al. 2018, Algorithm 2.
+
+        m = b1·m + (1 - b1)·g,                        m̂ = m / (1 - b1ᵗ)
+        v = v - (1 - b2)·sign(v - |g|²)·|g|²,         v̂ = v / (1 - b2ᵗ)
+
+    `initial_accumulator_value` is where v starts; it has the unit of |g|². m starts at 0, as in TensorFlow Addons;
+    optax starts it at the same value, which moves parameters that have no gradient.
+    """
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps, eps_root=eps_root, initial_accumulator_value=initial_accumulator_value)
+
+    def init(params):
+        nu = full_like(params, initial_accumulator_value, real=True)
+        return ScaleByAdamState(zero_count(), zeros_like(params), nu)
+
+    def update(updates, state):
+        t = increment(state.count)
+        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
+
+        def rule(g, m, v):
+            m = mix(b1, m, g)
+            v = v - (1 - b2) * jnp.sign(v - abs_sq(g)) * abs_sq(g)
+            return m / c1 / (sqrt(v / c2 + eps_root) + eps), m, v
+
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        return updates, ScaleByAdamState(t, mu, nu)
+
+    return init, update
+
+
+@transform
+def yogi(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-3):
+    """w ← w - lr·m̂ / (√v̂ + eps), v as in `scale_by_yogi`. Zaheer et al. 2018, Algorithm 2.
+
+    The default eps is large, as in the paper's experiments: it bounds how much entries with small gradients gain. The
+    other defaults are Adam's. For a v that starts elsewhere chain `scale_by_yogi` and `scale_by_learning_rate`.
+    """
+    return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))

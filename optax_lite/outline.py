@@ -1,0 +1,26 @@
+"""A state in words: the names of its parts, without the arrays in them."""
+
+from typing import Any
+
+
+def outline(state: Any) -> str:
+    """The named parts of a state, without the trees of arrays in them."""
+    if hasattr(state, "_fields"):
+        inner = [f"{f}={outline(v)}" if _has_parts(v) else f for f, v in zip(state._fields, state, strict=True)]
+        return f"{type(state).__name__}({', '.join(inner)})"
+    if isinstance(state, tuple):
+        return f"({', '.join(map(outline, state))})"
+    if isinstance(state, dict) and _has_parts(state):
+        return f"{{{', '.join(f'{k}: {outline(v)}' for k, v in state.items())}}}"
+    return "None" if state is None else "arrays"
+
+
+def _has_parts(value: Any) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return hasattr(value, "_fields") or any(map(_has_parts, children))
+
+
+def is_state(tree: Any) -> bool:
+    """Whether a tree holds one of our states, as far as tuples go."""
+    ours = hasattr(tree, "_fields") and type(tree).__module__.startswith("optax_lite.")
+    return ours or (type(tree) is tuple and any(map(is_state, tree)))

@@ -1,0 +1,36 @@
+"""Cautious updates: only the entries that still go downhill."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import PyTree
+from optax_lite.compose import check_members
+from optax_lite.core import transform
+from optax_lite.leaves import leafwise
+
+
+class CautiousState(NamedTuple):
+    inner_state: PyTree  # of the transformation that makes the updates
+
+
+@transform
+def cautious(inner):
+    """Replace the update u of `inner` by u·φ·d / (Σφ + 1), φ = 1 where u·g > 0, else 0. Liang et al. 2024, Algorithm 1.
+
+    d is the number of entries of a leaf, so what is left of u is lengthened by what was dropped. `inner` makes a
+    direction of the gradient, before decay and learning rate: C-AdamW is
+    `chain(cautious(scale_by_adam()), add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`, C-Lion the same with
+    `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is positive.
+    """
+    check_members({"inner": inner})
+
+    def rule(u, g):
+        phi = jnp.where((u * jnp.conj(g)).real > 0, 1.0, 0.0)
+        return u * phi * (u.size / (jnp.sum(phi) + 1))
+
+    def update(updates, state, params=None, **extra):
+        new, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        return leafwise(rule, new, read=(updates,)), CautiousState(inner_state)
+
+    return lambda params: CautiousState(inner.init(params)), update

@@ -1,0 +1,26 @@
+"""Numpy references: ACProp."""
+
+import numpy as np
+
+
+def scale_by_acprop(g, s, w, *, b1, b2, eps, eps_root):
+    """ACProp direction (Zhuang et al. 2021): the gradient over the belief of the step before."""
+    t = (0 if s is None else s["count"]) + 1
+    m = np.zeros_like(g) if s is None else s["mu"]
+    v = np.zeros(g.shape) if s is None else s["nu"]
+    # Before the first step there is no belief, and its corrected value is 0 / 0. The authors' code takes the
+    # plain gradient; optax takes 1 for it, which is the same up to the factor 1 / (1 + eps).
+    v_hat_before = np.ones(g.shape) if s is None else v / (1 - b2 ** (t - 1))
+    u = g / (np.sqrt(v_hat_before) + eps)
+    m = b1 * m + (1 - b1) * g
+    # As in AdaBelief the deviation is from the new average (paper and authors' code).
+    v = b2 * v + (1 - b2) * np.abs(g - m) ** 2 + eps_root
+    return u, {"count": t, "mu": m, "nu": v}
+
+
+def acprop(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decayed=True):
+    """ACProp (Zhuang et al. 2021) with the decoupled decay of Loshchilov & Hutter 2019."""
+    u, s_new = scale_by_acprop(g, s, w, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
+    if decayed:
+        u = u + weight_decay * w
+    return -learning_rate * u, s_new
