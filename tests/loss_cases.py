@@ -1,6 +1,7 @@
 """The losses to compare with their references: arguments in float64, and settings that make every term visible."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -162,3 +163,147 @@ CASES = [
     ),
 ]
 FUNCTIONS = {name: getattr(losses, name) for name in dict.fromkeys(case.name for case in CASES)}
+
+
+# --- where naive formulas have no value or no slope ------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Hard:
+    name: str
+    args: list[np.ndarray]
+    settings: dict[str, Any]
+    value: Any
+    slopes: list  # with respect to the arguments
+    floor: float = 0.3  # below it errors are absolute
+
+    def error(self, function: Any) -> float:
+        """The largest relative error of the loss and its slopes; NaN counts as infinite."""
+        args = [jnp.asarray(a, jnp.float32) for a in self.args]
+
+        def total(*args):
+            loss = function(*args, **self.settings)
+            return jnp.sum(loss), loss
+
+        slopes, loss = jax.jit(jax.grad(total, tuple(range(len(args))), has_aux=True))(*args)
+        worst = 0.0
+        for found, expected in zip([loss, *slopes], [self.value, *self.slopes], strict=True):
+            found, expected = np.asarray(found, float), np.asarray(expected, float)
+            assert found.shape == expected.shape
+            errors = np.abs(found - expected) / np.maximum(np.abs(expected), self.floor)
+            worst = max(worst, float(np.max(np.where(np.isnan(errors), np.inf, errors))))
+        return worst
+
+
+INF = math.inf
+ZEROS, ONES = np.zeros(3), np.ones(3)
+HALVES = np.array([0.0, 0.5, 0.5])
+FAR = np.array([1e4, 1e4, -1e4, -1e4, 0.0])
+RIGHT = np.array([1.0, 0, 1, 0, 0.5])
+MASKED = np.array([-INF, 1.0, 2.0])
+NEVER = np.array([False, False, False])
+ONE_OF_TWO = math.log1p(math.exp(-1.0))  # -log of the softmax of (1, 2) at 2
+P2 = 1 / (1 + math.exp(-1.0))
+
+HARD = {
+    "huber at delta": Hard("huber_loss", [np.array([-1.0, 1.0, 0.0, 3.0])], {}, [0.5, 0.5, 0, 2.5], [[-1, 1, 0, 1]]),
+    "log_cosh": Hard(
+        "log_cosh",
+        [np.array([0.0, 1e-5, 1e4, -3e38])],
+        {},
+        [0, 5e-11, 1e4 - math.log(2), 3e38],
+        [[0, 1e-5, 1, -1]],
+        floor=1e-12,
+    ),
+    "hinge at its corner": Hard("hinge_loss", [np.array([1.0, 2.0])], {"targets": 1.0}, [0, 0], [[-0.5, 0]]),
+    "sigmoid far away": Hard(
+        "sigmoid_binary_cross_entropy",
+        [FAR, RIGHT],
+        {},
+        [0, 1e4, 1e4, 0, math.log(2)],
+        [[0, 1, -1, 0, 0], [-1e4, -1e4, 1e4, 1e4, 0]],
+    ),
+    "sigmoid sure and right": Hard(
+        "sigmoid_binary_cross_entropy",
+        [np.array([30.0, -30.0])],
+        {"labels": np.array([1.0, 0.0])},
+        [math.exp(-30), math.exp(-30)],
+        [[-math.exp(-30), math.exp(-30)]],
+        floor=1e-15,
+    ),
+    "sigmoid at infinity": Hard(
+        "sigmoid_binary_cross_entropy", [np.array([INF, -INF])], {"labels": np.array([1.0, 0.0])}, [0, 0], [[0, 0]]
+    ),
+    "focal far away": Hard(
+        "sigmoid_focal_loss",
+        [FAR],
+        {"labels": RIGHT, "gamma": 0.5, "alpha": 0.25},
+        [0, 0.75e4, 0.25e4, 0, 0.5 * 0.5**0.5 * math.log(2)],
+        [[0, 0.75, -0.25, 0, 0]],
+    ),
+    "a class of probability 0": Hard(
+        "softmax_cross_entropy",
+        [MASKED, np.array([0.0, 0, 1])],
+        {},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
+    ),
+    "a class of probability 0, by number": Hard(
+        "softmax_cross_entropy_with_integer_labels", [MASKED], {"labels": 2}, ONE_OF_TWO, [[0, 1 - P2, P2 - 1]]
+    ),
+    "a masked NaN": Hard(
+        "softmax_cross_entropy",
+        [np.array([math.nan, 1.0, 2.0]), np.array([math.nan, 0, 1])],
+        {"where": ~np.isnan([math.nan, 1, 2])},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
+    ),
+    "no class": Hard("softmax_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "no class by number": Hard(
+        "softmax_cross_entropy_with_integer_labels", [ONES], {"labels": 1, "where": NEVER}, 0, [ZEROS]
+    ),
+    "poly without a class": Hard("poly_loss_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "poly with a class of probability 0": Hard(
+        "poly_loss_cross_entropy",
+        [MASKED],
+        {"labels": np.array([0.0, 0, 1]), "epsilon": 1.0},
+        ONE_OF_TWO + 1 - P2,
+        [[0, (1 - P2) * (1 + P2), (P2 - 1) * (1 + P2)]],
+    ),
+    "kl at 0": Hard("kl_divergence", [np.log(HALVES + 1e-30), HALVES], {}, 0, [-HALVES, [30 * math.log(10), 1, 1]]),
+    "kl of impossible and never": Hard(
+        "kl_divergence", [np.array([-INF, math.log(0.5), math.log(0.5)]), HALVES], {}, 0, [-HALVES, [0, 1, 1]]
+    ),
+    "kl of logs at -inf": Hard(
+        "kl_divergence_with_log_targets", [np.array([-INF, math.log(0.5), math.log(0.5)])] * 2, {}, 0, [-HALVES, HALVES]
+    ),
+    "kl of a masked NaN": Hard(
+        "kl_divergence",
+        [np.array([math.nan, 0.0]), np.array([math.nan, 1.0])],
+        {"where": np.array([False, True])},
+        0,
+        [[0, -1], [0, 1]],
+    ),
+    "generalized kl at 0": Hard("generalized_kl_divergence", [ZEROS, ZEROS], {}, 3, [ONES, -ONES]),
+    "cosine of nothing": Hard("cosine_similarity", [ZEROS, ONES], {}, 0, [ZEROS, ZEROS]),
+    "cosine of nothing twice": Hard("cosine_distance", [ZEROS, ZEROS], {}, 1, [ZEROS, ZEROS]),
+    "cosine near nothing": Hard(
+        "cosine_similarity", [ZEROS, np.array([2.0, 0, 0])], {"epsilon": 0.25}, 0, [[2, 0, 0], ZEROS]
+    ),
+    "cosine of a masked NaN": Hard(
+        "cosine_similarity",
+        [np.array([math.nan, 2.0]), np.array([1.0, 3.0])],
+        {"where": np.array([False, True])},
+        1,
+        [[0, 0], [0, 0]],
+    ),
+    "ntxent without pairs": Hard("ntxent", [np.eye(3)], {"labels": np.arange(3)}, 0, [np.zeros((3, 3))]),
+    "ntxent without negatives": Hard("ntxent", [np.eye(3)], {"labels": np.zeros(3, int)}, 0, [np.zeros((3, 3))]),
+    "ntxent of nothing": Hard(
+        "ntxent", [np.zeros((4, 2))], {"labels": np.array([0, 0, 1, 1])}, math.log(3), [np.zeros((4, 2))]
+    ),
+    "triplet of one point": Hard("triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]),
+    "triplet of one point, degree 1": Hard(
+        "triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0, "norm_degree": 1}, 1, [ZEROS, ZEROS, ZEROS]
+    ),
+}
