@@ -74,6 +74,11 @@ def check_unit_interval(**values: Any) -> None:
     _check(values, "in [0, 1)", lambda x: 0 <= x < 1)
 
 
+def check_closed_unit_interval(**values: Any) -> None:
+    """Raise unless every concrete value lies in [0, 1]."""
+    _check(values, "in [0, 1]", lambda x: 0 <= x <= 1)
+
+
 def check_nonnegative(**values: Any) -> None:
     """Raise unless every concrete value is at least 0."""
     _check(values, "at least 0", lambda x: x >= 0)

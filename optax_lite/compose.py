@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.leaves import MaskedNode, PyTree, check_prefix, leaf_paths, leafwise
-from optax_lite.paths import as_mask
+from optax_lite.leaves import MaskedNode, check_prefix, leaf_paths, leafwise
+from optax_lite.paths import StandIn, as_mask
 
 
 @transform
@@ -135,6 +136,8 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     check_members(transforms)
 
     def masks(tree):
+        if isinstance(tree, StandIn):
+            return dict.fromkeys(transforms, tree)
         is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
         labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
         check_prefix(labels, tree, "labels")

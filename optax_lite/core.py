@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
     align,
     as_array,
     cast_like,
@@ -234,19 +232,20 @@ GradientTransformationExtraArgs = GradientTransformation  # optax's name; every 
 def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
 @overload
 def transform(
-    *, static: tuple[str, ...] = (), scheduled: type = ScheduledState
+    *, static: tuple[str, ...] = (), scheduled: type = ScheduledState, per_example: bool = False
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
-def transform(builder=None, /, *, static=(), scheduled=ScheduledState):
+def transform(builder=None, /, *, static=(), scheduled=ScheduledState, per_example=False):
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
 
     `static` names the arguments that are no numbers; bool and str defaults are static by themselves. A number may be
-    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`.
-    The builder's body outside `init` and `update` only checks and composes.
+    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`,
+    which is the method's own if that has a `count`. The builder's body outside `init` and `update` only checks and
+    composes. `per_example` says that the gradients have an axis of examples in front, which `update` takes away.
     """
     if builder is None:
-        return functools.partial(transform, static=static, scheduled=scheduled)
+        return functools.partial(transform, static=static, scheduled=scheduled, per_example=per_example)
     factory: Any = as_factory(GradientTransformation, builder, static)
-    factory.scheduled = scheduled
+    factory.scheduled, factory.per_example = scheduled, per_example
     return factory
 
 
@@ -275,10 +274,10 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     if not any(isinstance(v, Schedule) for v in values):
         return init, _guarded(init, update, call.name)
     scheduled: Any = call.factory.scheduled
-    keeps_inner = "inner_state" in scheduled._fields
+    keeps_inner, is_own = "inner_state" in scheduled._fields, len(scheduled._fields) > 2
 
     def wrap(count, inner_state):
-        return scheduled(count, inner_state) if keeps_inner else scheduled(count)
+        return inner_state if is_own else scheduled(count, inner_state) if keeps_inner else scheduled(count)
 
     def scheduled_init(params):
         init, _ = call.build(_at(values, zero_count(), call))
@@ -287,7 +286,7 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     def scheduled_update(updates, state, params=None, **extra):
         init, update = call.build(_at(values, state.count, call))
         update = _guarded(init, update, call.name)
-        inner_state = state.inner_state if keeps_inner else EmptyState()
+        inner_state = state if is_own else state.inner_state if keeps_inner else EmptyState()
         updates, inner_state = update(updates, inner_state, params, **extra)
         return updates, wrap(increment(state.count), inner_state)
 
@@ -353,7 +352,7 @@ class StateError(ValueError):
 
 def _run(tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
-    if params is not None:
+    if params is not None and not _takes_examples(tx):
         check_like(updates, params, "gradient")
     try:
         return _pair(tx)[1](updates, state, params, **extra)
@@ -362,10 +361,16 @@ def _run(tx, updates, state, params, extra):
         raise
 
 
+def _takes_examples(tx):
+    members = [tx, *(value for _, value in tx._arguments() if isinstance(value, GradientTransformation))]
+    return any(member._call.factory.per_example for member in members)
+
+
 @jax.jit
 def _update(tx, updates, state, params, extra):
     new, state = _run(tx, updates, state, params, extra)
-    check_like(new, updates if params is None else params, "update")
+    if params is not None or not _takes_examples(tx):
+        check_like(new, updates if params is None else params, "update")
     return _in_dtype_of(updates, new), state
 
 

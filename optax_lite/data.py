@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +98,11 @@ def _value_key(x: Any) -> Any:
     if isinstance(x, (np.ndarray, jax.Array)):
         return str(x.dtype), x.shape, np.asarray(jax.random.key_data(x) if _is_key(x) else x).tobytes()
     return x
+
+
+@jax.tree_util.register_static
+class Word(str):
+    """A word among the numbers of a tuple; static."""
 
 
 class Configured:
@@ -315,7 +320,7 @@ def as_data(name: str, value: Any) -> Any:
         if (adopted := kind._adopt(value)) is not None:
             return adopted
     if isinstance(value, (tuple, list)):
-        return tuple(as_data(f"{name}/{i}", v) for i, v in enumerate(value))
+        return tuple(Word(v) if isinstance(v, str) else as_data(f"{name}/{i}", v) for i, v in enumerate(value))
     if isinstance(value, Mapping):
         return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
     return _as_number(name, value)
@@ -386,15 +391,17 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                     data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
                 elif p.kind is p.VAR_KEYWORD:
                     data |= {k: as_data(k, v) for k, v in value.items()}
-                elif p.name in statics:
+                elif (p.name in statics and not _is_key(value)) or (
+                    isinstance(value, str) and str in get_args(p.annotation)
+                ):
                     if isinstance(p.default, bool) and not isinstance(value, (bool, np.bool_)):
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
                 else:
                     data[p.name] = as_data(p.name, value)
-                    if value is None and p.default is not None:
-                        raise ArgumentError(f"{p.name} must be a number or a schedule, got None")
-                    if isinstance(p.default, (int, float)) and not is_scalar(data[p.name]):
+                    if value is None and (p.default is None or type(None) in get_args(p.annotation)):
+                        continue
+                    if value is None or (isinstance(p.default, (int, float)) and not is_scalar(data[p.name])):
                         raise ArgumentError(f"{p.name} must be a number or a schedule, got {value!r}")
         except ArgumentError as error:
             raise ArgumentError(error.problem, builder.__name__.lstrip("_")) from None

@@ -4,20 +4,30 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError
-from optax_lite.leaves import Array, PyTree, is_nothing
+from optax_lite.leaves import is_nothing
 
 
 def key_data(seed: Any) -> Array:
-    """The raw form of a key, made of an int seed or of a key (typed or raw)."""
-    if isinstance(seed, int):
+    """The raw form of a key, made of an int seed or of a key (typed or raw); no memory shared with it."""
+    if isinstance(seed, (int, np.integer)):
         return jax.random.key_data(jax.random.key(seed))
-    if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
-        return jax.random.key_data(seed)
-    if seed.dtype != jnp.uint32:
-        raise ArgumentError(f"key must be an int seed or a random key, got {seed!r}")
-    return seed
+    return jnp.copy(jax.random.key_data(seed) if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) else seed)
+
+
+def chosen_key(key: Any, seed: Any) -> Any:
+    """What `key=` or optax's older `seed=` says, an int or a key; 0 where neither is given."""
+    if key is not None and seed is not None:
+        raise ArgumentError(f"give key= or seed=, not both: got {key!r} and {seed!r}")
+    chosen = next((x for x in (key, seed) if x is not None), 0)
+    dtype = getattr(chosen, "dtype", None)
+    is_key = dtype is not None and (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key))
+    if isinstance(chosen, bool) or not (is_key or isinstance(chosen, (int, np.integer))):
+        raise ArgumentError(f"key must be an int seed or a random key, got {chosen!r}")
+    return chosen
 
 
 def next_key(data: Array) -> tuple[Array, Array]:

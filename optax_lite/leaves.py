@@ -3,17 +3,14 @@
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-Array: TypeAlias = jax.Array
-PyTree: TypeAlias = Any
-Number: TypeAlias = Any  # a number, an array of shape (), or a schedule
-DTypeLike: TypeAlias = Any
+from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 
 
 class MaskedNode(NamedTuple):

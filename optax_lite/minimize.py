@@ -7,12 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
-from optax_lite.leaves import Array, Number, PyTree, cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.leaves import cast_like, is_inexact, leaf_paths, show_leaf
 from optax_lite.norms import global_norm
 from optax_lite.optimizers.lbfgs import lbfgs
-from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
+from optax_lite.transforms.linesearch import searches, value_and_descent, value_and_grad_from_state
 
 
 class MinimizeResult(NamedTuple):
@@ -43,6 +44,8 @@ def minimize(
     out of reach). `x0` and `args` may be any pytrees; vmap over either for many starting points or problems. A new
     `fn` object is a new compilation: define it once and pass data through `args`.
     """
+    if not isinstance(args, (tuple, list)):
+        raise ArgumentError(f"args must be a tuple, got {type(args).__name__}: write args=(data,)", "minimize")
     x0 = jax.tree.map(jnp.asarray, x0)
     for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
         if not is_inexact(x):
@@ -70,15 +73,15 @@ def _minimize(fn, x0, tx, args, tol, max_steps):
 
     def advance(loop):
         x, state = tx.step(loop.grad, loop.state, loop.x, value=loop.value, grad=loop.grad, value_fn=value_fn)
-        kept = [search for search in searches(state) if search.grad is not None]
-        again = value_and_grad_from_state(value_fn) if len(kept) == 1 else jax.value_and_grad(value_fn)
-        value, grad = again(x, state=state) if kept else again(x)
-        value, grad = cast_like((value, grad), (loop.value, loop.grad))
+        kept = searches(state)
+        is_kept = len(kept) == 1 and kept[0].grad is not None
+        new = value_and_grad_from_state(value_fn)(x, state=state) if is_kept else value_and_descent(value_fn, x, x)
+        value, grad = cast_like(new, (loop.value, loop.grad))
         same = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(loop.x), strict=True)]
-        unmoved = jnp.where(jnp.all(jnp.stack(same)), loop.unmoved + 1, 0)
+        unmoved = jnp.where(jnp.all(jnp.array(same)), loop.unmoved + 1, 0)
         return _Loop(x, value, grad, state, loop.steps + 1, unmoved)
 
-    value, grad = jax.value_and_grad(value_fn)(x0)
+    value, grad = value_and_descent(value_fn, x0, x0)
     none = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(goes_on, advance, _Loop(x0, value, grad, tx.init(x0), none, none))
     norm = global_norm(end.grad)

@@ -5,23 +5,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.leaves import (
-    Array,
-    PyTree,
-    abs_sq,
-    align,
-    as_array,
-    cast_up,
-    compute_dtype,
-    is_inexact,
-    is_nothing,
-    sqrt,
-)
+from optax_lite.aliases import Array, PyTree
+from optax_lite.leaves import abs_sq, align, as_array, cast_up, compute_dtype, is_inexact, is_nothing, sqrt
 
 
 def norm(x: Array, axis: Any = None) -> Array:
     """The 2-norm of an array; with `axis`, of each part, the axes kept with length 1. Its derivative at 0 is 0."""
     return sqrt(jnp.sum(abs_sq(x), axis=axis, keepdims=axis is not None))
+
+
+def safe_norm(x: Array, min_norm: float, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
+    """`jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above that.
+
+    `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`; without an axis a matrix has a matrix norm.
+    """
+    small = jnp.linalg.norm(x, ord, axis, keepdims=True) <= min_norm
+    above = jnp.linalg.norm(jnp.where(small, 1, x), ord, axis, keepdims=True)
+    length = jnp.where(small, min_norm, above)
+    return length if keepdims else jnp.squeeze(length, axis)
 
 
 def rms(x: Array) -> Array:
@@ -33,6 +34,11 @@ def rms(x: Array) -> Array:
 def _sum_sq(x):
     dtype = compute_dtype(x)
     return jnp.sum(abs_sq(cast_up(x, dtype) if is_inexact(x) else x.astype(dtype)))
+
+
+@jax.jit
+def _sum_abs(x):
+    return jnp.sum(jnp.abs(cast_up(x, compute_dtype(x))))
 
 
 @jax.jit
@@ -54,6 +60,11 @@ def global_norm(updates: PyTree) -> Array:
 def sum_sq(updates: PyTree) -> Array:
     """The square of `global_norm`."""
     return _total([_sum_sq(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
+
+
+def sum_abs(updates: PyTree) -> Array:
+    """The sum of |x| over all entries of all leaves."""
+    return _total([_sum_abs(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
 
 
 def dot(updates: PyTree, other: PyTree) -> Array:

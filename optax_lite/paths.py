@@ -1,5 +1,6 @@
 """Patterns that pick leaves by path: `bias` at any depth, `encoder/*` from the root, `!norm*` to leave out."""
 
+import dataclasses
 import functools
 import re
 from typing import Any
@@ -7,10 +8,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from optax_lite.aliases import PyTree
 from optax_lite.check import closest
-from optax_lite.leaves import PyTree, check_prefix, is_nothing, leaf_paths
+from optax_lite.leaves import check_prefix, is_nothing, leaf_paths
 
 Pattern = str | re.Pattern
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class StandIn:
+    """A tree without leaves in place of the parameters: a state made of it shows where it keeps something of theirs."""
 
 
 def is_patterns(value: Any) -> bool:
@@ -68,6 +76,8 @@ def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
 
 def as_mask(mask: Any, tree: PyTree) -> PyTree:
     """A mask in any of its forms (tree of bools, function of the tree, patterns) as a tree of bools, checked."""
+    if isinstance(tree, StandIn):
+        return tree
     if is_patterns(mask):
         return pattern_mask(mask, tree)
     leaves = jax.tree.leaves(mask)  # a module of bools may be callable too

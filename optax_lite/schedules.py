@@ -12,9 +12,9 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
-from optax_lite.leaves import Array, Number
 
 
 def _time(count: Any) -> Array:

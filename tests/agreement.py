@@ -11,15 +11,15 @@ import optax_lite as ol
 SHAPES = {"w": (3, 4), "wide": (2, 1, 5), "b": (3,), "scalar": ()}
 
 
-def random_trees(seed: int, steps: int, *, complex_: bool) -> tuple[dict, list[dict]]:
+def random_trees(seed: int, steps: int, *, complex_: bool, shapes: Any = None) -> tuple[dict, list[dict]]:
     """Parameters, and gradients of very different sizes: one leaf near 1e-6, one with exact zeros."""
     rng = np.random.default_rng(seed)
 
     def normal(shape, is_complex):
         return rng.normal(size=shape) + (1j * rng.normal(size=shape) if is_complex else 0)
 
-    params = {name: normal(shape, False) for name, shape in SHAPES.items()}
-    sizes = {"w": 1.0, "wide": 1e-6, "b": 30.0, "scalar": 0.1}
+    params = {name: normal(shape, False) for name, shape in (shapes or SHAPES).items()}
+    sizes = dict.fromkeys(params, 1.0) | {"wide": 1e-6, "b": 30.0, "scalar": 0.1}
     if complex_:
         params["z"], sizes["z"] = normal((2, 2), True), 1.0
     gradients = [
@@ -39,6 +39,8 @@ def slots(state: Any) -> dict[str, list]:
         for name, value in zip(getattr(node, "_fields", range(len(node))), node, strict=True):
             if isinstance(value, tuple):
                 walk(value)
+            elif isinstance(value, dict) and value and all(isinstance(v, ol.MaskedState) for v in value.values()):
+                walk(tuple(value.values()))  # the groups of a partition
             else:
                 found.setdefault(name, []).append(value)
 
@@ -64,12 +66,15 @@ def seen_by_run(value: Any, count: int) -> Any:
     """A hyperparameter as the run sees it: a schedule at its count, a number rounded to the default float dtype."""
     if isinstance(value, ol.Schedule):
         return float(value(count))
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(np.asarray(value, jnp.result_type(float))) if is_number else value
+    if isinstance(value, tuple):
+        return tuple(seen_by_run(part, count) for part in value)
+    return float(np.asarray(value, jnp.result_type(float))) if isinstance(value, float) else value
 
 
 def relative_error(ours: Any, reference: Any) -> float:
     """The largest difference as a share of the reference's largest entry; of a leaf of several arrays, the worst."""
+    if isinstance(reference, dict):
+        reference = list(reference.values())
     if isinstance(reference, (list, tuple)):
         pairs = zip(ours, reference, strict=True)
         return max((relative_error(a, b) for a, b in pairs if b is not None), default=0.0)
@@ -88,7 +93,7 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
 
     The reference runs in float64 on what the run is given: gradients, parameters and hyperparameters as rounded.
     """
-    params, gradients = random_trees(seed, steps, complex_=row.complex_)
+    params, gradients = row.data(random_trees(seed, steps, complex_=row.complex_, shapes=row.shapes))
 
     complex_dtype = np.result_type(dtype, np.complex64)
 
@@ -111,12 +116,13 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
         count = step + 7 if start else step
         extra = row.extra(step)
         updates, state = tx.update(given(gradient), state, given(params), **extra)
-        now = row.translate({k: seen_by_run(v, count) for k, v in hyperparameters.items()}) | extra
+        given_now = {k: v if k in tx._call.static else seen_by_run(v, count) for k, v in hyperparameters.items()}
+        now = row.translate(given_now) | extra
         reference, memory = _reference_step(row, exact(gradient), memory, w, now)
         errors = [relative_error(updates[k], reference[k]) for k in w]
         counts = {int(c) for c in slots(state).get("count", [])}
         assert counts <= {count + 1}, f"counts {counts} after update {count + 1}"
-        worst = max(worst, *errors, _state_error(_as_reference(state, w, row), memory))
+        worst = max(worst, *errors, _state_error(_as_reference(state, w, row), memory, row))
     return worst
 
 
@@ -130,7 +136,7 @@ def _reference_step(row, gradient, memory, w, now):
         return dict(zip(w, updates, strict=True)), shared
     updates, new = {}, {}
     for k in w:
-        s = memory and {f: v[k] if isinstance(v, dict) else v for f, v in memory.items()}
+        s = memory and {f: v.get(k) if isinstance(v, dict) else v for f, v in memory.items()}
         updates[k], s = row.reference(gradient[k], _nested(s, now), w[k], **now)
         for f, v in _flat(s).items():
             new.setdefault(f, {})[k] = v
@@ -139,7 +145,7 @@ def _reference_step(row, gradient, memory, w, now):
 
 def _nested(s, now):
     """The same fields for the reference that another one takes as `base`, where it looks for them."""
-    return s if s is None or "base" not in now else s | {"base": s}
+    return s | {"base": s} if s and "base" in now else s
 
 
 def _flat(s):
@@ -159,18 +165,24 @@ def _as_reference(state, w, row):
         wide = np.asarray(x) if number else np.asarray(x, np.result_type(x.dtype, np.float64))
         return wide.item() if wide.ndim == 0 else wide
 
-    fields = {f: v[0] for f, v in slots(state).items() if f not in row.unseen}
-    return {f: {k: exact(v[k]) for k in w} if isinstance(v, dict) else exact(v) for f, v in fields.items()}
+    def by_leaf(field, trees):
+        """Of the groups of a partition, each leaf's own."""
+        found = {k: [tree[k] for tree in trees if not isinstance(tree[k], ol.MaskedNode)] for k in w}
+        return {k: exact(row.as_kept(field, x[0], w[k])) for k, x in found.items() if x}
+
+    fields = {f: v for f, v in slots(state).items() if f not in row.unseen}
+    return {f: by_leaf(f, v) if isinstance(v[0], dict) else exact(v[0]) for f, v in fields.items()}
 
 
-def _state_error(ours, reference):
+def _state_error(ours, reference, row):
     kept = set(ours) - ({"count"} - set(reference))  # a count may be there for a schedule alone
     assert kept == set(reference), (set(ours), set(reference))
     worst = 0.0
     for f in kept:
         values, theirs = ours[f], reference[f]
         if isinstance(values, dict):
-            worst = max(worst, *(relative_error(values[k], theirs[k]) for k in values))
+            seen = row.determined
+            worst = max(worst, *(relative_error(seen(f, values[k]), seen(f, theirs[k])) for k in values))
         else:  # a number that all leaves share, which a reference of one leaf has once for each
             alike = theirs.values() if isinstance(theirs, dict) else [theirs]
             worst = max(worst, *(relative_error(values, x) for x in alike))

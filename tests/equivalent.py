@@ -4,9 +4,15 @@ _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one
 _R_UNUSED = "r is not used where tractable is False; that its derivative is finite there is in test_laws"
 _EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
+_NO_RATE = "without a rate that part is the identity; that the state has no place for it is in test_optax_parity"
+_ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in test_laws, zero gradients"
+_IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
+_REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
 
 _ATAN2 = "root = jnp.where({}, {}, b * sqrt(v / c2))"
 _TRACTABLE = "tractable = (rho >= threshold) & (rho > 4)"
+
+_NO_SUM = "where ‖s‖₁ is 0 so is r, and 0 over any number is 0; that 0 / 0 is kept out kills the other mutants"
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -36,23 +42,78 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "1.0 -> 2.0": _R_UNUSED,
         "1.0 -> 2.0 (#2)": _R_UNUSED,
     },
+    "optimizers.adafactor.adafactor": {
+        "learning_rate is None -> eps is None": _NO_RATE,
+        "learning_rate is None -> min_dim_size_to_factor is None": _NO_RATE,
+    },
+    "optimizers.dpsgd.differentially_private_aggregate": {
+        "params is not None -> params is None": "a check; that it speaks is in test_noise_and_privacy",
+        "max -> min": "all leaves have the same number of examples",
+        "default=1 -> default=2": "of a tree without leaves there is nothing to divide",
+    },
+    "optimizers.polyak_sgd.scale_by_polyak": {
+        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square >= 0, square, 1)": _ZERO,
+        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square > 0, square, 2)": _IS_ZERO,
+    },
+    "optimizers.rprop.scale_by_rprop": {
+        "jnp.where(agreement > 0, eta_plus, eta_minus) -> jnp.where(agreement >= 0, eta_plus, eta_minus)": (
+            "where it is 0 the step stays as it was, whatever it would be multiplied by"
+        ),
+        "agreement = jnp.sign(g) * previous -> agreement = g * previous": (
+            "only its sign counts, and that of g spares a product too small for the dtype"
+        ),
+        "real_only=True -> real_only=False": _REFUSED,
+    },
+    "optimizers.sm3.scale_by_sm3": {
+        "b2 * _smallest(mu, g.shape) -> b2 * _smallest(mu, m.shape)": "the two have one shape",
+        "seen -> v": "v is a sum of squares, so that not to be 0 is to be above 0",
+        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(v, v + eps, 1))": "as for seen -> v",
+        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(seen, v + eps, 2))": _UNUSED,
+    },
+    "optimizers.dadapt_adamw._dadapt_adamw": {
+        "r / jnp.where(size == 0, 1, size) -> r / jnp.where(r == 0, 1, size)": _NO_SUM,
+        "r / jnp.where(size == 0, 1, size) -> r / jnp.where(size == 0, 2, size)": _NO_SUM,
+    },
+    "optimizers.dog.scale_by_distance_over_gradients": {
+        "x0 -> r (#2)": "a zero for every leaf, and the dtype of r is that of a sum over the leaf"
+    },
+    "optimizers.madgrad.scale_by_madgrad": {
+        "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,
+        "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(v == 0, 2, v)) + eps)": _NO_GRADIENT,
+    },
+    "optimizers.prodigy._prodigy": {
+        "jnp.where(size == 0, 1, size) -> jnp.where(r == 0, 1, size)": _NO_SUM,
+        "jnp.where(size == 0, 1, size) -> jnp.where(size == 0, 2, size)": _NO_SUM,
+    },
     "optimizers.sign_sgd.signum": {
-        "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it",
+        "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"
     },
     "schedules._fraction": {
-        "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED,
+        "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED
     },
     "schedules._power": {
-        "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED,
+        "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED
     },
-    "schedules.exponential_decay": {
-        "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not",
-    },
+    "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
     "transforms.cautious.cautious": {
-        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "the same",
+        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "the same"
     },
-    "transforms.clip.clip_by_global_norm": {
-        "fits = norm <= max_norm -> fits = norm < max_norm": _EQUAL,
-        "max_norm / jnp.where(fits, 1.0, norm) -> max_norm / jnp.where(fits, 2.0, norm)": _UNUSED,
+    "transforms.clip._fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
+    "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
+    "transforms.clip.adaptive_grad_clip": {
+        "g_norm > most -> g_norm >= most": "at equality the factor most / g_norm is 1, or the gradient is 0"
+    },
+    "transforms.constrain.keep_params_nonnegative": {
+        "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
+            "at equality u is -w"
+        ),
+        "real_only=True -> real_only=False": _REFUSED,
+    },
+    "transforms.constrain.normalize_by_update_norm": {
+        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total >= 0, total, 1.0)": _ZERO,
+        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total > 0, total, 2.0)": _IS_ZERO,
+    },
+    "transforms.trust_ratio.scale_by_trust_ratio": {
+        "jnp.where(u_norm > 0, u_norm + eps, 1) -> jnp.where(u_norm > 0, u_norm + eps, 2)": _IS_ZERO
     },
 }

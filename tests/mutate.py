@@ -24,7 +24,10 @@ import numpy as np
 
 from tests.agreement import worst_error
 from tests.catalogue import ROWS
+from tests.catalogue.constrained import OF_EXAMPLES
 from tests.equivalent import EQUIVALENT
+from tests.loss_cases import CASES as LOSS_CASES
+from tests.probes import PROBES
 from tests.schedule_cases import CASES, counts
 
 ROOT = Path(__file__).parent.parent
@@ -222,8 +225,9 @@ def mutants(module: str) -> Iterator[Mutant]:
 def modules() -> list[str]:
     """The modules whose rules are mutated."""
     package = ROOT / "optax_lite"
-    paths = [*package.glob("optimizers/*.py"), *package.glob("transforms/*.py"), package / "schedules.py"]
-    return sorted(".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths if p.stem != "__init__")
+    paths = [p for folder in ("optimizers", "transforms", "losses") for p in package.glob(f"{folder}/*.py")]
+    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in [*paths, package / "schedules.py"]]
+    return sorted(name for name in names if not name.endswith(("__init__", "losses.inputs")))
 
 
 # --- running them ----------------------------------------------------------------------------------------------------
@@ -250,9 +254,17 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     if module == "optax_lite.schedules":
         chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
         return [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
+    if module.startswith("optax_lite.losses"):
+        chosen = [(i, case) for i, case in enumerate(LOSS_CASES) if case.name in names]
+        return [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
-    runs = [(row, i, s, start) for row in rows for i, s in enumerate(row.settings) for start in (True, False)]
-    return [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    starts = {row.name: (False,) if row.fresh_only else (True, False) for row in rows}
+    runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
+    runs = [(row, i, s, start) for row, i, s in runs for start in starts[row.name]]
+    of_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
+    cases = [case for case in OF_EXAMPLES if case.function.__module__ == module and case.function.__name__ in names]
+    of_cases = [(f"{c.name}-{i}", _function_agrees(c, s)) for c in cases for i, s in enumerate(c.settings)]
+    return of_rows + of_cases + list(PROBES.get(module, {}).items())
 
 
 def _row_agrees(row, settings, start):
@@ -264,9 +276,13 @@ def _row_agrees(row, settings, start):
 
         factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
         run = dataclasses.replace(row, factory=factory)
-        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= 1e-12
+        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= row.float64
 
     return agrees
+
+
+def _function_agrees(case, settings):
+    return lambda namespace: case.error(settings, namespace[case.name]) <= 1e-12
 
 
 def _schedule_agrees(case):
@@ -282,6 +298,14 @@ def _schedule_agrees(case):
         # Some branches are there for the derivatives alone.
         slopes = jax.grad(lambda s: jnp.sum(s(jnp.array([*at, far]))))(schedule) if equal else None
         return equal and all(jnp.isfinite(slope) for slope in jax.tree.leaves(slopes))
+
+    return agrees
+
+
+def _loss_agrees(case):
+    def agrees(namespace):
+        error, slopes = case.error_and_slopes(namespace[case.name], jnp.float64)
+        return error <= 1e-12 and all(jnp.all(jnp.isfinite(slope)) for slope in slopes)
 
     return agrees
 

@@ -15,11 +15,7 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("linear_schedule", {"init_value": 0.1, "end_value": 0.9, "transition_steps": 10}, [10]),
     ("linear_schedule", {"init_value": 1e20, "end_value": 1.0, "transition_steps": 3}, [3]),  # exact at its end
     ("linear_schedule", {"init_value": 1.0, "end_value": 0.2, "transition_steps": 7, "transition_begin": 5}, [5, 12]),
-    (
-        "linear_schedule",
-        {"init_value": 0.1, "end_value": 0.9, "transition_steps": 0.5, "transition_begin": 0.75},
-        [1],
-    ),
+    ("linear_schedule", {"init_value": 0.1, "end_value": 0.9, "transition_steps": 0.5, "transition_begin": 0.75}, [1]),
     ("polynomial_schedule", {"init_value": 1.0, "end_value": 0.1, "power": 2.0, "transition_steps": 9}, [9]),
     (
         "polynomial_schedule",
@@ -44,11 +40,7 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
         {"init_value": 1.0, "transition_steps": 1, "decay_rate": 1 + 2**-16, "end_value": 100.0},
         [200_000],
     ),
-    (
-        "exponential_decay",
-        {"init_value": 1e-20, "transition_steps": 1, "decay_rate": 1.5, "end_value": 1e10},
-        [170],
-    ),
+    ("exponential_decay", {"init_value": 1e-20, "transition_steps": 1, "decay_rate": 1.5, "end_value": 1e10}, [170]),
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 0.1}}, [4, 9]),
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": None}, [3]),
     (

@@ -7,23 +7,8 @@ import numpy as np
 import pytest
 
 import optax_lite
-from optax_lite import (
-    MaskedNode,
-    apply_updates,
-    ema_weight,
-    global_norm,
-    increment,
-    incremental_update,
-    leafwise,
-)
-from optax_lite.leaves import (
-    abs_sq,
-    compute_dtype,
-    full_like,
-    leaf_paths,
-    sqrt,
-    zeros_like,
-)
+from optax_lite import MaskedNode, apply_updates, ema_weight, global_norm, increment, incremental_update, leafwise
+from optax_lite.leaves import abs_sq, compute_dtype, full_like, leaf_paths, sqrt, zeros_like
 
 MODES = {"eager": lambda f: f, "jit": jax.jit}
 
@@ -219,8 +204,7 @@ def test_slot_dtype(asked, got, x64):
 def test_slots_exist_for_what_moves_only():
     params = {"w": jnp.ones((2, 0)), "n": jnp.arange(3), "b": jnp.bool_(True), "none": None, "masked": MaskedNode()}
     chex.assert_trees_all_equal(
-        full_like(params, 7.0),
-        {"w": jnp.full((2, 0), 7.0), "n": None, "b": None, "none": None, "masked": MaskedNode()},
+        full_like(params, 7.0), {"w": jnp.full((2, 0), 7.0), "n": None, "b": None, "none": None, "masked": MaskedNode()}
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.equivalent import EQUIVALENT
 from tests.mutate import Mutant, killer, modules, mutants, source
 
-ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rmsprop", "optax_lite.schedules"
+ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rms", "optax_lite.schedules"
 
 # What somebody did write somewhere, or what one-line tests do not notice: module, rule, right, wrong.
 FAMOUS = {

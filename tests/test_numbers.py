@@ -13,8 +13,7 @@ from tests.catalogue import is_composition, one_of_each
 
 EACH = one_of_each()
 every = pytest.mark.parametrize(
-    "tx",
-    [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()],
+    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()]
 )
 OPTIMIZERS = {
     "sgd": ol.sgd(0.1, 0.9),

@@ -16,8 +16,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 # From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
-    ["check", "leaves", "norms", "keys", "outline"],
-    ["data", "paths", "core", "compose"],
+    ["aliases", "check", "leaves", "norms", "keys", "outline"],
+    ["data", "paths", "core", "compose", "matrices"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],
@@ -111,7 +111,8 @@ def test_no_private_name_of_jax(file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_file_is_short(file):
-    assert len(FILES[file].read_text().splitlines()) <= MAX_FILE_LINES
+    most = 120 if file.startswith("optimizers/") and file != "optimizers/muon.py" else MAX_FILE_LINES
+    assert len(FILES[file].read_text().splitlines()) <= most
 
 
 @pytest.mark.parametrize(("files", "most"), SMALL.items(), ids=["core", "core and data"])

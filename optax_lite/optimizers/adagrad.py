@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, PyTree, abs_sq, full_like, leafwise
-from optax_lite.optimizers.rmsprop import over_root
+from optax_lite.leaves import abs_sq, full_like, leafwise
+from optax_lite.optimizers.rms import over_root
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 

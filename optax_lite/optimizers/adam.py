@@ -2,22 +2,11 @@
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -86,8 +75,7 @@ def adam(
     below it hardly move. The arguments are those of `scale_by_adam`.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        scale_by_learning_rate(learning_rate),
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), scale_by_learning_rate(learning_rate)
     )
 
 

@@ -6,10 +6,11 @@ below.
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate

@@ -6,10 +6,11 @@ long memory of the largest one, which fades by b2 a step.
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, ema_weight, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -69,7 +70,5 @@ def adamaxw(
     Kingma & Ba 2015; Loshchilov & Hutter 2019. `mask` picks the leaves that decay, as in `add_decayed_weights`.
     """
     return chain(
-        scale_by_adamax(b1, b2, eps),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
     )

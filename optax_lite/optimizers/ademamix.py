@@ -8,22 +8,11 @@ warm-up of alpha and b3, without which an early b3 near 1 can diverge:
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 

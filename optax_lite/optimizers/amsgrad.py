@@ -12,22 +12,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 

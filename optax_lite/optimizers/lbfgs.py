@@ -5,21 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count
 from optax_lite.compose import chain, identity
-from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    align,
-    increment,
-    is_nothing,
-    leafwise,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.core import GradientTransformation, transform
+from optax_lite.leaves import align, increment, is_nothing, leafwise, weak, zero_count, zeros_like
 from optax_lite.norms import dot, global_norm, sum_sq
 from optax_lite.transforms.linesearch import value_dtype
 from optax_lite.transforms.scale import scale, scale_by_learning_rate
@@ -41,17 +31,15 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
 
     H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or from I without
     `scale_init_precond`. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the function is not
-    convex or the step was no line search's (optax keeps a negative one). The memory takes 2·memory_size times the
-    space of the parameters.
+    convex or the step was no line search's (optax keeps one). The memory takes 2·memory_size times the parameters'.
     """
     check_count(memory_size=memory_size)
 
     def init(params):
         stacked = jax.tree.map(lambda z: jnp.zeros((memory_size, *z.shape), z.dtype), zeros_like(params))
         zeros = zeros_like(params)
-        return ScaleByLBFGSState(
-            zero_count(), zeros, zeros, stacked, stacked, jnp.zeros(memory_size, value_dtype(params))
-        )
+        weights = jnp.zeros(memory_size, value_dtype(params))
+        return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 
     def update(updates, state, params):
         newest = (state.count - 1) % memory_size
@@ -62,17 +50,16 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
             return g, g, w, s_memory, y_memory.at[newest].set(seen * (g - g_old))
 
         slots = (state.updates, state.params, state.diff_params_memory, state.diff_updates_memory)
-        g, *slots = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
-        gradients, ws, s_memory, y_memory = slots
+        g, gradients, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
         g, S, Y = (_present(updates, tree) for tree in (g, s_memory, y_memory))
         curvature = dot(_pair(S, newest), _pair(Y, newest))
-        weight = jnp.where(curvature > 0, 1 / jnp.where(curvature > 0, curvature, 1), 0)
+        usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
+        weight = jnp.where(usable, 1 / jnp.where(usable, curvature, 1), 0)
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
         backwards = (newest - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
         gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
-        h = _two_loops(g, S, Y, weights, backwards, gamma)
+        h = iter(_two_loops(g, S, Y, weights, backwards, gamma))
         leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
-        h = iter(h)
         updates = treedef.unflatten([u if is_nothing(u) else next(h) for u in leaves])
         return updates, ScaleByLBFGSState(increment(state.count), ws, gradients, s_memory, y_memory, weights)
 
@@ -114,19 +101,20 @@ def _two_loops(g, S, Y, weights, backwards, gamma):
     return jax.lax.scan(up, [gamma * q for q in q], (backwards, alphas), reverse=True)[0]
 
 
+_ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+
+
 @transform(static=("memory_size",))
 def lbfgs(
     learning_rate: Number | None = None,
     memory_size: int = 10,
     scale_init_precond=True,
-    linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one"),
+    linesearch: GradientTransformation | None = _ZOOM,
 ):
     """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
 
-    For whole-batch functions. The line search needs more than the gradient:
-    `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`; `minimize` gives it all of that. With
-    `linesearch=None` the rate is `learning_rate`, and the update needs nothing more.
+    For whole-batch functions. The line search needs `tx.update(grad, state, params, value=value, grad=grad,
+    value_fn=fn)`; `minimize` gives it all of that. With `linesearch=None` the rate is `learning_rate`, without more.
     """
-    members = [scale_by_lbfgs(memory_size, scale_init_precond)]
-    members += [scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)]
-    return chain(*members, identity() if linesearch is None else linesearch)
+    descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, linesearch or identity())

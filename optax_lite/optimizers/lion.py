@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, mix, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -55,12 +56,7 @@ def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="h
 
 @transform(static=("mu_dtype", "mask"))
 def lion(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.99,
-    mu_dtype=None,
-    weight_decay: Number = 1e-3,
-    mask=None,
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, weight_decay: Number = 1e-3, mask=None
 ):
     """w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w). Chen et al. 2023, Algorithm 2.
 
@@ -68,7 +64,5 @@ def lion(
     `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
     return chain(
-        scale_by_lion(b1, b2, mu_dtype),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
     )

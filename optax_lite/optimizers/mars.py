@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, PyTree, leafwise, zeros_like
+from optax_lite.leaves import leafwise, zeros_like
 from optax_lite.norms import norm
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.decay import add_decayed_weights

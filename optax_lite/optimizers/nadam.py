@@ -5,28 +5,9 @@ the next step will have, in front of m, and the one of this step in front of g: 
 gradient.
 """
 
-from typing import NamedTuple
-
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
+from optax_lite.aliases import Number
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    scalar_like,
-    sqrt,
-    weak,
-    zero_count,
-    zeros_like,
-)
 from optax_lite.optimizers.adam import adam, adamw
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 @transform(static=("mu_dtype",))
@@ -62,69 +43,3 @@ def nadamw(
     Decay and `mask` are those of `adamw`.
     """
     return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
-
-
-class ScaleByNadamState(NamedTuple):
-    count: Array  # updates so far, int32
-    mu_product: Array  # product of the momenta so far
-    mu: PyTree  # moving average of g
-    nu: PyTree  # moving average of |g|²
-
-
-@transform(static=("mu_dtype",))
-def scale_by_nadam(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, momentum_decay: Number = 4e-3, mu_dtype=None
-):
-    """Replace g by m̄ / (√v̂ + eps), with a momentum μ that grows. Dozat 2016; as torch.
-
-        μₜ = b1·(1 - 0.96^(momentum_decay·t) / 2)
-        m = b1·m + (1 - b1)·g
-        m̄ = μₜ₊₁·m / (1 - μ₁·…·μₜ₊₁) + (1 - μₜ)·g / (1 - μ₁·…·μₜ)
-        v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
-
-    The average m keeps the constant b1, as in torch. With `momentum_decay` 0.004 μ is b1 / 2 at first and within a
-    percent of b1 after 24,000 updates; with 1 after a hundred. `mu_product` is the product of the μ so far.
-    """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, momentum_decay=momentum_decay)
-    check_dtype(mu_dtype=mu_dtype)
-
-    def momentum(t):
-        return b1 * (1 - 0.5 * 0.96 ** (momentum_decay * weak(t)))
-
-    def init(params):
-        mu, nu = zeros_like(params, mu_dtype), zeros_like(params, real=True)
-        return ScaleByNadamState(zero_count(), scalar_like(params, 1), mu, nu)
-
-    def update(updates, state):
-        t = increment(state.count)
-        now, then, c2 = momentum(t), momentum(increment(t)), ema_weight(b2, t)
-        product = weak(state.mu_product) * now
-
-        def rule(g, m, v):
-            m = mix(b1, m, g)
-            v = mix(b2, v, abs_sq(g))
-            m_bar = then * m / (1 - product * then) + (1 - now) * g / (1 - product)
-            return m_bar / (sqrt(v / c2) + eps), m, v
-
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
-        return updates, ScaleByNadamState(t, product, mu, nu)
-
-    return init, update
-
-
-@transform(static=("mu_dtype",))
-def nadam_dozat(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    momentum_decay: Number = 4e-3,
-    mu_dtype=None,
-):
-    """NAdam with Dozat's schedule of the momentum: w ← w - lr·m̄ / (√v̂ + eps). Dozat 2016.
-
-    Equals `torch.optim.NAdam`. The formula stands with `scale_by_nadam`; optax has no counterpart. For decoupled decay
-    chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
-    """
-    return chain(scale_by_nadam(b1, b2, eps, momentum_decay, mu_dtype), scale_by_learning_rate(learning_rate))

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, abs_sq, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 
@@ -77,7 +78,4 @@ def novograd(
     SGD with momentum, not of Adam. The default eps is not that of `scale_by_novograd`; both are optax's.
     The decay is no AdamW: it is accumulated in m. It needs the parameters at every update, also with weight_decay 0.
     """
-    return chain(
-        scale_by_novograd(b1, b2, eps, eps_root, weight_decay),
-        scale_by_learning_rate(learning_rate),
-    )
+    return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))

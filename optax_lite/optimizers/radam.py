@@ -5,22 +5,11 @@ It stands for a warm-up of the learning rate, whose length follows from b2.
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    weak,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState, corrected_mean
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -110,6 +99,5 @@ def radam(
     updates 1 % too short with b2 = 0.999, and twice as long with 0.9999, where it starts to divide two steps too early.
     """
     return chain(
-        scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov),
-        scale_by_learning_rate(learning_rate),
+        scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov), scale_by_learning_rate(learning_rate)
     )

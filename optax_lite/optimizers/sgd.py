@@ -1,8 +1,8 @@
 """Stochastic gradient descent, plain and with momentum."""
 
+from optax_lite.aliases import Number
 from optax_lite.compose import chain, identity
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
 

@@ -1,9 +1,9 @@
 """Descent along the sign of the gradient, or of its moving average."""
 
+from optax_lite.aliases import Number
 from optax_lite.check import check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number
 from optax_lite.transforms.momentum import ema
 from optax_lite.transforms.scale import scale_by_learning_rate, scale_by_sign
 

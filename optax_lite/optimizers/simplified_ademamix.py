@@ -6,22 +6,11 @@ schedule-free methods and AdEMAMix owe their gain to this: a long memory, and a 
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 

@@ -5,9 +5,10 @@ It takes over the clipping of Adafactor, and serves in place of clipping the gra
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Number
 from optax_lite.compose import chain
 from optax_lite.core import transform
-from optax_lite.leaves import Number, ema_weight, leafwise, sqrt
+from optax_lite.leaves import ema_weight, leafwise, sqrt
 from optax_lite.norms import rms
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.decay import add_decayed_weights
@@ -53,6 +54,5 @@ def stable_adamw(
     of Adam; the paper's averages with changing weights are the same numbers. optax has no counterpart.
     """
     return chain(
-        _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask)),
-        scale_by_learning_rate(learning_rate),
+        _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask)), scale_by_learning_rate(learning_rate)
     )

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import PyTree
 from optax_lite.compose import check_members
 from optax_lite.core import transform
-from optax_lite.leaves import PyTree, leafwise
+from optax_lite.leaves import leafwise
 
 
 class CautiousState(NamedTuple):

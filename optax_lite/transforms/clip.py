@@ -1,11 +1,28 @@
-"""Clipping: every entry by itself, or the whole tree by its norm."""
+"""Clipping: entry by entry, or by the norm of the tree, of a leaf, of a unit's weights, of one example's gradient."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Number, leafwise, weak
-from optax_lite.norms import global_norm
+from optax_lite.leaves import leafwise, weak
+from optax_lite.norms import global_norm, norm, rms
+
+
+def _fit(norm, most):
+    """The factor that brings a norm down to `most`; 1 where it is not above, so that 0 / 0 does not arise."""
+    fits = norm <= most
+    return jnp.where(fits, 1.0, most / jnp.where(fits, 1.0, norm))
+
+
+def _fit_tree(updates, max_norm):
+    """The updates with their norm over all leaves brought down to `max_norm`, and the norm they had."""
+    norm = weak(global_norm(updates))
+    factor = _fit(norm, max_norm)
+    return leafwise(lambda g: factor * g, updates), norm
 
 
 @transform
@@ -28,9 +45,76 @@ def clip_by_global_norm(max_norm: Number):
     check_nonnegative(max_norm=max_norm)
 
     def update(updates, state):
-        norm = weak(global_norm(updates))
-        fits = norm <= max_norm
-        factor = jnp.where(fits, 1.0, max_norm / jnp.where(fits, 1.0, norm))
-        return leafwise(lambda g: factor * g, updates), state
+        return _fit_tree(updates, max_norm)[0], state
 
     return lambda params: EmptyState(), update
+
+
+@transform
+def clip_by_block_rms(threshold: Number):
+    """Scale a leaf by threshold / RMS(g) if its root mean square is above it. Shazeer & Stern 2018, section 6."""
+    check_nonnegative(threshold=threshold)
+
+    def update(updates, state):
+        return leafwise(lambda g: _fit(rms(g), threshold) * g, updates), state
+
+    return lambda params: EmptyState(), update
+
+
+def _norm_by_unit(x, axis):
+    """The norm of what feeds each unit: all axes but the last, of 3 axes the first, of a vector the whole."""
+    if axis is not None:
+        return norm(x, axis)
+    if x.ndim > 5:
+        raise ValueError(f"adaptive_grad_clip: a leaf of shape {x.shape} has no default axes: give axis=")
+    is_vector = sum(n != 1 for n in x.shape) <= 1
+    return norm(x, tuple(range(x.ndim)) if is_vector else 0 if x.ndim < 4 else tuple(range(x.ndim - 1)))
+
+
+@transform(static=("axis",))
+def adaptive_grad_clip(clipping: Number, eps: Number = 1e-3, axis: int | tuple[int, ...] | None = None):
+    """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation 3.
+
+    A unit is an output of a layer, with its weights on the last axis (Flax); `axis` says which axes go into a norm
+    where that is otherwise. `eps` lets weights that are 0 leave it. ‖g‖ counts as 1e-6 at least where it divides, as in
+    the authors' code, which shrinks smaller gradients further.
+    """
+    check_nonnegative(clipping=clipping, eps=eps)
+
+    def rule(g, w):
+        g_norm, most = _norm_by_unit(g, axis), clipping * jnp.maximum(_norm_by_unit(w, axis), eps)
+        return jnp.where(g_norm > most, most / jnp.maximum(g_norm, 1e-6), 1) * g
+
+    def update(updates, state, params):
+        return leafwise(rule, updates, read=(params,)), state
+
+    return lambda params: EmptyState(), update
+
+
+@jax.jit
+def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[PyTree, Array]:
+    """The sum over examples of g·min(1, l2_norm_clip / ‖g‖), and how many were clipped. Abadi et al. 2016, Algorithm 1.
+
+    Every leaf has the examples along its first axis; ‖g‖ is that of one example over all leaves. Summed in float32 at
+    least, and returned so.
+    """
+    clipped, norms = jax.vmap(lambda g: _fit_tree(g, weak(l2_norm_clip)))(grads)
+    return jax.tree.map(lambda g: jnp.sum(g, axis=0), clipped), jnp.sum(norms > l2_norm_clip)
+
+
+@functools.partial(jax.jit, static_argnames="uniform")
+def per_example_layer_norm_clip(
+    grads: PyTree, global_l2_norm_clip: Number, uniform: bool = True
+) -> tuple[PyTree, PyTree]:
+    """`per_example_global_norm_clip` of each of K leaves by itself, to C / √K, C the global clip. McMahan et al. 2018.
+
+    With `uniform=False` a leaf of d of all D entries is clipped to C·√(d / D). Both keep the norm over all leaves at C.
+    """
+    leaves, treedef = jax.tree.flatten(grads)
+    sizes = [g.size for g in leaves]
+    shares = [1 / len(leaves) if uniform else size / max(sum(sizes), 1) for size in sizes]
+    results = [
+        per_example_global_norm_clip(g, weak(global_l2_norm_clip) * share**0.5)
+        for g, share in zip(leaves, shares, strict=True)
+    ]
+    return tuple(map(treedef.unflatten, zip(*results, strict=True)))

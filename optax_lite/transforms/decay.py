@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number
 from optax_lite.check import check_number
 from optax_lite.compose import masked
 from optax_lite.core import EmptyState, transform
-from optax_lite.leaves import Array, Number, leafwise
+from optax_lite.leaves import leafwise
 
 
 class WeightDecaySchedule(NamedTuple):

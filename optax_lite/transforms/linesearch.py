@@ -7,19 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import transform
-from optax_lite.leaves import (
-    Array,
-    Number,
-    PyTree,
-    compute_dtype,
-    is_inexact,
-    is_nothing,
-    leafwise,
-    weak,
-    zeros_like,
-)
+from optax_lite.leaves import MaskedNode, compute_dtype, is_inexact, is_nothing, leafwise, weak, zeros_like
 from optax_lite.norms import dot
 
 
@@ -32,22 +23,44 @@ def moved(params: PyTree, updates: PyTree, step: Array) -> PyTree:
     """params + step·updates in the params' dtypes; a parameter without update stays."""
 
     def one(u, p):
-        return p if is_nothing(u) else (p + weak(step) * u.astype(compute_dtype(p, u))).astype(p.dtype)
+        if is_nothing(u):
+            return p
+        dtype = compute_dtype(p, u)
+        return (p.astype(dtype) + weak(step) * u.astype(dtype)).astype(p.dtype)
 
     return jax.tree.map(one, updates, params, is_leaf=is_nothing)
 
 
-def of_params(value_fn: Callable, extra: dict[str, Any], dtype: Any) -> Callable:
+def of_params(value_fn: Callable, params: PyTree, extra: dict[str, Any], dtype: Any) -> Callable:
     """`value_fn` as a function of the parameters alone, given those of the extra arguments that it takes."""
+    if any(isinstance(p, MaskedNode) for p in jax.tree.leaves(params, is_leaf=is_nothing)):
+        raise ValueError(
+            "value_fn needs all parameters: put the line search behind `masked` or `partition`, not inside"
+        )
     parameters = inspect.signature(value_fn).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     kept = {k: v for k, v in extra.items() if takes_all or k in parameters}
     return lambda params: jnp.asarray(value_fn(params, **kept)).astype(dtype)
 
 
+def value_and_descent(f: Callable, params: PyTree, slot: PyTree) -> tuple[Array, PyTree]:
+    """f and its gradient as an update takes it, conjugated where complex: JAX's own leads uphill there."""
+    value, gradient = jax.value_and_grad(f, allow_int=True)(params)
+    return value, jax.tree.map(jnp.conj, gradient_like(slot, gradient))
+
+
 def gradient_like(slot: PyTree, gradient: PyTree) -> PyTree:
-    """A gradient in the dtypes of the state's slot for it, None where there is none."""
-    return jax.tree.map(lambda z, g: z if is_nothing(z) else g.astype(z.dtype), slot, gradient, is_leaf=is_nothing)
+    """A gradient in the dtypes of the state's slot for it, 0 where it has none, None where there is no slot."""
+
+    def one(z, g):
+        return z if is_nothing(z) else jnp.zeros_like(z) if is_nothing(g) else g.astype(z.dtype)
+
+    return jax.tree.map(one, slot, gradient, is_leaf=is_nothing)
+
+
+def last_step(state: Any) -> Array:
+    """Where a search starts that goes on from the last one: at 1 if that had to stand still."""
+    return jnp.where(state.learning_rate > 0, state.learning_rate, 1)
 
 
 def value_and_grad_from_state(value_fn: Callable) -> Callable:
@@ -55,7 +68,8 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
 
     Call it as `value, grad = f(params, *args, state=state, **kwargs)`. It computes them on the first step, and whenever
     the value kept is not finite. Right only for a function that is the same on every step: with a new batch, use
-    `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with `store_grad=True`).
+    `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with `store_grad=True`). The gradient
+    of a complex parameter is conjugated, as updates want it.
     """
 
     def value_and_grad(params, *args, state, **kwargs):
@@ -72,8 +86,8 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
             )
 
         def compute():
-            new, g = jax.value_and_grad(value_fn, allow_int=True)(params, *args, **kwargs)
-            return jnp.asarray(new).astype(value.dtype), gradient_like(grad, g)
+            new, gradient = value_and_descent(lambda p: value_fn(p, *args, **kwargs), params, grad)
+            return jnp.asarray(new).astype(value.dtype), gradient
 
         return jax.lax.cond(jnp.isfinite(value), lambda: (value, grad), compute)
 
@@ -92,7 +106,7 @@ class BacktrackingLinesearchInfo(NamedTuple):
     """How a backtracking line search ended."""
 
     num_linesearch_steps: Array  # values tried, int32
-    decrease_error: Array  # by how much the accepted step misses the criterion, 0 if it holds
+    decrease_error: Array  # by how much the accepted step misses the criterion without atol, 0 if it holds
 
 
 class ScaleByBacktrackingLinesearchState(NamedTuple):
@@ -118,8 +132,9 @@ def scale_by_backtracking_linesearch(
 
     Armijo 1966; Nocedal & Wright 2006, Algorithm 3.1. Put it behind a descent direction, `chain(sgd(1.0), ...)`. A
     search starts from the last η times increase_factor, at most max_learning_rate; after max_backtracking_steps it
-    takes the η it has, decrease or not (`info.decrease_error` says which). The update needs `value=`, `grad=` and
-    `value_fn=`, a function of the parameters and of any further keywords given.
+    takes the η it has, decrease or not (`info.decrease_error` says which), or 0 if f is not finite there; then the next
+    search starts from 1 (in optax it stays at 0). The update needs `value=`, `grad=` and `value_fn=`, a function of the
+    parameters and of any further keywords given; the gradient of a complex parameter is to be conjugated.
     """
     check_count(max_backtracking_steps=max_backtracking_steps)
     check_positive(
@@ -135,31 +150,34 @@ def scale_by_backtracking_linesearch(
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
         dtype = state.value.dtype
-        f, start = of_params(value_fn, extra, dtype), jnp.asarray(value).astype(dtype)
+        f, start = of_params(value_fn, params, extra, dtype), jnp.asarray(value).astype(dtype)
         slope = dot(updates, grad).astype(dtype)
 
         def attempt(step):
             new = f(moved(params, updates, step))
-            error = jnp.maximum(new - (1 + rtol) * start - slope_rtol * step * slope - atol, 0)
+            error = jnp.maximum(new - (1 + rtol) * start - slope_rtol * step * slope, 0)
             return new, jnp.where(jnp.isfinite(error), error, jnp.inf)
 
         def goes_on(search):
             tried, _, _, error = search
-            return (error > 0) & (tried <= max_backtracking_steps)
+            return (error > atol) & (tried <= max_backtracking_steps)
 
         def shrink(search):
             tried, step, _, _ = search
             step = decrease_factor * step
             return tried + 1, step, *attempt(step)
 
-        first = jnp.minimum(increase_factor * state.learning_rate, max_learning_rate)
+        longer = increase_factor * last_step(state)
+        first = jnp.where(longer < max_learning_rate, longer, max_learning_rate)  # minimum(inf·η, 1) has slope NaN
         search = (jnp.ones((), jnp.int32), first, *attempt(first))
         tried, step, value, error = jax.lax.while_loop(goes_on, shrink, search)
+        failed = jnp.isinf(error)
+        step, value = jnp.where(failed, 0, step), jnp.where(failed, start, value)
         if verbose:
             jax.debug.print("backtracking: step {}, decrease error {}", step, error)
         new_grad = None
         if store_grad:
-            new_grad = gradient_like(state.grad, jax.grad(f, allow_int=True)(moved(params, updates, step)))
+            _, new_grad = value_and_descent(f, moved(params, updates, step), state.grad)
         updates = leafwise(lambda u: weak(step) * u, updates)
         info = BacktrackingLinesearchInfo(tried, error)
         return updates, ScaleByBacktrackingLinesearchState(step, value, new_grad, info)

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_dtype, check_unit_interval
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, ema_weight, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
 
 
 class TraceState(NamedTuple):

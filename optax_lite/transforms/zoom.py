@@ -5,11 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import transform
-from optax_lite.leaves import Array, Number, PyTree, leafwise, weak, zeros_like
+from optax_lite.leaves import leafwise, sqrt, weak, zeros_like
 from optax_lite.norms import dot
-from optax_lite.transforms.linesearch import gradient_like, moved, of_params, value_dtype
+from optax_lite.transforms.linesearch import gradient_like, last_step, moved, of_params, value_and_descent, value_dtype
 
 
 class ZoomLinesearchInfo(NamedTuple):
@@ -64,10 +65,11 @@ def scale_by_zoom_linesearch(
     φ'(η) ≤ (2c₁ - 1)·φ'(0) will do for the first (Hager & Zhang 2006); None turns that off.
 
     A search starts at 1, or with "keep" at the last η, and grows by increase_factor until an interval holds a solution,
-    which is then narrowed by cubic interpolation. Where it ends without both conditions, at max_learning_rate, after
-    max_linesearch_steps, or in an interval below stepsize_precision, the best decrease found is taken, and if there
-    was none the update is 0 (optax then takes the last trial, uphill or not). The update needs `value=`, `grad=` and
-    `value_fn=`, a function of the parameters and of any further keywords given.
+    which is then narrowed by cubic interpolation; a point where f or its slope is not finite is too far. Where it ends
+    without both conditions, at max_learning_rate, after max_linesearch_steps, or in an interval below
+    stepsize_precision, the best decrease found is taken, and if there was none the update is 0 (optax then takes the
+    last trial, uphill or not). The update needs `value=`, `grad=` and `value_fn=`, a function of the parameters and of
+    any further keywords given; the gradient of a complex parameter is to be conjugated.
     """
     check_count(max_linesearch_steps=max_linesearch_steps)
     check_positive(max_learning_rate=max_learning_rate)
@@ -84,13 +86,13 @@ def scale_by_zoom_linesearch(
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
         dtype = state.value.dtype
-        value_and_grad = jax.value_and_grad(of_params(value_fn, extra, dtype), allow_int=True)
+        f = of_params(value_fn, params, extra, dtype)
         zero = jnp.zeros((), dtype)
         start = _Point(zero, jnp.asarray(value).astype(dtype), dot(updates, grad).astype(dtype))
 
         def misses(point):
             """By how much a point misses the two conditions."""
-            decrease = point.value - start.value - slope_rtol * point.step * start.slope
+            decrease = point.value - start.value - slope_rtol * point.step * jnp.minimum(start.slope, 0)
             if approx_dec_rtol is not None:
                 near = point.value <= start.value + approx_dec_rtol * jnp.abs(start.value)
                 approximate = point.slope - (2 * slope_rtol - 1) * start.slope
@@ -99,12 +101,12 @@ def scale_by_zoom_linesearch(
             return _at_least_zero(decrease), _at_least_zero(curvature)
 
         def advance(s):
-            value, grad = value_and_grad(moved(params, updates, s.trial))
-            grad = gradient_like(state.grad, grad)
-            point = _Point(s.trial, value, dot(updates, grad).astype(dtype))
+            value, grad = value_and_descent(f, moved(params, updates, s.trial), state.grad)
+            slope = dot(updates, grad).astype(dtype)
+            point = _Point(s.trial, jnp.where(jnp.isfinite(slope), value, jnp.inf), slope)
             decrease, curvature = misses(point)
             found = (decrease <= tol) & (curvature <= tol)
-            better = found | ((decrease <= tol) & (value < s.low.value))
+            better = found | ((decrease <= tol) & (point.value < s.low.value))
             ahead = jnp.where(s.bracketed, jnp.sign(s.high.step - s.low.step), 1)
             turned = better & (point.slope * ahead >= 0)  # the minimum lies between the old low and here
             low = _choose(better, point, s.low)
@@ -117,8 +119,7 @@ def scale_by_zoom_linesearch(
             grad = _choose(better, grad, s.grad)
             return _Search(s.tried + 1, trial, low, grad, high, bracketed, errors, found | narrow | at_end)
 
-        kept = jnp.where(state.learning_rate > 0, state.learning_rate, 1)  # 0 after a search without a decrease
-        first = jnp.ones_like(zero) if initial_guess_strategy == "one" else kept
+        first = jnp.ones_like(zero) if initial_guess_strategy == "one" else last_step(state)
         no = jnp.zeros((), bool)
         none_tried, gradient = jnp.zeros((), jnp.int32), gradient_like(state.grad, grad)
         search = _Search(none_tried, jnp.minimum(first, longest), start, gradient, start, no, misses(start), no)
@@ -145,7 +146,7 @@ def _between(low, high):
     width, rise = high.step - low.step, high.value - low.value
     mean = jnp.where(width == 0, 0, rise / jnp.where(width == 0, 1, width))
     d1 = low.slope + high.slope - 3 * mean
-    d2 = jnp.sign(width) * jnp.sqrt(jnp.maximum(d1 * d1 - low.slope * high.slope, 0))
+    d2 = jnp.sign(width) * sqrt(d1 * d1 - low.slope * high.slope)  # NaN where the cubic has no minimum
     cubic = high.step - width * _ratio(high.slope + d2 - d1, high.slope - low.slope + 2 * d2)
     parabola = low.step - width * _ratio(low.slope, 2 * (mean - low.slope))
 

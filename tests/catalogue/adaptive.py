@@ -2,16 +2,7 @@
 
 import optax_lite as ol
 from tests.catalogue.row import Row, Settings, beta_bad, eps_bad, fast, over, rate, rate_bad, slow, with_rate
-from tests.reference import (
-    adabelief,
-    adamax,
-    adan,
-    amsgrad,
-    lion,
-    novograd,
-    radam,
-    yogi,
-)
+from tests.reference import adabelief, adamax, adan, amsgrad, lion, novograd, radam, yogi
 
 decay_bad = ({"learning_rate": 0.1, "weight_decay": "x"}, "weight_decay must be a number or a schedule")
 
@@ -162,11 +153,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(ol.yogi, yogi.yogi, plain(yogi_settings), (*rate_bad, *with_rate(beta_bad))),
     Row(
-        ol.scale_by_novograd,
-        novograd.scale_by_novograd,
-        novograd_settings,
-        (*beta_bad, *eps_bad),
-        unlike=("mu_dtype",),
+        ol.scale_by_novograd, novograd.scale_by_novograd, novograd_settings, (*beta_bad, *eps_bad), unlike=("mu_dtype",)
     ),
     Row(ol.novograd, novograd.novograd, plain(novograd_settings), (*rate_bad, *with_rate(beta_bad + eps_bad))),
     Row(

@@ -97,10 +97,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: updated(ol.adam(0.1), of(w=jnp.ones(3, complex))),
         "leaf 'w': the gradient is complex64[3], its parameter float32[3]: both must be real, or both complex",
     ),
-    "no state": (
-        lambda: ol.adam(0.1).update(GRADS, None, PARAMS),
-        "got None. Write state = tx.init(params) first",
-    ),
+    "no state": (lambda: ol.adam(0.1).update(GRADS, None, PARAMS), "got None. Write state = tx.init(params) first"),
     "state and gradients swapped": (
         lambda: ol.adam(0.1).update(ol.adam(0.1).init(PARAMS), GRADS, PARAMS),
         "adam: the first argument is a state; the order is tx.update(grads, state, params)",

@@ -10,14 +10,19 @@ import jax.numpy as jnp
 import optax_lite as ol
 
 Settings = dict[str, Any]
+Trees = tuple[dict, list[dict]]
 
 
-def as_they_are(arguments: Settings) -> Settings:
-    return arguments
+def as_they_are(x):
+    return x
 
 
 def no_extra(step: int) -> dict[str, Any]:
     return {}
+
+
+def as_it_is(field: str, value: Any, w: Any = None) -> Any:
+    return value
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,16 @@ class Row:
     unlike: tuple[str, ...] = ()  # arguments of the factory that the reference does not take
     translate: Callable[[Settings], Settings] = as_they_are  # from the factory's arguments to the reference's
     extra: Callable[[int], dict[str, Any]] = no_extra  # extra arguments of update and reference, by step from 0
+    data: Callable[[Trees], Trees] = as_they_are  # edits (parameters, gradients by step), the numbers to compare on
     used: Callable | None = None  # (state, seed) -> a state as if training had gone on; default: agreement.started
     fresh_only: str = ""  # why it is not compared from a used state
+    shapes: dict[str, tuple[int, ...]] | None = None  # of the leaves, where agreement.SHAPES would not do
+    as_kept: Callable[..., Any] = as_it_is  # (field, value, parameter) of a leaf's state -> as the reference keeps it
+    determined: Callable[..., Any] = as_it_is  # (field, value) -> what two right implementations have in common
     unseen: tuple[str, ...] = ()  # fields of the state that the reference does not keep
     float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
     float64: float = 1e-12  # the same in float64
+    random: bool = False  # whether its updates hold noise, drawn by a leaf's place in the tree
     moves_without_gradient: str = ""  # why a zero gradient gives an update that is not zero
     no_laws: str = ""  # why the laws do not call it, and where they are tested instead
     variant: str = ""  # told apart from another row of the same factory

@@ -31,14 +31,6 @@ def scale_by_adopt(g, s, w, *, b1, b2, eps, nesterov, use_clipping, clip_value_f
 def adopt(g, s, w, *, learning_rate, b1, b2, eps, nesterov, use_clipping, clip_value_fn=fourth_root):
     """ADOPT update (Taniguchi et al. 2024, Algorithm 1), by default in its clipped form."""
     u, s_new = scale_by_adopt(
-        g,
-        s,
-        w,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        nesterov=nesterov,
-        use_clipping=use_clipping,
-        clip_value_fn=clip_value_fn,
+        g, s, w, b1=b1, b2=b2, eps=eps, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn
     )
     return -learning_rate * u, s_new

@@ -30,18 +30,7 @@ def scale_by_amsgrad(g, s, w, *, b1, b2, eps, eps_root, bias_correction_mu, bias
 
 
 def amsgrad(
-    g,
-    s,
-    w,
-    *,
-    learning_rate,
-    b1,
-    b2,
-    eps,
-    eps_root,
-    bias_correction_mu,
-    bias_correction_nu,
-    max_of="corrected",
+    g, s, w, *, learning_rate, b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu, max_of="corrected"
 ):
     """AMSGrad update (Reddi, Kale & Kumar 2018, Algorithm 2)."""
     u, s_new = scale_by_amsgrad(

@@ -15,11 +15,13 @@ def scale_by_cocob(g, s, w, *, alpha, eps):
     theta = np.zeros(g.shape) if s is None else s["cumulative_gradients"]
     L = np.maximum(L, np.abs(g))
     G = G + np.abs(g)
-    reward = np.maximum(reward + (w - w_1) * g, 0)
+    # A complex entry bets as the pair of its parts.
+    reward = np.maximum(reward + ((w - w_1) * np.conj(g)).real, 0)
     theta = theta + g
-    w_next = w_1 + theta / (L * np.maximum(G + L, alpha * L)) * (reward + L)
+    # w_1 + bet - w, in the order that keeps the digits of a small bet.
+    bet = theta / (L * np.maximum(G + L, alpha * L)) * (reward + L)
     s_new = {"init_particles": w_1, "cumulative_gradients": theta, "scale": L, "subgradients": G, "reward": reward}
-    return w_next - w, s_new
+    return bet + (w_1 - w), s_new
 
 
 def cocob(g, s, w, *, learning_rate, alpha, eps, weight_decay, decayed=True):

@@ -29,13 +29,7 @@ def sgd_accumulator(w, dw, config):
 
 def rmsprop(w, dw, config):
     """RMSProp in course form, epsilon outside the root (Tieleman & Hinton 2012, lecture 6.5)."""
-    config = {
-        "learning_rate": 1e-2,
-        "decay_rate": 0.99,
-        "epsilon": 1e-8,
-        "cache": np.zeros_like(w),
-        **(config or {}),
-    }
+    config = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, "cache": np.zeros_like(w), **(config or {})}
     cache = config["decay_rate"] * config["cache"] + (1 - config["decay_rate"]) * dw**2
     config["cache"] = cache
     return w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"]), config
@@ -43,13 +37,7 @@ def rmsprop(w, dw, config):
 
 def rmsprop_delta(w, dw, config):
     """RMSProp in textbook form, delta under the root (Goodfellow, Bengio & Courville 2016, Algorithm 8.5)."""
-    config = {
-        "learning_rate": 1e-3,
-        "decay_rate": 0.9,
-        "delta": 1e-6,
-        "cache": np.zeros_like(w),
-        **(config or {}),
-    }
+    config = {"learning_rate": 1e-3, "decay_rate": 0.9, "delta": 1e-6, "cache": np.zeros_like(w), **(config or {})}
     cache = config["decay_rate"] * config["cache"] + (1 - config["decay_rate"]) * dw**2
     config["cache"] = cache
     return w - config["learning_rate"] * dw / np.sqrt(config["delta"] + cache), config

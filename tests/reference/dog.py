@@ -51,9 +51,9 @@ def scale_by_distance_over_gradients(g, s, w, *, reps_rel, eps, global_scale):
     """Layer-wise DoG (Ivgi, Hinder & Carmon 2023, L-DoG): the rule DoG with the norms of one leaf."""
     x_0 = w if s is None else s["init_params"]
     r = reps_rel * (1 + _norm([w])) if s is None else s["max_dist"]
-    G = 0.0 if s is None else s["grad_sum_of_squares"]
+    G = 0.0 if s is None else s["grad_sum_of_squares"][0]  # of shape (1,) in optax
     r = max(r, _norm([w - x_0]))
     G = G + _norm([g]) ** 2
     eta = r / np.sqrt(G + eps)
-    s_new = {"max_dist": np.asarray(r), "grad_sum_of_squares": np.asarray(G), "init_params": x_0}
+    s_new = {"max_dist": np.asarray(r), "grad_sum_of_squares": np.reshape(G, 1), "init_params": x_0}
     return global_scale * eta * g, s_new

@@ -12,14 +12,14 @@ def galore(g, s, w, *, learning_rate, rank, update_proj_gap, scale, base, weight
         left = g.shape[0] >= g.shape[1]
         if count % update_proj_gap == 0:
             U, _, Vh = np.linalg.svd(g, full_matrices=False)
-            P = U[:, :rank] if left else Vh[:rank].T
+            P = U[:, :rank] if left else Vh[:rank].conj().T
         else:
             P = s["projector"]
         # A singular vector's sign is arbitrary. It flips a row (column) of R, so of N, and P N (N P^T) flips it back:
         # until the first renewal it does not matter. After one, the moments were made with the old projector's signs.
-        R = P.T @ g if left else g @ P
+        R = P.conj().T @ g if left else g @ P
         N, s_base = base(R, s_base, None)
-        u = scale * (P @ N if left else N @ P.T)
+        u = scale * (P @ N if left else N @ P.conj().T)
     else:
         # Vectors (and all else without two axes) go to `base` as they are, without the scale.
         P = np.zeros((0, 0))

@@ -16,9 +16,9 @@ def scale_by_madgrad(g, s, w, *, learning_rate, momentum, eps):
     nu = nu + lam * np.abs(g) ** 2
     root = np.cbrt(nu) + eps
     # eps = 0 and no gradient yet: s_k is 0 too, and z stays at x_0 (authors' code).
-    z = x_0 - np.where(root > 0, s_k / np.where(root > 0, root, 1.0), 0.0)
-    x = (1 - c) * w + c * z
-    return x - w, {"count": k + 1, "grad_sum_sq": nu, "s": s_k, "x0": x_0}
+    step = np.where(root > 0, s_k / np.where(root > 0, root, 1.0), 0.0)
+    # z = x_0 - step and x = (1 - c) * w + c * z; x - w in the order that keeps the digits of a small step.
+    return c * ((x_0 - w) - step), {"count": k + 1, "grad_sum_sq": nu, "s": s_k, "x0": x_0}
 
 
 def madgrad(g, s, w, *, learning_rate, momentum, weight_decay, eps):

@@ -29,6 +29,6 @@ def mechanize(g, s, w, *, base, weight_decay, eps, s_init, num_betas):
     r = beta * r - s_t * h_clipped
     W = s_init / n * m + np.maximum(r, 0)
     s_t = W / (np.sqrt(v) + eps)
-    x = [y + np.sum(s_t) * (z + q) for y, z, q in zip(x_ref, delta, u, strict=True)]
     s_new = {"base": s_base, "count": t + 1, "r": r, "m": m, "v": v, "s": s_t, "x0": x_ref}
-    return [y - z for y, z in zip(x, w, strict=True)], s_new
+    # x_ref + (sum of s_t) * (Delta_t + u_t) - x_t, in the order that keeps the digits of a small step.
+    return [np.sum(s_t) * (z + q) + (y - x) for x, y, z, q in zip(w, x_ref, delta, u, strict=True)], s_new

@@ -14,7 +14,8 @@ def momo(g, s, w, *, value, learning_rate, beta, lower_bound, weight_decay, adap
     d = g if s is None else s["exp_avg"]
     f_bar = value if s is None else s["barf"]
     gamma = _dot(g, w) if s is None else s["gamma"]
-    lb = lower_bound if s is None else s["lb"]
+    # Only an estimate is remembered; a known bound may be a schedule.
+    lb = s["lb"] if s and adapt_lower_bound else lower_bound
     a = 1 + learning_rate * weight_decay
 
     d = [beta * y + (1 - beta) * x for x, y in zip(g, d, strict=True)]
@@ -32,7 +33,8 @@ def momo(g, s, w, *, value, learning_rate, beta, lower_bound, weight_decay, adap
         h = f_bar + _dot(d, w) - gamma
         lb = max(h - tau * norm / 2, lower_bound)
     # The decay is proximal: first the step, then the division of all (optax divides the parameter only).
-    u = [(x - tau * y) / a - x for x, y in zip(w, d, strict=True)]
+    # (x - tau * d) / a - x with a = 1 + learning_rate * weight_decay, without the difference of two points.
+    u = [-(tau * y + learning_rate * weight_decay * x) / a for x, y in zip(w, d, strict=True)]
     return u, {"exp_avg": d, "barf": f_bar, "gamma": gamma, "lb": lb, "count": k + 1}
 
 
@@ -43,7 +45,8 @@ def momo_adam(g, s, w, *, value, learning_rate, b1, b2, eps, lower_bound, weight
     v = [np.zeros(x.shape) for x in g] if s is None else s["exp_avg_sq"]
     f_bar = 0.0 if s is None else s["barf"]
     gamma = 0.0 if s is None else s["gamma"]
-    lb = lower_bound if s is None else s["lb"]
+    # Only an estimate is remembered; a known bound may be a schedule.
+    lb = s["lb"] if s and adapt_lower_bound else lower_bound
     a = 1 + learning_rate * weight_decay
     rho = 1 - b1**k
 
@@ -62,5 +65,5 @@ def momo_adam(g, s, w, *, value, learning_rate, b1, b2, eps, lower_bound, weight
     if adapt_lower_bound:
         h = f_bar + _dot(d, w) - gamma
         lb = max((h - tau * norm / 2) / rho, lower_bound)
-    u = [(x - tau * y / z) / a - x for x, y, z in zip(w, d, D, strict=True)]
+    u = [-(tau * y / z + learning_rate * weight_decay * x) / a for x, y, z in zip(w, d, D, strict=True)]
     return u, {"exp_avg": d, "exp_avg_sq": v, "barf": f_bar, "gamma": gamma, "lb": lb, "count": k}

@@ -49,18 +49,7 @@ def newton_schulz(x, coeffs, steps, eps, preconditioning="frobenius"):
 
 
 def scale_by_muon(
-    g,
-    s,
-    w,
-    *,
-    ns_coeffs,
-    ns_steps,
-    beta,
-    eps,
-    nesterov,
-    adaptive,
-    preconditioning="frobenius",
-    stacked=False,
+    g, s, w, *, ns_coeffs, ns_steps, beta, eps, nesterov, adaptive, preconditioning="frobenius", stacked=False
 ):
     """Muon direction (Jordan 2024, blog post and muon.py) of a matrix; stacked: of every matrix in (layers, a, b)."""
     t = (0 if s is None else s["count"]) + 1

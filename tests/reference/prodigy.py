@@ -3,20 +3,7 @@
 import numpy as np
 
 
-def prodigy(
-    g,
-    s,
-    w,
-    *,
-    learning_rate,
-    betas,
-    beta3,
-    eps,
-    estim_lr0,
-    estim_lr_coef,
-    weight_decay,
-    safeguard_warmup,
-):
+def prodigy(g, s, w, *, learning_rate, betas, beta3, eps, estim_lr0, estim_lr_coef, weight_decay, safeguard_warmup):
     """Prodigy (Mishchenko & Defazio 2023, Algorithm 4) with the authors' code's beta3, safeguard and decay."""
     beta1, beta2 = betas
     if beta3 is None:
@@ -41,9 +28,9 @@ def prodigy(
     norm = sum(np.sum(np.abs(x)) for x in s_k)
     # Before the first gradient (or with a rate of 0 so far) nothing is learned about d (authors' code).
     d_hat = estim_lr_coef * r / norm if norm > 0 else d
-    # d is still d_k here, as in the paper; the authors' code has d_{k+1} * eps.
-    u = [-dlr * (y / (np.sqrt(z) + d * eps) + weight_decay * x) for x, y, z in zip(w, m, v, strict=True)]
     d = max(d, d_hat)
+    # d is d_{k+1} here, as in the authors' code for the paper and in optax; Algorithm 4 has d_k * eps.
+    u = [-dlr * (y / (np.sqrt(z) + d * eps) + weight_decay * x) for x, y, z in zip(w, m, v, strict=True)]
     s_new = {
         "exp_avg": m,
         "exp_avg_sq": v,

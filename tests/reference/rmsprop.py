@@ -37,19 +37,7 @@ def scale_by_stddev(g, s, w, *, decay, eps, initial_scale, eps_in_sqrt, bias_cor
 
 
 def rmsprop(
-    g,
-    s,
-    w,
-    *,
-    learning_rate,
-    decay,
-    eps,
-    initial_scale,
-    eps_in_sqrt,
-    centered,
-    momentum,
-    nesterov,
-    bias_correction,
+    g, s, w, *, learning_rate, decay, eps, initial_scale, eps_in_sqrt, centered, momentum, nesterov, bias_correction
 ):
     """RMSProp with momentum on the steps (Tieleman & Hinton 2012; centered: Graves 2013, equations 38 to 41)."""
     scaling = scale_by_stddev if centered else scale_by_rms

@@ -25,7 +25,7 @@ def sam(g, s, w, *, optimizer, adv_optimizer, sync_period, reset_state):
     else:
         # The gradient was taken at the adversarial point, the step starts at the cached one.
         step, opt_state = optimizer(g, opt_state, cache)
-        u = [x + y - z for x, y, z in zip(cache, step, w, strict=True)]
+        u = [(x - z) + y for x, y, z in zip(cache, step, w, strict=True)]
         steps = 0
         if reset_state:
             adv_state = None

@@ -7,7 +7,10 @@ def schedule_free(g, s, w, *, base, learning_rate, b1, weight_lr_power):
     """Schedule-Free (Defazio et al. 2024, the recursions of y, z and x) around `base`; weights of the authors' code."""
     # w is y, the point of the gradient; z is stored and x recovered from y = b1 * x + (1 - b1) * z.
     z = w if s is None else s["z"]
-    x = (w - (1 - b1) * z) / b1
+    last_b1 = b1 if s is None else s["b1"]
+    # x = (w - (1 - b1) * z) / b1; all points relative to w, which keeps the digits of small steps.
+    z_w = z - w
+    x_w = -(1 - last_b1) * z_w / last_b1
     # The average weighs each z with the rate of the step that made it.
     lr_max = max(0.0 if s is None else s["max_lr"], learning_rate)
     weight = lr_max**weight_lr_power
@@ -16,18 +19,19 @@ def schedule_free(g, s, w, *, base, learning_rate, b1, weight_lr_power):
     c = weight / weight_sum if weight_sum > 0 else 0.0
 
     u, s_base = base(g, None if s is None else s["base"], w)
-    z = z + u
-    x = (1 - c) * x + c * z
-    y = b1 * x + (1 - b1) * z
+    z_w = z_w + u
+    x_w = (1 - c) * x_w + c * z_w
+    y_w = b1 * x_w + (1 - b1) * z_w
     s_new = {
         "b1": b1,
         "weight_sum": weight_sum,
-        "step_count": (0 if s is None else s["step_count"]) + 1,
+        # Starts at 1 in optax.
+        "step_count": (1 if s is None else s["step_count"]) + 1,
         "max_lr": lr_max,
         "base": s_base,
-        "z": z,
+        "z": z + u,
     }
-    return y - w, s_new
+    return y_w, s_new
 
 
 def schedule_free_eval_params(s, w):
@@ -44,7 +48,7 @@ def _warmed(learning_rate, warmup_steps, t):
 
 def schedule_free_sgd(g, s, w, *, learning_rate, warmup_steps, b1, weight_decay, weight_lr_power):
     """Schedule-Free SGD (Defazio et al. 2024, the recursions of y, z and x) with the authors' decay at y."""
-    lr = _warmed(learning_rate, warmup_steps, 0 if s is None else s["step_count"])
+    lr = _warmed(learning_rate, warmup_steps, 0 if s is None else s["step_count"] - 1)
 
     def base(g, s, w):
         return -lr * (g + (0.0 if weight_decay is None else weight_decay) * w), {}
@@ -54,7 +58,7 @@ def schedule_free_sgd(g, s, w, *, learning_rate, warmup_steps, b1, weight_decay,
 
 def schedule_free_adamw(g, s, w, *, learning_rate, warmup_steps, b1, b2, eps, weight_decay, weight_lr_power):
     """Schedule-Free AdamW (Defazio et al. 2024, Algorithm 1) with decay at y."""
-    lr = _warmed(learning_rate, warmup_steps, 0 if s is None else s["step_count"])
+    lr = _warmed(learning_rate, warmup_steps, 0 if s is None else s["step_count"] - 1)
 
     def base(g, s, w):
         # RMSProp with bias correction, as optax documents; the paper corrects the rate (and so the weights and the

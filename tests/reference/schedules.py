@@ -29,14 +29,7 @@ def cosine_decay_schedule(count, *, init_value, decay_steps, alpha=0.0, exponent
 
 
 def exponential_decay(
-    count,
-    *,
-    init_value,
-    transition_steps,
-    decay_rate,
-    transition_begin=0,
-    staircase=False,
-    end_value=None,
+    count, *, init_value, transition_steps, decay_rate, transition_begin=0, staircase=False, end_value=None
 ):
     """Exponential decay, smooth or in steps (no paper; written definition)."""
     if count <= transition_begin:
@@ -87,14 +80,7 @@ def warmup_constant_schedule(count, *, init_value, peak_value, warmup_steps):
 
 
 def warmup_cosine_decay_schedule(
-    count,
-    *,
-    init_value,
-    peak_value,
-    warmup_steps,
-    decay_steps,
-    end_value=0.0,
-    exponent=1.0,
+    count, *, init_value, peak_value, warmup_steps, decay_steps, end_value=0.0, exponent=1.0
 ):
     """Gradual warm-up (Goyal et al. 2017), then cosine annealing (Loshchilov & Hutter 2017, equation 5)."""
     if count < warmup_steps:
@@ -143,13 +129,7 @@ def join_schedules(count, *, schedules, boundaries):
 
 
 def cosine_onecycle_schedule(
-    count,
-    *,
-    transition_steps,
-    peak_value,
-    pct_start=0.3,
-    div_factor=25.0,
-    final_div_factor=1e4,
+    count, *, transition_steps, peak_value, pct_start=0.3, div_factor=25.0, final_div_factor=1e4
 ):
     """One cycle (Smith & Topin 2018) with half-cosine flanks."""
     T = transition_steps
@@ -165,14 +145,7 @@ def cosine_onecycle_schedule(
 
 
 def linear_onecycle_schedule(
-    count,
-    *,
-    transition_steps,
-    peak_value,
-    pct_start=0.3,
-    pct_final=0.85,
-    div_factor=25.0,
-    final_div_factor=1e4,
+    count, *, transition_steps, peak_value, pct_start=0.3, pct_final=0.85, div_factor=25.0, final_div_factor=1e4
 ):
     """One cycle with straight flanks and a final descent below the start (Smith & Topin 2018)."""
     T = transition_steps
@@ -201,14 +174,7 @@ def sgdr_schedule(count, *, cosine_kwargs):
 
 
 def warmup_stable_decay_schedule(
-    count,
-    *,
-    init_value,
-    peak_value,
-    warmup_steps,
-    stable_steps,
-    decay_steps,
-    end_value=0.0,
+    count, *, init_value, peak_value, warmup_steps, stable_steps, decay_steps, end_value=0.0
 ):
     """Warm-up, stable, decay (Hu et al. 2024, MiniCPM) with a linear cooldown (Haegele et al. 2024)."""
     if count < warmup_steps:

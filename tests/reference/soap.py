@@ -95,8 +95,8 @@ def soap(
         precondition_frequency=precondition_frequency,
         max_precondition_dim=max_precondition_dim,
     )
-    # No decay on the first step either (soap.py). Afterwards soap.py decays the parameter that has already moved,
-    # which differs from Loshchilov & Hutter by learning_rate^2 * weight_decay * N.
-    if decayed and s is not None:
+    # This decay knows nothing of SOAP and acts in every step. soap.py has none in its first step, and later decays the
+    # parameter that has already moved, which differs by learning_rate^2 * weight_decay * N.
+    if decayed:
         N = N + weight_decay * w
     return -learning_rate * N, s_new

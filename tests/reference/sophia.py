@@ -10,20 +10,7 @@ def hutchinson(z, Hz):
 
 
 def sophia(
-    g,
-    s,
-    w,
-    *,
-    learning_rate,
-    b1,
-    b2,
-    eps,
-    weight_decay,
-    gamma,
-    clip_threshold,
-    update_interval,
-    hessian,
-    decayed=True,
+    g, s, w, *, learning_rate, b1, b2, eps, weight_decay, gamma, clip_threshold, update_interval, hessian, decayed=True
 ):
     """Sophia (Liu et al. 2023, Algorithm 3); hessian is the estimate of the Hessian diagonal at this step."""
     t = (0 if s is None else s["count"]) + 1

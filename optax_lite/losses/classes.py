@@ -1,0 +1,126 @@
+"""Losses of class scores: the cross entropies of a softmax, label smoothing, and margins between classes."""
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number
+from optax_lite.check import ArgumentError
+from optax_lite.leaves import promote
+from optax_lite.losses.inputs import ArrayLike, Axis, Mask, axes, check_fit, check_labels, included, loss, times
+
+
+def _log_softmax(logits, axis, where):
+    """log softmax over the classes that the mask includes, -inf for the others; uniform where it includes none."""
+    if where is not None:
+        some = jnp.any(where, axis, keepdims=True)
+        logits = jnp.where(where, logits, jnp.where(some, -jnp.inf, jnp.zeros_like(logits)))
+    return jax.nn.log_softmax(logits, axis)
+
+
+def _class_mask(where, logits, axis):
+    """The mask with the class axes, also if it was given for whole examples."""
+    if where is not None and where.ndim == logits.ndim - len(axes(axis, logits.ndim)):
+        where = jnp.expand_dims(where, axes(axis, logits.ndim))
+    check_fit((), logits=logits, where=where)
+    return where
+
+
+def _parts(logits, labels, axis, where):
+    """log softmax and labels of a cross entropy, the labels 0 where the mask leaves classes out."""
+    if labels.ndim < logits.ndim:
+        shapes = f"logits have shape {logits.shape}, labels {labels.shape}"
+        raise ArgumentError(f"{shapes}; class numbers go to softmax_cross_entropy_with_integer_labels")
+    check_fit(axis, logits=logits, labels=labels)
+    where = _class_mask(where, logits, axis)
+    return _log_softmax(logits, axis, where), included(labels, where)
+
+
+@loss("logits", "labels")
+def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, axis: Axis = -1, where: Mask = None) -> Array:
+    """-Σ y·log softmax(x) over the classes along `axis`, for labels y that are a distribution (one-hot or soft).
+
+    Logits and labels agree along the classes; elsewhere a size of 1 is repeated. `where` (of the logits' shape, or for
+    whole examples) leaves classes out of softmax and sum; nothing left is loss 0. A logit of -inf is a class of
+    probability 0, which costs nothing where its label is 0.
+    """
+    log_p, labels = _parts(logits, labels, axis, where)
+    return jnp.sum(times(labels, -log_p), axis)
+
+
+def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
+    """`softmax_cross_entropy`, which already takes 0·log 0 as 0; the name is optax's."""
+    return softmax_cross_entropy(logits, labels)
+
+
+@loss("logits")
+def softmax_cross_entropy_with_integer_labels(
+    logits: ArrayLike, labels: ArrayLike, axis: int | tuple[int, ...] = -1, where: Mask = None
+) -> Array:
+    """-log softmax(x)[y] for the number y of the right class, without making one-hot labels.
+
+    The labels have the shape of the logits without `axis`; with several axes they are flat indices, row by row. A
+    label outside [0, classes) makes the loss NaN, negative ones included, one that `where` leaves out makes it
+    infinite; to ignore examples write `where=labels >= 0`, which gives them loss 0.
+    """
+    where = _class_mask(where, logits, axis)
+    cross_entropy = -_pick(_log_softmax(logits, axis, where), labels, axis)
+    return cross_entropy if where is None else included(cross_entropy, jnp.any(where, axis))
+
+
+def _pick(scores, labels, axis):
+    """The score of the right class of every example, NaN where the label is none of the classes."""
+    labels, last = jnp.asarray(labels), tuple(range(-len(axes(axis, scores.ndim)), 0))
+    flat = jnp.moveaxis(scores, axis, last if isinstance(axis, tuple) else -1)
+    shape = flat.shape[: last[0]]
+    check_labels(labels)
+    if labels.shape != shape:
+        expected = f"{shape}, that of the scores {scores.shape} without axis {axis}"
+        raise ArgumentError(f"labels must have the shape {expected}, got {labels.shape}")
+    return take(flat.reshape(*shape, -1), labels[..., None])[..., 0]
+
+
+def take(x: Array, index: Array) -> Array:
+    """`take_along_axis` on the last axis, NaN where the index is out of range or negative."""
+    index = index.astype(promote(index.dtype, jnp.int32))
+    index = jnp.where(index < 0, x.shape[-1], index)
+    return jnp.take_along_axis(x, index, -1, mode="fill", fill_value=jnp.nan)
+
+
+@loss("logits", "labels")
+def poly_loss_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, *, epsilon: Number = 2.0, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """Cross entropy + epsilon·Σ y·(1 - softmax(x)). Leng et al. 2022, Poly-1; arguments as in `softmax_cross_entropy`.
+
+    The paper takes epsilon = 2 for image classification and -1 for detection.
+    """
+    log_p, labels = _parts(logits, labels, axis, where)
+    return jnp.sum(times(labels, -log_p) + epsilon * labels * (1 - jnp.exp(log_p)), axis)
+
+
+@loss("labels")
+def smooth_labels(labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: Mask = None) -> Array:
+    """(1 - alpha)·y + alpha / classes. Szegedy et al. 2016, section 7.
+
+    Only the classes that `where` includes are counted and smoothed. Labels are floating, as of `jax.nn.one_hot`.
+    """
+    check_fit((), labels=labels, where=where)
+    mask = jnp.ones_like(labels, bool) if where is None else where
+    classes = jnp.sum(jnp.broadcast_to(mask, labels.shape), axis, labels.dtype, keepdims=True)
+    return jnp.where(mask, (1 - alpha) * labels + alpha / jnp.maximum(classes, 1), labels)
+
+
+@loss("scores")
+def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
+    """max_j (f_j + [j ≠ y]) - f_y over the last axis, for the number y of the right class. Crammer & Singer 2001.
+
+    A label outside [0, classes) makes the loss NaN.
+    """
+    margins = scores + 1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
+    return jnp.max(margins, -1) - _pick(scores, labels, -1)
+
+
+@loss("scores")
+def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
+    """max_j f_j - f_y over the last axis, for the number y of the right class. Collins 2002."""
+    return jnp.max(scores, -1) - _pick(scores, labels, -1)

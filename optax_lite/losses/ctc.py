@@ -1,0 +1,90 @@
+"""Connectionist temporal classification: sequences of labels of unknown alignment. Graves et al. 2006."""
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number
+from optax_lite.check import ArgumentError
+from optax_lite.losses.classes import take
+from optax_lite.losses.inputs import ArrayLike, check_labels, loss
+
+
+def ctc_loss(
+    logits: ArrayLike,
+    logit_paddings: ArrayLike,
+    labels: ArrayLike,
+    label_paddings: ArrayLike,
+    *,
+    blank_id: int = 0,
+    log_epsilon: Number = -1e5,
+) -> Array:
+    """-log of the probability of each sequence of labels, over all alignments with the frames; shape (batch,).
+
+    Shapes: logits (batch, frames, classes), logit_paddings (batch, frames), labels and label_paddings (batch, labels);
+    a padding is 1 where there is nothing, on the right for labels. `blank_id` is the class that separates repeated
+    labels. `log_epsilon` stands for log 0: a sequence that cannot be aligned costs about -log_epsilon.
+    """
+    return ctc_loss_with_forward_probs(
+        logits, logit_paddings, labels, label_paddings, blank_id=blank_id, log_epsilon=log_epsilon
+    )[0]
+
+
+@loss("logits")
+def ctc_loss_with_forward_probs(
+    logits: ArrayLike,
+    logit_paddings: ArrayLike,
+    labels: ArrayLike,
+    label_paddings: ArrayLike,
+    *,
+    blank_id: int = 0,
+    log_epsilon: Number = -1e5,
+) -> tuple[Array, Array, Array]:
+    """`ctc_loss`, and log α of the forward algorithm at blanks and at labels. Graves et al. 2006, section 4.1.
+
+    α_t(s) is the probability that t frames spell l'_1..s, the labels with a blank before, between and after them:
+
+        α_t(s) = y_t(l'_s)·(α_{t-1}(s) + α_{t-1}(s-1) + α_{t-1}(s-2)), the last only where it skips a blank between
+        two labels that differ; p(l) = α_T(|l'|) + α_T(|l'| - 1).
+
+    The two arrays have shapes (frames, batch, labels + 1) and (frames, batch, labels); a padded frame repeats the one
+    before. A label that is no class makes the loss NaN.
+    """
+    labels, frame_off, label_off = jnp.asarray(labels), jnp.asarray(logit_paddings), jnp.asarray(label_paddings)
+    shapes = {"logit_paddings": frame_off.shape, "label_paddings": label_off.shape}
+    expected = {"logit_paddings": logits.shape[:2], "label_paddings": labels.shape}
+    if logits.ndim != 3 or labels.ndim != 2 or len(logits) != len(labels) or shapes != expected:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ArgumentError(
+            "logits (batch, frames, classes) and labels (batch, labels) must have paddings of shapes (batch, frames) "
+            f"and (batch, labels), got logits {logits.shape}, labels {labels.shape}, {found}"
+        )
+    check_labels(labels)
+    if not 0 <= blank_id < logits.shape[2]:
+        raise ArgumentError(f"blank_id must be one of the {logits.shape[2]} classes, got {blank_id}")
+    frame_off, label_off = frame_off.astype(bool), label_off.astype(bool)
+    batch, n = labels.shape
+
+    spelled = jnp.full((batch, 2 * n + 1), blank_id, labels.dtype)  # l'
+    spelled = spelled.at[:, 1::2].set(jnp.where(label_off, blank_id, labels))
+    is_new = jnp.pad(spelled[:, 2:] != spelled[:, :-2], ((0, 0), (2, 0)))[:, : 2 * n + 1]
+    may_skip = (spelled != blank_id) & is_new  # the blank between two labels that differ
+    log_p = jax.nn.log_softmax(jnp.where(frame_off[:, :, None], 0, logits))  # padding may hold anything
+    log_p = jnp.maximum(log_p, log_epsilon)
+    log_y = take(log_p, jnp.broadcast_to(spelled[:, None], (*frame_off.shape, 2 * n + 1)))
+
+    def before(log_alpha, places):
+        return jnp.pad(log_alpha, ((0, 0), (places, 0)), constant_values=log_epsilon)[:, : 2 * n + 1]
+
+    def frame(log_alpha, now):
+        log_y, off = now
+        skipped = jnp.where(may_skip, before(log_alpha, 2), log_epsilon)
+        moved = jnp.logaddexp(jnp.logaddexp(log_alpha, before(log_alpha, 1)), skipped) + log_y
+        log_alpha = jnp.where(off[:, None], log_alpha, moved)
+        return log_alpha, log_alpha
+
+    start = jnp.full((batch, 2 * n + 1), log_epsilon, logits.dtype).at[:, 0].set(0)
+    frames = jnp.moveaxis(log_y, 1, 0), frame_off.T
+    last, log_alpha = jax.lax.scan(frame, start, frames)
+    end = 2 * jnp.sum(~label_off, 1, keepdims=True, dtype=int)
+    at_label = jnp.where(end > 0, take(last, jnp.maximum(end - 1, 0)), log_epsilon)
+    return -jnp.logaddexp(take(last, end), at_label)[:, 0], log_alpha[:, :, 0::2], log_alpha[:, :, 1::2]

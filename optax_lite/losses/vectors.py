@@ -1,0 +1,131 @@
+"""Losses of vectors: divergences between distributions, angles, and embeddings that should be near or apart."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number
+from optax_lite.check import ArgumentError
+from optax_lite.leaves import sqrt
+from optax_lite.losses.inputs import ArrayLike, Axis, Mask, check_fit, included, loss, times
+
+
+def _divergence(log_q, targets, both, axis, where, generalized=False):
+    """The sum over terms of p and log p, which `both` makes of the targets."""
+    check_fit(axis, log_predictions=log_q, targets=targets)
+    check_fit((), log_predictions=log_q, where=where)
+    log_q, (p, log_p) = included(log_q, where), both(included(targets, where))
+    terms = times(p, log_p - log_q)
+    return jnp.sum(terms + jnp.exp(log_q) - p if generalized else terms, axis, where=where)
+
+
+def _with_log(p):
+    """p and log p, with 0 where p is 0: there it is multiplied by 0, and its slope would be infinite."""
+    return p, jnp.log(jnp.where(p == 0, 1, p))
+
+
+def _with_exp(log_p):
+    return jnp.exp(log_p), jnp.where(log_p == -jnp.inf, 0, log_p)
+
+
+@loss("log_predictions", "targets")
+def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None) -> Array:
+    """Σ p·(log p - log q) along `axis`, for targets p and predictions given as log q. Kullback & Leibler 1951.
+
+    0·log 0 is 0. `where` leaves entries out; it has the rank of the predictions, and sizes of theirs or 1.
+    """
+    return _divergence(log_predictions, targets, _with_log, axis, where)
+
+
+@loss("log_predictions", "log_targets")
+def kl_divergence_with_log_targets(
+    log_predictions: ArrayLike, log_targets: ArrayLike, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """`kl_divergence` of targets given as log p; -inf is a target of 0."""
+    return _divergence(log_predictions, log_targets, _with_exp, axis, where)
+
+
+@loss("log_predictions", "targets")
+def generalized_kl_divergence(
+    log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """Σ p·(log p - log q) - p + q: the divergence of masses that need not sum to 1. Bregman 1967."""
+    return _divergence(log_predictions, targets, _with_log, axis, where, generalized=True)
+
+
+convex_kl_divergence = generalized_kl_divergence  # optax's earlier name
+
+
+def _unit(x, epsilon, axis):
+    """x over its norm (over √epsilon if that is larger); 0, with slope 0, for a vector that is 0."""
+    size = sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis, keepdims=True), epsilon))
+    return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
+
+
+@loss("predictions", "targets")
+def cosine_similarity(
+    predictions: ArrayLike, targets: ArrayLike, *, epsilon: Number = 0.0, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """The cosine of the angle between x and y, ⟨x, y⟩ / (‖x‖·‖y‖); 0 with slope 0 if one of them is 0.
+
+    A squared norm counts as `epsilon` at least. The vectors agree along `axis`, elsewhere a size of 1 is repeated:
+    `x[:, None], y[None]` gives all pairs.
+    """
+    check_fit(axis, predictions=predictions, targets=targets)
+    check_fit((), predictions=predictions, where=where)
+    x, y = _unit(included(predictions, where), epsilon, axis), _unit(included(targets, where), epsilon, axis)
+    return jnp.sum(x * y, axis)
+
+
+@loss("predictions", "targets")
+def cosine_distance(
+    predictions: ArrayLike, targets: ArrayLike, *, epsilon: Number = 0.0, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """1 - `cosine_similarity`."""
+    return 1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where)
+
+
+@loss("embeddings")
+def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07) -> Array:
+    """The mean of -log e^s_ij / (e^s_ij + Σ_k e^s_ik) over all ordered pairs i ≠ j of one label. Chen et al. 2020.
+
+    s are cosines over the temperature of embeddings (n, d), k runs over the examples of other labels (n,): other
+    positives of i are not pushed away. 0 if no two examples have one label.
+    """
+    labels = jnp.asarray(labels)
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+        shapes = f"embeddings {embeddings.shape} and labels {labels.shape}"
+        raise ArgumentError(f"embeddings must have shape (n, d) and labels (n,), got {shapes}")
+    unit = _unit(embeddings, 0.0, -1)
+    s = jnp.matmul(unit, unit.T, precision="highest") / temperature
+    same = labels[:, None] == labels[None, :]
+    pairs = same & ~jnp.eye(len(labels), dtype=bool)
+    negatives = jax.nn.logsumexp(jnp.where(same, -jnp.inf, s), 1, keepdims=True)
+    terms = jax.nn.softplus(negatives - s)
+    return jnp.sum(terms, where=pairs) / jnp.maximum(jnp.sum(pairs, dtype=s.dtype), 1)
+
+
+@loss("anchors", "positives", "negatives")
+def triplet_margin_loss(
+    anchors: ArrayLike,
+    positives: ArrayLike,
+    negatives: ArrayLike,
+    axis: int = -1,
+    norm_degree: Number = 2,
+    margin: Number = 1.0,
+    eps: Number = 1e-6,
+) -> Array:
+    """max(0, d(a, p) - d(a, n) + margin) with d(x, y) = (Σ |x - y|^norm_degree + eps)^(1/norm_degree).
+
+    Balntas et al. 2016. The degree is finite and at least 1.
+    """
+    if isinstance(norm_degree, (int, float)) and not 1 <= norm_degree < math.inf:
+        raise ArgumentError(f"norm_degree must be finite and at least 1, got {norm_degree!r}")
+    check_fit(axis, anchors=anchors, positives=positives, negatives=negatives)
+
+    def distance(other):
+        total = jnp.sum(jnp.abs(anchors - other) ** norm_degree, axis) + eps
+        return jnp.where(total > 0, jnp.where(total > 0, total, 1) ** (1 / norm_degree), 0)
+
+    return jnp.maximum(0, distance(positives) - distance(negatives) + margin)

@@ -1,0 +1,94 @@
+"""AdamW with D-Adaptation: the learning rate is an estimate of the distance to the solution."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError, check_nonnegative, check_positive, check_unit_interval
+from optax_lite.core import transform
+from optax_lite.leaves import (
+    abs_sq,
+    ema_weight,
+    increment,
+    leafwise,
+    mix,
+    scalar_like,
+    sqrt,
+    weak,
+    zero_count,
+    zeros_like,
+)
+from optax_lite.norms import dot, sum_abs
+
+
+class DAdaptAdamWState(NamedTuple):
+    exp_avg: PyTree  # m, moving average of d·γ·g
+    exp_avg_sq: PyTree  # v, moving average of |g|²
+    grad_sum: PyTree  # s, moving average of d·γ·g with √b2
+    estim_lr: Array  # d, the estimated distance
+    numerator_weighted: Array  # r, moving average of d·γ·⟨g, s⟩ in the metric of Adam
+    count: Array  # updates so far, int32
+
+
+def check_betas(betas):
+    """Raise unless there are two; each is checked by itself."""
+    if not isinstance(betas, tuple) or len(betas) != 2:
+        raise ArgumentError(f"betas must be (b1, b2), got {betas!r}")
+
+
+@transform
+def dadapt_adamw(
+    learning_rate: Number = 1.0,
+    betas: tuple[Number, Number] = (0.9, 0.999),
+    eps: Number = 1e-8,
+    estim_lr0: Number = 1e-6,
+    weight_decay: Number = 0.0,
+):
+    """AdamW with learning_rate·d for its rate, d a lower bound of the distance to the solution that grows as it learns.
+
+        w = w - m / (√v + eps) - γ·weight_decay·w       γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
+        m = b1·m + (1 - b1)·γ·g                         v = b2·v + (1 - b2)·|g|²
+        r = √b2·r + (1 - √b2)·γ·⟨g, s / (√v + eps)⟩     s = √b2·s + (1 - √b2)·γ·g
+        d = max(d, r / ((1 - √b2)·‖s‖₁))
+
+    Defazio & Mishchenko 2023, Algorithm 5, with the bias corrections and the decoupled decay of the authors' code, and
+    as there with the old s and v in r. `learning_rate` stays 1, or is a schedule that starts or peaks there. d starts
+    at `estim_lr0`, which must be above 0 and should be far too small; it never falls. The sums r and ‖s‖₁ are over all
+    leaves, so that inside a partition every group estimates its own distance. Where all gradients are 0 so far, d
+    stays. `betas` is (b1, b2), each a number or a schedule.
+    """
+    check_betas(betas)
+    return _dadapt_adamw(learning_rate, *betas, eps, estim_lr0, weight_decay)
+
+
+@transform(scheduled=DAdaptAdamWState)
+def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps)
+    check_positive(estim_lr0=estim_lr0)
+
+    def init(params):
+        m, v, d = zeros_like(params), zeros_like(params, real=True), scalar_like(params, estim_lr0)
+        return DAdaptAdamWState(m, v, m, d, scalar_like(params, 0), zero_count())
+
+    def update(updates, state, params):
+        t, d = increment(state.count), weak(state.estim_lr)
+        rate = weak(d * learning_rate * sqrt(ema_weight(b2, t)) / ema_weight(b1, t))
+        root = weak(sqrt(b2))
+        rest = (1 - b2) / (1 + root)  # 1 - √b2, which cancels in float32
+
+        def averages(g, m, v, s):
+            whitened = s / (sqrt(v) + eps)
+            return whitened, mix(b1, m, rate * g), mix(b2, v, abs_sq(g)), root * s + rest * rate * g
+
+        whitened, m, v, s = leafwise(averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum)
+        r = root * weak(state.numerator_weighted) + rest * rate * weak(dot(updates, whitened))
+        size = rest * weak(sum_abs(s))
+        d = jnp.maximum(d, r / jnp.where(size == 0, 1, size))
+        updates = leafwise(
+            lambda g, m, v, w: -m / (sqrt(v) + eps) - weight_decay * rate * w, updates, read=(m, v, params)
+        )
+        return updates, DAdaptAdamWState(m, v, s, d, r, t)
+
+    return init, update

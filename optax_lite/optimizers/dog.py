@@ -1,0 +1,113 @@
+"""DoG and its layer-wise form: the distance moved so far over the gradients seen so far is the step size."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError, check_dtype, check_nonnegative
+from optax_lite.compose import chain, identity
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, cast_like, copies, leafwise, scalar_like, sqrt, weak, zeros_like
+from optax_lite.norms import global_norm, norm, sum_sq
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByDistanceOverGradientsState(NamedTuple):
+    max_dist: PyTree  # r̄ of each leaf, the largest ‖x - x₀‖ so far
+    grad_sum_of_squares: PyTree  # G of each leaf, the sum of ‖g‖², of shape (1,)
+    init_params: PyTree  # x₀
+
+
+class DoGState(NamedTuple):
+    is_init_step: Array  # whether no update was made yet
+    init_params: PyTree  # x₀
+    max_dist: Array  # r̄, the largest ‖x - x₀‖ so far
+    sum_sq_norm_grads: Array  # G, the sum of ‖g‖²
+
+
+@transform(static=("param_dtype",))
+def scale_by_distance_over_gradients(
+    reps_rel: Number = 1e-6, eps: Number = 1e-8, param_dtype=jnp.float32, global_scale: Number = 1.0
+):
+    """Replace g by global_scale·r̄ / √(G + eps)·g, each leaf by itself: LDoG of Ivgi, Hinder & Carmon 2023.
+
+        r̄ = max ‖x - x₀‖    G = Σ ‖g‖²
+
+    r̄ starts at reps_rel·(1 + ‖x₀‖): 1e-6, or 1e-4 with batch normalization. Nothing is negated: descend with
+    `global_scale=-1.0`. x₀ is kept in `param_dtype`, or with None in that of the parameters. Average the iterates, as
+    the authors do.
+    """
+    check_nonnegative(reps_rel=reps_rel, eps=eps)
+    check_dtype(param_dtype=param_dtype)
+
+    def init(params):
+        x0 = cast_like(copies(params), zeros_like(params, param_dtype))
+        r = jax.tree.map(lambda x: reps_rel * (1 + global_norm(x)), x0)
+        return ScaleByDistanceOverGradientsState(r, jax.tree.map(lambda x: scalar_like(x, 0).reshape(1), x0), x0)
+
+    def rule(g, r, total, x0, x):
+        r = jnp.maximum(r, norm(x - x0))
+        total = total + jnp.sum(abs_sq(g))
+        return global_scale * r / sqrt(total.squeeze() + eps) * g, r, total
+
+    def update(updates, state, params):
+        r, total, x0 = state
+        updates, r, total = leafwise(rule, updates, r, total, read=(x0, params), same_shape=False)
+        return updates, ScaleByDistanceOverGradientsState(r, total, x0)
+
+    return init, update
+
+
+def distance(updates, params, x0):
+    return weak(global_norm(leafwise(lambda g, x, x0: x - x0, updates, read=(params, x0))))
+
+
+@transform
+def _scale_by_dog(init_step, eps):
+    check_nonnegative(eps=eps)
+    kinds = ("distance", "learning_rate", "heuristic")
+    if not isinstance(init_step, tuple) or len(init_step) != 2 or init_step[0] not in kinds:
+        raise ArgumentError(f"init_step must be one of {kinds} with a number, got {init_step!r}")
+    kind, first = init_step
+
+    def init(params):
+        x0 = copies(params)
+        starts = {"distance": first, "learning_rate": 0.0, "heuristic": first * (1 + weak(global_norm(x0)))}
+        return DoGState(jnp.array(True), x0, scalar_like(params, starts[kind]), scalar_like(params, 0))
+
+    def update(updates, state, params):
+        r = jnp.maximum(weak(state.max_dist), distance(updates, params, state.init_params))
+        total = weak(state.sum_sq_norm_grads) + weak(sum_sq(updates))
+        eta = r / sqrt(total + eps)
+        if kind == "learning_rate":
+            eta = jnp.where(state.is_init_step, first, eta)
+        updates = leafwise(lambda g: weak(eta) * g, updates)
+        return updates, DoGState(jnp.array(False), state.init_params, r, total)
+
+    return init, update
+
+
+def with_decay(weight_decay, mask, scale_by, learning_rate):
+    decay = identity() if weight_decay is None else add_decayed_weights(weight_decay, mask)
+    return chain(decay, scale_by, scale_by_learning_rate(learning_rate))
+
+
+@transform(static=("mask",))
+def dog(
+    learning_rate: Number = 1.0,
+    init_step: tuple[str, Number] = ("heuristic", 1e-6),
+    eps: Number = 1e-8,
+    weight_decay: Number | None = None,
+    mask=None,
+):
+    """w ← w - learning_rate·r̄ / √(G + eps)·g over the whole tree, r̄ and G as in LDoG. Ivgi, Hinder & Carmon 2023.
+
+    `init_step` says how the first step is made, for which there is no distance yet: ("heuristic", a) starts r̄ at a·(1
+    + ‖x₀‖), ("distance", r) at r, and ("learning_rate", η) takes η for the first step. It should be too small; 1e-4 in
+    place of 1e-6 with batch normalization. `learning_rate` is a factor, best left at 1; there is no decay of it, so
+    average the iterates. `weight_decay` is an L2 penalty, on the leaves that `mask` picks; None adds nothing.
+    """
+    return with_decay(weight_decay, mask, _scale_by_dog(init_step, eps), learning_rate)

@@ -1,0 +1,50 @@
+"""DoWG: DoG with gradients weighed by the distance moved."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_nonnegative
+from optax_lite.core import transform
+from optax_lite.leaves import copies, leafwise, scalar_like, sqrt, weak
+from optax_lite.norms import sum_sq
+from optax_lite.optimizers.dog import distance, with_decay
+
+
+class DoWGState(NamedTuple):
+    init_params: PyTree  # x₀
+    weighted_sq_norm_grads: Array  # v, the sum of r̄²·‖g‖²
+    estim_sq_dist: Array  # r̄², the largest ‖x - x₀‖² so far
+
+
+@transform
+def _scale_by_dowg(init_estim_sq_dist, eps):
+    check_nonnegative(eps=eps, init_estim_sq_dist=init_estim_sq_dist)
+
+    def update(updates, state, params):
+        r_sq = jnp.maximum(weak(state.estim_sq_dist), distance(updates, params, state.init_params) ** 2)
+        v = weak(state.weighted_sq_norm_grads) + r_sq * weak(sum_sq(updates))
+        updates = leafwise(lambda g: weak(r_sq / (sqrt(v) + eps)) * g, updates)
+        return updates, DoWGState(state.init_params, v, r_sq)
+
+    return lambda params: DoWGState(
+        copies(params), scalar_like(params, 0), scalar_like(params, init_estim_sq_dist)
+    ), update
+
+
+@transform(static=("mask",))
+def dowg(
+    learning_rate: Number = 1.0,
+    init_estim_sq_dist: Number | None = None,
+    eps: Number = 1e-4,
+    weight_decay: Number | None = None,
+    mask=None,
+):
+    """w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree, v = Σ r̄²·‖g‖². Khaled et al. 2023, Algorithm 1.
+
+    Later gradients weigh more than in `dog`, because r̄ grows. r̄² = max ‖x - x₀‖² starts at `init_estim_sq_dist`, or
+    at `eps`, which also keeps the denominator away from 0. `weight_decay` and `mask` are those of `dog`.
+    """
+    start = eps if init_estim_sq_dist is None else init_estim_sq_dist
+    return with_decay(weight_decay, mask, _scale_by_dowg(start, eps), learning_rate)

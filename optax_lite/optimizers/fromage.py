@@ -1,0 +1,30 @@
+"""Fromage: steps of a given share of every leaf's norm."""
+
+from optax_lite.aliases import Number
+from optax_lite.compose import chain
+from optax_lite.core import EmptyState, transform
+from optax_lite.leaves import leafwise, sqrt
+from optax_lite.transforms.decay import WeightDecaySchedule
+from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
+
+
+@transform(scheduled=WeightDecaySchedule)
+def _shrink(learning_rate):
+    """Make w + u into (w + u) / √(1 + lr²), which keeps the norm of w where u is at a right angle to it."""
+
+    def update(updates, state, params):
+        root = sqrt(1 + learning_rate**2)
+        less = learning_rate**2 / (root * (root + 1))  # 1 - 1/root without cancellation
+        return leafwise(lambda u, w: u / root - less * w, updates, read=(params,)), state
+
+    return lambda params: EmptyState(), update
+
+
+@transform
+def fromage(learning_rate: Number, min_norm: Number = 1e-6):
+    """w ← (w - lr·(‖w‖ / ‖g‖)·g) / √(1 + lr²), by leaf. Bernstein et al. 2020, Algorithm 1.
+
+    Both norms are min_norm at least, so that a leaf of zeros moves. Without a gradient the leaves still shrink.
+    """
+    return chain(scale_by_trust_ratio(min_norm), scale_by_learning_rate(learning_rate), _shrink(learning_rate))

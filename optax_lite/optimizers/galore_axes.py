@@ -1,0 +1,56 @@
+"""Which leaves GaLore projects, and how they are matrices."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.leaves import align, is_nothing, leaf_paths
+
+
+class GaLoreDimensionNumbers(NamedTuple):
+    """Which axes of an array are the rows, and which the columns, of the matrix that is projected."""
+
+    reduction_axis: int | tuple[int, ...] = 0
+    output_axis: int | tuple[int, ...] = 1
+
+
+def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] | None]:
+    """The axes of rows and columns of every leaf, None where nothing is projected.
+
+    A leaf with a number of axes other than two is projected only if it is told how.
+    """
+    numbers = numbers(tree) if callable(numbers) else numbers
+    leaves = jax.tree.leaves(tree, is_leaf=is_nothing)
+    if numbers is None:
+        each = [GaLoreDimensionNumbers() if jnp.ndim(x) == 2 else None for x in leaves]
+    elif isinstance(numbers, GaLoreDimensionNumbers):
+        each = [numbers if jnp.ndim(x) > 1 else None for x in leaves]
+    else:
+        each = align(tree, numbers, "weight_dimension_numbers")
+
+    def one(x, n, path):
+        if n is None or is_nothing(x) or x.size == 0:
+            return None
+        rows, columns = ([int(a) % x.ndim for a in np.atleast_1d(axis)] for axis in n)
+        if sorted(rows + columns) != list(range(x.ndim)):
+            raise ArgumentError(f"leaf {path!r}: {n} must name each axis of shape {x.shape} once", "galore")
+        return rows, columns
+
+    return [one(*triple) for triple in zip(leaves, each, leaf_paths(tree), strict=True)]
+
+
+def fold(x, axes):
+    """An array as the matrix to project."""
+    rows, columns = axes
+    return jnp.transpose(x, rows + columns).reshape(math.prod(x.shape[a] for a in rows), -1)
+
+
+def unfold(matrix, axes, shape):
+    """The array of a matrix."""
+    order = axes[0] + axes[1]
+    return jnp.transpose(matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))])

@@ -1,0 +1,57 @@
+"""MoMo-Adam: the step size of MoMo in the metric of Adam."""
+
+from typing import NamedTuple
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, scalar_like, sqrt, zero_count, zeros_like
+from optax_lite.optimizers.momo import model_step
+
+
+class MomoAdamState(NamedTuple):
+    exp_avg: PyTree  # d, moving average of g
+    exp_avg_sq: PyTree  # v, moving average of |g|²
+    barf: Array  # f̄, moving average of the loss
+    gamma: Array  # γ, moving average of ⟨g, x⟩
+    lb: Array  # the lower bound of the loss
+    count: Array  # updates so far, int32
+
+
+@transform(scheduled=MomoAdamState)
+def momo_adam(
+    learning_rate: Number = 1e-2,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0,
+    adapt_lower_bound=False,
+):
+    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp et al. 2023, Alg. 2.
+
+    The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The other arguments are
+    those of `momo`; the default of the learning rate is ten times that of Adam.
+    """
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
+
+    def init(params):
+        d, v, zero = zeros_like(params), zeros_like(params, real=True), scalar_like(params, 0)
+        return MomoAdamState(d, v, zero, zero, scalar_like(params, lower_bound), zero_count())
+
+    def update(updates, state, params, *, value):
+        t = increment(state.count)
+        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
+
+        def moments(g, d, v):
+            d = mix(b1, d, g)
+            return d, d, mix(b2, v, abs_sq(g))
+
+        d, exp_avg, exp_avg_sq = leafwise(moments, updates, state.exp_avg, state.exp_avg_sq)
+        scaled = leafwise(lambda d, v: d / (sqrt(v / c2) + eps), d, read=(exp_avg_sq,))
+        settings = (learning_rate, lower_bound, weight_decay, adapt_lower_bound)
+        updates, model = model_step(updates, d, scaled, params, value, state, b1, c1, *settings)
+        return updates, MomoAdamState(exp_avg, exp_avg_sq, *model, t)
+
+    return init, update

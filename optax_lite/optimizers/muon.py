@@ -1,0 +1,187 @@
+"""Muon: momentum made orthogonal, matrix by matrix."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError, check_count, check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.compose import chain, partition
+from optax_lite.core import EmptyState, transform
+from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.matrices import adjoint, dimension_numbers, on_matrices
+from optax_lite.norms import norm
+from optax_lite.optimizers.adam import adamw
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+_STANDARD = (3.4445, -4.775, 2.0315)
+_DION = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+_PRESETS = {"standard": _STANDARD, "dion": _DION}
+
+
+class MuonState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # moving average of g
+
+
+def _spectral_norm(x):
+    return jnp.max(jnp.linalg.svdvals(jax.lax.stop_gradient(x)), axis=-1, initial=0)[..., None, None]
+
+
+def _or_one(x):
+    return jnp.where(x > 0, x, 1)
+
+
+_BOUNDS = {  # of the singular values of matrices (..., m, n), m ≤ n; "aol" has one for each row
+    "frobenius": lambda x, eps: norm(x, axis=(-2, -1)) + eps,
+    "spectral": lambda x, eps: _spectral_norm(x) + eps,
+    "aol": lambda x, eps: _or_one(sqrt(jnp.sum(jnp.abs(x @ adjoint(x)), axis=-1, keepdims=True))),
+    "schatten": lambda x, eps: _or_one(sqrt(norm(x @ adjoint(x), axis=(-2, -1)))),
+}
+
+
+def _newton_schulz(x, steps, eps, bound, dtype):
+    """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
+    if x.shape[-2] > x.shape[-1]:
+        return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
+    made = (x / bound(x, eps)).astype(dtype or x.dtype)
+    for a, b, c in steps:
+        gram = made @ adjoint(made)
+        made = a * made + (b * gram + c * gram @ gram) @ made
+    return made.astype(x.dtype)
+
+
+def _steps(ns_coeffs, ns_steps):
+    """(a, b, c) for every Newton-Schulz step."""
+    steps = _PRESETS.get(ns_coeffs, ()) if isinstance(ns_coeffs, str) else ns_coeffs
+    if not (isinstance(steps, tuple) and any(isinstance(step, tuple) for step in steps)):
+        steps = (steps,) * ns_steps
+    if not all(isinstance(step, tuple) and len(step) == 3 for step in steps):
+        raise ArgumentError(
+            f"ns_coeffs must be (a, b, c), one such for each step, or one of {', '.join(_PRESETS)}, got {ns_coeffs!r}"
+        )
+    return steps
+
+
+@transform(static=("ns_steps", "mu_dtype", "weight_dimension_numbers", "ns_dtype"))
+def scale_by_muon(
+    ns_coeffs: tuple | str = _STANDARD,
+    ns_steps=5,
+    beta: Number = 0.95,
+    eps: Number = 1e-8,
+    mu_dtype=None,
+    *,
+    nesterov=True,
+    adaptive=False,
+    preconditioning="frobenius",
+    weight_dimension_numbers=None,
+    ns_dtype=None,
+):
+    """Replace g by UVᵀ, nearly, where USVᵀ is its corrected moving average m̂. Jordan et al. 2024.
+
+    `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about 0.7 to 1.2, from
+    m̂ over a bound of them. `ns_coeffs` is (a, b, c), one such triple for each step, or "standard" or "dion" (Ahn et al.
+    2025). `preconditioning` is the bound; a tighter one saves a step: the norm plus eps, "frobenius" or "spectral" (an
+    SVD); the norm of order 4, "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al.
+    2025). `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
+
+    `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest. A leaf must have
+    two axes, unless `weight_dimension_numbers` (as in `muon`) names those that make its matrix.
+    """
+    check_unit_interval(beta=beta)
+    check_nonnegative(eps=eps)
+    check_count(ns_steps=ns_steps)
+    check_dtype(mu_dtype=mu_dtype, ns_dtype=ns_dtype)
+    if preconditioning not in _BOUNDS:
+        raise ArgumentError(f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}")
+    steps = _steps(ns_coeffs, ns_steps)
+
+    def update(updates, state):
+        t = increment(state.count)
+        c, c_next = ema_weight(beta, t), ema_weight(beta, increment(t))
+
+        def momentum(g, m):
+            m = mix(beta, m, g)
+            return (beta * m / c_next + (1 - beta) * g / c if nesterov else m / c), m
+
+        def orthogonal(m):
+            made = _newton_schulz(m, steps, eps, _BOUNDS[preconditioning], ns_dtype)
+            dual_norm = jnp.sum((jnp.conj(m) * made).real, axis=(-2, -1), keepdims=True)
+            return dual_norm * made if adaptive else made
+
+        updates, mu = leafwise(momentum, updates, state.mu)
+        return on_matrices(orthogonal, updates, weight_dimension_numbers), MuonState(t, mu)
+
+    return lambda params: MuonState(zero_count(), zeros_like(params, mu_dtype)), update
+
+
+@transform(static=("numbers",))
+def _scale_by_shape(numbers, consistent_rms: Number | None = None):
+    """Make a step's effect, or its root mean square, independent of the shape (m, n) of the matrix."""
+
+    def rule(x):
+        m, n = x.shape[-2:]
+        return (max(1, n / max(m, 1)) ** 0.5 if consistent_rms is None else max(m, n) ** 0.5 * consistent_rms) * x
+
+    def update(updates, state):
+        return on_matrices(rule, updates, numbers), state
+
+    return lambda params: EmptyState(), update
+
+
+@transform(static=("ns_steps", "mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"))
+def muon(
+    learning_rate: Number,
+    ns_coeffs: tuple | str = _STANDARD,
+    ns_steps=5,
+    beta: Number = 0.95,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    weight_decay_mask=None,
+    mu_dtype=None,
+    *,
+    nesterov=True,
+    adaptive=False,
+    preconditioning="frobenius",
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps_root: Number = 0.0,
+    adam_weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    muon_weight_dimension_numbers=None,
+    consistent_rms: Number | None = None,
+    ns_dtype=None,
+):
+    """W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n), AdamW for other leaves. Jordan et al. 2024.
+
+    UVᵀ is what `scale_by_muon` makes. With `consistent_rms` its factor is consistent_rms·√max(m, n); 0.2 gives updates
+    of AdamW's size (Liu et al. 2025). AdamW has its own rate if `adam_learning_rate` is given, and shares eps.
+
+    `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path patterns, for those of
+    two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or a tree of `MuonDimensionNumbers`, None
+    for AdamW's leaves, or a function that makes one of the params.
+    """
+    numbers = muon_weight_dimension_numbers
+
+    def labels(tree):
+        treedef = jax.tree.structure(tree, is_leaf=is_nothing)
+        return treedef.unflatten(["adam" if n is None else "muon" for n in dimension_numbers(numbers, tree)])
+
+    how = {"nesterov": nesterov, "adaptive": adaptive, "preconditioning": preconditioning, "ns_dtype": ns_dtype}
+    of_matrices = chain(
+        scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, weight_dimension_numbers=numbers, **how),
+        _scale_by_shape(numbers, consistent_rms),
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_learning_rate(learning_rate),
+    )
+    adam_rate, decay = learning_rate if adam_learning_rate is None else adam_learning_rate, adam_weight_decay
+    of_others = adamw(adam_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, decay, nesterov=nesterov)
+    return partition({"muon": of_matrices, "adam": of_others}, labels)

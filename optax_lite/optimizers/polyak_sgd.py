@@ -1,0 +1,44 @@
+"""Descent with the step size that would reach the least value if the loss were linear along the gradient."""
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Number
+from optax_lite.check import ArgumentError, check_nonnegative
+from optax_lite.compose import chain
+from optax_lite.core import EmptyState, transform
+from optax_lite.leaves import leafwise, weak
+from optax_lite.norms import sum_sq
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+@transform
+def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Number = 1.0, eps: Number = 0.0, variant: str = "sps"):
+    """Multiply g by min((value - f_min) / (‖g‖² + eps), max_learning_rate). Loizou et al. 2021, SPS_max with c = 1.
+
+    `update` needs the loss: tx.update(grads, state, params, value=value). ‖g‖ is over all leaves. Below f_min the step
+    turns uphill; with variant "sps+" it is 0 there (Garrigos et al. 2023).
+    """
+    check_nonnegative(max_learning_rate=max_learning_rate, eps=eps)
+    if variant not in ("sps", "sps+"):
+        raise ArgumentError(f"variant must be 'sps' or 'sps+', got {variant!r}")
+
+    def update(updates, state, *, value):
+        gap = weak(value) - f_min
+        gap = jnp.maximum(gap, 0) if variant == "sps+" else gap
+        square = weak(sum_sq(updates)) + eps
+        step = jnp.minimum(gap / jnp.where(square > 0, square, 1), max_learning_rate)
+        return leafwise(lambda g: step * g, updates), state
+
+    return lambda params: EmptyState(), update
+
+
+@transform
+def polyak_sgd(
+    max_learning_rate: Number = 1.0, scaling: Number = 1.0, f_min: Number = 0.0, eps: Number = 0.0, variant: str = "sps"
+):
+    """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021, Algorithm 1.
+
+    `update` needs value=, see `scale_by_polyak`. f_min is the least loss, 0 for a model that can fit all data; too
+    low a guess makes steps too long.
+    """
+    return chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling))

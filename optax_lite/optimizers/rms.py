@@ -1,0 +1,104 @@
+"""Scaling by the root mean square of gradients, and by their standard deviation."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
+
+
+class ScaleByRmsState(NamedTuple):
+    nu: PyTree  # moving average of |g|²
+
+
+class ScaleByRmsWithCountState(NamedTuple):
+    count: Array  # updates so far, int32
+    nu: PyTree  # moving average of |g|²
+
+
+class ScaleByRStdDevState(NamedTuple):
+    mu: PyTree  # moving average of g
+    nu: PyTree  # moving average of |g|²
+
+
+class ScaleByRStdDevWithCountState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # moving average of g
+    nu: PyTree  # moving average of |g|²
+
+
+def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
+    """g / √(v + eps), or g / (√v + eps)."""
+    return g / sqrt(v + eps) if eps_in_sqrt else g / (sqrt(v) + eps)
+
+
+def _check(decay, eps, initial_scale):
+    check_unit_interval(decay=decay)
+    check_nonnegative(eps=eps, initial_scale=initial_scale)
+
+
+@transform
+def scale_by_rms(
+    decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
+):
+    """Replace g by g / √(v + eps), with v the moving average of |g|². Tieleman & Hinton 2012, lecture 6e.
+
+        v = decay·v + (1 - decay)·|g|²,  v₀ = initial_scale
+
+    `eps_in_sqrt=False` gives g / (√v + eps), as in torch and Keras; an eps of 1e-8 inside the root acts like one of
+    1e-4 outside. With v₀ = 0 the first steps are up to 1/√(1 - decay) times too long; `bias_correction` divides v by
+    1 - decayᵗ against that, and adds a count to the state.
+    """
+    _check(decay, eps, initial_scale)
+
+    def init(params):
+        nu = full_like(params, initial_scale, real=True)
+        return ScaleByRmsWithCountState(zero_count(), nu) if bias_correction else ScaleByRmsState(nu)
+
+    def update(updates, state):
+        t = increment(state.count) if bias_correction else zero_count()
+        c = ema_weight(decay, t) if bias_correction else 1.0
+
+        def rule(g, v):
+            v = mix(decay, v, abs_sq(g))
+            return over_root(g, v / c, eps, eps_in_sqrt), v
+
+        updates, nu = leafwise(rule, updates, state.nu)
+        return updates, ScaleByRmsWithCountState(t, nu) if bias_correction else ScaleByRmsState(nu)
+
+    return init, update
+
+
+@transform
+def scale_by_stddev(
+    decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
+):
+    """`scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. Graves 2013, section 4.2.
+
+    In float32 the difference loses digits where gradients hardly vary: 1e-5 relative is usual, and below 0 it is cut
+    off. With `bias_correction` both averages are corrected, and on the first step the variance is 0 (up to
+    `initial_scale`), so that the update there is g/√eps.
+    """
+    _check(decay, eps, initial_scale)
+
+    def init(params):
+        mu, nu = zeros_like(params), full_like(params, initial_scale, real=True)
+        return ScaleByRStdDevWithCountState(zero_count(), mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)
+
+    def update(updates, state):
+        t = increment(state.count) if bias_correction else zero_count()
+        c = ema_weight(decay, t) if bias_correction else 1.0
+
+        def rule(g, m, v):
+            m = mix(decay, m, g)
+            v = mix(decay, v, abs_sq(g))
+            variance = jnp.maximum(v / c - abs_sq(m / c), 0)  # rounding can leave it just below 0
+            return over_root(g, variance, eps, eps_in_sqrt), m, v
+
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        return updates, ScaleByRStdDevWithCountState(t, mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)
+
+    return init, update

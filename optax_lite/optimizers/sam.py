@@ -1,0 +1,80 @@
+"""Sharpness-aware minimization: the gradient of a second optimizer comes from where a first one climbed to."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, PyTree
+from optax_lite.check import check_count
+from optax_lite.compose import check_members
+from optax_lite.core import OptState, apply_updates, transform
+from optax_lite.leaves import copies, increment, leafwise, zero_count
+
+
+class SAMState(NamedTuple):
+    steps_since_sync: Array  # updates since the last one of the outer optimizer, int32
+    opt_state: OptState  # of the outer optimizer
+    adv_state: OptState  # of the adversarial optimizer
+    cache: PyTree  # the parameters before the climb; None in opaque mode
+
+
+@transform(static=("sync_period", "batch_axis_name"))
+def sam(
+    optimizer,
+    adv_optimizer,
+    sync_period: int = 2,
+    reset_state=True,
+    opaque_mode=False,
+    batch_axis_name: str | None = None,
+):
+    """Climb with `adv_optimizer` for sync_period - 1 updates, then go back and descend with `optimizer`.
+
+        sam(sgd(0.1), chain(normalize(), sgd(rho)))
+
+    is Foret et al. 2021, Algorithm 1: w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every `sync_period`-th update is a step,
+    from the parameters kept in `cache`; after the others the parameters are the adversarial point, and not for
+    evaluation. What `adv_optimizer` would do is done with the opposite sign; `reset_state` starts it afresh after each
+    step. A schedule in `optimizer` counts steps, one in `adv_optimizer` those since its start.
+
+    In `opaque_mode` every update is a whole period, and the parameters never stand at the adversarial point. It needs
+    `grad_fn=`, a function of the params and of i = 0, 1 ..., the number of the point, to the gradient there: `jax.grad`
+    of the loss on the batch. `batch_axis_name` averages these gradients over devices.
+    """
+    check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
+    check_count(sync_period=sync_period)
+
+    def init(params):
+        cache = None if opaque_mode else copies(params)
+        return SAMState(zero_count(), optimizer.init(params), adv_optimizer.init(params), cache)
+
+    def in_phases(updates, state, params, **extra):
+        fresh = state.steps_since_sync == 0
+        _, cache = leafwise(lambda g, c, w: (g, jnp.where(fresh, w, c)), updates, state.cache, read=(params,))
+
+        def climb():
+            u, adv_state = adv_optimizer.update(updates, state.adv_state, params, **extra)
+            return leafwise(lambda u, w, c: -u, u, read=(params, cache)), state.opt_state, adv_state
+
+        def descend():
+            u, opt_state = optimizer.update(updates, state.opt_state, cache, **extra)
+            adv_state = adv_optimizer.init(cache) if reset_state else state.adv_state
+            return leafwise(lambda u, w, c: (c - w) + u, u, read=(params, cache)), opt_state, adv_state
+
+        steps = increment(state.steps_since_sync) % sync_period
+        updates, opt_state, adv_state = jax.lax.cond(steps == 0, descend, climb)
+        return updates, SAMState(steps, opt_state, adv_state, cache)
+
+    def opaque(updates, state, params, *, grad_fn, **extra):
+        w, adv_state = params, state.adv_state
+        for i in range(sync_period - 1):
+            u, adv_state = adv_optimizer.update(updates, adv_state, w, **extra)
+            w = apply_updates(w, leafwise(lambda u: -u, u))
+            updates = grad_fn(w, i)
+            if batch_axis_name is not None:
+                updates = jax.lax.pmean(updates, batch_axis_name)
+        updates, opt_state = optimizer.update(updates, state.opt_state, params, **extra)
+        adv_state = adv_optimizer.init(params) if reset_state else adv_state
+        return updates, SAMState(state.steps_since_sync, opt_state, adv_state, None)
+
+    return init, opaque if opaque_mode else in_phases

@@ -1,0 +1,83 @@
+"""Schedule-Free: gradients between the iterate and its average, in place of a decaying learning rate."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError, check_dtype, check_number, check_positive, check_unit_interval
+from optax_lite.compose import check_members
+from optax_lite.core import OptState, Params, incremental_update, transform
+from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
+
+
+class ScheduleFreeState(NamedTuple):
+    b1: Array  # the one that made the present parameters
+    weight_sum: Array  # sum of the weights in the average
+    step_count: Array  # updates so far + 1, int32
+    max_lr: Array  # the largest learning rate so far
+    base_optimizer_state: OptState  # of the optimizer that moves z
+    z: PyTree  # the iterate
+
+    @property
+    def count(self):
+        return self.step_count - 1
+
+
+@transform(static=("state_dtype",), scheduled=ScheduleFreeState)
+def schedule_free(
+    base_optimizer, learning_rate: Number, b1: Number = 0.9, weight_lr_power: Number = 2.0, state_dtype=None
+):
+    """z ← z + u, x ← (1 - c)·x + c·z, y ← b1·x + (1 - b1)·z: averaging, and no decay of the rate. Defazio et al. 2024.
+
+    The parameters are y: gradients are taken there, and so is the decay of a base optimizer. Evaluate at the average x,
+    which is `schedule_free_eval_params`. u is the update of `base_optimizer`, which should have no momentum (b1=0.0, or
+    RMSProp), and `b1` the share of the average in y, above 0: x is not kept but (y - (1 - b1)·z) / b1. c is the share
+    of lr^weight_lr_power in the sum of all so far, lr the largest `learning_rate` so far. This must be the rate of the
+    base optimizer, warm-up included and without a decay, and its value is that of the same update; optax takes the next
+    one. z is kept in `state_dtype`, the parameters' by default; steps below its ulp are lost. Extra arguments of
+    `update` go on to the base optimizer.
+    """
+    check_members({"base_optimizer": base_optimizer})
+    check_number(learning_rate=learning_rate)
+    check_unit_interval(b1=b1)
+    check_positive(b1=b1)
+    check_dtype(state_dtype=state_dtype)
+
+    def init(params):
+        zero, base, one = scalar_like(params, 0), base_optimizer.init(params), increment(zero_count())
+        z = cast_like(copies(params), zeros_like(params, state_dtype))
+        return ScheduleFreeState(scalar_like(params, b1), zero, one, zero, base, z)
+
+    def update(updates, state, params, **extra):
+        updates, base = base_optimizer.update(updates, state.base_optimizer_state, params, **extra)
+        max_lr = jnp.maximum(weak(state.max_lr), learning_rate)
+        weight = max_lr**weight_lr_power
+        weight_sum = weak(state.weight_sum) + weight
+        c = weak(weight / jnp.where(weight_sum == 0, 1, weight_sum))
+        last_b1 = weak(state.b1)
+
+        def rule(u, z, y):
+            x_minus_z = (y - z) / last_b1
+            # The step of y by what changes; the difference of two y would lose the digits of small steps.
+            return (1 - b1 + b1 * c) * u + (b1 - last_b1 - b1 * c) * x_minus_z, z + u
+
+        updates, z = leafwise(rule, updates, state.z, read=(params,))
+        return updates, ScheduleFreeState(b1, weight_sum, increment(state.step_count), max_lr, base, z)
+
+    return init, update
+
+
+def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Params:
+    """The average x of `schedule_free`, at which to evaluate, in the parameters' dtype.
+
+        x = schedule_free_eval_params(state, params)
+
+    `state` is the one of `schedule_free` itself, which in a chain is one of several: `state[1]`. Training goes on from
+    the params y, never from x.
+    """
+    if not isinstance(state, ScheduleFreeState):
+        raise ArgumentError(
+            f"state must be a ScheduleFreeState, got {type(state).__name__}", "schedule_free_eval_params"
+        )
+    return incremental_update(state.z, params, 1 - 1 / state.b1)

@@ -1,0 +1,88 @@
+"""Shampoo: a full-matrix preconditioner for every axis."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import increment, leafwise, zero_count, zeros_like
+from optax_lite.matrices import adjoint, along, from_blocks, gram, to_blocks
+from optax_lite.transforms.momentum import trace
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByShampooState(NamedTuple):
+    count: Array  # updates so far, int32
+    statistics: PyTree  # for each axis eps·I + Σ GGᵀ of all blocks of the leaf: (blocks, n, n)
+    roots: PyTree  # for each axis the inverse 2k-th roots in use, k the number of axes
+
+
+def _inverse_root(statistics, order, floor):
+    values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(statistics))
+    powers = jnp.maximum(values, floor) ** (-1 / order)
+    return (vectors * powers[..., None, :]) @ adjoint(vectors)
+
+
+@transform(static=("block_size", "every"))
+def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every=1):
+    """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018, Algorithms 1 and 2.
+
+    L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 - b2)·GGᵀ instead of
+    sums. Eigenvalues below eps, which the sums have by rounding only, count as eps. A vector has full-matrix Adagrad's
+    preconditioner, a scalar is a vector of length 1.
+
+    Axes are cut into blocks of `block_size`, the last one shorter, and every block of a leaf is preconditioned by
+    itself; a matrix of whole blocks has four times its own size as state. Roots are computed in the first update and in
+    every `every`-th after it. Nothing is grafted: the size of the update is Shampoo's own.
+    """
+    check_nonnegative(b2=b2)
+    check_positive(eps=eps)
+    check_count(block_size=block_size, every=every)
+    if isinstance(b2, float) and b2 > 1:
+        raise ArgumentError(f"b2 must be in [0, 1], got {b2!r}")
+
+    def init(params):
+        def start(m):
+            blocks = to_blocks(m, block_size)
+            return [jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (len(blocks), 1, 1)) for n in blocks.shape[1:]]
+
+        statistics = jax.tree.map(start, zeros_like(params))
+        return ScaleByShampooState(zero_count(), statistics, jax.tree.map(jnp.zeros_like, statistics))
+
+    def update(updates, state):
+        is_due = state.count % every == 0
+        weight = jnp.where(b2 == 1, 1.0, 1 - b2)
+
+        def rule(g, statistics, roots):
+            blocks, order = to_blocks(g, block_size), 2 * len(statistics)
+            grams = [jax.vmap(lambda x, axis=axis: gram(x, axis))(blocks) for axis in range(len(statistics))]
+            statistics = [b2 * p + weight * new for p, new in zip(statistics, grams, strict=True)]
+            roots = jax.lax.cond(is_due, lambda: [_inverse_root(p, order, eps) for p in statistics], lambda: roots)
+            for axis, root in enumerate(roots):
+                blocks = jax.vmap(lambda a, x, axis=axis: along(a, x, axis))(root, blocks)
+            return from_blocks(blocks, g.shape), statistics, roots
+
+        updates, statistics, roots = leafwise(rule, updates, state.statistics, state.roots)
+        return updates, ScaleByShampooState(increment(state.count), statistics, roots)
+
+    return init, update
+
+
+@transform(static=("block_size", "every"))
+def shampoo(
+    learning_rate: Number,
+    momentum: Number = 0.9,
+    nesterov=False,
+    b2: Number = 1.0,
+    eps: Number = 1e-6,
+    block_size=128,
+    every=1,
+):
+    """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren & Singer 2018."""
+    return chain(
+        scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov), scale_by_learning_rate(learning_rate)
+    )

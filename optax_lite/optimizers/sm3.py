@@ -1,0 +1,74 @@
+"""SM3: Adagrad with one accumulator for every row, column and so on, in place of one for every entry."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Number, PyTree
+from optax_lite.check import check_closed_unit_interval, check_nonnegative, check_unit_interval
+from optax_lite.compose import chain
+from optax_lite.core import transform
+from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class ScaleBySM3State(NamedTuple):
+    mu: PyTree  # by leaf a list, by axis: the largest accumulated |g|² of each slice; of a scalar its own
+    nu: PyTree  # moving average of the scaled g
+
+
+def _largest(v):
+    """By axis, the largest entry of each slice; of a scalar itself."""
+    axes = range(v.ndim)
+    return [jnp.max(v, axis=tuple(a for a in axes if a != axis), initial=0) for axis in axes] or [v[None]]
+
+
+def _smallest(mu, shape):
+    """At each entry the smallest of the accumulators of its slices."""
+    slices = [m.reshape([-1 if a == axis else 1 for a in range(len(shape))]) for axis, m in enumerate(mu)]
+    least = slices[0]
+    for m in slices[1:]:
+        least = jnp.minimum(least, m)
+    return least
+
+
+@transform
+def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
+    """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al. 2019, SM3-II.
+
+    μ has for every axis the largest v of each slice: of each row and each column of a matrix. A vector keeps all its
+    entries (that is Adagrad), a scalar itself. With b2 < 1 squares are averaged, v = b2·min μ + (1 - b2)·|g|². Where v
+    is 0 so is the update. b1 averages the updates, not the gradients.
+    """
+    check_unit_interval(b1=b1)
+    check_closed_unit_interval(b2=b2)
+    check_nonnegative(eps=eps)
+
+    def init(params):
+        def slices(p):
+            return jax.tree.map(_largest, zeros_like(p, real=True))
+
+        return ScaleBySM3State(jax.tree.map(slices, params), zeros_like(params))
+
+    def rule(g, m, mu):
+        v = b2 * _smallest(mu, g.shape) + jnp.where(b2 == 1, 1.0, 1 - b2) * abs_sq(g)
+        seen = v > 0
+        m = mix(b1, m, jnp.where(seen, g / sqrt(jnp.where(seen, v + eps, 1)), 0))
+        return m, m, _largest(v)
+
+    def update(updates, state):
+        updates, nu, mu = leafwise(rule, updates, state.nu, state.mu)
+        return updates, ScaleBySM3State(mu, nu)
+
+    return init, update
+
+
+@transform
+def sm3(learning_rate: Number, momentum: Number = 0.9):
+    """w ← w - lr·m, m the moving average of g / √(v + 1e-8), v from row and column accumulators. Anil et al. 2019.
+
+    The accumulators of an n by m matrix take n + m entries; the moving average takes n·m. The authors raise the rate
+    with the square of the step until it is reached, and then keep it.
+    """
+    return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate))

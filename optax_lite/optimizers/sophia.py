@@ -1,0 +1,117 @@
+"""Sophia: momentum over an estimate of the Hessian's diagonal, clipped entry by entry."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_count, check_dtype, check_nonnegative, check_unit_interval
+from optax_lite.compose import chain, check_members
+from optax_lite.core import OptState, apply_updates, transform
+from optax_lite.keys import key_data, key_tree, next_key
+from optax_lite.leaves import cast_like, ema_weight, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
+
+
+class HutchinsonState(NamedTuple):
+    key: Array  # raw random key, uint32
+
+
+class SophiaState(NamedTuple):
+    count: Array  # updates so far, int32
+    mu: PyTree  # moving average of g
+    nu: PyTree  # moving average of the Hessian's diagonal
+    hessian_fn_state: OptState  # of its estimator
+
+
+@transform(static=("random_seed",))
+def hutchinson_estimator_diag_hessian(random_seed=None):
+    """Replace the updates by z ⊙ (H·z), z of random signs, whose mean is the diagonal of H. Bekas et al. 2007.
+
+    H is the Hessian of `obj_fn=` at the params, a function of these alone to a scalar, which closes over the batch. An
+    update costs about two gradients; over several devices the estimate has to be averaged by hand. `random_seed` is an
+    int or a random key, None for 0. Real parameters only.
+    """
+    seed = 0 if random_seed is None else random_seed
+
+    def signs(g, key):
+        return jax.random.rademacher(jax.random.wrap_key_data(key), g.shape, g.dtype)
+
+    def update(updates, state, params, *, obj_fn):
+        kept, key = next_key(state.key)
+        z = leafwise(signs, updates, read=(key_tree(key, updates),), same_shape=False, real_only=True)
+        slope = jax.grad(lambda step: obj_fn(apply_updates(params, step)))
+        _, hz = jax.jvp(slope, (jax.tree.map(jnp.zeros_like, z),), (z,))
+        return leafwise(lambda hz, z: z * hz, hz, read=(z,)), HutchinsonState(kept)
+
+    return lambda params: HutchinsonState(key_data(seed)), update
+
+
+@transform(static=("update_interval", "mu_dtype"))
+def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype):
+    check_unit_interval(b1=b1, b2=b2)
+    check_nonnegative(eps=eps, gamma=gamma, clip_threshold=clip_threshold)
+    check_dtype(mu_dtype=mu_dtype)
+    check_members({"hessian_diagonal_fn": hessian_diagonal_fn})
+    check_count(update_interval=update_interval)
+
+    def init(params):
+        mu, nu = zeros_like(params, mu_dtype), zeros_like(params)
+        return SophiaState(zero_count(), mu, nu, hessian_diagonal_fn.init(params))
+
+    def update(updates, state, params, **extra):
+        t = increment(state.count)
+        c = ema_weight(b1, t)
+
+        def rule(g, m, h):
+            m = mix(b1, m, g)
+            return jnp.clip(m / c / jnp.maximum(gamma * h, eps), -clip_threshold, clip_threshold), m
+
+        def estimate():
+            h, fn_state = hessian_diagonal_fn.update(updates, state.hessian_fn_state, params, **extra)
+            _, nu = leafwise(lambda h, nu: (h, mix(b2, nu, h)), h, state.nu)
+            return cast_like(nu, state.nu), fn_state
+
+        due = state.count % update_interval == 0
+        nu, fn_state = jax.lax.cond(due, estimate, lambda: (state.nu, state.hessian_fn_state))
+        updates, mu = leafwise(rule, updates, state.mu, read=(state.nu,))
+        return updates, SophiaState(t, mu, nu, fn_state)
+
+    return init, update
+
+
+@transform(static=("update_interval", "mu_dtype", "weight_decay_mask"))
+def sophia(
+    learning_rate: Number,
+    b1: Number = 0.965,
+    b2: Number = 0.99,
+    eps: Number = 1e-8,
+    weight_decay: Number = 1e-4,
+    weight_decay_mask=None,
+    gamma: Number = 0.01,
+    clip_threshold: Number = 1.0,
+    update_interval: int = 10,
+    hessian_diagonal_fn=hutchinson_estimator_diag_hessian(),
+    mu_dtype=None,
+):
+    """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023, Algorithm 3.
+
+        m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
+        h = b2·h + (1 - b2)·ĥ     every `update_interval` updates, ĥ an estimate of the diagonal of the Hessian
+
+    ĥ comes from `hessian_diagonal_fn`, any transformation from gradients to estimates. The default is Hutchinson's with
+    random signs (the paper draws normal numbers) and needs `obj_fn=` at every update; functions as extra arguments
+    leave the call uncompiled, so jit the training step around it. As in the authors' code an estimate counts from the
+    next update on, and m is corrected; where h is 0 or negative, as everywhere on the first update, the clipped sign
+    remains. The share of entries that are not clipped should be 0.1 to 0.5: `gamma` raises it.
+    `clip_threshold=math.inf` does not clip. `mu_dtype` stores m in another dtype. optax can print the share; here it is
+    a matter of the state.
+    """
+    settings = (b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype)
+    return chain(
+        _scale_by_sophia(*settings),
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_learning_rate(learning_rate),
+    )

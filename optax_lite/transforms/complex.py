@@ -1,0 +1,49 @@
+"""Complex parameters as pairs of real ones."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, PyTree
+from optax_lite.compose import check_members
+from optax_lite.core import OptState, transform
+from optax_lite.leaves import is_nothing
+
+
+class SplitRealAndImaginaryArrays(NamedTuple):
+    """A complex array in a tree of real ones."""
+
+    real: Array
+    imaginary: Array
+
+
+class SplitRealAndImaginaryState(NamedTuple):
+    inner_state: OptState  # of the real and imaginary parts
+
+
+def _split(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: SplitRealAndImaginaryArrays(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
+
+
+@transform
+def split_real_and_imaginary(inner):
+    """Let `inner` see every complex array as two real ones, and put its updates together again.
+
+    So a rule treats each of the two numbers by itself: Adam then has a second moment for either part, where by itself
+    it has one of |g|². It also makes rules for real numbers work on complex parameters. Real arrays pass as they are.
+    Inside, paths go on to `z/real` and `z/imaginary`; extra arguments that are trees are not split.
+    """
+    check_members({"inner": inner})
+
+    def init(params):
+        return SplitRealAndImaginaryState(inner.init(_split(params)))
+
+    def update(updates, state, params=None, **extra):
+        new, inner_state = inner.update(_split(updates), state.inner_state, _split(params), **extra)
+        joined = jax.tree.map(
+            lambda g, u: jax.lax.complex(*u) if jnp.iscomplexobj(g) else u, updates, new, is_leaf=is_nothing
+        )
+        return joined, SplitRealAndImaginaryState(inner_state)
+
+    return init, update

@@ -1,0 +1,44 @@
+"""Gaussian noise on the gradient."""
+
+from typing import NamedTuple
+
+import jax
+
+from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.check import check_nonnegative
+from optax_lite.core import transform
+from optax_lite.keys import chosen_key, key_data, key_tree, next_key
+from optax_lite.leaves import increment, leafwise, sqrt, weak, zero_count
+
+
+class AddNoiseState(NamedTuple):
+    count: Array  # updates so far, int32
+    rng_key: Array  # of the next update, raw uint32
+
+
+def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
+    """The updates plus scale·N(0, 1) in every entry, independent of each other; of complex ones E|N|² is 1."""
+
+    def rule(g, k):
+        return g + scale * jax.random.normal(jax.random.wrap_key_data(k), g.shape, g.dtype)
+
+    return leafwise(rule, updates, read=(key_tree(key, updates),), same_shape=False)
+
+
+@transform(static=("key", "seed"))
+def add_noise(eta: Number, gamma: Number, key=None, *, seed=None):
+    """Add N(0, σ²) to every entry of the gradient, σ² = eta / (1 + t)^gamma after t updates. Neelakantan et al. 2015.
+
+    `eta` is the variance of the first step's noise and `gamma` how it fades (the paper: 0.55). `key` is an int seed or
+    a JAX key, `seed` optax's older name for it; runs with one key have the same noise, so give members of a population
+    a key each: jax.vmap(lambda key: add_noise(0.1, 0.55, key))(jax.random.split(key, 8)).
+    """
+    check_nonnegative(eta=eta)
+    start = chosen_key(key, seed)
+
+    def update(updates, state):
+        t = increment(state.count)
+        kept, key = next_key(state.rng_key)
+        return with_normal(updates, key, sqrt(eta / weak(t) ** gamma)), AddNoiseState(t, kept)
+
+    return lambda params: AddNoiseState(zero_count(), key_data(start)), update

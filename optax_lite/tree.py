@@ -1,0 +1,370 @@
+"""Arithmetic on whole trees, and what has a name found anywhere in them: optax's `optax.tree`.
+
+Leaf by leaf these are the operations of `jax.numpy`, with its rules for dtypes. Sums over a tree are computed and
+returned in float32 at least.
+"""
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, DTypeLike, Number, PyTree
+from optax_lite.check import ArgumentError, closest
+from optax_lite.leaves import (
+    abs_sq,
+    as_array,
+    cast_like as cast_like,
+    cast_up,
+    compute_dtype,
+    ema_weight,
+    is_nothing,
+    leafwise,
+    mix,
+    path_string,
+    promote,
+    weak,
+)
+from optax_lite.norms import global_norm, sum_sq
+from optax_lite.paths import StandIn
+
+# --- found by name ---------------------------------------------------------------------------------------------------
+
+Filter = Callable[[tuple, Any], bool]  # of the path to a value and the value
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedTupleKey:
+    """Where a path goes through the field `name` of a named tuple of the class `tuple_name`."""
+
+    tuple_name: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.tuple_name}.{self.name}"
+
+
+def _children(node):
+    """The keys and values one level below a node, and how to put them together again; no keys below a leaf."""
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+    keys = [path[0] for path, _ in pairs if path]
+    if hasattr(node, "_fields"):
+        keys = [NamedTupleKey(type(node).__name__, key.name) for key in keys]
+    return keys, [child for _, child in pairs], treedef
+
+
+def _walk(path, node) -> Iterator[tuple[tuple, Any]]:
+    yield path, node
+    keys, children, _ = _children(node)
+    for key, child in zip(keys, children, strict=False):
+        yield from _walk((*path, key), child)
+
+
+def _names(path, value) -> list:
+    """What a value is called: the key or field it stands under, and its class if it is a named tuple."""
+    own = [type(value).__name__] if hasattr(value, "_fields") else []
+    return own + [getattr(path[-1], part) for part in ("key", "name") if path and hasattr(path[-1], part)]
+
+
+def get_all_with_path(tree: PyTree, key: Any, filtering: Filter | None = None) -> list[tuple[tuple, Any]]:
+    """Every value that `key` names, with its path: a dict key, a field, or the class of a named tuple.
+
+    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple. `filtering(path, value)` narrows
+    the search. It works on states and on optimizers: `get_all_with_path(tx, "learning_rate")`.
+    """
+    found = [(path, value) for path, value in _walk((), tree) if key in _names(path, value)]
+    return [pair for pair in found if filtering is None or filtering(*pair)]
+
+
+def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
+    """The one value that `key` names, as in `get_all_with_path`, or `default`; several are an error."""
+    found = get_all_with_path(tree, key, filtering)
+    if len(found) > 1:
+        paths = ", ".join(path_string(path) for path, _ in found)
+        raise KeyError(f"several values are called {key!r}: {paths}; choose with filtering=lambda path, value: ...")
+    return found[0][1] if found else default
+
+
+def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTree:
+    """The tree with other values in all the places that a keyword names, as in `get_all_with_path`.
+
+    A name that is nowhere is an error. Of an optimizer, `tx.replace` edits one place and checks the value.
+    """
+    for key in kwargs:
+        if not get_all_with_path(tree, key, filtering):
+            known = {str(name): None for path, value in _walk((), tree) for name in _names(path, value)}
+            passing = " that passes the filter" if filtering else ""
+            raise KeyError(f"no value{passing} is called {key!r}; the nearest names: {closest(key, known)}")
+
+    def edited(path, node):
+        for key in _names(path, node):
+            if key in kwargs and (filtering is None or filtering(path, node)):
+                return kwargs[key]
+        keys, children, treedef = _children(node)
+        new = [edited((*path, key), child) for key, child in zip(keys, children, strict=False)]
+        return treedef.unflatten(new) if keys else node
+
+    return edited((), tree)
+
+
+def map_params(
+    initable: Any,
+    f: Callable[..., Any],
+    state: PyTree,
+    /,
+    *rest: Any,
+    transform_non_params: Callable[[Any], Any] | None = None,
+    is_leaf: Callable[[Any], bool] | None = None,
+) -> PyTree:
+    """Apply `f` to every leaf of a state that belongs to a parameter, as moments do, together with leaves of `rest`.
+
+    `map_params(tx, lambda slot, spec: spec, state, specs)` is the sharding of a state by that of the parameters.
+    `initable` is the transformation or its `init`, run once to see where in the state the parameters lie. What belongs
+    to none, a count, goes through `transform_non_params`. Without `is_leaf`, None and masked leaves stay as they are.
+    """
+    try:
+        marked = getattr(initable, "init", initable)(StandIn())
+    except Exception as error:
+        error.add_note("map_params runs init with a stand-in for the parameters; this one needs the leaves themselves")
+        raise
+
+    def one(x, *others):
+        return x if is_leaf is None and is_nothing(x) else f(x, *others)
+
+    def part(mark, value):
+        if isinstance(mark, StandIn):
+            return jax.tree.map(one, value, *rest, is_leaf=is_leaf or is_nothing)
+        return value if transform_non_params is None else transform_non_params(value)
+
+    return jax.tree.map(part, marked, state, is_leaf=lambda x: isinstance(x, StandIn))
+
+
+# --- leaf by leaf ----------------------------------------------------------------------------------------------------
+
+
+def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
+    """x + y + ..."""
+    return jax.tree.map(lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees)
+
+
+def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
+    """x - y."""
+    return jax.tree.map(operator.sub, tree_x, tree_y)
+
+
+def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
+    """x·y, entry by entry."""
+    return jax.tree.map(operator.mul, tree_x, tree_y)
+
+
+def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
+    """x / y, entry by entry."""
+    return jax.tree.map(operator.truediv, tree_x, tree_y)
+
+
+def scale(scalar: Number, tree: PyTree) -> PyTree:
+    """scalar·x."""
+    return jax.tree.map(lambda x: scalar * x, tree)
+
+
+def add_scale(tree_x: PyTree, scalar: Number, tree_y: PyTree) -> PyTree:
+    """x + scalar·y."""
+    return jax.tree.map(lambda x, y: x + scalar * y, tree_x, tree_y)
+
+
+def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
+    """x where the condition, one for all leaves, is True, y elsewhere."""
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), tree_x, tree_y)
+
+
+def clip(tree: PyTree, min_value: Number | None = None, max_value: Number | None = None) -> PyTree:
+    """Every entry brought into [min_value, max_value]; None is no limit."""
+    return jax.tree.map(lambda x: jnp.clip(x, min_value, max_value), tree)
+
+
+def conj(tree: PyTree) -> PyTree:
+    """The complex conjugate."""
+    return jax.tree.map(jnp.conj, tree)
+
+
+def real(tree: PyTree) -> PyTree:
+    """The real part."""
+    return jax.tree.map(jnp.real, tree)
+
+
+def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
+    """Every leaf, integers too, in one dtype; as it is if that is None."""
+    return tree if dtype is None else jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), tree)
+
+
+def full_like(tree: PyTree, fill_value: Number, dtype: DTypeLike = None) -> PyTree:
+    """`fill_value` everywhere, in the shapes (and without `dtype` the dtypes) of the tree."""
+    return jax.tree.map(lambda x: jnp.full_like(x, fill_value, dtype=dtype), tree)
+
+
+def zeros_like(tree: PyTree, dtype: DTypeLike = None) -> PyTree:
+    """`full_like` with 0; integers get zeros too, unlike in the slots that `optax_lite.zeros_like` makes."""
+    return full_like(tree, 0, dtype)
+
+
+def ones_like(tree: PyTree, dtype: DTypeLike = None) -> PyTree:
+    """`full_like` with 1."""
+    return full_like(tree, 1, dtype)
+
+
+def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
+    """Every leaf repeated along new leading dimensions."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *jnp.shape(x))), tree)
+
+
+def split_key_like(rng_key: Array, target_tree: PyTree) -> PyTree:
+    """A key of its own for every leaf."""
+    treedef = jax.tree.structure(target_tree)
+    return treedef.unflatten(list(jax.random.split(rng_key, treedef.num_leaves)))
+
+
+def random_like(
+    rng_key: Array, target_tree: PyTree, sampler: Callable[..., Any] = jax.random.normal, dtype: DTypeLike = None
+) -> PyTree:
+    """A draw of `sampler(key, shape, dtype)` for every leaf, in its dtype unless another is given."""
+
+    def draw(key, x):
+        x = as_array(x)
+        return sampler(key, x.shape, x.dtype if dtype is None else dtype)
+
+    return jax.tree.map(draw, split_key_like(rng_key, target_tree), target_tree)
+
+
+def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
+    """Typed keys as their raw numbers, to be compared or saved; other leaves as they are."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, input_tree)
+
+
+def _is_key(x):
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+# --- one number of a tree --------------------------------------------------------------------------------------------
+
+
+def _wide(x):
+    """A leaf in float32 at least; integers as they are."""
+    x = jnp.asarray(x)
+    return cast_up(x, compute_dtype(x))
+
+
+def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
+    """The sum of all entries; `associative_reduction` adds the leaves up by pairs, which compiles faster if many."""
+    parts = jax.tree.map(lambda x: jnp.sum(_wide(x)), tree)
+    with jax.numpy_dtype_promotion("standard"):
+        if associative_reduction:
+            return jnp.asarray(jax.tree.reduce_associative(jnp.add, parts, identity=0))
+        return jnp.asarray(jax.tree.reduce(jnp.add, parts, 0))
+
+
+def vdot(tree_x: PyTree, tree_y: PyTree) -> Array:
+    """⟨x, y⟩ = Σ x̄·y over all entries of all leaves."""
+    with jax.numpy_dtype_promotion("standard"):
+        return sum(jax.tree.map(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y))
+
+
+def _reduced(reduce, start, tree):
+    arrays = map(jnp.asarray, jax.tree.leaves(tree))
+    parts = [reduce.reduce(x, axis=None) for x in arrays if x.size]
+    with jax.numpy_dtype_promotion("standard"):
+        return functools.reduce(reduce, parts) if parts else jnp.asarray(start)
+
+
+def max(tree: PyTree) -> Array:
+    """The largest of all entries, -inf if there are none."""
+    return _reduced(jnp.maximum, -jnp.inf, tree)
+
+
+def min(tree: PyTree) -> Array:
+    """The smallest of all entries, inf if there are none."""
+    return _reduced(jnp.minimum, jnp.inf, tree)
+
+
+def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = False) -> Array:
+    """The norm of all entries as one vector: the 2-norm (None or 2), the sum (1) or the largest (inf) of |x|."""
+    if ord in (None, 2):
+        return sum_sq(tree) if squared else global_norm(tree)
+    if ord not in (1, jnp.inf, "inf"):
+        raise ArgumentError(f"ord must be None, 1, 2 or inf, got {ord!r}", "norm")
+    sizes = jax.tree.map(lambda x: jnp.abs(_wide(x)), tree)
+    found = sum(sizes) if ord == 1 else _reduced(jnp.maximum, 0.0, sizes)
+    return found * found if squared else found
+
+
+def size(tree: PyTree) -> int:
+    """The number of all entries."""
+    return functools.reduce(operator.add, (as_array(x).size for x in jax.tree.leaves(tree)), 0)
+
+
+def allclose(a: PyTree, b: PyTree, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> Array:
+    """Whether all leaves have equal shapes and entries within |a - b| ≤ atol + rtol·|b|."""
+
+    def close(x, y):
+        return jnp.shape(x) == jnp.shape(y) and jnp.allclose(x, y, rtol, atol, equal_nan)
+
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.all(jnp.asarray(jax.tree.leaves(jax.tree.map(close, a, b)), bool))
+
+
+def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
+    """The dtype of all leaves, JAX's default if there are none; several are an error unless the handler says more.
+
+    "promote": the dtype that a sum of them has. "highest" and "lowest": the one among them that all the others promote
+    to, or that promotes to all of them; an error if there is none (bfloat16 beside float16).
+    """
+    handlers = (None, "promote", "highest", "lowest")
+    if mixed_dtype_handler not in handlers:
+        raise ArgumentError(f"mixed_dtype_handler must be one of {handlers}, got {mixed_dtype_handler!r}", "dtype")
+    leaves = {path_string(p): as_array(x).dtype for p, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    found = list(dict.fromkeys(leaves.values())) or [jnp.zeros(()).dtype]
+    if mixed_dtype_handler == "promote":
+        return promote(*found)
+    pick = {"highest": lambda d, e: promote(d, e) == d, "lowest": lambda d, e: promote(d, e) == e}
+    if mixed_dtype_handler is not None:
+        found = [d for d in found if all(pick[mixed_dtype_handler](d, e) for e in found)]
+    if len(found) != 1:
+        shown = ", ".join(f"{path} {d}" for path, d in leaves.items())
+        raise ArgumentError(f"the leaves have no {mixed_dtype_handler or 'common'} dtype: {shown}", "dtype")
+    return found[0]
+
+
+# --- moments ---------------------------------------------------------------------------------------------------------
+
+
+def _moved(rule, updates, moments):
+    """The moments after a rule `m = rule(g, m)`, in their own dtype; where there is no update they stay."""
+    return cast_like(leafwise(lambda g, m: (g, rule(g, m)), updates, moments)[1], moments)
+
+
+def update_moment(updates: PyTree, moments: PyTree, decay: Number, order: int) -> PyTree:
+    """decay·m + (1 - decay)·g^order."""
+    return _moved(lambda g, m: mix(weak(decay), m, g**order), updates, moments)
+
+
+def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: Number, order: int) -> PyTree:
+    """decay·m + (1 - decay)·|g|^order, real also for complex g."""
+
+    def power(g):
+        return abs_sq(g) if order == 2 else jnp.abs(g) ** order
+
+    return _moved(lambda g, m: mix(weak(decay), m, power(g)), updates, moments)
+
+
+def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Number, eps: Number) -> PyTree:
+    """max(decay·m, |g| + eps): the infinity norm of AdaMax. Kingma & Ba 2015, section 7.1."""
+    return _moved(lambda g, m: jnp.maximum(weak(decay) * m, jnp.abs(g) + weak(eps)), updates, moments)
+
+
+def bias_correction(moment: PyTree, decay: Number, count: Number) -> PyTree:
+    """m / (1 - decay^count), for a moving average that started at 0, after `count` updates. Kingma & Ba 2015."""
+    c = ema_weight(decay, count)
+    return cast_like(leafwise(lambda m: m / c, moment), moment)

@@ -1,0 +1,479 @@
+"""Comparisons of rules that take a function and so have no reference in the table: module -> {name: agrees}.
+
+`agrees(namespace of the module)` runs a rule beside its reference on given functions, in float64 and uncompiled.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.agreement import relative_error
+from tests.reference.lbfgs import dot, flat, lbfgs_direction, unflat
+from tests.reference.linesearch import approximate_decrease_error, backtracking, wolfe_errors
+from tests.reference.zoom import interpolate, strong_wolfe_search
+
+Namespace = dict[str, Any]
+
+# --- functions to search on, of a vector ------------------------------------------------------------------------------
+
+
+def bowl(x):
+    return jnp.sum(x**2 * jnp.arange(1.0, 1.0 + len(x)))
+
+
+def steep(x):
+    return 1e4 * bowl(x)
+
+
+def shallow(x):
+    return 1e-3 * bowl(x) - 5.0
+
+
+def valley(x):
+    return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def waves(x):
+    return jnp.sum(jnp.sin(3 * x) + jnp.cos(5 * x + 1) + 0.1 * x**2)
+
+
+def wall(x):
+    return jnp.sum(-jnp.log(1 - x) - x)  # not a number from 1 on
+
+
+def edge(x):
+    return jnp.sum(jnp.sqrt(x**2))  # the gradient at 0 is not a number
+
+
+def slope(x):
+    return -jnp.sum(x)
+
+
+def hidden(x):
+    return 1e9 + bowl(x)  # rounding hides what it does
+
+
+def lonely(x):
+    return jnp.where(jnp.all(x == 0.5), 1.0, jnp.nan) + jnp.sum(x)
+
+
+def plateau(x):
+    return jnp.sum(1e-5 * jnp.tanh(1e5 * x))
+
+
+def exponential(x):
+    return jnp.sum(jnp.exp(2 * x) - 3 * x)
+
+
+def flat_end(x):
+    return jnp.sum(jnp.where(x > 0, x**2, 0.0) - 1e-3 * x)
+
+
+def in_numpy(f):
+    return lambda x: float(f(jnp.asarray(x))), lambda x: np.asarray(jax.grad(f)(jnp.asarray(x)))
+
+
+# --- the zoom line search ---------------------------------------------------------------------------------------------
+
+
+class Search(NamedTuple):
+    f: Callable
+    x: tuple[float, ...]
+    settings: dict[str, Any]
+    scale: float = -1.0  # of the gradient, that makes the direction
+    last: float = 1.0  # the step of the search before
+
+
+ZOOM_DEFAULTS = {
+    "max_linesearch_steps": 20,
+    "max_learning_rate": None,
+    "tol": 0.0,
+    "increase_factor": 2.0,
+    "slope_rtol": 1e-4,
+    "curv_rtol": 0.9,
+    "approx_dec_rtol": 1e-6,
+    "stepsize_precision": 1e-5,
+}
+POINT = (0.5, -0.8)
+SEARCHES = {
+    "bowl": Search(bowl, POINT, {}),
+    "bowl, strict": Search(bowl, POINT, {"curv_rtol": 0.1}),
+    "bowl, strictest": Search(bowl, POINT, {"curv_rtol": 0.0, "max_linesearch_steps": 6}),
+    "bowl, short": Search(bowl, POINT, {}, -1e-3),
+    "bowl, short, longer factor": Search(bowl, POINT, {"increase_factor": 10.0}, -1e-3),
+    "bowl, short, one step": Search(bowl, POINT, {"max_linesearch_steps": 1}, -1e-3),
+    "bowl, short, three steps": Search(bowl, POINT, {"max_linesearch_steps": 3}, -1e-3),
+    "bowl, short, bounded": Search(bowl, POINT, {"max_learning_rate": 3.0}, -1e-3),
+    "bowl, bounded below 1": Search(bowl, POINT, {"max_learning_rate": 0.02}),
+    "bowl, half": Search(bowl, (1.0,), {"slope_rtol": 0.4, "curv_rtol": 0.45}, -0.8),
+    "bowl, opposite": Search(bowl, (1.0,), {"approx_dec_rtol": None}),
+    "bowl, tolerant": Search(bowl, POINT, {"curv_rtol": 0.0, "tol": 0.5}),
+    "bowl, tolerant decrease": Search(bowl, POINT, {"tol": 2.0}, -0.7),
+    "bowl, kept": Search(bowl, POINT, {"initial_guess_strategy": "keep"}, last=0.0625),
+    "bowl, kept, not used": Search(bowl, POINT, {"initial_guess_strategy": "one"}, last=0.0625),
+    "bowl, none to keep": Search(bowl, POINT, {"initial_guess_strategy": "keep"}, last=0.0),
+    "bowl, kept, bounded": Search(bowl, POINT, {"max_learning_rate": 0.02}, last=0.0625),
+    "bowl, one step": Search(bowl, POINT, {"max_linesearch_steps": 1}, -2.0),
+    "bowl, two steps": Search(bowl, POINT, {"max_linesearch_steps": 2}, -40.0),
+    "steep": Search(steep, POINT, {}),
+    "steep, out of steps": Search(steep, POINT, {"max_linesearch_steps": 2}),
+    "steep, precise": Search(steep, POINT, {"curv_rtol": 0.001}),
+    "steep, rough": Search(steep, POINT, {"curv_rtol": 0.001, "stepsize_precision": 1e-4}),
+    "shallow": Search(shallow, POINT, {}),
+    "shallow, strict": Search(shallow, POINT, {"curv_rtol": 0.2}),
+    "shallow, steep slope": Search(shallow, POINT, {"slope_rtol": 0.9, "approx_dec_rtol": None}),
+    "valley": Search(valley, (-1.2, 1.0, 0.5), {}),
+    "valley, strict": Search(valley, (-1.2, 1.0, 0.5), {"curv_rtol": 0.01}),
+    "valley, two": Search(valley, (0.3, -0.2), {"curv_rtol": 0.2, "slope_rtol": 0.15}),
+    "waves": Search(waves, (0.4, 2.0), {}),
+    "waves, strict": Search(waves, (0.4, 2.0), {"curv_rtol": 0.05}),
+    "waves, long": Search(waves, (0.4, 2.0), {"curv_rtol": 0.1}, -3.0),
+    "waves, small": Search(waves, (1.4, -2.0), {"curv_rtol": 0.1, "increase_factor": 4.0}, -0.01),
+    "waves, steep slope": Search(waves, (1.4, -2.0), {"curv_rtol": 0.3, "slope_rtol": 0.29}, -0.05),
+    "waves, uphill": Search(waves, (0.4, 2.0), {}, 1.0),
+    "wall": Search(wall, (0.7,), {}, 4.0),
+    "wall, down": Search(wall, (0.9, -3.0), {"curv_rtol": 0.1}),
+    "wall, far": Search(wall, (-3.0,), {"curv_rtol": 0.1}, -30.0),
+    "edge": Search(edge, (1.0,), {"max_linesearch_steps": 8}),
+    "edge, past it": Search(edge, (1.0,), {"stepsize_precision": 0.3}, -1.5),
+    "slope": Search(slope, POINT, {}),
+    "slope, bounded": Search(slope, POINT, {"max_learning_rate": 3.0}),
+    "hidden": Search(hidden, (1e-5,), {}, -0.1),
+    "hidden, off": Search(hidden, (1e-5,), {"approx_dec_rtol": None}, -0.1),
+    "hidden, too far": Search(hidden, (1e-5,), {}, -1.0),
+    "hidden, above": Search(hidden, (1.0,), {"curv_rtol": 2.0, "slope_rtol": 0.3}, -0.95),
+    "hidden, negative": Search(lambda x: -hidden(x) + 2 * bowl(x), (1e-5,), {}, -0.1),
+    "lonely": Search(lonely, (0.5,), {"max_linesearch_steps": 5}),
+    "plateau, uphill": Search(plateau, (0.0,), {}, 1.0),
+    "bowl, uphill": Search(bowl, POINT, {"max_linesearch_steps": 5}, 1.0),
+    "bottom": Search(bowl, (0.0, 0.0), {}),
+    "exponential": Search(exponential, (2.0, -1.0), {"curv_rtol": 0.1}),
+    "exponential, long": Search(exponential, (-3.0, -1.0), {"curv_rtol": 0.3}, -5.0),
+    "flat end": Search(flat_end, (1.0,), {"curv_rtol": 0.0005, "slope_rtol": 0.3}, -0.9),
+}
+
+
+@cache
+def searched(name):
+    """What the reference finds: step, number of steps tried, and the two errors of that step."""
+    case = SEARCHES[name]
+    f, grad = in_numpy(case.f)
+    x = np.array(case.x)
+    u = case.scale * grad(x)
+    settings = ZOOM_DEFAULTS | case.settings
+    keeps = settings.pop("initial_guess_strategy", "keep") == "keep" and case.last > 0
+    step, tried = strong_wolfe_search(f, grad, x, u, first=case.last if keeps else 1.0, **settings)
+    c1, c2 = settings["slope_rtol"], settings["curv_rtol"]
+    c1_now = c1 if np.sum(u * grad(x)) <= 0 else 0.0
+    decrease, curvature = wolfe_errors(f, grad, x, u, step, c1_now, c2)
+    if settings["approx_dec_rtol"] is not None:
+        other = approximate_decrease_error(f, grad, x, u, step, c1, settings["approx_dec_rtol"])
+        decrease = min(decrease, other)
+    return step, len(tried), decrease, curvature
+
+
+def _zoom_agrees(name):
+    case = SEARCHES[name]
+
+    def agrees(namespace: Namespace) -> bool:
+        tx = namespace["scale_by_zoom_linesearch"](**{"max_linesearch_steps": 20, **case.settings})
+        x = jnp.array(case.x)
+        value, g = jax.value_and_grad(case.f)(x)
+        state = tx.init(x)._replace(learning_rate=jnp.array(case.last))
+        u = case.scale * g
+        updates, state = tx.update(u, state, x, value=value, grad=g, value_fn=_counted(case.f))
+        step, tried, decrease, curvature = searched(name)
+        assert int(state.info.num_linesearch_steps) == tried, (state.info, tried)
+        size = abs(float(value)) + float(jnp.abs(g) @ jnp.abs(u)) + 1e-300
+        expected = {
+            "learning_rate": (state.learning_rate, step, step + 1e-300),
+            "decrease": (state.info.decrease_error, decrease, size),
+            "curvature": (state.info.curvature_error, curvature, size),
+            "value": (state.value, case.f(x + step * u), size),
+            "grad": (state.grad, jax.grad(case.f)(x + step * u), jnp.max(jnp.abs(g)) + 1e-300),
+            "update": (updates, step * u, jnp.max(jnp.abs(u)) + 1e-300),
+        }
+        errors = {k: float(jnp.max(jnp.abs(a - b) / s)) for k, (a, b, s) in expected.items()}
+        assert all(error <= 1e-8 for error in errors.values()), errors  # one digit is lost at every interpolation
+        return True
+
+    return agrees
+
+
+def _counted(f, most=100):
+    """The same function, until it was called too often: a search that does not end."""
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        assert len(calls) <= most, "the search does not end"
+        return f(x)
+
+    return counted
+
+
+def _interpolates(namespace: Namespace) -> bool:
+    rng, point = np.random.default_rng(0), namespace["_Point"]
+    for i in range(60):
+        low, high = (10.0 ** rng.uniform(-2, 2) * rng.normal(size=3) for _ in range(2))
+        if i % 3:  # as in a bracket: downhill from low, and high above it or going up
+            low[2] = -abs(low[2]) * np.sign(high[0] - low[0])
+            high[1] = low[1] + abs(high[1])
+        if i % 10 == 5:
+            high[1:] = np.inf, np.nan
+        expected = interpolate(*low, *high)
+        found = namespace["_between"](*(point(*map(jnp.asarray, end)) for end in (low, high)))
+        assert abs(float(found) - expected) <= 1e-9 * max(abs(low[0]), abs(high[0])), (i, low, high, found, expected)
+    same = point(*map(jnp.array, (0.5, 1.0, 2.0)))
+    return float(namespace["_between"](same, same)) == 0.5
+
+
+# --- backtracking -----------------------------------------------------------------------------------------------------
+
+BACKTRACKING_DEFAULTS = {
+    "slope_rtol": 1e-4,
+    "decrease_factor": 0.8,
+    "increase_factor": 1.5,
+    "max_learning_rate": 1.0,
+    "atol": 0.0,
+    "rtol": 0.0,
+}
+BACKTRACKINGS = {
+    "bowl": Search(bowl, POINT, {}),
+    "bowl, half": Search(bowl, (1.0, 0.5), {"slope_rtol": 0.4, "decrease_factor": 0.5}),
+    "bowl, from the longest": Search(bowl, POINT, {"increase_factor": jnp.inf, "max_learning_rate": 3.0}),
+    "bowl, ever shorter": Search(bowl, POINT, {"increase_factor": 0.5}, -0.1),
+    "bowl, few steps": Search(bowl, POINT, {"max_backtracking_steps": 3}, -4.0),
+    "bowl, one step": Search(bowl, POINT, {"max_backtracking_steps": 1}, -4.0),
+    "bowl, uphill": Search(bowl, POINT, {"max_backtracking_steps": 4}, 0.1),
+    "bowl, uphill, steep slope": Search(bowl, POINT, {"slope_rtol": 3.0}, 0.05),
+    "bowl, uphill, allowed": Search(bowl, POINT, {"max_backtracking_steps": 4, "atol": 0.3}, 0.05),
+    "bowl, uphill, allowed in part": Search(bowl, POINT, {"max_backtracking_steps": 4, "rtol": 0.2}, 0.05),
+    "shallow, negative": Search(shallow, POINT, {"rtol": 1e-4, "max_backtracking_steps": 5}, -50.0),
+    "valley": Search(valley, (-1.2, 1.0, 0.5), {}),
+    "valley, longer": Search(valley, (-1.2, 1.0, 0.5), {"increase_factor": 3.0, "max_learning_rate": 0.5}),
+    "waves": Search(waves, (0.4, 2.0), {"slope_rtol": 0.2, "decrease_factor": 0.3}),
+    "wall": Search(wall, (0.9, -3.0), {}, -30.0),
+    "wall, out of steps": Search(wall, (0.5,), {"max_backtracking_steps": 2}, 30.0),
+    "lonely": Search(lonely, (0.5,), {"max_backtracking_steps": 5}),
+    "bottom": Search(bowl, (0.0, 0.0), {}),
+}
+
+
+def _backtracking_agrees(name, steps=6):
+    case = BACKTRACKINGS[name]
+    settings = {"max_backtracking_steps": 25, **case.settings}
+
+    def agrees(namespace: Namespace) -> bool:
+        tx = namespace["scale_by_backtracking_linesearch"](store_grad=True, **settings)
+        x, last = jnp.array(case.x), 1.0
+        f, grad = in_numpy(case.f)
+        state = tx.init(x)
+        assert np.isinf(state.value) and float(state.learning_rate) == 1.0
+        for _ in range(steps):
+            value, g = jax.value_and_grad(case.f)(x)
+            u = case.scale * g
+            updates, state = tx.update(u, state, x, value=value, grad=g, value_fn=_counted(case.f))
+            v, s, direction = float(value), float(u @ g), np.asarray(u)
+            hyperparameters = BACKTRACKING_DEFAULTS | settings
+            limit = hyperparameters.pop("max_backtracking_steps")
+            eta, reached, tried, error = backtracking(
+                f, np.asarray(x), direction, s, v, last, max_steps=limit, **hyperparameters
+            )
+            reached, last = (reached, eta) if eta > 0 else (v, 1.0)  # standing still is where it was, then anew
+            assert int(state.info.num_linesearch_steps) == tried
+            size = abs(v) + 1e-300
+            pairs = ((state.learning_rate, eta, 1), (state.value, reached, size), (updates, eta * direction, 1))
+            pairs += ((state.grad, grad(np.asarray(x) + eta * direction), 1),)
+            assert np.isinf(error) == np.isinf(state.info.decrease_error)
+            if np.isfinite(error):
+                pairs += ((state.info.decrease_error, error, size),)
+            assert all(float(np.max(np.abs(a - b))) <= 1e-12 * scale for a, b, scale in pairs), pairs
+            x = x + updates
+        return True
+
+    return agrees
+
+
+# --- what the line searches share -------------------------------------------------------------------------------------
+
+
+def _moves(namespace: Namespace) -> bool:
+    moved = namespace["moved"]
+    p = {"a": jnp.array([1.0, 2.0]), "b": jnp.array(3, jnp.int32), "h": jnp.ones(2, jnp.bfloat16), "n": None}
+    new = moved(p, {"a": jnp.array([1.0, -1.0]), "b": None, "h": jnp.full(2, 0.5, jnp.float32), "n": None}, 0.5)
+    assert {k: x is None or x.dtype for k, x in new.items()} == {k: x is None or x.dtype for k, x in p.items()}
+    return [float(x) for k in "abh" for x in np.ravel(new[k].astype(float))] == [1.5, 1.5, 3.0, 1.25, 1.25]
+
+
+def _gives_what_is_taken(namespace: Namespace) -> bool:
+    of_params, p, extra = namespace["of_params"], jnp.array(2.0), {"a": 3.0, "b": 5.0}
+    dtype = jnp.dtype("float32")
+
+    def value(f):
+        out = of_params(f, p, extra, dtype)(p)
+        assert out.dtype == dtype
+        return float(out)
+
+    assert value(lambda x: 7 * x) == 14
+    assert value(lambda x, a: x * a) == 6
+    assert value(lambda x, **others: x * len(others) + others["b"]) == 9
+    return value(lambda x, *, b, a=1.0, c=100.0: x * b + a + c) == 113
+
+
+def _takes_gradients(namespace: Namespace) -> bool:
+    slot = {"z": jnp.zeros((), jnp.complex64), "x": jnp.zeros((), jnp.float32), "i": None}
+    p = {"z": jnp.array(1 + 2j), "x": jnp.array(3.0), "i": jnp.array(2, jnp.int32)}
+    value, g = namespace["value_and_descent"](lambda p: jnp.abs(p["z"]) ** 2 + p["x"] ** 2, p, slot)
+    assert (round(float(value), 9), g["i"], g["z"].dtype, g["x"].dtype) == (14, None, jnp.complex64, jnp.float32)
+    assert (complex(g["z"]), float(g["x"])) == (2 + 4j, 6)
+    none = namespace["gradient_like"](slot, {"z": None, "x": jnp.array(2.0, jnp.bfloat16), "i": None})
+    return (complex(none["z"]), float(none["x"]), none["x"].dtype, none["i"]) == (0, 2, jnp.float32, None)
+
+
+def _finds_searches(namespace: Namespace) -> bool:
+    class Other(NamedTuple):
+        learning_rate: float
+        inner: Any
+
+    state = namespace["scale_by_backtracking_linesearch"](3).init(jnp.ones(2))
+    nested = ({"a": (Other(0.1, (state,)), None)}, (), [state])
+    found = namespace["searches"](nested)
+    return len(found) == 1 and found[0] is state and namespace["searches"](Other(0.1, None)) == []
+
+
+def _value_is_kept(namespace: Namespace) -> bool:
+    f = namespace["value_and_grad_from_state"](lambda x, a, *, b: a * x**2 + b)
+    state = namespace["scale_by_backtracking_linesearch"](3, store_grad=True).init(jnp.array(1.0))
+    for value, expected in ((jnp.inf, (17.0, 12.0)), (jnp.nan, (17.0, 12.0)), (5.0, (5.0, 0.25))):
+        kept = state._replace(value=jnp.array(value), grad=jnp.array(0.25))
+        if tuple(map(float, f(jnp.array(2.0), 3.0, b=5.0, state=(kept, ())))) != expected:
+            return False
+    return True
+
+
+def _dtype_is_real(namespace: Namespace) -> bool:
+    of = namespace["value_dtype"]
+    trees = [jnp.ones(2, jnp.bfloat16)], {"z": jnp.ones((), jnp.complex64), "n": jnp.ones((), jnp.int32)}, {}, 1.0
+    return [of(tree) for tree in trees] == [jnp.float32] * 3 + [jnp.float64]
+
+
+# --- L-BFGS -----------------------------------------------------------------------------------------------------------
+
+LEAVES = {"w": (3, 2), "b": (4,), "scalar": (), "z": (2,)}
+
+
+def landscape(seed, size):
+    """The gradient, as a function of one vector, of a random quadratic that curves both ways."""
+    rng = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(rng.normal(size=(size, size)))
+    hessian, shift = (basis * rng.uniform(-2.0, 3.0, size)) @ basis.T, rng.normal(size=size)
+    return lambda x: hessian @ (x - shift)
+
+
+def trajectory(factory, dtype, memory_size, scale_init_precond, *, steps=18, complex_=True, seed=0, jit=False):
+    """The error of the direction at each point of a path that the reference walks, and the ⟨s, y⟩ of its pairs.
+
+    Both get the same points and gradients, as rounded to `dtype`, so that errors do not pile up.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = {k: np.result_type(dtype, np.complex64) if k == "z" else dtype for k in LEAVES if complex_ or k != "z"}
+    w = [np.asarray(rng.normal(size=LEAVES[k]) + (1j if k == "z" else 0), kind) for k, kind in kinds.items()]
+    gradient = landscape(seed, flat(w).size)
+    tx = factory(memory_size, scale_init_precond)
+    update = jax.jit(tx.update) if jit else tx.update
+    state, ws, gs, errors = None, [], [], []
+    for _ in range(steps):
+        g = [np.asarray(x, p.dtype) for x, p in zip(unflat(gradient(flat(w)), w), w, strict=True)]
+        params, grads = ({"none": None} | dict(zip(kinds, map(jnp.asarray, tree), strict=True)) for tree in (w, g))
+        state = tx.init(params) if state is None else state
+        updates, state = update(grads, state, params)
+        assert updates["none"] is None
+        ws, gs = [*ws, flat(w).astype(np.float64)], [*gs, flat(g).astype(np.float64)]
+        direction = lbfgs_direction(gs, ws, memory_size, scale_init_precond)
+        errors.append(relative_error(flat([updates[k] for k in kinds]), direction))
+        moved = flat(w) - direction / max(1.0, np.linalg.norm(direction)) + 0.3 * rng.normal(size=direction.size)
+        w = [np.asarray(x, p.dtype) for x, p in zip(unflat(moved, w), w, strict=True)]
+    return errors, [dot(a - b, c - d) for a, b, c, d in zip(ws[1:], ws, gs[1:], gs, strict=False)]
+
+
+def _walks(memory_size, scale_init_precond, seed):
+    def agrees(namespace: Namespace) -> bool:
+        errors, _ = trajectory(
+            namespace["scale_by_lbfgs"], np.float64, memory_size, scale_init_precond, seed=seed, steps=8
+        )
+        return max(errors) < 2e-13
+
+    return agrees
+
+
+def smallest_curvature_used(factory):
+    """Whether a pair is used exactly where 1/⟨s, y⟩ is finite."""
+    tiny = float(jnp.finfo(float).tiny)
+    for curvature, expected in ((tiny, 1 / tiny), (tiny / 2, 0.0), (0.0, 0.0), (-1.0, 0.0)):
+        tx = factory(2)
+        _, state = tx.update(jnp.array(0.0), tx.init(jnp.array(0.0)), jnp.array(0.0))
+        _, state = tx.update(jnp.array(1.0), state, jnp.array(curvature))
+        if float(state.weights_memory[0]) != expected:
+            return False
+    return True
+
+
+def _searches_by_default(namespace: Namespace) -> bool:
+    tx, x = namespace["lbfgs"](), jnp.array([-1.2, 1.0])
+    state = tx.init(x)
+    for _ in range(3):
+        value, g = jax.value_and_grad(valley)(x)
+        updates, state = tx.update(g, state, x, value=value, grad=g, value_fn=_counted(valley))
+        x = x + updates
+        assert float(state[-1].value) < float(value) and float(state[-1].info.curvature_error) == 0
+    return True
+
+
+def _prints(name, *settings):
+    """Whether a printed transformation is what it should be, defaults included."""
+
+    def agrees(namespace: Namespace) -> bool:
+        return repr(namespace[name](*settings)) == DEFAULTS[name]
+
+    return agrees
+
+
+DEFAULTS = {
+    "scale_by_lbfgs": "scale_by_lbfgs()",
+    "lbfgs": "lbfgs(linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, tol=0.0, increase_factor=2.0, "
+    "slope_rtol=0.0001, curv_rtol=0.9, approx_dec_rtol=1e-06, stepsize_precision=1e-05, "
+    "initial_guess_strategy='one'))",
+    "scale_by_backtracking_linesearch": "scale_by_backtracking_linesearch(max_backtracking_steps=7, slope_rtol=0.0001, "
+    "decrease_factor=0.8, increase_factor=1.5, max_learning_rate=1.0, atol=0.0, rtol=0.0)",
+    "scale_by_zoom_linesearch": "scale_by_zoom_linesearch(max_linesearch_steps=7, tol=0.0, increase_factor=2.0, "
+    "slope_rtol=0.0001, curv_rtol=0.9, approx_dec_rtol=1e-06, stepsize_precision=1e-05)",
+}
+
+PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
+    "optax_lite.optimizers.lbfgs": {
+        **{f"memory {m}, {s}": _walks(m, s, seed) for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))},
+        "smallest curvature": lambda namespace: smallest_curvature_used(namespace["scale_by_lbfgs"]),
+        "searches": _searches_by_default,
+        "defaults": lambda namespace: _prints("scale_by_lbfgs")(namespace) and _prints("lbfgs")(namespace),
+    },
+    "optax_lite.transforms.linesearch": {
+        **{name: _backtracking_agrees(name) for name in BACKTRACKINGS},
+        "moved": _moves,
+        "of_params": _gives_what_is_taken,
+        "gradients": _takes_gradients,
+        "searches": _finds_searches,
+        "kept": _value_is_kept,
+        "dtype": _dtype_is_real,
+        "defaults": _prints("scale_by_backtracking_linesearch", 7),
+    },
+    "optax_lite.transforms.zoom": {
+        **{name: _zoom_agrees(name) for name in SEARCHES},
+        "interpolation": _interpolates,
+        "defaults": _prints("scale_by_zoom_linesearch", 7),
+    },
+}

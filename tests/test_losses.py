@@ -1,0 +1,479 @@
+"""Losses against their references, their slopes against differences, and the places where naive formulas break."""
+
+import functools
+import itertools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optax_lite import losses
+from tests.loss_cases import (
+    CASES,
+    FUNCTIONS,
+    GROUPS,
+    LABELS,
+    LOGITS,
+    PADDED,
+    POINTS,
+    TEXT,
+    WORDS,
+    WORDS_PADDED,
+    P,
+    X,
+    Y,
+    Z,
+)
+
+cases = pytest.mark.parametrize("case", CASES, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)])
+first_cases = pytest.mark.parametrize("case", {c.name: c for c in reversed(CASES)}.values(), ids=lambda case: case.name)
+
+
+@cases
+def test_float64_equals_the_reference_slopes_included(case, x64):
+    error, slopes = case.error_and_slopes(FUNCTIONS[case.name], jnp.float64)
+    assert error <= 1e-12
+    args = [np.asarray(x) for x in case.given(jnp.float64)]
+    for i in range(1 if case.name == "ctc_loss" else len(slopes)):  # after the first of it come paddings
+        if i and np.any(args[i] == 0) and "kl" in case.name:
+            continue  # the slope of p·log p at 0 is infinite, and 0 by decision
+        differences = np.zeros(args[i].shape)
+        for place in np.ndindex(differences.shape):
+            step = np.zeros(args[i].shape)
+            step[place] = 1e-6
+            sides = [[*args[:i], args[i] + side * step, *args[i + 1 :]] for side in (1, -1)]
+            above, below = (np.sum(case.expected(side)) for side in sides)
+            differences[place] = (above - below) / 2e-6
+        np.testing.assert_allclose(slopes[i], differences, rtol=1e-6, atol=1e-7 * np.max(np.abs(differences)))
+
+
+@cases
+def test_float32_equals_the_reference(case):
+    assert case.error(FUNCTIONS[case.name], jnp.float32) <= 2e-6
+
+
+@first_cases
+def test_compiled_and_batched_it_is_the_same(case):
+    function, given = FUNCTIONS[case.name], case.given(jnp.float32)
+
+    def run(*args):
+        return function(*args, **case.settings)
+
+    single = jax.jit(run)(*given)
+    chex.assert_trees_all_close(run(*given), single, rtol=1e-5, atol=1e-6)
+    batch = [jnp.stack([x, x]) for x in given]
+    chex.assert_trees_all_close(jax.jit(jax.vmap(run))(*batch), jnp.stack([single, single]), rtol=1e-5, atol=1e-6)
+
+
+@first_cases
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_is_computed_in_float32_and_rounded_once(case, dtype):
+    function, given = FUNCTIONS[case.name], case.given(dtype)
+    if case.name == "ctc_loss":
+        given = (given[0], *case.given("float32")[1:])  # paddings do not count
+
+    def in_dtype(*args):
+        return function(*args, **case.settings)
+
+    def in_float32(*args):
+        up = [x.astype(jnp.float32) if x.dtype == dtype else x for x in args]
+        return function(*up, **case.settings).astype(dtype)
+
+    assert jax.eval_shape(in_dtype, *given).dtype == dtype
+    both = jax.jit(lambda *args: (in_dtype(*args), in_float32(*args)))(*given)
+    chex.assert_trees_all_equal(*both)
+
+
+def test_mixed_arguments_give_their_common_dtype_and_numbers_none():
+    x = jnp.ones(3, jnp.bfloat16)
+    assert losses.l2_loss(x, jnp.ones(3)).dtype == jnp.float32
+    assert losses.l2_loss(x, jnp.arange(3)).dtype == jnp.bfloat16
+    assert losses.l2_loss(x, x > 0).dtype == jnp.bfloat16
+    assert losses.huber_loss(x, 1.0, delta=jnp.float32(0.5)).dtype == jnp.bfloat16
+    assert losses.l2_loss(1.5, 1).dtype == jnp.float32
+    assert losses.kl_divergence([0.5, 0.5], np.array([0.5, 0.5])).dtype == jnp.float32
+
+
+def test_half_precision_errors_are_squared_beyond_its_range_without_a_nan():
+    assert losses.cosine_similarity(jnp.full(3, 6e4, jnp.float16), jnp.full(3, 6e4, jnp.float16)) == 1
+    assert losses.log_cosh(jnp.float16(300.0)) == jnp.float16(300.0 - math.log(2))
+
+
+# --- hard places -----------------------------------------------------------------------------------------------------
+
+INF = math.inf
+ZEROS, ONES = np.zeros(3), np.ones(3)
+HALVES = np.array([0.0, 0.5, 0.5])
+FAR = np.array([1e4, 1e4, -1e4, -1e4, 0.0])
+RIGHT = np.array([1.0, 0, 1, 0, 0.5])
+MASKED = np.array([-INF, 1.0, 2.0])
+NEVER = np.array([False, False, False])
+ONE_OF_TWO = math.log1p(math.exp(-1.0))  # -log of the softmax of (1, 2) at 2
+P2 = 1 / (1 + math.exp(-1.0))
+
+# function, arguments, settings, value, slopes with respect to the arguments listed
+HARD = {
+    "huber at delta": ("huber_loss", [np.array([-1.0, 1.0, 0.0, 3.0])], {}, [0.5, 0.5, 0, 2.5], [[-1, 1, 0, 1]]),
+    "log_cosh": (
+        "log_cosh",
+        [np.array([0.0, 1e-5, 1e4, -3e38])],
+        {},
+        [0, 5e-11, 1e4 - math.log(2), 3e38],
+        [[0, 1e-5, 1, -1]],
+    ),
+    "hinge at its corner": ("hinge_loss", [np.array([1.0, 2.0])], {"targets": 1.0}, [0, 0], [[-0.5, 0]]),
+    "sigmoid far away": (
+        "sigmoid_binary_cross_entropy",
+        [FAR, RIGHT],
+        {},
+        [0, 1e4, 1e4, 0, math.log(2)],
+        [[0, 1, -1, 0, 0], [-1e4, -1e4, 1e4, 1e4, 0]],
+    ),
+    "sigmoid sure and right": (
+        "sigmoid_binary_cross_entropy",
+        [np.array([30.0, -30.0])],
+        {"labels": np.array([1.0, 0.0])},
+        [math.exp(-30), math.exp(-30)],
+        [[-math.exp(-30), math.exp(-30)]],
+    ),
+    "sigmoid at infinity": (
+        "sigmoid_binary_cross_entropy",
+        [np.array([INF, -INF])],
+        {"labels": np.array([1.0, 0.0])},
+        [0, 0],
+        [[0, 0]],
+    ),
+    "focal far away": (
+        "sigmoid_focal_loss",
+        [FAR],
+        {"labels": RIGHT, "gamma": 0.5, "alpha": 0.25},
+        [0, 0.75e4, 0.25e4, 0, 0.5 * 0.5**0.5 * math.log(2)],
+        [[0, 0.75, -0.25, 0, 0]],
+    ),
+    "a class of probability 0": (
+        "softmax_cross_entropy",
+        [MASKED, np.array([0.0, 0, 1])],
+        {},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
+    ),
+    "a class of probability 0, by number": (
+        "softmax_cross_entropy_with_integer_labels",
+        [MASKED],
+        {"labels": 2},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1]],
+    ),
+    "a masked NaN": (
+        "softmax_cross_entropy",
+        [np.array([math.nan, 1.0, 2.0]), np.array([math.nan, 0, 1])],
+        {"where": ~np.isnan([math.nan, 1, 2])},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
+    ),
+    "no class": ("softmax_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "no class by number": (
+        "softmax_cross_entropy_with_integer_labels",
+        [ONES],
+        {"labels": 1, "where": NEVER},
+        0,
+        [ZEROS],
+    ),
+    "poly without a class": ("poly_loss_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "poly with a class of probability 0": (
+        "poly_loss_cross_entropy",
+        [MASKED],
+        {"labels": np.array([0.0, 0, 1]), "epsilon": 1.0},
+        ONE_OF_TWO + 1 - P2,
+        [[0, (1 - P2) * (1 + P2), (P2 - 1) * (1 + P2)]],
+    ),
+    "kl at 0": ("kl_divergence", [np.log(HALVES + 1e-30), HALVES], {}, 0, [-HALVES, [30 * math.log(10), 1, 1]]),
+    "kl of impossible and never": (
+        "kl_divergence",
+        [np.array([-INF, math.log(0.5), math.log(0.5)]), HALVES],
+        {},
+        0,
+        [-HALVES, [0, 1, 1]],
+    ),
+    "kl of logs at -inf": (
+        "kl_divergence_with_log_targets",
+        [np.array([-INF, math.log(0.5), math.log(0.5)])] * 2,
+        {},
+        0,
+        [-HALVES, HALVES],
+    ),
+    "kl of a masked NaN": (
+        "kl_divergence",
+        [np.array([math.nan, 0.0]), np.array([math.nan, 1.0])],
+        {"where": np.array([False, True])},
+        0,
+        [[0, -1], [0, 1]],
+    ),
+    "generalized kl at 0": ("generalized_kl_divergence", [ZEROS, ZEROS], {}, 3, [ONES, -ONES]),
+    "cosine of nothing": ("cosine_similarity", [ZEROS, ONES], {}, 0, [ZEROS, ZEROS]),
+    "cosine of nothing twice": ("cosine_distance", [ZEROS, ZEROS], {}, 1, [ZEROS, ZEROS]),
+    "cosine near nothing": (
+        "cosine_similarity",
+        [ZEROS, np.array([2.0, 0, 0])],
+        {"epsilon": 0.25},
+        0,
+        [[2, 0, 0], ZEROS],
+    ),
+    "cosine of a masked NaN": (
+        "cosine_similarity",
+        [np.array([math.nan, 2.0]), np.array([1.0, 3.0])],
+        {"where": np.array([False, True])},
+        1,
+        [[0, 0], [0, 0]],
+    ),
+    "ntxent without pairs": ("ntxent", [np.eye(3)], {"labels": np.arange(3)}, 0, [np.zeros((3, 3))]),
+    "ntxent without negatives": ("ntxent", [np.eye(3)], {"labels": np.zeros(3, int)}, 0, [np.zeros((3, 3))]),
+    "ntxent of nothing": (
+        "ntxent",
+        [np.zeros((4, 2))],
+        {"labels": np.array([0, 0, 1, 1])},
+        math.log(3),
+        [np.zeros((4, 2))],
+    ),
+    "triplet of one point": ("triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]),
+    "triplet of one point, degree 1": (
+        "triplet_margin_loss",
+        [ONES, ONES, ONES],
+        {"eps": 0.0, "norm_degree": 1},
+        1,
+        [ZEROS, ZEROS, ZEROS],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "args", "settings", "value", "slopes"), HARD.values(), ids=HARD.keys())
+def test_hard_places(name, args, settings, value, slopes):
+    function, args = getattr(losses, name), [jnp.asarray(a, jnp.float32) for a in args]
+
+    def total(*args):
+        result = function(*args, **settings)
+        return jnp.sum(result), result
+
+    places = tuple(range(len(args)))
+    found, result = jax.jit(jax.grad(total, places, has_aux=True))(*args)
+    np.testing.assert_allclose(result, value, rtol=2e-6, atol=1e-12)
+    for a, b in zip(found, slopes, strict=True):
+        np.testing.assert_allclose(a, b, rtol=3e-6, atol=1e-14 if "sigmoid" in name or name == "log_cosh" else 1e-6)
+
+
+def test_curvatures_at_0_are_there():
+    for function in (losses.l2_loss, losses.huber_loss, losses.log_cosh):
+        assert jax.jit(jax.grad(jax.grad(function)))(0.0) == 1
+    curvature = jax.jit(jax.grad(jax.grad(losses.sigmoid_binary_cross_entropy)))(0.0, 1.0)
+    np.testing.assert_allclose(curvature, 0.25)
+
+
+def test_slopes_of_the_numbers_are_finite_at_hard_places():
+    for name, args, setting, number in [
+        ("huber_loss", [FAR], "delta", 1.0),
+        ("sigmoid_focal_loss", [FAR, RIGHT], "gamma", 0.0),
+        ("sigmoid_focal_loss", [FAR, RIGHT], "alpha", 0.0),
+        ("poly_loss_cross_entropy", [MASKED, np.array([0.0, 0, 1])], "epsilon", 2.0),
+        ("smooth_labels", [HALVES], "alpha", 0.0),
+        ("cosine_similarity", [ZEROS, ONES], "epsilon", 0.0),
+        ("ntxent", [np.eye(3), np.arange(3)], "temperature", 0.07),
+        ("triplet_margin_loss", [ONES, ONES, ZEROS], "norm_degree", 2.0),
+        ("triplet_margin_loss", [ONES, ONES, ONES], "eps", 0.0),
+        ("ctc_loss", list(TEXT), "log_epsilon", -1e5),
+    ]:
+        args = [jnp.asarray(a, jnp.float32 if a.dtype == float else None) for a in args]
+
+        def with_number(number, name=name, args=args, setting=setting):
+            return jnp.sum(getattr(losses, name)(*args, **{setting: number}))
+
+        both = jax.jit(jax.vmap(jax.value_and_grad(with_number)))(jnp.array([number, number]))
+        chex.assert_tree_all_finite(both)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    [losses.softmax_cross_entropy_with_integer_labels, losses.multiclass_hinge_loss, losses.multiclass_perceptron_loss],
+)
+def test_a_label_that_is_no_class_is_seen_and_moves_nothing(function):
+    labels = jnp.array([0, -1, 4, -4, 3])
+    scores = jnp.asarray(np.arange(20.0).reshape(5, 4) % 7, jnp.float32)
+    np.testing.assert_array_equal(jnp.isnan(function(scores, labels)), [False, True, True, True, False])
+    chex.assert_tree_all_finite(jax.grad(lambda s: jnp.nansum(function(s, labels)))(scores))
+
+
+def test_examples_with_a_label_below_0_are_ignored_by_where():
+    logits, labels = jnp.asarray(X[0], jnp.float32), jnp.array([2, -100, 1])
+
+    def loss(logits):
+        return jnp.sum(losses.softmax_cross_entropy_with_integer_labels(logits, labels, where=labels >= 0))
+
+    kept = jnp.array([0, 2])
+    expected = losses.softmax_cross_entropy_with_integer_labels(logits[kept], labels[kept])
+    np.testing.assert_allclose(loss(logits), jnp.sum(expected), rtol=1e-6)
+    slopes = jax.grad(loss)(logits)
+    chex.assert_tree_all_finite(slopes)
+    assert not np.any(slopes[1])
+
+
+def test_a_label_that_is_masked_out_has_probability_0():
+    where = jnp.array([True, False, True])
+    assert losses.softmax_cross_entropy_with_integer_labels(jnp.ones(3), 1, where=where) == INF
+    one_hot = losses.softmax_cross_entropy(jnp.ones(3), jnp.array([0.0, 1, 0]), where=where)
+    assert one_hot == 0  # a sum over the classes that are left
+
+
+def test_smoothed_labels_sum_to_1_over_the_classes_that_are_left():
+    where = jnp.array([True, False, True, True])
+    smooth = losses.smooth_labels(jnp.array([1.0, 0, 0, 0]), 0.3, where=where)
+    np.testing.assert_allclose(smooth, [0.8, 0, 0.1, 0.1], rtol=1e-6)
+    loss = losses.softmax_cross_entropy(jnp.array([1.0, -INF, 2, 3]), smooth)
+    assert jnp.isfinite(loss)
+
+
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+def spelled(path, blank=0):
+    """What a path of classes spells: repeats as one, then without blanks."""
+    return [k for k, _ in itertools.groupby(path) if k != blank]
+
+
+def test_forward_probabilities_are_sums_over_paths(x64):
+    logits, word = jnp.asarray(LOGITS[:1]), [1, 1, 2]
+    _, blank, label = jax.jit(losses.ctc_loss_with_forward_probs)(logits, PADDED[:1], WORDS[:1], WORDS_PADDED[:1])
+    log_p = np.asarray(jax.nn.log_softmax(logits[0]))
+    assert blank.shape == (5, 1, 4) and label.shape == (5, 1, 3)
+    for t, n in itertools.product(range(5), range(4)):
+        paths = [path for path in itertools.product(range(3), repeat=t + 1) if spelled(path) == word[:n]]
+        for ends_blank, found in ((True, blank), (False, label)):
+            mine = [sum(log_p[i, k] for i, k in enumerate(p)) for p in paths if (p[-1] == 0) == ends_blank]
+            if mine:
+                value = found[t, 0, n if ends_blank else n - 1]
+                np.testing.assert_allclose(value, np.logaddexp.reduce(mine), rtol=1e-12)
+
+
+def test_what_cannot_be_aligned_costs_about_minus_log_epsilon():
+    for log_epsilon in (-1e5, -1e3):
+        ctc_loss = jax.jit(functools.partial(losses.ctc_loss, log_epsilon=log_epsilon))
+        loss = ctc_loss(LOGITS[:, :2], PADDED[:, :2], WORDS, 0 * WORDS_PADDED)
+        np.testing.assert_allclose(loss, -log_epsilon, rtol=0.01)
+    no_frames = jax.jit(losses.ctc_loss)(LOGITS[:, :0], PADDED[:, :0], WORDS, np.array([[1, 1, 1], [0, 0, 0]]))
+    np.testing.assert_allclose(no_frames, [0, 1e5], rtol=1e-5)
+
+
+def test_padding_and_impossible_classes_do_no_harm():
+    dirty = jnp.asarray(LOGITS, jnp.float32).at[1, 3:].set(jnp.nan).at[0, 1, 2].set(-jnp.inf)
+    words = WORDS.copy()
+    words[1, 1:] = -1
+
+    def total(logits, words):
+        return jnp.sum(losses.ctc_loss(logits, PADDED, words, WORDS_PADDED))
+
+    loss, slopes = jax.jit(jax.value_and_grad(total))(dirty, words)
+    chex.assert_tree_all_finite((loss, slopes))
+    assert not np.any(slopes[1, 3:])
+    clean = jnp.asarray(LOGITS, jnp.float32).at[0, 1, 2].set(-1e4)
+    np.testing.assert_allclose(loss, jax.jit(total)(clean, WORDS), rtol=1e-5)
+    assert jnp.isnan(jax.jit(total)(clean, WORDS + 2))
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+COLUMN = np.ones((3, 1))
+LONG = np.ones((2, 5))
+ERRORS = {
+    "l2 of a column": (
+        lambda: losses.l2_loss(ONES, COLUMN),
+        "l2_loss: predictions of shape (3,) and targets of (3, 1)",
+    ),
+    "l2 the other way": (lambda: losses.l2_loss(COLUMN, ONES), "(3, 1) and targets of (3,): nothing is broadcast"),
+    "squared": (lambda: losses.squared_error(COLUMN, LONG), "squared_error: predictions of shape (3, 1) and targets"),
+    "huber": (lambda: losses.huber_loss(ONES, COLUMN), "huber_loss: predictions of shape (3,) and targets"),
+    "delta": (lambda: losses.huber_loss(ONES, delta=np.ones(2)), "predictions of shape (3,) and delta of (2,)"),
+    "log_cosh": (lambda: losses.log_cosh(ONES, COLUMN), "log_cosh: predictions of shape (3,) and targets of (3, 1)"),
+    "hinge": (lambda: losses.hinge_loss(ONES, COLUMN), "hinge_loss: predictor_outputs of shape (3,) and targets"),
+    "perceptron": (lambda: losses.perceptron_loss(ONES, COLUMN), "perceptron_loss: predictor_outputs of shape (3,)"),
+    "sigmoid": (lambda: losses.sigmoid_binary_cross_entropy(ONES, COLUMN), "logits of shape (3,) and labels of (3, 1)"),
+    "focal": (lambda: losses.sigmoid_focal_loss(ONES, COLUMN), "sigmoid_focal_loss: logits of shape (3,) and labels"),
+    "alpha": (
+        lambda: losses.sigmoid_focal_loss(ONES, ONES, alpha=np.ones(2)),
+        "logits of shape (3,) and alpha of (2,)",
+    ),
+    "integer predictions": (
+        lambda: losses.l2_loss(np.arange(3)),
+        "l2_loss: predictions must be floating, got int32[3]",
+    ),
+    "complex targets": (lambda: losses.l2_loss(ONES, ONES * 1j), "targets must be real, got complex64[3]"),
+    "class numbers": (
+        lambda: losses.softmax_cross_entropy(LONG, np.array([0, 1])),
+        "class numbers go to softmax_cross",
+    ),
+    "a column of labels": (lambda: losses.softmax_cross_entropy(LONG, np.ones((2, 1))), "equal along axis -1"),
+    "other examples": (lambda: losses.softmax_cross_entropy(LONG, np.ones((3, 5))), "logits (2, 5), labels (3, 5)"),
+    "the mask's shape": (
+        lambda: losses.softmax_cross_entropy(LONG, LONG, where=np.ones(5, bool)),
+        "softmax_cross_entropy: the shapes must be equal or 1 in every dimension, got logits (2, 5), where (5, 1)",
+    ),
+    "float labels": (
+        lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones(2)),
+        "labels must be integers, the numbers of the classes, got float32[2]",
+    ),
+    "labels with an axis too many": (
+        lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones((2, 1), int)),
+        "labels must have the shape (2,), that of the scores (2, 5) without axis -1, got (2, 1)",
+    ),
+    "one label for two": (
+        lambda: losses.multiclass_hinge_loss(LONG, np.array([1])),
+        "multiclass_hinge_loss: labels must have the shape (2,)",
+    ),
+    "integer one-hot": (lambda: losses.smooth_labels(np.eye(3, dtype=int), 0.1), "labels must be floating, got int32"),
+    "kl": (lambda: losses.kl_divergence(LONG, LONG[:, :1]), "got log_predictions (2, 5), targets (2, 1)"),
+    "kl mask": (lambda: losses.kl_divergence(LONG, LONG, where=np.ones(5, bool)), "log_predictions (2, 5), where (5,)"),
+    "cosine": (lambda: losses.cosine_similarity(LONG, LONG[0]), "got predictions (2, 5), targets (5,)"),
+    "axis": (
+        lambda: losses.cosine_distance(LONG, LONG, axis=2),
+        "cosine_distance: axis 2 is out of range for an array",
+    ),
+    "embeddings": (lambda: losses.ntxent(POINTS, GROUPS[:, None]), "ntxent: embeddings must have shape (n, d) and"),
+    "triplet": (
+        lambda: losses.triplet_margin_loss(X, Y, Z[0]),
+        "anchors (2, 3, 4), positives (2, 3, 4), negatives (3,",
+    ),
+    "degree": (
+        lambda: losses.triplet_margin_loss(X, Y, Z, norm_degree=INF),
+        "norm_degree must be finite and at least 1",
+    ),
+    "paddings": (
+        lambda: losses.ctc_loss(LOGITS, PADDED.T, WORDS, WORDS_PADDED),
+        "got logits (2, 5, 3), labels (2, 3), logit_paddings (5, 2), label_paddings (2, 3)",
+    ),
+    "float words": (lambda: losses.ctc_loss(LOGITS, PADDED, WORDS * 1.0, WORDS_PADDED), "labels must be integers"),
+    "blank": (lambda: losses.ctc_loss(*TEXT, blank_id=3), "blank_id must be one of the 3 classes, got 3"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors_name_the_arguments_and_their_shapes(call, message):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert message in str(caught.value)
+
+
+def test_a_wrong_keyword_is_told_with_the_name_of_the_loss():
+    with pytest.raises(TypeError, match="l2_loss: got an unexpected keyword argument 'target'"):
+        losses.l2_loss(ONES, target=ONES)
+
+
+def test_the_mask_of_examples_and_that_of_classes_are_told_apart_by_their_dimensions(x64):
+    square, labels = jnp.asarray(X[0, :, :3]), jnp.asarray(P[0, :, :3])
+    rows = jnp.array([True, False, True])
+    whole = losses.softmax_cross_entropy(square, labels, where=rows)
+    chex.assert_trees_all_equal(whole, losses.softmax_cross_entropy(square, labels, where=rows[:, None]))
+    assert whole[1] == 0 and whole[0] != 0
+    assert LABELS.shape == X.shape[:2]
