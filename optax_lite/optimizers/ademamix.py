@@ -1,7 +1,9 @@
 """AdEMAMix: Adam with a second, much slower moving average of the gradient beside the first.
 
 Gradients of ten thousand steps ago still count, while the fast average keeps the run stable. It wants long runs, and a
-warm-up of alpha and b3.
+warm-up of alpha and b3, without which an early b3 near 1 can diverge:
+
+    adamix = ademamix(1e-3, b3=linear_schedule(0.9, 0.9999, steps), alpha=linear_schedule(0.0, 5.0, steps))
 """
 
 from typing import NamedTuple
@@ -40,8 +42,8 @@ def scale_by_ademamix(
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
 
     m2 is not corrected: it comes to its full weight over 1 / (1 - b3) steps. The paper lets alpha and b3 grow as well,
-    over the whole run; give schedules, such as `alpha=linear_schedule(0.0, 5.0, steps)`. `mu_dtype` is that of m1 and
-    m2, which are most of the state; in bfloat16 the slow one forgets, for 1 - b3 is below its precision.
+    alpha in a line and b3 so that its half-life does; any schedule will do here. `mu_dtype` is that of m1 and m2, which
+    are most of the state; in bfloat16 the slow one stands still, for 1 - b3 is below its precision.
     """
     check_unit_interval(b1=b1, b2=b2, b3=b3)
     check_nonnegative(alpha=alpha, eps=eps, eps_root=eps_root)

@@ -1,5 +1,8 @@
 """AMSGrad: Adam whose second moment never falls, so that the rate of an entry never grows.
 
+It was made for gradients of which a few rare, large ones show the way: Adam forgets those, and can then fail to
+converge even on a convex loss. The price is that an outlier is never forgotten.
+
 There are three conventions. optax takes the maximum of the corrected second moment, which is largest at the first
 steps: one large first gradient shortens all steps to come. torch and Keras take it of the raw one and correct the
 maximum. The paper corrects nothing.
@@ -92,6 +95,8 @@ def amsgrad(
 
     `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and Keras up to the place of eps. The formula and the
     conventions stand with `scale_by_amsgrad`; states of the two kinds of maximum are no substitute for each other.
+    There is one buffer more than in Adam. For decoupled decay chain `scale_by_amsgrad`, `add_decayed_weights` and
+    `scale_by_learning_rate`.
     """
     return chain(
         scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu, max_of=max_of),

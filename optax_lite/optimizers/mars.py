@@ -1,7 +1,8 @@
 """MARS: AdamW on gradients whose variance is reduced with the gradient before.
 
 This is the approximate form of MARS-AdamW: it compares with the gradient of the last batch at the last parameters. The
-exact form takes this batch there, which is a second gradient for every step.
+exact form takes this batch there, which is a second gradient for every step. Where the two gradients differ by noise
+alone the difference makes it worse, so gamma is small: it multiplies b1 / (1 - b1), which is 19 with the default b1.
 """
 
 from typing import NamedTuple
@@ -58,7 +59,8 @@ def mars(
 
     ‖c‖ is the norm of a leaf, as in the authors' code, and g_last before the first step is 0, as there. `max_norm` is 1
     in the paper. Their code gives vectors and scalars to AdamW by default; use `partition` for it. The defaults are
-    theirs. With gamma 0 it is AdamW after clipping every leaf. optax has no counterpart.
+    theirs. With gamma 0 it is AdamW after clipping every leaf. The state holds the last gradient beside that of Adam.
+    optax has no counterpart.
     """
     return chain(
         _reduce_variance(b1, gamma, max_norm),

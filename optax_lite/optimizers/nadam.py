@@ -1,6 +1,8 @@
 """NAdam: Adam with Nesterov momentum, with a constant b1 or with Dozat's schedule for it.
 
-`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up.
+`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up. Both use the momentum that
+the next step will have, in front of m, and the one of this step in front of g: Nesterov's look-ahead without a second
+gradient.
 """
 
 from optax_lite.aliases import Number

@@ -1,6 +1,7 @@
 """NovoGrad: momentum of gradients that are divided by the norm of their layer.
 
-One second moment for a leaf in place of one for an entry: about half the state of Adam.
+One second moment for a leaf in place of one for an entry: about half the state of Adam. The small b2 makes the norm
+nearly that of the last gradients, so that one of another size does little harm, and no warm-up is needed.
 """
 
 from typing import NamedTuple
@@ -75,5 +76,6 @@ def novograd(
 
     The update of a leaf has about the length lr / (1 - b1) whatever its size and its gradient, so rates are those of
     SGD with momentum, not of Adam. The default eps is not that of `scale_by_novograd`; both are optax's.
+    The decay is no AdamW: it is accumulated in m. It needs the parameters at every update, also with weight_decay 0.
     """
     return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))

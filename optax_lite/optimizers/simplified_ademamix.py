@@ -1,6 +1,7 @@
 """Simplified AdEMAMix: one decaying sum of gradients, and the gradient itself beside it.
 
-The gradient takes the part of AdEMAMix's fast average; there is one buffer less, and no warm-up.
+The gradient takes the part of AdEMAMix's fast average; there is one buffer less, and no warm-up. The paper finds that
+schedule-free methods and AdEMAMix owe their gain to this: a long memory, and a large weight on the newest gradient.
 """
 
 from typing import NamedTuple
