@@ -1,8 +1,8 @@
 """The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary around it.
 
 A call of `tx.update` passes three layers. Outermost the boundary: what has no gradient is dropped, one module-level jit
-is entered, shapes are checked, and the updates get the gradients' dtype at the end. Then the transformation's functions,
-made by its builder from traced numbers, its schedules evaluated at their count. Innermost the members of a chain, which
+is entered, shapes are checked, and the updates get the gradients' dtype at the end. Then its functions, made
+by the builder from traced numbers, its schedules evaluated at their count. Innermost the members of a chain, which
 neither compile nor cast (they are inner views), and the rule.
 """
 

@@ -1,6 +1,6 @@
 """An optimizer is data: what transformations and schedules share as pytrees of their hyperparameters.
 
-A factory's call is taken apart into numbers (the leaves of the pytree) and everything else (a `Call`, its metadata), and
+A factory's call is taken apart into numbers (the leaves of the pytree) and all else (a `Call`, its metadata), and
 put together again by running the builder on the numbers, whenever functions are needed: eagerly, traced or batched.
 What this file knows is how such a call is made, checked, compared, printed, read and edited by path; what it means is
 told by its two kinds, `Schedule` and `GradientTransformation`.
@@ -411,7 +411,8 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                 elif (p.name in statics and not _is_key(value)) or (
                     isinstance(value, str) and str in get_args(p.annotation)
                 ):
-                    if isinstance(p.default, bool) and not isinstance(value, (bool, np.bool_)):
+                    is_flag = p.name not in static and isinstance(p.default, bool)
+                    if is_flag and not isinstance(value, (bool, np.bool_)):
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
                 else:

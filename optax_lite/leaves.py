@@ -125,13 +125,13 @@ def cast_up(x: Any, dtype: Any) -> Array:
 def weak(x: Any) -> Array:
     """A scalar that never decides a dtype: what a Python number is, for a value that may be traced.
 
-    Everything that the leaves share (a norm, a bias correction) goes through it before a rule uses it; else under x64 or
+    Everything that the leaves share (a norm, a bias correction) goes through it before a rule uses it; under x64 or
     strict promotion a float64 norm would meet float32 leaves.
     """
     return x if getattr(x, "weak_type", False) else jax.lax.full_like(0.0, x)
 
 
-def cast_like(tree: PyTree, like: PyTree) -> PyTree:
+def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
     """Every leaf of `tree` in the (strong) dtype of its counterpart in a tree of the same structure."""
 
     def cast(x, model):
@@ -139,7 +139,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
         same = x.dtype == model.dtype and not getattr(x, "weak_type", False)
         return x if same else jax.lax.convert_element_type(x, model.dtype)
 
-    return jax.tree.map(cast, tree, like)
+    return jax.tree.map(cast, tree, other_tree)
 
 
 # --- the one place where a rule about arrays becomes a rule about trees ----------------------------------------------

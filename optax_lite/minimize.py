@@ -23,7 +23,7 @@ class MinimizeResult(NamedTuple):
     value: Array  # of the function there
     grad_norm: Array  # 2-norm of its gradient there, over all leaves
     steps: Array  # updates made, int32
-    converged: Array  # whether grad_norm ≤ tol
+    converged: Array  # whether grad_norm ≤ tol and the value is finite
     state: PyTree  # of the transformation
 
 
@@ -88,4 +88,5 @@ def _minimize(fn, x0, tx, args, tol, max_steps):
     none = jnp.zeros((), jnp.int32)
     end = jax.lax.while_loop(goes_on, advance, _Loop(x0, value, grad, tx.init(x0), none, none))
     norm = global_norm(end.grad)
-    return MinimizeResult(end.x, end.value, norm, end.steps, norm <= tol, end.state)
+    converged = (norm <= tol) & jnp.isfinite(end.value)  # a value that is no number may have slope 0
+    return MinimizeResult(end.x, end.value, norm, end.steps, converged, end.state)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import optax_lite as ol
 from tests.agreement import relative_error
 from tests.reference.lbfgs import dot, flat, lbfgs_direction, unflat
 from tests.reference.linesearch import approximate_decrease_error, backtracking, wolfe_errors
@@ -143,6 +144,9 @@ SEARCHES = {
     "slope": Search(slope, POINT, {}),
     "slope, bounded": Search(slope, POINT, {"max_learning_rate": 3.0}),
     "hidden": Search(hidden, (1e-5,), {}, -0.1),
+    "hidden, short": Search(hidden, (1e-5,), {"curv_rtol": 0.1}, -0.01),
+    "hidden, twice": Search(hidden, (1e-5, 2e-5), {"curv_rtol": 0.01, "increase_factor": 5.0}, -0.01),
+    "hidden, uphill": Search(hidden, (1e-5,), {}, 0.1),
     "hidden, off": Search(hidden, (1e-5,), {"approx_dec_rtol": None}, -0.1),
     "hidden, too far": Search(hidden, (1e-5,), {}, -1.0),
     "hidden, above": Search(hidden, (1.0,), {"curv_rtol": 2.0, "slope_rtol": 0.3}, -0.95),
@@ -443,6 +447,31 @@ def _prints(name, *settings):
     return agrees
 
 
+# --- SAM over devices, Schedule-Free's average ------------------------------------------------------------------------
+
+
+def _sam_averages_over_devices(namespace: Namespace) -> bool:
+    """Gradients of two devices at the adversarial point make one step; the climb is each one's own."""
+    scales = jnp.array([1.0, 3.0])
+    tx = namespace["sam"](ol.sgd(0.5), ol.sgd(0.1), opaque_mode=True, batch_axis_name="devices")
+
+    def step(scale):
+        w = jnp.array([1.0, -2.0])
+        return tx.update(scale * w, tx.init(w), w, grad_fn=lambda w, i: scale * w)[0]
+
+    updates = jax.vmap(step, axis_name="devices")(scales)
+    expected = -0.5 * jnp.mean(scales * (1 + 0.1 * scales)) * jnp.array([1.0, -2.0])
+    return bool(jnp.allclose(updates, jnp.stack([expected, expected]), rtol=1e-12))
+
+
+def _evaluates_at_the_average(namespace: Namespace) -> bool:
+    """x, where y = b1·x + (1 - b1)·z."""
+    x, z, b1 = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.3, 4.0, -1.0]), 0.75
+    state = ol.schedule_free_sgd(0.1, b1=b1).init(x)._replace(z=z)
+    own = namespace["ScheduleFreeState"](*state)
+    return bool(jnp.allclose(namespace["schedule_free_eval_params"](own, b1 * x + (1 - b1) * z), x, rtol=1e-12))
+
+
 DEFAULTS = {
     "scale_by_lbfgs": "scale_by_lbfgs()",
     "lbfgs": "lbfgs(linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, tol=0.0, increase_factor=2.0, "
@@ -461,6 +490,8 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "searches": _searches_by_default,
         "defaults": lambda namespace: _prints("scale_by_lbfgs")(namespace) and _prints("lbfgs")(namespace),
     },
+    "optax_lite.optimizers.sam": {"devices": _sam_averages_over_devices},
+    "optax_lite.optimizers.schedule_free": {"average": _evaluates_at_the_average},
     "optax_lite.transforms.linesearch": {
         **{name: _backtracking_agrees(name) for name in BACKTRACKINGS},
         "moved": _moves,

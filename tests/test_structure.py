@@ -24,10 +24,10 @@ LAYERS = [
     ["sweep"],
     ["contrib", "tree_utils", "__init__"],  # tables of contents
 ]
-# Lines of code, docstring and comment. These hold the pair, the tree rule and the checks; data.py makes an optimizer
+# Lines of code. These hold the pair, the tree rule and the checks; data.py makes an optimizer
 # data, norms.py sums over trees, compose.py and paths.py are chains and masks.
-SMALL = {("check.py", "leaves.py", "core.py"): 720, ("check.py", "leaves.py", "core.py", "data.py"): 1060}
-MAX_FILE_LINES = 520
+SMALL = {("check.py", "leaves.py", "core.py"): 600, ("check.py", "leaves.py", "core.py", "data.py"): 900}
+MAX_FILE_LINES = 540
 
 
 def layer(module):
@@ -117,7 +117,7 @@ def test_file_is_short(file):
 
 @pytest.mark.parametrize(("files", "most"), SMALL.items(), ids=["core", "core and data"])
 def test_core_is_small(files, most):
-    assert sum(count((PACKAGE / file).read_text()).total() for file in files) <= most
+    assert sum(count((PACKAGE / file).read_text())["code"] for file in files) <= most
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -56,7 +56,7 @@ def mechanize(
         pull = weight_decay * total * weak(global_norm(updates)) / (weak(global_norm(x)) + eps)
         h = weak(dot(delta, updates)) + pull * weak(dot(delta, x))
 
-        beta = 1 - jnp.power(0.1, jnp.arange(1, num_betas + 1).astype(s.dtype))
+        beta = 1 - jnp.power(0.1, jnp.arange(1, num_betas + 1).astype(state.s.dtype))
         r = beta * r - s * jnp.clip(h, -m, m)
         m = jnp.maximum(beta * m, jnp.abs(h) + eps)
         v = beta**2 * v + h**2

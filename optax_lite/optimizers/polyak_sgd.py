@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from optax_lite.aliases import Number
 from optax_lite.check import ArgumentError, check_nonnegative
-from optax_lite.compose import chain
+from optax_lite.compose import chain, identity
 from optax_lite.core import EmptyState, transform
 from optax_lite.leaves import leafwise, weak
 from optax_lite.norms import sum_sq
@@ -39,6 +39,7 @@ def polyak_sgd(
     """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021, Algorithm 1.
 
     `update` needs value=, see `scale_by_polyak`. f_min is the least loss, 0 for a model that can fit all data; too
-    low a guess makes steps too long.
+    low a guess makes steps too long. (optax divides by `scaling` where the step is not capped.)
     """
-    return chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling))
+    step = chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling))
+    return chain(step, identity())  # nested as optax's state is

@@ -72,8 +72,9 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
     """`jax.value_and_grad(value_fn)` that takes both from the state of a line search when they are there.
 
     Call it as `value, grad = f(params, *args, state=state, **kwargs)`. It computes them on the first step, and whenever
-    the value kept is not finite, so that a search costs no evaluation beyond its own. Right only for a function that is the same on every step: with a new batch, use
-    `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with `store_grad=True`). The gradient
+    the value kept is not finite, so that a search costs no evaluation beyond its own.
+    Right only for a function that is the same on every step: with a new batch, use `jax.value_and_grad`. The search
+    must keep gradients (zoom does, backtracking with `store_grad=True`). The gradient
     of a complex parameter is conjugated, as updates want it.
     """
 

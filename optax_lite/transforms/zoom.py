@@ -67,7 +67,8 @@ def scale_by_zoom_linesearch(
 
     With φ(η) = f(w + ηu): φ(η) ≤ φ(0) + c₁·η·φ'(0) and |φ'(η)| ≤ c₂·|φ'(0)|, c₁ being slope_rtol and c₂ curv_rtol,
     both up to tol. Where φ(η) is within approx_dec_rtol·|φ(0)| above φ(0), so that rounding hides a decrease,
-    φ'(η) ≤ (2c₁ - 1)·φ'(0) will do for the first (Hager & Zhang 2006); None turns that off.
+    φ'(η) ≤ (2c₁ - 1)·φ'(0) will do for the first (Hager & Zhang 2006; None turns that off), and of two points with one
+    value that with φ' < 0 counts as the lower.
 
     A search starts at 1, or with "keep" at the last η, and grows by increase_factor until an interval holds a solution,
     which is then narrowed by cubic interpolation; a point where f or its slope is not finite is too far. Where it ends
@@ -111,7 +112,8 @@ def scale_by_zoom_linesearch(
             point = _Point(s.trial, jnp.where(jnp.isfinite(slope), value, jnp.inf), slope)
             decrease, curvature = misses(point)
             found = (decrease <= tol) & (curvature <= tol)
-            better = found | ((decrease <= tol) & (point.value < s.low.value))
+            lower = (point.value < s.low.value) | ((point.value == s.low.value) & (slope < 0))
+            better = found | ((decrease <= tol) & lower)
             ahead = jnp.where(s.bracketed, jnp.sign(s.high.step - s.low.step), 1)
             turned = better & (point.slope * ahead >= 0)  # the minimum lies between the old low and here
             low = _choose(better, point, s.low)

@@ -16,32 +16,33 @@ from tests.reference.lift import leafwise
 eps_bad = eps_bad[:1]
 no_transformation = "must be a GradientTransformation, got 0.1"
 
+_rmsprop = partial(
+    rmsprop.rmsprop,
+    initial_scale=0.0,
+    eps_in_sqrt=True,
+    centered=False,
+    momentum=None,
+    nesterov=False,
+    bias_correction=False,
+)
+
 # Base optimizers for one leaf, as the factory and as the reference take them; their numbers are exact in float32.
 BASES = {
     ol.sgd(0.5): partial(sgd.sgd, learning_rate=0.5, momentum=None, nesterov=False),
     ol.sgd(0.25, 0.75): partial(sgd.sgd, learning_rate=0.25, momentum=0.75, nesterov=False),
+    ol.sgd(0.5, 0.25): partial(sgd.sgd, learning_rate=0.5, momentum=0.25, nesterov=False),
     ol.adam(0.25, 0.5, 0.75, 2.0**-30): partial(
         adam.adam, learning_rate=0.25, b1=0.5, b2=0.75, eps=2.0**-30, eps_root=0.0, nesterov=False
     ),
-    ol.rmsprop(0.5, 0.75, 0.125): partial(
-        rmsprop.rmsprop,
-        learning_rate=0.5,
-        decay=0.75,
-        eps=0.125,
-        initial_scale=0.0,
-        eps_in_sqrt=True,
-        centered=False,
-        momentum=None,
-        nesterov=False,
-        bias_correction=False,
-    ),
+    ol.rmsprop(0.5, 0.75, 0.125): partial(_rmsprop, learning_rate=0.5, decay=0.75, eps=0.125),
+    ol.rmsprop(0.25, 0.5, 0.5): partial(_rmsprop, learning_rate=0.25, decay=0.5, eps=0.5),
     ol.scale_by_adam(0.5, 0.75, 0.125): partial(
         adam.scale_by_adam, b1=0.5, b2=0.75, eps=0.125, eps_root=0.0, nesterov=False
     ),
     ol.trace(0.5): partial(momentum.trace, decay=0.5, nesterov=False),
     ol.sgd(2.0**20): partial(sgd.sgd, learning_rate=2.0**20, momentum=None, nesterov=False),
 }
-plain, heavy, adaptive, scaled, adam_direction, trace, giant = BASES
+plain, heavy, light, adaptive, scaled, slower, adam_direction, trace, giant = BASES
 
 
 def default_adam(g, s, w):
@@ -75,15 +76,24 @@ giant_rate, schedule_free_float32 = 2.0**20, 2e-5
 # --- SAM -------------------------------------------------------------------------------------------------------------
 
 
-def sam_of_leaves(g, s, w, *, optimizer, adv_optimizer, sync_period, reset_state):
-    """The reference around references for one leaf, with the fields of both in one dict."""
-    both = s and s | {"opt_state": s, "adv_state": s}
-    rules = {"optimizer": leafwise(BASES[optimizer]), "adv_optimizer": leafwise(BASES[adv_optimizer])}
-    u, s = sam.sam(g, both, w, **rules, sync_period=sync_period, reset_state=reset_state)
-    opt_state, adv_state = s.pop("opt_state"), s.pop("adv_state")
-    zeros = [np.zeros_like(x) for x in g]
-    opt_state = {"nu": [np.zeros(x.shape) for x in g]} if opt_state is None else opt_state
-    return u, s | {"nu": opt_state["nu"], "trace": zeros if adv_state is None else adv_state["trace"]}
+def sam_of_leaves(reference):
+    """A reference around references for one leaf, RMSProp and momentum, with the fields of both in one dict."""
+
+    def of_leaves(g, s, w, *, optimizer, adv_optimizer, **settings):
+        both = s and s | {"opt_state": s, "adv_state": s}
+        rules = {"optimizer": leafwise(BASES[optimizer]), "adv_optimizer": leafwise(BASES[adv_optimizer])}
+        u, s = reference(g, both, w, **rules, **settings)
+        opt_state, adv_state = s.pop("opt_state"), s.pop("adv_state")
+        zeros = [np.zeros_like(x) for x in g]
+        opt_state = {"nu": [np.zeros(x.shape) for x in g]} if opt_state is None else opt_state
+        return u, s | {"nu": opt_state["nu"], "trace": zeros if adv_state is None else adv_state["trace"]}
+
+    return of_leaves
+
+
+def bent(params, i):
+    """Some gradient of point and number, for a dict or a list of arrays."""
+    return jax.tree.map(lambda x: (i + 1) * x, params)
 
 
 def climbed(state, seed):
@@ -161,6 +171,7 @@ ROWS: tuple[Row, ...] = (
             *over(learning_rate=(giant_rate, 3 * giant_rate), warmup_steps=(None, 3), weight_decay=(None, 0.3)),
             {"learning_rate": giant_rate, "warmup_steps": 10, "b1": 0.5, "weight_lr_power": 1.0, "weight_decay": fast},
             {"learning_rate": giant_rate * rate, "b1": 0.6},
+            {"weight_decay": giant_rate},
         ),
         (
             *rate_bad,
@@ -187,7 +198,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         ol.sam,
-        sam_of_leaves,
+        sam_of_leaves(sam.sam),
         tuple(
             {"optimizer": scaled, "adv_optimizer": heavy, **s}
             for s in ({}, {"reset_state": False}, *over(sync_period=(2, 3, 4, 10), reset_state=(True, False)))
@@ -206,12 +217,27 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         ol.sam,
-        sam_of_leaves,
-        ({"optimizer": scaled, "adv_optimizer": heavy, "sync_period": 1},),
+        sam_of_leaves(sam.sam),
+        tuple(
+            over(optimizer=(scaled, slower), adv_optimizer=(heavy, light), sync_period=(1,), reset_state=(True, False))
+        ),
         whole_tree=True,
         unlike=("opaque_mode", "batch_axis_name"),
         fresh_only="with a period of 1 no update ever stands between two steps",
         variant=", of one",
+    ),
+    Row(
+        ol.sam,
+        sam_of_leaves(sam.opaque_sam),
+        tuple(
+            {"optimizer": scaled, "adv_optimizer": heavy, "opaque_mode": True, **s}
+            for s in ({}, {"optimizer": slower}, *over(sync_period=(1, 2, 3), reset_state=(True, False)))
+        ),
+        whole_tree=True,
+        unlike=("opaque_mode", "batch_axis_name"),
+        extra=lambda step: {"grad_fn": bent},
+        unseen=("steps_since_sync", "cache"),
+        variant=", opaque",
     ),
     Row(
         ol.hutchinson_estimator_diag_hessian,
@@ -293,7 +319,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.split_real_and_imaginary,
         split,
-        tuple({"inner": base} for base in (*BASES, adaptive)),
+        tuple({"inner": base} for base in BASES),
         ({"inner": 0.1}, f"member inner {no_transformation}"),
         translate=with_base,
     ),

@@ -42,13 +42,16 @@ def strong_wolfe_search(
     def both_conditions(a, value, slope):
         return enough_decrease(a, value, slope) and abs(slope) <= curv_rtol * abs(slope_0) + tol
 
+    def lower(new, old):
+        return new[1] < old[1] or (new[1] == old[1] and new[2] < 0)  # rounding hides a decrease, the slope does not
+
     def find():
         old, a = (0.0, phi_0, slope_0), min(first, longest)
         while len(tried) < max_linesearch_steps:
             new = (a, *phi(a))
             if both_conditions(*new):
                 return a
-            if not enough_decrease(*new) or new[1] >= old[1]:
+            if not enough_decrease(*new) or not lower(new, old):
                 return zoom(old, new)
             if new[2] >= 0:
                 return zoom(new, old)
@@ -65,7 +68,7 @@ def strong_wolfe_search(
             new = (a, *phi(a))
             if both_conditions(*new):
                 return a
-            if not enough_decrease(*new) or new[1] >= low[1]:
+            if not enough_decrease(*new) or not lower(new, low):
                 high = new
             else:
                 if new[2] * (high[0] - low[0]) >= 0:
