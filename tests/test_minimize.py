@@ -72,7 +72,7 @@ def test_float32_comes_as_close_as_float32_can(name):
 
 def test_a_tolerance_out_of_reach_ends_with_converged_false():
     found = ol.minimize(logistic, jnp.zeros(8), args=(labelled(),), tol=0.0)
-    assert not found.converged and int(found.steps) < 100
+    assert not found.converged and int(found.steps) < 300  # of 1000: it ends where nothing moves any more
     assert float(found.grad_norm) < 1e-5
 
 
