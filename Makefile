@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 JOBS ?= auto
 
-.PHONY: demo test test-slow lint format size bench mutate clean
+.PHONY: demo test test-slow lint format size bench mutate catalogue gallery clean
 
 # One stamp per extra, so that a target installs only what it needs.
 $(VENV)/bin/python:
@@ -47,6 +47,12 @@ bench: $(VENV)/.test
 
 mutate: $(VENV)/.test
 	$(RUN) -m tests.mutate
+
+catalogue: $(VENV)/.test
+	$(RUN) -m benchmarks.catalogue
+
+gallery: $(VENV)/.examples
+	$(RUN) examples/gallery.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .ruff_cache

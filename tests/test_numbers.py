@@ -9,11 +9,11 @@ from jax._src import test_util  # counts compilations; there is no public counte
 
 import optax_lite as ol
 from tests.agreement import slots
-from tests.catalogue import is_composition, one_of_each
+from tests.catalogue import is_slow, one_of_each
 
 EACH = one_of_each()
 every = pytest.mark.parametrize(
-    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_composition(name, tx)) for name, tx in EACH.items()]
+    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_slow(name, tx)) for name, tx in EACH.items()]
 )
 OPTIMIZERS = {
     "sgd": ol.sgd(0.1, 0.9),

@@ -153,7 +153,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(ol.yogi, yogi.yogi, plain(yogi_settings), (*rate_bad, *with_rate(beta_bad))),
     Row(
-        ol.scale_by_novograd, novograd.scale_by_novograd, novograd_settings, (*beta_bad, *eps_bad), unlike=("mu_dtype",)
+        ol.scale_by_novograd,
+        novograd.scale_by_novograd,
+        novograd_settings,
+        (*beta_bad, *eps_bad),
+        unlike=("mu_dtype",),
+        same_program=1e-6,
     ),
     Row(ol.novograd, novograd.novograd, plain(novograd_settings), (*rate_bad, *with_rate(beta_bad + eps_bad))),
     Row(

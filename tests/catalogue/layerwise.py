@@ -179,6 +179,7 @@ ROWS = (
             ({"b2": 1.5}, "b2 must be in [0, 1], got 1.5"),
             ({"eps": -1}, "eps must be at least 0"),
         ),
+        same_program=1e-6,
     ),
     Row(
         ol.scale_by_adadelta,

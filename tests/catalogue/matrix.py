@@ -134,6 +134,7 @@ ROWS: tuple[Row, ...] = (
         unlike=("mu_dtype", "weight_dimension_numbers", "ns_dtype"),
         shapes={"w": (3, 4), "wide": (5, 2), "b": (1, 3), "scalar": (1, 1)},
         float32=muon_float32,
+        same_program=2e-5,
     ),
     Row(
         ol.scale_by_muon,
@@ -146,6 +147,7 @@ ROWS: tuple[Row, ...] = (
         no_laws="dimension numbers of three axes fit no leaf there; the unstacked row is called",
         float32=muon_float32,
         variant=", stacked",
+        same_program=2e-5,
     ),
     Row(
         ol.muon,
@@ -161,8 +163,17 @@ ROWS: tuple[Row, ...] = (
         unlike=("mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"),
         shapes={"w": (3, 4), "tall": (5, 2), "wide": (2, 1, 5), "b": (3,), "scalar": ()},
         float32=muon_float32,
+        same_program=2e-5,
     ),
-    Row(ol.scale_by_shampoo, shampoo.scale_by_shampoo, shampoo_settings, shampoo_bad, **shampoo_how),
+    Row(
+        ol.scale_by_shampoo,
+        shampoo.scale_by_shampoo,
+        shampoo_settings,
+        shampoo_bad,
+        positive=("eps",),
+        same_program=1e-4,
+        **shampoo_how,
+    ),
     Row(
         ol.shampoo,
         shampoo.shampoo,
@@ -174,8 +185,10 @@ ROWS: tuple[Row, ...] = (
         ),
         (*rate_bad, *with_rate(shampoo_bad), ({"learning_rate": 0.1, "momentum": 1.0}, "decay must be in [0, 1)")),
         **shampoo_how,
+        positive=("eps",),
+        same_program=1e-4,
     ),
-    Row(ol.scale_by_soap, soap.scale_by_soap, soap_settings, soap_bad, **soap_how),
+    Row(ol.scale_by_soap, soap.scale_by_soap, soap_settings, soap_bad, same_program=1e-4, **soap_how),
     Row(
         ol.soap,
         soap.soap,
@@ -187,5 +200,6 @@ ROWS: tuple[Row, ...] = (
         (*rate_bad, *wrong_names, *with_rate(soap_bad)),
         unlike=("mask",),
         **soap_how,
+        same_program=1e-4,
     ),
 )

@@ -47,6 +47,11 @@ class Row:
     float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
     float64: float = 1e-12  # the same in float64
     random: bool = False  # whether its updates hold noise, drawn by a leaf's place in the tree
+    positive: tuple[str, ...] = ()  # numbers that may not be 0
+    same_program: float = (
+        0.0  # how far eager, jitted and scanned runs may differ: where sums or eigenvectors are in the
+    )
+    # rule, XLA orders their terms by what it fuses them with, and 0 (to the bit) cannot hold
     moves_without_gradient: str = ""  # why a zero gradient gives an update that is not zero
     no_laws: str = ""  # why the laws do not call it, and where they are tested instead
     variant: str = ""  # told apart from another row of the same factory

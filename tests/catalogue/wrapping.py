@@ -162,6 +162,7 @@ ROWS: tuple[Row, ...] = (
         translate=with_base,
         used=averaged_for_a_while,
         float32=schedule_free_float32,
+        positive=("b1",),
     ),
     Row(
         ol.schedule_free_sgd,
@@ -238,6 +239,7 @@ ROWS: tuple[Row, ...] = (
         extra=lambda step: {"grad_fn": bent},
         unseen=("steps_since_sync", "cache"),
         variant=", opaque",
+        no_laws="its gradient function is no array: tests/test_wrapping_optimizers.py",
     ),
     Row(
         ol.hutchinson_estimator_diag_hessian,
