@@ -263,3 +263,12 @@ def primitives_outside_branches(jaxpr):
             for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
                 if hasattr(inner, "jaxpr"):
                     yield from primitives_outside_branches(inner.jaxpr)
+
+
+def test_the_decay_mask_of_muon_reaches_the_leaves_of_adam_too():
+    params = {"w": jnp.ones((3, 4)), "b": jnp.ones(3)}
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    for mask in ({"w": True, "b": False}, "w", lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)):
+        tx = ol.muon(0.1, weight_decay=0.5, adam_weight_decay=0.5, weight_decay_mask=mask)
+        updates, _ = tx.update(nothing, tx.init(params), params)
+        chex.assert_trees_all_close(updates, {"w": jnp.full((3, 4), -0.05), "b": jnp.zeros(3)})

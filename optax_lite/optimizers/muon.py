@@ -190,5 +190,6 @@ def muon(
         scale_by_learning_rate(learning_rate),
     )
     adam_rate, decay = learning_rate if adam_learning_rate is None else adam_learning_rate, adam_weight_decay
-    of_others = adamw(adam_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, decay, nesterov=nesterov)
+    mask = weight_decay_mask
+    of_others = adamw(adam_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, decay, mask, nesterov=nesterov)
     return partition({"muon": of_matrices, "adam": of_others}, labels)
