@@ -401,7 +401,7 @@ def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
         if "global_norm" in repr(tx) or (row_of(tx) and row_of(tx).whole_tree):  # these look at the tree on purpose
             chex.assert_tree_all_finite(leaf)
         else:
-            chex.assert_trees_all_close(leaf, alone, rtol=2e-6, atol=1e-7)
+            assert_same_program(tx, leaf, alone, least=2e-6)
 
 
 @every

@@ -26,7 +26,7 @@ def cautious(inner):
     check_members({"inner": inner})
 
     def rule(u, g):
-        phi = jnp.where((u * jnp.conj(g)).real > 0, 1.0, 0.0)
+        phi = ((u * jnp.conj(g)).real > 0).astype(g.real.dtype)
         return u * phi * (u.size / (jnp.sum(phi) + 1))
 
     def update(updates, state, params=None, **extra):

@@ -250,6 +250,7 @@ ROWS: tuple[Row, ...] = (
         extra=lambda step: {"obj_fn": quartic},
         unseen=("key",),
         moves_without_gradient="the Hessian is there without one",
+        no_laws="its function takes the tree of the tests alone: tests/test_wrapping_optimizers.py",
     ),
     Row(
         ol.sophia,
