@@ -145,7 +145,7 @@ def _reference_step(row, gradient, memory, w, now):
 
 def _nested(s, now):
     """The same fields for the reference that another one takes as `base`, where it looks for them."""
-    return s | {"base": s} if s and "base" in now else s
+    return s if s is None or "base" not in now else s | {"base": s}
 
 
 def _flat(s):
