@@ -12,17 +12,17 @@ ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.
 
 # What somebody did write somewhere, or what one-line tests do not notice: module, rule, right, wrong.
 FAMOUS = {
-    "no bias correction": (ADAM, "scale_by_adam", "if nesterov else m / c1", "if nesterov else m"),
+    "no bias correction": (ADAM, "corrected_mean", "if nesterov else m / c", "if nesterov else m"),
     "exponent off by one": (ADAM, "scale_by_adam", "(b2, t)", "(b2, t + 1)"),
     "step never advances": (ADAM, "scale_by_adam", "increment(state.count)", "state.count + 0"),
     "eps inside the root": (ADAM, "scale_by_adam", "sqrt(v / c2 + eps_root) + eps", "sqrt(v / c2 + eps_root + eps)"),
-    "Nesterov ignored": (ADAM, "scale_by_adam", "/ c1 if nesterov else", "/ c1 if False else"),
-    "look-ahead not corrected ahead": (ADAM, "scale_by_adam", "m / c1_next", "m / c1"),
+    "Nesterov ignored": (ADAM, "corrected_mean", "/ c if nesterov else", "/ c if False else"),
+    "look-ahead not corrected ahead": (ADAM, "corrected_mean", "m / c_next", "m / c"),
     "b1 and b2 swapped": (ADAM, "scale_by_adam", "mix(b1, m, g)", "mix(b2, m, g)"),
     "no square": (ADAM, "scale_by_adam", "abs_sq(g)", "abs(g)"),
     "decay before the scaling": (ADAM, "adamw", "scale_by_adam(b1,", "add_decayed_weights(0.1), scale_by_adam(b1,"),
     "default changed": (ADAM, "adam", "b2: Number = 0.999", "b2: Number = 0.99"),
-    "eps on the wrong side": (RMSPROP, "_over_root", "if eps_in_sqrt", "if not eps_in_sqrt"),
+    "eps on the wrong side": (RMSPROP, "over_root", "if eps_in_sqrt", "if not eps_in_sqrt"),
     "warm-up a step late": (SCHEDULES, "_fraction", "_time(count) - begin", "_time(count) + 1 - begin"),
 }
 
