@@ -27,11 +27,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "optimizers.radam._langevin": {
         "below = 13.0 -> below = 6.5": "the last term is worth less than a rounding error where y is below 1/2",
-        "range(11, 1, -2) -> range(11, 2, -2)": "both end with 3",
+        "range(11, 1, -2) -> range(11, 2, -2)": "the odd numbers from 11 down end with 3 both times",
     },
     "optimizers.radam._length": {
-        "x = -jnp.log(jnp.maximum(b2, 1e-30)) -> x = -jnp.log(jnp.maximum(b2, 5e-31))": "then x is not used",
-        "return jnp.where(t * x < 1, early, late) -> return jnp.where(t * x <= 1, early, late)": "both are right there",
+        "x = -jnp.log(jnp.maximum(b2, 1e-30)) -> x = -jnp.log(jnp.maximum(b2, 5e-31))": "b2 is that small only where the late formula is taken, without x",
+        "return jnp.where(t * x < 1, early, late) -> return jnp.where(t * x <= 1, early, late)": "at the boundary the two formulas agree to rounding",
     },
     "optimizers.radam.scale_by_radam": {
         f"{_TRACTABLE} -> tractable = (rho > threshold) & (rho > 4)": "ρ equals a threshold above 4 by chance only",
@@ -67,7 +67,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.sm3.scale_by_sm3": {
         "b2 * _smallest(mu, g.shape) -> b2 * _smallest(mu, m.shape)": "the two have one shape",
         "seen -> v": "v is a sum of squares, so that not to be 0 is to be above 0",
-        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(v, v + eps, 1))": "as for seen -> v",
+        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(v, v + eps, 1))": "v is never negative, so it is true where v > 0 is",
         "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(seen, v + eps, 2))": _UNUSED,
     },
     "optimizers.dadapt_adamw._dadapt_adamw": {
@@ -96,7 +96,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
     "transforms.cautious.cautious": {
-        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "the same"
+        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "u and g are of one leaf and have one shape, so one size"
     },
     "transforms.clip._fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
     "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
@@ -105,7 +105,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "transforms.constrain.keep_params_nonnegative": {
         "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
-            "at equality u is -w"
+            "at equality w + u is 0, so u and -w are one number"
         ),
         "real_only=True -> real_only=False": _REFUSED,
     },
