@@ -166,6 +166,7 @@ ROWS: tuple[Row, ...] = (
         adan.scale_by_adan,
         adan_settings,
         (*beta_bad, *eps_bad, ({"b3": 1}, "b3 must be in [0, 1), got 1.0")),
+        same_program=1e-6,
     ),
     Row(
         ol.adan,

@@ -262,6 +262,7 @@ ROWS = (
         (*rate_bad, *with_rate(trust_bad[:1])),
         data=with_zero_leaves,
         moves_without_gradient="the parameters shrink with every step",
+        same_program=1e-6,
     ),
     Row(
         ol.sm3,

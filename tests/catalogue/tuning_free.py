@@ -189,6 +189,8 @@ ROWS: tuple[Row, ...] = (
         (*rate_bad, *betas_bad, *eps_bad),
         whole_tree=True,
         float32=dadapt_float32,
+        positive=("estim_lr0",),
+        same_program=1e-5,
     ),
     Row(
         ol.prodigy,
@@ -208,6 +210,7 @@ ROWS: tuple[Row, ...] = (
         ),
         whole_tree=True,
         float32=prodigy_float32,
+        positive=("estim_lr0",),
     ),
     Row(
         ol.momo,

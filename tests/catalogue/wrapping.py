@@ -182,6 +182,7 @@ ROWS: tuple[Row, ...] = (
         unlike=("state_dtype",),
         used=averaged_for_a_while,
         float32=schedule_free_float32,
+        positive=("b1",),
     ),
     Row(
         ol.schedule_free_adamw,
@@ -196,6 +197,7 @@ ROWS: tuple[Row, ...] = (
         unlike=("state_dtype",),
         used=averaged_for_a_while,
         float32=schedule_free_float32,
+        positive=("b1",),
     ),
     Row(
         ol.sam,
@@ -281,6 +283,7 @@ ROWS: tuple[Row, ...] = (
         extra=lambda step: {"hessian": (2.0, -1.0, 0.5, 3.0, 1.0)[step]},
         complex_=False,
         refuses_complex="this is for real ones",
+        no_laws="its function takes the tree of the tests alone: tests/test_wrapping_optimizers.py",
     ),
     Row(
         ol.galore,
