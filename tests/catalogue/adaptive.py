@@ -160,13 +160,18 @@ ROWS: tuple[Row, ...] = (
         unlike=("mu_dtype",),
         same_program=1e-6,
     ),
-    Row(ol.novograd, novograd.novograd, plain(novograd_settings), (*rate_bad, *with_rate(beta_bad + eps_bad))),
+    Row(
+        ol.novograd,
+        novograd.novograd,
+        plain(novograd_settings),
+        (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        same_program=1e-6,
+    ),
     Row(
         ol.scale_by_adan,
         adan.scale_by_adan,
         adan_settings,
         (*beta_bad, *eps_bad, ({"b3": 1}, "b3 must be in [0, 1), got 1.0")),
-        same_program=1e-6,
     ),
     Row(
         ol.adan,
