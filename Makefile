@@ -21,11 +21,11 @@ demo: $(VENV)/.examples
 	$(RUN) examples/compare_optimizers.py $(DEMO)
 
 test: $(VENV)/.test
-	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests
-	JAX_ENABLE_X64=1 $(RUN) -m pytest -n $(JOBS) tests/test_laws.py -m "not slow" -k "$(X64)"
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m "not slow" tests
+	JAX_ENABLE_X64=1 $(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/test_laws.py -m "not slow" -k "$(X64)"
 
 test-slow: $(VENV)/.test
-	$(RUN) -m pytest -n $(JOBS) -m slow tests
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m slow tests
 
 # The laws that double precision could break, once more with it on everywhere.
 X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain

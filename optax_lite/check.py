@@ -1,7 +1,8 @@
 """Checks of arguments: what is concrete is checked when the optimizer is built, what is traced cannot be.
 
-Each takes its arguments by keyword, so that the message has their names, and passes over schedules, None and what is
-traced. The factory that the user called stands in front: "adam: b1 must be in [0, 1), got 1.5".
+A name that many methods share has one range, and is checked without being asked for. Each check takes its arguments by
+keyword, so that the message has their names, and passes over schedules, None and what is traced. The factory that the
+user called stands in front: "adam: b1 must be in [0, 1), got 1.5".
 """
 
 import difflib
@@ -30,6 +31,10 @@ _HABITS = {
     "clipvalue": "write chain(clip(max_delta), ...)",
     "amsgrad": "AMSGrad is an optimizer of its own",
 }
+
+# What arguments of these names may be in every method; others have a check in their builder.
+_DECAYS = {"b1", "b2", "b3"}  # in [0, 1)
+_NONNEGATIVE = {"eps", "eps_root"}
 
 
 class ArgumentError(ValueError):
@@ -67,6 +72,13 @@ def _check(values: dict[str, Any], allowed: str, test) -> None:
     for name, value in values.items():
         if isinstance(value, (int, float)) and not test(value):
             raise ArgumentError(f"{name} must be {allowed}, got {value!r}")
+
+
+def check_shared(values: dict[str, Any]) -> None:
+    """Check every argument whose name says what it may be, wherever it stands: averages' decays, eps, dtypes."""
+    check_unit_interval(**{name: x for name, x in values.items() if name in _DECAYS})
+    check_nonnegative(**{name: x for name, x in values.items() if name in _NONNEGATIVE})
+    check_dtype(**{name: x for name, x in values.items() if name.endswith("_dtype")})
 
 
 def check_number(**values: Any) -> None:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.aliases import Array, Number, PyTree
+from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.leaves import (
     align,
@@ -238,19 +238,26 @@ GradientTransformationExtraArgs = GradientTransformation  # optax's name; every 
 def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
 @overload
 def transform(
-    *, static: tuple[str, ...] = (), scheduled: type = ScheduledState, per_example: bool = False
+    *,
+    static: tuple[str, ...] = (),
+    own_range: tuple[str, ...] = (),
+    scheduled: type = ScheduledState,
+    per_example: bool = False,
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
-def transform(builder=None, /, *, static=(), scheduled=ScheduledState, per_example=False):
+def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, per_example=False):
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
 
-    `static` names the arguments that are no numbers; bool and str defaults are static by themselves. A number may be
-    given as a schedule: the builder sees its value at the count before the update, kept in a state of type `scheduled`,
-    which is the method's own if that has a `count`. The builder's body outside `init` and `update` only checks and
-    composes. `per_example` says that the gradients have an axis of examples in front, which `update` takes away.
+    `static` names the arguments that are no numbers; bool and str defaults are static by themselves. b1, b2, b3 must
+    be in [0, 1), eps and eps_root at least 0 and *_dtype a floating dtype or None, unless `own_range` names them. A
+    number may be given as a schedule: the builder sees its value at the count before the update, kept in a state of
+    type `scheduled`, which is the method's own if that has a `count`. The builder's body outside `init` and `update`
+    only checks and composes. `per_example` says that the gradients have an axis of examples in front, which `update`
+    takes away.
     """
     if builder is None:
-        return functools.partial(transform, static=static, scheduled=scheduled, per_example=per_example)
-    factory: Any = as_factory(GradientTransformation, builder, static)
+        given = {"static": static, "own_range": own_range, "scheduled": scheduled, "per_example": per_example}
+        return functools.partial(transform, **given)
+    factory: Any = as_factory(GradientTransformation, builder, static, own_range)
     factory.scheduled, factory.per_example = scheduled, per_example
     return factory
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.check import ArgumentError, unknown_argument
+from optax_lite.check import ArgumentError, check_shared, unknown_argument
 from optax_lite.leaves import weak
 
 
@@ -63,6 +63,7 @@ class Call:
             else:
                 args.append(given.pop(p.name))
         try:
+            check_shared({name: x for name, x in arguments.items() if name in self.factory.checked})
             return builder(*args, **kwargs)
         except ArgumentError as error:
             raise ArgumentError(error.problem, self.name) from None
@@ -377,11 +378,12 @@ def weak_scalars(tx: Configured) -> tuple:
     return jax.tree_util.tree_map_with_path(one, tx)._values
 
 
-def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...]) -> Callable:
+def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...], own_range: Any = None) -> Callable:
     """A factory: the builder's signature, a call of which checks the arguments and returns them as data of a kind.
 
     The builder runs once here, for its checks alone; what it returns is made again for every init and update, since by
-    then its numbers may be traced.
+    then its numbers may be traced. Arguments with a name that methods share are checked too, save those in `own_range`
+    (None: none are).
     """
     signature = inspect.signature(builder)
     parameters = signature.parameters.values()
@@ -431,4 +433,5 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
 
     made: Any = factory
     made.builder, made.signature = builder, signature
+    made.checked = frozenset() if own_range is None else frozenset(names - set(own_range))
     return made

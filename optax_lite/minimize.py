@@ -28,14 +28,9 @@ class MinimizeResult(NamedTuple):
 
 
 def minimize(
-    fn: Callable[..., Array],
-    x0: PyTree,
-    tx: GradientTransformation = lbfgs(),
-    *,
-    args: tuple = (),
-    tol: Number = 1e-6,
+    fn: Callable[..., Array], x0: PyTree, tx: GradientTransformation = lbfgs(), *, args: tuple = (), tol: Number = 1e-6,
     max_steps: int = 1000,
-) -> MinimizeResult:
+) -> MinimizeResult:  # fmt: skip
     """Run a transformation on fn(x, *args) from x0 until ‖∇f‖ ≤ tol, in one `lax.while_loop`.
 
         result = minimize(loss, weights, args=(features, labels))

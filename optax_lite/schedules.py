@@ -268,15 +268,9 @@ def warmup_cosine_decay_schedule(
 
 @schedule
 def warmup_exponential_decay_schedule(
-    init_value: Number,
-    peak_value: Number,
-    warmup_steps: Number,
-    transition_steps: Number,
-    decay_rate: Number,
-    transition_begin: Number = 0,
-    staircase=False,
-    end_value: Number | None = None,
-):
+    init_value: Number, peak_value: Number, warmup_steps: Number, transition_steps: Number, decay_rate: Number,
+    transition_begin: Number = 0, staircase=False, end_value: Number | None = None,
+):  # fmt: skip
     """Linear warm-up to peak_value, then `exponential_decay` from there, counted from the end of the warm-up.
 
     `transition_begin` is a pause after the warm-up, and `end_value` a bound on the decay alone.

@@ -112,14 +112,9 @@ def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTr
 
 
 def map_params(
-    initable: Any,
-    f: Callable[..., Any],
-    state: PyTree,
-    /,
-    *rest: Any,
-    transform_non_params: Callable[[Any], Any] | None = None,
-    is_leaf: Callable[[Any], bool] | None = None,
-) -> PyTree:
+    initable: Any, f: Callable[..., Any], state: PyTree, /, *rest: Any,
+    transform_non_params: Callable[[Any], Any] | None = None, is_leaf: Callable[[Any], bool] | None = None,
+) -> PyTree:  # fmt: skip
     """Apply `f` to every leaf of a state that belongs to a parameter, as moments do, together with leaves of `rest`.
 
     `map_params(tx, lambda slot, spec: spec, state, specs)` is the sharding of a state by that of the parameters.

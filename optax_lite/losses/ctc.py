@@ -10,14 +10,9 @@ from optax_lite.losses.inputs import ArrayLike, check_labels, loss
 
 
 def ctc_loss(
-    logits: ArrayLike,
-    logit_paddings: ArrayLike,
-    labels: ArrayLike,
-    label_paddings: ArrayLike,
-    *,
-    blank_id: int = 0,
+    logits: ArrayLike, logit_paddings: ArrayLike, labels: ArrayLike, label_paddings: ArrayLike, *, blank_id: int = 0,
     log_epsilon: Number = -1e5,
-) -> Array:
+) -> Array:  # fmt: skip
     """-log of the probability of each sequence of labels, over all alignments with the frames; shape (batch,).
 
     Shapes: logits (batch, frames, classes), logit_paddings (batch, frames), labels and label_paddings (batch, labels);
@@ -31,14 +26,9 @@ def ctc_loss(
 
 @loss("logits")
 def ctc_loss_with_forward_probs(
-    logits: ArrayLike,
-    logit_paddings: ArrayLike,
-    labels: ArrayLike,
-    label_paddings: ArrayLike,
-    *,
-    blank_id: int = 0,
+    logits: ArrayLike, logit_paddings: ArrayLike, labels: ArrayLike, label_paddings: ArrayLike, *, blank_id: int = 0,
     log_epsilon: Number = -1e5,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """`ctc_loss`, and log α of the forward algorithm at blanks and at labels. Graves et al. 2006, section 4.1.
 
     α_t(s) is the probability that t frames spell l'_1..s, the labels with a blank before, between and after them:

@@ -108,14 +108,9 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07)
 
 @loss("anchors", "positives", "negatives")
 def triplet_margin_loss(
-    anchors: ArrayLike,
-    positives: ArrayLike,
-    negatives: ArrayLike,
-    axis: int = -1,
-    norm_degree: Number = 2,
-    margin: Number = 1.0,
-    eps: Number = 1e-6,
-) -> Array:
+    anchors: ArrayLike, positives: ArrayLike, negatives: ArrayLike, axis: int = -1, norm_degree: Number = 2,
+    margin: Number = 1.0, eps: Number = 1e-6,
+) -> Array:  # fmt: skip
     """max(0, d(a, p) - d(a, n) + margin) with d(x, y) = (Σ |x - y|^norm_degree + eps)^(1/norm_degree).
 
     Balntas et al. 2016. The degree is finite and at least 1.

@@ -5,14 +5,10 @@ The newest gradient does not shorten its own step: in Adam it does, and a rare l
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adabelief import ScaleByBeliefState
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 @transform
@@ -26,8 +22,6 @@ def scale_by_acprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, e
     The first step has no s before it and takes 1 for ŝ: plain gradient descent. m only centres s. It holds g already,
     as in the paper and in the authors' code; optax takes the m before g, against its own formula.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root)
 
     def init(params):
         return ScaleByBeliefState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -49,21 +43,12 @@ def scale_by_acprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, e
 
 @transform(static=("mask",))
 def acprop(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
-    weight_decay: Number = 0.0,
-    mask=None,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, eps_root: Number = 1e-16,
+    weight_decay: Number = 0.0, mask=None,
+):  # fmt: skip
     """w ← w - lr·(g / (√ŝ + eps) + weight_decay·w), ŝ that of the step before. Zhuang et al. 2021.
 
     There is no momentum in the step, b1 is that of the centre. The first step is as long as the gradient. The decay is
     that of AdamW, on the leaves of `mask`.
     """
-    return chain(
-        scale_by_acprop(b1, b2, eps, eps_root),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
-    )
+    return descend(learning_rate, scale_by_acprop(b1, b2, eps, eps_root), decay=(weight_decay, mask))

@@ -6,13 +6,10 @@ steps are short, even if they are small.
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import corrected_mean
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByBeliefState(NamedTuple):
@@ -34,8 +31,6 @@ def scale_by_belief(
     up to eps_root / (1 - b2): it is the ε of the paper, which has no other. Both defaults are those of the authors'
     package and of optax. `nesterov` looks ahead as in `scale_by_adam`.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root)
 
     def init(params):
         return ScaleByBeliefState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -57,17 +52,12 @@ def scale_by_belief(
 
 @transform
 def adabelief(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
-    *,
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, eps_root: Number = 1e-16, *,
     nesterov=False,
-):
+):  # fmt: skip
     """w ← w - lr·m̂ / (√ŝ + eps), s the moving average of |g - m|². Zhuang et al. 2020, Algorithm 2.
 
     The formula stands with `scale_by_belief`. For decoupled decay chain that one, `add_decayed_weights` and
     `scale_by_learning_rate`.
     """
-    return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov))

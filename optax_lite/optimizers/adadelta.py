@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Number, PyTree
-from optax_lite.check import check_nonnegative, check_unit_interval
+from optax_lite.check import check_unit_interval
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -24,7 +23,6 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6):
     parameters, whatever that of the loss is. e_x starts at 0: `eps` alone makes the first step, of √(eps / (1 - rho)).
     """
     check_unit_interval(rho=rho)
-    check_nonnegative(eps=eps)
 
     def rule(g, e_g, e_x):
         e_g = mix(rho, e_g, abs_sq(g))

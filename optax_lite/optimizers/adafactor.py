@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
 from optax_lite.transforms.clip import clip_by_block_rms
 from optax_lite.transforms.decay import add_decayed_weights
@@ -84,19 +83,11 @@ def scale_by_factored_rms(
 
 @transform(static=("min_dim_size_to_factor", "dtype_momentum", "weight_decay_mask"))
 def adafactor(
-    learning_rate: Number = None,
-    min_dim_size_to_factor: int = 128,
-    decay_rate: Number = 0.8,
-    decay_offset: Number = 0,
-    multiply_by_parameter_scale=True,
-    clipping_threshold: Number | None = 1.0,
-    momentum: Number | None = None,
-    dtype_momentum=jnp.float32,
-    weight_decay_rate: Number | None = None,
-    eps: Number = 1e-30,
-    factored=True,
+    learning_rate: Number = None, min_dim_size_to_factor: int = 128, decay_rate: Number = 0.8, decay_offset: Number = 0,
+    multiply_by_parameter_scale=True, clipping_threshold: Number | None = 1.0, momentum: Number | None = None,
+    dtype_momentum=jnp.float32, weight_decay_rate: Number | None = None, eps: Number = 1e-30, factored=True,
     weight_decay_mask=None,
-):
+):  # fmt: skip
     """W ← W - lr·max(RMS(W), 1e-3)·U / max(1, RMS(U)/clipping_threshold), U = G/√V̂. Shazeer & Stern 2018, Algorithm 4.
 
     U and its arguments are those of `scale_by_factored_rms`; RMS is that of a leaf. `learning_rate` is relative to the

@@ -4,13 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import abs_sq, full_like, leafwise
 from optax_lite.optimizers.rms import over_root
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByRssState(NamedTuple):
@@ -24,7 +22,7 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *,
     `eps_in_sqrt=False` divides by √s + eps, as the paper (δ) and torch do; optax has the root around both. The sum
     starts at `initial_accumulator_value`, which is 0 in the paper and in torch.
     """
-    check_nonnegative(initial_accumulator_value=initial_accumulator_value, eps=eps)
+    check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
     def init(params):
         return ScaleByRssState(full_like(params, initial_accumulator_value, real=True))
@@ -47,6 +45,4 @@ def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps:
 
     Steps only ever become shorter. `scale_by_rss` says where eps can stand.
     """
-    return chain(
-        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt), scale_by_learning_rate(learning_rate)
-    )
+    return descend(learning_rate, scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt))

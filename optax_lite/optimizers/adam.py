@@ -2,10 +2,8 @@
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -35,9 +33,6 @@ def scale_by_adam(
     Kingma & Ba 2015, Algorithm 1; `nesterov`: m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ), Dozat 2016, constant b1.
     `eps_root` keeps the root off 0, for derivatives through training. `mu_dtype` stores m; v is real for complex g too.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root)
-    check_dtype(mu_dtype=mu_dtype)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
@@ -59,15 +54,9 @@ def scale_by_adam(
 
 @transform(static=("mu_dtype",))
 def adam(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    *,
-    nesterov=False,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
+    mu_dtype=None, *, nesterov=False,
+):  # fmt: skip
     """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
 
     Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is a common start,
@@ -81,17 +70,9 @@ def adam(
 
 @transform(static=("mu_dtype", "mask"))
 def adamw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    weight_decay: Number = 1e-4,
-    mask=None,
-    *,
-    nesterov=False,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
+    mu_dtype=None, weight_decay: Number = 1e-4, mask=None, *, nesterov=False,
+):  # fmt: skip
     """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2.
 
     The moments do not see the decay; the learning rate multiplies it, as in torch (default 1e-2) and optax, but not in

@@ -6,14 +6,11 @@ below.
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Number, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 @transform(static=("mu_dtype",))
@@ -26,9 +23,7 @@ def scale_by_adam_atan2(b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, 
     An update lies within ±a·π/2. With the default a (4/π) and b, an entry whose gradients are all alike moves by 1, as
     it does in Adam; b says where the arctangent bends. A complex entry keeps the phase of m̂. The state is Adam's.
     """
-    check_unit_interval(b1=b1, b2=b2)
     check_nonnegative(a=a, b=b)
-    check_dtype(mu_dtype=mu_dtype)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
@@ -52,21 +47,11 @@ def scale_by_adam_atan2(b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, 
 
 @transform(static=("mu_dtype", "mask"))
 def adam_atan2(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    a: Number = 1.27,
-    b: Number = 1.0,
-    mu_dtype=None,
-    weight_decay: Number = 0.0,
-    mask=None,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, b: Number = 1.0, mu_dtype=None,
+    weight_decay: Number = 0.0, mask=None,
+):  # fmt: skip
     """w ← w - lr·(a·atan2(m̂, b·√v̂) + weight_decay·w). Everett et al. 2024; decay as in AdamW.
 
     The formula stands with `scale_by_adam_atan2`. optax has no counterpart.
     """
-    return chain(
-        scale_by_adam_atan2(b1, b2, a, b, mu_dtype),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
-    )
+    return descend(learning_rate, scale_by_adam_atan2(b1, b2, a, b, mu_dtype), decay=(weight_decay, mask))

@@ -6,14 +6,10 @@ long memory of the largest one, which fades by b2 a step.
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 @transform
@@ -26,8 +22,6 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
     u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is kept in the state. The
     state is Adam's, with u in `nu`.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -53,7 +47,7 @@ def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Num
 
     The formula stands with `scale_by_adamax`. The paper's rate is 0.002.
     """
-    return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_adamax(b1, b2, eps))
 
 
 @transform(static=("mask",))
@@ -69,6 +63,4 @@ def adamaxw(
 
     Kingma & Ba 2015; Loshchilov & Hutter 2019. `mask` picks the leaves that decay, as in `add_decayed_weights`.
     """
-    return chain(
-        scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
-    )
+    return descend(learning_rate, scale_by_adamax(b1, b2, eps), decay=(weight_decay, mask))

@@ -8,13 +8,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByAdanState(NamedTuple):
@@ -38,8 +34,6 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
     stands in n and in the update: the paper's letters with its own meaning of b2, a look-ahead of 0.08 in place of
     0.92.
     """
-    check_unit_interval(b1=b1, b2=b2, b3=b3)
-    check_nonnegative(eps=eps, eps_root=eps_root)
 
     def init(params):
         n = zeros_like(params, real=True)
@@ -64,23 +58,13 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
 
 @transform(static=("mask",))
 def adan(
-    learning_rate: Number,
-    b1: Number = 0.98,
-    b2: Number = 0.92,
-    b3: Number = 0.99,
-    eps: Number = 1e-8,
-    eps_root: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    mask=None,
-):
+    learning_rate: Number, b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: Number = 1e-8,
+    eps_root: Number = 1e-8, weight_decay: Number = 0.0, mask=None,
+):  # fmt: skip
     """w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w). Xie et al. 2022, Algorithm 1.
 
     The decay is that of AdamW and of the authors' `no_prox=True`; the paper divides w - lr·u by 1 + lr·weight_decay
     instead. The default eps_root is not that of `scale_by_adan`; both are optax's, and the authors have none. Rates are
     five to ten times those of Adam.
     """
-    return chain(
-        scale_by_adan(b1, b2, b3, eps, eps_root),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
-    )
+    return descend(learning_rate, scale_by_adan(b1, b2, b3, eps, eps_root), decay=(weight_decay, mask))

@@ -8,13 +8,10 @@ warm-up of alpha and b3, without which an early b3 near 1 can diverge:
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByAdemamixState(NamedTuple):
@@ -27,14 +24,9 @@ class ScaleByAdemamixState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_ademamix(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    b3: Number = 0.9999,
-    alpha: Number = 6.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-):
+    b1: Number = 0.9, b2: Number = 0.999, b3: Number = 0.9999, alpha: Number = 6.0, eps: Number = 1e-8,
+    eps_root: Number = 0.0, mu_dtype=None,
+):  # fmt: skip
     """Replace g by (m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps). Pagliardini et al. 2024, Algorithm 1.
 
         m1 = b1·m1 + (1 - b1)·g,   m̂1 = m1 / (1 - b1ᵗ)
@@ -45,9 +37,7 @@ def scale_by_ademamix(
     alpha in a line and b3 so that its half-life does; any schedule will do here. `mu_dtype` is that of m1 and m2, which
     are most of the state; in bfloat16 the slow one stands still, for 1 - b3 is below its precision.
     """
-    check_unit_interval(b1=b1, b2=b2, b3=b3)
-    check_nonnegative(alpha=alpha, eps=eps, eps_root=eps_root)
-    check_dtype(mu_dtype=mu_dtype)
+    check_nonnegative(alpha=alpha)
 
     def init(params):
         averages = (zeros_like(params, mu_dtype), zeros_like(params, mu_dtype), zeros_like(params, real=True))
@@ -71,17 +61,9 @@ def scale_by_ademamix(
 
 @transform(static=("mu_dtype", "mask"))
 def ademamix(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    b3: Number = 0.9999,
-    alpha: Number = 5.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    weight_decay: Number = 0.0,
-    mask=None,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, b3: Number = 0.9999, alpha: Number = 5.0,
+    eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, weight_decay: Number = 0.0, mask=None,
+):  # fmt: skip
     """w ← w - lr·((m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps) + weight_decay·w). Pagliardini et al. 2024, Algorithm 1.
 
     The decay is that of AdamW, on the leaves of `mask`. The state is half as large again as Adam's. A short run wants a
@@ -89,8 +71,6 @@ def ademamix(
     both are optax's. Where alpha or b3 is a schedule, optax counts it in `count_m2`; here it has a count of its own, as
     every schedule has.
     """
-    return chain(
-        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+    return descend(
+        learning_rate, scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype), decay=(weight_decay, mask)
     )

@@ -5,13 +5,10 @@ So the gradient and what it is divided by are independent, and it converges with
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 def fourth_root(step):
@@ -21,15 +18,9 @@ def fourth_root(step):
 
 @transform(static=("mu_dtype", "clip_value_fn"))
 def scale_by_adopt(
-    b1: Number = 0.9,
-    b2: Number = 0.9999,
-    eps: Number = 1e-6,
-    mu_dtype=None,
-    *,
-    nesterov=False,
-    use_clipping=True,
+    b1: Number = 0.9, b2: Number = 0.9999, eps: Number = 1e-6, mu_dtype=None, *, nesterov=False, use_clipping=True,
     clip_value_fn=fourth_root,
-):
+):  # fmt: skip
     """Replace g by the momentum m of normalized gradients. Taniguchi et al. 2024.
 
         d = clip(g / max(√v, eps), ±c)
@@ -40,9 +31,6 @@ def scale_by_adopt(
     updates so far (a float), t^¼ by default; a complex entry keeps its phase. `use_clipping=False` leaves the clipping
     out. `nesterov` takes b1·m + (1 - b1)·d once more. The state is Adam's.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps)
-    check_dtype(mu_dtype=mu_dtype)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
@@ -67,24 +55,17 @@ def scale_by_adopt(
 
 @transform(static=("mu_dtype", "clip_value_fn"))
 def adopt(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.9999,
-    eps: Number = 1e-6,
-    mu_dtype=None,
-    *,
-    nesterov=False,
-    use_clipping=True,
-    clip_value_fn=fourth_root,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.9999, eps: Number = 1e-6, mu_dtype=None, *, nesterov=False,
+    use_clipping=True, clip_value_fn=fourth_root,
+):  # fmt: skip
     """w ← w - lr·m, m as in `scale_by_adopt`. Taniguchi et al. 2024.
 
     The default b2 is nearer to 1 than Adam's, and eps is larger, for it bounds √v from below instead of being added to
     it. For decoupled decay chain `scale_by_adopt`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return chain(
+    return descend(
+        learning_rate,
         scale_by_adopt(
             b1, b2, eps, mu_dtype, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn
         ),
-        scale_by_learning_rate(learning_rate),
     )

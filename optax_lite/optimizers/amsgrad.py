@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import ArgumentError
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -29,16 +27,9 @@ class ScaleByAmsgradState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_amsgrad(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    bias_correction_mu=True,
-    bias_correction_nu=True,
-    *,
-    max_of="corrected",
-):
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None,
+    bias_correction_mu=True, bias_correction_nu=True, *, max_of="corrected",
+):  # fmt: skip
     """Replace g by m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
 
         m = b1·m + (1 - b1)·g,     m̂ = m / (1 - b1ᵗ)
@@ -50,9 +41,6 @@ def scale_by_amsgrad(
     maximum are one; without both it is the paper's algorithm. eps_root, 0 in all of these, keeps second derivatives
     finite where v_max is 0.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root)
-    check_dtype(mu_dtype=mu_dtype)
     if max_of not in ("corrected", "raw"):
         raise ArgumentError(f"max_of must be 'corrected' or 'raw', got {max_of!r}")
 
@@ -80,17 +68,9 @@ def scale_by_amsgrad(
 
 @transform(static=("mu_dtype",))
 def amsgrad(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    bias_correction_mu=True,
-    bias_correction_nu=True,
-    *,
-    max_of="corrected",
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
+    mu_dtype=None, bias_correction_mu=True, bias_correction_nu=True, *, max_of="corrected",
+):  # fmt: skip
     """w ← w - lr·m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
 
     `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and Keras up to the place of eps. The formula and the
@@ -98,7 +78,7 @@ def amsgrad(
     There is one buffer more than in Adam. For decoupled decay chain `scale_by_amsgrad`, `add_decayed_weights` and
     `scale_by_learning_rate`.
     """
-    return chain(
+    return descend(
+        learning_rate,
         scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu, max_of=max_of),
-        scale_by_learning_rate(learning_rate),
     )

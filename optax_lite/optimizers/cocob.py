@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import copies, full_like, leafwise, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -32,7 +31,7 @@ def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
     For about `alpha` updates the bets stay small, which is the warm-up. L starts at `eps`, above 0 against 0/0 where
     gradients are exactly 0. A complex entry bets as the pair of its parts.
     """
-    check_nonnegative(alpha=alpha, eps=eps)
+    check_nonnegative(alpha=alpha)
 
     def init(params):
         none, nothing = zeros_like(params), zeros_like(params, real=True)

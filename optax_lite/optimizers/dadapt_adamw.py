@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import ArgumentError, check_nonnegative, check_positive, check_unit_interval
-from optax_lite.core import transform
+from optax_lite.check import ArgumentError, check_positive
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import (
     abs_sq,
     ema_weight,
@@ -64,8 +63,6 @@ def dadapt_adamw(
 
 @transform(scheduled=DAdaptAdamWState)
 def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps)
     check_positive(estim_lr0=estim_lr0)
 
     def init(params):

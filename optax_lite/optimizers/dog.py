@@ -5,14 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import ArgumentError, check_dtype, check_nonnegative
-from optax_lite.compose import chain, identity
-from optax_lite.core import transform
+from optax_lite.check import ArgumentError, check_nonnegative
+from optax_lite.compose import identity
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, cast_like, copies, leafwise, scalar_like, sqrt, weak, zeros_like
 from optax_lite.norms import global_norm, norm, sum_sq
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import add_decayed_weights, descend
 
 
 class ScaleByDistanceOverGradientsState(NamedTuple):
@@ -40,8 +38,7 @@ def scale_by_distance_over_gradients(
     `global_scale=-1.0`. x₀ is kept in `param_dtype`, or with None in that of the parameters. Average the iterates, as
     the authors do.
     """
-    check_nonnegative(reps_rel=reps_rel, eps=eps)
-    check_dtype(param_dtype=param_dtype)
+    check_nonnegative(reps_rel=reps_rel)
 
     def init(params):
         x0 = cast_like(copies(params), zeros_like(params, param_dtype))
@@ -67,7 +64,6 @@ def distance(updates, params, x0):
 
 @transform
 def _scale_by_dog(init_step, eps):
-    check_nonnegative(eps=eps)
     kinds = ("distance", "learning_rate", "heuristic")
     if not isinstance(init_step, tuple) or len(init_step) != 2 or init_step[0] not in kinds:
         raise ArgumentError(f"init_step must be one of {kinds} with a number, got {init_step!r}")
@@ -92,7 +88,7 @@ def _scale_by_dog(init_step, eps):
 
 def with_decay(weight_decay, mask, scale_by, learning_rate):
     decay = identity() if weight_decay is None else add_decayed_weights(weight_decay, mask)
-    return chain(decay, scale_by, scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, decay, scale_by)
 
 
 @transform(static=("mask",))

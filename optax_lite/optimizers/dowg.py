@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import copies, leafwise, scalar_like, sqrt, weak
 from optax_lite.norms import sum_sq
 from optax_lite.optimizers.dog import distance, with_decay
@@ -20,7 +19,7 @@ class DoWGState(NamedTuple):
 
 @transform
 def _scale_by_dowg(init_estim_sq_dist, eps):
-    check_nonnegative(eps=eps, init_estim_sq_dist=init_estim_sq_dist)
+    check_nonnegative(init_estim_sq_dist=init_estim_sq_dist)
 
     def update(updates, state, params):
         r_sq = jnp.maximum(weak(state.estim_sq_dist), distance(updates, params, state.init_params) ** 2)

@@ -4,16 +4,15 @@ from typing import NamedTuple
 
 import jax
 
-from optax_lite.aliases import Array, Number
 from optax_lite.check import check_nonnegative
-from optax_lite.compose import chain, identity
-from optax_lite.core import transform
+from optax_lite.compose import identity
+from optax_lite.core import Array, Number, transform
 from optax_lite.keys import chosen_key, key_data, next_key
 from optax_lite.leaves import check_like, leafwise
 from optax_lite.transforms.clip import per_example_global_norm_clip
+from optax_lite.transforms.decay import descend
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.noise import with_normal
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class DifferentiallyPrivateAggregateState(NamedTuple):
@@ -60,8 +59,8 @@ def dpsgd(
     the clip: with the size of batch and data and the number of steps an accountant makes (ε, δ) of it. No example may
     reach the parameters another way, for instance through batch norm.
     """
-    return chain(
+    return descend(
+        learning_rate,
         differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed),
         identity() if momentum is None else trace(momentum, nesterov),
-        scale_by_learning_rate(learning_rate),
     )

@@ -1,8 +1,7 @@
 """Fromage: steps of a given share of every leaf's norm."""
 
-from optax_lite.aliases import Number
 from optax_lite.compose import chain
-from optax_lite.core import EmptyState, transform
+from optax_lite.core import EmptyState, Number, transform
 from optax_lite.leaves import leafwise, sqrt
 from optax_lite.transforms.decay import WeightDecaySchedule
 from optax_lite.transforms.scale import scale_by_learning_rate

@@ -5,15 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count
-from optax_lite.compose import chain, check_members
-from optax_lite.core import OptState, transform
+from optax_lite.compose import check_members
+from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.leaves import compute_dtype, copies, increment, is_nothing, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.optimizers.galore_axes import fold, matrix_axes, unfold
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class GaLoreState(NamedTuple):
@@ -99,22 +97,16 @@ def scale_by_galore(
 
 @transform(static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"))
 def galore(
-    learning_rate: Number,
-    rank: int = 128,
-    update_proj_gap: int = 200,
-    scale: Number = 1.0,
-    base_optimizer=None,
-    weight_decay: Number = 0.0,
-    mask=None,
-    weight_dimension_numbers=None,
-):
+    learning_rate: Number, rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None,
+    weight_decay: Number = 0.0, mask=None, weight_dimension_numbers=None,
+):  # fmt: skip
     """`scale_by_galore`, the decoupled weight decay of AdamW, and the learning rate. Zhao et al. 2024.
 
     w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w). The rate is that of the base optimizer, or larger: a fraction
     `scale` of 0.25 is usual. `mask` says what decays; the other arguments are those of `scale_by_galore`.
     """
-    return chain(
+    return descend(
+        learning_rate,
         scale_by_galore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        decay=(weight_decay, mask),
     )

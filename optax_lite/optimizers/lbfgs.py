@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_count
 from optax_lite.compose import chain, identity
-from optax_lite.core import GradientTransformation, transform
+from optax_lite.core import Array, GradientTransformation, Number, PyTree, transform
 from optax_lite.leaves import align, increment, is_nothing, leafwise, weak, zero_count, zeros_like
 from optax_lite.norms import dot, global_norm, sum_sq
 from optax_lite.transforms.linesearch import value_dtype

@@ -7,13 +7,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import ArgumentError, check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import ArgumentError, check_nonnegative
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import increment, leafwise, mix, zero_count, zeros_like
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByLionState(NamedTuple):
@@ -32,9 +29,7 @@ def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="h
     depend on the size of gradients, which "hard" does not. A complex c keeps its phase c / |c|, times what |c| is made
     to.
     """
-    check_unit_interval(b1=b1, b2=b2)
     check_nonnegative(smooth_beta=smooth_beta)
-    check_dtype(mu_dtype=mu_dtype)
     if mode not in ("hard", "smooth", "refined"):
         raise ArgumentError(f"mode must be 'hard', 'smooth' or 'refined', got {mode!r}")
 
@@ -63,6 +58,4 @@ def lion(
     Choose lr three to ten times smaller than for AdamW, and weight_decay larger by as much. For the other modes chain
     `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return chain(
-        scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
-    )
+    return descend(learning_rate, scale_by_lion(b1, b2, mu_dtype), decay=(weight_decay, mask))

@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_nonnegative, check_number, check_unit_interval
+from optax_lite.check import check_number, check_unit_interval
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, copies, increment, leafwise, sqrt, weak, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 
@@ -29,9 +28,8 @@ def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number 
     The result is a descent step already, learning rate included. `eps` enters λ too, as in the authors' code, and
     stands outside the root; 0 is allowed. Useful rates are not those of Adam, and decay should be less than elsewhere.
     """
-    check_number(learning_rate=learning_rate)
     check_unit_interval(momentum=momentum)
-    check_nonnegative(eps=eps)
+    check_number(learning_rate=learning_rate)
 
     def init(params):
         return MadgradState(zero_count(), zeros_like(params, real=True), zeros_like(params), copies(params))

@@ -9,15 +9,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number, PyTree
-from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative, check_positive
+from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import leafwise, zeros_like
 from optax_lite.norms import norm
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ReduceVarianceState(NamedTuple):
@@ -27,7 +24,6 @@ class ReduceVarianceState(NamedTuple):
 @transform
 def _reduce_variance(b1, gamma, max_norm):
     """Replace g by c = g + gamma·b1 / (1 - b1)·(g - g_last), cut to max_norm in the norm of a leaf."""
-    check_unit_interval(b1=b1)
     check_nonnegative(gamma=gamma)
     check_positive(max_norm=max_norm)
 
@@ -44,15 +40,9 @@ def _reduce_variance(b1, gamma, max_norm):
 
 @transform(static=("mask",))
 def mars(
-    learning_rate: Number = 3e-3,
-    b1: Number = 0.95,
-    b2: Number = 0.99,
-    eps: Number = 1e-8,
-    gamma: Number = 0.025,
-    max_norm: Number = 1.0,
-    weight_decay: Number = 0.0,
-    mask=None,
-):
+    learning_rate: Number = 3e-3, b1: Number = 0.95, b2: Number = 0.99, eps: Number = 1e-8, gamma: Number = 0.025,
+    max_norm: Number = 1.0, weight_decay: Number = 0.0, mask=None,
+):  # fmt: skip
     """AdamW with c in place of g. Yuan et al. 2024, Algorithm 2.
 
         c = g + gamma·b1 / (1 - b1)·(g - g_last), and c·max_norm / ‖c‖ where ‖c‖ is above max_norm
@@ -62,9 +52,6 @@ def mars(
     theirs. With gamma 0 it is AdamW after clipping every leaf. The state holds the last gradient beside that of Adam.
     optax has no counterpart.
     """
-    return chain(
-        _reduce_variance(b1, gamma, max_norm),
-        scale_by_adam(b1, b2, eps),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+    return descend(
+        learning_rate, _reduce_variance(b1, gamma, max_norm), scale_by_adam(b1, b2, eps), decay=(weight_decay, mask)
     )

@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, scalar_like, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.momo import model_step
 
@@ -20,21 +19,15 @@ class MomoAdamState(NamedTuple):
 
 @transform(scheduled=MomoAdamState)
 def momo_adam(
-    learning_rate: Number = 1e-2,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    lower_bound: Number = 0.0,
-    weight_decay: Number = 0.0,
-    adapt_lower_bound=False,
-):
+    learning_rate: Number = 1e-2, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0, adapt_lower_bound=False,
+):  # fmt: skip
     """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp et al. 2023, Alg. 2.
 
     The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The other arguments are
     those of `momo`; the default of the learning rate is ten times that of Adam.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
+    check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
 
     def init(params):
         d, v, zero = zeros_like(params), zeros_like(params, real=True), scalar_like(params, 0)

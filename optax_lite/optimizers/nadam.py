@@ -5,8 +5,7 @@ the next step will have, in front of m, and the one of this step in front of g: 
 gradient.
 """
 
-from optax_lite.aliases import Number
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.optimizers.adam import adam, adamw
 
 
@@ -29,15 +28,9 @@ def nadam(
 
 @transform(static=("mu_dtype", "mask"))
 def nadamw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    weight_decay: Number = 1e-4,
-    mask=None,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
+    mu_dtype=None, weight_decay: Number = 1e-4, mask=None,
+):  # fmt: skip
     """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
 
     Decay and `mask` are those of `adamw`.

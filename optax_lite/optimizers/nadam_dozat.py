@@ -2,10 +2,8 @@
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import (
     abs_sq,
     ema_weight,
@@ -18,7 +16,7 @@ from optax_lite.leaves import (
     zero_count,
     zeros_like,
 )
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByNadamState(NamedTuple):
@@ -42,9 +40,7 @@ def scale_by_nadam(
     The average m keeps the constant b1, as in torch. With `momentum_decay` 0.004 μ is b1 / 2 at first and within a
     percent of b1 after 24,000 updates; with 1 after a hundred. `mu_product` is the product of the μ so far.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, momentum_decay=momentum_decay)
-    check_dtype(mu_dtype=mu_dtype)
+    check_nonnegative(momentum_decay=momentum_decay)
 
     def momentum(t):
         return b1 * (1 - 0.5 * 0.96 ** (momentum_decay * weak(t)))
@@ -84,4 +80,4 @@ def nadam_dozat(
     Equals `torch.optim.NAdam`. The formula stands with `scale_by_nadam`; optax has no counterpart. For decoupled decay
     chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return chain(scale_by_nadam(b1, b2, eps, momentum_decay, mu_dtype), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_nadam(b1, b2, eps, momentum_decay, mu_dtype))

@@ -1,10 +1,8 @@
 """Descent along a gradient with noise that fades."""
 
-from optax_lite.aliases import Number
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
+from optax_lite.transforms.decay import descend
 from optax_lite.transforms.noise import add_noise
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 @transform(static=("key", "seed"))
@@ -13,4 +11,4 @@ def noisy_sgd(learning_rate: Number, eta: Number = 0.01, gamma: Number = 0.55, k
 
     `key` is an int seed or a JAX key, 0 by default: every run with the same key has the same noise.
     """
-    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, add_noise(eta, gamma, key, seed=seed))

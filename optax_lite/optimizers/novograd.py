@@ -9,12 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, zero_count, zeros_like
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByNovogradState(NamedTuple):
@@ -40,9 +37,6 @@ def scale_by_novograd(
     ‖g‖ is the norm of a whole leaf. Nothing is corrected, and m is a sum: where gradients agree an update is up to 1 /
     (1 - b1) long. The decay goes through the momentum; it is not AdamW's. The state's `nu` has one number for a leaf.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root)
-    check_dtype(mu_dtype=mu_dtype)
 
     def init(params):
         nu = jax.tree.map(lambda z: jnp.zeros((), z.dtype), zeros_like(params, real=True))
@@ -78,4 +72,4 @@ def novograd(
     SGD with momentum, not of Adam. The default eps is not that of `scale_by_novograd`; both are optax's.
     The decay is no AdamW: it is accumulated in m. It needs the parameters at every update, also with weight_decay 0.
     """
-    return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_novograd(b1, b2, eps, eps_root, weight_decay))

@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import leafwise, zeros_like
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleByOptimisticGradientState(NamedTuple):
@@ -44,29 +42,21 @@ def optimistic_gradient_descent(learning_rate: Number, alpha: Number = 1.0, beta
 
     In a min-max game the gradients of the player who maximizes go in with the other sign.
     """
-    return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_optimistic_gradient(alpha, beta))
 
 
 @transform(static=("mu_dtype",))
 def optimistic_adam_v2(
-    learning_rate: Number,
-    *,
-    alpha: Number = 1.0,
-    beta: Number = 1.0,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    nesterov=True,
-):
+    learning_rate: Number, *, alpha: Number = 1.0, beta: Number = 1.0, b1: Number = 0.9, b2: Number = 0.999,
+    eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, nesterov=True,
+):  # fmt: skip
     """w ← w - lr·(alpha·r + beta·(r - r₋)), r = m̂ / (√v̂ + eps) of Adam, r₋ the one before. Daskalakis et al. 2018.
 
     The paper's Algorithm 1 has alpha = beta = 1 and no Nesterov momentum. The other arguments are those of
     `scale_by_adam`.
     """
-    return chain(
+    return descend(
+        learning_rate,
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(alpha, beta),
-        scale_by_learning_rate(learning_rate),
     )

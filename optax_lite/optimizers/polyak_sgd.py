@@ -2,10 +2,9 @@
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.compose import chain, identity
-from optax_lite.core import EmptyState, transform
+from optax_lite.core import EmptyState, Number, transform
 from optax_lite.leaves import leafwise, weak
 from optax_lite.norms import sum_sq
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -18,7 +17,7 @@ def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Number = 1.0, eps: N
     `update` needs the loss: tx.update(grads, state, params, value=value). ‖g‖ is over all leaves. Below f_min the step
     turns uphill; with variant "sps+" it is 0 there (Garrigos et al. 2023).
     """
-    check_nonnegative(max_learning_rate=max_learning_rate, eps=eps)
+    check_nonnegative(max_learning_rate=max_learning_rate)
     if variant not in ("sps", "sps+"):
         raise ArgumentError(f"variant must be 'sps' or 'sps+', got {variant!r}")
 

@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import (
     abs_sq,
     copies,
@@ -36,15 +35,10 @@ class ProdigyState(NamedTuple):
 
 @transform
 def prodigy(
-    learning_rate: Number = 1.0,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    beta3: Number | None = None,
-    eps: Number = 1e-8,
-    estim_lr0: Number = 1e-6,
-    estim_lr_coef: Number = 1.0,
-    weight_decay: Number = 0.0,
+    learning_rate: Number = 1.0, betas: tuple[Number, Number] = (0.9, 0.999), beta3: Number | None = None,
+    eps: Number = 1e-8, estim_lr0: Number = 1e-6, estim_lr_coef: Number = 1.0, weight_decay: Number = 0.0,
     safeguard_warmup=False,
-):
+):  # fmt: skip
     """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that grows as it learns.
 
         w = w - γ·(m / (√v + d·eps) + weight_decay·w)   γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
@@ -65,8 +59,8 @@ def prodigy(
 
 @transform(static=("safeguard_warmup",), scheduled=ProdigyState)
 def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay, *, beta3=None, safeguard_warmup):
-    check_unit_interval(b1=b1, b2=b2, beta3=beta3)
-    check_nonnegative(eps=eps, estim_lr_coef=estim_lr_coef)
+    check_unit_interval(beta3=beta3)
+    check_nonnegative(estim_lr_coef=estim_lr_coef)
     check_positive(estim_lr0=estim_lr0)
 
     def init(params):

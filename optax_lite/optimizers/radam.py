@@ -5,13 +5,11 @@ It stands for a warm-up of the learning rate, whose length follows from b2.
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Array, Number, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState, corrected_mean
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 def _langevin(y: Array) -> Array:
@@ -36,14 +34,9 @@ def _length(b2: Number, t: Array, c2: Array) -> Array:
 
 @transform
 def scale_by_radam(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    threshold: Number = 5.0,
-    *,
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, threshold: Number = 5.0, *,
     nesterov=False,
-):
+):  # fmt: skip
     """Replace g by r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, by m̂ before. Liu et al. 2020, Algorithm
     2.
 
@@ -55,8 +48,7 @@ def scale_by_radam(
     defaults the first 5 updates are not divided, and with a b2 up to 2/3 none ever is. The paper's threshold is 4,
     below which there is no r and nothing is divided either. `nesterov` looks ahead as in `scale_by_adam`.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root, threshold=threshold)
+    check_nonnegative(threshold=threshold)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -83,21 +75,13 @@ def scale_by_radam(
 
 @transform
 def radam(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    threshold: Number = 5.0,
-    *,
-    nesterov=False,
-):
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
+    threshold: Number = 5.0, *, nesterov=False,
+):  # fmt: skip
     """w ← w - lr·r·m̂ / (√(v̂ + eps_root) + eps), at first w - lr·m̂. Liu et al. 2020, Algorithm 2.
 
     The formula stands with `scale_by_radam`. The first updates are as long as the gradients, unlike Adam's: clip if
     gradients are large. optax computes ρ by the formula above, whose rounding in float32 makes its first divided
     updates 1 % too short with b2 = 0.999, and twice as long with 0.9999, where it starts to divide two steps too early.
     """
-    return chain(
-        scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov), scale_by_learning_rate(learning_rate)
-    )
+    return descend(learning_rate, scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov))

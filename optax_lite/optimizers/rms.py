@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
 
 
@@ -35,11 +34,6 @@ def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
     return g / sqrt(v + eps) if eps_in_sqrt else g / (sqrt(v) + eps)
 
 
-def _check(decay, eps, initial_scale):
-    check_unit_interval(decay=decay)
-    check_nonnegative(eps=eps, initial_scale=initial_scale)
-
-
 @transform
 def scale_by_rms(
     decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
@@ -52,7 +46,8 @@ def scale_by_rms(
     1e-4 outside. With v₀ = 0 the first steps are up to 1/√(1 - decay) times too long; `bias_correction` divides v by
     1 - decayᵗ against that, and adds a count to the state.
     """
-    _check(decay, eps, initial_scale)
+    check_unit_interval(decay=decay)
+    check_nonnegative(initial_scale=initial_scale)
 
     def init(params):
         nu = full_like(params, initial_scale, real=True)
@@ -82,7 +77,8 @@ def scale_by_stddev(
     off. With `bias_correction` both averages are corrected, and on the first step the variance is 0 (up to
     `initial_scale`), so that the update there is g/√eps.
     """
-    _check(decay, eps, initial_scale)
+    check_unit_interval(decay=decay)
+    check_nonnegative(initial_scale=initial_scale)
 
     def init(params):
         mu, nu = zeros_like(params), full_like(params, initial_scale, real=True)

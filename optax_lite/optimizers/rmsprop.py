@@ -1,8 +1,7 @@
 """RMSProp, and its centered form."""
 
-from optax_lite.aliases import Number
 from optax_lite.compose import chain, identity
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.optimizers.rms import scale_by_rms, scale_by_stddev
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -10,16 +9,9 @@ from optax_lite.transforms.scale import scale_by_learning_rate
 
 @transform
 def rmsprop(
-    learning_rate: Number,
-    decay: Number = 0.9,
-    eps: Number = 1e-8,
-    initial_scale: Number = 0.0,
-    eps_in_sqrt=True,
-    centered=False,
-    momentum: Number | None = None,
-    nesterov=False,
-    bias_correction=False,
-):
+    learning_rate: Number, decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True,
+    centered=False, momentum: Number | None = None, nesterov=False, bias_correction=False,
+):  # fmt: skip
     """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture 6e; Graves 2013.
 
     `centered` divides by the standard deviation, `scale_by_stddev`, in place of the root mean square. Momentum comes

@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number, PyTree
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import full_like, leafwise, zeros_like
 from optax_lite.transforms.scale import scale
 

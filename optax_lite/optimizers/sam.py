@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, PyTree
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
-from optax_lite.core import OptState, apply_updates, transform
+from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
 from optax_lite.leaves import copies, increment, leafwise, zero_count
 
 

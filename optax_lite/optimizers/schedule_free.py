@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import ArgumentError, check_dtype, check_number, check_positive, check_unit_interval
+from optax_lite.check import ArgumentError, check_number, check_positive
 from optax_lite.compose import check_members
-from optax_lite.core import OptState, Params, incremental_update, transform
+from optax_lite.core import Array, Number, OptState, Params, PyTree, incremental_update, transform
 from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
 
 
@@ -40,9 +39,7 @@ def schedule_free(
     """
     check_members({"base_optimizer": base_optimizer})
     check_number(learning_rate=learning_rate)
-    check_unit_interval(b1=b1)
     check_positive(b1=b1)
-    check_dtype(state_dtype=state_dtype)
 
     def init(params):
         zero, base, one = scalar_like(params, 0), base_optimizer.init(params), increment(zero_count())

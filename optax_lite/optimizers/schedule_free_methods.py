@@ -1,8 +1,7 @@
 """Schedule-Free SGD and AdamW."""
 
-from optax_lite.aliases import Number
 from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.optimizers.rms import scale_by_rms
 from optax_lite.optimizers.schedule_free import schedule_free
 from optax_lite.optimizers.sgd import sgd
@@ -37,15 +36,9 @@ def schedule_free_sgd(
 
 @transform(static=("state_dtype",))
 def schedule_free_adamw(
-    learning_rate: Number = 0.0025,
-    warmup_steps: Number | None = None,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    weight_lr_power: Number = 2.0,
-    state_dtype=None,
-):
+    learning_rate: Number = 0.0025, warmup_steps: Number | None = None, b1: Number = 0.9, b2: Number = 0.999,
+    eps: Number = 1e-8, weight_decay: Number = 0.0, weight_lr_power: Number = 2.0, state_dtype=None,
+):  # fmt: skip
     """`schedule_free` around AdamW without its momentum, with a linear warm-up to a constant rate. Defazio et al. 2024.
 
     The scaling is `scale_by_rms` with bias correction, which is Adam's with b1 = 0 without the state for it; the paper

@@ -1,10 +1,9 @@
 """Stochastic gradient descent, plain and with momentum."""
 
-from optax_lite.aliases import Number
-from optax_lite.compose import chain, identity
-from optax_lite.core import transform
+from optax_lite.compose import identity
+from optax_lite.core import Number, transform
+from optax_lite.transforms.decay import descend
 from optax_lite.transforms.momentum import trace
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 @transform(static=("accumulator_dtype",))
@@ -15,7 +14,4 @@ def sgd(learning_rate: Number, momentum: Number | None = None, nesterov=False, a
     times a constant gradient, so a rate tuned without momentum is that much too large with it. No momentum keeps no
     state, while momentum=0.0 keeps t, as optax does.
     """
-    return chain(
-        identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype),
-        scale_by_learning_rate(learning_rate),
-    )
+    return descend(learning_rate, identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype))

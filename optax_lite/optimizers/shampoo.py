@@ -5,14 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import increment, leafwise, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, from_blocks, gram, to_blocks
+from optax_lite.transforms.decay import descend
 from optax_lite.transforms.momentum import trace
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByShampooState(NamedTuple):
@@ -27,7 +25,7 @@ def _inverse_root(statistics, order, floor):
     return (vectors * powers[..., None, :]) @ adjoint(vectors)
 
 
-@transform(static=("block_size", "every"))
+@transform(static=("block_size", "every"), own_range=("b2",))
 def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every=1):
     """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018, Algorithms 1 and 2.
 
@@ -72,17 +70,10 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
     return init, update
 
 
-@transform(static=("block_size", "every"))
+@transform(static=("block_size", "every"), own_range=("b2",))
 def shampoo(
-    learning_rate: Number,
-    momentum: Number = 0.9,
-    nesterov=False,
-    b2: Number = 1.0,
-    eps: Number = 1e-6,
-    block_size=128,
+    learning_rate: Number, momentum: Number = 0.9, nesterov=False, b2: Number = 1.0, eps: Number = 1e-6, block_size=128,
     every=1,
-):
+):  # fmt: skip
     """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren & Singer 2018."""
-    return chain(
-        scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov), scale_by_learning_rate(learning_rate)
-    )
+    return descend(learning_rate, scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov))

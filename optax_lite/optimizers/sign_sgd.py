@@ -1,11 +1,10 @@
 """Descent along the sign of the gradient, or of its moving average."""
 
-from optax_lite.aliases import Number
 from optax_lite.check import check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
+from optax_lite.transforms.decay import descend
 from optax_lite.transforms.momentum import ema
-from optax_lite.transforms.scale import scale_by_learning_rate, scale_by_sign
+from optax_lite.transforms.scale import scale_by_sign
 
 
 @transform
@@ -14,7 +13,7 @@ def sign_sgd(learning_rate: Number):
 
     Every entry moves by exactly the learning rate, or not at all where g is 0.
     """
-    return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_sign())
 
 
 @transform(static=("accumulator_dtype",))
@@ -24,8 +23,4 @@ def signum(learning_rate: Number, beta: Number = 0.9, accumulator_dtype=None):
     Only the sign of m counts, so its bias is not corrected. `accumulator_dtype` stores m in another dtype.
     """
     check_unit_interval(beta=beta)
-    return chain(
-        ema(beta, debias=False, accumulator_dtype=accumulator_dtype),
-        scale_by_sign(),
-        scale_by_learning_rate(learning_rate),
-    )
+    return descend(learning_rate, ema(beta, debias=False, accumulator_dtype=accumulator_dtype), scale_by_sign())

@@ -6,13 +6,10 @@ schedule-free methods and AdEMAMix owe their gain to this: a long memory, and a 
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleBySimplifiedAdEMAMixState(NamedTuple):
@@ -34,8 +31,7 @@ def scale_by_simplified_ademamix(
     corrects its fast average and divides its slow one by 1 / (1 - b3); here one sum with a b1 near 1 is both, up to the
     rate.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(alpha=alpha, eps=eps, eps_root=eps_root)
+    check_nonnegative(alpha=alpha)
 
     def init(params):
         return ScaleBySimplifiedAdEMAMixState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -57,23 +53,15 @@ def scale_by_simplified_ademamix(
 
 @transform(static=("mask",))
 def simplified_ademamix(
-    learning_rate: Number,
-    b1: Number = 0.99,
-    b2: Number = 0.95,
-    alpha: Number = 0.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    weight_decay: Number = 0.0,
-    mask=None,
-):
+    learning_rate: Number, b1: Number = 0.99, b2: Number = 0.95, alpha: Number = 0.0, eps: Number = 1e-8,
+    eps_root: Number = 0.0, weight_decay: Number = 0.0, mask=None,
+):  # fmt: skip
     """w ← w - lr·((m + alpha·g) / (√(n̂ + eps_root) + eps) + weight_decay·w). Morwani et al. 2025.
 
     With alpha 0 it is Adam without the correction of m and with lr / (1 - b1) for its rate: divide Adam's rate by 100
     for the default b1. A larger alpha gives the newest gradient more weight; it lies between 0, for large batches, and
     100, for small ones. The decay is that of AdamW, on the leaves of `mask`.
     """
-    return chain(
-        scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+    return descend(
+        learning_rate, scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root), decay=(weight_decay, mask)
     )

@@ -5,12 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number, PyTree
-from optax_lite.check import check_closed_unit_interval, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_closed_unit_interval
+from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleBySM3State(NamedTuple):
@@ -33,7 +31,7 @@ def _smallest(mu, shape):
     return least
 
 
-@transform
+@transform(own_range=("b2",))
 def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
     """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al. 2019, SM3-II.
 
@@ -41,9 +39,7 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
     entries (that is Adagrad), a scalar itself. With b2 < 1 squares are averaged, v = b2·min μ + (1 - b2)·|g|². Where v
     is 0 so is the update. b1 averages the updates, not the gradients.
     """
-    check_unit_interval(b1=b1)
     check_closed_unit_interval(b2=b2)
-    check_nonnegative(eps=eps)
 
     def init(params):
         def slices(p):
@@ -71,4 +67,4 @@ def sm3(learning_rate: Number, momentum: Number = 0.9):
     The accumulators of an n by m matrix take n + m entries; the moving average takes n·m. The authors raise the rate
     with the square of the step until it is reached, and then keep it.
     """
-    return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_sm3(momentum))

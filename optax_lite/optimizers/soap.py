@@ -5,14 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_count, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_count, check_unit_interval
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, gram
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class ScaleBySoapState(NamedTuple):
@@ -62,8 +59,7 @@ def scale_by_soap(
     decomposition. An axis longer than `max_precondition_dim` is not turned, nor is a leaf of fewer than two axes: that
     is Adam with eps beside a √V not corrected.
     """
-    check_unit_interval(b1=b1, b2=b2, shampoo_beta=shampoo_beta)
-    check_nonnegative(eps=eps)
+    check_unit_interval(shampoo_beta=shampoo_beta)
     check_count(precondition_frequency=precondition_frequency, max_precondition_dim=max_precondition_dim)
     beta = b2 if shampoo_beta is None else shampoo_beta
 
@@ -101,19 +97,12 @@ def scale_by_soap(
 
 @transform(static=("mask", "precondition_frequency", "max_precondition_dim"))
 def soap(
-    learning_rate: Number = 3e-3,
-    b1: Number = 0.95,
-    b2: Number = 0.95,
-    shampoo_beta: Number | None = None,
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.01,
-    mask=None,
-    precondition_frequency=10,
-    max_precondition_dim=10000,
-):
+    learning_rate: Number = 3e-3, b1: Number = 0.95, b2: Number = 0.95, shampoo_beta: Number | None = None,
+    eps: Number = 1e-8, weight_decay: Number = 0.01, mask=None, precondition_frequency=10, max_precondition_dim=10000,
+):  # fmt: skip
     """W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W), by `scale_by_soap`; the first step is decay alone. Vyas et al. 2024."""
-    return chain(
+    return descend(
+        learning_rate,
         scale_by_soap(b1, b2, shampoo_beta, eps, precondition_frequency, max_precondition_dim),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        decay=(weight_decay, mask),
     )

@@ -5,14 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_count, check_dtype, check_nonnegative, check_unit_interval
-from optax_lite.compose import chain, check_members
-from optax_lite.core import OptState, apply_updates, transform
+from optax_lite.check import check_count, check_nonnegative
+from optax_lite.compose import check_members
+from optax_lite.core import Array, Number, OptState, PyTree, apply_updates, transform
 from optax_lite.keys import key_data, key_tree, next_key
 from optax_lite.leaves import cast_like, ema_weight, increment, leafwise, mix, zero_count, zeros_like
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 class HutchinsonState(NamedTuple):
@@ -51,9 +49,7 @@ def hutchinson_estimator_diag_hessian(random_seed=None):
 
 @transform(static=("update_interval", "mu_dtype"))
 def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype):
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, gamma=gamma, clip_threshold=clip_threshold)
-    check_dtype(mu_dtype=mu_dtype)
+    check_nonnegative(gamma=gamma, clip_threshold=clip_threshold)
     check_members({"hessian_diagonal_fn": hessian_diagonal_fn})
     check_count(update_interval=update_interval)
 
@@ -84,18 +80,10 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
 
 @transform(static=("update_interval", "mu_dtype", "weight_decay_mask"))
 def sophia(
-    learning_rate: Number,
-    b1: Number = 0.965,
-    b2: Number = 0.99,
-    eps: Number = 1e-8,
-    weight_decay: Number = 1e-4,
-    weight_decay_mask=None,
-    gamma: Number = 0.01,
-    clip_threshold: Number = 1.0,
-    update_interval: int = 10,
-    hessian_diagonal_fn=hutchinson_estimator_diag_hessian(),
-    mu_dtype=None,
-):
+    learning_rate: Number, b1: Number = 0.965, b2: Number = 0.99, eps: Number = 1e-8, weight_decay: Number = 1e-4,
+    weight_decay_mask=None, gamma: Number = 0.01, clip_threshold: Number = 1.0, update_interval: int = 10,
+    hessian_diagonal_fn=hutchinson_estimator_diag_hessian(), mu_dtype=None,
+):  # fmt: skip
     """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023, Algorithm 3.
 
         m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
@@ -110,8 +98,4 @@ def sophia(
     a matter of the state.
     """
     settings = (b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype)
-    return chain(
-        _scale_by_sophia(*settings),
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        scale_by_learning_rate(learning_rate),
-    )
+    return descend(learning_rate, _scale_by_sophia(*settings), decay=(weight_decay, weight_decay_mask))

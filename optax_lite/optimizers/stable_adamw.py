@@ -5,14 +5,11 @@ It takes over the clipping of Adafactor, and serves in place of clipping the gra
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.core import Number, transform
 from optax_lite.leaves import ema_weight, leafwise, sqrt
 from optax_lite.norms import rms
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import add_decayed_weights, descend
 
 
 @transform
@@ -53,6 +50,4 @@ def stable_adamw(
     then the rate of this leaf is divided by it, in front of the decay too, on the leaves of `mask`. m̂ and v̂ are those
     of Adam; the paper's averages with changing weights are the same numbers. optax has no counterpart.
     """
-    return chain(
-        _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask)), scale_by_learning_rate(learning_rate)
-    )
+    return descend(learning_rate, _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask)))

@@ -6,13 +6,11 @@ become long at once.
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import transform
+from optax_lite.check import check_nonnegative
+from optax_lite.core import Number, transform
 from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.scale import scale_by_learning_rate
+from optax_lite.transforms.decay import descend
 
 
 @transform
@@ -31,8 +29,7 @@ def scale_by_yogi(
     `initial_accumulator_value` is where v starts; it has the unit of |g|². m starts at 0, as in TensorFlow Addons;
     optax starts it at the same value, which moves parameters that have no gradient.
     """
-    check_unit_interval(b1=b1, b2=b2)
-    check_nonnegative(eps=eps, eps_root=eps_root, initial_accumulator_value=initial_accumulator_value)
+    check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
     def init(params):
         nu = full_like(params, initial_accumulator_value, real=True)
@@ -60,4 +57,4 @@ def yogi(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Numbe
     The default eps is large, as in the paper's experiments: it bounds how much entries with small gradients gain. The
     other defaults are Adam's. For a v that starts elsewhere chain `scale_by_yogi` and `scale_by_learning_rate`.
     """
-    return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))
+    return descend(learning_rate, scale_by_yogi(b1, b2, eps))

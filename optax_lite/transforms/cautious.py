@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import PyTree
 from optax_lite.compose import check_members
-from optax_lite.core import transform
+from optax_lite.core import PyTree, transform
 from optax_lite.leaves import leafwise
 
 

@@ -5,9 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
-from optax_lite.core import EmptyState, transform
+from optax_lite.core import Array, EmptyState, Number, PyTree, transform
 from optax_lite.leaves import leafwise, weak
 from optax_lite.norms import global_norm, norm, rms
 
@@ -79,7 +78,7 @@ def adaptive_grad_clip(clipping: Number, eps: Number = 1e-3, axis: int | tuple[i
     where that is otherwise. `eps` lets weights that are 0 leave it. ‖g‖ counts as 1e-6 at least where it divides, as in
     the authors' code, which shrinks smaller gradients further.
     """
-    check_nonnegative(clipping=clipping, eps=eps)
+    check_nonnegative(clipping=clipping)
 
     def rule(g, w):
         g_norm, most = _norm_by_unit(g, axis), clipping * jnp.maximum(_norm_by_unit(w, axis), eps)

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, PyTree
 from optax_lite.compose import check_members
-from optax_lite.core import OptState, transform
+from optax_lite.core import Array, OptState, PyTree, transform
 from optax_lite.leaves import is_nothing
 
 

@@ -5,9 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number, PyTree
-from optax_lite.check import check_nonnegative
-from optax_lite.core import EmptyState, transform
+from optax_lite.core import EmptyState, Number, PyTree, transform
 from optax_lite.leaves import copies, leafwise, weak
 from optax_lite.norms import global_norm
 
@@ -71,7 +69,6 @@ def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-6):
 
     The step then has one length however flat the loss is, and has to be shortened by a schedule to settle.
     """
-    check_nonnegative(eps=eps)
 
     def update(updates, state):
         total = weak(global_norm(updates)) + eps

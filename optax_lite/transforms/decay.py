@@ -1,12 +1,12 @@
-"""Weight decay."""
+"""Weight decay, and the tail of nearly every optimizer: decay and the learning rate."""
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number
 from optax_lite.check import check_number
-from optax_lite.compose import masked
-from optax_lite.core import EmptyState, transform
+from optax_lite.compose import chain, masked
+from optax_lite.core import Array, EmptyState, Number, transform
 from optax_lite.leaves import leafwise
+from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class WeightDecaySchedule(NamedTuple):
@@ -41,3 +41,9 @@ def independent_weight_decay(weight_decay: Number, mask=None):
     """
     check_number(weight_decay=weight_decay)
     return add_decayed_weights(-weight_decay, mask)
+
+
+def descend(learning_rate: Number, *directions, decay: tuple | None = None):
+    """The chain of `directions`, decoupled decay if given as (weight_decay, mask), and the learning rate."""
+    decays = () if decay is None else (add_decayed_weights(*decay),)
+    return chain(*directions, *decays, scale_by_learning_rate(learning_rate))

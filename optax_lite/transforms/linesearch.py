@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import MaskedNode, compute_dtype, is_inexact, is_nothing, leafwise, weak, zeros_like
 from optax_lite.norms import dot
 
@@ -124,16 +123,10 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
 
 @transform(static=("max_backtracking_steps",))
 def scale_by_backtracking_linesearch(
-    max_backtracking_steps: int,
-    slope_rtol: Number = 1e-4,
-    decrease_factor: Number = 0.8,
-    increase_factor: Number = 1.5,
-    max_learning_rate: Number = 1.0,
-    atol: Number = 0.0,
-    rtol: Number = 0.0,
-    store_grad=False,
-    verbose=False,
-):
+    max_backtracking_steps: int, slope_rtol: Number = 1e-4, decrease_factor: Number = 0.8,
+    increase_factor: Number = 1.5, max_learning_rate: Number = 1.0, atol: Number = 0.0, rtol: Number = 0.0,
+    store_grad=False, verbose=False,
+):  # fmt: skip
     """Scale u by an η, shrunk until f(w + ηu) ≤ (1 + rtol)·f(w) + slope_rtol·η·⟨u, ∇f⟩ + atol.
 
     Armijo 1966; Nocedal & Wright 2006, Algorithm 3.1. Put it behind a descent direction, `chain(sgd(1.0), ...)`. A

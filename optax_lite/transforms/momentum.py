@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Array, Number, PyTree
-from optax_lite.check import check_dtype, check_unit_interval
-from optax_lite.core import transform
+from optax_lite.check import check_unit_interval
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
 
 
@@ -20,7 +19,6 @@ def trace(decay: Number, nesterov=False, accumulator_dtype=None):
     differ where the rate changes.
     """
     check_unit_interval(decay=decay)
-    check_dtype(accumulator_dtype=accumulator_dtype)
 
     def rule(g, t):
         t = g + decay * t
@@ -45,7 +43,6 @@ def ema(decay: Number, debias=True, accumulator_dtype=None):
     It averages updates; it is no average of parameters.
     """
     check_unit_interval(decay=decay)
-    check_dtype(accumulator_dtype=accumulator_dtype)
 
     def update(updates, state):
         t = increment(state.count)

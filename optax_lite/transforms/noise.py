@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import jax
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import check_nonnegative
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.keys import chosen_key, key_data, key_tree, next_key
 from optax_lite.leaves import increment, leafwise, sqrt, weak, zero_count
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number
 from optax_lite.check import check_number
 from optax_lite.compose import identity
-from optax_lite.core import EmptyState, transform
+from optax_lite.core import Array, EmptyState, Number, transform
 from optax_lite.leaves import is_nothing, leafwise
 
 

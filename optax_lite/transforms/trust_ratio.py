@@ -2,9 +2,8 @@
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Number
 from optax_lite.check import check_nonnegative
-from optax_lite.core import EmptyState, transform
+from optax_lite.core import EmptyState, Number, transform
 from optax_lite.leaves import leafwise
 from optax_lite.norms import norm, rms
 
@@ -17,7 +16,7 @@ def scale_by_trust_ratio(min_norm: Number = 0.0, trust_coefficient: Number = 1.0
     `min_norm` at least; a leaf where one of them is 0 (a bias that starts at 0) is left as it is, without the
     coefficient.
     """
-    check_nonnegative(min_norm=min_norm, eps=eps)
+    check_nonnegative(min_norm=min_norm)
 
     def rule(u, w):
         w_norm, u_norm = jnp.maximum(norm(w), min_norm), jnp.maximum(norm(u), min_norm)

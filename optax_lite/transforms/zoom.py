@@ -10,9 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
-from optax_lite.core import transform
+from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import leafwise, sqrt, weak, zeros_like
 from optax_lite.norms import dot
 from optax_lite.transforms.linesearch import gradient_like, last_step, moved, of_params, value_and_descent, value_dtype
@@ -52,17 +51,11 @@ class _Search(NamedTuple):
 
 @transform(static=("max_linesearch_steps",))
 def scale_by_zoom_linesearch(
-    max_linesearch_steps: int,
-    max_learning_rate: Number | None = None,
-    tol: Number = 0.0,
-    increase_factor: Number = 2.0,
-    slope_rtol: Number = 1e-4,
-    curv_rtol: Number = 0.9,
-    approx_dec_rtol: Number | None = 1e-6,
-    stepsize_precision: Number = 1e-5,
-    initial_guess_strategy="keep",
+    max_linesearch_steps: int, max_learning_rate: Number | None = None, tol: Number = 0.0,
+    increase_factor: Number = 2.0, slope_rtol: Number = 1e-4, curv_rtol: Number = 0.9,
+    approx_dec_rtol: Number | None = 1e-6, stepsize_precision: Number = 1e-5, initial_guess_strategy="keep",
     verbose=False,
-):
+):  # fmt: skip
     """Scale u by an η that decreases f enough and flattens its slope. Nocedal & Wright 2006, Algorithms 3.5 and 3.6.
 
     With φ(η) = f(w + ηu): φ(η) ≤ φ(0) + c₁·η·φ'(0) and |φ'(η)| ≤ c₂·|φ'(0)|, c₁ being slope_rtol and c₂ curv_rtol,
