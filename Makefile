@@ -20,14 +20,18 @@ $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.examples
 	$(RUN) examples/compare_optimizers.py $(DEMO)
 
+PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup
+
 test: $(VENV)/.test
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m "not slow" tests
-	JAX_ENABLE_X64=1 $(RUN) -m pytest -n $(JOBS) --dist loadgroup tests/test_laws.py -m "not slow" -k "$(X64)"
+	$(PYTEST) -m "not slow" tests
 
+# The slow ones; the laws that double precision could break, once more with it on everywhere; and those about equal bits
+# with the code generator that users have (see tests/conftest.py).
 test-slow: $(VENV)/.test
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m slow tests
+	$(PYTEST) -m slow tests
+	JAX_ENABLE_X64=1 $(PYTEST) tests/test_laws.py -m "not slow" -k "$(X64)"
+	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(PYTEST) tests/test_laws.py -k "to_the_bit or scan_equals_loop"
 
-# The laws that double precision could break, once more with it on everywhere.
 X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain
 
 lint: $(VENV)/.dev

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 # The older code generator of XLA's CPU backend compiles small programs in less than half the time, and thousands are
-# compiled here. `make test-codegen` runs the laws that ask for equal bits with the one that users have.
+# compiled here. `make test-slow` runs the laws that ask for equal bits with the one that users have.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 

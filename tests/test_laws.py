@@ -23,6 +23,12 @@ every = pytest.mark.parametrize(
     "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_slow(name, tx)) for name, tx in EACH.items()]
 )
 
+# For laws of the boundary, which do not depend on the rule behind it: all but these are slow.
+FEW = ("adamw", "adamw, scheduled", "lion", "chain", "named_chain", "masked", "partition", "pair", "scale_by_soap")
+few = pytest.mark.parametrize(
+    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * (name not in FEW)) for name, tx in EACH.items()]
+)
+
 
 def params():
     return {
@@ -254,7 +260,7 @@ def test_each_call_compiles_once(tx):
     assert count() == 0
 
 
-@every
+@few
 def test_un_jitted_grad_and_vmap_compile_nothing_the_second_time(tx):
     if any(map(callable, extra_of(tx).values())):
         return  # an extra argument that is a function makes the call run uncompiled

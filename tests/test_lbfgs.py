@@ -107,6 +107,7 @@ def test_a_pair_that_curves_downwards_makes_optax_go_uphill():
 
 
 @pytest.mark.parametrize("memory_size", [1, 4])
+@pytest.mark.slow
 def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x64):
     def loss(p):
         return jnp.sum(jnp.cosh(p["a"] * jnp.arange(1.0, 4.0))) + jnp.exp(p["b"] - p["a"][0]) + p["b"] ** 2
@@ -147,6 +148,7 @@ def test_the_smallest_curvature_that_has_a_reciprocal_is_used(x64):
     assert smallest_curvature_used(ol.scale_by_lbfgs)
 
 
+@pytest.mark.slow
 def test_hypergradients_pass_through_the_memory():
     @jax.jit
     def last(rate):

@@ -258,6 +258,7 @@ def test_leaves_without_gradient_stay_and_are_passed_to_the_function(tx, frozen)
     chex.assert_trees_all_equal_shapes_and_dtypes(state, tx.init(TREE))
 
 
+@pytest.mark.slow
 def test_a_mask_outside_is_fine_and_one_around_the_search_is_an_error():
     p = {"w": jnp.array([1.0, -2.0]), "b": jnp.ones(2)}
 
@@ -285,6 +286,7 @@ def test_a_mask_outside_is_fine_and_one_around_the_search_is_an_error():
     [ol.chain(ol.sgd(1.0), backtracking(store_grad=True)), ol.chain(ol.sgd(1.0), zoom()), ol.lbfgs()],
     ids=["backtracking", "zoom", "lbfgs"],
 )
+@pytest.mark.slow
 def test_complex_parameters_are_pairs_of_real_ones(tx):
     def f(z):
         return jnp.sum(jnp.abs(z - (3 - 2j)) ** 2 * jnp.array([1.0, 4.0])) + jnp.abs(z[0] * z[1]) ** 2
@@ -413,6 +415,7 @@ def rippled(x):
 
 
 @each
+@pytest.mark.slow
 def test_jitted_equals_eager_and_as_an_argument(tx):
     x = jnp.array([0.5, -1.0])
     eager = steps(tx, rippled, x, 3)
@@ -422,6 +425,7 @@ def test_jitted_equals_eager_and_as_an_argument(tx):
 
 
 @each
+@pytest.mark.slow
 def test_vmap_over_starting_points_equals_a_loop(tx, x64):
     points = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)))
     run = jax.jit(lambda x: steps(tx, rippled, x, 3))
@@ -449,6 +453,7 @@ def test_forward_mode_through_every_number_is_finite(tx, x64):
         chex.assert_tree_all_finite(slopes)
 
 
+@pytest.mark.slow
 def test_forward_mode_is_the_derivative(x64):
     # The first step is taken as it is, so the derivative with respect to sgd's rate is that of the point.
     def value(rate):
@@ -460,6 +465,7 @@ def test_forward_mode_is_the_derivative(x64):
         np.testing.assert_allclose(slope, (value(rate + 1e-6) - value(rate - 1e-6)) / 2e-6, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_population_of_searches_equals_a_loop():
     factors = jnp.array([1.5, 2.0, 4.0])
     x = jnp.array([0.5, -1.0])

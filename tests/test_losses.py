@@ -64,6 +64,7 @@ def test_float32_equals_the_reference(case):
 
 
 @first_cases
+@pytest.mark.slow
 def test_compiled_and_batched_it_is_the_same(case):
     function, given = FUNCTIONS[case.name], case.given(jnp.float32)
 

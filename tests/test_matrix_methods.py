@@ -89,6 +89,7 @@ def test_several_axes_make_one(x64):
     np.testing.assert_allclose(directions(tx, [kernel])[0], as_matrix.reshape(kernel.shape), atol=1e-13)
 
 
+@pytest.mark.slow
 def test_embeddings_and_heads_can_be_left_to_adam_by_name():
     params = {"embed": normal(5, 4), "body": {"w": normal(4, 4), "b": normal(4)}, "head": normal(4, 2)}
     by_name = ol.muon(0.1, muon_weight_dimension_numbers=["!embed", "!head"])
@@ -183,6 +184,7 @@ def test_shampoo_of_a_vector_is_full_matrix_adagrad(x64):
         np.testing.assert_allclose(u, vectors @ (vectors.T @ g / np.sqrt(values)), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_shampoo_of_blocks_is_a_loop_over_blocks(x64):
     gradients = [normal(5, 3, seed=i) for i in range(3)]
     tx = ol.scale_by_shampoo(eps=0.1, block_size=2)

@@ -128,6 +128,7 @@ def test_the_function_is_evaluated_by_the_search_alone():
             assert len(calls) == expected
 
 
+@pytest.mark.slow
 def test_starting_points_under_vmap_equal_a_loop(x64):
     points = jnp.asarray(np.random.default_rng(0).uniform(-2, 2, size=(6, 2)))
     together = jax.vmap(lambda x: ol.minimize(valley, x)._replace(state=None))(points)
@@ -138,6 +139,7 @@ def test_starting_points_under_vmap_equal_a_loop(x64):
         chex.assert_trees_all_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_problems_rates_and_tolerances_under_vmap():
     centres = jnp.array([[1.0, 2.0], [3.0, -4.0]])
     found = jax.vmap(lambda c: ol.minimize(bowl, jnp.zeros(2), args=(c,), tol=1e-4))(centres)

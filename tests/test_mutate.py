@@ -33,7 +33,7 @@ def as_in_a_run(x64):
         yield
 
 
-@pytest.mark.parametrize("module", [ADAM, RMSPROP, SCHEDULES])
+@pytest.mark.parametrize("module", [ADAM, RMSPROP, pytest.param(SCHEDULES, marks=pytest.mark.slow)])
 def test_unchanged_rules_pass(module):
     assert killer(Mutant(module, "(module)", 0, "nothing", source(module))) == ""
 
@@ -44,6 +44,7 @@ def test_famous_mistakes_are_noticed(module, rule, right, wrong):
     assert killer(Mutant(module, rule, 0, f"{right} -> {wrong}", source(module).replace(right, wrong)))
 
 
+@pytest.mark.slow
 def test_every_module_has_mutants_that_differ_in_one_place():
     for module in modules():
         made = list(mutants(module))
@@ -82,6 +83,7 @@ def mutants_of(code):
         return list(mutants("optax_lite.example"))
 
 
+@pytest.mark.slow
 def test_every_equivalence_has_a_proof_and_names_a_rule():
     rules = {m.rule for module in modules() for m in mutants(module)}
     assert set(EQUIVALENT) <= rules

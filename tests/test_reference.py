@@ -4,9 +4,18 @@ import jax.numpy as jnp
 import pytest
 
 from tests.agreement import worst_error
-from tests.catalogue import ROWS, all_settings
+from tests.catalogue import ROWS, all_settings, is_composed
 
-CASES = [pytest.param(row, settings, id=name) for name, row, settings in all_settings()]
+
+def is_repeated(row, settings):
+    """Whether a setting of a composition says again what those of its parts say; two of each are not counted so."""
+    return settings not in (row.settings[0], row.settings[-1]) and is_composed(row.factory(**settings))
+
+
+CASES = [
+    pytest.param(row, settings, id=name, marks=[pytest.mark.slow] * is_repeated(row, settings))
+    for name, row, settings in all_settings()
+]
 
 
 @pytest.mark.parametrize("start", [False, True], ids=["fresh", "used"])
@@ -17,7 +26,7 @@ def test_float64_equals_the_reference(row, settings, start, x64):
     assert worst_error(row, settings, jnp.float64, start=start) <= row.float64
 
 
-@pytest.mark.parametrize("start", [False, True], ids=["fresh", "used"])
+@pytest.mark.parametrize("start", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fresh", "used"])
 @pytest.mark.parametrize(("row", "settings"), CASES)
 def test_float32_equals_the_reference(row, settings, start):
     if start and row.fresh_only:

@@ -84,6 +84,7 @@ def test_sam_counts_the_steps_of_the_outer_schedule_only():
 # --- Sophia ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sophia_with_the_exact_diagonal_is_newtons_method():
     tx = ol.sophia(1.0, b1=0.0, b2=0.0, weight_decay=0.0, gamma=1.0, clip_threshold=1e3, eps=1e-3, update_interval=1)
     state = tx.init(START)
@@ -94,6 +95,7 @@ def test_sophia_with_the_exact_diagonal_is_newtons_method():
     chex.assert_trees_all_close(updates, jax.tree.map(jnp.negative, START), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sophia_estimates_at_the_first_of_every_interval():
     tx = ol.sophia(0.1, b2=0.5, update_interval=3)
     p, state = START, tx.init(START)
@@ -194,6 +196,7 @@ def along(tx, gradients):
     return seen, state
 
 
+@pytest.mark.slow
 def test_galore_of_full_rank_around_a_linear_optimizer_is_that_optimizer():
     gradients = [matrices(i) for i in range(5)]
     plain, _ = along(ol.trace(0.9), gradients)
@@ -222,6 +225,7 @@ def test_galore_of_full_rank_equals_adam_where_the_singular_vectors_are_the_axes
             chex.assert_trees_all_close(u["w"], jnp.where(mask, v["w"], 0.0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_galore_keeps_slots_of_the_shorter_side():
     state = ol.scale_by_galore(2).init(matrices(0))
     shapes = jax.tree.map(jnp.shape, state.base_optimizer_state.mu, is_leaf=lambda x: hasattr(x, "shape"))
@@ -247,6 +251,7 @@ def test_galore_keeps_slots_of_the_shorter_side():
         ),
     ],
 )
+@pytest.mark.slow
 def test_galore_reads_arrays_as_matrices(numbers, fold, unfold):
     given = dict.fromkeys(MATRICES) | {"cube": numbers}
     ours = ol.scale_by_galore(2, 2, weight_dimension_numbers=given)

@@ -90,6 +90,11 @@ def extra_of(tx: ol.GradientTransformation) -> dict:
     return row.extra(0) if row else {}
 
 
+def is_composed(tx: ol.GradientTransformation) -> bool:
+    """Whether a transformation's builder returns another one, a chain mostly, and has no rule of its own."""
+    return isinstance(tx._call.build(tx._values), ol.GradientTransformation)
+
+
 def is_slow(name: str, tx: ol.GradientTransformation) -> bool:
     """Whether a transformation only chains others, for which the laws hold by themselves, or repeats one on a schedule.
 
@@ -97,7 +102,7 @@ def is_slow(name: str, tx: ol.GradientTransformation) -> bool:
     """
     if name in COMPOSED or name in ("sgd", "adamw", "lion", "trace, scheduled", "adamw, scheduled"):
         return False
-    return name.endswith(", scheduled") or isinstance(tx._call.build(tx._values), ol.GradientTransformation)
+    return name.endswith(", scheduled") or is_composed(tx)
 
 
 def bad_settings() -> list[tuple[Row, Settings, str]]:
