@@ -51,7 +51,13 @@ def chain(*transforms):
             new_state.append(s)
         return updates, tuple(new_state)
 
-    return init, update
+    def step(updates, state, params, **extra):
+        """All members but the last as in `update`, and the last one's own step."""
+        updates, first = chain.builder(*transforms[:-1])[1](updates, state[:-1], params, **extra)
+        params, last = transforms[-1].step(updates, state[-1], params, **extra)
+        return params, (*first, last)
+
+    return (init, update, step) if transforms else (init, update)
 
 
 def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
@@ -70,16 +76,19 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
 @transform
 def _named_chain(**transforms):
     check_members(transforms)
-    init, update = chain.builder(*transforms.values())
+    init, *runs = chain.builder(*transforms.values())
 
     def named_init(params):
         return dict(zip(transforms, init(params), strict=True))
 
-    def named_update(updates, state, params=None, **extra):
-        updates, new = update(updates, [state[name] for name in transforms], params, **extra)
-        return updates, dict(zip(transforms, new, strict=True))
+    def by_name(run):
+        def named(updates, state, params=None, **extra):
+            new, states = run(updates, tuple(state[name] for name in transforms), params, **extra)
+            return new, dict(zip(transforms, states, strict=True))
 
-    return named_init, named_update
+        return named
+
+    return named_init, *map(by_name, runs)
 
 
 class MaskedState(NamedTuple):

@@ -171,11 +171,11 @@ class GradientTransformation(Configured):
     def __new__(cls, init: Callable, update: Callable):
         return _from_pair(init, update)
 
-    _built = "(init, update) or a transformation"
+    _built = "(init, update), (init, update, step) or a transformation"
 
     @classmethod
     def _is_built(cls, built):
-        is_pair = isinstance(built, tuple) and len(built) == 2 and all(map(callable, built))
+        is_pair = isinstance(built, tuple) and len(built) in (2, 3) and all(map(callable, built))
         return is_pair or isinstance(built, GradientTransformation)
 
     @classmethod
@@ -193,7 +193,7 @@ class GradientTransformation(Configured):
         be donated. Slots of float16 and bfloat16 parameters are float32 unless the method is told otherwise; integers,
         bools and None have no slot.
         """
-        init, _ = _pair(self)
+        init = _functions(self).init
         if self._inner:
             return init(params)
         params = jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
@@ -213,7 +213,7 @@ class GradientTransformation(Configured):
         no array, a function for example, makes that call run operation by operation unless the caller is jitted.
         """
         if self._inner:
-            return _pair(self)[1](updates, state, params, **extra)
+            return _functions(self).update(updates, state, params, **extra)
         _check_order(self._call.name, updates, state, params)
         updates, present = _present(updates, params)
         run = _boundary(_update, extra)
@@ -223,7 +223,10 @@ class GradientTransformation(Configured):
         """The next params and state: `update` and `apply_updates` in one, rounded once.
 
         In low precision this differs from the two calls, which round the update to the gradient's dtype before adding.
+        A wrapper that does nothing in some steps is cheaper here: the params pass through its idle branch as they are.
         """
+        if self._inner:
+            return _functions(self).step(updates, state, params, **extra)
         _check_order(self._call.name, updates, state, params)
         updates, present = _present(updates, params)
         run = _boundary(_step, extra)
@@ -279,7 +282,13 @@ def _inner_view(value: Any) -> Any:
     return {k: _inner_view(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
+class _Functions(NamedTuple):
+    init: Callable
+    update: Callable
+    step: Callable  # the next params in place of updates
+
+
+def _functions(tx: GradientTransformation) -> _Functions:
     """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state looked after.
 
     Without schedules the state is the method's own; with them it is `scheduled`, which holds the count they are
@@ -289,28 +298,26 @@ def _pair(tx: GradientTransformation) -> tuple[Callable, Callable]:
     values = tuple(map(_inner_view, weak_scalars(tx)))
     built = call.build(values)
     if isinstance(built, GradientTransformation):
-        return _pair(built)
-    init, update = built
+        return _functions(built)
     if not any(isinstance(v, Schedule) for v in values):
-        return init, _guarded(init, update, call.name)
+        return _guarded(built, call.name)
     scheduled: Any = call.factory.scheduled
     keeps_inner, is_own = "inner_state" in scheduled._fields, len(scheduled._fields) > 2
 
     def wrap(count, inner_state):
         return inner_state if is_own else scheduled(count, inner_state) if keeps_inner else scheduled(count)
 
-    def scheduled_init(params):
-        init, _ = call.build(_at(values, zero_count(), call))
+    def init(params):
+        init, *_ = call.build(_at(values, zero_count(), call))
         return wrap(zero_count(), init(params))
 
-    def scheduled_update(updates, state, params=None, **extra):
-        init, update = call.build(_at(values, state.count, call))
-        update = _guarded(init, update, call.name)
+    def run(kind, updates, state, params=None, **extra):
+        functions = _guarded(call.build(_at(values, state.count, call)), call.name)
         inner_state = state if is_own else state.inner_state if keeps_inner else EmptyState()
-        updates, inner_state = update(updates, inner_state, params, **extra)
-        return updates, wrap(increment(state.count), inner_state)
+        new, inner_state = getattr(functions, kind)(updates, inner_state, params, **extra)
+        return new, wrap(increment(state.count), inner_state)
 
-    return scheduled_init, scheduled_update
+    return _Functions(init, functools.partial(run, "update"), functools.partial(run, "step"))
 
 
 def _at(values, count, call):
@@ -328,7 +335,19 @@ def _at(values, count, call):
     return tuple(one(name, value) for name, value in zip(call.names, values, strict=True))
 
 
-def _guarded(init: Callable, update: Callable, name: str) -> Callable:
+def _guarded(built: tuple[Callable, ...], name: str) -> _Functions:
+    """The functions of a builder with the extra arguments they take, needs checked, and a state that keeps its form."""
+    init, update, *own_step = built
+    checked = _checked(init, update, name)
+
+    def step(updates, state, params, **extra):
+        new, state = checked(updates, state, params, **extra)
+        return _added(params, new), state
+
+    return _Functions(init, checked, _checked(init, own_step[0], name) if own_step else step)
+
+
+def _checked(init: Callable, update: Callable, name: str) -> Callable:
     """`update` with the extra arguments it takes, needs checked, and a state whose structure and dtypes stay."""
     parameters = list(inspect.signature(update).parameters.values())
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -370,12 +389,12 @@ class StateError(ValueError):
 # --- the outermost boundary: one compiled call, whatever is inside ---------------------------------------------------
 
 
-def _run(tx, updates, state, params, extra):
+def _run(kind, tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
     if params is not None and not _takes_examples(tx):
         check_like(updates, params, "gradient")
     try:
-        return _pair(tx)[1](updates, state, params, **extra)
+        return getattr(_functions(tx), kind)(updates, state, params, **extra)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         _check_state(tx, state, updates if params is None else params, error)
         raise
@@ -388,7 +407,7 @@ def _takes_examples(tx):
 
 @jax.jit
 def _update(tx, updates, state, params, extra):
-    new, state = _run(tx, updates, state, params, extra)
+    new, state = _run("update", tx, updates, state, params, extra)
     if params is not None or not _takes_examples(tx):
         check_like(new, updates if params is None else params, "update")
     return _in_dtype_of(updates, new), state
@@ -396,8 +415,7 @@ def _update(tx, updates, state, params, extra):
 
 @jax.jit
 def _step(tx, updates, state, params, extra):
-    new, state = _run(tx, updates, state, params, extra)
-    return _added(params, new), state
+    return _run("step", tx, updates, state, params, extra)
 
 
 def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
@@ -494,7 +512,7 @@ def _replicate(state: OptState, params: list) -> OptState:
 
 def _check_state(tx, state, params, error):
     """Raise a clear error if the state is not one that `tx` makes; otherwise the first error says what is wrong."""
-    expected = jax.eval_shape(_pair(tx)[0], params)
+    expected = jax.eval_shape(_functions(tx).init, params)
     if outline(state) == outline(expected):
         return
     raise StateError(
