@@ -2,7 +2,7 @@
 
 # fmt: off
 # isort: off
-from optax_lite import losses, tree, tree_utils
+from optax_lite import contrib, losses, schedules, tree, tree_utils
 from optax_lite.compose import (
     MaskedState, PartitionState, chain, identity, masked, multi_transform, named_chain, partition, stateless,
     stateless_with_tree_map,
@@ -136,7 +136,7 @@ __all__ = [
     "named_chain", "partition", "schedule", "stateless", "stateless_with_tree_map", "transform",
     "with_extra_args_support",
     # schedules
-    "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule",
+    "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule", "schedules",
     "exponential_decay", "inverse_sqrt_schedule", "join_schedules", "linear_onecycle_schedule", "linear_schedule",
     "piecewise_constant_schedule", "piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule",
     "warmup_constant_schedule", "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
@@ -154,7 +154,7 @@ __all__ = [
     "noisy_sgd", "novograd", "optimistic_adam_v2", "optimistic_gradient_descent", "polyak_sgd", "prodigy", "radam",
     "rmsprop", "rprop", "sam", "schedule_free", "schedule_free_adamw", "schedule_free_eval_params",
     "schedule_free_sgd", "sgd", "shampoo", "sign_sgd", "signum", "simplified_ademamix", "sm3", "soap", "sophia",
-    "stable_adamw", "yogi",
+    "contrib", "stable_adamw", "yogi",
     # transforms
     "adaptive_grad_clip", "add_decayed_weights", "add_noise", "cautious", "centralize", "clip", "clip_by_block_rms",
     "clip_by_global_norm", "ema", "independent_weight_decay", "keep_params_nonnegative", "normalize",

@@ -55,6 +55,10 @@ class ScheduledState(NamedTuple):
 # --- schedules -------------------------------------------------------------------------------------------------------
 
 
+def _operator(op: Callable, *, swapped: bool = False) -> Callable:
+    return lambda schedule, other: _combined(op, other, schedule) if swapped else _combined(op, schedule, other)
+
+
 class Schedule(Configured):
     """A hyperparameter as a function of the count of updates: a pytree of its numbers, combined by `+ - * /`."""
 
@@ -80,29 +84,10 @@ class Schedule(Configured):
     def _adopt(cls, value):
         return function_schedule(value) if callable(value) and not isinstance(value, type) else None
 
-    def __add__(self, other):
-        return _combined(operator.add, self, other)
-
-    def __radd__(self, other):
-        return _combined(operator.add, other, self)
-
-    def __sub__(self, other):
-        return _combined(operator.sub, self, other)
-
-    def __rsub__(self, other):
-        return _combined(operator.sub, other, self)
-
-    def __mul__(self, other):
-        return _combined(operator.mul, self, other)
-
-    def __rmul__(self, other):
-        return _combined(operator.mul, other, self)
-
-    def __truediv__(self, other):
-        return _combined(operator.truediv, self, other)
-
-    def __rtruediv__(self, other):
-        return _combined(operator.truediv, other, self)
+    __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
+    __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, swapped=True)
+    __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, swapped=True)
+    __truediv__, __rtruediv__ = _operator(operator.truediv), _operator(operator.truediv, swapped=True)
 
     def __neg__(self):
         return _combined(operator.mul, -1.0, self)
@@ -241,11 +226,7 @@ GradientTransformationExtraArgs = GradientTransformation  # optax's name; every 
 def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
 @overload
 def transform(
-    *,
-    static: tuple[str, ...] = (),
-    own_range: tuple[str, ...] = (),
-    scheduled: type = ScheduledState,
-    per_example: bool = False,
+    *, static: tuple[str, ...] = (), own_range: tuple[str, ...] = (), scheduled: type = ..., per_example: bool = False
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
 def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, per_example=False):
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
