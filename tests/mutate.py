@@ -9,6 +9,7 @@ import argparse
 import ast
 import dataclasses
 import multiprocessing
+import signal
 import sys
 import time
 import types
@@ -345,8 +346,20 @@ def _configure() -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+LONGEST = 120  # seconds for a mutant; one that turns a loop into an endless one is noticed too
+
+
+def _too_long(signal_number, frame):
+    raise TimeoutError
+
+
 def _run(mutant: Mutant) -> tuple[Mutant, str]:
-    return mutant, killer(mutant)
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(0 if mutant.change == "nothing" else LONGEST)
+    try:
+        return mutant, killer(mutant)
+    finally:
+        signal.alarm(0)
 
 
 def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2) -> dict[Mutant, str]:
@@ -354,7 +367,11 @@ def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2) ->
     made = [m for module in modules() for m in mutants(module) if wanted(m)]
     unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in made}]
     with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool:
-        results = dict(pool.imap_unordered(_run, unchanged + made, chunksize=8))
+        results = {}
+        for mutant, by in pool.imap_unordered(_run, unchanged + made, chunksize=8):
+            results[mutant] = by
+            if len(results) % 500 == 0:
+                print(f"{len(results)} of {len(made)} run, now in {mutant.module}", file=sys.stderr, flush=True)
     if wrong := [f"{m.module}: {results[m]}" for m in unchanged if results[m]]:
         sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
     return {m: results[m] for m in made}
