@@ -8,6 +8,7 @@ A mistake that nothing notices means a missing setting in the catalogue, or stan
 import argparse
 import ast
 import dataclasses
+import json
 import multiprocessing
 import signal
 import sys
@@ -377,6 +378,12 @@ def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2) ->
     return {m: results[m] for m in made}
 
 
+def saved(path: Path) -> dict[Mutant, str]:
+    """The results that a run with --save has written; without the mutants' code."""
+    rows = json.loads(path.read_text())
+    return {Mutant(module, function, 0, change, ""): by for module, function, change, by in rows}
+
+
 def is_proven(m: Mutant) -> bool:
     """Whether a mutant is known to compute the same."""
     return m.change in EQUIVALENT.get(m.rule, {})
@@ -386,10 +393,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="a function or the end of a module's name")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--save", type=Path, help="a JSON file for the results, which benchmarks.catalogue can read")
     args = parser.parse_args()
 
     started = time.monotonic()
     results = killers(lambda m: args.only in (None, m.function) or m.module.endswith(args.only), args.jobs)
+    if args.save:
+        args.save.write_text(json.dumps([[m.module, m.function, m.change, by] for m, by in results.items()]))
     for rule in dict.fromkeys(m.rule for m in results):
         mine = [m for m in results if m.rule == rule]
         print(f"{rule:55s} {sum(bool(results[m]) for m in mine):4d} / {len(mine)}")
