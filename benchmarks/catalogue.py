@@ -119,14 +119,14 @@ def main() -> int:
     args = parser.parse_args()
     rows = [row for row in ROWS if args.only is None or args.only in row.name]
     chosen = {row.factory.__name__ for row in rows}
+    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+        measured = {name: rest for name, *rest in pool.imap_unordered(measure, [row.name for row in rows])}
     killed = {} if args.no_mutants else saved(args.mutants) if args.mutants else None
     if killed is None:
         killed = killers(lambda m: args.only is None or m.function in chosen, args.jobs)
     by_rule: dict[tuple[str, str], list] = defaultdict(list)
     for mutant, killer in killed.items():
         by_rule[mutant.module, mutant.function].append((mutant, killer))
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        measured = {name: rest for name, *rest in pool.imap_unordered(measure, [row.name for row in rows])}
 
     print("| method | lines | settings | float64 | float32 | killed + equivalent / made | vmap | gradient |")
     print("|---|---|---|---|---|---|---|---|")
