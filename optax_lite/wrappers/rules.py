@@ -91,7 +91,10 @@ class Plan(NamedTuple):
 
     def check_use(self, params: PyTree) -> None:
         """Raise if a rule matches no leaf, or only leaves that an earlier one has taken over."""
-        found = self.matched(params, strict=True)
+        try:
+            found = self.matched(params, strict=True)
+        except ArgumentError as error:
+            raise ArgumentError(error.problem, "groups") from None
         for name in self.rules:
             ending = []  # for every leaf that matches, the rule before it that takes the leaf over
             for names in (n for n in found if name in n):
