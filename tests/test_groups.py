@@ -208,9 +208,7 @@ def test_no_change_of_a_number_compiles_again():
             tx = tx.replace({"base/learning_rate/init_value": 0.3 * i})
             seen.append(step(tx, GRADS, state, PARAMS)[0])
     assert lowerings() == 0
-    assert all(
-        float(a["head"]["kernel"][0]) != float(b["head"]["kernel"][0]) for a, b in zip(seen, seen[1:], strict=False)
-    )
+    assert len({float(p["head"]["kernel"][0]) for p in seen}) == 3
 
 
 def test_vmap_and_grad_over_the_settings_of_a_group():
@@ -473,9 +471,7 @@ def test_flax_nnx(where):
 
     advance(model, optimizer)
     after = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    moved = {
-        path: round(float(jnp.mean(d)), 4) for path, d in by_path(jax.tree.map(jnp.subtract, before, after)).items()
-    }
+    moves = by_path(jax.tree.map(lambda b, a: round(float(jnp.mean(b - a)), 4), before, after))
     assert moves == {"first/bias": 2.0, "first/kernel": 1.0, "second/bias": 0.0, "second/kernel": 0.0}
 
 
