@@ -63,8 +63,8 @@ class Plan(NamedTuple):
             if is_patterns(where):
                 chosen = pick(where, paths, strict=strict)
             else:
-                pairs = zip(seen, leaves, strict=True)
-                chosen = [is_inexact(x) and bool(where(path, jax.eval_shape(jnp.asarray, x))) for path, x in pairs]
+                pairs = zip(seen, map(_shape, leaves), strict=True)
+                chosen = [shape is not None and bool(where(path, shape)) for path, shape in pairs]
             for names, hit in zip(found, chosen, strict=True):
                 names += [name] * hit
         return found
@@ -109,6 +109,10 @@ class Plan(NamedTuple):
                     f"let that leave them out, as in ({first!r}, '!{name}')",
                     "groups",
                 )
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) if is_inexact(leaf) else None
 
 
 def _path(keys: tuple[Any, ...]) -> str:
