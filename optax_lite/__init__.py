@@ -111,6 +111,8 @@ from optax_lite.transforms.scale import (
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
+from optax_lite.wrappers.freeze import freeze, selective_transform
+from optax_lite.wrappers.groups import groups
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
@@ -169,6 +171,8 @@ __all__ = [
     "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
     "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
     "value_and_grad_from_state", "zero_nans",
+    # around the optimizer
+    "freeze", "groups", "selective_transform",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -42,6 +42,13 @@ COMPOSED = {
     "partition": lambda: ol.partition(
         {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)}, {"w": "fast", "b": "slow", "scalar": "fast"}
     ),
+    "groups": lambda: ol.groups(
+        ol.adamw(rate, weight_decay=0.1),
+        {("b", "scalar"): {"weight_decay": 0.0}, "w*": {"learning_rate": 0.2, "b1": 0.5}, "scalar": ol.sgd(0.1)},
+        strict=False,
+    ),
+    "freeze": lambda: ol.freeze("w*"),
+    "selective_transform": lambda: ol.selective_transform(ol.adamw(rate), freeze_mask="!w*"),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
     "stateless": lambda: ol.stateless(scaled_by_tenth),
 }

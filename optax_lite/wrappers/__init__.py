@@ -1,0 +1,1 @@
+"""Transformations around others: groups of parameters, freezing."""
