@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.leaves import path_string
+from optax_lite.leaves import path_string, show_leaf
 
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 
@@ -18,10 +18,11 @@ def explain_failure(error: Exception, params: Any, state: Any, args: Any) -> Non
         for name, tree in (("params", params), ("state", state), ("args", args))
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
     ]
-    seen: dict[int, str] = {}
     for where, leaf in leaves:
         if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "__jax_array__"):
             raise TypeError(f"make_step: {where} is {_kind(leaf)}, no array. {_remedy(where, leaf)}") from error
+    seen: dict[int, str] = {}
+    for where, leaf in leaves:
         if isinstance(leaf, Tracer) or not isinstance(leaf, jax.Array):
             continue
         if leaf.is_deleted():
@@ -44,7 +45,7 @@ def explain_failure(error: Exception, params: Any, state: Any, args: Any) -> Non
 
 
 def _kind(leaf: Any) -> str:
-    return f"the function {getattr(leaf, '__name__', leaf)}" if callable(leaf) else f"{type(leaf).__name__} {leaf!r:.60}"
+    return f"the function {getattr(leaf, '__name__', leaf)}" if callable(leaf) else show_leaf(leaf)[:80]
 
 
 def _remedy(where: str, leaf: Any) -> str:

@@ -1,20 +1,20 @@
 """One compiled training step of any loss with any optimizer."""
 
 import inspect
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
 from optax_lite.leaves import is_inexact, show_leaf
 from optax_lite.loop.errors import explain_failure
+from optax_lite.loop.last import Last, own_arrays
+from optax_lite.loop.metrics import checked, telemetry
 from optax_lite.norms import global_norm
 from optax_lite.outline import is_state
 from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
@@ -36,14 +36,14 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
     """
     if not callable(loss_fn):
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step")
-    run, last = _donating if donate else _keeping, _Last()
+    loss_fn, run, last = _hashable(loss_fn), _donating if donate else _keeping, Last()
 
     def step(tx, params, state, *args):
         tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
         if isinstance(state, GradientTransformation):
             raise TypeError("make_step: state is an optimizer; write state = tx.init(params)")
         if not last.returned(params, state):
-            params, state = _own(params, state)
+            params, state = own_arrays(params, state)
         same = last.unchanged(tx, params, state, args)
         try:
             params, state, metrics = run(loss_fn, has_aux, tx, params, state, args, same)
@@ -51,7 +51,7 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
             explain_failure(error, params, state, args)
             raise
         last.remember(params, state, args, same)
-        return params, state, metrics
+        return params, state, checked(metrics)
 
     return step
 
@@ -92,13 +92,21 @@ def _advance(loss_fn, has_aux, tx, params, state, args, same):
         value, grad = value_and_grad_from_state(value_fn)(params, state=kept)
     extra = {"value": value, "grad": grad, "value_fn": value_fn, "grad_fn": grad_fn, "obj_fn": value_fn}
     params, state = tx.step(grad, state, params, **extra)
-    metrics = {"loss": value, "grad_norm": global_norm(grad), **_telemetry(state, params)}
+    metrics = {"loss": value, "grad_norm": global_norm(grad), **telemetry(state, params)}
     return params, state, metrics | ({"aux": aux} if has_aux else {})
 
 
 # The loss function is static, so that two steps, or two fits, of one loss share what is compiled.
 _keeping = partial(jax.jit, static_argnums=(0, 1))(_advance)
 _donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(_advance)
+
+
+def _hashable(loss_fn):
+    try:
+        hash(loss_fn)
+    except TypeError:  # a module or another callable that compares by value: then one object is one loss
+        return partial(loss_fn)
+    return loss_fn
 
 
 def _check_call(loss_fn, params, args):
@@ -118,11 +126,14 @@ def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
     is_pair = isinstance(out, tuple) and len(out) == 2
     if has_aux and not is_pair:
         raise TypeError(f"make_step: with has_aux=True loss_fn must return (loss, aux), got {_show(out)}")
+    value: Any
     value, aux = out if has_aux else (out, None)
     if is_inexact(value) and jnp.shape(value) == () and not jnp.iscomplexobj(value):
         return jnp.asarray(value), aux
     hint = "write make_step(loss_fn, has_aux=True) if the second is no part of the loss" if is_pair else None
-    hint = hint or ("write jnp.mean(...) or jnp.sum(...) of it" if jnp.ndim(value) else "write a real floating one")
+    hint = hint or (
+        "write jnp.mean(...) or jnp.sum(...) of it" if getattr(value, "ndim", 0) else "write a real floating one"
+    )
     raise TypeError(f"make_step: loss_fn must return one number, got {_show(value)}; {hint}")
 
 
@@ -137,76 +148,3 @@ def _descent(grad: PyTree) -> PyTree:
         return None if g.dtype == jax.dtypes.float0 else jnp.conj(g) if jnp.iscomplexobj(g) else g
 
     return jax.tree.map(one, grad)
-
-
-def _telemetry(state, params):
-    """What `read_metrics` finds, where the state has any."""
-    if not _has_metrics(state):
-        return {}
-    from optax_lite.inspection.metrics import read_metrics
-
-    return read_metrics(state, params)
-
-
-def _has_metrics(state):
-    if type(state).__module__ == "optax_lite.inspection.metrics":
-        return True
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
-    return any(map(_has_metrics, parts))
-
-
-# --- between two calls -----------------------------------------------------------------------------------------------
-
-
-class _Last:
-    """What the last call was given and returned, without keeping any of it alive.
-
-    A line search keeps the value and the gradient at the point it found. They are those of the next call if it has
-    the same arguments and goes on from the same params and state, and nothing else will do: a batch may be a new one.
-    """
-
-    def __init__(self):
-        self.ids, self.tx, self.searching, self.refs = (0, 0), None, False, []
-
-    def returned(self, params, state):
-        return self.ids == (id(params), id(state))
-
-    def unchanged(self, tx, params, state, args):
-        """Whether a search has value and gradient for this call already; None where none keeps them."""
-        if self.tx is None or self.tx() is not tx:
-            self.tx = weakref.ref(tx)
-            self.searching = (found := searches(state)) != [] and len(found) == 1 and found[0].grad is not None
-        if not self.searching:
-            return None
-        leaves = jax.tree.leaves((params, searches(state)[0].value, args))
-        return len(leaves) == len(self.refs) and all(old() is x for old, x in zip(self.refs, leaves, strict=True))
-
-    def remember(self, params, state, args, same):
-        self.ids = id(params), id(state)
-        if same is not None:
-            self.refs = [_reference(x) for x in jax.tree.leaves((params, searches(state)[0].value, args))]
-
-
-def _reference(x):
-    """A weak reference to what cannot change, and to nothing otherwise: an array of numpy may."""
-    return weakref.ref(x) if isinstance(x, jax.Array) and not isinstance(x, Tracer) else _nothing
-
-
-def _nothing():
-    return _nothing  # no leaf is this function
-
-
-def _own(params, state):
-    """Both as the step returns them: strongly typed, and no array in two places, which could not be donated."""
-    seen = set()
-
-    def own(x):
-        if isinstance(x, Tracer):
-            return x
-        if isinstance(x, (float, complex)) or getattr(x, "weak_type", False):
-            x = jnp.array(x, jnp.asarray(x).dtype)
-        x = jnp.copy(x) if isinstance(x, jax.Array) and id(x) in seen else x
-        seen.add(id(x))
-        return x
-
-    return jax.tree.map(own, (params, state))
