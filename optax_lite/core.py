@@ -200,14 +200,9 @@ class GradientTransformation(Configured):
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
-        seen = {id(p) for p in leaves}
-
-        def own(x):  # no array stands twice, as one in a zero of two slots would
-            x = jnp.copy(x) if id(x) in seen else x
-            seen.add(id(x))
-            return x
-
-        return _replicate(_strong(jax.tree.map(own, init(params))), leaves)
+        seen = {id(p) for p in leaves}  # no array stands in two places, params included
+        state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params))
+        return _replicate(_strong(state), leaves)
 
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
         """The updates to add to the params, in the dtype of the gradients, and the next state.

@@ -48,7 +48,7 @@ class CheckedMetrics(dict):
         return super().__getitem__(name) if name == "exceeded" else self._read().__getitem__(name)
 
     def get(self, name, default=None):
-        return self[name] if name in self else default
+        return self._read().get(name, default)
 
     def items(self):
         return self._read().items()
