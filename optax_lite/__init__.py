@@ -19,6 +19,9 @@ from optax_lite.losses import (
     safe_softmax_cross_entropy, sigmoid_binary_cross_entropy, sigmoid_focal_loss, smooth_labels,
     softmax_cross_entropy, softmax_cross_entropy_with_integer_labels, squared_error,
 )
+from optax_lite.loop.fit import fit
+from optax_lite.loop.history import History
+from optax_lite.loop.step import make_step
 from optax_lite.matrices import MuonDimensionNumbers
 from optax_lite.minimize import MinimizeResult, minimize
 from optax_lite.norms import global_norm, safe_norm
@@ -157,6 +160,9 @@ __all__ = [
     "rmsprop", "rprop", "sam", "schedule_free", "schedule_free_adamw", "schedule_free_eval_params",
     "schedule_free_sgd", "sgd", "shampoo", "sign_sgd", "signum", "simplified_ademamix", "sm3", "soap", "sophia",
     "contrib", "stable_adamw", "yogi",
+    "stable_adamw", "yogi",
+    # training
+    "History", "fit", "make_step",
     # transforms
     "adaptive_grad_clip", "add_decayed_weights", "add_noise", "cautious", "centralize", "clip", "clip_by_block_rms",
     "clip_by_global_norm", "ema", "independent_weight_decay", "keep_params_nonnegative", "normalize",

@@ -185,8 +185,8 @@ class GradientTransformation(Configured):
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
-        theirs = {id(p) for p in leaves}
-        state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in theirs else x, init(params))
+        seen = {id(p) for p in leaves}  # no array stands in two places, params included
+        state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params))
         return _replicate(_strong(state), leaves)
 
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):

@@ -22,6 +22,7 @@ LAYERS = [
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],
+    ["loop"],
     ["sweep"],
     ["contrib", "tree_utils", "__init__"],  # tables of contents
 ]
