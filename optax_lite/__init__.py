@@ -111,6 +111,8 @@ from optax_lite.transforms.scale import (
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
+from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState, inject_hyperparams
+from optax_lite.wrappers.set_hyperparams import set_hyperparams
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
@@ -119,8 +121,9 @@ __all__ = [
     # states and results
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
-    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MaskedNode", "MaskedState",
-    "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState", "MuonDimensionNumbers", "MuonState",
+    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
+    "MaskedNode", "MaskedState", "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState",
+    "MuonDimensionNumbers", "MuonState",
     "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState", "SAMState", "ScaleByAdaDeltaState",
     "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState", "ScaleByAmsgradState",
     "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState", "ScaleByDistanceOverGradientsState",
@@ -129,7 +132,8 @@ __all__ = [
     "ScaleByRssState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState", "ScaleByScheduleState",
     "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState", "ScaleBySM3State", "ScaleBySoapState",
     "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState", "ScheduleFreeState", "SophiaState",
-    "SplitRealAndImaginaryState", "TraceState", "WeightDecaySchedule", "ZeroNansState", "ZoomLinesearchInfo",
+    "SplitRealAndImaginaryState", "TraceState", "WeightDecaySchedule", "WrappedScheduleState", "ZeroNansState",
+    "ZoomLinesearchInfo",
     # the pair: made, composed, applied
     "GradientTransformation", "GradientTransformationExtraArgs", "Params", "ScalarOrSchedule", "Schedule",
     "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
@@ -169,6 +173,8 @@ __all__ = [
     "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
     "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
     "value_and_grad_from_state", "zero_nans",
+    # wrappers, and the state of an optimizer
+    "inject_hyperparams", "set_hyperparams",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -43,6 +43,8 @@ COMPOSED = {
         {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)}, {"w": "fast", "b": "slow", "scalar": "fast"}
     ),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
+    "inject_hyperparams": lambda: ol.inject_hyperparams(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate))),
+    "inject_hyperparams of a factory": lambda: ol.inject_hyperparams(ol.sgd, static_args="nesterov")(rate, 0.9),
     "stateless": lambda: ol.stateless(scaled_by_tenth),
 }
 

@@ -1,0 +1,1 @@
+"""What takes a transformation and decides when, where or with which numbers it runs."""
