@@ -12,6 +12,8 @@ from optax_lite.core import (
     Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
     with_extra_args_support,
 )
+from optax_lite.inspection.transfer import reset, transfer
+from optax_lite.inspection.transfer_report import TransferReport
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
@@ -132,8 +134,8 @@ __all__ = [
     "ScaleByRssState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState", "ScaleByScheduleState",
     "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState", "ScaleBySM3State", "ScaleBySoapState",
     "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState", "ScheduleFreeState", "SophiaState",
-    "SplitRealAndImaginaryState", "TraceState", "WeightDecaySchedule", "WrappedScheduleState", "ZeroNansState",
-    "ZoomLinesearchInfo",
+    "SplitRealAndImaginaryState", "TraceState", "TransferReport", "WeightDecaySchedule", "WrappedScheduleState",
+    "ZeroNansState", "ZoomLinesearchInfo",
     # the pair: made, composed, applied
     "GradientTransformation", "GradientTransformationExtraArgs", "Params", "ScalarOrSchedule", "Schedule",
     "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
@@ -174,7 +176,7 @@ __all__ = [
     "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
     "value_and_grad_from_state", "zero_nans",
     # wrappers, and the state of an optimizer
-    "inject_hyperparams", "set_hyperparams",
+    "inject_hyperparams", "reset", "set_hyperparams", "transfer",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]
