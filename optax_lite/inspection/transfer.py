@@ -33,7 +33,10 @@ def transfer(
     {"encoder/w": "body/w"}, or of subtrees.
     """
     _check_arguments("transfer", state, tx, params)
-    fresh = tx.init(params)
+    fresh, known = tx.init(params), [f"/{path}/" for path in leaf_paths(state)]
+    for old in renamed or {}:
+        if not any(f"/{old}/" in path for path in known):
+            raise ArgumentError(f"renamed: nothing in the old state is called {old!r}", "transfer")
     olds, news = parts(state, params, renamed), parts(fresh, params)
     plan = Plan(olds, news)
     leaves, treedef = jax.tree.flatten(fresh)
