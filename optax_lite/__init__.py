@@ -12,6 +12,8 @@ from optax_lite.core import (
     Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
     with_extra_args_support,
 )
+from optax_lite.inspection.transfer import reset, transfer
+from optax_lite.inspection.transfer_report import TransferReport
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
@@ -116,6 +118,8 @@ from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_b
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
 from optax_lite.wrappers.freeze import freeze, selective_transform
 from optax_lite.wrappers.groups import groups
+from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState, inject_hyperparams
+from optax_lite.wrappers.set_hyperparams import set_hyperparams
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
@@ -124,8 +128,9 @@ __all__ = [
     # states and results
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
-    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MaskedNode", "MaskedState",
-    "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState", "MuonDimensionNumbers", "MuonState",
+    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
+    "MaskedNode", "MaskedState", "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState",
+    "MuonDimensionNumbers", "MuonState",
     "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState", "SAMState", "ScaleByAdaDeltaState",
     "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState", "ScaleByAmsgradState",
     "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState", "ScaleByDistanceOverGradientsState",
@@ -134,7 +139,8 @@ __all__ = [
     "ScaleByRssState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState", "ScaleByScheduleState",
     "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState", "ScaleBySM3State", "ScaleBySoapState",
     "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState", "ScheduleFreeState", "SophiaState",
-    "SplitRealAndImaginaryState", "TraceState", "WeightDecaySchedule", "ZeroNansState", "ZoomLinesearchInfo",
+    "SplitRealAndImaginaryState", "TraceState", "TransferReport", "WeightDecaySchedule", "WrappedScheduleState",
+    "ZeroNansState", "ZoomLinesearchInfo",
     # the pair: made, composed, applied
     "GradientTransformation", "GradientTransformationExtraArgs", "Params", "ScalarOrSchedule", "Schedule",
     "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
@@ -179,6 +185,8 @@ __all__ = [
     "value_and_grad_from_state", "zero_nans",
     # around the optimizer
     "freeze", "groups", "selective_transform",
+    # wrappers, and the state of an optimizer
+    "inject_hyperparams", "reset", "set_hyperparams", "transfer",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -301,17 +301,20 @@ def _functions(tx: GradientTransformation) -> _Functions:
     return _Functions(init, functools.partial(run, "update"), functools.partial(run, "step"))
 
 
+def value_at(schedule: Schedule, count: Array, where: str) -> Array:
+    """A schedule's value as a weakly typed scalar; what is no real number is told with `where` in front."""
+    now = schedule(count)
+    if now is None or jnp.ndim(now) != 0 or jnp.iscomplexobj(now):
+        got = "None" if now is None else f"shape {jnp.shape(now)} and dtype {jnp.result_type(now)}"
+        raise ValueError(f"{where} must return a real number, got {got}")
+    return weak(now)
+
+
 def _at(values, count, call):
     """The values of a builder with its schedules evaluated at a count."""
 
     def one(name, value):
-        if not isinstance(value, Schedule):
-            return value
-        now = value(count)
-        if now is None or jnp.ndim(now) != 0 or jnp.iscomplexobj(now):
-            got = "None" if now is None else f"shape {jnp.shape(now)} and dtype {jnp.result_type(now)}"
-            raise ValueError(f"{call.name}: the schedule {name} must return a real number, got {got}")
-        return weak(now)
+        return value_at(value, count, f"{call.name}: the schedule {name}") if isinstance(value, Schedule) else value
 
     return tuple(one(name, value) for name, value in zip(call.names, values, strict=True))
 

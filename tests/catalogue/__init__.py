@@ -50,6 +50,8 @@ COMPOSED = {
     "freeze": lambda: ol.freeze("w*"),
     "selective_transform": lambda: ol.selective_transform(ol.adamw(rate), freeze_mask="!w*"),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
+    "inject_hyperparams": lambda: ol.inject_hyperparams(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate))),
+    "inject_hyperparams of a factory": lambda: ol.inject_hyperparams(ol.sgd, static_args="nesterov")(rate, 0.9),
     "stateless": lambda: ol.stateless(scaled_by_tenth),
 }
 
