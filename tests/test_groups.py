@@ -474,7 +474,9 @@ def is_first_bias(path, leaf):
     return path == "first/bias"
 
 
-@pytest.mark.parametrize("where", [re.compile("^first/bias$"), "first/bias", is_first_bias], ids=str)
+@pytest.mark.parametrize(
+    "where", [re.compile("^first/bias$"), "first/bias", is_first_bias], ids=["regex", "glob", "predicate"]
+)
 def test_flax_nnx(where):
     model = Net(nnx.Rngs(0))
     tx = ol.groups(ol.sgd(1.0, 0.9), {where: rate(2.0), "second": "freeze"})

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import types
 from typing import NamedTuple
 
 import chex
@@ -350,28 +349,6 @@ def test_a_key_for_every_step():
     assert len(set(losses)) == 4 and len(traces) == 1
 
 
-def test_numbers_of_telemetry_join_the_metrics(monkeypatch):
-    class MetricsState(ol.SAMState):
-        pass
-
-    MetricsState.__module__ = "optax_lite.inspection.metrics"
-    module = types.SimpleNamespace(read_metrics=lambda state, params: {"params_norm": ol.global_norm(params)})
-    monkeypatch.setitem(sys.modules, "optax_lite.inspection.metrics", module)
-    inner = ol.sgd(0.1)
-
-    @ol.transform
-    def told():
-        def update(updates, state, params):
-            new, inner_state = inner.update(updates, state.opt_state, params)
-            return new, MetricsState(state[0], inner_state, None, None)
-
-        return lambda params: MetricsState(jnp.zeros(()), inner.init(params), None, None), update
-
-    for tx in (told(), ol.named_chain(("a", ol.identity()), ("b", ol.chain(told())))):
-        params, _, metrics = run(ol.make_step(loss_fn, donate=False), tx, 2)
-        np.testing.assert_allclose(metrics["params_norm"], ol.global_norm(params), rtol=1e-6)
-
-
 def test_reading_metrics_is_an_error_once_too_many_steps_were_bad():
     @ol.transform
     def giving_up():  # in its third step
@@ -391,10 +368,10 @@ def test_reading_metrics_is_an_error_once_too_many_steps_were_bad():
             if i < 2:
                 read(metrics)
             else:
-                with pytest.raises(RuntimeError, match="more steps in a row were bad than max_consecutive"):
+                with pytest.raises(RuntimeError, match="more bad steps came in a row than it may skip"):
                     read(metrics)
         assert dict(jax.device_get(metrics))["loss"] >= 0, "as a whole they go on"
-    with pytest.warns(UserWarning, match="fit: skip_bad_steps gave up within 32 of 100 steps"):
+    with pytest.warns(UserWarning, match="fit: the optimizer gave up within 32 of 100 steps"):
         _, history = ol.fit(loss_fn, fresh(), (X, Y), tx, steps=100)
     assert len(history.loss) == 32 and history.metrics["exceeded"].sum() == 30
 

@@ -45,7 +45,7 @@ class Plan:
         for owner in dict.fromkeys(owner for part in news for owner in part.of):
             pairs = _pairs([p for p in news if owner in p.of], [p for p in olds if owner in p.of])
             for part, old in pairs:
-                why = old if isinstance(old, str) else self._carry(part.of[owner], old.of[owner])
+                why = old if isinstance(old, str) else self._carry_all(part.of[owner], old.of[owner])
                 if why:
                     self._afresh(part.of[owner], why)
                 elif isinstance(old, Part) and old not in self.sources[part]:
@@ -105,6 +105,11 @@ class Plan:
         values = {str(x.value) for x in found}
         if len(values) > 1 and not any(isinstance(x.value, Tracer) for x in found):
             self.notes.append(f"{leaf.path}: of the counts {', '.join(sorted(values, key=int))} the largest goes on")
+
+    def _carry_all(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
+        """`_carry` for the slots of one parameter, of which none may be left over: one tells what another means."""
+        left = [name for name in olds if name not in news]
+        return f"it had {left[0]} too" if left else self._carry(news, olds)
 
     def _carry(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
         """Carry all leaves of a group; if one does not fit none is, and the reason is returned."""

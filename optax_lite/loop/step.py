@@ -92,7 +92,7 @@ def _advance(loss_fn, has_aux, tx, params, state, args, same):
         value, grad = value_and_grad_from_state(value_fn)(params, state=kept)
     extra = {"value": value, "grad": grad, "value_fn": value_fn, "grad_fn": grad_fn, "obj_fn": value_fn}
     params, state = tx.step(grad, state, params, **extra)
-    metrics = {"loss": value, "grad_norm": global_norm(grad), **telemetry(state, params)}
+    metrics = {"loss": value, "grad_norm": global_norm(grad), **telemetry(state)}
     return params, state, metrics | ({"aux": aux} if has_aux else {})
 
 

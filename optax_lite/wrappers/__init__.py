@@ -1,2 +1,1 @@
-"""Transformations around others: groups of parameters, freezing."""
-"""What takes a transformation and decides when, where or with which numbers it runs."""
+"""What takes a transformation and decides on which leaves, or with which numbers, it runs."""
