@@ -20,7 +20,7 @@ import numpy as np
 import optax_lite as ol
 from tests.agreement import worst_error
 from tests.catalogue import ROWS, Row
-from tests.mutate import is_proven, killers, saved, source, users
+from tests.mutate import is_proven, killers, source, users
 from tools.size import count
 
 
@@ -114,16 +114,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="a part of the names of the rows")
     parser.add_argument("--no-mutants", action="store_true")
-    parser.add_argument("--mutants", type=Path, help="results saved by tests.mutate --save, in place of a run")
+    parser.add_argument("--file", type=Path, help="where tests.mutate keeps results, so that they are not run again")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     rows = [row for row in ROWS if args.only is None or args.only in row.name]
     chosen = {row.factory.__name__ for row in rows}
     with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
         measured = {name: rest for name, *rest in pool.imap_unordered(measure, [row.name for row in rows])}
-    killed = {} if args.no_mutants else saved(args.mutants) if args.mutants else None
-    if killed is None:
-        killed = killers(lambda m: args.only is None or m.function in chosen, args.jobs)
+    killed = {}
+    if not args.no_mutants:
+        killed = killers(lambda m: args.only is None or m.function in chosen, args.jobs, args.file)
     by_rule: dict[tuple[str, str], list] = defaultdict(list)
     for mutant, killer in killed.items():
         by_rule[mutant.module, mutant.function].append((mutant, killer))
