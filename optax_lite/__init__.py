@@ -12,6 +12,7 @@ from optax_lite.core import (
     Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
     with_extra_args_support,
 )
+from optax_lite.inspection.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
@@ -106,17 +107,23 @@ from optax_lite.transforms.linesearch import (
 )
 from optax_lite.transforms.momentum import EmaState, TraceState, ema, trace
 from optax_lite.transforms.noise import AddNoiseState, add_noise
+from optax_lite.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 from optax_lite.transforms.scale import (
     ScaleByScheduleState, scale, scale_by_learning_rate, scale_by_schedule, scale_by_sign, set_to_zero,
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
+from optax_lite.wrappers.average import AverageParamsState, average_params, eval_params, periodic_update
+from optax_lite.wrappers.flatten import flatten
+from optax_lite.wrappers.lookahead import LookaheadParams, LookaheadState, LookaheadWithSlowState, lookahead
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
 
 __all__ = [
     # states and results
+    "AverageParamsState", "LookaheadState", "LookaheadWithSlowState", "MonitorState", "ReduceLROnPlateauState",
+    "SnapshotState",
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MaskedNode", "MaskedState",
@@ -135,6 +142,10 @@ __all__ = [
     "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
     "named_chain", "partition", "schedule", "stateless", "stateless_with_tree_map", "transform",
     "with_extra_args_support",
+    # wrappers
+    "LookaheadParams", "average_params", "eval_params", "flatten", "lookahead", "periodic_update",
+    # looking inside
+    "measure_with_ema", "monitor", "snapshot",
     # schedules
     "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule",
     "exponential_decay", "inverse_sqrt_schedule", "join_schedules", "linear_onecycle_schedule", "linear_schedule",
@@ -158,7 +169,8 @@ __all__ = [
     # transforms
     "adaptive_grad_clip", "add_decayed_weights", "add_noise", "cautious", "centralize", "clip", "clip_by_block_rms",
     "clip_by_global_norm", "ema", "independent_weight_decay", "keep_params_nonnegative", "normalize",
-    "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "scale",
+    "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "reduce_on_plateau",
+    "scale",
     "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax",
     "scale_by_adan", "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch",
     "scale_by_belief", "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms",

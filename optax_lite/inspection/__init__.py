@@ -1,0 +1,1 @@
+"""Knowing what happens: measurements, tables, conversions."""
