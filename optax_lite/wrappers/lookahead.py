@@ -93,8 +93,9 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
         u, fast_state = fast_optimizer.update(g, state.fast_state, fast, **extra)
 
         def rule(u, phi, theta):
-            phi = phi + slow_step_size * ((theta + u) - phi)
-            return phi - theta, phi
+            apart = phi - theta
+            change = slow_step_size * (u - apart)  # the difference of two θ would lose the digits of small steps
+            return apart + change, phi + change
 
         u, new_slow, state = synced(state._replace(fast_state=fast_state), u, slow, rule, fast)
         if isinstance(state, LookaheadState):

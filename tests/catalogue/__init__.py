@@ -11,6 +11,7 @@ import optax_lite as ol
 from tests.catalogue import (
     adaptive,
     adaptive_more,
+    averaging,
     basic,
     constrained,
     layerwise,
@@ -29,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *constrained.ROWS,
     *tuning_free.ROWS,
     *wrapping.ROWS,
+    *averaging.ROWS,
     *matrix.ROWS,
     *search.ROWS,
 )
@@ -43,6 +45,10 @@ COMPOSED = {
         {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)}, {"w": "fast", "b": "slow", "scalar": "fast"}
     ),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
+    "monitor": lambda: ol.chain(
+        ol.monitor({"norm": ol.global_norm, "slow": ol.measure_with_ema(ol.global_norm, 0.9)}), ol.sgd(0.1)
+    ),
+    "snapshot": lambda: ol.chain(ol.snapshot("norm", ol.global_norm), ol.sgd(0.1)),
     "stateless": lambda: ol.stateless(scaled_by_tenth),
 }
 
