@@ -44,15 +44,14 @@ def on_a_plateau(state, seed):
     )
 
 
-def away_from_zero(trees):
-    """The one entry that descent would lead across 0, where it has no relative error, on the other side of it."""
+def no_small_difference(trees):
+    """One entry far from 0, and gradients all of the size of parameters: beside a large one a small step has no digits.
+
+    The differences of weights would be compared by digits that are not there.
+    """
     params, gradients = trees
-    return params | {"scalar": -np.abs(params["scalar"]) - 1}, gradients
-
-
-def near_zero(trees):
-    """Parameters as small as their gradients where these are: beside a large one a small step has no digits."""
-    return away_from_zero(trees)[0] | {"wide": 1e-6 * trees[0]["wide"]}, trees[1]
+    params = params | {"scalar": np.abs(params["scalar"]) + 3}
+    return params, [g | {"wide": 1e6 * g["wide"]} for g in gradients]
 
 
 def in_order(trees):
@@ -85,7 +84,7 @@ ROWS: tuple[Row, ...] = (
             ({"tx": plain, "start": 0.5}, "start must be an integer of at least 0, got 0.5"),
         ),
         translate=around("tx"),
-        data=away_from_zero,
+        data=no_small_difference,
     ),
     Row(
         ol.lookahead,
@@ -117,7 +116,7 @@ ROWS: tuple[Row, ...] = (
         ),
         translate=around("fast_optimizer"),
         used=just_synced,
-        data=near_zero,
+        data=no_small_difference,
     ),
     Row(
         ol.reduce_on_plateau,
