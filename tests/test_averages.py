@@ -91,6 +91,22 @@ def test_average_of_low_precision_params_is_of_the_rounded_ones_in_float32():
     chex.assert_trees_all_equal_shapes_and_dtypes(evaluated, params)
 
 
+@pytest.mark.slow
+def test_a_long_average_keeps_its_digits():
+    """(1 - c)·a + c·w, with 1 - c rounded, is 1e-4 away here."""
+    noisy = np.random.default_rng(0).normal([1.7, 0.3], 0.01, size=(60_000, 2)).astype(np.float32)
+    tx = ol.average_params(ol.identity(), decay=0.9999)
+
+    def body(state, w):
+        return tx.step({"w": jnp.zeros(2)}, state, {"w": w})[1], None
+
+    start = {"w": jnp.asarray(noisy[0])}
+    state, _ = jax.jit(lambda ws: jax.lax.scan(body, tx.init(start), ws))(noisy)
+    d = float(np.float32(0.9999))
+    weights = d ** np.arange(len(noisy) - 1.0, -1.0, -1.0)
+    np.testing.assert_allclose(state.average["w"], np.average(noisy, axis=0, weights=weights), rtol=2e-5)
+
+
 def test_average_of_a_population_is_each_members():
     txs = jax.vmap(lambda d: ol.average_params(ol.sgd(0.1), decay=d))(jnp.array([0.5, 0.9]))
 

@@ -82,7 +82,7 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
             weight = keep * weak(state.weight) + share
             c = weak(share / jnp.where(weight == 0, 1, weight))
 
-            def rule(u, a, w):  # rests at w, as (1 - c)·a + c·w in floats does not, and starts there exactly
+            def rule(u, a, w):  # (1 - c)·a + c·w, with 1 - c rounded, would be off by 1e-4 at d = 0.9999
                 return u, jnp.where(c == 1, w, a + c * (w - a))
 
             _, average = leafwise(rule, moved, state.average, read=(new,))
