@@ -38,7 +38,9 @@ def snapshot(measure_name: str, measure: Measure):
     A measure is a function of the whole tree to an array or a tree of arrays. Before the first update the state holds
     the measure of the parameters, as in optax.
     """
-    _check_measure(measure_name, measure)
+    _check_measure("measure", measure)
+    if not isinstance(measure_name, str):
+        raise ArgumentError(f"measure_name must be a string, got {measure_name!r}")
 
     def init(params):
         return SnapshotState({measure_name: _arrays(measure(_measurable(copies(params))))})
@@ -56,7 +58,7 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
         tree.get(state, "measurements")["norm"]
 
     A measure is a function of the updates, or a transformation whose update is the measurement: that one sees params
-    and extra arguments too. The state has its final structure from the start (optax adds the measurements in the first
+    too, and extra arguments, but must do without them. The state has its final structure from the start (optax adds the measurements in the first
     update, which compiles a step twice).
     """
     if not isinstance(measures, Mapping) or not all(isinstance(name, str) for name in measures):
@@ -118,8 +120,6 @@ def _as_measure(name: str, measure: Any) -> GradientTransformation:
 
 
 def _check_measure(name: str, measure: Any) -> None:
-    if not isinstance(name, str):
-        raise ArgumentError(f"measure_name must be a string, got {name!r}")
     if not callable(measure):
         raise ArgumentError(f"{name} must be a function of the updates, got {measure!r}")
 
