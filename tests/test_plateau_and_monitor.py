@@ -25,9 +25,9 @@ SETTINGS = [
 
 
 def scales(lib, settings, losses):
-    tx = lib.contrib.reduce_on_plateau(**settings)
-    state = tx.init(TREE)
-    update = jax.jit(lambda state, value: tx.update(TREE, state, TREE, value=value))
+    tx, tree = lib.contrib.reduce_on_plateau(**settings), jax.tree.map(lambda x: x.astype(float), TREE)
+    state = tx.init(tree)
+    update = jax.jit(lambda state, value: tx.update(tree, state, tree, value=value))
     seen = []
     for value in losses:
         updates, state = update(state, value)

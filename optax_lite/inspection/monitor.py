@@ -58,8 +58,8 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
         tree.get(state, "measurements")["norm"]
 
     A measure is a function of the updates, or a transformation whose update is the measurement: that one sees params
-    too, and extra arguments, but must do without them. The state has its final structure from the start (optax adds the measurements in the first
-    update, which compiles a step twice).
+    too, and extra arguments, but must do without them. The state has its final structure from the start (optax adds the
+    measurements in the first update, which compiles a step twice).
     """
     if not isinstance(measures, Mapping) or not all(isinstance(name, str) for name in measures):
         raise ArgumentError(f"write a dict from names to functions of the updates, got {measures!r}", "monitor")
