@@ -25,11 +25,15 @@ def loss(params):
     return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
 
 
+def gradient(params, i=0):
+    return jax.grad(loss)(params)
+
+
 EXTRAS = {
     "value": jnp.float32(0.5),
     "grad": PARAMS,
     "value_fn": loss,
-    "grad_fn": jax.grad(loss),
+    "grad_fn": gradient,
     "of_nobody": jnp.float32(7.0),
 }
 ARRAYS = ["value", "grad", "of_nobody"]

@@ -128,7 +128,7 @@ def test_measurements_are_those_of_optax():
     chex.assert_trees_all_close(ours[0], theirs[0])
     for a, b in zip(ours[1][:2], theirs[1][:2], strict=True):
         assert a._fields == b._fields
-        chex.assert_trees_all_close(tuple(a), jax.tree.map(jnp.asarray, tuple(b)), rtol=1e-5)
+        chex.assert_trees_all_close(jax.tree.leaves(a), jax.tree.leaves(b), rtol=1e-5)
 
 
 def test_state_of_a_monitor_has_its_structure_from_the_start():

@@ -123,9 +123,5 @@ def _parts(updates, state, params):
     """The gradient and both weights, in either form."""
     is_pair = isinstance(params, LookaheadParams)
     if is_pair != isinstance(state, LookaheadState):
-        made = "LookaheadParams" if isinstance(state, LookaheadState) else "plain params"
-        raise ValueError(
-            f"lookahead: the state was made for {made}, the params are {type(params).__name__}: give init and update "
-            "the same, either LookaheadParams.init_synced(params) or the params alone"
-        )
+        raise ValueError("lookahead: init and update must be given the same, LookaheadParams or the params alone")
     return (updates.fast, *params) if is_pair else (updates, params, state.slow)
