@@ -446,8 +446,8 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
             [None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)]
         )
         treedef = jax.tree.structure(updates)
-    if hasattr(params, "as_gradient"):  # the params are more than what gradients are taken of, as in lookahead
-        updates = params.as_gradient(updates)
+    if (lift := getattr(params, "as_gradient", None)) is not None:  # params that are more than what has a gradient
+        updates = lift(updates)
         treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:
         return updates, params

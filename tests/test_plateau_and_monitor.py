@@ -109,7 +109,7 @@ def measured(lib, steps=3):
                 "slow": lib.measure_with_ema(lib.tree.norm, 0.9),
                 "raw": lib.measure_with_ema(largest, 0.5, debias=False),
                 "norm": lib.tree.norm,
-                "adam": lib.scale_by_adam(),
+                "trace": lib.trace(0.9),
             }
         ),
         lib.snapshot("largest", largest),
