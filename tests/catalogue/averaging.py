@@ -54,6 +54,12 @@ def no_small_difference(trees):
     return params, [g | {"wide": 1e6 * g["wide"]} for g in gradients]
 
 
+def long_steps(trees):
+    """The same, and that entry with steps of its own size: the slow weights are kept beside them in one precision."""
+    params, gradients = no_small_difference(trees)
+    return params, [g | {"scalar": 10 * g["scalar"]} for g in gradients]
+
+
 def in_order(trees):
     """Leaves in the order of their names, in which JAX puts them in a row."""
     params, gradients = trees
@@ -116,7 +122,7 @@ ROWS: tuple[Row, ...] = (
         ),
         translate=around("fast_optimizer"),
         used=just_synced,
-        data=no_small_difference,
+        data=long_steps,
     ),
     Row(
         ol.reduce_on_plateau,
