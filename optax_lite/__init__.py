@@ -14,6 +14,7 @@ from optax_lite.core import (
 )
 from optax_lite.inspection.transfer import reset, transfer
 from optax_lite.inspection.transfer_report import TransferReport
+from optax_lite.inspection.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.loop.fit import fit
 from optax_lite.loop.history import History
@@ -111,6 +112,7 @@ from optax_lite.transforms.linesearch import (
 )
 from optax_lite.transforms.momentum import EmaState, TraceState, ema, trace
 from optax_lite.transforms.noise import AddNoiseState, add_noise
+from optax_lite.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 from optax_lite.transforms.scale import (
     ScaleByScheduleState, scale, scale_by_learning_rate, scale_by_schedule, scale_by_sign, set_to_zero,
 )
@@ -120,12 +122,17 @@ from optax_lite.wrappers.freeze import freeze, selective_transform
 from optax_lite.wrappers.groups import groups
 from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState, inject_hyperparams
 from optax_lite.wrappers.set_hyperparams import set_hyperparams
+from optax_lite.wrappers.average import AverageParamsState, average_params, eval_params, periodic_update
+from optax_lite.wrappers.flatten import flatten
+from optax_lite.wrappers.lookahead import LookaheadParams, LookaheadState, LookaheadWithSlowState, lookahead
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
 
 __all__ = [
     # states and results
+    "AverageParamsState", "LookaheadState", "LookaheadWithSlowState", "MonitorState", "ReduceLROnPlateauState",
+    "SnapshotState",
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
@@ -144,6 +151,14 @@ __all__ = [
     "apply_updates", "chain", "GradientTransformation", "GradientTransformationExtraArgs", "identity",
     "incremental_update", "masked", "multi_transform", "named_chain", "Params", "partition", "ScalarOrSchedule",
     "Schedule", "schedule", "stateless", "stateless_with_tree_map", "transform", "Updates", "with_extra_args_support",
+    "GradientTransformation", "GradientTransformationExtraArgs", "Params", "ScalarOrSchedule", "Schedule",
+    "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
+    "named_chain", "partition", "schedule", "stateless", "stateless_with_tree_map", "transform",
+    "with_extra_args_support",
+    # wrappers
+    "LookaheadParams", "average_params", "eval_params", "flatten", "lookahead", "periodic_update",
+    # looking inside
+    "measure_with_ema", "monitor", "snapshot",
     # schedules
     "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule", "exponential_decay",
     "inverse_sqrt_schedule", "join_schedules", "linear_onecycle_schedule", "linear_schedule",
@@ -180,6 +195,18 @@ __all__ = [
     "freeze", "groups", "inject_hyperparams", "reset", "selective_transform", "set_hyperparams", "transfer",
     # training
     "fit", "History", "make_step", "minimize",
+    "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "reduce_on_plateau",
+    "scale",
+    "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax",
+    "scale_by_adan", "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch",
+    "scale_by_belief", "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms",
+    "scale_by_galore", "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad",
+    "scale_by_muon", "scale_by_nadam", "scale_by_novograd", "scale_by_optimistic_gradient",
+    "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_polyak", "scale_by_radam", "scale_by_rms",
+    "scale_by_rprop", "scale_by_rss", "scale_by_schedule", "scale_by_shampoo", "scale_by_sign",
+    "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
+    "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
+    "value_and_grad_from_state", "zero_nans",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -28,16 +28,19 @@ from optax_lite.optimizers.simplified_ademamix import (
 from optax_lite.optimizers.sophia import HutchinsonState, SophiaState, hutchinson_estimator_diag_hessian, sophia
 from optax_lite.transforms.complex import SplitRealAndImaginaryState, split_real_and_imaginary
 from optax_lite.transforms.constrain import normalize
+from optax_lite.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 
 __all__ = [
     # states
     "COCOBState", "DAdaptAdamWState", "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MechanicState", "MomoAdamState",
-    "MomoState", "MuonDimensionNumbers", "MuonState", "ProdigyState", "SAMState", "ScaleByAdemamixState",
-    "ScaleBySimplifiedAdEMAMixState", "ScheduleFreeState", "SophiaState", "SplitRealAndImaginaryState",
+    "MomoState", "MuonDimensionNumbers", "MuonState", "ProdigyState", "ReduceLROnPlateauState", "SAMState",
+    "ScaleByAdemamixState", "ScaleBySimplifiedAdEMAMixState", "ScheduleFreeState", "SophiaState",
+    "SplitRealAndImaginaryState",
     "acprop", "ademamix", "adopt", "cocob", "dadapt_adamw", "differentially_private_aggregate", "dog", "dowg",
     "dpsgd", "galore", "hutchinson_estimator_diag_hessian", "madgrad", "mechanize", "momo", "momo_adam", "muon",
-    "normalize", "prodigy", "sam", "scale_by_acprop", "scale_by_ademamix", "scale_by_adopt", "scale_by_cocob",
+    "normalize", "prodigy", "reduce_on_plateau", "sam", "scale_by_acprop", "scale_by_ademamix", "scale_by_adopt",
+    "scale_by_cocob",
     "scale_by_galore", "scale_by_madgrad", "scale_by_muon", "scale_by_simplified_ademamix", "schedule_free",
     "schedule_free_adamw", "schedule_free_eval_params", "schedule_free_sgd", "simplified_ademamix", "sophia",
     "split_real_and_imaginary",

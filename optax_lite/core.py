@@ -430,6 +430,9 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
             [None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)]
         )
         treedef = jax.tree.structure(updates)
+    if (lift := getattr(params, "as_gradient", None)) is not None:  # params that are more than what has a gradient
+        updates = lift(updates)
+        treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:
         return updates, params
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)

@@ -26,4 +26,5 @@ def _has_parts(value: Any) -> bool:
 def is_state(tree: Any) -> bool:
     """Whether a tree holds one of our states, as far as tuples go."""
     ours = hasattr(tree, "_fields") and type(tree).__module__.startswith("optax_lite.")
+    ours = ours and not hasattr(tree, "as_gradient")  # LookaheadParams are parameters
     return ours or (type(tree) is tuple and any(map(is_state, tree)))

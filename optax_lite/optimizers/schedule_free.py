@@ -22,6 +22,10 @@ class ScheduleFreeState(NamedTuple):
     def count(self):
         return self.step_count - 1
 
+    def eval_params(self, params):
+        """The average x, where z is kept; x = y + (1 - 1/b1)·(z - y)."""
+        return leafwise(lambda z, y: y + (1 - 1 / weak(self.b1)) * (z - y), self.z, read=(params,))
+
 
 @transform(static=("state_dtype",), scheduled=ScheduleFreeState)
 def schedule_free(

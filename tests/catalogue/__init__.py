@@ -11,6 +11,7 @@ import optax_lite as ol
 from tests.catalogue import (
     adaptive,
     adaptive_more,
+    averaging,
     basic,
     constrained,
     layerwise,
@@ -29,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *constrained.ROWS,
     *tuning_free.ROWS,
     *wrapping.ROWS,
+    *averaging.ROWS,
     *matrix.ROWS,
     *search.ROWS,
 )
@@ -52,6 +54,10 @@ COMPOSED = {
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
     "inject_hyperparams": lambda: ol.inject_hyperparams(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate))),
     "inject_hyperparams of a factory": lambda: ol.inject_hyperparams(ol.sgd, static_args="nesterov")(rate, 0.9),
+    "monitor": lambda: ol.chain(
+        ol.monitor({"norm": ol.global_norm, "slow": ol.measure_with_ema(ol.global_norm, 0.9)}), ol.sgd(0.1)
+    ),
+    "snapshot": lambda: ol.chain(ol.snapshot("norm", ol.global_norm), ol.sgd(0.1)),
     "stateless": lambda: ol.stateless(scaled_by_tenth),
 }
 

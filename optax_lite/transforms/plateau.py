@@ -1,0 +1,86 @@
+"""Smaller updates once the loss has stopped falling."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.check import ArgumentError, check_closed_unit_interval, check_nonnegative, check_positive
+from optax_lite.core import Array, Number, transform
+from optax_lite.leaves import increment, leafwise, scalar_like, weak, zero_count
+
+
+class ReduceLROnPlateauState(NamedTuple):
+    scale: Array  # the factor of the updates
+    best_value: Array  # the least mean loss so far
+    plateau_count: Array  # mean losses since then that were no better, int32
+    cooldown_count: Array  # mean losses still to pass over, int32
+    count: Array  # losses in the present mean, int32
+    avg_value: Array  # the present mean
+
+
+@transform
+def reduce_on_plateau(
+    factor: Number = 0.1,
+    patience: Number = 10,
+    rtol: Number = 1e-4,
+    atol: Number = 0.0,
+    cooldown: Number = 0,
+    accumulation_size: Number = 1,
+    min_scale: Number = 0.0,
+):
+    """Multiply updates by a scale that becomes `factor` times itself after `patience` losses that were no better.
+
+        tx = chain(adam(1e-3), reduce_on_plateau(patience=5, accumulation_size=100))
+        updates, state = tx.update(grads, state, params, value=loss)
+
+    Better is value < best - rtol·|best| - atol, for a loss below 0 too (optax multiplies the best by 1 - rtol, and so
+    takes a loss that stays at -10 for one that gets better for ever). After a reduction `cooldown` losses count for
+    nothing but the best. A loss here is the mean over `accumulation_size` updates; one that is not a number is no
+    better. The scale does not fall below `min_scale`.
+    """
+    check_positive(factor=factor, accumulation_size=accumulation_size)
+    check_nonnegative(atol=atol, cooldown=cooldown, min_scale=min_scale)
+    check_closed_unit_interval(rtol=rtol)
+    if isinstance(factor, float) and factor >= 1:
+        raise ArgumentError(f"factor must be below 1, got {factor!r}")
+    if isinstance(patience, float) and patience < 1:
+        raise ArgumentError(f"patience must be at least 1, got {patience!r}")
+    if isinstance(rtol, float) and isinstance(atol, float) and rtol == atol == 0:
+        raise ArgumentError("rtol or atol must be above 0, or rounding alone is an improvement")
+
+    def init(params):
+        number = scalar_like(params, 0)
+        zero = zero_count()
+        return ReduceLROnPlateauState(number + 1, number + jnp.inf, zero, zero, zero, number)
+
+    def judged(s, value):
+        """The state after a mean loss."""
+        best = weak(s.best_value)
+        bar = jnp.where(best < jnp.inf, best - rtol * jnp.abs(best) - atol, jnp.inf)  # at first the best is inf
+        is_better, cools = value < bar, s.cooldown_count > 0
+        plateau = jnp.where(is_better | cools, 0, increment(s.plateau_count))
+        reduces = plateau.astype(jnp.float32) >= patience
+        scale = jnp.where(reduces, jnp.maximum(weak(s.scale) * factor, min_scale), weak(s.scale))
+        rest = jnp.where(cools, s.cooldown_count - 1, 0)
+        return ReduceLROnPlateauState(
+            scale,
+            jnp.where(is_better, value, best),
+            jnp.where(reduces, 0, plateau),
+            jnp.where(reduces, jnp.asarray(cooldown).astype(jnp.int32), rest),
+            zero_count(),
+            jnp.zeros_like(s.avg_value),
+        )
+
+    def update(updates, state, *, value):
+        if jnp.ndim(value) != 0:
+            raise ValueError(f"reduce_on_plateau: value= must be one number, got shape {jnp.shape(value)}")
+        t = increment(state.count)
+        mean = weak(state.avg_value) + (weak(value) - weak(state.avg_value)) / weak(t.astype(jnp.float32))
+        is_whole = t.astype(jnp.float32) >= accumulation_size
+        after, within = judged(state, mean), state._replace(count=t, avg_value=mean)
+        state = jax.tree.map(lambda a, b, s: jnp.where(is_whole, a, b).astype(s.dtype), after, within, state)
+        scale = weak(state.scale)
+        return leafwise(lambda g: scale * g, updates), state
+
+    return init, update

@@ -1,0 +1,188 @@
+"""Averages of the parameters kept beside the training, and the one reader of what to evaluate at."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.check import ArgumentError, check_count, check_unit_interval
+from optax_lite.compose import check_members
+from optax_lite.core import (
+    Array,
+    GradientTransformation,
+    Number,
+    OptState,
+    Params,
+    PyTree,
+    StateError,
+    apply_updates,
+    transform,
+)
+from optax_lite.leaves import (
+    align,
+    as_array,
+    cast_like,
+    copies,
+    increment,
+    is_nothing,
+    leaf_paths,
+    leafwise,
+    path_string,
+    scalar_like,
+    show_leaf,
+    weak,
+    zero_count,
+    zeros_like,
+)
+from optax_lite.outline import is_state, outline
+from optax_lite.wrappers.lookahead import LookaheadParams
+
+
+class AverageParamsState(NamedTuple):
+    count: Array  # updates so far, int32
+    weight: Array  # sum of the weights in the average; 0 while nothing is in it
+    average: PyTree  # of the parameters, float32 at least
+    inner_state: OptState  # of the optimizer that moves the parameters
+
+    def eval_params(self, params: Params) -> Params:
+        """The average, and the params themselves while nothing is in it."""
+        return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
+
+
+@transform(static=("start", "every"), scheduled=AverageParamsState)
+def average_params(tx, *, decay: Number | None = None, start: int = 0, every: int = 1):
+    """Keep an average w̄ of the parameters after each update of `tx`: w̄ ← w̄ + c·(w - w̄), to be read by `eval_params`.
+
+        tx = average_params(adamw(1e-3), decay=0.999)
+        loss_fn(eval_params(tx, state, params), batch)
+
+    With a `decay` d it is the exponential average over 1 - dᵗ: c = (1 - d) / W, W ← d·W + 1 - d, so that after the
+    first update it is the parameters themselves (Kingma & Ba 2015, section 7.1). A schedule warms it up:
+    `decay=lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`. Without one it is the mean, c = 1/n (Polyak & Juditsky
+    1992; Izmailov et al. 2018). The first `start` updates are left out, and of the others all but each `every`-th.
+    The average is float32 at least, whatever the parameters are. It stands outermost: what is around it may move the
+    parameters elsewhere. `update` averages params + updates, `step` the very params it returns.
+    """
+    check_members({"tx": tx})
+    check_count(every=every)
+    check_unit_interval(decay=decay)
+    if isinstance(start, bool) or not isinstance(start, int) or start < 0:
+        raise ArgumentError(f"start must be an integer of at least 0, got {start!r}")
+
+    def init(params):
+        average = cast_like(copies(params), zeros_like(params))
+        return AverageParamsState(zero_count(), scalar_like(params, 0), average, tx.init(params))
+
+    def take_in(moved, new, state, inner_state):
+        """The next state after the new params; what has no leaf in `moved` stays."""
+
+        def taken():
+            keep, share = (1.0, 1.0) if decay is None else (decay, 1 - decay)
+            weight = keep * weak(state.weight) + share
+            c = weak(share / jnp.where(weight == 0, 1, weight))
+
+            def rule(u, a, w):  # (1 - c)·a + c·w, with 1 - c rounded, would be off by 1e-4 at d = 0.9999
+                return u, jnp.where(c == 1, w, a + c * (w - a))
+
+            _, average = leafwise(rule, moved, state.average, read=(new,))
+            return cast_like((weight, average), (state.weight, state.average))
+
+        is_due = (state.count >= start) & ((state.count + 1 - start) % every == 0)
+        kept = (state.weight, state.average)
+        weight, average = taken() if (start, every) == (0, 1) else jax.lax.cond(is_due, taken, lambda: kept)
+        return AverageParamsState(increment(state.count), weight, average, inner_state)
+
+    def update(updates, state, params, **extra):
+        updates, inner_state = tx.update(updates, state.inner_state, params, **extra)
+        return updates, take_in(updates, apply_updates(params, updates), state, inner_state)
+
+    def step(updates, state, params, **extra):
+        params, inner_state = tx.step(updates, state.inner_state, params, **extra)
+        return params, take_in(params, params, state, inner_state)
+
+    return init, update, step
+
+
+def eval_params(tx: Any, state: OptState, params: Params) -> Params:
+    """The parameters to evaluate at: the average that `state` keeps, or `params` where it keeps none.
+
+    One reader for `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever they stand in a chain,
+    in groups or inside other wrappers, and for every state with a method `eval_params(params)`. The result is in the
+    params' dtypes; training goes on from the params. Two averages of one parameter are an error, for which one is meant
+    cannot be known; those of different groups are read together.
+    """
+    _check_call(tx, state, params)
+    moving, owners, result = copies(params), {}, params
+    for path, node in _averages((state,)):
+        values, name = _evaluated(node, moving), f"{type(node).__name__} at {path_string(path[1:])!r}"
+        for leaf in _covered(values, params):
+            if leaf in owners:
+                raise ValueError(
+                    f"eval_params: leaf {leaf!r} has two averages, {owners[leaf]} and {name}: keep one of them, or ask "
+                    "the state that is meant, .eval_params(params)"
+                )
+            owners[leaf] = name
+        result = jax.tree.map(lambda v, p: p if is_nothing(v) else v, values, result, is_leaf=is_nothing)
+    return result.slow if isinstance(result, LookaheadParams) else result
+
+
+def _averages(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """The states below with evaluation parameters of their own, outer ones first, each with its path."""
+
+    def is_average(x):
+        return x is not tree and hasattr(x, "eval_params")
+
+    for keys, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_average)[0]:
+        if is_average(x):
+            yield (*path, *keys), x
+            yield from _averages(x, (*path, *keys))
+
+
+@jax.jit
+def _evaluated(node, params):
+    def cast(v, p):
+        return None if is_nothing(v) else jax.lax.convert_element_type(v, p.dtype)
+
+    return jax.tree.map(cast, node.eval_params(params), params, is_leaf=is_nothing)
+
+
+def _covered(values: PyTree, params: Params) -> list[str]:
+    """The paths of the parameters that have a value."""
+    has = jax.tree.map(lambda v, p: jax.tree.map(lambda _: not is_nothing(v), p), values, params, is_leaf=is_nothing)
+    return [path for path, yes in zip(leaf_paths(params, nothing_too=False), jax.tree.leaves(has), strict=True) if yes]
+
+
+def _check_call(tx: Any, state: OptState, params: Params) -> None:
+    """Raise unless the arguments are in order and the state is one that `tx` makes, which could hide an average."""
+    if (
+        not (hasattr(tx, "init") and hasattr(tx, "update"))
+        or is_state(params)
+        or isinstance(params, GradientTransformation)
+    ):
+        found = ", ".join(type(x).__name__ for x in (tx, state, params))
+        raise ValueError(f"eval_params: the order is eval_params(tx, state, params), got {found}")
+    expected = outline(jax.eval_shape(lambda: tx.init(params)))
+    if outline(state) != expected:
+        raise StateError(
+            f"eval_params: this state was not made by the optimizer: expected {expected}, got {outline(state)}"
+        )
+
+
+@jax.jit
+def periodic_update(new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any) -> PyTree:
+    """The new tensors where `steps` is a multiple of `update_period`, else the old ones: a target network's copy.
+
+    In the dtype of the old ones; where the new one is None the old one stays.
+    """
+    leaves = jax.tree.leaves(new_tensors, is_leaf=is_nothing)
+    olds = align(new_tensors, old_tensors, "old tensors", "new tensors")
+    for path, new, old in zip(leaf_paths(new_tensors), leaves, olds, strict=True):
+        if not is_nothing(new) and jnp.shape(new) != jnp.shape(old):
+            raise ValueError(f"leaf {path!r}: {show_leaf(new)} cannot replace {show_leaf(old)}; nothing is broadcast")
+    is_due = steps % update_period == 0
+
+    def choose(new, old):
+        return old if is_nothing(new) else jnp.where(is_due, as_array(new).astype(old.dtype), old)
+
+    return jax.tree.map(choose, new_tensors, jax.tree.map(as_array, old_tensors), is_leaf=is_nothing)

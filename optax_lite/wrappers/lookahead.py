@@ -1,0 +1,127 @@
+"""Lookahead: slow weights that follow an optimizer every few updates, and to which it goes back."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.check import check_count, check_nonnegative
+from optax_lite.compose import check_members
+from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
+from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count, zeros_like
+
+
+class LookaheadParams(NamedTuple):
+    """Both weights of `lookahead` in optax's form: fast ones to train and take gradients at, slow ones to evaluate at.
+
+    Where an optimizer is given them as params, gradients of the fast ones alone will do.
+    """
+
+    fast: Params
+    slow: Params
+
+    @classmethod
+    def init_synced(cls, params: Params) -> "LookaheadParams":
+        """Both at the same point."""
+        return cls(params, params)
+
+    def as_gradient(self, gradient: Updates) -> Updates:
+        """A gradient of the fast weights as one of the pair, zero for the slow ones."""
+        if isinstance(gradient, LookaheadParams):
+            return gradient
+        return LookaheadParams(gradient, jax.tree.map(jnp.zeros_like, gradient))
+
+
+class LookaheadState(NamedTuple):
+    fast_state: OptState  # of the optimizer that moves the fast weights
+    steps_since_sync: Array  # updates since the slow weights moved, int32
+
+    def eval_params(self, params: LookaheadParams) -> LookaheadParams:
+        """The slow weights, in both places."""
+        return LookaheadParams(params.slow, params.slow)
+
+
+class LookaheadWithSlowState(NamedTuple):
+    fast_state: OptState  # of the optimizer that moves the fast weights
+    steps_since_sync: Array  # updates since the slow weights moved, int32
+    slow: PyTree  # the slow weights, float32 at least
+
+    def eval_params(self, params: Params) -> Params:
+        """The slow weights."""
+        return self.slow
+
+
+@transform(static=("sync_period",))
+def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
+    """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
+
+        tx = lookahead(adam(1e-3), sync_period=5, slow_step_size=0.5)
+
+    θ are the fast weights, which `fast_optimizer` moves, φ the slow ones, to evaluate at, α the `slow_step_size`. The
+    params are θ, and φ stands in the state, where `eval_params` reads it. Or else, as in optax, the params are the pair
+    `LookaheadParams.init_synced(params)`: take gradients at `params.fast`, evaluate at `params.slow`, and the state
+    holds no weights. `reset_state` starts the fast optimizer afresh, at φ, whenever the slow weights move.
+    """
+    check_members({"fast_optimizer": fast_optimizer})
+    check_count(sync_period=sync_period)
+    check_nonnegative(slow_step_size=slow_step_size)
+
+    def init(params):
+        if isinstance(params, LookaheadParams):
+            return LookaheadState(fast_optimizer.init(params.fast), zero_count())
+        slow = cast_like(copies(params), zeros_like(params))
+        return LookaheadWithSlowState(fast_optimizer.init(params), zero_count(), slow)
+
+    def synced(state, moved, slow, rule, *read):
+        """What the fast weights do, the slow weights and the state, of the fast optimizer too, after an update.
+
+        `rule(moved, slow, *read)` is what the two do when the slow weights move.
+        """
+
+        def sync():
+            new, new_slow = leafwise(rule, moved, slow, read=read)
+            new_slow = cast_like(new_slow, slow)
+            again = cast_like(fast_optimizer.init(new_slow), state.fast_state) if reset_state else state.fast_state
+            return cast_like(new, moved), new_slow, again
+
+        steps = increment(state.steps_since_sync) % sync_period
+        moved, slow, fast_state = jax.lax.cond(steps == 0, sync, lambda: (moved, slow, state.fast_state))
+        return moved, slow, state._replace(fast_state=fast_state, steps_since_sync=steps)
+
+    def update(updates, state, params, **extra):
+        g, fast, slow = _parts(updates, state, params)
+        u, fast_state = fast_optimizer.update(g, state.fast_state, fast, **extra)
+
+        def rule(u, phi, theta):
+            apart = phi - theta
+            change = slow_step_size * (u - apart)  # the difference of two θ would lose the digits of small steps
+            return apart + change, phi + change
+
+        u, new_slow, state = synced(state._replace(fast_state=fast_state), u, slow, rule, fast)
+        if isinstance(state, LookaheadState):
+            still = leafwise(lambda u, a, b: jnp.where(a == b, -0.0, b - a), u, read=(slow, new_slow))
+            return LookaheadParams(u, still), state
+        return u, state._replace(slow=new_slow)
+
+    def step(updates, state, params, **extra):
+        g, fast, slow = _parts(updates, state, params)
+        fast, fast_state = fast_optimizer.step(g, state.fast_state, fast, **extra)
+
+        def rule(theta, phi):
+            phi = phi + slow_step_size * (theta - phi)
+            return phi, phi
+
+        fast, slow, state = synced(state._replace(fast_state=fast_state), fast, slow, rule)
+        if isinstance(state, LookaheadState):
+            return LookaheadParams(fast, slow), state
+        return fast, state._replace(slow=slow)
+
+    return init, update, step
+
+
+def _parts(updates, state, params):
+    """The gradient and both weights, in either form."""
+    is_pair = isinstance(params, LookaheadParams)
+    if is_pair != isinstance(state, LookaheadState):
+        raise ValueError("lookahead: init and update must be given the same, LookaheadParams or the params alone")
+    return (updates.fast, *params) if is_pair else (updates, params, state.slow)

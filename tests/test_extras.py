@@ -1,0 +1,95 @@
+"""One rule for extra keywords: every wrapper passes each of them on, whatever it is called, to what it wraps."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import optax_lite as ol
+
+PARAMS = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
+SEEN: list[dict] = []
+
+
+@ol.transform(static=("name",))
+def probe(name):
+    """Writes down what extra arguments reach it; `name` keeps a program compiled for another test from being reused."""
+
+    def update(updates, state, params=None, **extra):
+        SEEN.append(extra)
+        return updates, state
+
+    return lambda params: ol.EmptyState(), update
+
+
+def loss(params):
+    return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+
+def gradient(params, i=0):
+    return jax.grad(loss)(params)
+
+
+EXTRAS = {
+    "value": jnp.float32(0.5),
+    "grad": PARAMS,
+    "value_fn": loss,
+    "grad_fn": gradient,
+    "of_nobody": jnp.float32(7.0),
+}
+ARRAYS = ["value", "grad", "of_nobody"]
+
+# How each wrapper is put around a transformation. A wrapper that is missing here fails the test below.
+WRAPPERS = {
+    "average_params": lambda t: ol.average_params(t),
+    "cautious": lambda t: ol.cautious(t),
+    "chain": lambda t: ol.chain(ol.identity(), t, ol.scale(-0.1)),
+    "flatten": lambda t: ol.flatten(t),
+    "galore": lambda t: ol.galore(0.1, 2, base_optimizer=t),
+    "lookahead": lambda t: ol.lookahead(t, 2, 0.5),
+    "lookahead, at a sync": lambda t: ol.lookahead(t, 1, 0.5),
+    "masked": lambda t: ol.masked(t, "w"),
+    "mechanize": lambda t: ol.mechanize(t),
+    "monitor": lambda t: ol.monitor({"measured": t}),
+    "multi_transform": lambda t: ol.multi_transform({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
+    "named_chain": lambda t: ol.named_chain(("first", ol.identity()), ("second", t)),
+    "partition": lambda t: ol.partition({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
+    "sam, both": lambda t: ol.sam(t, t),
+    "sam, opaque": lambda t: ol.sam(t, ol.sgd(0.1), opaque_mode=True),
+    "schedule_free": lambda t: ol.schedule_free(t, 0.1),
+    "scale_by_galore": lambda t: ol.scale_by_galore(2, base_optimizer=t),
+    "sophia": lambda t: ol.sophia(0.1, hessian_diagonal_fn=t),
+    "split_real_and_imaginary": lambda t: ol.split_real_and_imaginary(t),
+    "two deep": lambda t: ol.chain(ol.average_params(ol.masked(ol.chain(t, ol.cautious(t)), "w"))),
+}
+# What a wrapper itself takes out of the extra arguments.
+TAKEN = {"sam, opaque": {"grad_fn"}}
+
+
+@pytest.mark.parametrize("kind", ["update", "step"])
+@pytest.mark.parametrize("names", [ARRAYS, list(EXTRAS)], ids=["compiled", "with functions"])
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_every_extra_argument_reaches_what_is_wrapped(name, names, kind):
+    if not TAKEN.get(name, set()) <= set(names):
+        return
+    tx = WRAPPERS[name](probe(f"{name} {names} {kind}"))
+    given = {k: EXTRAS[k] for k in names}
+    state = tx.init(PARAMS)
+    SEEN.clear()
+    getattr(tx, kind)(PARAMS, state, PARAMS, **given)
+    assert SEEN, "the probe was not called"
+    for seen in SEEN:
+        assert set(seen) == set(given) - TAKEN.get(name, set())
+        for k, value in seen.items():
+            assert value is given[k] if callable(value) else same_structure(value, given[k])
+
+
+def same_structure(a, b):
+    return jax.tree.structure(a) == jax.tree.structure(b) and jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b)
+
+
+def test_every_wrapper_is_in_the_table():
+    """A factory whose argument must be a transformation, by the error it gives to another."""
+    offered = {name: getattr(ol, name) for name in ol.__all__ if hasattr(getattr(ol, name), "signature")}
+    arguments = {"tx", "inner", "optimizer", "fast_optimizer", "base_optimizer", "transforms", "hessian_diagonal_fn"}
+    wrappers = {name for name, factory in offered.items() if arguments & set(factory.signature.parameters)}
+    assert wrappers <= {name.split(",")[0] for name in WRAPPERS}
