@@ -1,0 +1,1 @@
+"""What takes a transformation: accumulation, skipping, and other things around an optimizer."""
