@@ -111,13 +111,24 @@ from optax_lite.transforms.scale import (
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
+from optax_lite.wrappers.accumulate import (
+    AccumulateState, ApplyEvery, MultiSteps, MultiStepsState, accumulate, apply_every, skip_large_updates,
+    skip_not_finite,
+)
+from optax_lite.wrappers.microbatch import microbatch_value_and_grad
+from optax_lite.wrappers.skip import (
+    ApplyIfFiniteState, ConditionallyMaskState, ConditionallyTransformState, SkipBadStepsState, apply_if_finite,
+    conditionally_mask, conditionally_transform, skip_bad_steps,
+)
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
 
 __all__ = [
     # states and results
-    "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
+    "AccumulateState", "AddNoiseState", "ApplyEvery", "ApplyIfFiniteState", "ConditionallyMaskState",
+    "ConditionallyTransformState", "MultiStepsState", "SkipBadStepsState",
+    "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MaskedNode", "MaskedState",
     "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState", "MuonDimensionNumbers", "MuonState",
@@ -169,6 +180,9 @@ __all__ = [
     "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
     "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
     "value_and_grad_from_state", "zero_nans",
+    # around an optimizer
+    "MultiSteps", "accumulate", "apply_every", "apply_if_finite", "conditionally_mask", "conditionally_transform",
+    "microbatch_value_and_grad", "skip_bad_steps", "skip_large_updates", "skip_not_finite",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -1,6 +1,5 @@
 """Gradient accumulation: one step for several micro-batches."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,10 +9,10 @@ from jax.core import Tracer
 
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import check_members
-from optax_lite.core import Array, GradientTransformation, PyTree, takes_examples, transform
+from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes_examples, transform
 from optax_lite.leaves import increment, leafwise, weak, zero_count, zeros_like
-from optax_lite.norms import all_finite
-from optax_lite.wrappers.gate import run_if, still
+from optax_lite.norms import all_finite, sum_sq
+from optax_lite.wrappers.gate import run, run_if, still
 
 
 class AccumulateState(NamedTuple):
@@ -55,7 +54,7 @@ def accumulate(tx, every, *, reduce="mean"):
         counts = (zero_count() for _ in range(4))
         return AccumulateState(*counts, acc_grads=zeros_like(params), inner_state=tx.init(params))
 
-    def run(kind, updates, state, params=None, **extra):
+    def gated(kind, updates, state, params=None, **extra):
         is_first, finite = state.mini_step == 0, all_finite(updates)
 
         def add(g, total):
@@ -78,7 +77,7 @@ def accumulate(tx, every, *, reduce="mean"):
         total_notfinite = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
         return new, AccumulateState(mini_step, gradient_step, num_finite, total_notfinite, total, inner_state)
 
-    return init, partial(run, "update"), partial(run, "step")
+    return init, partial(gated, "update"), partial(gated, "step")
 
 
 def _check_every(**values: Any) -> None:
@@ -121,7 +120,7 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
         skip_state = jax.tree.map(jnp.zeros_like, skip_state)
         return MultiStepsState(zero_count(), zero_count(), inner_opt_state, zeros, skip_state)
 
-    def run(kind, updates, state, params=None, **extra):
+    def gated(kind, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
         share = weak((state.mini_step + 1).astype(jnp.float32)) if use_grad_mean else 1
 
@@ -133,7 +132,7 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
         due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
 
         def real():
-            new, inner = run_if(due, opt, kind, acc_grads, state.inner_opt_state, params, extra)
+            new, inner = run(opt, kind, acc_grads, state.inner_opt_state, params, extra)
             return new, inner, leafwise(jnp.zeros_like, acc_grads)
 
         def wait():
@@ -143,4 +142,77 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
         return new, MultiStepsState(jnp.where(due, 0, mini_step), gradient_step, inner, acc_grads, skip_state)
 
-    return init, partial(run, "update"), partial(run, "step")
+    return init, partial(gated, "update"), partial(gated, "step")
+
+
+class MultiSteps(GradientTransformation):
+    """optax's class for gradient accumulation: a transformation with `has_updated`; `accumulate` is the newer form.
+
+        tx = MultiSteps(adam(1e-3), every_k_schedule=4, should_skip_update_fn=skip_not_finite)
+
+    A gradient that `should_skip_update_fn(updates, gradient_step, params)` refuses might as well not have been there:
+    the real step waits for another one. The function returns a bool and arrays to remember in `skip_state`. The mean is
+    kept in `accumulator_dtype`, by default that of the parameter and float32 at least.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
+        tx = _MultiSteps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
+        return cls._make(tx._call, tx._values)
+
+    @property
+    def inner_opt(self) -> GradientTransformation:
+        """The optimizer that makes the real steps."""
+        return self._values[self._call.names.index("opt")]
+
+    def gradient_transformation(self) -> GradientTransformation:
+        """Itself, which is a transformation."""
+        return self
+
+    def has_updated(self, state: MultiStepsState) -> Array:
+        """Whether the last gradient completed a real step."""
+        skipped = state.skip_state["should_skip"] if isinstance(state.skip_state, dict) else False
+        return (state.mini_step == 0) & (state.gradient_step > 0) & ~jnp.asarray(skipped)
+
+
+def skip_not_finite(updates: PyTree, gradient_step: Array, params: PyTree | None) -> tuple[Array, dict[str, Array]]:
+    """For `MultiSteps`: refuse a gradient with an entry that is infinite or NaN."""
+    counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.int32) for x in jax.tree.leaves(updates)]
+    found = sum(counts, start=zero_count())
+    return found > 0, {"should_skip": found > 0, "num_not_finite": found}
+
+
+def skip_large_updates(
+    updates: PyTree, gradient_step: Array, params: PyTree | None, max_squared_norm: Number
+) -> tuple[Array, dict[str, Array]]:
+    """For `MultiSteps`, with `functools.partial`: refuse a gradient unless its squared norm is below a maximum."""
+    norm_squared = sum_sq(updates)
+    skip = ~(norm_squared < weak(max_squared_norm))  # also where it is NaN
+    return skip, {"should_skip": skip, "norm_squared": norm_squared}
+
+
+class ApplyEvery(NamedTuple):
+    count: Array  # updates since the last emission, int32
+    grad_acc: PyTree  # their sum, float32 at least; stays until the next update
+
+
+@transform(static=("k",))
+def apply_every(k: int = 1):
+    """Sum the updates, and emit the sum at every k-th one, -0.0 at the others.
+
+    The rest of a chain runs every time; `accumulate` is around an optimizer that should not.
+    """
+    check_count(k=k)
+
+    def update(updates, state):
+        is_first, is_last = state.count == 0, state.count == k - 1
+
+        def rule(g, total):
+            total = jnp.where(is_first, g, total + g)
+            return jnp.where(is_last, total, -jnp.zeros_like(g)), total
+
+        updates, grad_acc = leafwise(rule, updates, state.grad_acc)
+        return updates, ApplyEvery(increment(state.count) % k, grad_acc)
+
+    return lambda params: ApplyEvery(zero_count(), zeros_like(params)), update

@@ -33,14 +33,22 @@ def _with_params(rule, updates, params):
     return leafwise(rule, updates, read=() if params is None else (params,))
 
 
+def run(
+    tx: GradientTransformation, kind: str, updates: PyTree, inner_state: PyTree, params: PyTree | None,
+    extra: Mapping[str, Any],
+) -> tuple[PyTree, PyTree]:  # fmt: skip
+    """`tx.update` or `tx.step`, as `kind` says, with the dtypes of `still`: for a branch beside it."""
+    new, state = getattr(tx, kind)(updates, inner_state, params, **extra)
+    return cast_like(new, still(kind, updates, params)), state
+
+
 def run_if(
     condition: Array, tx: GradientTransformation, kind: str, updates: PyTree, inner_state: PyTree,
     params: PyTree | None, extra: Mapping[str, Any], otherwise: Callable[..., PyTree] = still,
 ) -> tuple[PyTree, PyTree]:  # fmt: skip
-    """`tx.update` or `tx.step` (as `kind` says) where the condition holds, else `otherwise` and the same state."""
-
-    def run():
-        new, state = getattr(tx, kind)(updates, inner_state, params, **extra)
-        return cast_like(new, still(kind, updates, params)), state
-
-    return jax.lax.cond(condition, run, lambda: (otherwise(kind, updates, params), inner_state))
+    """`run` where the condition holds, else `otherwise` (`still` or `unchanged`) and the same state."""
+    return jax.lax.cond(
+        condition,
+        lambda: run(tx, kind, updates, inner_state, params, extra),
+        lambda: (otherwise(kind, updates, params), inner_state),
+    )
