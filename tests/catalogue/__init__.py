@@ -13,6 +13,7 @@ from tests.catalogue import (
     adaptive_more,
     basic,
     constrained,
+    gates,
     layerwise,
     matrix,
     search,
@@ -29,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *constrained.ROWS,
     *tuning_free.ROWS,
     *wrapping.ROWS,
+    *gates.ROWS,
     *matrix.ROWS,
     *search.ROWS,
 )

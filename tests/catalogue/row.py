@@ -46,6 +46,7 @@ class Row:
     unseen: tuple[str, ...] = ()  # fields of the state that the reference does not keep
     float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
     float64: float = 1e-12  # the same in float64
+    cyclic: bool = False  # whether its count starts again
     random: bool = False  # whether its updates hold noise, drawn by a leaf's place in the tree
     positive: tuple[str, ...] = ()  # numbers that may not be 0
     same_program: float = (

@@ -34,18 +34,15 @@ def multi_steps(g, s, w, *, base, start, every_k_schedule, use_grad_mean, should
     """Every k gradients the base gets their mean (or sum); those that are skipped might as well not have been there."""
     s = s or {"mini_step": 0, "gradient_step": 0, "acc_grads": still(g), "base": start(g)}
     mini_step, steps, total, inner = s["mini_step"], s["gradient_step"], s["acc_grads"], s["base"]
-    u, skip_state = still(g), {}
-    if should_skip_update_fn is not None:
-        bad = sum(int(np.sum(~np.isfinite(x))) for x in g)
-        skip_state = {"should_skip": bad > 0, "num_not_finite": bad}
-    if not skip_state.get("should_skip"):
+    u = still(g)
+    if should_skip_update_fn is None or is_finite(g):  # that function is skip_not_finite
         share = mini_step + 1 if use_grad_mean else 1
         kept = mini_step / share if use_grad_mean else 1
         total, mini_step = [kept * a + x / share for a, x in zip(total, g, strict=True)], mini_step + 1
         if mini_step >= (every_k_schedule(steps) if callable(every_k_schedule) else every_k_schedule):
             u, inner = base(total, inner, w)
             mini_step, steps, total = 0, steps + 1, still(g)
-    return u, {"mini_step": mini_step, "gradient_step": steps, "acc_grads": total, **skip_state, "base": inner}
+    return u, {"mini_step": mini_step, "gradient_step": steps, "acc_grads": total, "base": inner}
 
 
 def apply_every(g, s, w, *, k):
