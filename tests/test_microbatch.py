@@ -18,7 +18,7 @@ def data(rows=12, seed=0):
 
 
 def loss_fn(params, x, y, *, weight=1.0):
-    return weight * jnp.mean((x @ params["w"] + params["b"] - y["target"]) ** 2)
+    return weight * jnp.mean((x @ params["w"] + params["b"][None] - y["target"]) ** 2)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 12])
