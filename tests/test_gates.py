@@ -249,7 +249,7 @@ def test_in_a_population_the_optimizer_still_runs_only_when_it_is_due():
     def train(tx):
         def body(carry, g):
             params, state = carry
-            return tx.step(g, state, params), None
+            return tx.step(jax.tree.map(jnp.add, g, params), state, params), None
 
         grads = jax.tree.map(lambda *gs: jnp.stack(gs), *map(gradient, range(4)))
         return jax.lax.scan(body, (PARAMS, tx.init(PARAMS)), grads)[0]
@@ -339,7 +339,7 @@ def test_multi_steps_is_optaxs_class_and_a_transformation():
     for other in (tx.replace(tx.hyperparams), pickle.loads(pickle.dumps(tx)), jax.tree.map(lambda x: x, tx)):
         assert type(other) is ol.MultiSteps and other == tx
     assert tx.replace(learning_rate=0.2).hyperparams["opt/learning_rate"] == 0.2
-    chained = ol.chain(ol.clip(1.0), tx)
+    chained = ol.chain(ol.clip_by_global_norm(1.0), tx)
     chained.step(gradient(0), chained.init(PARAMS), PARAMS)
 
 
