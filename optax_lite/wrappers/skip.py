@@ -1,7 +1,7 @@
 """Leaving out updates: those of bad gradients, and those that a function of the count does not want."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -131,7 +131,7 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, o
         return state_type(step=zero_count(), inner_state=inner.init(params))
 
     def gated(kind, updates, state, params=None, **extra):
-        condition = should_transform_fn(state.step, **(extra if forward_extra_args else {}))
+        condition: Any = should_transform_fn(state.step, **(extra if forward_extra_args else {}))
         new, inner_state = run_if(condition, inner, kind, updates, state.inner_state, params, extra, otherwise)
         return new, state_type(step=increment(state.step), inner_state=inner_state)
 
