@@ -164,6 +164,17 @@ def test_groups_leave_no_trace_in_each_other(name):
         chex.assert_trees_all_close({k: params[k] for k in part}, part, rtol=1e-6)
 
 
+@each
+@both
+def test_a_leaf_that_has_no_gradient_is_left_alone(name, call):
+    tx, grads = WRAPPED[name](ol.adam(0.1)), gradient(0) | {"z": None}
+    params, state = PARAMS, tx.init(PARAMS)
+    for _ in range(2):
+        params, state = call(tx, grads, state, params)
+    assert bits(params["z"]) == bits(PARAMS["z"])
+    assert bits(params["w"]) != bits(PARAMS["w"])
+
+
 # --- accumulate ------------------------------------------------------------------------------------------------------
 
 

@@ -59,19 +59,20 @@ def accumulate(tx, every, *, reduce="mean"):
 
         def add(g, total):
             total = jnp.where(is_first, 0, total)
-            return g, jnp.where(finite, total + g, total)
+            total = jnp.where(finite, total + g, total)
+            return total, total
 
-        _, total = leafwise(add, updates, state.acc_grads)
+        here, total = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
         num_finite = jnp.where(is_first, 0, state.num_finite) + finite.astype(jnp.int32)
         mini_step = increment(state.mini_step)
         due = mini_step >= _size(every, state.gradient_step)  # of counts alone: the same for all of a population
 
         def real():
             share = weak(jnp.maximum(num_finite, 1).astype(jnp.float32)) if reduce == "mean" else 1
-            reduced = leafwise(lambda total: total / share, total)
+            reduced = leafwise(lambda total: total / share, here)
             return run_if(num_finite > 0, tx, kind, reduced, state.inner_state, params, extra)
 
-        new, inner_state = jax.lax.cond(due, real, lambda: (still(kind, total, params), state.inner_state))
+        new, inner_state = jax.lax.cond(due, real, lambda: (still(kind, here, params), state.inner_state))
         mini_step = jnp.where(due, 0, mini_step)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
         total_notfinite = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
@@ -125,18 +126,19 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
         share = weak((state.mini_step + 1).astype(jnp.float32)) if use_grad_mean else 1
 
         def add(g, mean):
-            return g, jnp.where(skip, mean, mean + (g - mean) / share if use_grad_mean else mean + g)
+            mean = jnp.where(skip, mean, mean + (g - mean) / share if use_grad_mean else mean + g)
+            return mean, mean
 
-        _, acc_grads = leafwise(add, updates, state.acc_grads)
+        here, acc_grads = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
         mini_step = jnp.where(skip, state.mini_step, increment(state.mini_step))
         due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
 
         def real():
-            new, inner = run(opt, kind, acc_grads, state.inner_opt_state, params, extra)
-            return new, inner, leafwise(jnp.zeros_like, acc_grads)
+            new, inner = run(opt, kind, here, state.inner_opt_state, params, extra)
+            return new, inner, jax.tree.map(jnp.zeros_like, acc_grads)
 
         def wait():
-            return still(kind, acc_grads, params), state.inner_opt_state, acc_grads
+            return still(kind, here, params), state.inner_opt_state, acc_grads
 
         new, inner, acc_grads = jax.lax.cond(due, real, wait)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
@@ -193,6 +195,8 @@ def skip_large_updates(
 
 
 class ApplyEvery(NamedTuple):
+    """The state of `apply_every`."""
+
     count: Array  # updates since the last emission, int32
     grad_acc: PyTree  # their sum, float32 at least; stays until the next update
 

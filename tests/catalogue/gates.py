@@ -38,10 +38,12 @@ def around(reference):
 
 
 def with_faults(trees):
-    """One gradient with a NaN and one with an infinite entry, not at the same leaf; not the first."""
+    """Gradients with a NaN and with an infinite entry, not at the same leaf; not the first."""
     params, gradients = trees
-    gradients[1]["w"][1, 2] = np.nan
-    gradients[3]["b"][0] = -np.inf
+    for g in gradients[1:2]:
+        g["w"][1, 2] = np.nan
+    for g in gradients[3:4]:
+        g["b"][0] = -np.inf
     return params, gradients
 
 
@@ -58,7 +60,8 @@ def with_a_spike(trees):
     params, gradients = with_faults(trees)
     for g in gradients:
         g["b"][...] = np.where(np.isfinite(g["b"]), np.array([30.0, -40.0, 5.0]) + 0.1 * g["b"], g["b"])
-    gradients[4]["wide"][0, 0, 0] = 300.0
+    for g in gradients[4:]:
+        g["wide"][0, 0, 0] = 300.0
     return params, gradients
 
 
