@@ -123,7 +123,7 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
 
     def gated(kind, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
-        share = weak((state.mini_step + 1).astype(jnp.float32)) if use_grad_mean else 1
+        share = weak((state.mini_step + 1).astype(jnp.float32))
 
         def add(g, mean):
             mean = jnp.where(skip, mean, mean + (g - mean) / share if use_grad_mean else mean + g)
