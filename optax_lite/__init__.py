@@ -125,6 +125,15 @@ from optax_lite.wrappers.set_hyperparams import set_hyperparams
 from optax_lite.wrappers.average import AverageParamsState, average_params, eval_params, periodic_update
 from optax_lite.wrappers.flatten import flatten
 from optax_lite.wrappers.lookahead import LookaheadParams, LookaheadState, LookaheadWithSlowState, lookahead
+from optax_lite.wrappers.accumulate import (
+    AccumulateState, ApplyEvery, MultiSteps, MultiStepsState, accumulate, apply_every, skip_large_updates,
+    skip_not_finite,
+)
+from optax_lite.wrappers.microbatch import microbatch_value_and_grad
+from optax_lite.wrappers.skip import (
+    ApplyIfFiniteState, ConditionallyMaskState, ConditionallyTransformState, SkipBadStepsState, apply_if_finite,
+    conditionally_mask, conditionally_transform, skip_bad_steps,
+)
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
@@ -134,6 +143,9 @@ __all__ = [
     "AverageParamsState", "LookaheadState", "LookaheadWithSlowState", "MonitorState", "ReduceLROnPlateauState",
     "SnapshotState",
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
+    "AccumulateState", "AddNoiseState", "ApplyEvery", "ApplyIfFiniteState", "ConditionallyMaskState",
+    "ConditionallyTransformState", "MultiStepsState", "SkipBadStepsState",
+    "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
     "MaskedNode", "MaskedState", "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState",
@@ -207,6 +219,9 @@ __all__ = [
     "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
     "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
     "value_and_grad_from_state", "zero_nans",
+    # around an optimizer
+    "MultiSteps", "accumulate", "apply_every", "apply_if_finite", "conditionally_mask", "conditionally_transform",
+    "microbatch_value_and_grad", "skip_bad_steps", "skip_large_updates", "skip_not_finite",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

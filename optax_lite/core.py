@@ -375,7 +375,7 @@ class StateError(ValueError):
 
 def _run(kind, tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
-    if params is not None and not _takes_examples(tx):
+    if params is not None and not takes_examples(tx):
         check_like(updates, params, "gradient")
     try:
         return getattr(_functions(tx), kind)(updates, state, params, **extra)
@@ -384,7 +384,8 @@ def _run(kind, tx, updates, state, params, extra):
         raise
 
 
-def _takes_examples(tx):
+def takes_examples(tx: GradientTransformation) -> bool:
+    """Whether a transformation, or a member of it, wants gradients with an axis of examples in front."""
     members = [tx, *(value for _, value in tx._arguments() if isinstance(value, GradientTransformation))]
     return any(member._call.factory.per_example for member in members)
 
@@ -392,7 +393,7 @@ def _takes_examples(tx):
 @jax.jit
 def _update(tx, updates, state, params, extra):
     new, state = _run("update", tx, updates, state, params, extra)
-    if params is not None or not _takes_examples(tx):
+    if params is not None or not takes_examples(tx):
         check_like(new, updates if params is None else params, "update")
     return _in_dtype_of(updates, new), state
 

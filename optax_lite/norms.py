@@ -51,6 +51,11 @@ def _dot(x, y):
     return jnp.sum((jnp.conj(cast_up(x, dtype)) * cast_up(y, dtype)).real)
 
 
+@jax.jit
+def _finite(x):
+    return jnp.all(jnp.isfinite(x))
+
+
 def _total(parts: list[Array]) -> Array:
     dtype = compute_dtype(*parts)
     return sum((part.astype(dtype) for part in parts), start=jnp.zeros((), dtype))
@@ -69,6 +74,11 @@ def sum_sq(updates: PyTree) -> Array:
 def sum_abs(updates: PyTree) -> Array:
     """The sum of |x| over all entries of all leaves."""
     return _total([_sum_abs(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
+
+
+def all_finite(updates: PyTree) -> Array:
+    """Whether no entry of any leaf is infinite or NaN."""
+    return jnp.all(jnp.array([_finite(x) for x in map(jnp.asarray, jax.tree.leaves(updates))], bool))
 
 
 def dot(updates: PyTree, other: PyTree) -> Array:

@@ -14,6 +14,7 @@ from tests.catalogue import (
     averaging,
     basic,
     constrained,
+    gates,
     layerwise,
     matrix,
     search,
@@ -31,6 +32,7 @@ ROWS: tuple[Row, ...] = (
     *tuning_free.ROWS,
     *wrapping.ROWS,
     *averaging.ROWS,
+    *gates.ROWS,
     *matrix.ROWS,
     *search.ROWS,
 )

@@ -1,0 +1,222 @@
+"""Gradient accumulation: one step for several micro-batches."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from optax_lite.check import ArgumentError, check_count
+from optax_lite.compose import check_members
+from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes_examples, transform
+from optax_lite.leaves import increment, leafwise, weak, zero_count, zeros_like
+from optax_lite.norms import all_finite, sum_sq
+from optax_lite.wrappers.gate import run, run_if, still
+
+
+class AccumulateState(NamedTuple):
+    mini_step: Array  # micro-gradients since the last real step, int32
+    gradient_step: Array  # real steps due so far, int32: the argument of a schedule for `every`
+    num_finite: Array  # of the micro-gradients since the last real step: those in the sum, int32
+    total_notfinite: Array  # micro-gradients left out so far, int32
+    acc_grads: PyTree  # sum of the micro-gradients since the last real step, float32 at least; stays until the next one
+    inner_state: PyTree  # of the transformation that makes the real steps
+
+
+@transform(static=("every",))
+def accumulate(tx, every, *, reduce="mean"):
+    """Let `tx` take one step with the mean (or `reduce="sum"`) of every `every` gradients; between them nothing moves.
+
+        tx = accumulate(chain(clip_by_global_norm(1.0), adamw(schedule)), 8)
+
+    `tx`, its schedules included, runs and counts real steps only; what stands beside `accumulate` in a chain runs for
+    every micro-gradient. `tx.step` is the fast way: between real steps it returns the params as they are, where
+    `update` makes updates of -0.0 to add. A micro-gradient that is not finite takes its place but is left out of the
+    mean, and counted; if all of them were, the step that is due is not made. Extra arguments reach `tx` as they were
+    with the last micro-gradient.
+
+    `every` is an int, or a schedule (or function) of the number of real steps. It is static: a batch size is no number
+    to sweep, and under `jax.vmap` over other numbers the counts stay the same for all members, so that `tx` still runs
+    only when it is due, provided that `init` is called inside what is mapped.
+    """
+    check_members({"tx": tx})
+    _check_every(every=every)
+    if reduce not in ("mean", "sum"):
+        raise ArgumentError(f'reduce must be "mean" or "sum", got {reduce!r}')
+    if takes_examples(tx):
+        raise ArgumentError(
+            "tx takes per-example gradients, and means of these are none; write "
+            "chain(differentially_private_aggregate(...), accumulate(...)), which clips each example first"
+        )
+
+    def init(params):
+        counts = (zero_count() for _ in range(4))
+        return AccumulateState(*counts, acc_grads=zeros_like(params), inner_state=tx.init(params))
+
+    def gated(kind, updates, state, params=None, **extra):
+        is_first, finite = state.mini_step == 0, all_finite(updates)
+
+        def add(g, total):
+            total = jnp.where(is_first, 0, total)
+            total = jnp.where(finite, total + g, total)
+            return total, total
+
+        here, total = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
+        num_finite = jnp.where(is_first, 0, state.num_finite) + finite.astype(jnp.int32)
+        mini_step = increment(state.mini_step)
+        due = mini_step >= _size(every, state.gradient_step)  # of counts alone: the same for all of a population
+
+        def real():
+            share = weak(jnp.maximum(num_finite, 1).astype(jnp.float32)) if reduce == "mean" else 1
+            reduced = leafwise(lambda total: total / share, here)
+            return run_if(num_finite > 0, tx, kind, reduced, state.inner_state, params, extra)
+
+        new, inner_state = jax.lax.cond(due, real, lambda: (still(kind, here, params), state.inner_state))
+        mini_step = jnp.where(due, 0, mini_step)
+        gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
+        total_notfinite = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
+        return new, AccumulateState(mini_step, gradient_step, num_finite, total_notfinite, total, inner_state)
+
+    return init, partial(gated, "update"), partial(gated, "step")
+
+
+def _check_every(**values: Any) -> None:
+    for name, value in values.items():
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(value)):
+            raise ArgumentError(f"{name} must have concrete numbers, got {value!r}; build it outside jit and vmap")
+        if not callable(value):
+            check_count(**{name: value})
+
+
+def _size(every, gradient_step):
+    """How many gradients make the real step of this number, a count or, from a schedule, the next whole number."""
+    if not callable(every):
+        return every
+    size: Any = every(gradient_step)
+    return jnp.ceil(jnp.asarray(size).astype(jnp.float32)).astype(jnp.int32)
+
+
+class MultiStepsState(NamedTuple):
+    mini_step: Array  # gradients since the last real step, int32
+    gradient_step: Array  # real steps so far, int32
+    inner_opt_state: PyTree  # of the optimizer that makes the real steps
+    acc_grads: PyTree  # mean, or sum, of the gradients since the last real step, float32 at least
+    skip_state: PyTree = ()  # what `should_skip_update_fn` said of the last gradient
+
+
+@transform(static=("every_k_schedule", "should_skip_update_fn", "accumulator_dtype"))
+def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
+    check_members({"opt": opt})
+    _check_every(every_k_schedule=every_k_schedule)
+
+    def look(updates, gradient_step, params):
+        if should_skip_update_fn is None:
+            return jnp.zeros((), bool), ()
+        return should_skip_update_fn(updates, gradient_step, params)
+
+    def init(params):
+        zeros, inner_opt_state = zeros_like(params, accumulator_dtype), opt.init(params)
+        _, skip_state = look(zeros_like(params), zero_count(), params)
+        skip_state = jax.tree.map(jnp.zeros_like, skip_state)
+        return MultiStepsState(zero_count(), zero_count(), inner_opt_state, zeros, skip_state)
+
+    def gated(kind, updates, state, params=None, **extra):
+        skip, skip_state = look(updates, state.gradient_step, params)
+        share = weak((state.mini_step + 1).astype(jnp.float32))
+
+        def add(g, mean):
+            mean = jnp.where(skip, mean, mean + (g - mean) / share if use_grad_mean else mean + g)
+            return mean, mean
+
+        here, acc_grads = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
+        mini_step = jnp.where(skip, state.mini_step, increment(state.mini_step))
+        due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
+
+        def real():
+            new, inner = run(opt, kind, here, state.inner_opt_state, params, extra)
+            return new, inner, jax.tree.map(jnp.zeros_like, acc_grads)
+
+        def wait():
+            return still(kind, here, params), state.inner_opt_state, acc_grads
+
+        new, inner, acc_grads = jax.lax.cond(due, real, wait)
+        gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
+        return new, MultiStepsState(jnp.where(due, 0, mini_step), gradient_step, inner, acc_grads, skip_state)
+
+    return init, partial(gated, "update"), partial(gated, "step")
+
+
+class MultiSteps(GradientTransformation):
+    """optax's class for gradient accumulation: a transformation with `has_updated`; `accumulate` is the newer form.
+
+        tx = MultiSteps(adam(1e-3), every_k_schedule=4, should_skip_update_fn=skip_not_finite)
+
+    A gradient that `should_skip_update_fn(updates, gradient_step, params)` refuses might as well not have been there:
+    the real step waits for another one. The function returns a bool and arrays to remember in `skip_state`. The mean is
+    kept in `accumulator_dtype`, by default that of the parameter and float32 at least.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
+        tx = _MultiSteps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
+        return cls._make(tx._call, tx._values)
+
+    @property
+    def inner_opt(self) -> GradientTransformation:
+        """The optimizer that makes the real steps."""
+        return self._values[self._call.names.index("opt")]
+
+    def gradient_transformation(self) -> GradientTransformation:
+        """Itself, which is a transformation."""
+        return self
+
+    def has_updated(self, state: MultiStepsState) -> Array:
+        """Whether the last gradient completed a real step."""
+        skipped = state.skip_state["should_skip"] if isinstance(state.skip_state, dict) else False
+        return (state.mini_step == 0) & (state.gradient_step > 0) & ~jnp.asarray(skipped)
+
+
+def skip_not_finite(updates: PyTree, gradient_step: Array, params: PyTree | None) -> tuple[Array, dict[str, Array]]:
+    """For `MultiSteps`: refuse a gradient with an entry that is infinite or NaN."""
+    counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.int32) for x in jax.tree.leaves(updates)]
+    found = sum(counts, start=zero_count())
+    return found > 0, {"should_skip": found > 0, "num_not_finite": found}
+
+
+def skip_large_updates(
+    updates: PyTree, gradient_step: Array, params: PyTree | None, max_squared_norm: Number
+) -> tuple[Array, dict[str, Array]]:
+    """For `MultiSteps`, with `functools.partial`: refuse a gradient unless its squared norm is below a maximum."""
+    norm_squared = sum_sq(updates)
+    skip = ~(norm_squared < weak(max_squared_norm))  # also where it is NaN
+    return skip, {"should_skip": skip, "norm_squared": norm_squared}
+
+
+class ApplyEvery(NamedTuple):
+    """The state of `apply_every`."""
+
+    count: Array  # updates since the last emission, int32
+    grad_acc: PyTree  # their sum, float32 at least; stays until the next update
+
+
+@transform(static=("k",))
+def apply_every(k: int = 1):
+    """Sum the updates, and emit the sum at every k-th one, -0.0 at the others.
+
+    The rest of a chain runs every time; `accumulate` is around an optimizer that should not.
+    """
+    check_count(k=k)
+
+    def update(updates, state):
+        is_first, is_last = state.count == 0, state.count == k - 1
+
+        def rule(g, total):
+            total = jnp.where(is_first, g, total + g)
+            return jnp.where(is_last, total, -jnp.zeros_like(g)), total
+
+        updates, grad_acc = leafwise(rule, updates, state.grad_acc)
+        return updates, ApplyEvery(increment(state.count) % k, grad_acc)
+
+    return lambda params: ApplyEvery(zero_count(), zeros_like(params)), update

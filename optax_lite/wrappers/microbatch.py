@@ -1,0 +1,70 @@
+"""Gradient accumulation outside the optimizer: a large batch in parts, with the memory of one part."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.check import ArgumentError, check_count
+from optax_lite.leaves import as_array, cast_like, compute_dtype, leafwise, path_string, zeros_like
+
+
+def microbatch_value_and_grad(
+    loss_fn: Callable[..., Any], n: int, *, has_aux: bool = False, argnums: int | tuple[int, ...] = 0
+) -> Callable[..., Any]:
+    """`jax.value_and_grad` of a mean over examples, in n parts one after another: the same numbers, less memory.
+
+        loss, grads = microbatch_value_and_grad(loss_fn, 8)(params, images, labels)
+
+    Positional arguments outside `argnums` are the batch: the first axis of each of their arrays must be divisible by n.
+    Keyword arguments reach every part as they are. Part i has the rows i, n + i, 2n + i ..., so that a batch that is
+    spread over devices stays where it is. For dropout pass `jax.random.split(key, n)`: each part gets one row of it.
+    Sums are made in float32 at least; a loss that is a sum over examples comes out divided by n. What the loss returns
+    besides (`has_aux`) is stacked, one entry a part.
+    """
+    try:
+        check_count(n=n)
+    except ArgumentError as error:
+        raise ArgumentError(error.problem, "microbatch_value_and_grad") from None
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    in_one = jax.value_and_grad(loss_fn, argnums, has_aux=has_aux)
+
+    @functools.wraps(loss_fn)
+    def value_and_grad(*args, **kwargs):
+        with_gradient = {i % len(args) for i in numbers}
+        batch = {i: _in_parts(arg, i, n) for i, arg in enumerate(args) if i not in with_gradient}
+        if not jax.tree.leaves(batch):
+            raise ArgumentError("there is no batch to divide: pass it by position", "microbatch_value_and_grad")
+
+        def add(total, part):
+            value, grads = in_one(*(part.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+            return leafwise(lambda t, g: t + g, total, read=(grads,)), value
+
+        of = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in numbers)
+        total, values = jax.lax.scan(add, zeros_like(of), batch)
+        value, aux = values if has_aux else (values, None)
+        grads = cast_like(leafwise(lambda t: t / n, total), of)
+        mean = jnp.mean(value.astype(compute_dtype(value))).astype(value.dtype)
+        return ((mean, aux) if has_aux else mean), grads
+
+    return value_and_grad
+
+
+def _in_parts(arg: Any, position: int, n: int) -> Any:
+    """A tree of arrays (b, ...) as arrays (n, b / n, ...)."""
+
+    def one(path, x):
+        x = as_array(x)
+        if np.ndim(x) == 0 or x.shape[0] % n:
+            where = f"argument {position}" + (f", leaf {path_string(path)!r}," if path else "")
+            raise ArgumentError(
+                f"{where} has shape {np.shape(x)}; its first axis must be divisible by n = {n}. "
+                "What is no batch goes by keyword",
+                "microbatch_value_and_grad",
+            )
+        return jnp.swapaxes(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 0, 1)
+
+    return jax.tree_util.tree_map_with_path(one, arg)

@@ -1,0 +1,133 @@
+"""Gradients of a batch in parts: equal to those of the whole, in less memory."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import optax_lite as ol
+
+PARAMS = {"w": jnp.array([[1.0], [-2.0], [0.5]]), "b": jnp.array([0.3])}
+
+
+def data(rows=12, seed=0):
+    x = jax.random.normal(jax.random.key(seed), (rows, 3))
+    return x, {"target": x @ jnp.array([[0.5], [1.0], [-1.0]]) + 1.0}
+
+
+def loss_fn(params, x, y, *, weight=1.0):
+    return weight * jnp.mean((x @ params["w"] + params["b"][None] - y["target"]) ** 2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 12])
+def test_it_is_the_value_and_gradient_of_the_whole_batch(n):
+    for keywords in ({}, {"weight": 0.5}):
+        ours = ol.microbatch_value_and_grad(loss_fn, n)(PARAMS, *data(), **keywords)
+        chex.assert_trees_all_close(ours, jax.value_and_grad(loss_fn)(PARAMS, *data(), **keywords), rtol=1e-5)
+
+
+def test_in_float64_to_all_digits(x64):
+    double = jax.tree.map(lambda x: jnp.asarray(x, float), (PARAMS, *data()))
+    ours = jax.jit(ol.microbatch_value_and_grad(loss_fn, 4))(*double)
+    chex.assert_trees_all_equal_dtypes(ours, jax.value_and_grad(loss_fn)(*double))
+    chex.assert_trees_all_close(ours, jax.value_and_grad(loss_fn)(*double), rtol=1e-13)
+
+
+def test_low_precision_is_summed_in_float32_and_returned_as_it_was():
+    def total(p, x):
+        return jnp.mean(p * x)
+
+    x = jnp.concatenate([jnp.full(1, 256.0), jnp.ones(511)]).astype(jnp.bfloat16)
+    value, slope = ol.microbatch_value_and_grad(total, 512)(jnp.ones((), jnp.bfloat16), x)
+    assert (value.dtype, slope.dtype) == (jnp.bfloat16, jnp.bfloat16)
+    assert float(slope) == float(value) == float(jnp.bfloat16(767 / 512))
+
+
+def test_arguments_are_chosen_as_in_jax():
+    def loss(x, params, y, scale):
+        return scale * loss_fn(params, x, y)
+
+    x, y = data()
+    scale = jnp.array(2.0)
+    for argnums in (1, (1,), (1, 3), (-1, 1)):
+        f = ol.microbatch_value_and_grad(lambda x, p, y, s=scale: loss(x, p, y, s), 3, argnums=argnums)
+        expected = jax.value_and_grad(loss, argnums)
+        args = (x, PARAMS, y, scale) if argnums in ((1, 3), (-1, 1)) else (x, PARAMS, y)
+        chex.assert_trees_all_close(f(*args), expected(x, PARAMS, y, scale), rtol=1e-5)
+
+
+def test_what_the_loss_returns_besides_is_stacked():
+    def with_aux(params, x, y):
+        return loss_fn(params, x, y), {"rows": x[:, 0]}
+
+    x, y = data()
+    (value, aux), grads = ol.microbatch_value_and_grad(with_aux, 3, has_aux=True)(PARAMS, x, y)
+    chex.assert_trees_all_close((value, grads), jax.value_and_grad(loss_fn)(PARAMS, x, y), rtol=1e-5)
+    np.testing.assert_array_equal(aux["rows"], [x[i::3, 0] for i in range(3)])
+
+
+def test_each_part_gets_a_random_key_of_its_own():
+    def noise(p, x, keys):
+        return p * jnp.mean(x) * jax.random.normal(keys[0], ())
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    value, _ = ol.microbatch_value_and_grad(noise, 4)(1.0, jnp.ones(8), keys)
+    np.testing.assert_allclose(value, jnp.mean(jax.vmap(lambda k: jax.random.normal(k, ()))(keys)), rtol=1e-6)
+
+
+def test_leaves_without_a_gradient_are_none():
+    params = PARAMS | {"none": None}
+    _, grads = ol.microbatch_value_and_grad(loss_fn, 2)(params, *data())
+    assert grads["none"] is None
+
+
+def test_it_needs_less_memory():
+    def wide(p, x):
+        return jnp.mean(jnp.tanh(jnp.tanh(x @ p) @ p) ** 2)
+
+    p, x = jnp.ones((64, 64)), jnp.ones((4096, 64))
+
+    def temporaries(f):
+        return jax.jit(f).lower(p, x).compile().memory_analysis().temp_size_in_bytes
+
+    in_parts, whole = temporaries(ol.microbatch_value_and_grad(wide, 16)), temporaries(jax.value_and_grad(wide))
+    assert in_parts < 0.75 * whole
+
+
+def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+    batch, params = jax.device_put(data(64), spread), jax.device_put(PARAMS, everywhere)
+    step = jax.jit(ol.microbatch_value_and_grad(loss_fn, 4), out_shardings=everywhere)
+    program = step.lower(params, *batch).compile().as_text()
+    assert not any(word in program for word in ("all-gather", "all-to-all", "collective-permute"))
+    chex.assert_trees_all_close(step(params, *batch), jax.value_and_grad(loss_fn)(PARAMS, *data(64)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ol.microbatch_value_and_grad(loss_fn, 0), "n must be an integer of at least 1, got 0"),
+        (
+            lambda: ol.microbatch_value_and_grad(loss_fn, 5)(PARAMS, *data()),
+            r"argument 1 has shape \(12, 3\); its first axis must be divisible by n = 5",
+        ),
+        (
+            lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, data()[0], data(10)[1]),
+            r"argument 2, leaf 'target', has shape \(10, 1\); .* divisible by n = 4",
+        ),
+        (
+            lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, *data(), 0.5),
+            r"argument 3 has shape \(\); .* What is no batch goes by keyword",
+        ),
+        (
+            lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, x=data()[0], y=data()[1]),
+            "there is no batch to divide: pass it by position",
+        ),
+    ],
+)
+def test_errors_say_what_to_write(call, message):
+    with pytest.raises(ValueError, match=f"^microbatch_value_and_grad: {message}"):
+        call()
