@@ -1,0 +1,141 @@
+"""A map of an optimizer's state: which member keeps which part, and which arguments of the whole it was given.
+
+A survey is an `init` whose result has a `Place` around the state of every member that has functions of its own. It does
+not know wrappers: whatever they do with the states of their members, the places stay where they put them.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from optax_lite.aliases import PyTree
+from optax_lite.core import GradientTransformation, Schedule, schedule
+from optax_lite.data import weak_scalars
+from optax_lite.leaves import leaf_paths, path_string
+from optax_lite.paths import StandIn
+
+
+@dataclasses.dataclass(eq=False)
+class Place:
+    """A state with what is known of its owner; a pytree of the state."""
+
+    state: PyTree  # as the owner's init makes it, with places inside it
+    name: str  # of the owner's factory
+    arguments: dict[str, Any]  # of the owner, by name; a schedule as such
+    paths: dict[str, str]  # the paths, in the whole, of the arguments that went into these: {path: name}
+    leaves: tuple[str, ...]  # the paths of the parameters the owner sees
+
+
+_PLACE_KEYS = ("name", "arguments", "paths", "leaves")
+
+
+@dataclasses.dataclass(eq=False, frozen=True)
+class _Owner:
+    known: tuple  # compared by identity: settings may be traced
+
+
+jax.tree_util.register_pytree_with_keys(
+    Place,
+    lambda place: (
+        ((jax.tree_util.GetAttrKey("state"), place.state),),
+        _Owner(tuple(getattr(place, key) for key in _PLACE_KEYS)),
+    ),
+    lambda owner, children: Place(children[0], *owner.known),
+)
+
+
+@schedule(static=("path",))
+def _argument(value, path):
+    """An argument that remembers its path in the whole while builders hand it on and calculate with it."""
+    return lambda count: value(count) if isinstance(value, Schedule) else value
+
+
+class Surveyed(GradientTransformation):
+    """A transformation whose `init` makes places; only that is for use."""
+
+    __slots__ = ()
+
+    def init(self, params):
+        call = self._call
+        built = call.build(weak_scalars(self))
+        if isinstance(built, GradientTransformation):
+            return _surveyed(built).init(params)
+        plain = self._make(call, tuple(map(_plain, self._values)), inner=True)
+        state = GradientTransformation.init(plain, params)  # its members are surveyed ones still
+        given = zip(call.names, self._values, strict=True)
+        paths = {path: name for name, value in given for path in _argument_paths(value)}
+        arguments = dict(zip(call.names, weak_scalars(plain), strict=True))
+        return Place(state, call.name, arguments, paths, tuple(leaf_paths(params, nothing_too=False)))
+
+
+def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
+    """The same, surveyed, members too; with a path its numbers and schedules remember where they stood."""
+
+    def below(name):
+        return None if path is None else (*path, name)
+
+    if isinstance(value, GradientTransformation):
+        names = value._call.names
+        values = (_surveyed(v, below(name)) for name, v in zip(names, value._values, strict=True))
+        marked = (_marked(v, below(name)) for name, v in zip(names, values, strict=True))
+        return Surveyed._make(value._call, tuple(marked))
+    if type(value) is tuple:
+        return tuple(_surveyed(v, below(str(i))) for i, v in enumerate(value))
+    return {k: _surveyed(v, below(str(k))) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _marked(value, path):
+    is_key = jax.dtypes.issubdtype(getattr(value, "dtype", float), jax.dtypes.prng_key)
+    is_argument = isinstance(value, (float, jax.Array, Schedule)) and not is_key
+    return _argument(value, "/".join(path)) if path is not None and is_argument else value
+
+
+def _argument_paths(value: Any) -> list[str]:
+    """The paths of the arguments of the whole that stand in a value."""
+    if not isinstance(value, Schedule):
+        return []
+    if value._call.factory is _argument:
+        return [value._call.static["path"]]
+    return [path for v in value._values for path in _argument_paths(v)]
+
+
+def _plain(value: Any) -> Any:
+    """The value as it would be without a survey: where all is numbers, the number."""
+    if not isinstance(value, Schedule) or not _argument_paths(value):
+        return value
+    if value._call.factory is _argument:
+        return value._values[0]
+    plain = value._make(value._call, tuple(map(_plain, value._values)))
+    operation = value._call.static.get("op")  # arithmetic, which made a schedule of numbers for our sake
+    if operation is None or any(isinstance(v, Schedule) for v in plain._values):
+        return plain
+    return operation(*plain._values)
+
+
+def survey(tx: GradientTransformation, params: PyTree = None) -> Place:
+    """The state of `init(params)` with places in it; without params the places where their trees stand are stand-ins."""
+    scalars = jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)  # one of a population
+    return _surveyed(scalars, ()).init(StandIn() if params is None else params)
+
+
+def _ends(x: Any) -> bool:
+    return isinstance(x, (Place, StandIn))
+
+
+def walk(surveyed: PyTree, state: PyTree, path: tuple = ()) -> Iterator[tuple[str, Any, PyTree]]:
+    """Every place and stand-in of a survey, from the outside in, with its path and the part of the state that is its.
+
+    The survey must be of a transformation that makes such states; a ValueError says that it is not.
+    """
+    marked, treedef = jax.tree_util.tree_flatten_with_path(surveyed, is_leaf=_ends)
+    for (below, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
+        if _ends(mark):
+            yield "/".join(filter(None, map(_key, (*path, *below)))), mark, part
+        if isinstance(mark, Place):
+            yield from walk(mark.state, part, (*path, *below))
+
+
+def _key(key: Any) -> str:
+    return "" if path_string((key,)) == "(the only leaf)" else path_string((key,))
