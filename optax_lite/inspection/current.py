@@ -19,19 +19,22 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
     value at the outermost or first. A schedule that nothing follows is left out. Traced states give traced values, a
     population gives arrays.
     """
-    schedules: dict[str, Schedule] = {}
-    now: dict[str, Any] = {}
-    for parts, value in tx._arguments():
-        path = "/".join(parts)
-        if any(path.startswith(f"{above}/") for above in schedules):
-            continue
-        if isinstance(value, Schedule):
-            schedules[path] = value
-        if isinstance(value, Schedule) or path in tx.hyperparams:
-            now[path] = value
+    given = settings(tx)
+    schedules = {path: value for path, value in given.items() if isinstance(value, Schedule)}
     counts = _counts(tx, state, schedules)
-    now = {path: value for path, value in now.items() if path not in schedules or path in counts}
+    now = {path: value for path, value in given.items() if path not in schedules or path in counts}
     return now | _values({path: schedules[path] for path in counts}, counts)
+
+
+def settings(tx: GradientTransformation) -> dict[str, Any]:
+    """Every number and schedule by path, in the order of `tx.hyperparams`; nothing from inside a schedule."""
+    given: dict[str, Any] = {}
+    for parts, value in tx._arguments():
+        path, above = "/".join(parts), ("/".join(parts[:i]) for i in range(1, len(parts)))
+        inside = any(isinstance(given.get(p), Schedule) for p in above)
+        if not inside and (isinstance(value, Schedule) or path in tx.hyperparams):
+            given[path] = value
+    return given
 
 
 def _counts(tx, state, schedules) -> dict[str, Array]:
