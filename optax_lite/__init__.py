@@ -12,6 +12,9 @@ from optax_lite.core import (
     Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
     with_extra_args_support,
 )
+from optax_lite.inspection.current import current_hyperparams
+from optax_lite.inspection.explain import Explanation, LeafRow, explain
+from optax_lite.inspection.metrics import MetricsState, read_metrics, with_metrics
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
@@ -120,9 +123,9 @@ __all__ = [
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MaskedNode", "MaskedState",
-    "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState", "MuonDimensionNumbers", "MuonState",
-    "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState", "SAMState", "ScaleByAdaDeltaState",
-    "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState", "ScaleByAmsgradState",
+    "MechanicState", "MetricsState", "MinimizeResult", "MomoAdamState", "MomoState", "MuonDimensionNumbers",
+    "MuonState", "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState", "SAMState",
+    "ScaleByAdaDeltaState", "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState", "ScaleByAmsgradState",
     "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState", "ScaleByDistanceOverGradientsState",
     "ScaleByLBFGSState", "ScaleByLionState", "ScaleByNadamState", "ScaleByNovogradState",
     "ScaleByOptimisticGradientState", "ScaleByRmsState", "ScaleByRmsWithCountState", "ScaleByRpropState",
@@ -169,6 +172,8 @@ __all__ = [
     "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
     "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
     "value_and_grad_from_state", "zero_nans",
+    # what is going on
+    "Explanation", "LeafRow", "current_hyperparams", "explain", "read_metrics", "with_metrics",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

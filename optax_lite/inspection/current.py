@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from optax_lite.core import Array, GradientTransformation, OptState, Schedule, StateError
-from optax_lite.inspection.survey import Place, survey, walk
+from optax_lite.inspection.survey import survey, walk
 from optax_lite.outline import outline
 
 
@@ -41,8 +41,8 @@ def _counts(tx, state, schedules) -> dict[str, Array]:
     """The count in a state that each schedule is evaluated at."""
     counts: dict[str, Array] = {}
     try:
-        for _, place, part in walk(survey(tx), state):
-            for path in place.paths if isinstance(place, Place) else ():
+        for place, part, _ in walk(survey(tx), state):
+            for path in place.paths:
                 if path in schedules:
                     counts.setdefault(path, part.count)
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -12,7 +12,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
 from optax_lite.inspection.current import current_hyperparams, settings
-from optax_lite.inspection.survey import Place, survey
+from optax_lite.inspection.survey import survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, leafwise, scalar_like, weak, zero_count
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.outline import is_state

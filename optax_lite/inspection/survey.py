@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
 from optax_lite.core import GradientTransformation, Schedule, schedule
-from optax_lite.data import weak_scalars
 from optax_lite.leaves import leaf_paths, path_string
 from optax_lite.paths import StandIn
 
@@ -42,7 +42,7 @@ jax.tree_util.register_pytree_with_keys(
         ((jax.tree_util.GetAttrKey("state"), place.state),),
         _Owner(tuple(getattr(place, key) for key in _PLACE_KEYS)),
     ),
-    lambda owner, children: Place(children[0], *owner.known),
+    lambda owner, children: Place(*children, *owner.known),
 )
 
 
@@ -59,14 +59,14 @@ class Surveyed(GradientTransformation):
 
     def init(self, params):
         call = self._call
-        built = call.build(weak_scalars(self))
+        built = call.build(self._values)
         if isinstance(built, GradientTransformation):
             return _surveyed(built).init(params)
         plain = self._make(call, tuple(map(_plain, self._values)), inner=True)
         state = GradientTransformation.init(plain, params)  # its members are surveyed ones still
         given = zip(call.names, self._values, strict=True)
         paths = {path: name for name, value in given for path in _argument_paths(value)}
-        arguments = dict(zip(call.names, weak_scalars(plain), strict=True))
+        arguments = dict(zip(call.names, plain._values, strict=True))
         return Place(state, call.name, arguments, paths, tuple(leaf_paths(params, nothing_too=False)))
 
 
@@ -87,7 +87,7 @@ def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
 
 
 def _marked(value, path):
-    is_key = jax.dtypes.issubdtype(getattr(value, "dtype", float), jax.dtypes.prng_key)
+    is_key = jnp.issubdtype(getattr(value, "dtype", float), jax.dtypes.prng_key)
     is_argument = isinstance(value, (float, jax.Array, Schedule)) and not is_key
     return _argument(value, "/".join(path)) if path is not None and is_argument else value
 
@@ -115,7 +115,7 @@ def _plain(value: Any) -> Any:
 
 
 def survey(tx: GradientTransformation, params: PyTree = None) -> Place:
-    """The state of `init(params)` with places in it; without params the places where their trees stand are stand-ins."""
+    """The state of `init(params)` with places in it; without params there are stand-ins where their trees would be."""
     scalars = jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)  # one of a population
     return _surveyed(scalars, ()).init(StandIn() if params is None else params)
 
@@ -124,18 +124,36 @@ def _ends(x: Any) -> bool:
     return isinstance(x, (Place, StandIn))
 
 
-def walk(surveyed: PyTree, state: PyTree, path: tuple = ()) -> Iterator[tuple[str, Any, PyTree]]:
-    """Every place and stand-in of a survey, from the outside in, with its path and the part of the state that is its.
+def places(place: Place) -> Iterator[Place]:
+    """Every place of a survey, from the outside in."""
+    yield place
+    for inner in jax.tree.leaves(place.state, is_leaf=_ends):
+        if isinstance(inner, Place):
+            yield from places(inner)
 
-    The survey must be of a transformation that makes such states; a ValueError says that it is not.
+
+def without_places(tree: PyTree) -> PyTree:
+    """The state as `init` makes it."""
+
+    def bare(x):
+        return without_places(x.state) if isinstance(x, Place) else x
+
+    return jax.tree.map(bare, tree, is_leaf=lambda x: isinstance(x, Place))
+
+
+def walk(place: Place, state: PyTree, path: str = "") -> Iterator[tuple[Place, PyTree, list[tuple[str, PyTree]]]]:
+    """Every place, from the outside in, with its part of a state and in that, by path, its trees of parameters.
+
+    These are known where the survey had no params. The survey must be of a transformation that makes such states; a
+    ValueError says that it is not.
     """
-    marked, treedef = jax.tree_util.tree_flatten_with_path(surveyed, is_leaf=_ends)
-    for (below, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
-        if _ends(mark):
-            yield "/".join(filter(None, map(_key, (*path, *below)))), mark, part
-        if isinstance(mark, Place):
-            yield from walk(mark.state, part, (*path, *below))
 
+    def below(keys):
+        return "/".join(filter(None, (path, path_string(keys) if keys else "")))
 
-def _key(key: Any) -> str:
-    return "" if path_string((key,)) == "(the only leaf)" else path_string((key,))
+    marked, treedef = jax.tree_util.tree_flatten_with_path(place.state, is_leaf=_ends)
+    parts = [(below(keys), x, part) for (keys, x), part in zip(marked, treedef.flatten_up_to(state), strict=True)]
+    yield place, state, [(at, part) for at, x, part in parts if isinstance(x, StandIn)]
+    for at, x, part in parts:
+        if isinstance(x, Place):
+            yield from walk(x, part, at)

@@ -16,6 +16,7 @@ from tests.catalogue import (
     layerwise,
     matrix,
     search,
+    telemetry,
     tuning_free,
     wrapping,
 )
@@ -31,6 +32,7 @@ ROWS: tuple[Row, ...] = (
     *wrapping.ROWS,
     *matrix.ROWS,
     *search.ROWS,
+    *telemetry.ROWS,
 )
 
 # Compositions that the laws hold for too; their parts are proven above.
