@@ -10,6 +10,7 @@ import ast
 import multiprocessing
 import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -113,16 +114,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="a part of the names of the rows")
     parser.add_argument("--no-mutants", action="store_true")
+    parser.add_argument("--file", type=Path, help="where tests.mutate keeps results, so that they are not run again")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     rows = [row for row in ROWS if args.only is None or args.only in row.name]
     chosen = {row.factory.__name__ for row in rows}
-    killed = {} if args.no_mutants else killers(lambda m: args.only is None or m.function in chosen, args.jobs)
+    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+        measured = {name: rest for name, *rest in pool.imap_unordered(measure, [row.name for row in rows])}
+    killed = {}
+    if not args.no_mutants:
+        killed = killers(lambda m: args.only is None or m.function in chosen, args.jobs, args.file)
     by_rule: dict[tuple[str, str], list] = defaultdict(list)
     for mutant, killer in killed.items():
         by_rule[mutant.module, mutant.function].append((mutant, killer))
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        measured = {name: rest for name, *rest in pool.imap_unordered(measure, [row.name for row in rows])}
 
     print("| method | lines | settings | float64 | float32 | killed + equivalent / made | vmap | gradient |")
     print("|---|---|---|---|---|---|---|---|")

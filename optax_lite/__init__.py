@@ -2,7 +2,7 @@
 
 # fmt: off
 # isort: off
-from optax_lite import losses, tree, tree_utils
+from optax_lite import contrib, losses, schedules, tree, tree_utils
 from optax_lite.compose import (
     MaskedState, PartitionState, chain, identity, masked, multi_transform, named_chain, partition, stateless,
     stateless_with_tree_map,
@@ -13,9 +13,15 @@ from optax_lite.core import (
     with_extra_args_support,
 )
 from optax_lite.inspection.current import current_hyperparams
-from optax_lite.inspection.explain import Explanation, LeafRow, explain
+from optax_lite.inspection.explain import explain
 from optax_lite.inspection.metrics import MetricsState, read_metrics, with_metrics
+from optax_lite.inspection.table import Explanation, LeafRow
+from optax_lite.inspection.transfer import reset, transfer
+from optax_lite.inspection.transfer_report import TransferReport
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
+from optax_lite.loop.fit import fit
+from optax_lite.loop.history import History
+from optax_lite.loop.step import make_step
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
     generalized_kl_divergence, hinge_loss, huber_loss, kl_divergence, l2_loss, log_cosh, ntxent,
@@ -114,6 +120,10 @@ from optax_lite.transforms.scale import (
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
+from optax_lite.wrappers.freeze import freeze, selective_transform
+from optax_lite.wrappers.groups import groups
+from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState, inject_hyperparams
+from optax_lite.wrappers.set_hyperparams import set_hyperparams
 
 safe_increment = increment  # optax's names for the same things
 ScaleState = EmptyState
@@ -122,58 +132,60 @@ __all__ = [
     # states and results
     "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
-    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "MadgradState", "MaskedNode", "MaskedState",
-    "MechanicState", "MetricsState", "MinimizeResult", "MomoAdamState", "MomoState", "MuonDimensionNumbers",
-    "MuonState", "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState", "SAMState",
-    "ScaleByAdaDeltaState", "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState", "ScaleByAmsgradState",
-    "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState", "ScaleByDistanceOverGradientsState",
-    "ScaleByLBFGSState", "ScaleByLionState", "ScaleByNadamState", "ScaleByNovogradState",
-    "ScaleByOptimisticGradientState", "ScaleByRmsState", "ScaleByRmsWithCountState", "ScaleByRpropState",
-    "ScaleByRssState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState", "ScaleByScheduleState",
-    "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState", "ScaleBySM3State", "ScaleBySoapState",
-    "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState", "ScheduleFreeState", "SophiaState",
-    "SplitRealAndImaginaryState", "TraceState", "WeightDecaySchedule", "ZeroNansState", "ZoomLinesearchInfo",
+    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
+    "MaskedNode", "MaskedState", "MechanicState", "MetricsState", "MinimizeResult", "MomoAdamState", "MomoState",
+    "MuonDimensionNumbers", "MuonState", "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState",
+    "SAMState", "ScaleByAdaDeltaState", "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState",
+    "ScaleByAmsgradState", "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState",
+    "ScaleByDistanceOverGradientsState", "ScaleByLBFGSState", "ScaleByLionState", "ScaleByNadamState",
+    "ScaleByNovogradState", "ScaleByOptimisticGradientState", "ScaleByRmsState", "ScaleByRmsWithCountState",
+    "ScaleByRpropState", "ScaleByRssState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState",
+    "ScaleByScheduleState", "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState", "ScaleBySM3State",
+    "ScaleBySoapState", "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState", "ScheduleFreeState",
+    "SophiaState", "SplitRealAndImaginaryState", "TraceState", "TransferReport", "WeightDecaySchedule",
+    "WrappedScheduleState", "ZeroNansState", "ZoomLinesearchInfo",
     # the pair: made, composed, applied
-    "GradientTransformation", "GradientTransformationExtraArgs", "Params", "ScalarOrSchedule", "Schedule",
-    "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
-    "named_chain", "partition", "schedule", "stateless", "stateless_with_tree_map", "transform",
-    "with_extra_args_support",
+    "apply_updates", "chain", "GradientTransformation", "GradientTransformationExtraArgs", "identity",
+    "incremental_update", "masked", "multi_transform", "named_chain", "Params", "partition", "ScalarOrSchedule",
+    "Schedule", "schedule", "stateless", "stateless_with_tree_map", "transform", "Updates", "with_extra_args_support",
     # schedules
-    "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule",
-    "exponential_decay", "inverse_sqrt_schedule", "join_schedules", "linear_onecycle_schedule", "linear_schedule",
-    "piecewise_constant_schedule", "piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule",
-    "warmup_constant_schedule", "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
+    "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule", "exponential_decay",
+    "inverse_sqrt_schedule", "join_schedules", "linear_onecycle_schedule", "linear_schedule",
+    "piecewise_constant_schedule", "piecewise_interpolate_schedule", "polynomial_schedule", "schedules",
+    "sgdr_schedule", "warmup_constant_schedule", "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
     "warmup_stable_decay_schedule",
     # losses and trees
     "convex_kl_divergence", "cosine_distance", "cosine_similarity", "ctc_loss", "ctc_loss_with_forward_probs",
-    "generalized_kl_divergence", "hinge_loss", "huber_loss", "kl_divergence", "l2_loss", "log_cosh", "losses",
-    "ntxent", "safe_softmax_cross_entropy", "sigmoid_binary_cross_entropy", "sigmoid_focal_loss", "smooth_labels",
+    "generalized_kl_divergence", "hinge_loss", "huber_loss", "kl_divergence", "l2_loss", "log_cosh", "losses", "ntxent",
+    "safe_softmax_cross_entropy", "sigmoid_binary_cross_entropy", "sigmoid_focal_loss", "smooth_labels",
     "softmax_cross_entropy", "softmax_cross_entropy_with_integer_labels", "squared_error", "tree", "tree_utils",
     # optimizers
     "acprop", "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adam_atan2", "adamax", "adamaxw", "adamw",
-    "adan", "ademamix", "adopt", "amsgrad", "cocob", "dadapt_adamw", "differentially_private_aggregate", "dog",
-    "dowg", "dpsgd", "fromage", "galore", "hutchinson_estimator_diag_hessian", "lamb", "lars", "lbfgs", "lion",
-    "madgrad", "mars", "mechanize", "minimize", "momo", "momo_adam", "muon", "nadam", "nadam_dozat", "nadamw",
-    "noisy_sgd", "novograd", "optimistic_adam_v2", "optimistic_gradient_descent", "polyak_sgd", "prodigy", "radam",
-    "rmsprop", "rprop", "sam", "schedule_free", "schedule_free_adamw", "schedule_free_eval_params",
-    "schedule_free_sgd", "sgd", "shampoo", "sign_sgd", "signum", "simplified_ademamix", "sm3", "soap", "sophia",
-    "stable_adamw", "yogi",
+    "adan", "ademamix", "adopt", "amsgrad", "cocob", "contrib", "dadapt_adamw", "differentially_private_aggregate",
+    "dog", "dowg", "dpsgd", "fromage", "galore", "hutchinson_estimator_diag_hessian", "lamb", "lars", "lbfgs", "lion",
+    "madgrad", "mars", "mechanize", "momo", "momo_adam", "muon", "nadam", "nadam_dozat", "nadamw", "noisy_sgd",
+    "novograd", "optimistic_adam_v2", "optimistic_gradient_descent", "polyak_sgd", "prodigy", "radam", "rmsprop",
+    "rprop", "sam", "schedule_free", "schedule_free_adamw", "schedule_free_eval_params", "schedule_free_sgd", "sgd",
+    "shampoo", "sign_sgd", "signum", "simplified_ademamix", "sm3", "soap", "sophia", "stable_adamw", "yogi",
     # transforms
     "adaptive_grad_clip", "add_decayed_weights", "add_noise", "cautious", "centralize", "clip", "clip_by_block_rms",
     "clip_by_global_norm", "ema", "independent_weight_decay", "keep_params_nonnegative", "normalize",
     "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "scale",
-    "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax",
-    "scale_by_adan", "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch",
-    "scale_by_belief", "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms",
-    "scale_by_galore", "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad",
-    "scale_by_muon", "scale_by_nadam", "scale_by_novograd", "scale_by_optimistic_gradient",
-    "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_polyak", "scale_by_radam", "scale_by_rms",
-    "scale_by_rprop", "scale_by_rss", "scale_by_schedule", "scale_by_shampoo", "scale_by_sign",
-    "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
-    "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
-    "value_and_grad_from_state", "zero_nans",
+    "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax", "scale_by_adan",
+    "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch", "scale_by_belief",
+    "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms", "scale_by_galore", "scale_by_lbfgs",
+    "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad", "scale_by_muon", "scale_by_nadam",
+    "scale_by_novograd", "scale_by_optimistic_gradient", "scale_by_param_block_norm", "scale_by_param_block_rms",
+    "scale_by_polyak", "scale_by_radam", "scale_by_rms", "scale_by_rprop", "scale_by_rss", "scale_by_schedule",
+    "scale_by_shampoo", "scale_by_sign", "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap",
+    "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero",
+    "split_real_and_imaginary", "trace", "value_and_grad_from_state", "zero_nans",
+    # around an optimizer
+    "freeze", "groups", "inject_hyperparams", "reset", "selective_transform", "set_hyperparams", "transfer",
     # what is going on
-    "Explanation", "LeafRow", "current_hyperparams", "explain", "read_metrics", "with_metrics",
+    "current_hyperparams", "explain", "Explanation", "LeafRow", "read_metrics", "with_metrics",
+    # training
+    "fit", "History", "make_step", "minimize",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -4,6 +4,7 @@ All of these are transformations of transformations, and data like their members
 of a under "0/" and of b under "1/".
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -107,12 +108,13 @@ def _merge(mask, new, old):
     return jax.tree.map(lambda m, n, o: n if m else o, mask, new, old)
 
 
-def _update_part(t, mask, updates, state, params, extra, mask_extra):
+def _run_part(run, mask, updates, state, params, extra, mask_extra):
+    """The update, or the step, of the leaves where the mask is True."""
     if mask_extra:
         same = jax.tree.structure(updates)
         extra = {k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()}
-    new, inner = t.update(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
-    return _merge(mask, new, updates), MaskedState(inner)
+    new, inner = run(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
+    return new, MaskedState(inner)
 
 
 @transform(static=("mask",))
@@ -130,7 +132,8 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
 
     def update(updates, state, params=None, **extra):
         now = as_mask(mask, updates)
-        return _update_part(inner, now, updates, state, params, extra, mask_compatible_extra_args)
+        new, state = _run_part(inner.update, now, updates, state, params, extra, mask_compatible_extra_args)
+        return _merge(now, new, updates), state
 
     return init, update
 
@@ -163,16 +166,17 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
         parts = masks(params)
         return PartitionState({k: MaskedState(t.init(_select(parts[k], params))) for k, t in transforms.items()})
 
-    def update(updates, state, params=None, **extra):
+    def by_label(kind, updates, state, params=None, **extra):
         parts, new, inner_states = masks(updates), updates, {}
         for name, t in transforms.items():
-            part, inner_states[name] = _update_part(
-                t, parts[name], updates, state.inner_states[name], params, extra, mask_compatible_extra_args
+            run, inner = getattr(t, kind), state.inner_states[name]
+            part, inner_states[name] = _run_part(
+                run, parts[name], updates, inner, params, extra, mask_compatible_extra_args
             )
             new = _merge(parts[name], part, new)
         return new, PartitionState(inner_states)
 
-    return init, update
+    return init, functools.partial(by_label, "update"), functools.partial(by_label, "step")
 
 
 multi_transform = partition

@@ -55,6 +55,10 @@ class ScheduledState(NamedTuple):
 # --- schedules -------------------------------------------------------------------------------------------------------
 
 
+def _operator(op: Callable, *, swapped: bool = False) -> Callable:
+    return lambda schedule, other: _combined(op, other, schedule) if swapped else _combined(op, schedule, other)
+
+
 class Schedule(Configured):
     """A hyperparameter as a function of the count of updates: a pytree of its numbers, combined by `+ - * /`."""
 
@@ -80,29 +84,10 @@ class Schedule(Configured):
     def _adopt(cls, value):
         return function_schedule(value) if callable(value) and not isinstance(value, type) else None
 
-    def __add__(self, other):
-        return _combined(operator.add, self, other)
-
-    def __radd__(self, other):
-        return _combined(operator.add, other, self)
-
-    def __sub__(self, other):
-        return _combined(operator.sub, self, other)
-
-    def __rsub__(self, other):
-        return _combined(operator.sub, other, self)
-
-    def __mul__(self, other):
-        return _combined(operator.mul, self, other)
-
-    def __rmul__(self, other):
-        return _combined(operator.mul, other, self)
-
-    def __truediv__(self, other):
-        return _combined(operator.truediv, self, other)
-
-    def __rtruediv__(self, other):
-        return _combined(operator.truediv, other, self)
+    __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
+    __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, swapped=True)
+    __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, swapped=True)
+    __truediv__, __rtruediv__ = _operator(operator.truediv), _operator(operator.truediv, swapped=True)
 
     def __neg__(self):
         return _combined(operator.mul, -1.0, self)
@@ -200,8 +185,8 @@ class GradientTransformation(Configured):
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
-        theirs = {id(p) for p in leaves}
-        state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in theirs else x, init(params))
+        seen = {id(p) for p in leaves}  # no array stands in two places, params included
+        state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params))
         return _replicate(_strong(state), leaves)
 
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
@@ -241,11 +226,7 @@ GradientTransformationExtraArgs = GradientTransformation  # optax's name; every 
 def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
 @overload
 def transform(
-    *,
-    static: tuple[str, ...] = (),
-    own_range: tuple[str, ...] = (),
-    scheduled: type = ScheduledState,
-    per_example: bool = False,
+    *, static: tuple[str, ...] = (), own_range: tuple[str, ...] = (), scheduled: type = ..., per_example: bool = False
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
 def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, per_example=False):
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
@@ -320,17 +301,20 @@ def _functions(tx: GradientTransformation) -> _Functions:
     return _Functions(init, functools.partial(run, "update"), functools.partial(run, "step"))
 
 
+def value_at(schedule: Schedule, count: Array, where: str) -> Array:
+    """A schedule's value as a weakly typed scalar; what is no real number is told with `where` in front."""
+    now = schedule(count)
+    if now is None or jnp.ndim(now) != 0 or jnp.iscomplexobj(now):
+        got = "None" if now is None else f"shape {jnp.shape(now)} and dtype {jnp.result_type(now)}"
+        raise ValueError(f"{where} must return a real number, got {got}")
+    return weak(now)
+
+
 def _at(values, count, call):
     """The values of a builder with its schedules evaluated at a count."""
 
     def one(name, value):
-        if not isinstance(value, Schedule):
-            return value
-        now = value(count)
-        if now is None or jnp.ndim(now) != 0 or jnp.iscomplexobj(now):
-            got = "None" if now is None else f"shape {jnp.shape(now)} and dtype {jnp.result_type(now)}"
-            raise ValueError(f"{call.name}: the schedule {name} must return a real number, got {got}")
-        return weak(now)
+        return value_at(value, count, f"{call.name}: the schedule {name}") if isinstance(value, Schedule) else value
 
     return tuple(one(name, value) for name, value in zip(call.names, values, strict=True))
 

@@ -103,7 +103,7 @@ def _value_key(x: Any) -> Any:
     if isinstance(x, Tracer):
         return id(x)
     if isinstance(x, (np.ndarray, jax.Array)):
-        return str(x.dtype), x.shape, np.asarray(jax.random.key_data(x) if _is_key(x) else x).tobytes()
+        return str(x.dtype), x.shape, np.asarray(jax.random.key_data(x) if is_key(x) else x).tobytes()
     return x
 
 
@@ -285,7 +285,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (float, np.ndarray, jax.Array))
 
 
-def _is_key(value: Any) -> bool:
+def is_key(value: Any) -> bool:
     return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
@@ -347,7 +347,7 @@ def _as_number(name: str, value: Any) -> Any:
         raise ArgumentError(
             f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap"
         )
-    if _is_key(value):
+    if is_key(value):
         return value
     if isinstance(value, Tracer):
         return weak(value)
@@ -373,7 +373,7 @@ def weak_scalars(tx: Configured) -> tuple:
             where = jax.tree_util.keystr(path, simple=True, separator="/")
             problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
             raise ArgumentError(problem, tx._call.name)
-        return x if _is_key(x) else weak(x)
+        return x if is_key(x) else weak(x)
 
     return jax.tree_util.tree_map_with_path(one, tx)._values
 
@@ -410,7 +410,7 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                     data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
                 elif p.kind is p.VAR_KEYWORD:
                     data |= {k: as_data(k, v) for k, v in value.items()}
-                elif (p.name in statics and not _is_key(value)) or (
+                elif (p.name in statics and not is_key(value)) or (
                     isinstance(value, str) and str in get_args(p.annotation)
                 ):
                     is_flag = p.name not in static and isinstance(p.default, bool)

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from optax_lite.aliases import PyTree
-from optax_lite.check import closest
+from optax_lite.check import ArgumentError, closest
 from optax_lite.leaves import check_prefix, is_nothing, leaf_paths
 
 Pattern = str | re.Pattern
@@ -18,7 +19,12 @@ Pattern = str | re.Pattern
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class StandIn:
-    """A tree without leaves in place of the parameters: a state made of it shows where it keeps something of theirs."""
+    """A tree without leaves in place of the parameters: a state made of it shows where it keeps something of theirs.
+
+    Where the leaves decide the structure of a state, `expand` makes the part with stand-ins of the real one.
+    """
+
+    expand: Callable[[Any], Any] | None = None
 
 
 def is_patterns(value: Any) -> bool:
@@ -60,18 +66,23 @@ def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
 
     If the first is an exclusion everything else is in. A pattern that matches nothing is an error.
     """
+    treedef = jax.tree.structure(tree, is_leaf=is_nothing)
+    return treedef.unflatten(pick(patterns, leaf_paths(tree)))
+
+
+def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bool]:
+    """Which of the paths patterns mean; without `strict` a pattern may match none."""
     patterns = patterns if isinstance(patterns, (list, tuple)) else [patterns]
     excludes = [isinstance(p, str) and p.startswith("!") for p in patterns]
-    paths = leaf_paths(tree)
     chosen = np.full(len(paths), excludes[0])
     for pattern, exclude in zip(patterns, excludes, strict=True):
         bare = pattern[1:] if isinstance(pattern, str) and exclude else pattern
         hits = np.array([matches(bare, path) for path in paths], bool)
-        if not hits.any():
-            raise ValueError(f"the pattern {bare!r} matches no leaf; the nearest paths: {closest(str(bare), paths)}")
+        if strict and not hits.any():
+            shown = bare.pattern if isinstance(bare, re.Pattern) else bare
+            raise ArgumentError(f"the pattern {bare!r} matches no leaf; the nearest paths: {closest(shown, paths)}")
         chosen[hits] = not exclude
-    treedef = jax.tree.structure(tree, is_leaf=is_nothing)
-    return treedef.unflatten([bool(c) for c in chosen])
+    return chosen.tolist()
 
 
 def as_mask(mask: Any, tree: PyTree) -> PyTree:

@@ -131,6 +131,8 @@ def map_params(
         return x if is_leaf is None and is_nothing(x) else f(x, *others)
 
     def part(mark, value):
+        if isinstance(mark, StandIn) and mark.expand is not None:
+            return jax.tree.map(part, mark.expand(value), value, is_leaf=lambda x: isinstance(x, StandIn))
         if isinstance(mark, StandIn):
             return jax.tree.map(one, value, *rest, is_leaf=is_leaf or is_nothing)
         return value if transform_non_params is None else transform_non_params(value)

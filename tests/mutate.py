@@ -8,7 +8,11 @@ A mistake that nothing notices means a missing setting in the catalogue, or stan
 import argparse
 import ast
 import dataclasses
+import hashlib
+import json
 import multiprocessing
+import os
+import signal
 import sys
 import time
 import types
@@ -345,19 +349,51 @@ def _configure() -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+LONGEST = 120  # seconds for a mutant; one that turns a loop into an endless one is noticed too
+
+
+def _too_long(signal_number, frame):
+    raise TimeoutError
+
+
 def _run(mutant: Mutant) -> tuple[Mutant, str]:
-    return mutant, killer(mutant)
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(0 if mutant.change == "nothing" else LONGEST)
+    try:
+        return mutant, killer(mutant)
+    finally:
+        signal.alarm(0)
 
 
-def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2) -> dict[Mutant, str]:
-    """What killed each mutant, "" where nothing did, after a run of the unchanged rules."""
+def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, file: Path | None = None) -> dict:
+    """What killed each mutant, "" where nothing did, after a run of the unchanged rules.
+
+    Results go to the file one by one, and those that are there already, of the same code, are not run again.
+    """
     made = [m for module in modules() for m in mutants(module) if wanted(m)]
-    unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in made}]
-    with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool:
-        results = dict(pool.imap_unordered(_run, unchanged + made, chunksize=8))
+    results = saved(file, made) if file and file.exists() else {}
+    left = [m for m in made if m not in results]
+    unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in left}]
+    with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool, open(file or os.devnull, "a") as out:
+        for mutant, by in pool.imap_unordered(_run, unchanged + left, chunksize=8):
+            results[mutant] = by
+            out.write(json.dumps([*_named(mutant), by]) + "\n")
+            out.flush()
+            if len(results) % 500 == 0:
+                print(f"{len(results)} of {len(made)} run, now in {mutant.module}", file=sys.stderr, flush=True)
     if wrong := [f"{m.module}: {results[m]}" for m in unchanged if results[m]]:
         sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
     return {m: results[m] for m in made}
+
+
+def _named(m: Mutant) -> tuple[str, ...]:
+    return m.module, m.function, m.change, hashlib.sha256(m.code.encode()).hexdigest()
+
+
+def saved(file: Path, made: list[Mutant]) -> dict[Mutant, str]:
+    """The results in a file, of mutants whose code is still the same."""
+    results = {tuple(names): by for *names, by in map(json.loads, file.read_text().splitlines())}
+    return {m: results[_named(m)] for m in made if _named(m) in results}
 
 
 def is_proven(m: Mutant) -> bool:
@@ -369,10 +405,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="a function or the end of a module's name")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--file", type=Path, help="where results are kept, so that a run goes on where one was ended")
     args = parser.parse_args()
 
     started = time.monotonic()
-    results = killers(lambda m: args.only in (None, m.function) or m.module.endswith(args.only), args.jobs)
+    results = killers(lambda m: args.only in (None, m.function) or m.module.endswith(args.only), args.jobs, args.file)
     for rule in dict.fromkeys(m.rule for m in results):
         mine = [m for m in results if m.rule == rule]
         print(f"{rule:55s} {sum(bool(results[m]) for m in mine):4d} / {len(mine)}")

@@ -483,6 +483,19 @@ DEFAULTS = {
     "slope_rtol=0.0001, curv_rtol=0.9, approx_dec_rtol=1e-06, stepsize_precision=1e-05)",
 }
 
+# --- freezing --------------------------------------------------------------------------------------------------------
+
+
+def _freezes(namespace):
+    """Updates of -0.0, and a step that hands the parameters through where there is a gradient."""
+    _, update, step = namespace["set_to_zero"].builder()
+    grads, w = (jnp.ones(2, complex), None), jnp.array([-0.0, 2.0])
+    (u, nothing), _ = update(grads, ol.EmptyState())
+    stepped, _ = step(grads, ol.EmptyState(), (w, w))
+    signs = jnp.signbit(u.real).all() and jnp.signbit(u.imag).all()
+    return bool(signs) and nothing is None and stepped[0] is w and stepped[1] is None
+
+
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     "optax_lite.optimizers.lbfgs": {
         **{f"memory {m}, {s}": _walks(m, s, seed) for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))},
@@ -502,6 +515,7 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "dtype": _dtype_is_real,
         "defaults": _prints("scale_by_backtracking_linesearch", 7),
     },
+    "optax_lite.transforms.scale": {"frozen": _freezes},
     "optax_lite.transforms.zoom": {
         **{name: _zoom_agrees(name) for name in SEARCHES},
         "interpolation": _interpolates,

@@ -83,6 +83,7 @@ def test_every_direction_goes_downhill(seed, memory_size, scaled):
         assert float(jnp.vdot(u.astype(float), g.astype(float))) > 0
 
 
+@pytest.mark.slow
 def test_a_pair_that_curves_downwards_makes_optax_go_uphill():
     # f(x) = x⁴/4 - x²/2 from 0.1: the first two points lie where f is concave.
     def f(x):

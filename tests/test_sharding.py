@@ -111,6 +111,7 @@ def test_init_under_jit_places_as_out_shardings_say(make):
     chex.assert_trees_all_equal(state, eager)
 
 
+@pytest.mark.slow
 def test_init_under_jit_keeps_the_placement_on_an_explicit_mesh():
     mesh = make_mesh(AxisType.Explicit)
     with jax.set_mesh(mesh):

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -21,6 +22,7 @@ LAYERS = [
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],
+    ["loop"],
     ["sweep"],
     ["contrib", "tree_utils", "__init__"],  # tables of contents
 ]
@@ -131,6 +133,12 @@ def test_tables_of_contents_have_no_logic():
     assert all(isinstance(node, allowed) for node in body)
     assert all(isinstance(node.value, ast.Constant) for node in body if isinstance(node, ast.Expr))
     assert not hasattr(optax_lite, "__version__"), "the version has one home, pyproject.toml"
+
+
+def test_modules_are_there_after_one_import():
+    """As optax's are: `import optax_lite as optax; optax.contrib.muon`."""
+    code = "import optax_lite as o; o.contrib.muon, o.losses, o.schedules.linear_schedule, o.tree.add, o.tree_utils"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
 
 
 def is_state(value):

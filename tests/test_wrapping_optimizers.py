@@ -76,6 +76,7 @@ def test_sam_at_a_stationary_point_stays_there():
         chex.assert_trees_all_equal(jax.tree.map(jnp.abs, updates), zeros)
 
 
+@pytest.mark.slow
 def test_sam_counts_the_steps_of_the_outer_schedule_only():
     _, state = descend(ol.sam(ol.sgd(ol.cosine_decay_schedule(0.1, 10)), climbing(), 3), 9)
     assert [int(x) for x in jax.tree.leaves(state.opt_state)] == [3]
@@ -106,6 +107,7 @@ def test_sophia_estimates_at_the_first_of_every_interval():
     np.testing.assert_allclose(seen, [0.5, 0.5, 0.5, 0.75, 0.75, 0.75, 0.875], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_hutchinsons_estimate_is_unbiased():
     matrix = jnp.array([[2.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, -3.0]])
 
@@ -130,6 +132,7 @@ def test_hutchinsons_estimate_is_unbiased():
 # --- Schedule-Free ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_schedule_free_keeps_the_average_that_it_evaluates_at():
     tx = ol.schedule_free_sgd(0.3, warmup_steps=4, b1=0.8)
     x = y = z = START
@@ -157,6 +160,7 @@ def test_schedule_free_evaluation_keeps_dtypes_and_what_does_not_move():
         ol.schedule_free_eval_params((ol.EmptyState(), state), p)
 
 
+@pytest.mark.slow
 def test_schedule_free_average_is_better_than_the_iterate_under_noise():
     tx = ol.schedule_free_sgd(0.4)
 
@@ -212,6 +216,7 @@ def only_square(tree):
     return {k: x for k, x in tree.items() if k not in ("tall", "wide")}
 
 
+@pytest.mark.slow
 def test_galore_of_full_rank_equals_adam_where_the_singular_vectors_are_the_axes():
     gradients = [{"w": jnp.diag(jnp.array([3.0, 2.0, 1.0]) * (1 + i))} for i in range(4)]
     p = {"w": jnp.ones((3, 3))}
@@ -267,6 +272,7 @@ def test_galore_reads_arrays_as_matrices(numbers, fold, unfold):
     chex.assert_trees_all_close(state.base_optimizer_state.mu["cube"], matrix_state.base_optimizer_state.mu, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_galore_names_the_leaf_whose_axes_are_not_all_named():
     numbers = ol.GaLoreDimensionNumbers(0, 1)
     with pytest.raises(ValueError, match=r"leaf 'cube'.* must name each axis"):
@@ -291,6 +297,7 @@ FREE = {
 
 
 @pytest.mark.parametrize("name", FREE)
+@pytest.mark.slow
 def test_finds_a_step_size_by_itself(name):
     params, _ = descend(FREE[name](), 1000)
     assert bowl(params) < 0.05 * bowl(START)
@@ -309,6 +316,7 @@ def test_momo_needs_the_loss_and_estimates_its_lower_bound():
     np.testing.assert_allclose(state.lb, 7.0, atol=0.3)
 
 
+@pytest.mark.slow
 def test_distances_are_not_overestimated():
     for tx, read in ((ol.dadapt_adamw(), lambda s: s.estim_lr), (ol.dog(), lambda s: s[1].max_dist)):
         _, state = descend(tx, 300)
@@ -327,6 +335,7 @@ def test_a_schedule_leaves_the_state_of_these_methods_as_it_is():
 # --- complex leaves --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
     z = jnp.array([1 + 2j, -0.5j, 3.0])
     split, plain = ol.split_real_and_imaginary(ol.adam(0.1)), ol.adam(0.1)

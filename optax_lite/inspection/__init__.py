@@ -1,1 +1,1 @@
-"""What an optimizer is doing: its settings now, its norms, its table of leaves."""
+"""What looks at an optimizer and its state from outside: what it holds, and how it is carried on."""

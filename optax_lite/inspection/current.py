@@ -7,6 +7,7 @@ import numpy as np
 
 from optax_lite.core import Array, GradientTransformation, OptState, Schedule, StateError
 from optax_lite.inspection.survey import survey, walk
+from optax_lite.leaves import weak
 from optax_lite.outline import outline
 
 
@@ -20,10 +21,16 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
     population gives arrays.
     """
     given = settings(tx)
-    schedules = {path: value for path, value in given.items() if isinstance(value, Schedule)}
-    counts = _counts(tx, state, schedules)
-    now = {path: value for path, value in given.items() if path not in schedules or path in counts}
-    return now | _values({path: schedules[path] for path in counts}, counts)
+    try:
+        held, counts = _found(tx, state, given)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise StateError(
+            f"current_hyperparams: this state was not made by {tx._call.name}: got {outline(state)}. "
+            "The order is current_hyperparams(tx, state)"
+        ) from None
+    given |= held
+    now = {path: value for path, value in given.items() if not isinstance(value, Schedule) or path in counts}
+    return now | _values({path: now[path] for path in counts}, counts)
 
 
 def settings(tx: GradientTransformation) -> dict[str, Any]:
@@ -37,20 +44,29 @@ def settings(tx: GradientTransformation) -> dict[str, Any]:
     return given
 
 
-def _counts(tx, state, schedules) -> dict[str, Array]:
-    """The count in a state that each schedule is evaluated at."""
+def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The settings that a state holds itself, and the count in it that each schedule is evaluated at."""
+    held: dict[str, Any] = {}
     counts: dict[str, Array] = {}
-    try:
-        for place, part, _ in walk(survey(tx), state):
-            for path in place.paths:
-                if path in schedules:
-                    counts.setdefault(path, part.count)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise StateError(
-            f"current_hyperparams: this state was not made by {tx._call.name}: got {outline(state)}. "
-            "The order is current_hyperparams(tx, state)"
-        ) from None
-    return counts
+    for place, part, _ in walk(survey(tx), state):
+        injected = place.name == "inject_hyperparams"
+        for path, name in place.paths.items():
+            if isinstance(given[path], Schedule):
+                count = part.hyperparams_states[name].count if injected else part.count
+                counts.setdefault(path, count)
+            if injected:
+                held[path] = _held(given[path], name, part.hyperparams)
+    return held, counts
+
+
+def _held(value: Any, name: str, hyperparams: dict[str, Array]) -> Any:
+    """A number as a state holds it, or a schedule with the numbers that it holds."""
+    if not isinstance(value, Schedule):
+        return hyperparams.get(name, value)
+    for key, number in hyperparams.items():
+        if key.startswith(f"{name}/"):
+            value = value._with(tuple(key.removeprefix(f"{name}/").split("/")), weak(number))
+    return value
 
 
 def _values(schedules: dict[str, Schedule], counts: dict[str, Array]) -> dict[str, Array]:

@@ -148,7 +148,7 @@ def _parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 def _skipped(state):
     """How many updates the wrappers in a state left out, by the fields in which they count them; None without any."""
-    fields = ("skipped", "total_notfinite")
+    fields = ("total_skipped", "total_notfinite")
     counts = [getattr(part, f) for _, part in _parts(state) for f in fields if f in part._fields]
     return sum(counts) if counts else None
 

@@ -59,13 +59,17 @@ class Surveyed(GradientTransformation):
 
     def init(self, params):
         call = self._call
-        built = call.build(self._values)
+        if call.name == "inject_hyperparams":  # the settings of its member are in its own state
+            tx, paths = self._make(call, tuple(map(_without_marks, self._values))), _marked(self)
+            paths = {path: name.removeprefix("inner/") for path, name in paths.items()}
+        else:
+            tx, given = self, zip(call.names, self._values, strict=True)
+            paths = {path: name for name, value in given for path in _argument_paths(value)}
+        built = call.build(tx._values)
         if isinstance(built, GradientTransformation):
             return _surveyed(built).init(params)
-        plain = self._make(call, tuple(map(_plain, self._values)), inner=True)
+        plain = self._make(call, tuple(map(_plain, tx._values)), inner=True)
         state = GradientTransformation.init(plain, params)  # its members are surveyed ones still
-        given = zip(call.names, self._values, strict=True)
-        paths = {path: name for name, value in given for path in _argument_paths(value)}
         arguments = dict(zip(call.names, plain._values, strict=True))
         return Place(state, call.name, arguments, paths, tuple(leaf_paths(params, nothing_too=False)))
 
@@ -73,23 +77,17 @@ class Surveyed(GradientTransformation):
 def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
     """The same, surveyed, members too; with a path its numbers and schedules remember where they stood."""
 
-    def below(name):
-        return None if path is None else (*path, name)
+    def inside(name, child):
+        below = None if path is None else (*path, name)
+        is_key = jnp.issubdtype(getattr(child, "dtype", float), jax.dtypes.prng_key)
+        is_argument = isinstance(child, (float, jax.Array, Schedule)) and not is_key
+        return _argument(child, "/".join(below)) if below and is_argument else _surveyed(child, below)
 
     if isinstance(value, GradientTransformation):
-        names = value._call.names
-        values = (_surveyed(v, below(name)) for name, v in zip(names, value._values, strict=True))
-        marked = (_marked(v, below(name)) for name, v in zip(names, values, strict=True))
-        return Surveyed._make(value._call, tuple(marked))
-    if type(value) is tuple:
-        return tuple(_surveyed(v, below(str(i))) for i, v in enumerate(value))
-    return {k: _surveyed(v, below(str(k))) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _marked(value, path):
-    is_key = jnp.issubdtype(getattr(value, "dtype", float), jax.dtypes.prng_key)
-    is_argument = isinstance(value, (float, jax.Array, Schedule)) and not is_key
-    return _argument(value, "/".join(path)) if path is not None and is_argument else value
+        return Surveyed._make(value._call, tuple(map(inside, value._call.names, value._values)))
+    if type(value) is tuple:  # of numbers, like the two decays of an Adam, which builders take apart
+        return tuple(_surveyed(v, None if path is None else (*path, str(i))) for i, v in enumerate(value))
+    return {k: inside(str(k), v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _argument_paths(value: Any) -> list[str]:
@@ -112,6 +110,20 @@ def _plain(value: Any) -> Any:
     if operation is None or any(isinstance(v, Schedule) for v in plain._values):
         return plain
     return operation(*plain._values)
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, GradientTransformation):
+        return value._make(value._call, tuple(map(_without_marks, value._values)))
+    if type(value) is tuple:
+        return tuple(map(_without_marks, value))
+    return {k: _without_marks(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
+
+
+def _marked(tx: GradientTransformation) -> dict[str, str]:
+    """The paths of the arguments of the whole that stand in a transformation, and where in it."""
+    inside = [(parts, x._call) for parts, x in tx._arguments() if isinstance(x, Schedule)]
+    return {call.static["path"]: "/".join(parts) for parts, call in inside if call.factory is _argument}
 
 
 def survey(tx: GradientTransformation, params: PyTree = None) -> Place:
@@ -141,19 +153,26 @@ def without_places(tree: PyTree) -> PyTree:
     return jax.tree.map(bare, tree, is_leaf=lambda x: isinstance(x, Place))
 
 
-def walk(place: Place, state: PyTree, path: str = "") -> Iterator[tuple[Place, PyTree, list[tuple[str, PyTree]]]]:
+def walk(tree: PyTree, state: PyTree, path: str = "") -> Iterator[tuple[Place, PyTree, list[tuple[str, PyTree]]]]:
     """Every place, from the outside in, with its part of a state and in that, by path, its trees of parameters.
 
     These are known where the survey had no params. The survey must be of a transformation that makes such states; a
     ValueError says that it is not.
     """
+    for at, mark, part in _marks(tree, state, path):
+        if isinstance(mark, Place):
+            inner = list(_marks(mark.state, part, at))
+            yield mark, part, [(below, tree) for below, x, tree in inner if isinstance(x, StandIn)]
+            for below, x, tree in inner:
+                yield from walk(x, tree, below) if isinstance(x, Place) else ()
 
-    def below(keys):
-        return "/".join(filter(None, (path, path_string(keys) if keys else "")))
 
-    marked, treedef = jax.tree_util.tree_flatten_with_path(place.state, is_leaf=_ends)
-    parts = [(below(keys), x, part) for (keys, x), part in zip(marked, treedef.flatten_up_to(state), strict=True)]
-    yield place, state, [(at, part) for at, x, part in parts if isinstance(x, StandIn)]
-    for at, x, part in parts:
-        if isinstance(x, Place):
-            yield from walk(x, part, at)
+def _marks(tree: PyTree, state: PyTree, path: str) -> Iterator[tuple[str, Any, PyTree]]:
+    """The outermost places and stand-ins, with their paths and parts of the state."""
+    marked, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_ends)
+    for (keys, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
+        at = "/".join(filter(None, (path, path_string(keys) if keys else "")))
+        if isinstance(mark, StandIn) and mark.expand is not None:
+            yield from _marks(mark.expand(part), part, at)
+        else:
+            yield at, mark, part

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
@@ -70,7 +71,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 
         full = leafwise(up, low, read=(projector, matrices), same_shape=False)
         leaves, treedef = jax.tree.flatten(full, is_leaf=is_nothing)
-        shapes = [jnp.shape(g) for g in jax.tree.leaves(updates, is_leaf=is_nothing)]
+        shapes = [np.shape(g) for g in jax.tree.leaves(updates, is_leaf=is_nothing)]
         parts = [u if a is None else unfold(u, a, s) for u, a, s in zip(leaves, axes, shapes, strict=True)]
         return treedef.unflatten(parts), GaLoreState(increment(state.count), base, projector)
 

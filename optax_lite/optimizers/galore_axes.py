@@ -27,9 +27,9 @@ def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] 
     numbers = numbers(tree) if callable(numbers) else numbers
     leaves = jax.tree.leaves(tree, is_leaf=is_nothing)
     if numbers is None:
-        each = [GaLoreDimensionNumbers() if jnp.ndim(x) == 2 else None for x in leaves]
+        each = [GaLoreDimensionNumbers() if np.ndim(x) == 2 else None for x in leaves]
     elif isinstance(numbers, GaLoreDimensionNumbers):
-        each = [numbers if jnp.ndim(x) > 1 else None for x in leaves]
+        each = [numbers if np.ndim(x) > 1 else None for x in leaves]
     else:
         each = align(tree, numbers, "weight_dimension_numbers")
 

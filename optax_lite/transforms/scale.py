@@ -51,10 +51,13 @@ def scale_by_sign():
 
 @transform
 def set_to_zero():
-    """Replace every update by 0, which freezes the parameters."""
+    """Replace every update by -0.0, which freezes the parameters to the bit: -0.0 + 0.0 would be 0.0."""
 
     def update(updates, state):
-        zeros = jax.tree.map(lambda g: g if is_nothing(g) else jnp.zeros_like(g), updates, is_leaf=is_nothing)
+        zeros = jax.tree.map(lambda g: g if is_nothing(g) else -jnp.zeros_like(g), updates, is_leaf=is_nothing)
         return zeros, state
 
-    return lambda params: EmptyState(), update
+    def step(updates, state, params):
+        return jax.tree.map(lambda u, p: None if is_nothing(u) else p, updates, params, is_leaf=is_nothing), state
+
+    return lambda params: EmptyState(), update, step

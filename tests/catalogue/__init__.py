@@ -44,7 +44,16 @@ COMPOSED = {
     "partition": lambda: ol.partition(
         {"slow": ol.sgd(0.01, 0.9), "fast": ol.adam(rate)}, {"w": "fast", "b": "slow", "scalar": "fast"}
     ),
+    "groups": lambda: ol.groups(
+        ol.adamw(rate, weight_decay=0.1),
+        {("b", "scalar"): {"weight_decay": 0.0}, "w*": {"learning_rate": 0.2, "b1": 0.5}, "scalar": ol.sgd(0.1)},
+        strict=False,
+    ),
+    "freeze": lambda: ol.freeze("w*"),
+    "selective_transform": lambda: ol.selective_transform(ol.adamw(rate), freeze_mask="!w*"),
     "pair": lambda: ol.GradientTransformation(*optimizer_of_functions()),
+    "inject_hyperparams": lambda: ol.inject_hyperparams(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate))),
+    "inject_hyperparams of a factory": lambda: ol.inject_hyperparams(ol.sgd, static_args="nesterov")(rate, 0.9),
     "stateless": lambda: ol.stateless(scaled_by_tenth),
 }
 

@@ -1,0 +1,92 @@
+"""A state carried on: into an optimizer that was changed, or with some parameters started afresh."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.core import GradientTransformation, OptState, Params, StateError
+from optax_lite.data import Configured
+from optax_lite.inspection.matching import Plan
+from optax_lite.inspection.parts import parts
+from optax_lite.inspection.transfer_report import TransferReport, report_of
+from optax_lite.leaves import as_array, leaf_paths
+from optax_lite.outline import outline
+from optax_lite.paths import pattern_mask
+
+
+def transfer(
+    state: OptState, tx: GradientTransformation, params: Params, *, renamed: Mapping[str, str] | None = None
+) -> tuple[OptState, TransferReport]:
+    """Carry a state into a changed optimizer: `state, report = transfer(state, tx, params); print(report)`.
+
+    For leaves unfrozen, a schedule where a number was and back, wrappers, metrics and members of a chain that come or
+    go, groups split or joined. A leaf is carried where the class and field of the state it stands in, the path of its
+    parameter and its shape agree: all slots that a parameter has in one state, or none. Places in a chain are no names:
+    of two states of one class that nothing else tells apart neither is guessed. A count goes with the moments beside
+    it, and the count of a schedule that is new is taken from there. Hyperparameters in the state are the new
+    optimizer's. All else is as `tx.init(params)` makes it. `renamed` are new paths of parameters by the old ones,
+    {"encoder/w": "body/w"}, or of subtrees.
+    """
+    _check_arguments("transfer", state, tx, params)
+    fresh, known = tx.init(params), [f"/{path}/" for path in leaf_paths(state)]
+    for old in renamed or {}:
+        if not any(f"/{old}/" in path for path in known):
+            raise ArgumentError(f"renamed: nothing in the old state is called {old!r}", "transfer")
+    olds, news = parts(state, params, renamed), parts(fresh, params)
+    plan = Plan(olds, news)
+    leaves, treedef = jax.tree.flatten(fresh)
+    for leaf, value in plan.carried():
+        leaves[leaf.index] = _in_place_of(leaf.value, value)
+    return treedef.unflatten(leaves), report_of(plan)
+
+
+def reset(state: OptState, tx: GradientTransformation, params: Params, *, where: Any = None) -> OptState:
+    """The state with the slots of the parameters that `where` picks as `tx.init(params)` makes them.
+
+        state = reset(state, tx, params, where="head")
+
+    `where` are path patterns as in `masked`; None is everything. What a state keeps for all its parameters together, a
+    count above all, starts afresh only where all of them do: moments that start at 0 beside a count that goes on are
+    not corrected for that, and Adam's first steps there are up to (1 - b1) / √(1 - b2) times as long.
+    """
+    _check_arguments("reset", state, tx, params)
+    fresh = tx.init(params)
+    if outline(state) != outline(fresh) or jax.tree.structure(state) != jax.tree.structure(fresh):
+        raise StateError(
+            f"reset: this state was not made by {tx._call.name}: expected {outline(fresh)}, got {outline(state)}; "
+            "write state, report = transfer(state, tx, params) first"
+        )
+    if where is None:
+        return fresh
+    chosen = {p for p, yes in zip(leaf_paths(params), jax.tree.leaves(pattern_mask(where, params)), strict=True) if yes}
+    leaves, treedef = jax.tree.flatten(state)
+    for part in parts(fresh, params):
+        afresh = [slots for owner, slots in part.of.items() if owner in chosen]
+        if part.of and len(afresh) == len(part.of):
+            afresh.append(part.shared)
+        for leaf in (leaf for slots in afresh for leaf in slots.values()):
+            leaves[leaf.index] = leaf.value
+    return treedef.unflatten(leaves)
+
+
+def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:
+    if isinstance(state, Configured) or not isinstance(tx, GradientTransformation):
+        problem = f"the order is {name}(state, tx, params), got {type(state).__name__}, {type(tx).__name__}"
+        raise ArgumentError(problem, name)
+    if params is None:
+        raise ArgumentError("needs the parameters, to know which leaf of the state is whose", name)
+
+
+def _in_place_of(fresh: Any, value: PyTree) -> Any:
+    """A leaf of the old state with the dtype and the place of the new one."""
+    value = jax.numpy.asarray(value) if isinstance(value, np.ndarray) else as_array(value)
+    if value.dtype != fresh.dtype:
+        value = jax.lax.convert_element_type(value, fresh.dtype)
+    if isinstance(value, Tracer) or isinstance(fresh, Tracer) or value.sharding == fresh.sharding:
+        return value
+    return jax.device_put(value, fresh.sharding) if fresh.committed else value

@@ -1,0 +1,1 @@
+"""Training loops: one compiled step, and a whole fit."""

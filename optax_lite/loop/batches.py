@@ -1,0 +1,93 @@
+"""The arguments of one step after another, from arrays or from an iterable of batches."""
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.leaves import leaf_paths, show_leaf
+
+
+def batches(data: Any, batch_size: int | None, seed: int) -> Iterator[tuple]:
+    """The positional arguments behind the params, step by step: without end, unless data is an iterator."""
+    if not is_stream(data):
+        return _whole(data) if batch_size is None else _shuffled(data, batch_size, seed)
+    if batch_size is not None:
+        raise ArgumentError(
+            f"batch_size={batch_size} is for arrays, and data is {type(data).__name__}, an iterable of batches; a "
+            "pytree of arrays is a tuple, dict or other container, no list",
+            "fit",
+        )
+    return _again_and_again(data)
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data is an iterable of batches: a list, or what is iterable and neither an array nor a pytree."""
+    is_leaf = jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
+    return isinstance(data, list) or (is_leaf and (hasattr(data, "__iter__") or hasattr(data, "__getitem__")))
+
+
+def as_args(batch: Any) -> tuple:
+    """A tuple is several arguments, anything else is one."""
+    return batch if type(batch) is tuple else (batch,)
+
+
+def _again_and_again(data):
+    while True:
+        empty = True
+        for batch in data:
+            empty = False
+            yield as_args(batch)
+        if empty or iter(data) is data:  # an iterator does not begin again
+            return
+
+
+def _whole(data):
+    _rows(data, None)
+    return repeat(as_args(jax.tree.map(jnp.asarray, data)))  # on the device once, and the same arrays every time
+
+
+def _shuffled(data, batch_size, seed):
+    return _epochs(data, _rows(data, batch_size), batch_size, seed)  # checked now, not at the first batch
+
+
+def _epochs(data, rows, batch_size, seed):
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(rows).astype(np.int32)
+        for start in range(0, rows - batch_size + 1, batch_size):
+            yield as_args(_take(data, order[start : start + batch_size]))
+
+
+def _take(data, index):
+    """Some rows: arrays of numpy on the host, those of JAX where they are."""
+    return jax.tree.map(lambda x: x[index] if isinstance(x, np.ndarray) else _rows_at(x, index), data)
+
+
+@jax.jit
+def _rows_at(x, index):
+    return x[index]
+
+
+def _rows(data: PyTree, batch_size: int | None) -> int:
+    """The length that all arrays share, which only batches need; an error, naming paths, where data is no arrays."""
+    leaves, paths = jax.tree.leaves(data), leaf_paths(data, nothing_too=False)
+    for path, x in zip(paths, leaves, strict=True):
+        if not isinstance(x, (np.ndarray, jax.Array)):
+            problem = f"data leaf {path!r} is {show_leaf(x):.60}, no array; write jnp.asarray of it"
+            raise ArgumentError(problem, "fit")
+    if batch_size is None:
+        return 0
+    lengths = {x.shape[0] if x.ndim else 0 for x in leaves}
+    if len(lengths) != 1 or lengths == {0}:
+        shown = ", ".join(f"{path!r} {show_leaf(x)}" for path, x in zip(paths, leaves, strict=True)) or "no array"
+        raise ArgumentError(f"batches need arrays with one length of the first axis, got {shown}", "fit")
+    rows = lengths.pop()
+    if rows < batch_size:
+        raise ArgumentError(f"batch_size is {batch_size}, and data has {rows} rows; None takes them all", "fit")
+    return rows

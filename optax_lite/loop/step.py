@@ -1,0 +1,150 @@
+"""One compiled training step of any loss with any optimizer."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import Array, PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.core import GradientTransformation
+from optax_lite.leaves import is_inexact, show_leaf
+from optax_lite.loop.errors import explain_failure
+from optax_lite.loop.last import Last, own_arrays
+from optax_lite.loop.metrics import checked, telemetry
+from optax_lite.norms import global_norm
+from optax_lite.outline import is_state
+from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
+
+
+def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True) -> Callable[..., Any]:
+    """Make `step(tx, params, state, *args) -> (params, state, metrics)` for `loss_fn(params, *args)`, compiled once.
+
+        step = make_step(loss_fn)
+        params, state, metrics = step(tx, params, state, x, y)
+
+    The optimizer is an argument, so no change of its numbers compiles again; a new shape or dtype of an argument does.
+    It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is all that Polyak steps, MoMo, line searches,
+    L-BFGS, Sophia and SAM need. `metrics` has the loss and grad_norm before the update, on the device: to read one
+    waits for it. With `has_aux` the loss function returns (loss, aux), and `metrics["aux"]` is aux.
+
+    `donate` gives the memory of params and state to the new ones, so the old ones cannot be used again; args never are.
+    Integer and bool leaves of the params stay as they are. Gradients of complex ones are conjugated for descent.
+    """
+    if not callable(loss_fn):
+        raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step")
+    loss_fn, run, last = _hashable(loss_fn), _donating if donate else _keeping, Last()
+
+    def step(tx, params, state, *args):
+        tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
+        if isinstance(state, GradientTransformation):
+            raise TypeError("make_step: state is an optimizer; write state = tx.init(params)")
+        if not last.returned(params, state):
+            params, state = own_arrays(params, state)
+        same = last.unchanged(tx, params, state, args)
+        try:
+            params, state, metrics = run(loss_fn, has_aux, tx, params, state, args, same)
+        except (TypeError, ValueError, RuntimeError) as error:
+            explain_failure(error, params, state, args)
+            raise
+        last.remember(params, state, args, same)
+        return params, state, checked(metrics)
+
+    return step
+
+
+def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
+    """The transformation, or one made of somebody else's pair of functions; an error for anything else."""
+    if isinstance(tx, GradientTransformation):
+        return tx
+    if hasattr(tx, "init") and hasattr(tx, "update") and not isinstance(tx, type):
+        return GradientTransformation(tx.init, tx.update)
+    called = f"call it: {tx.__name__}(...)" if hasattr(tx, "builder") else f"the order is {call}"
+    raise TypeError(f"{where}: tx must be an optimizer, got {type(tx).__name__}; {called}")
+
+
+# --- inside the compiled step ----------------------------------------------------------------------------------------
+
+
+def _advance(loss_fn, has_aux, tx, params, state, args, same):
+    if is_state(params):
+        raise TypeError("make_step: params is a state; the order is step(tx, params, state, *args)")
+    _check_call(loss_fn, params, args)
+
+    def loss_and_aux(params):
+        return _pair(loss_fn(params, *args), has_aux)
+
+    def value_fn(params):
+        return loss_and_aux(params)[0]
+
+    def grad_fn(params, *_):
+        return _descent(jax.grad(value_fn, allow_int=True)(params))
+
+    if same is None or has_aux:
+        (value, aux), grad = jax.value_and_grad(loss_and_aux, has_aux=True, allow_int=True)(params)
+        grad = _descent(grad)
+    else:
+        (kept,), aux = searches(state), None
+        kept = kept._replace(value=jnp.where(same, kept.value, jnp.inf))  # infinite is what it is before the first step
+        value, grad = value_and_grad_from_state(value_fn)(params, state=kept)
+    extra = {"value": value, "grad": grad, "value_fn": value_fn, "grad_fn": grad_fn, "obj_fn": value_fn}
+    params, state = tx.step(grad, state, params, **extra)
+    metrics = {"loss": value, "grad_norm": global_norm(grad), **telemetry(state)}
+    return params, state, metrics | ({"aux": aux} if has_aux else {})
+
+
+# The loss function is static, so that two steps, or two fits, of one loss share what is compiled.
+_keeping = partial(jax.jit, static_argnums=(0, 1))(_advance)
+_donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(_advance)
+
+
+def _hashable(loss_fn):
+    try:
+        hash(loss_fn)
+    except TypeError:  # a module or another callable that compares by value: then one object is one loss
+        return partial(loss_fn)
+    return loss_fn
+
+
+def _check_call(loss_fn, params, args):
+    try:
+        signature = inspect.signature(loss_fn)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    try:
+        signature.bind(params, *args)
+    except TypeError as error:
+        given = ", ".join(["params", *(show_leaf(x) if hasattr(x, "dtype") else type(x).__name__ for x in args)])
+        raise TypeError(f"make_step: loss_fn{signature} was called with ({given}): {error}") from None
+
+
+def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
+    """The loss and what comes with it; an error where the loss is no real number."""
+    is_pair = isinstance(out, tuple) and len(out) == 2
+    if has_aux and not is_pair:
+        raise TypeError(f"make_step: with has_aux=True loss_fn must return (loss, aux), got {_show(out)}")
+    value: Any
+    value, aux = out if has_aux else (out, None)
+    if is_inexact(value) and jnp.shape(value) == () and not jnp.iscomplexobj(value):
+        return jnp.asarray(value), aux
+    hint = "write make_step(loss_fn, has_aux=True) if the second is no part of the loss" if is_pair else None
+    hint = hint or (
+        "write jnp.mean(...) or jnp.sum(...) of it" if getattr(value, "ndim", 0) else "write a real floating one"
+    )
+    raise TypeError(f"make_step: loss_fn must return one number, got {_show(value)}; {hint}")
+
+
+def _show(out):
+    return show_leaf(out) if hasattr(out, "dtype") or not isinstance(out, tuple) else f"a tuple of {len(out)}"
+
+
+def _descent(grad: PyTree) -> PyTree:
+    """A gradient of JAX as an update takes it: None for integers, conjugated where complex, as JAX's leads uphill."""
+
+    def one(g):
+        return None if g.dtype == jax.dtypes.float0 else jnp.conj(g) if jnp.iscomplexobj(g) else g
+
+    return jax.tree.map(one, grad)

@@ -1,0 +1,1 @@
+"""What takes a transformation and decides on which leaves, or with which numbers, it runs."""

@@ -1,0 +1,35 @@
+"""Freezing parameters: their updates set to zero, or kept away from the optimizer altogether."""
+
+import jax
+
+from optax_lite.compose import check_members, masked, partition
+from optax_lite.core import transform
+from optax_lite.paths import as_mask
+from optax_lite.transforms.scale import set_to_zero
+
+
+@transform(static=("mask",))
+def freeze(mask):
+    """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass the others on.
+
+    What stands after it in a chain may move these parameters again (weight decay, momentum) and keeps state for them;
+    `selective_transform` has neither.
+    """
+    return masked(set_to_zero(), mask)
+
+
+@transform(static=("freeze_mask",))
+def selective_transform(optimizer, *, freeze_mask):
+    """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay, and have no state.
+
+        selective_transform(chain(clip_by_global_norm(1.0), adamw(1e-3)), freeze_mask="encoder")
+
+    The optimizer never sees the frozen leaves: a norm inside it, as that of the clip here, is over the others. The mask
+    is a tree of bools, a function that makes one of the params, or path patterns, as in `masked`.
+    """
+    check_members({"optimizer": optimizer})
+
+    def labels(params):
+        return jax.tree.map(lambda frozen: "freeze" if frozen else "train", as_mask(freeze_mask, params))
+
+    return partition({"train": optimizer, "freeze": set_to_zero()}, labels)

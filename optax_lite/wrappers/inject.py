@@ -1,0 +1,174 @@
+"""Hyperparameters in the state, for frameworks that hold the optimizer static: read and set there."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.check import ArgumentError, unknown_argument
+from optax_lite.compose import chain, masked, named_chain, partition
+from optax_lite.core import Array, GradientTransformation, OptState, Schedule, StateError, transform, value_at
+from optax_lite.data import is_key
+from optax_lite.leaves import increment, weak, zero_count
+
+
+class InjectStatefulHyperparamsState(NamedTuple):
+    count: Array  # updates so far, int32
+    hyperparams: dict  # path: the value the next update takes, or for a schedule the one the last took; float32
+    hyperparams_states: dict  # path of a schedule: WrappedScheduleState
+    inner_state: OptState  # of the optimizer, as if every one of these were a number
+
+
+class WrappedScheduleState(NamedTuple):
+    count: Array  # the schedule's next argument, int32
+
+
+def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dtype: Any = None) -> Any:
+    """Move hyperparameters into the state, where a framework that holds the optimizer static can change them.
+
+        tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.8)        # as in optax
+        tx = inject_hyperparams(chain(clip_by_global_norm(1.0), adamw(1e-3)))  # an optimizer that is built already
+
+        state.hyperparams["learning_rate"]                     # in a chain "1/learning_rate", as in tx.hyperparams
+        state = set_hyperparams(state, learning_rate=3e-4)
+
+    Later `tx.replace` reaches fresh states only. A schedule of the optimizer itself, or of a member of a chain, is
+    evaluated here, and its value kept under its name; in a built optimizer its numbers are there too, and can be set
+    ("learning_rate/peak_value"). A schedule inside another wrapper keeps the count of that one. The scalars are float32
+    unless `hyperparam_dtype` says otherwise, never the params' dtype. `static_args` names what stays out of the state.
+    A function is a schedule where a number belongs; a mask, a dtype or a flag is not taken for one, and of a factory
+    from elsewhere neither is an argument called mask, *_mask, *_fn or *_labels.
+    """
+    static = (static_args,) if isinstance(static_args, str) else tuple(static_args)
+    if isinstance(inner_factory, Schedule) or not (callable(inner_factory) or hasattr(inner_factory, "update")):
+        problem = f"write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got {inner_factory!r}"
+        raise ArgumentError(problem, "inject_hyperparams")
+    if hasattr(inner_factory, "update"):
+        return _inject_hyperparams(inner_factory, static, hyperparam_dtype)
+
+    @functools.wraps(inner_factory)
+    def injected(*args, **kwargs):
+        ours = hasattr(inner_factory, "builder")
+        tx = inner_factory(*args, **kwargs) if ours else _call_of(inner_factory, static, args, kwargs)
+        return _inject_hyperparams(tx, static if ours else (), hyperparam_dtype, numbers_of_schedules=False)
+
+    return injected
+
+
+@transform(static=("static_args", "hyperparam_dtype"))
+def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of_schedules=True):
+    if not isinstance(inner, GradientTransformation):
+        raise ArgumentError(f"must be given a factory or an optimizer, got {inner!r}")
+    if isinstance(inner._call.static.get("update"), Callable):
+        problem = "these are two functions, and its numbers are closed over; write inject_hyperparams(optax.adam)(...)"
+        raise ArgumentError(problem)
+    schedules, numbers = _parts(inner, static_args, numbers_of_schedules)
+    dtype = hyperparam_dtype or jnp.float32
+
+    def at(now, counts):
+        """The values now, schedules evaluated at their counts, and the optimizer made of them."""
+        tx, now = inner, dict(now)
+        for path in numbers:
+            tx = tx._with(path, weak(now["/".join(path)]))
+        by_path = dict(tx._arguments())
+        for path in schedules:
+            name = "/".join(path)
+            value = value_at(by_path[path], counts[name].count, f"inject_hyperparams: the schedule {name}")
+            now[name] = jnp.asarray(value, dtype)
+            tx = tx._with(path, weak(now[name]))
+        return now, tx
+
+    def init(params):
+        now = {"/".join(path): jnp.asarray(x, dtype) for path, x in numbers.items()}
+        counts = {"/".join(path): WrappedScheduleState(zero_count()) for path in schedules}
+        now, tx = at(now, counts)
+        return InjectStatefulHyperparamsState(zero_count(), now, counts, tx.init(params))
+
+    def run(kind, updates, state, params=None, **extra):
+        expected = sorted("/".join(path) for path in (*numbers, *schedules))
+        if sorted(state.hyperparams) != expected:
+            got = ", ".join(sorted(state.hyperparams))
+            raise StateError(f"inject_hyperparams: the state has the hyperparameters {got}; its own are {expected}")
+        now, tx = at(state.hyperparams, state.hyperparams_states)
+        new, inner_state = getattr(tx, kind)(updates, state.inner_state, params, **extra)
+        counts = {name: WrappedScheduleState(increment(s.count)) for name, s in state.hyperparams_states.items()}
+        return new, InjectStatefulHyperparamsState(increment(state.count), now, counts, inner_state)
+
+    return init, functools.partial(run, "update"), functools.partial(run, "step")
+
+
+# Members of these run at every update, so that a schedule of theirs has the count of the whole.
+_ALWAYS_RUN = {factory.__name__.lstrip("_") for factory in (chain, named_chain, masked, partition)}
+
+
+def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_of_schedules: bool) -> Any:
+    """The schedules that are evaluated here, and the numbers that live in the state, by path."""
+    arguments = dict(inner._arguments())
+    known = ["/".join(path) for path in arguments]
+    if unknown := [name for name in static_args if name not in known]:
+        raise ArgumentError(f"static_args: {unknown_argument(unknown[0], known)}")
+    members = {(): inner} | {path: x for path, x in arguments.items() if isinstance(x, GradientTransformation)}
+
+    def inside(path, other):
+        return path[: len(other)] == other
+
+    def counts_updates(path):
+        """Whether the schedule at a path is evaluated at the number of updates of the whole."""
+        if path[:-1] not in members:
+            return False  # a number of another schedule, or one of a tuple
+        around = [other for other in members if inside(path, other) and other != path[:-1]]
+        own = members[path[:-1]]._call.factory.scheduled
+        wraps = any(inside(other, path[:-1]) and other != path[:-1] for other in members)
+        counts_itself = wraps and len(own._fields) > 2  # a wrapper with a count of its own: of real steps, say
+        return not counts_itself and all(members[other]._call.name in _ALWAYS_RUN for other in around)
+
+    fixed = [tuple(name.split("/")) for name in static_args]
+    every_schedule = [path for path, x in arguments.items() if isinstance(x, Schedule)]
+    schedules = [p for p in every_schedule if counts_updates(p) and not any(inside(p, f) for f in fixed)]
+    hidden = fixed if numbers_of_schedules else [*fixed, *every_schedule]
+    return schedules, {
+        path: x
+        for path, x in arguments.items()
+        if isinstance(x, (float, jax.Array)) and not is_key(x) and not any(inside(path, h) for h in hidden)
+    }
+
+
+# --- factories from elsewhere ----------------------------------------------------------------------------------------
+
+
+@transform(static=("factory", "choices"))
+def _built_by(factory, choices, **numbers):
+    return factory(**choices, **numbers)
+
+
+def _call_of(factory: Callable, static: tuple[str, ...], args: tuple, kwargs: dict) -> GradientTransformation:
+    """A call of any function that returns a transformation as data: its numbers, and everything else static."""
+    parameters = inspect.signature(factory).parameters
+    bound = inspect.signature(factory).bind(*args, **kwargs)
+    bound.apply_defaults()
+    name = getattr(factory, "__name__", repr(factory))
+    if unknown := [s for s in static if s not in parameters]:
+        raise ArgumentError(f"static_args: no argument {unknown[0]!r} of {name}", "inject_hyperparams")
+    if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters.values()):
+        problem = f"the arguments of {name} have no names; build it: inject_hyperparams({name}(...))"
+        raise ArgumentError(problem, "inject_hyperparams")
+    given = {}
+    for p in parameters.values():
+        given |= bound.arguments[p.name] if p.kind is p.VAR_KEYWORD else {p.name: bound.arguments[p.name]}
+    numbers = {k: x for k, x in given.items() if k not in static and _is_data(k, x)}
+    return _built_by(factory, {k: x for k, x in given.items() if k not in numbers}, **numbers)
+
+
+def _is_data(name: str, value: Any) -> bool:
+    """Whether an argument of an unknown factory is a number, a schedule or a transformation."""
+    if isinstance(value, (GradientTransformation, Schedule)) or (hasattr(value, "init") and hasattr(value, "update")):
+        return True
+    if callable(value):
+        says_what = name == "mask" or name.endswith(("_mask", "_fn", "_labels", "_dtype"))
+        return not says_what and not isinstance(value, type) and len(inspect.signature(value).parameters) == 1
+    is_number = isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and not isinstance(value, bool)
+    return is_number and np.ndim(value) == 0

@@ -1,0 +1,173 @@
+"""Rules of `groups`: what they are called, which leaves they match, and what they make of the base optimizer."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.core import GradientTransformation
+from optax_lite.data import Configured, as_data
+from optax_lite.leaves import align, is_inexact, is_nothing, path_string
+from optax_lite.paths import is_patterns, pick
+from optax_lite.transforms.scale import set_to_zero
+
+BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
+
+
+def is_frozen(setting: Any) -> bool:
+    """Whether a rule keeps its leaves as they are."""
+    return isinstance(setting, GradientTransformation) and setting._call.factory is set_to_zero
+
+
+class Plan(NamedTuple):
+    """The rules, and which leaves they mean."""
+
+    base: GradientTransformation
+    rules: Mapping[str, Any]  # by name: the numbers of its overrides by their keys, or a transformation
+    patterns: Mapping[str, Any]  # of the rules whose name is not their pattern
+    choices: Mapping[str, Mapping[str, Any]]  # overrides that are no numbers
+    strict: bool
+
+    def transformation(self, label: str) -> GradientTransformation:
+        """What the leaves of a group are given to."""
+        if label == FROZEN:
+            return next(filter(is_frozen, self.rules.values()))
+        tx = self.base
+        for name in label.split(AND) if label != BASE else ():
+            if isinstance(self.rules[name], GradientTransformation):
+                return self.rules[name]
+            tx = self.override(tx, name)
+        return tx
+
+    def override(self, tx: GradientTransformation, name: str) -> GradientTransformation:
+        """`tx` with the settings of one rule."""
+        for key, value in sorted((self.rules[name] | self.choices.get(name, {})).items()):
+            try:
+                tx = tx.replace({"/".join(place): value for place in places(tx, name, key, self.strict)})
+            except ArgumentError as error:
+                said = f"the rule {name!r}: "
+                raise ArgumentError(said + error.problem.removeprefix(said), "groups") from None
+        return tx
+
+    def matched(self, tree: PyTree, params: PyTree = None, *, strict: bool = False) -> list[list[str]]:
+        """For every leaf, the nothings among them too, the names of the rules that match it, in their order."""
+        keyed = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_nothing)[0]
+        paths, seen = ([path_of(keys) for keys, _ in keyed] for path_of in (path_string, _path))
+        leaves = [x for _, x in keyed] if params is None else align(tree, params, "params")
+        found = [[] for _ in keyed]
+        for name in self.rules:
+            where = self.patterns.get(name, name)
+            if is_patterns(where):
+                chosen = pick(where, paths, strict=strict)
+            else:
+                pairs = zip(seen, map(_shape, leaves), strict=True)
+                chosen = [shape is not None and bool(where(path, shape)) for path, shape in pairs]
+            for names, hit in zip(found, chosen, strict=True):
+                names += [name] * hit
+        return found
+
+    def label(self, names: Iterable[str]) -> str:
+        """The group of the leaves that rules of these names match: the names of those that have a say, or of none."""
+        source: dict[tuple[str, ...], str] = {}
+        for name in names:
+            setting = self.rules[name]
+            if isinstance(setting, GradientTransformation):
+                return FROZEN if is_frozen(setting) else name
+            for key in sorted([*setting, *self.choices.get(name, ())]):
+                for place in places(self.base, name, key, self.strict):
+                    source = {p: n for p, n in source.items() if p[: len(place)] != place} | {place: name}
+        return AND.join(name for name in names if name in source.values()) or BASE
+
+    def labels(self, tree: PyTree, params: PyTree = None, known: tuple[str, ...] = ()) -> PyTree:
+        """The tree of the names of groups; where nothing moves it is one of the others, so that it makes no group."""
+        leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)
+        moving, names = [is_inexact(x) for x in leaves], list(map(tuple, self.matched(tree, params)))
+        label = {key: self.label(key) for key in {n for n, moves in zip(names, moving, strict=True) if moves}}
+        other = next(iter(known or label.values()), BASE)
+        return treedef.unflatten([label[n] if moves else other for n, moves in zip(names, moving, strict=True)])
+
+    def check_use(self, params: PyTree) -> None:
+        """Raise if a rule matches no leaf, or only leaves that an earlier one has taken over."""
+        try:
+            found = self.matched(params, strict=True)
+        except ArgumentError as error:
+            raise ArgumentError(error.problem, "groups") from None
+        for name in self.rules:
+            ending = []  # for every leaf that matches, the rule before it that takes the leaf over
+            for names in (n for n in found if name in n):
+                before = names[: names.index(name)]
+                ending.append(next((n for n in before if isinstance(self.rules[n], GradientTransformation)), None))
+            if not ending:
+                raise ArgumentError(f"the rule {name!r} is True for no leaf that moves", "groups")
+            if all(ending):
+                first = ending[0]
+                raise ArgumentError(
+                    f"the rule {name!r} has no effect: {first!r}, which stands before it, takes over all its leaves; "
+                    f"let that leave them out, as in ({first!r}, '!{name}')",
+                    "groups",
+                )
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) if is_inexact(leaf) else None
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    """The path that a function sees: without the `.value` that Flax NNX has in `init` and not in `update`."""
+    is_variable = len(keys) > 1 and isinstance(keys[-2], jax.tree_util.DictKey) and keys[-1] == _VALUE
+    return path_string(keys[:-1] if is_variable else keys)
+
+
+_VALUE = jax.tree_util.GetAttrKey("value")
+
+
+def as_transformation(name: str, value: Any, or_else: str = "") -> GradientTransformation:
+    """An argument of `groups` as a transformation, which a pair of functions may mean too."""
+    try:
+        tx = as_data(name, value)
+    except ArgumentError:
+        tx = value
+    if not isinstance(tx, GradientTransformation):
+        raise ArgumentError(f"{name} must be a GradientTransformation{or_else}, got {value!r}", "groups")
+    return tx
+
+
+def name_of(where: Any, taken: Iterable[str]) -> str:
+    """How a rule is called: its pattern in words, with a number if there is another one of that name."""
+    if is_patterns(where):
+        parts = where if isinstance(where, (list, tuple)) else [where]
+        name = ",".join(p if isinstance(p, str) else p.pattern for p in parts).replace(AND, "&")
+    elif callable(where) and not isinstance(where, (type, Configured)):
+        name = getattr(where, "__name__", type(where).__name__)
+    else:
+        raise ArgumentError(
+            f"a pattern must be a string, a compiled regular expression, a tuple of these or a function of path and "
+            f"leaf, got {where!r}",
+            "groups",
+        )
+    reserved = {BASE, FROZEN, "patterns", "choices", "strict", "rules", *taken}
+    return next(n for n in (name, *(f"{name}#{i}" for i in range(2, len(reserved) + 3))) if n not in reserved)
+
+
+def places(tx: GradientTransformation, name: str, key: str, strict: bool) -> list[tuple[str, ...]]:
+    """Where in a transformation a hyperparameter stands, by its path or the end of it."""
+    known = [parts for parts, _ in tx._arguments()]
+    exact = [parts for parts in known if "/".join(parts) == key]
+    places = exact or [parts for parts in known if "/".join(parts).endswith(f"/{key}")]
+    if strict and len(places) != 1:
+        try:
+            tx._find(key)
+        except ArgumentError as error:
+            raise ArgumentError(f"the rule {name!r}: {error.problem}", "groups") from None
+    return places
+
+
+def is_choice(base: GradientTransformation, name: str, key: str, strict: bool) -> bool:
+    """Whether an argument of `base` is no number but a flag, a dtype or the like."""
+    arguments = {(): base, **dict(base._arguments())}
+    place = next(iter(places(base, name, key, strict)), ())
+    owners = [(arguments[place[:i]], part) for i, part in enumerate(place)]
+    return any(isinstance(owner, Configured) and part not in owner._call.names for owner, part in owners)

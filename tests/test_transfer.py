@@ -1,0 +1,345 @@
+"""A state carried into a changed optimizer: what goes on, what starts afresh, what is not guessed."""
+
+import chex
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optax_lite as ol
+
+PARAMS = {"head": {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([0.3, 0.1])}, "body": {"w": jnp.array([0.5, 1.0])}}
+LABELS = {"head": "on", "body": "off"}
+line = ol.linear_schedule(1.0, 0.0, 100)
+
+
+def gradient(params):
+    return jax.tree.map(lambda p: 0.5 * p + 0.1, params)
+
+
+def trained(tx, steps=5, params=PARAMS):
+    """The params and state after some steps."""
+    state = tx.init(params)
+    for _ in range(steps):
+        params, state = tx.step(gradient(params), state, params)
+    return params, state
+
+
+def carried(old, new, params=None, **more):
+    at, state = trained(old)
+    params = at if params is None else params
+    state, report = ol.transfer(state, new, params, **more)
+    new.step(gradient(params), state, params)  # it is a state of the new optimizer
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, new.init(params))
+    return state, report
+
+
+def counts(state):
+    return [int(x) for path, x in ol.tree.get_all_with_path(state, "count") if isinstance(x, jax.Array)]
+
+
+SAME = {
+    "nothing": (ol.adamw(0.1), ol.adamw(0.1)),
+    "a number": (ol.adamw(0.1), ol.adamw(0.3, b1=0.5)),
+    "a clip in front": (ol.adamw(0.1), ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(0.1))),
+    "a clip less": (ol.chain(ol.clip(1.0), ol.adamw(0.1)), ol.adamw(0.1)),
+    "names for the chain": (ol.adamw(0.1), ol.named_chain(("clip", ol.clip(1.0)), ("adam", ol.adamw(0.1)))),
+    "hyperparameters into the state": (ol.adamw(0.1), ol.inject_hyperparams(ol.adamw(0.1))),
+    "and out of it": (ol.inject_hyperparams(ol.adamw(0.1)), ol.adamw(0.1)),
+    "a mask": (ol.adamw(0.1), ol.masked(ol.adamw(0.1), ["head", "body"])),
+    "one group": (ol.adamw(0.1), ol.partition({"on": ol.adamw(0.1)}, "on")),
+    "two groups of one": (ol.adamw(0.1), ol.partition({"on": ol.adamw(0.1), "off": ol.adamw(0.2)}, LABELS)),
+    "one of two groups": (ol.partition({"on": ol.adamw(0.1), "off": ol.adamw(0.1)}, LABELS), ol.adamw(0.1)),
+}
+
+
+def moments(state):
+    """mu and nu of every parameter, wherever they stand."""
+    found = {}
+    for _, node in ol.tree.get_all_with_path(state, "ScaleByAdamState"):
+        for field in ("mu", "nu"):
+            for path, x in jax.tree_util.tree_leaves_with_path(getattr(node, field)):
+                found[field, jax.tree_util.keystr(path)] = x
+    return found
+
+
+@pytest.mark.parametrize(("old", "new"), SAME.values(), ids=SAME)
+def test_moments_and_counts_go_on(old, new):
+    before, (state, report) = trained(old)[1], carried(old, new)
+    chex.assert_trees_all_equal(moments(state), moments(before))
+    assert set(counts(state)) == {5}
+    assert not [path for path in report.new if "hyperparams/" not in path]
+    assert not report.notes
+
+
+def test_the_same_optimizer_gets_the_same_state():
+    params, state = trained(ol.chain(ol.clip(1.0), ol.adamw(line)))
+    same, report = ol.transfer(state, ol.chain(ol.clip(1.0), ol.adamw(line)), params)
+    chex.assert_trees_all_equal(same, state)
+    assert (report.new, report.dropped, list(report.kept) == list(report.kept.values())) == ({}, {}, True)
+
+
+# --- counts and schedules --------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_takes_over_the_count_of_adam_and_goes_again():
+    state, _ = carried(ol.adam(0.1), ol.adam(line))
+    chex.assert_trees_all_equal(state[1], ol.ScaleByScheduleState(jnp.int32(5)))
+    _, report = carried(ol.adam(line), ol.adam(0.1))
+    assert report.dropped == {"1/count": "no ScaleByScheduleState any more"}
+
+
+def test_a_schedule_of_another_number_takes_over_too():
+    state, _ = carried(ol.adam(0.1), ol.adam(0.1, b1=line * 0.9))
+    assert counts(state) == [5, 5]
+    state, _ = carried(ol.adam(line), ol.inject_hyperparams(ol.adam(line)))
+    assert counts(state) == [5, 5, 5]
+
+
+def test_a_schedule_with_nothing_to_count_by_starts_and_the_report_says_so():
+    state, report = carried(ol.sgd(0.1, 0.9), ol.sgd(line, 0.9))
+    assert counts(state) == [0]
+    assert report.new == {"1/count": "the old state has no count to take over: a schedule starts at its beginning"}
+
+
+def test_a_count_does_not_go_on_without_its_moments():
+    state, report = carried(ol.sgd(line, 0.9), ol.adam(line))
+    assert (int(state[0].count), int(state[1].count)) == (0, 5)
+    assert report.new["0/count"] == "its moments start afresh"
+    assert set(report.dropped.values()) == {"no TraceState any more"}
+
+
+def test_of_joined_counts_the_largest_goes_on():
+    groups = ol.partition({"on": ol.adam(0.1), "off": ol.adam(0.1)}, LABELS)
+    params, state = trained(groups)
+    young = state.inner_states["off"].inner_state[0]._replace(count=jnp.int32(2))
+    state.inner_states["off"] = ol.MaskedState((young, ol.EmptyState()))
+    state, report = ol.transfer(state, ol.adam(0.1), params)
+    assert counts(state) == [5]
+    assert report.notes == ("0/count: of the counts 2, 5 the largest goes on",)
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def test_unfrozen_into_the_same_optimizer():
+    frozen = ol.partition({"on": ol.adam(0.1), "off": ol.set_to_zero()}, LABELS)
+    state, report = carried(frozen, ol.adam(0.1))
+    assert report.new == dict.fromkeys(["0/mu/body/w", "0/nu/body/w"], "the old state has none")
+    assert counts(state) == [5]
+    (note,) = report.notes
+    assert note.startswith("body/w: ScaleByAdamState starts at 0 there while its count goes on, so its first steps")
+
+
+def test_unfrozen_into_an_optimizer_of_their_own():
+    frozen = ol.partition({"on": ol.adam(0.1), "off": ol.set_to_zero()}, LABELS)
+    state, report = carried(frozen, ol.partition({"on": ol.adam(0.1), "off": ol.adam(line)}, LABELS))
+    on, off = (state.inner_states[k].inner_state for k in ("on", "off"))
+    assert (int(on[0].count), int(off[0].count), int(off[1].count)) == (5, 0, 5)
+    assert not report.notes
+
+
+def test_a_shape_that_changed_starts_afresh():
+    wider = {**PARAMS, "head": {"w": jnp.ones((1, 3)), "b": PARAMS["head"]["b"]}}
+    _, report = carried(ol.adam(0.1), ol.adam(0.1), wider)
+    assert report.new == dict.fromkeys(["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2], and is float32[1, 3] now")
+
+
+def test_a_parameter_has_all_slots_of_a_state_or_none():
+    """Soap's second moments mean nothing in another basis."""
+    params = {"w": jnp.ones((4, 2))}
+    old, new = ol.soap(0.1, max_precondition_dim=8), ol.soap(0.1, max_precondition_dim=2)
+    state = old.init(params)
+    _, state = old.step(gradient(params), state, params)
+    state, report = ol.transfer(state, new, params)
+    assert not any("/w" in path for path in report.kept)
+    chex.assert_trees_all_equal(state, new.init(params))
+
+
+def test_a_renamed_parameter_is_not_guessed_but_asked_about():
+    renamed = {"top": PARAMS["head"], "body": PARAMS["body"]}
+    state, report = carried(ol.adam(0.1), ol.adam(0.1), renamed)
+    assert set(report.new) == {f"0/{m}/top/{p}" for m in ("mu", "nu") for p in ("w", "b")}
+    assert report.notes[1:] == (
+        "is top/b what head/b was? Then write transfer(..., renamed={'head/b': 'top/b'})",
+        "is top/w what head/w was? Then write transfer(..., renamed={'head/w': 'top/w'})",
+    )
+    state, report = carried(ol.adam(0.1), ol.adam(0.1), renamed, renamed={"head": "top"})
+    assert (report.new, report.dropped, report.notes) == ({}, {}, ())
+    chex.assert_trees_all_equal(state[0].mu["top"], trained(ol.adam(0.1))[1][0].mu["head"])
+
+
+# --- which is which --------------------------------------------------------------------------------------------------
+
+
+def test_of_two_alike_neither_is_guessed():
+    state, report = carried(ol.chain(ol.trace(0.9), ol.scale(-0.1)), ol.chain(ol.trace(0.5), ol.trace(0.9)))
+    assert set(report.new.values()) == {"1 TraceState before, 2 now, and nothing tells which is which"}
+    assert set(report.dropped.values()) == {"no place for it"}
+    chex.assert_trees_all_equal(state[0].trace, jax.tree.map(jnp.zeros_like, PARAMS))
+
+
+def test_alike_as_many_as_before_keep_their_order():
+    old = ol.chain(ol.trace(0.9), ol.trace(0.5), ol.scale(-0.1))
+    state, _ = carried(old, ol.chain(ol.clip(1.0), ol.trace(0.9), ol.trace(0.5)))
+    before = trained(old)[1]
+    chex.assert_trees_all_equal((state[1], state[2]), (before[0], before[1]))
+
+
+def test_fields_of_a_wrapper_are_names():
+    old = ol.sam(ol.sgd(0.1, 0.9), ol.sgd(0.05, 0.5), sync_period=7, reset_state=False)
+    new = ol.sam(
+        ol.chain(ol.clip(9.0), ol.sgd(0.1, 0.9)), ol.chain(ol.clip(9.0), ol.sgd(0.05, 0.5)), 7, reset_state=False
+    )
+    before, (state, report) = trained(old)[1], carried(old, new)
+    chex.assert_trees_all_equal(state.opt_state[1:], (before.opt_state,))
+    chex.assert_trees_all_equal(state.adv_state[1:], (before.adv_state,))
+    assert (report.new, report.dropped) == ({}, {})
+
+
+def test_a_wrapper_taken_off_leaves_the_nearer_of_two():
+    old = ol.sam(ol.sgd(0.1, 0.9), ol.sgd(0.05), sync_period=7)
+    state, report = carried(old, ol.sgd(0.1, 0.9))
+    chex.assert_trees_all_equal(state[0], trained(old)[1].opt_state[0])
+    assert set(report.dropped.values()) == {"no SAMState any more"}
+
+
+# --- kinds of state and params ---------------------------------------------------------------------------------------
+
+
+def test_dtype_is_that_of_the_new_state():
+    state, _ = carried(ol.adam(0.1), ol.adam(0.1, mu_dtype=jnp.bfloat16))
+    assert state[0].mu["body"]["w"].dtype == jnp.bfloat16
+    chex.assert_trees_all_equal(state[0].nu, trained(ol.adam(0.1))[1][0].nu)
+
+
+def test_a_state_of_optax_by_the_names_it_shares():
+    with jax.numpy_dtype_promotion("standard"):
+        tx = optax.adam(0.1)
+        state = tx.init(PARAMS)
+        _, state = tx.update(gradient(PARAMS), state, PARAMS)
+    ours, report = ol.transfer(state, ol.adam(line), PARAMS)
+    chex.assert_trees_all_equal(ours[0].mu, state[0].mu)
+    assert counts(ours) == [1, 1] and report.new == {}
+
+
+def test_checkpoints_of_numpy_arrays():
+    _, state = trained(ol.adam(0.1))
+    restored = jax.tree.map(np.asarray, state)
+    carried_on, _ = ol.transfer(restored, ol.adam(0.1), PARAMS)
+    chex.assert_trees_all_equal(carried_on, state)
+    assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(carried_on))
+
+
+def test_one_array_and_a_module():
+    for params in (jnp.ones(3), eqx.filter(eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0)), eqx.is_inexact_array)):
+        old, new = ol.adam(0.1), ol.chain(ol.clip(1.0), ol.adam(line))
+        _, state = old.update(gradient(params), old.init(params), params)
+        after, report = ol.transfer(state, new, params)
+        chex.assert_trees_all_equal(after[1][0], state[0])
+        assert report.new == {}
+
+
+def test_a_state_of_plain_functions_is_matched_by_its_whole_path():
+    def init(params):
+        return {"m": jax.tree.map(jnp.zeros_like, params)}
+
+    pair = ol.GradientTransformation(init, lambda u, s, p=None: (u, {"m": u}))
+    state, _ = carried(pair, pair)
+    chex.assert_trees_all_equal(state, trained(pair)[1])
+
+
+def test_inside_jit():
+    params, state = trained(ol.adam(0.1))
+    after = jax.jit(lambda s, p: ol.transfer(s, ol.adam(line), p)[0])(state, params)
+    chex.assert_trees_all_equal(after, ol.transfer(state, ol.adam(line), params)[0])
+
+
+def test_hyperparameters_in_the_state_are_those_of_the_new_optimizer():
+    state, report = carried(ol.inject_hyperparams(ol.sgd(0.1)), ol.inject_hyperparams(ol.sgd(0.5)))
+    assert state.hyperparams["learning_rate"] == 0.5
+    assert report.new == {"hyperparams/learning_rate": "the new optimizer's"}
+    assert report.dropped == {"hyperparams/learning_rate": "the new optimizer sets it"}
+
+
+def test_sharded_state_stays_where_it_is():
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    params = {"w": jax.device_put(jnp.ones(4), spread)}
+    state, _ = ol.transfer(ol.adam(0.1).init(params), ol.adam(line), params)
+    assert state[0].mu["w"].sharding == spread
+    assert state[1].count.sharding.num_devices == 2
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_a_line_for_each_field():
+    _, report = carried(ol.sgd(line, 0.9), ol.adam(line))
+    assert str(report).splitlines() == [
+        "kept     ScaleByScheduleState.count  = 5",
+        "new      ScaleByAdamState.count  = 0  (its moments start afresh)",
+        "new      ScaleByAdamState.mu  3 leaves: 0/mu/body/w, 0/mu/head/b, 0/mu/head/w  (the old state has none)",
+        "new      ScaleByAdamState.nu  3 leaves: 0/nu/body/w, 0/nu/head/b, 0/nu/head/w  (the old state has none)",
+        "dropped  TraceState.trace  3 leaves: 0/trace/body/w, 0/trace/head/b, 0/trace/head/w  (no TraceState any more)",
+    ]
+
+
+# --- reset -----------------------------------------------------------------------------------------------------------
+
+
+def test_reset_starts_what_the_patterns_pick_afresh():
+    tx = ol.chain(ol.clip(1.0), ol.adam(line))
+    params, state = trained(tx)
+    after = ol.reset(state, tx, params, where="head")
+    chex.assert_trees_all_equal(after[1][0].mu["head"], jax.tree.map(jnp.zeros_like, params["head"]))
+    chex.assert_trees_all_equal(after[1][0].nu["body"], state[1][0].nu["body"])
+    assert counts(after) == [5, 5]
+    chex.assert_trees_all_equal(ol.reset(state, tx, params), tx.init(params))
+    chex.assert_trees_all_equal(ol.reset(state, tx, params, where=["!head"])[1][0].mu["head"], state[1][0].mu["head"])
+
+
+def test_reset_of_all_parameters_of_a_state_resets_its_count():
+    tx = ol.partition({"on": ol.adam(line), "off": ol.adam(0.1)}, LABELS)
+    params, state = trained(tx)
+    after = ol.reset(state, tx, params, where="head")
+    on, off = (after.inner_states[k].inner_state for k in ("on", "off"))
+    assert (int(on[0].count), int(on[1].count), int(off[0].count)) == (0, 5, 5)
+
+
+WRONG = {
+    "order": (
+        lambda: ol.transfer(ol.adam(0.1), ol.adam(0.1).init(PARAMS), PARAMS),
+        "transfer: the order is transfer(state, tx, params), got GradientTransformation, tuple",
+    ),
+    "order of reset": (
+        lambda: ol.reset(ol.adam(0.1), ol.adam(0.1).init(PARAMS), PARAMS, where="head"),
+        "reset: the order is reset(state, tx, params)",
+    ),
+    "no params": (
+        lambda: ol.transfer(ol.adam(0.1).init(PARAMS), ol.adam(0.1), None),
+        "transfer: needs the parameters, to know which leaf of the state is whose",
+    ),
+    "reset of another state": (
+        lambda: ol.reset(ol.sgd(0.1, 0.9).init(PARAMS), ol.adam(0.1), PARAMS, where="head"),
+        "reset: this state was not made by adam: expected (ScaleByAdamState(count, mu, nu), EmptyState()), got "
+        "(TraceState(trace), EmptyState()); write state, report = transfer(state, tx, params) first",
+    ),
+    "reset where nothing is": (
+        lambda: ol.reset(ol.adam(0.1).init(PARAMS), ol.adam(0.1), PARAMS, where="heads"),
+        "the pattern 'heads' matches no leaf; the nearest paths",
+    ),
+    "renamed nothing": (
+        lambda: ol.transfer(ol.adam(0.1).init(PARAMS), ol.adam(0.1), PARAMS, renamed={"heads": "top"}),
+        "transfer: renamed: nothing in the old state is called 'heads'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_calls(call, message):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert message in str(caught.value)
