@@ -12,6 +12,10 @@ from optax_lite.core import (
     Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
     with_extra_args_support,
 )
+from optax_lite.inspection.current import current_hyperparams
+from optax_lite.inspection.explain import explain
+from optax_lite.inspection.metrics import MetricsState, read_metrics, with_metrics
+from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.inspection.transfer import reset, transfer
 from optax_lite.inspection.transfer_report import TransferReport
 from optax_lite.inspection.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
@@ -148,7 +152,7 @@ __all__ = [
     "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
     "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
     "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
-    "MaskedNode", "MaskedState", "MechanicState", "MinimizeResult", "MomoAdamState", "MomoState",
+    "MaskedNode", "MaskedState", "MechanicState", "MetricsState", "MinimizeResult", "MomoAdamState", "MomoState",
     "MuonDimensionNumbers", "MuonState", "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState",
     "SAMState", "ScaleByAdaDeltaState", "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState",
     "ScaleByAmsgradState", "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState",
@@ -205,6 +209,8 @@ __all__ = [
     "split_real_and_imaginary", "trace", "value_and_grad_from_state", "zero_nans",
     # around an optimizer
     "freeze", "groups", "inject_hyperparams", "reset", "selective_transform", "set_hyperparams", "transfer",
+    # what is going on
+    "current_hyperparams", "explain", "Explanation", "LeafRow", "read_metrics", "with_metrics",
     # training
     "fit", "History", "make_step", "minimize",
     "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "reduce_on_plateau",

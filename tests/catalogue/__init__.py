@@ -18,6 +18,7 @@ from tests.catalogue import (
     layerwise,
     matrix,
     search,
+    telemetry,
     tuning_free,
     wrapping,
 )
@@ -35,6 +36,7 @@ ROWS: tuple[Row, ...] = (
     *gates.ROWS,
     *matrix.ROWS,
     *search.ROWS,
+    *telemetry.ROWS,
 )
 
 # Compositions that the laws hold for too; their parts are proven above.

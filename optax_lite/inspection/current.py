@@ -1,0 +1,82 @@
+"""Every hyperparameter as it is now: schedules at the count that the state has."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from optax_lite.core import Array, GradientTransformation, OptState, Schedule, StateError
+from optax_lite.inspection.survey import survey, walk
+from optax_lite.leaves import weak
+from optax_lite.outline import outline
+
+
+def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Any]:
+    """`tx.hyperparams`, but an argument that is a schedule stands there once, with its value at the state's count.
+
+        current_hyperparams(adamw(schedule), state)["learning_rate"]  # of the next update
+
+    In a chain '1/learning_rate', as in `tx.replace`. Where several members count for themselves, a schedule has its
+    value at the outermost or first. A schedule that nothing follows is left out. Traced states give traced values, a
+    population gives arrays.
+    """
+    given = settings(tx)
+    try:
+        held, counts = _found(tx, state, given)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise StateError(
+            f"current_hyperparams: this state was not made by {tx._call.name}: got {outline(state)}. "
+            "The order is current_hyperparams(tx, state)"
+        ) from None
+    given |= held
+    now = {path: value for path, value in given.items() if not isinstance(value, Schedule) or path in counts}
+    return now | _values({path: now[path] for path in counts}, counts)
+
+
+def settings(tx: GradientTransformation) -> dict[str, Any]:
+    """Every number and schedule by path, in the order of `tx.hyperparams`; nothing from inside a schedule."""
+    given: dict[str, Any] = {}
+    for parts, value in tx._arguments():
+        path, above = "/".join(parts), ("/".join(parts[:i]) for i in range(1, len(parts)))
+        inside = any(isinstance(given.get(p), Schedule) for p in above)
+        if not inside and (isinstance(value, Schedule) or path in tx.hyperparams):
+            given[path] = value
+    return given
+
+
+def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The settings that a state holds itself, and the count in it that each schedule is evaluated at."""
+    held: dict[str, Any] = {}
+    counts: dict[str, Array] = {}
+    for place, part, _ in walk(survey(tx), state):
+        injected = place.name == "inject_hyperparams"
+        for path, name in place.paths.items():
+            if isinstance(given[path], Schedule):
+                count = part.hyperparams_states[name].count if injected else part.count
+                counts.setdefault(path, count)
+            if injected:
+                held[path] = _held(given[path], name, part.hyperparams)
+    return held, counts
+
+
+def _held(value: Any, name: str, hyperparams: dict[str, Array]) -> Any:
+    """A number as a state holds it, or a schedule with the numbers that it holds."""
+    if not isinstance(value, Schedule):
+        return hyperparams.get(name, value)
+    for key, number in hyperparams.items():
+        if key.startswith(f"{name}/"):
+            value = value._with(tuple(key.removeprefix(f"{name}/").split("/")), weak(number))
+    return value
+
+
+def _values(schedules: dict[str, Schedule], counts: dict[str, Array]) -> dict[str, Array]:
+    leaves, treedef = jax.tree.flatten((schedules, counts))
+    axes = [0 if np.ndim(x) else None for x in leaves]
+
+    def at(leaves):
+        schedules, counts = treedef.unflatten(leaves)
+        return _values(schedules, counts)
+
+    if any(axis == 0 for axis in axes):  # one axis of a population, from the outside in
+        return jax.vmap(at, in_axes=(axes,))(leaves)
+    return {path: schedules[path](count) for path, count in counts.items()}

@@ -1,0 +1,98 @@
+"""What an optimizer will do to each parameter and keep for it, before anything is allocated."""
+
+import math
+from collections.abc import Container, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.compose import PartitionState
+from optax_lite.core import GradientTransformation, Params
+from optax_lite.inspection.advice import warnings
+from optax_lite.inspection.current import settings
+from optax_lite.inspection.survey import places, survey, walk, without_places
+from optax_lite.inspection.table import Explanation, LeafRow
+from optax_lite.leaves import is_inexact, leaf_paths, path_string
+
+
+def explain(tx: GradientTransformation, params: Params) -> Explanation:
+    """A table of the parameters: group, settings in effect, slots of the state, bytes; with totals and warnings.
+
+        print(explain(tx, jax.eval_shape(model.init, key, x)["params"]))
+
+    Shapes are enough: no state is allocated. A setting gets a column where leaves differ in it; a schedule is shown as
+    its least and largest value. The warnings are guesses at what is not meant: decay of biases and norms, an average
+    whose decay is 1 in the dtype it is kept in, steps that are rounded away, leaves that no learning rate reaches,
+    groups without leaves. Of a population the state of one member is counted.
+    """
+    shapes = jax.tree.map(_abstract, params)
+    leaves = dict(zip(leaf_paths(shapes, nothing_too=False), jax.tree.leaves(shapes), strict=True))
+    surveyed, given = jax.eval_shape(lambda p: survey(tx, p), shapes), settings(tx)
+    state = without_places(surveyed)
+    seen, kept = list(places(surveyed)), [trees for _, _, trees in walk(jax.eval_shape(lambda: survey(tx)), state)]
+    still = {path for path, x in leaves.items() if not is_inexact(x)}
+    effects, groups, slots = {path: set() for path in leaves}, dict.fromkeys(leaves, ""), {path: {} for path in leaves}
+    for place, trees in zip(seen, kept, strict=True):
+        for leaf in _owners(place.leaves, leaves):
+            effects[leaf] |= set(place.paths)
+            still |= {leaf} if place.name == "set_to_zero" else set()
+        labels = place.state.inner_states if isinstance(place.state, PartitionState) else {}
+        for label, masked in labels.items():
+            for leaf in _owners(masked.inner_state.leaves, leaves):
+                groups[leaf] = f"{groups[leaf]}/{label}".strip("/")
+        for name, tree in trees:
+            for leaf, arrays in _by_leaf(tree, leaves).items():
+                field = name.rsplit("/", 1)[-1]
+                slots[leaf][name if field in slots[leaf] else field] = arrays
+    rows = []
+    for path, x in leaves.items():
+        in_effect = {name: value for name, value in given.items() if name in effects[path]}
+        nbytes = _nbytes((x, slots[path]))
+        rows.append(LeafRow(path, x.shape, x.dtype, groups[path], in_effect, slots[path], path not in still, nbytes))
+    return Explanation(rows, _totals(rows, state), warnings(rows, given, list(zip(seen, kept, strict=True))))
+
+
+def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
+    if hasattr(x, "dtype"):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return jax.ShapeDtypeStruct((), jnp.result_type(float)) if is_inexact(x) else None
+
+
+def _owner(path: str, leaves: Container[str]) -> str | None:
+    """The parameter to which a leaf of a tree like the parameters' belongs: itself, or the one above it."""
+    while path not in leaves and "/" in path:
+        path = path.rsplit("/", 1)[0]
+    return path if path in leaves else None
+
+
+def _owners(paths: Iterable[str], leaves: Container[str]) -> set[str]:
+    return {owner for path in paths if (owner := _owner(path, leaves)) is not None}
+
+
+def _by_leaf(tree: Any, leaves: Container[str]) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
+    found: dict[str, tuple[jax.ShapeDtypeStruct, ...]] = {}
+    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if (leaf := _owner(path_string(path), leaves)) is not None:
+            found[leaf] = (*found.get(leaf, ()), x)
+    return found
+
+
+def _nbytes(tree: Any) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _totals(rows: list[LeafRow], state: Any) -> dict[str, Any]:
+    parameters, size = sum(math.prod(row.shape) for row in rows), sum(row.nbytes for row in rows)
+    state_bytes = {slot: 0 for row in rows for slot in row.slots}
+    for row in rows:
+        for slot, arrays in row.slots.items():
+            state_bytes[slot] += _nbytes(arrays)
+    shared = _nbytes(state) - sum(state_bytes.values())
+    return {
+        "parameters": parameters,
+        "parameter_bytes": size - sum(state_bytes.values()),
+        "state_bytes": state_bytes | ({"shared": shared} if shared else {}),
+        "bytes": size + shared,
+        "bytes_per_parameter": (size + shared) / parameters if parameters else 0.0,
+    }

@@ -1,0 +1,178 @@
+"""A map of an optimizer's state: which member keeps which part, and which arguments of the whole it was given.
+
+A survey is an `init` whose result has a `Place` around the state of every member that has functions of its own. It does
+not know wrappers: whatever they do with the states of their members, the places stay where they put them.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import PyTree
+from optax_lite.core import GradientTransformation, Schedule, schedule
+from optax_lite.leaves import leaf_paths, path_string
+from optax_lite.paths import StandIn
+
+
+@dataclasses.dataclass(eq=False)
+class Place:
+    """A state with what is known of its owner; a pytree of the state."""
+
+    state: PyTree  # as the owner's init makes it, with places inside it
+    name: str  # of the owner's factory
+    arguments: dict[str, Any]  # of the owner, by name; a schedule as such
+    paths: dict[str, str]  # the paths, in the whole, of the arguments that went into these: {path: name}
+    leaves: tuple[str, ...]  # the paths of the parameters the owner sees
+
+
+_PLACE_KEYS = ("name", "arguments", "paths", "leaves")
+
+
+@dataclasses.dataclass(eq=False, frozen=True)
+class _Owner:
+    known: tuple  # compared by identity: settings may be traced
+
+
+jax.tree_util.register_pytree_with_keys(
+    Place,
+    lambda place: (
+        ((jax.tree_util.GetAttrKey("state"), place.state),),
+        _Owner(tuple(getattr(place, key) for key in _PLACE_KEYS)),
+    ),
+    lambda owner, children: Place(*children, *owner.known),
+)
+
+
+@schedule(static=("path",))
+def _argument(value, path):
+    """An argument that remembers its path in the whole while builders hand it on and calculate with it."""
+    return lambda count: value(count) if isinstance(value, Schedule) else value
+
+
+class Surveyed(GradientTransformation):
+    """A transformation whose `init` makes places; only that is for use."""
+
+    __slots__ = ()
+
+    def init(self, params):
+        call = self._call
+        if call.name == "inject_hyperparams":  # the settings of its member are in its own state
+            tx, paths = self._make(call, tuple(map(_without_marks, self._values))), _marked(self)
+            paths = {path: name.removeprefix("inner/") for path, name in paths.items()}
+        else:
+            tx, given = self, zip(call.names, self._values, strict=True)
+            paths = {path: name for name, value in given for path in _argument_paths(value)}
+        built = call.build(tx._values)
+        if isinstance(built, GradientTransformation):
+            return _surveyed(built).init(params)
+        plain = self._make(call, tuple(map(_plain, tx._values)), inner=True)
+        state = GradientTransformation.init(plain, params)  # its members are surveyed ones still
+        arguments = dict(zip(call.names, plain._values, strict=True))
+        return Place(state, call.name, arguments, paths, tuple(leaf_paths(params, nothing_too=False)))
+
+
+def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
+    """The same, surveyed, members too; with a path its numbers and schedules remember where they stood."""
+
+    def inside(name, child):
+        below = None if path is None else (*path, name)
+        is_key = jnp.issubdtype(getattr(child, "dtype", float), jax.dtypes.prng_key)
+        is_argument = isinstance(child, (float, jax.Array, Schedule)) and not is_key
+        return _argument(child, "/".join(below)) if below and is_argument else _surveyed(child, below)
+
+    if isinstance(value, GradientTransformation):
+        return Surveyed._make(value._call, tuple(map(inside, value._call.names, value._values)))
+    if type(value) is tuple:  # of numbers, like the two decays of an Adam, which builders take apart
+        return tuple(_surveyed(v, None if path is None else (*path, str(i))) for i, v in enumerate(value))
+    return {k: inside(str(k), v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _argument_paths(value: Any) -> list[str]:
+    """The paths of the arguments of the whole that stand in a value."""
+    if not isinstance(value, Schedule):
+        return []
+    if value._call.factory is _argument:
+        return [value._call.static["path"]]
+    return [path for v in value._values for path in _argument_paths(v)]
+
+
+def _plain(value: Any) -> Any:
+    """The value as it would be without a survey: where all is numbers, the number."""
+    if not isinstance(value, Schedule) or not _argument_paths(value):
+        return value
+    if value._call.factory is _argument:
+        return value._values[0]
+    plain = value._make(value._call, tuple(map(_plain, value._values)))
+    operation = value._call.static.get("op")  # arithmetic, which made a schedule of numbers for our sake
+    if operation is None or any(isinstance(v, Schedule) for v in plain._values):
+        return plain
+    return operation(*plain._values)
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, GradientTransformation):
+        return value._make(value._call, tuple(map(_without_marks, value._values)))
+    if type(value) is tuple:
+        return tuple(map(_without_marks, value))
+    return {k: _without_marks(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
+
+
+def _marked(tx: GradientTransformation) -> dict[str, str]:
+    """The paths of the arguments of the whole that stand in a transformation, and where in it."""
+    inside = [(parts, x._call) for parts, x in tx._arguments() if isinstance(x, Schedule)]
+    return {call.static["path"]: "/".join(parts) for parts, call in inside if call.factory is _argument}
+
+
+def survey(tx: GradientTransformation, params: PyTree = None) -> Place:
+    """The state of `init(params)` with places in it; without params there are stand-ins where their trees would be."""
+    scalars = jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)  # one of a population
+    return _surveyed(scalars, ()).init(StandIn() if params is None else params)
+
+
+def _ends(x: Any) -> bool:
+    return isinstance(x, (Place, StandIn))
+
+
+def places(place: Place) -> Iterator[Place]:
+    """Every place of a survey, from the outside in."""
+    yield place
+    for inner in jax.tree.leaves(place.state, is_leaf=_ends):
+        if isinstance(inner, Place):
+            yield from places(inner)
+
+
+def without_places(tree: PyTree) -> PyTree:
+    """The state as `init` makes it."""
+
+    def bare(x):
+        return without_places(x.state) if isinstance(x, Place) else x
+
+    return jax.tree.map(bare, tree, is_leaf=lambda x: isinstance(x, Place))
+
+
+def walk(tree: PyTree, state: PyTree, path: str = "") -> Iterator[tuple[Place, PyTree, list[tuple[str, PyTree]]]]:
+    """Every place, from the outside in, with its part of a state and in that, by path, its trees of parameters.
+
+    These are known where the survey had no params. The survey must be of a transformation that makes such states; a
+    ValueError says that it is not.
+    """
+    for at, mark, part in _marks(tree, state, path):
+        if isinstance(mark, Place):
+            inner = list(_marks(mark.state, part, at))
+            yield mark, part, [(below, tree) for below, x, tree in inner if isinstance(x, StandIn)]
+            for below, x, tree in inner:
+                yield from walk(x, tree, below) if isinstance(x, Place) else ()
+
+
+def _marks(tree: PyTree, state: PyTree, path: str) -> Iterator[tuple[str, Any, PyTree]]:
+    """The outermost places and stand-ins, with their paths and parts of the state."""
+    marked, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_ends)
+    for (keys, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
+        at = "/".join(filter(None, (path, path_string(keys) if keys else "")))
+        if isinstance(mark, StandIn) and mark.expand is not None:
+            yield from _marks(mark.expand(part), part, at)
+        else:
+            yield at, mark, part

@@ -1,0 +1,200 @@
+"""The table of an optimizer's leaves as data, as text for a terminal and as HTML for a notebook."""
+
+import dataclasses
+import functools
+import html
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.core import Schedule
+
+_WIDTH = 120
+
+
+class LeafRow(NamedTuple):
+    """A parameter, what an optimizer keeps for it, and the settings that it is moved by."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    group: str  # its label in a partition, nested ones joined by a slash; empty without one
+    hyperparams: dict[str, Any]  # those in effect, by their path in `tx.hyperparams`; a schedule as such
+    slots: dict[str, tuple[jax.ShapeDtypeStruct, ...]]  # by the field of the state
+    is_moved: bool  # False if its updates are set to zero, or it is an integer
+    nbytes: int  # of the parameter and its slots
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What `explain` found: print it, or take `rows` (one per leaf), `totals` and `warnings` as data.
+
+    In print, leaves whose paths differ in a number and that are alike in all else share a line.
+    """
+
+    rows: list[LeafRow]
+    totals: dict[str, Any]  # parameters, parameter_bytes, state_bytes by slot, bytes, bytes_per_parameter
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        notes = [*self._summary(), *(f"! {warning}" for warning in self.warnings)]
+        wrapped = (textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for note in notes)
+        return "\n".join([_text(*self._cells()), "", *wrapped])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        notes = [*self._summary(), *(f"⚠ {warning}" for warning in self.warnings)]
+        return _html(*self._cells()) + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        groups, names = any(row.group for row in self.rows), _telling(self.rows)
+        header = ["parameter", "shape", "dtype", *["group"] * groups, *names, "state", "bytes"]
+        lines: dict[tuple, list[LeafRow]] = {}
+        for row in self.rows:
+            cells = (
+                _shape(row),
+                str(row.dtype),
+                *[row.group] * groups,
+                *(_setting(row, n) for n in names),
+                _state(row),
+            )
+            lines.setdefault((_numberless(row.path), *cells), []).append(row)
+        shown = []
+        for (_, *cells), rows in lines.items():
+            shown.append([*alike(row.path for row in rows), *cells, show_bytes(sum(row.nbytes for row in rows))])
+        return header, shown
+
+    def _summary(self) -> list[str]:
+        t, state = self.totals, [f"{slot} {show_bytes(n)}" for slot, n in self.totals["state_bytes"].items()]
+        per = f", {t['bytes_per_parameter']:.3g} bytes per parameter" if t["parameters"] else ""
+        total = f"{t['parameters']:,} parameters {show_bytes(t['parameter_bytes'])}; state {', '.join(state) or 'none'}"
+        lines = [f"{total}; together {show_bytes(t['bytes'])}{per}"]
+        for where, settings in zip(("everywhere", "where they apply"), _untelling(self.rows), strict=True):
+            shown = ", ".join(f"{name} {_show(value)}" for name, value in settings.items())
+            lines += [f"{where}: {shown}"] if shown else []
+        return lines
+
+
+def show_bytes(n: float) -> str:
+    """A number of bytes in its unit of a thousand."""
+    units = iter(("B", "kB", "MB", "GB", "TB", "PB"))
+    unit = next(units)
+    while n >= 999.5:
+        n, unit = n / 1000, next(units)
+    return f"{n:.3g} {unit}"
+
+
+def alike(paths: Iterable[str]) -> list[str]:
+    """The paths, those that differ in a number taken together: 'layer_*/bias ×4'."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_numberless(path), []).append(path)
+    return [f"{name} ×{len(group)}" if len(group) > 1 else group[0] for name, group in groups.items()]
+
+
+def _numberless(path: str) -> str:
+    return re.sub(r"\d+", "*", path)
+
+
+def extent(value: Any) -> tuple[float, float]:
+    """The least and the largest value of a number, of those of a population, or of a schedule along its way."""
+    values = _along(value) if isinstance(value, Schedule) else value
+    return float(np.min(values)), float(np.max(values))
+
+
+@functools.lru_cache(16)
+def _along(schedule: Schedule) -> np.ndarray:
+    turns = [x for x in jax.tree.leaves(schedule) if np.ndim(x) == 0 and 0 <= x < 2**30]  # warm-up steps and the like
+    counts = np.unique(np.concatenate([np.geomspace(1, 2**30, 600) - 1, turns]).astype(np.int32))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return np.asarray(schedule(jnp.asarray(counts)))
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def _short(row: LeafRow) -> dict[str, tuple]:
+    """The settings by the last part of their path, which may name several."""
+    found: dict[str, tuple] = {}
+    for path, value in row.hyperparams.items():
+        name = path.rsplit("/", 1)[-1]
+        found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def _telling(rows: list[LeafRow]) -> list[str]:
+    """The settings that need a column: values differ, or a rate or a decay is there for some leaves only."""
+    moved = [_short(row) for row in rows if row.is_moved]
+    names = dict.fromkeys(name for settings in moved for name in settings)
+
+    def tells(name):
+        values = [settings[name] for settings in moved if name in settings]
+        rare = len(values) < len(moved) and name.endswith(("learning_rate", "weight_decay"))
+        return rare or any(_differ(value, values[0]) for value in values)
+
+    return [name for name in names if tells(name)]
+
+
+def _untelling(rows: list[LeafRow]) -> tuple[dict[str, tuple], dict[str, tuple]]:
+    """The settings that are alike in all leaves that move, and those that are alike where they are there."""
+    moved, telling = [_short(row) for row in rows if row.is_moved], _telling(rows)
+    alike = {name: value for settings in moved for name, value in settings.items() if name not in telling}
+    everywhere = {name: value for name, value in alike.items() if all(name in settings for settings in moved)}
+    return everywhere, {name: value for name, value in alike.items() if name not in everywhere}
+
+
+def _differ(a: tuple, b: tuple) -> bool:
+    return len(a) != len(b) or any(
+        x is not y and (np.ndim(x) or np.ndim(y) or x != y) for x, y in zip(a, b, strict=True)
+    )
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(dict.fromkeys(map(_show, value)))
+    low, high = (f"{x:.4g}" for x in extent(value))
+    return low if low == high else f"{low}…{high}"
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def _shape(row: LeafRow) -> str:
+    return "×".join(map(str, row.shape)) or "scalar"
+
+
+def _setting(row: LeafRow, name: str) -> str:
+    values = _short(row).get(name) if row.is_moved else None
+    return "–" if values is None else _show(values)
+
+
+def _state(row: LeafRow) -> str:
+    if not row.slots:
+        return "–" if row.is_moved else "not moved"
+    by_dtype: dict[str, list[str]] = {}
+    for slot, arrays in row.slots.items():
+        by_dtype.setdefault(", ".join(dict.fromkeys(str(x.dtype) for x in arrays)), []).append(slot)
+    return "; ".join(f"{' '.join(slots)} {dtype}" for dtype, slots in by_dtype.items())
+
+
+def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(cells):
+        *left, last = cells  # bytes stand flush right
+        return "  ".join([*(cell.ljust(w) for cell, w in zip(left, widths, strict=False)), last.rjust(widths[-1])])
+
+    return "\n".join([line(header), "  ".join("─" * w for w in widths), *map(line, rows)])
+
+
+def _html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells, tag):
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
