@@ -15,10 +15,10 @@ from optax_lite.core import (
 from optax_lite.inspection.current import current_hyperparams
 from optax_lite.inspection.explain import explain
 from optax_lite.inspection.metrics import MetricsState, read_metrics, with_metrics
+from optax_lite.inspection.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
 from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.inspection.transfer import reset, transfer
 from optax_lite.inspection.transfer_report import TransferReport
-from optax_lite.inspection.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.loop.fit import fit
 from optax_lite.loop.history import History
@@ -46,9 +46,7 @@ from optax_lite.optimizers.adopt import adopt, scale_by_adopt
 from optax_lite.optimizers.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsgrad
 from optax_lite.optimizers.cocob import COCOBState, cocob, scale_by_cocob
 from optax_lite.optimizers.dadapt_adamw import DAdaptAdamWState, dadapt_adamw
-from optax_lite.optimizers.dog import (
-    DoGState, ScaleByDistanceOverGradientsState, dog, scale_by_distance_over_gradients,
-)
+from optax_lite.optimizers.dog import DoGState, ScaleByDistanceOverGradientsState, dog, scale_by_distance_over_gradients
 from optax_lite.optimizers.dowg import DoWGState, dowg
 from optax_lite.optimizers.dpsgd import DifferentiallyPrivateAggregateState, differentially_private_aggregate, dpsgd
 from optax_lite.optimizers.fromage import fromage
@@ -75,7 +73,7 @@ from optax_lite.optimizers.polyak_sgd import polyak_sgd, scale_by_polyak
 from optax_lite.optimizers.prodigy import ProdigyState, prodigy
 from optax_lite.optimizers.radam import radam, scale_by_radam
 from optax_lite.optimizers.rms import (
-    ScaleByRmsState, ScaleByRmsWithCountState, ScaleByRStdDevState, ScaleByRStdDevWithCountState, scale_by_rms,
+    ScaleByRStdDevState, ScaleByRStdDevWithCountState, ScaleByRmsState, ScaleByRmsWithCountState, scale_by_rms,
     scale_by_stddev,
 )
 from optax_lite.optimizers.rmsprop import rmsprop
@@ -122,18 +120,18 @@ from optax_lite.transforms.scale import (
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
-from optax_lite.wrappers.freeze import freeze, selective_transform
-from optax_lite.wrappers.groups import groups
-from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState, inject_hyperparams
-from optax_lite.wrappers.set_hyperparams import set_hyperparams
-from optax_lite.wrappers.average import AverageParamsState, average_params, eval_params, periodic_update
-from optax_lite.wrappers.flatten import flatten
-from optax_lite.wrappers.lookahead import LookaheadParams, LookaheadState, LookaheadWithSlowState, lookahead
 from optax_lite.wrappers.accumulate import (
     AccumulateState, ApplyEvery, MultiSteps, MultiStepsState, accumulate, apply_every, skip_large_updates,
     skip_not_finite,
 )
+from optax_lite.wrappers.average import AverageParamsState, average_params, eval_params, periodic_update
+from optax_lite.wrappers.flatten import flatten
+from optax_lite.wrappers.freeze import freeze, selective_transform
+from optax_lite.wrappers.groups import groups
+from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState, inject_hyperparams
+from optax_lite.wrappers.lookahead import LookaheadParams, LookaheadState, LookaheadWithSlowState, lookahead
 from optax_lite.wrappers.microbatch import microbatch_value_and_grad
+from optax_lite.wrappers.set_hyperparams import set_hyperparams
 from optax_lite.wrappers.skip import (
     ApplyIfFiniteState, ConditionallyMaskState, ConditionallyTransformState, SkipBadStepsState, apply_if_finite,
     conditionally_mask, conditionally_transform, skip_bad_steps,
@@ -144,37 +142,27 @@ ScaleState = EmptyState
 
 __all__ = [
     # states and results
-    "AverageParamsState", "LookaheadState", "LookaheadWithSlowState", "MonitorState", "ReduceLROnPlateauState",
-    "SnapshotState",
-    "AddNoiseState", "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
-    "AccumulateState", "AddNoiseState", "ApplyEvery", "ApplyIfFiniteState", "ConditionallyMaskState",
-    "ConditionallyTransformState", "MultiStepsState", "SkipBadStepsState",
-    "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "DAdaptAdamWState",
-    "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState", "EmaState", "EmptyState", "FactoredState",
-    "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState", "InjectStatefulHyperparamsState", "MadgradState",
-    "MaskedNode", "MaskedState", "MechanicState", "MetricsState", "MinimizeResult", "MomoAdamState", "MomoState",
-    "MuonDimensionNumbers", "MuonState", "OptState", "PartitionState", "ProdigyState", "ReduceVarianceState",
-    "SAMState", "ScaleByAdaDeltaState", "ScaleByAdamState", "ScaleByAdanState", "ScaleByAdemamixState",
-    "ScaleByAmsgradState", "ScaleByBacktrackingLinesearchState", "ScaleByBeliefState",
-    "ScaleByDistanceOverGradientsState", "ScaleByLBFGSState", "ScaleByLionState", "ScaleByNadamState",
-    "ScaleByNovogradState", "ScaleByOptimisticGradientState", "ScaleByRmsState", "ScaleByRmsWithCountState",
-    "ScaleByRpropState", "ScaleByRssState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState",
-    "ScaleByScheduleState", "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState", "ScaleBySM3State",
-    "ScaleBySoapState", "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState", "ScheduleFreeState",
-    "SophiaState", "SplitRealAndImaginaryState", "TraceState", "TransferReport", "WeightDecaySchedule",
-    "WrappedScheduleState", "ZeroNansState", "ZoomLinesearchInfo",
+    "AccumulateState", "AddNoiseState", "ApplyEvery", "ApplyIfFiniteState", "AverageParamsState",
+    "BacktrackingLinesearchInfo", "CautiousState", "COCOBState", "ConditionallyMaskState",
+    "ConditionallyTransformState", "DAdaptAdamWState", "DifferentiallyPrivateAggregateState", "DoGState", "DoWGState",
+    "EmaState", "EmptyState", "FactoredState", "GaLoreDimensionNumbers", "GaLoreState", "HutchinsonState",
+    "InjectStatefulHyperparamsState", "LookaheadState", "LookaheadWithSlowState", "MadgradState", "MaskedNode",
+    "MaskedState", "MechanicState", "MetricsState", "MinimizeResult", "MomoAdamState", "MomoState", "MonitorState",
+    "MultiStepsState", "MuonDimensionNumbers", "MuonState", "OptState", "PartitionState", "ProdigyState",
+    "ReduceLROnPlateauState", "ReduceVarianceState", "SAMState", "ScaleByAdaDeltaState", "ScaleByAdamState",
+    "ScaleByAdanState", "ScaleByAdemamixState", "ScaleByAmsgradState", "ScaleByBacktrackingLinesearchState",
+    "ScaleByBeliefState", "ScaleByDistanceOverGradientsState", "ScaleByLBFGSState", "ScaleByLionState",
+    "ScaleByNadamState", "ScaleByNovogradState", "ScaleByOptimisticGradientState", "ScaleByRmsState",
+    "ScaleByRmsWithCountState", "ScaleByRpropState", "ScaleByRssState", "ScaleByRStdDevState",
+    "ScaleByRStdDevWithCountState", "ScaleByScheduleState", "ScaleByShampooState", "ScaleBySimplifiedAdEMAMixState",
+    "ScaleBySM3State", "ScaleBySoapState", "ScaleByZoomLinesearchState", "ScaleState", "ScheduledState",
+    "ScheduleFreeState", "SkipBadStepsState", "SnapshotState", "SophiaState", "SplitRealAndImaginaryState",
+    "TraceState", "TransferReport", "WeightDecaySchedule", "WrappedScheduleState", "ZeroNansState",
+    "ZoomLinesearchInfo",
     # the pair: made, composed, applied
     "apply_updates", "chain", "GradientTransformation", "GradientTransformationExtraArgs", "identity",
     "incremental_update", "masked", "multi_transform", "named_chain", "Params", "partition", "ScalarOrSchedule",
     "Schedule", "schedule", "stateless", "stateless_with_tree_map", "transform", "Updates", "with_extra_args_support",
-    "GradientTransformation", "GradientTransformationExtraArgs", "Params", "ScalarOrSchedule", "Schedule",
-    "Updates", "apply_updates", "chain", "identity", "incremental_update", "masked", "multi_transform",
-    "named_chain", "partition", "schedule", "stateless", "stateless_with_tree_map", "transform",
-    "with_extra_args_support",
-    # wrappers
-    "LookaheadParams", "average_params", "eval_params", "flatten", "lookahead", "periodic_update",
-    # looking inside
-    "measure_with_ema", "monitor", "snapshot",
     # schedules
     "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "cyclic_schedule", "exponential_decay",
     "inverse_sqrt_schedule", "join_schedules", "linear_onecycle_schedule", "linear_schedule",
@@ -197,37 +185,26 @@ __all__ = [
     # transforms
     "adaptive_grad_clip", "add_decayed_weights", "add_noise", "cautious", "centralize", "clip", "clip_by_block_rms",
     "clip_by_global_norm", "ema", "independent_weight_decay", "keep_params_nonnegative", "normalize",
-    "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "scale",
-    "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax", "scale_by_adan",
-    "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch", "scale_by_belief",
-    "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms", "scale_by_galore", "scale_by_lbfgs",
-    "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad", "scale_by_muon", "scale_by_nadam",
+    "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "reduce_on_plateau",
+    "scale", "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax",
+    "scale_by_adan", "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch",
+    "scale_by_belief", "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms", "scale_by_galore",
+    "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad", "scale_by_muon", "scale_by_nadam",
     "scale_by_novograd", "scale_by_optimistic_gradient", "scale_by_param_block_norm", "scale_by_param_block_rms",
     "scale_by_polyak", "scale_by_radam", "scale_by_rms", "scale_by_rprop", "scale_by_rss", "scale_by_schedule",
     "scale_by_shampoo", "scale_by_sign", "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap",
     "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero",
     "split_real_and_imaginary", "trace", "value_and_grad_from_state", "zero_nans",
     # around an optimizer
-    "freeze", "groups", "inject_hyperparams", "reset", "selective_transform", "set_hyperparams", "transfer",
+    "accumulate", "apply_every", "apply_if_finite", "average_params", "conditionally_mask", "conditionally_transform",
+    "eval_params", "flatten", "freeze", "groups", "inject_hyperparams", "lookahead", "LookaheadParams",
+    "microbatch_value_and_grad", "MultiSteps", "periodic_update", "reset", "selective_transform", "set_hyperparams",
+    "skip_bad_steps", "skip_large_updates", "skip_not_finite", "transfer",
     # what is going on
-    "current_hyperparams", "explain", "Explanation", "LeafRow", "read_metrics", "with_metrics",
+    "current_hyperparams", "explain", "Explanation", "LeafRow", "measure_with_ema", "monitor", "read_metrics",
+    "snapshot", "with_metrics",
     # training
     "fit", "History", "make_step", "minimize",
-    "normalize_by_update_norm", "per_example_global_norm_clip", "per_example_layer_norm_clip", "reduce_on_plateau",
-    "scale",
-    "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adam_atan2", "scale_by_adamax",
-    "scale_by_adan", "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch",
-    "scale_by_belief", "scale_by_cocob", "scale_by_distance_over_gradients", "scale_by_factored_rms",
-    "scale_by_galore", "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad",
-    "scale_by_muon", "scale_by_nadam", "scale_by_novograd", "scale_by_optimistic_gradient",
-    "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_polyak", "scale_by_radam", "scale_by_rms",
-    "scale_by_rprop", "scale_by_rss", "scale_by_schedule", "scale_by_shampoo", "scale_by_sign",
-    "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_soap", "scale_by_stddev", "scale_by_trust_ratio",
-    "scale_by_yogi", "scale_by_zoom_linesearch", "set_to_zero", "split_real_and_imaginary", "trace",
-    "value_and_grad_from_state", "zero_nans",
-    # around an optimizer
-    "MultiSteps", "accumulate", "apply_every", "apply_if_finite", "conditionally_mask", "conditionally_transform",
-    "microbatch_value_and_grad", "skip_bad_steps", "skip_large_updates", "skip_not_finite",
     # for authors
     "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
 ]

@@ -1,2 +1,1 @@
-"""What looks at an optimizer and its state from outside: what it holds, and how it is carried on."""
-"""Knowing what happens: measurements, tables, conversions."""
+"""What looks at an optimizer and its state from outside: tables, measurements, and how a state is carried on."""

@@ -1,3 +1,1 @@
-"""What takes a transformation and decides on which leaves, or with which numbers, it runs."""
-"""Transformations around a transformation: when it runs, on what, and what is remembered beside it."""
-"""What takes a transformation: accumulation, skipping, and other things around an optimizer."""
+"""What takes a transformation and decides when, on which leaves and with which numbers it runs, or averages beside it."""
