@@ -72,7 +72,7 @@ def fit(
                     break
                 if log.given_up:
                     stopped = (
-                        f"the optimizer gave up within {done} of {steps} steps: params are those of the last good one"
+                        f"skip_bad_steps gave up within {done} of {steps} steps: params are those of the last good one"
                     )
                     break
                 if interrupted:

@@ -19,7 +19,7 @@ class History:
 
     loss: np.ndarray  # of every step, before its update
     steps: np.ndarray  # 0, 1, ...: updates made before each loss
-    metrics: dict[str, np.ndarray]  # the other numbers of every step, grad_norm among them
+    metrics: dict[str, np.ndarray]  # the other numbers of every step: those of with_metrics
     evals: dict[str, np.ndarray]  # what eval_fn returned, by name; "eval" where that was one number
     eval_steps: np.ndarray  # updates made before each evaluation
     state: PyTree = field(compare=False)  # of the optimizer at the end

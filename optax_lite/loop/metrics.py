@@ -6,16 +6,20 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite.inspection.metrics import MetricsState, read_metrics
+
 _GIVEN_UP = (
-    "make_step: the optimizer gave up: the field `exceeded` of its state says that more bad steps came in a row than "
-    "it may skip. None was applied: params and state are those of the last good step. Look at data and learning rate"
+    "make_step: more steps in a row were bad than max_consecutive of skip_bad_steps allows. None of them was applied: "
+    "params and state are those of the last good step. Look at the data and at the learning rate"
 )
 
 
-def telemetry(state: Any) -> dict[str, Any]:
-    """`exceeded`, where steps are skipped and a limit was set."""
-    limits = [part.exceeded for part in _parts(state) if "exceeded" in part._fields]
-    return {"exceeded": sum(limits[1:], start=limits[0])} if limits else {}
+def telemetry(state: Any, params: Any) -> dict[str, Any]:
+    """What `read_metrics` finds where the state has any, and `exceeded` where steps are skipped and a limit was set."""
+    parts = list(_parts(state))
+    found = read_metrics(state, params) if any(isinstance(part, MetricsState) for part in parts) else {}
+    limits = [part.exceeded for part in parts if "exceeded" in part._fields]
+    return found | ({"exceeded": sum(limits[1:], start=limits[0])} if limits else {})
 
 
 def _parts(state):
