@@ -350,7 +350,10 @@ def test_a_key_for_every_step():
 
 
 def test_numbers_of_telemetry_join_the_metrics():
-    for tx in (ol.with_metrics(ol.adam(0.1)), ol.named_chain(("a", ol.with_metrics(ol.sgd(0.1))), ("b", ol.scale(0.5)))):
+    for tx in (
+        ol.with_metrics(ol.adam(0.1)),
+        ol.named_chain(("a", ol.with_metrics(ol.sgd(0.1))), ("b", ol.scale(0.5))),
+    ):
         params, state, metrics = run(ol.make_step(loss_fn, donate=False), tx, 2)
         expected = ol.read_metrics(state, params)
         assert metrics.keys() == {"loss", *expected}

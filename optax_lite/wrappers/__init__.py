@@ -1,1 +1,1 @@
-"""What takes a transformation and decides when, on which leaves and with which numbers it runs, or averages beside it."""
+"""What takes a transformation and decides when, where and with which numbers it runs, or keeps an average beside it."""
