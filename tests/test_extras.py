@@ -40,26 +40,37 @@ ARRAYS = ["value", "grad", "of_nobody"]
 
 # How each wrapper is put around a transformation. A wrapper that is missing here fails the test below.
 WRAPPERS = {
+    "accumulate": lambda t: ol.accumulate(t, 1),
+    "apply_if_finite": lambda t: ol.apply_if_finite(t, 2),
     "average_params": lambda t: ol.average_params(t),
     "cautious": lambda t: ol.cautious(t),
     "chain": lambda t: ol.chain(ol.identity(), t, ol.scale(-0.1)),
+    "conditionally_mask": lambda t: ol.conditionally_mask(t, lambda count: count >= 0),
+    "conditionally_transform": lambda t: ol.conditionally_transform(t, lambda count: count >= 0),
     "flatten": lambda t: ol.flatten(t),
     "galore": lambda t: ol.galore(0.1, 2, base_optimizer=t),
+    "groups, rules": lambda t: ol.groups(ol.sgd(0.1), {"w": t}),
+    "groups": lambda t: ol.groups(ol.chain(t, ol.sgd(0.1)), {"w": {"learning_rate": 0.2}, "b": "freeze"}),
+    "inject_hyperparams": lambda t: ol.inject_hyperparams(ol.chain(t, ol.sgd(0.1))),
     "lookahead": lambda t: ol.lookahead(t, 2, 0.5),
     "lookahead, at a sync": lambda t: ol.lookahead(t, 1, 0.5),
     "masked": lambda t: ol.masked(t, "w"),
     "mechanize": lambda t: ol.mechanize(t),
     "monitor": lambda t: ol.monitor({"measured": t}),
     "multi_transform": lambda t: ol.multi_transform({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
+    "MultiSteps": lambda t: ol.MultiSteps(t, 1),
     "named_chain": lambda t: ol.named_chain(("first", ol.identity()), ("second", t)),
     "partition": lambda t: ol.partition({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
     "sam, both": lambda t: ol.sam(t, t),
     "sam, opaque": lambda t: ol.sam(t, ol.sgd(0.1), opaque_mode=True),
     "schedule_free": lambda t: ol.schedule_free(t, 0.1),
     "scale_by_galore": lambda t: ol.scale_by_galore(2, base_optimizer=t),
+    "selective_transform": lambda t: ol.selective_transform(t, freeze_mask={"w": False, "b": True}),
+    "skip_bad_steps": lambda t: ol.skip_bad_steps(t),
     "sophia": lambda t: ol.sophia(0.1, hessian_diagonal_fn=t),
     "split_real_and_imaginary": lambda t: ol.split_real_and_imaginary(t),
     "two deep": lambda t: ol.chain(ol.average_params(ol.masked(ol.chain(t, ol.cautious(t)), "w"))),
+    "with_metrics": lambda t: ol.with_metrics(t),
 }
 # What a wrapper itself takes out of the extra arguments.
 TAKEN = {"sam, opaque": {"grad_fn"}}
@@ -91,5 +102,6 @@ def test_every_wrapper_is_in_the_table():
     """A factory whose argument must be a transformation, by the error it gives to another."""
     offered = {name: getattr(ol, name) for name in ol.__all__ if hasattr(getattr(ol, name), "signature")}
     arguments = {"tx", "inner", "optimizer", "fast_optimizer", "base_optimizer", "transforms", "hessian_diagonal_fn"}
+    arguments |= {"opt", "base"}
     wrappers = {name for name, factory in offered.items() if arguments & set(factory.signature.parameters)}
     assert wrappers <= {name.split(",")[0] for name in WRAPPERS}

@@ -25,7 +25,9 @@ def still(kind: str, updates: PyTree, params: PyTree | None) -> PyTree:
 def unchanged(kind: str, updates: PyTree, params: PyTree | None) -> PyTree:
     """The updates as they came, in their compute dtype, or the params moved by them."""
     if kind == "step":
-        return cast_like(leafwise(lambda u, p: p + u, updates, read=(params,)), still(kind, updates, params))
+        moved = leafwise(lambda u, p: p + u, updates, read=(params,))
+        olds = still(kind, updates, params)
+        return jax.tree.map(lambda p, m: None if p is None else m.astype(p.dtype), olds, moved, is_leaf=is_nothing)
     return _with_params(lambda u, *p: u, updates, params)
 
 
