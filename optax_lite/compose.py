@@ -5,7 +5,7 @@ of a under "0/" and of b under "1/".
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
 from optax_lite.leaves import MaskedNode, check_prefix, leaf_paths, leafwise
+from optax_lite.order import check_sequence
 from optax_lite.paths import StandIn, as_mask
 
 
@@ -30,6 +31,12 @@ def check_members(members: Mapping[str, Any]) -> None:
             raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
 
 
+def _links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
+    """The members of a chain, those of chains in it in their place."""
+    for t in transforms:
+        yield from _links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
+
+
 @transform
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states.
@@ -41,6 +48,7 @@ def chain(*transforms):
     chain of chains is the same as one chain.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
+    check_sequence((t._call.name, t._call.factory.__module__) for t in _links(transforms))
 
     def init(params):
         return tuple(t.init(params) for t in transforms)

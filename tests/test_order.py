@@ -1,0 +1,140 @@
+"""Orders of wrappers: what makes no sense raises when it is built and names the right order; every other one trains."""
+
+import itertools
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import optax_lite as ol
+from optax_lite.outline import outline
+
+TX = ol.adamw(0.1)
+
+
+def of_part(tx):
+    return ol.partition({"a": tx, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"})
+
+
+SENSELESS = {
+    "average, accumulate": (
+        lambda: ol.average_params(ol.accumulate(TX, 8), decay=0.9),
+        "average_params: accumulate is inside, so the average would take in every point several times",
+        lambda: ol.accumulate(ol.average_params(TX, decay=0.9), 8),
+    ),
+    "average, chain, part, accumulate": (
+        lambda: ol.average_params(ol.chain(ol.clip(1.0), of_part(ol.accumulate(TX, 8)))),
+        "write accumulate(average_params(...), ...)",
+        lambda: ol.chain(ol.clip(1.0), of_part(ol.accumulate(ol.average_params(TX), 8))),
+    ),
+    "lookahead, MultiSteps": (
+        lambda: ol.lookahead(ol.MultiSteps(TX, 2), 5, 0.5),
+        "lookahead: MultiSteps is inside, so the slow weights would be due after sync_period gradients",
+        lambda: ol.MultiSteps(ol.lookahead(TX, 5, 0.5), 2),
+    ),
+    "schedule-free, accumulate": (
+        lambda: ol.schedule_free(ol.accumulate(ol.sgd(0.1), 2), 0.1),
+        "write accumulate(schedule_free(...), ...)",
+        lambda: ol.accumulate(ol.schedule_free(ol.sgd(0.1), 0.1), 2),
+    ),
+    "mechanize, accumulate": (
+        lambda: ol.mechanize(ol.accumulate(TX, 2)),
+        "mechanize: accumulate is inside, so the scale would be tuned by steps that moved nothing",
+        lambda: ol.accumulate(ol.mechanize(TX), 2),
+    ),
+    "cautious, accumulate": (
+        lambda: ol.cautious(ol.accumulate(ol.scale_by_adam(), 2)),
+        "an update would be compared with the last gradient, not with the mean",
+        lambda: ol.accumulate(ol.chain(ol.cautious(ol.scale_by_adam()), ol.scale(-0.1)), 2),
+    ),
+    "average, average": (
+        lambda: ol.average_params(ol.schedule_free_sgd(0.1)),
+        "average_params: schedule_free_sgd is inside, which has parameters to evaluate at as well; keep one",
+        lambda: ol.schedule_free_sgd(0.1),
+    ),
+    "lookahead, average": (
+        lambda: ol.lookahead(ol.average_params(TX), 5, 0.5),
+        "lookahead: average_params is inside",
+        lambda: ol.average_params(TX),
+    ),
+    "skip, then decay": (
+        lambda: ol.chain(ol.skip_bad_steps(ol.scale_by_adam()), ol.add_decayed_weights(0.1), ol.scale(-0.1)),
+        "chain: add_decayed_weights after skip_bad_steps would move the parameters when that holds them still",
+        lambda: ol.skip_bad_steps(ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1))),
+    ),
+    "accumulate, then momentum": (
+        lambda: ol.chain(ol.chain(ol.accumulate(ol.sgd(0.1), 2)), ol.named_chain(("momentum", ol.trace(0.9)))),
+        "trace after accumulate would move",
+        lambda: ol.accumulate(ol.chain(ol.sgd(0.1), ol.trace(0.9)), 2),
+    ),
+    "flatten, groups": (
+        lambda: ol.flatten(ol.groups(TX, {"b": "freeze"})),
+        "flatten: groups is inside, where all is one leaf without a path; write groups(flatten(...))",
+        lambda: ol.groups(ol.flatten(ol.sgd(0.1)), {"w": {"learning_rate": 0.2}}),
+    ),
+}
+WRAPPERS = {
+    "accumulate": lambda t: ol.accumulate(t, 2),
+    "apply_if_finite": lambda t: ol.apply_if_finite(t, 2),
+    "average_params": lambda t: ol.average_params(t, decay=0.9),
+    "clipped": lambda t: ol.chain(ol.clip_by_global_norm(1.0), t),
+    "flatten": lambda t: ol.flatten(t),
+    "groups": lambda t: ol.groups(t, {"b": {"weight_decay": 0.0}}),
+    "inject_hyperparams": lambda t: ol.inject_hyperparams(t),
+    "lookahead": lambda t: ol.lookahead(t, 2, 0.5),
+    "mechanize": lambda t: ol.mechanize(t),
+    "partition": of_part,
+    "skip_bad_steps": lambda t: ol.skip_bad_steps(t, outlier=10.0),
+    "with_metrics": lambda t: ol.with_metrics(t),
+}
+PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array(0.5)}
+
+
+def loss(params):
+    return jnp.sum(params["w"] ** 2) + params["b"] ** 2
+
+
+def trained(tx, steps=6):
+    """The params after some steps, through update, by a loop of a user; state and dtypes must stay what they are."""
+    params, state = PARAMS, tx.init(PARAMS)
+    kept = outline(state)
+    for _ in range(steps):
+        updates, state = tx.update(jax.grad(loss)(params), state, params)
+        params = ol.apply_updates(params, updates)
+        assert outline(state) == kept
+    return params
+
+
+@pytest.mark.parametrize(("build", "message", "right"), SENSELESS.values(), ids=SENSELESS)
+def test_a_senseless_order_names_the_right_one(build, message, right):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build()
+    assert loss(trained(right(), 16)) < loss(PARAMS)
+
+
+def test_an_edit_meets_the_same_check():
+    with pytest.raises(ValueError, match="average_params: accumulate is inside"):
+        ol.average_params(TX).replace(tx=ol.accumulate(TX, 2))
+
+
+def test_what_only_scales_may_follow_a_gate():
+    tx = ol.chain(ol.accumulate(TX, 2), ol.scale(0.5), ol.clip(1.0))
+    half = ol.chain(TX, ol.scale(0.5))
+    updates, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+    assert all(not jnp.any(u) for u in jax.tree.leaves(updates))
+    updates, _ = tx.update(PARAMS, state, PARAMS)
+    expected, _ = half.update(PARAMS, half.init(PARAMS), PARAMS)
+    for u, e in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
+        assert jnp.allclose(u, e, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("outer", "inner"), list(itertools.permutations(WRAPPERS, 2)))
+def test_every_pair_of_wrappers_trains_or_says_why_not(outer, inner):
+    try:
+        tx = WRAPPERS[outer](WRAPPERS[inner](TX))
+    except ValueError as error:
+        assert re.match(rf"{outer}: {inner} is inside", str(error))
+        return
+    assert loss(trained(tx)) < loss(PARAMS)
