@@ -12,7 +12,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
 from optax_lite.inspection.current import current_hyperparams, settings
-from optax_lite.inspection.survey import survey
+from optax_lite.inspection.survey import Place, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, leafwise, scalar_like, weak, zero_count
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.outline import is_state
@@ -34,12 +34,22 @@ def _learning_rate_path(tx) -> str | None:
     return hits[0] if len(hits) == 1 else None
 
 
+_PASSING = {
+    "average_params",
+    "apply_if_finite",
+    "inject_hyperparams",
+    "lookahead",
+    "skip_bad_steps",
+}  # hand gradients on
+
+
 def _first_clip(tx) -> tuple[Any, tuple] | None:
     """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in the state it is."""
     place, path = survey(tx), ()
-    while place.name in ("chain", "named_chain") and place.state:
-        key = next(iter(place.state)) if isinstance(place.state, dict) else 0
-        place, path = place.state[key], (*path, key)
+    while (place.name in ("chain", "named_chain") and place.state) or place.name in _PASSING:
+        parts = place.state.items() if isinstance(place.state, dict) else enumerate(place.state)
+        key, place = next((key, part) for key, part in parts if isinstance(part, Place))
+        path = (*path, key)
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
 
 

@@ -104,7 +104,7 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, Schedule) or not _argument_paths(value):
         return value
     if value._call.factory is _argument:
-        return value._values[0]
+        return _plain(value._values[0])  # marked twice where a survey is made inside of one
     plain = value._make(value._call, tuple(map(_plain, value._values)))
     operation = value._call.static.get("op")  # arithmetic, which made a schedule of numbers for our sake
     if operation is None or any(isinstance(v, Schedule) for v in plain._values):
