@@ -61,6 +61,28 @@ def transformer(layers: int = 12, width: int = 256, vocabulary: int = 8192, cont
     }
 
 
+def language_loss(params: dict[str, Any], tokens: jax.Array, heads: int = 8) -> jax.Array:
+    """The mean cross-entropy of the next token under the transformer, output embeddings tied, for (batch, length)."""
+
+    def normed(x, p):
+        x = x - jnp.mean(x, axis=-1, keepdims=True)
+        return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+
+    def dense(x, p):
+        return x @ p["kernel"] + p["bias"]
+
+    inputs, labels = tokens[:, :-1], tokens[:, 1:]
+    x = params["tokens"][inputs] + params["positions"][: inputs.shape[1]]
+    for p in params["blocks"]:
+        parts = jnp.split(dense(normed(x, p["norm1"]), p["qkv"]), 3, axis=-1)
+        q, k, v = (part.reshape(*part.shape[:2], heads, -1) for part in parts)
+        mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        x = x + dense(mixed.reshape(x.shape), p["out"])
+        x = x + dense(jax.nn.gelu(dense(normed(x, p["norm2"]), p["up"])), p["down"])
+    logits = normed(x, params["norm"]) @ params["tokens"].T
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - jnp.take_along_axis(logits, labels[..., None], -1)[..., 0])
+
+
 def many_leaves(count: int = 1000) -> dict[str, Any]:
     """A tree of `count` leaves in four shapes."""
     shapes = [(16, 16), (16,), (8, 32), (32,)]

@@ -1,7 +1,7 @@
 """Wrappers against optax and against the bare optimizer: `python -m benchmarks.wrappers` prints one row a bar.
 
 Every ratio is a median over interleaved rounds in this process. Steps are jitted, params and state donated, gradients
-given; the tree is that of a transformer with 12M parameters.
+given; the tree is that of a transformer with 12M parameters. A full step is `make_step` of its loss on 2 × 128 tokens.
 """
 
 import argparse
@@ -9,19 +9,15 @@ import math
 import sys
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
 from benchmarks.core import gradients
-from benchmarks.measure import interleaved, mlp, ratio, transformer
+from benchmarks.measure import interleaved, language_loss, mlp, ratio, transformer
 
 EVERY = 8
-
-
-@jax.jit
-def _step(tx, grads, state, params):
-    return tx.step(grads, state, params)
 
 
 def our_step(tx):
@@ -44,6 +40,8 @@ WRAPPED = {
     "MultiSteps": lambda: (our_step, ol.MultiSteps(ol.adamw(1e-3), EVERY)),
     "bare": lambda: (our_step, ol.adamw(1e-3)),
     "skip": lambda: (our_step, ol.skip_bad_steps(ol.adamw(1e-3), outlier=6.0, max_consecutive=10)),
+    "metrics": lambda: (our_step, ol.with_metrics(ol.adamw(1e-3))),
+    "both": lambda: (our_step, ol.with_metrics(ol.skip_bad_steps(ol.adamw(1e-3), outlier=6.0, max_consecutive=10))),
     "finite": lambda: (our_step, ol.apply_if_finite(ol.adamw(1e-3), 10)),
     "optax finite": lambda: (optax_step, optax.apply_if_finite(optax.adamw(1e-3), 10)),
 }
@@ -86,15 +84,42 @@ def peak(name, params):
     return held + memory.temp_size_in_bytes
 
 
+def full_steps(name, params):
+    """A call of one step with forward and backward pass, that goes on from where the last call stopped."""
+    tx = WRAPPED[name]()[1]
+    step, held = ol.make_step(language_loss), {"params": jax.tree.map(lambda p: p.copy(), params)}
+    held["state"], tokens = tx.init(held["params"]), jax.random.randint(jax.random.key(0), (2, 129), 0, 8192)
+
+    def call():
+        held["params"], held["state"], metrics = step(tx, held["params"], held["state"], tokens)
+        return dict.__getitem__(metrics, "loss")  # without a look at whether skipping has to stop
+
+    return call
+
+
+def share_of_full(ours, theirs, params, repeats):
+    """The time of a full step with one wrapper as a share of that with another."""
+    ratios = []
+    for names in ([ours, theirs], [theirs, ours]):
+        calls = {name: full_steps(name, params) for name in names}
+        ratios.append(ratio(interleaved(calls, repeats, warm=1), ours, theirs))
+    return math.sqrt(math.prod(ratios))
+
+
 def compiles_of_a_run():
-    """Compilations of a jitted step over ten changes of learning rate, weight decay and the threshold of outliers."""
+    """Compilations of `make_step` over ten changes of learning rate, weight decay, a group's setting and a threshold."""
     params = mlp()
-    tx = ol.accumulate(ol.skip_bad_steps(ol.adamw(1e-3, weight_decay=0.1), outlier=6.0), 2)
-    state, grads = tx.init(params), gradients(params)
+    rules = {"b": {"weight_decay": 0.0}, "layer2": {"learning_rate": 1e-2}}
+    base = ol.groups(ol.adamw(1e-3, weight_decay=0.1), rules)
+    tx = ol.accumulate(ol.with_metrics(ol.skip_bad_steps(base, outlier=6.0)), 2)
+    state, step = tx.init(params), ol.make_step(lambda params: sum(jnp.sum(p**2) for p in jax.tree.leaves(params)))
     with test_util.count_jit_and_pmap_lowerings() as count:
         for i in range(1, 11):
-            tx = tx.replace(learning_rate=1e-3 / i, weight_decay=0.1 * i, outlier=5.0 + i)
-            params, state = _step(tx, grads, state, params)
+            tx = tx.replace(
+                {"base/learning_rate": 1e-3 / i, "base/weight_decay": 0.1 * i, "layer2/learning_rate": 1e-2 / i},
+                outlier=5.0 + i,
+            )
+            params, state, _ = step(tx, params, state)
     return count()
 
 
@@ -114,8 +139,13 @@ def main():
         ("our MultiSteps, of optax's", None, lambda: share("MultiSteps", "optax", params, repeats)),
         ("skip_bad_steps, of the bare optimizer", None, lambda: share("skip", "bare", params, repeats)),
         ("the same, peak memory", None, lambda: peak("skip", params) / peak("bare", params)),
+        ("with_metrics, of the bare optimizer", None, lambda: share("metrics", "bare", params, repeats)),
+        ("both, of the bare optimizer", None, lambda: share("both", "bare", params, repeats)),
+        ("with_metrics, of a full step", 1.1, lambda: share_of_full("metrics", "bare", params, repeats)),
+        ("skip_bad_steps, of a full step", 1.1, lambda: share_of_full("skip", "bare", params, repeats)),
+        ("both, of a full step", 1.1, lambda: share_of_full("both", "bare", params, repeats)),
         ("apply_if_finite, of optax's", None, lambda: share("finite", "optax finite", params, repeats)),
-        ("compiles, ten changes of three numbers", 1, compiles_of_a_run),
+        ("compiles, ten changes of four numbers", 1, compiles_of_a_run),
     ]
     missed = []
     print(f"{'':56}{'measured':>10}{'bar':>8}")
