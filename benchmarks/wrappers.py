@@ -107,7 +107,7 @@ def share_of_full(ours, theirs, params, repeats):
 
 
 def compiles_of_a_run():
-    """Compilations of `make_step` over ten changes of learning rate, weight decay, a group's setting and a threshold."""
+    """Compilations of `make_step` over ten changes of rates, weight decay and a threshold, in groups too."""
     params = mlp()
     rules = {"b": {"weight_decay": 0.0}, "layer2": {"learning_rate": 1e-2}}
     base = ol.groups(ol.adamw(1e-3, weight_decay=0.1), rules)
