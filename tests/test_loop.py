@@ -731,3 +731,15 @@ def test_params_that_are_gone_are_explained():
     ol.make_step(loss_fn)(tx, params, tx.init(params), X, Y)
     with pytest.raises(RuntimeError, match=r"params leaf 'b' was donated"):
         fitted(params)
+
+
+@pytest.mark.parametrize(
+    "tx", [ol.average_params(ol.adam(0.1), decay=0.9), ol.schedule_free_sgd(0.1)], ids=["ema", "free"]
+)
+def test_fit_evaluates_at_the_averages_and_returns_what_trains(tx):
+    seen = []
+    params, history = ol.fit(
+        loss_fn, fresh(), (X, Y), tx, steps=5, eval_fn=lambda p: seen.append(p) or 0.0, progress=False
+    )
+    chex.assert_trees_all_close(seen[-1], ol.eval_params(tx, history.state, params))
+    assert not np.allclose(seen[-1]["w"], params["w"], rtol=1e-3)

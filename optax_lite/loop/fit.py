@@ -20,6 +20,7 @@ from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.history import History
 from optax_lite.loop.progress import bar
 from optax_lite.loop.step import as_optimizer, make_step
+from optax_lite.wrappers.average import eval_params
 
 _CHUNK = 16  # losses are fetched that many at a time, as many steps behind, so that the device is never waited for
 
@@ -40,9 +41,11 @@ def fit(
     device. Or `data` is an iterable of batches (a list is one), begun again when it ends.
 
     `eval_fn(params)` returns a number or a dict of numbers; it is called after every `every` updates (a tenth of the
-    steps unless told otherwise) and after the last. Ctrl-C ends the run after the step it is in; what there is by then
-    is returned. `state` goes on from `history.state` of another run. `progress` is "auto" (a bar in terminals and
-    notebooks, where rich is installed), True or False. The params given are copied and stay valid.
+    steps unless told otherwise) and after the last. Where the optimizer averages (`average_params`, `lookahead`,
+    `schedule_free`) it gets the averages; afterwards they are `eval_params(tx, history.state, params)`. Ctrl-C ends the
+    run after the step it is in; what there is by then is returned. `state` goes on from `history.state` of another run.
+    `progress` is "auto" (a bar in terminals and notebooks, where rich is installed), True or False. The params given
+    are copied and stay valid.
     """
     tx = as_optimizer(tx, "fit", "fit(loss_fn, params, data, tx, steps=...)")
     counts = {"steps": steps, "every": every, "batch_size": batch_size}
@@ -66,7 +69,7 @@ def fit(
                 done += 1
                 log.add(metrics, batch)
                 if eval_fn is not None and (done % every == 0 or done == steps):
-                    log.evaluate(done, eval_fn, params)
+                    log.evaluate(done, eval_fn, eval_params(tx, state, params))
                 show(done, log.latest)
                 if done == steps:
                     break
