@@ -36,6 +36,7 @@ from tests.schedule_cases import CASES, counts
 
 ROOT = Path(__file__).parent.parent
 STEPS = 2  # five kill nothing more
+UNCHANGED = "nothing"  # the change of a rule as it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +273,34 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     return of_rows + of_cases + list(PROBES.get(module, {}).items())
 
 
+@cache
+def comparisons_elsewhere(module: str, function: str) -> list[tuple[str, Callable[[dict], bool]]]:
+    """The same for the modules that import what needs `function`, with the mutated names in place of theirs."""
+    names, found = users(module, function), []
+    for other in modules():
+        taken = imported(other, module) & names
+        wanted = {name: c for f in sorted(taken) for name, c in comparisons(other, f)} if taken else {}
+        found += [(f"{other}: {name}", _agrees_elsewhere(other, taken, agrees)) for name, agrees in wanted.items()]
+    return found
+
+
+@cache
+def imported(module: str, origin: str) -> frozenset[str]:
+    """The names that a module takes from another one."""
+    lines = [x for x in ast.walk(ast.parse(source(module))) if isinstance(x, ast.ImportFrom) and x.module == origin]
+    return frozenset(alias.name for line in lines for alias in line.names)
+
+
+def _agrees_elsewhere(other, names, agrees):
+    def agrees_with(namespace):
+        module = types.ModuleType(other)
+        exec(compile(source(other), other, "exec"), module.__dict__)
+        module.__dict__.update({name: namespace[name] for name in names})
+        return agrees(module.__dict__)
+
+    return agrees_with
+
+
 def _row_agrees(row, settings, start):
     def agrees(namespace):
         mutated = namespace[row.factory.__name__]
@@ -329,15 +358,16 @@ def killer(mutant: Mutant) -> str:
         exec(compile(mutant.code, f"<mutant of {mutant.module}>", "exec"), module.__dict__)
     except Exception:
         return "import"
-    order = sorted(comparisons(mutant.module, mutant.function), key=lambda c: -_kills[mutant.module, c[0]])
-    for name, agrees in order:
-        try:
-            good = agrees(module.__dict__)
-        except Exception:
-            good = False
-        if not good:
-            _kills[mutant.module, name] += 1
-            return name
+    elsewhere = comparisons_elsewhere if mutant.change != UNCHANGED else lambda *_: []
+    for compare in (comparisons, elsewhere):
+        for name, agrees in sorted(compare(mutant.module, mutant.function), key=lambda c: -_kills[mutant.module, c[0]]):
+            try:
+                good = agrees(module.__dict__)
+            except Exception:
+                good = False
+            if not good:
+                _kills[mutant.module, name] += 1
+                return name
     return ""
 
 
@@ -358,7 +388,7 @@ def _too_long(signal_number, frame):
 
 def _run(mutant: Mutant) -> tuple[Mutant, str]:
     signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(0 if mutant.change == "nothing" else LONGEST)
+    signal.alarm(0 if mutant.change == UNCHANGED else LONGEST)
     try:
         return mutant, killer(mutant)
     finally:
@@ -373,7 +403,7 @@ def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, fi
     made = [m for module in modules() for m in mutants(module) if wanted(m)]
     results = saved(file, made) if file and file.exists() else {}
     left = [m for m in made if m not in results]
-    unchanged = [Mutant(module, "(module)", 0, "nothing", source(module)) for module in {m.module: 0 for m in left}]
+    unchanged = [Mutant(module, "(module)", 0, UNCHANGED, source(module)) for module in {m.module: 0 for m in left}]
     with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool, open(file or os.devnull, "a") as out:
         for mutant, by in pool.imap_unordered(_run, unchanged + left, chunksize=8):
             results[mutant] = by
