@@ -372,3 +372,18 @@ def test_checkpoint_of_optax_goes_on_here_by_its_leaves(make):
     grads = gradient(params)
     new = make(optax_lite).update(grads, ours, params)
     assert_same_run(new, as_optax_does(make(optax).update, grads, state, params))
+
+
+def test_the_state_of_an_nnx_optimizer_is_carried_into_a_changed_one():
+    model = Net(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax_lite.groups(optax_lite.adamw(1e-2), {"first": "freeze"}), wrt=nnx.Param)
+    for _ in range(3):
+        nnx_step(model, optimizer)
+    variables, tx = nnx.state(model, nnx.Param), optax_lite.adamw(1e-3)
+    pure = nnx.as_pure(variables)
+    for state, params in ((optimizer.opt_state, variables), (nnx.as_pure(optimizer.opt_state), pure)):
+        new, report = optax_lite.transfer(state, tx, params)
+        assert set(report.kept) >= {"0/count", "0/mu/second/kernel", "0/nu/second/bias"}
+        assert "0/mu/first/kernel" in report.new and not report.dropped
+        assert int(jax.tree.leaves(new[0].count)[0]) == 3
+        tx.update(params, new, params)

@@ -38,11 +38,12 @@ class Part:
 
 def parts(state: PyTree, params: PyTree, renamed: Mapping[str, str] | None = None) -> list[Part]:
     """The parts of a state made of such params, in order; `renamed` are paths of parameters as they are now, by old."""
-    of_params = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    of_params = [_unwrapped(params, path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
     known = set(map(path_string, of_params))
     not_states = {type(node) for path in of_params for node in _along(params, path)}
     found: dict[tuple, Part] = {}
     for index, (path, value) in enumerate(jax.tree_util.tree_flatten_with_path(state)[0]):
+        path = _unwrapped(state, path)
         nodes, place = _along(state, path), [path_string([key]) for key in path]
         is_part = [hasattr(node, "_fields") and type(node) not in not_states for node in nodes]
         depth = max((i for i, yes in enumerate(is_part) if yes), default=0)
@@ -71,6 +72,13 @@ def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
         else:
             break
     return nodes
+
+
+def _unwrapped(tree: Any, path: Sequence[Any]) -> Sequence[Any]:
+    """A path without the `.value` of a Flax NNX variable at its end, which is there or not as the tree was split."""
+    if not path or getattr(path[-1], "name", "") != "value" or hasattr(_along(tree, path)[-1], "_fields"):
+        return path
+    return path[:-1]
 
 
 def _names(node: Any, step: str) -> list[str]:
