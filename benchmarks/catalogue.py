@@ -7,7 +7,9 @@ those that pass `vmap` and have a finite gradient, at zero gradients too. It end
 
 import argparse
 import ast
+import json
 import multiprocessing
+import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -110,17 +112,30 @@ def measure(name: str) -> tuple[str, tuple[float, float] | None, dict[str, tuple
         return name, errors(row) if row.reference else None, {} if row.no_laws else pairs(row)
 
 
+def measured_rows(names: list[str], jobs: int, file: Path | None) -> dict[str, list]:
+    """What `measure` gives for each row; with a file, kept there as it comes, and not measured again if it is there."""
+    known = dict(map(json.loads, file.read_text().splitlines())) if file and file.exists() else {}
+    left = [name for name in names if name not in known]
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool, open(file or os.devnull, "a") as out:
+        for done, (name, *found) in enumerate(pool.imap_unordered(measure, left), 1):
+            known[name] = found
+            out.write(json.dumps([name, found]) + "\n")
+            out.flush()
+            print(f"{done} of {len(left)} rows measured, {name} the last", file=sys.stderr, flush=True)
+    return known
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="a part of the names of the rows")
     parser.add_argument("--no-mutants", action="store_true")
     parser.add_argument("--file", type=Path, help="where tests.mutate keeps results, so that they are not run again")
+    parser.add_argument("--measured", type=Path, help="where what is measured of a row is kept, of the same tree")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     rows = [row for row in ROWS if args.only is None or args.only in row.name]
     chosen = {row.factory.__name__ for row in rows}
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        measured = {name: rest for name, *rest in pool.imap_unordered(measure, [row.name for row in rows])}
+    measured = measured_rows([row.name for row in rows], args.jobs, args.measured)
     killed = {}
     if not args.no_mutants:
         killed = killers(lambda m: args.only is None or m.function in chosen, args.jobs, args.file)
