@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.leaves import MaskedNode, check_prefix, leaf_paths, leafwise
+from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
 from optax_lite.order import check_sequence
 from optax_lite.paths import StandIn, as_mask
 
@@ -37,6 +38,15 @@ def _links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTra
         yield from _links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
 
 
+def moving(transforms: Iterable[GradientTransformation], updates: PyTree, params: PyTree | None) -> PyTree:
+    """The updates, 0 where one of the transformations freezes a leaf by name: no norm in front of it counts it."""
+    for t in _links(transforms):
+        if (still := getattr(t._call.factory, "still", None)) is not None:
+            held = still(t, updates, params)
+            updates = jax.tree.map(lambda u, h: jnp.zeros_like(u) if h else u, updates, held, is_leaf=is_nothing)
+    return updates
+
+
 @transform
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states.
@@ -45,7 +55,8 @@ def chain(*transforms):
 
     Each gets the updates of the one before it, in float32 at least, and the params and extra arguments of the call.
     Descent needs exactly one change of sign: that of `scale_by_learning_rate`, or of an optimizer that ends in it. A
-    chain of chains is the same as one chain.
+    chain of chains is the same as one chain. To leaves that `groups` freezes in it all members see a gradient of 0, so
+    that the norm of a clip is over the others.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
     check_sequence((t._call.name, t._call.factory.__module__) for t in _links(transforms))
@@ -54,7 +65,7 @@ def chain(*transforms):
         return tuple(t.init(params) for t in transforms)
 
     def update(updates, state, params=None, **extra):
-        new_state = []
+        updates, new_state = moving(transforms, updates, params), []
         for t, s in zip(transforms, state, strict=True):
             updates, s = t.update(updates, s, params, **extra)
             new_state.append(s)
@@ -62,6 +73,7 @@ def chain(*transforms):
 
     def step(updates, state, params, **extra):
         """All members but the last as in `update`, and the last one's own step."""
+        updates = moving(transforms[-1:], updates, params)
         updates, first = chain.builder(*transforms[:-1])[1](updates, state[:-1], params, **extra)
         params, last = transforms[-1].step(updates, state[-1], params, **extra)
         return params, (*first, last)

@@ -9,8 +9,8 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.check import ArgumentError
-from optax_lite.compose import check_members
-from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
+from optax_lite.compose import check_members, moving
+from optax_lite.core import Array, GradientTransformation, OptState, Params, PyTree, Schedule, transform
 from optax_lite.inspection.current import current_hyperparams, settings
 from optax_lite.inspection.survey import Place, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, leafwise, scalar_like, weak, zero_count
@@ -53,16 +53,23 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
 
 
+def _inside(tx):
+    """What wrappers hand the gradient on to."""
+    while tx._call.name in _PASSING:
+        tx = next(value for value in tx._values if isinstance(value, GradientTransformation))
+    return tx
+
+
 @transform
 def with_metrics(tx):
     """Do what `tx` does, and keep in the state what a training log wants to know; `read_metrics` takes it out.
 
         tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))
 
-    The norm of the gradient is the one that a clip in front of `tx` uses, computed once. The learning rate is the value
-    of the one argument of that name; with none or several it is left out, and so is the count of clipped updates unless
-    `clip_by_global_norm` comes first. A leaf is not finite if the sum of its squares is not: it holds a NaN, an
-    infinity, or in float32 an entry above 1e19.
+    The norm of the gradient is the one that a clip in front of `tx` uses, computed once, without the leaves that a
+    `groups` behind it freezes. The learning rate is the value of the one argument of that name; with none or several it
+    is left out, and so is the count of clipped updates unless `clip_by_global_norm` comes first. A leaf is not finite
+    if the sum of its squares is not: it holds a NaN, an infinity, or in float32 an entry above 1e19.
     """
     check_members({"tx": tx})
     rate = _learning_rate_path(tx)
@@ -73,8 +80,9 @@ def with_metrics(tx):
         learning_rate, clipped = None if rate is None else zero, None if _first_clip(tx) is None else count
         return MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, tx.init(params))
 
-    def watched(updates, state):
+    def watched(updates, state, params):
         """The state before the update with what is known by then."""
+        updates = moving((_inside(tx),), updates, params)
         grad_norm, clipped = global_norm(updates), state.clipped
         finite = [is_nothing(g) or jnp.isfinite(sum_sq(g)) for g in jax.tree.leaves(updates, is_leaf=is_nothing)]
         bad = ~jnp.stack(finite) if finite else state.nonfinite_leaves
@@ -96,12 +104,12 @@ def with_metrics(tx):
 
     def update(updates, state, params=None, **extra):
         new, inner_state = tx.update(updates, state.inner_state, params, **extra)
-        return new, watched(updates, state)._replace(update_norm=global_norm(new), inner_state=inner_state)
+        return new, watched(updates, state, params)._replace(update_norm=global_norm(new), inner_state=inner_state)
 
     def step(updates, state, params, **extra):
         new, inner_state = tx.step(updates, state.inner_state, params, **extra)
         moved = leafwise(lambda g, n, p: n - p, updates, read=(new, params))
-        return new, watched(updates, state)._replace(update_norm=global_norm(moved), inner_state=inner_state)
+        return new, watched(updates, state, params)._replace(update_norm=global_norm(moved), inner_state=inner_state)
 
     return init, update, step
 

@@ -1,7 +1,7 @@
 """Settings by parameter: rules from patterns of paths to other hyperparameters, transformations, or nothing at all."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import jax
 
@@ -38,9 +38,8 @@ def groups(
     that matches no leaf or that an earlier one leaves nothing to, and an override of no hyperparameter or of several
     are errors; without `strict` such a rule or override does nothing, and one of several sets them all.
 
-    Leaves whose overrides come from the same rules are one group, with one state. A norm inside `base` is over a group;
-    for one over all leaves but the frozen ones freeze around it:
-    `groups(chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules)), {"encoder": "freeze"})`.
+    Leaves whose overrides come from the same rules are one group, with one state. A norm inside `base` is over a group.
+    One in front, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules))`, is over all leaves but the frozen ones.
     """
     base = as_transformation("base", base)
     items = list(rules.items() if isinstance(rules, Mapping) else rules)
@@ -90,6 +89,15 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
         return run
 
     return init, by_labels(1), by_labels(2)
+
+
+def _frozen_leaves(tx: GradientTransformation, updates: PyTree, params: PyTree | None) -> PyTree:
+    static, rules = tx._call.static, dict(zip(tx._call.names, tx._values, strict=True))
+    plan = Plan(rules.pop("base"), rules, static["patterns"] or {}, static["choices"] or {}, static["strict"])
+    return jax.tree.map(lambda label: label == FROZEN, plan.labels(updates, params))
+
+
+cast(Any, _groups).still = _frozen_leaves  # for what stands in front of it in a chain
 
 
 def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree, dict[str, GradientTransformation]]:
