@@ -95,8 +95,12 @@ def _above(path: str) -> list[str]:
 
 
 def show_leaf(x: Any) -> str:
-    """An array as its dtype and shape, anything else as itself."""
-    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else f"{type(x).__name__} {x!r}"
+    """An array as its dtype and shape, a container as its number of leaves, anything else as itself."""
+    if hasattr(x, "dtype"):
+        return f"{x.dtype}{list(x.shape)}"
+    if jax.tree_util.all_leaves([x]) or x is None:
+        return f"{type(x).__name__} {x!r}"
+    return f"a {type(x).__name__} of {len(jax.tree.leaves(x))} leaves"
 
 
 # --- precision -------------------------------------------------------------------------------------------------------
@@ -306,6 +310,8 @@ def increment(count: Any) -> Array:
 
     Under the name `safe_increment` for code written for optax.
     """
+    if not hasattr(count, "dtype") and not isinstance(count, (int, float)):
+        raise TypeError(f"increment: count must be a number, got {show_leaf(count):.60}")
     count = jnp.asarray(count)
     dtype = count.dtype
     if not jnp.issubdtype(dtype, jnp.integer):
