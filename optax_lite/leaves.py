@@ -98,9 +98,10 @@ def show_leaf(x: Any) -> str:
     """An array as its dtype and shape, a container as its number of leaves, anything else as itself."""
     if hasattr(x, "dtype"):
         return f"{x.dtype}{list(x.shape)}"
-    if jax.tree_util.all_leaves([x]) or x is None:
-        return f"{type(x).__name__} {x!r}"
-    return f"a {type(x).__name__} of {len(jax.tree.leaves(x))} leaves"
+    if x is None or not jax.tree_util.all_leaves([x]):
+        return "None" if x is None else f"a {type(x).__name__} of {len(jax.tree.leaves(x))} leaves"
+    name = getattr(x, "__name__", None)
+    return f"{type(x).__name__} {name or repr(x)}"
 
 
 # --- precision -------------------------------------------------------------------------------------------------------

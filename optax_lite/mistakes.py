@@ -70,7 +70,7 @@ def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
             raise TypeError(f"{name}: {problem}; {error}") from None
         raise
     if not isinstance(value, _ARRAYS) or isinstance(value, bool):
-        raise ValueError(f"{name} must return a real number, got {kind(value)}")
+        raise ValueError(f"{name} must return a real number, got {show_leaf(value)}")
     return value
 
 
@@ -95,7 +95,7 @@ def check_params(where: str, params: PyTree) -> None:
         problem = "a state"
     elif params is None or is_no_tree(params):
         problem = (
-            f"{kind(params)}; of a Flax module they are variables['params'], of an Equinox one "
+            f"{show_leaf(params)}; of a Flax module they are variables['params'], of an Equinox one "
             "equinox.filter(model, equinox.is_inexact_array)"
         )
     if problem:
@@ -109,8 +109,6 @@ def explain_update(
     name: str, updates: PyTree, state: PyTree, params: PyTree, init: Callable[[PyTree], PyTree], error: Exception
 ) -> None:
     """Raise a clearer error than the one of an update, if an argument is the reason; `init` makes its state's shapes."""
-    if isinstance(error, ArgumentError):
-        return
     _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
     if params is not None:
         check_params(name, params)
@@ -119,9 +117,10 @@ def explain_update(
         raise ValueError(f"{name}: {problem}") from error
     _check_arrays(name, {"gradient": updates, "state": state}, error)
     if _strangers(updates, params):
+        found = error if isinstance(updates, (dict, list, tuple)) else f"the gradients are {show_leaf(updates)}"
         raise ValueError(
-            f"{name}: the gradients, {kind(updates)}, have no leaf in common with the params, {kind(params)}: they are "
-            "those of another argument. jax.grad takes the first; write loss_fn(params, ...), or jax.grad(..., argnums=)"
+            f"{name}: {found}: nothing in common with the params, {show_leaf(params)}. jax.grad takes the gradient of "
+            "the first argument: write loss_fn(params, ...), or jax.grad(loss_fn, argnums=...)"
         ) from error
     _check_state(name, state, init(updates if params is None else params), params is not None, error)
 
@@ -133,10 +132,10 @@ def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
         raise ValueError(f"{name}: got the pair that tx.update returns; write {_UPDATE} first") from error
     for what, tree in (("params", params), ("updates", updates)):
         if isinstance(tree, Configured) or is_state(tree):
-            kind = "an optimizer" if isinstance(tree, Configured) else "a state"
-            raise ValueError(f"{name}: the {what} are {kind}; {order}") from error
+            found = "an optimizer" if isinstance(tree, Configured) else "a state"
+            raise ValueError(f"{name}: the {what} are {found}; {order}") from error
     if updates is None:
-        raise ValueError(f"{name}: the updates are None, and the params {kind(params)}; {order}") from error
+        raise ValueError(f"{name}: the updates are None, and the params {show_leaf(params)}; {order}") from error
     _check_deleted(name, {"params": params, "update": updates}, error)
     _check_arrays(name, {"update": updates}, error)
 
@@ -147,7 +146,7 @@ def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
         return f"the gradients are an optimizer; the call is {_UPDATE}"
     if callable(updates) and jax.tree_util.all_leaves([updates]):
         called = getattr(updates, "__name__", "function")
-        return f"the gradients are {kind(updates)}, which was not called; write grads = jax.grad({called})(params)"
+        return f"the gradients are the {show_leaf(updates)}, not called; write grads = jax.grad({called})(params)"
     own = jax.tree.structure(params, is_leaf=is_nothing)
     if jax.tree.structure(updates, is_leaf=is_nothing) == own or hasattr(params, "as_gradient"):
         return None
@@ -166,7 +165,7 @@ def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
     if params is None or jax.tree_util.all_leaves([params]) or not (updates is None or _is_number(updates)):
         return None
     found = "None" if updates is None else "one number, the loss perhaps"
-    return f"the gradients are {found}, and the params {kind(params)}; write grads = jax.grad(loss_fn)(params)"
+    return f"the gradients are {found}, and the params {show_leaf(params)}; write grads = jax.grad(loss_fn)(params)"
 
 
 def _strangers(updates: PyTree, params: PyTree) -> bool:
@@ -221,7 +220,7 @@ def _check_arrays(name: str, trees: dict[str, PyTree], error: Exception) -> None
     for what, tree in trees.items():
         for path, leaf in _leaves(tree):
             if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "dtype"):
-                raise TypeError(f"{name}: {what} leaf {path!r} is {kind(leaf)}, no array") from error
+                raise TypeError(f"{name}: {what} leaf {path!r} is {show_leaf(leaf)}, no array") from error
 
 
 def _leaves(tree: PyTree) -> Iterator[tuple[str, Any]]:
@@ -235,12 +234,3 @@ def _is_number(x: Any) -> bool:
 def is_no_tree(x: Any) -> bool:
     """Whether a value is neither an array nor a container of JAX."""
     return not hasattr(x, "dtype") and not isinstance(x, _ARRAYS) and jax.tree_util.all_leaves([x])
-
-
-def kind(x: Any) -> str:
-    """A value in a few words, without an address in them."""
-    if x is None or not is_no_tree(x):
-        return "None" if x is None else show_leaf(x)
-    if hasattr(x, "__name__"):
-        return f"the function {x.__name__}"
-    return show_leaf(x)[:60] if isinstance(x, str) else f"a {type(x).__name__}"

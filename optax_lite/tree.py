@@ -152,13 +152,13 @@ def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
         return jax.tree.map(f, tree, *others)
     except (TypeError, ValueError) as error:
         paths, leaves = leaf_paths(tree, nothing_too=False), jax.tree.leaves(tree)
-        for i, other in enumerate(others, 2):
-            for path, x, y in zip(paths, leaves, align(tree, other, f"tree {i}", "first tree"), strict=True):
+        for other in others:
+            for path, x, y in zip(paths, leaves, align(tree, other, "other tree", "first tree"), strict=True):
                 if is_nothing(y) or not jax.tree_util.all_leaves([y]):
-                    problem = f"{show_leaf(x):.60} in the first tree and {show_leaf(y):.60} in tree {i}"
+                    problem = f"{show_leaf(x):.60} in the first tree and {show_leaf(y):.60} in the other"
                     raise ValueError(f"leaf {path!r}: {problem}") from error
                 if jnp.shape(x) != jnp.shape(y):
-                    problem = f"shape {jnp.shape(x)} in the first tree and {jnp.shape(y)} in tree {i}"
+                    problem = f"shape {jnp.shape(x)} in the first tree and {jnp.shape(y)} in the other"
                     raise ValueError(f"leaf {path!r}: {problem}; shapes must agree") from error
         raise
 

@@ -34,7 +34,7 @@ def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
             if unknown := [k for k in kwargs if k not in signature.parameters]:
-                raise ArgumentError(unknown_argument(unknown[0], signature.parameters), name)
+                raise TypeError(f"{name}: {unknown_argument(unknown[0], signature.parameters)}")
             try:
                 call = signature.bind(*args, **kwargs)
             except TypeError as error:

@@ -31,9 +31,7 @@ def set_hyperparams(state: PyTree, changes: Mapping[str, Any] | None = None, /, 
     if changes is not None and not isinstance(changes, Mapping):
         raise TypeError(f"{_NAME}: write the name, as in set_hyperparams(state, learning_rate={changes!r})")
     if isinstance(state, Configured):
-        raise TypeError(
-            f"{_NAME}: got an optimizer; write tx.replace(...), or give the state of inject_hyperparams(tx)"
-        )
+        raise TypeError(f"{_NAME}: got an optimizer, no state; an optimizer is edited by tx.replace(...)")
     nodes, treedef = jax.tree.flatten(state, is_leaf=_holds_hyperparams)
     places = {i: node for i, node in enumerate(nodes) if _holds_hyperparams(node)}
     if not places:
