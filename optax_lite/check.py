@@ -55,7 +55,7 @@ def check_shared(values: dict[str, Any]) -> None:
 def check_number(**values: Any) -> None:
     """Raise unless every value can be multiplied: a number, traced or not, or a schedule."""
     for name, value in values.items():
-        if not hasattr(value, "__mul__") or isinstance(value, (tuple, list)):
+        if not hasattr(value, "__mul__") or isinstance(value, (tuple, list, str)):
             raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
 
 

@@ -380,8 +380,8 @@ def weak_scalars(tx: Configured) -> tuple:
         if np.ndim(x) != 0:
             where = jax.tree_util.keystr(path, simple=True, separator="/")
             vmapped = "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
-            problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it, as in {vmapped}"
-            raise ArgumentError(problem, tx._call.name)
+            problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
+            raise ArgumentError(f"{problem}, as in {vmapped}", tx._call.name)
         return x if is_key(x) else weak(x)
 
     return jax.tree_util.tree_map_with_path(one, tx)._values

@@ -16,6 +16,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
+from optax_lite.check import check_dtype, check_number
 
 
 class MaskedNode(NamedTuple):
@@ -272,6 +273,8 @@ def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool
     a complex parameter a real slot, as second moments need.
     """
 
+    check_dtype(dtype=dtype)
+
     def slot(p):
         if is_nothing(p) or not is_inexact(p):
             return p if is_nothing(p) else None
@@ -367,5 +370,6 @@ def ema_weight(decay: Number, count: Number) -> Array:
 
     A weakly typed scalar to divide by. Take it before `leafwise`; inside a rule it is computed for every entry.
     """
+    check_number(decay=decay, count=count)
     b = jnp.asarray(decay)
     return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))

@@ -61,7 +61,7 @@ def uncalled(name: str) -> Callable[..., NoReturn]:
 
 
 def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
-    """What a function of the count returns, a number or array; an error if it takes no count, or returns anything else."""
+    """What a function of the count returns, which must be a number, or an array for an array of counts."""
     try:
         value = at(count)
     except TypeError as error:
@@ -108,7 +108,7 @@ def check_params(where: str, params: PyTree) -> None:
 def explain_update(
     name: str, updates: PyTree, state: PyTree, params: PyTree, init: Callable[[PyTree], PyTree], error: Exception
 ) -> None:
-    """Raise a clearer error than the one of an update, if an argument is the reason; `init` makes its state's shapes."""
+    """Raise a clearer error than that of an update, if an argument is the reason; `init` makes its state's shapes."""
     _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
     if params is not None:
         check_params(name, params)
