@@ -41,7 +41,7 @@ def check_members(members: Mapping[str, Any]) -> None:
         if type(member) is tuple and any(isinstance(m, GradientTransformation) for m in member):
             raise ArgumentError(f"member {name} is a list of transformations; give them one by one, chain(*members)")
         if not isinstance(member, GradientTransformation):
-            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
+            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}; one is adam(1e-3)")
 
 
 @transform

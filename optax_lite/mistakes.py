@@ -123,6 +123,8 @@ def explain_update(
             "the first argument: write loss_fn(params, ...), or jax.grad(loss_fn, argnums=...)"
         ) from error
     _check_state(name, state, init(updates if params is None else params), params is not None, error)
+    if not str(error).startswith(f"{name}:"):
+        error.add_note(f"in an update of {name}")
 
 
 def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
