@@ -1,6 +1,6 @@
 """Every python block of the README and of docs/ runs, in order, in one namespace per page; examples run too.
 
-A block followed by a text block that begins with the name of an error raises just that; "[...]" there stands for any text.
+A block followed by a text block that begins with the name of an error raises just that; "[...]" is any text.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Every public function has a wrong call here or in the catalogue, and its message says which argument or leaf it is."""
+"""Every public function has a wrong call, here or in the catalogue, whose message says which argument or leaf it is."""
 
 import types
 
@@ -108,7 +108,7 @@ WRONG = {
     ),
     "polynomial_schedule": (
         lambda: ol.polynomial_schedule(1.0, 0.0, 1),
-        "polynomial_schedule: missing a required argument: 'transition_steps'; its signature is (init_value, end_value,",
+        "polynomial_schedule: missing a required argument: 'transition_steps'; its signature is (init_value, end",
     ),
     "sgdr_schedule": (lambda: ol.sgdr_schedule([{"lr": 1}]), "sgdr_schedule: no argument 'lr'; there are init_value"),
     "warmup_constant_schedule": (
@@ -174,7 +174,7 @@ WRONG = {
     ),
     "softmax_cross_entropy_with_integer_labels": (
         lambda: ol.softmax_cross_entropy_with_integer_labels(W, jnp.ones(4)),
-        "softmax_cross_entropy_with_integer_labels: labels must be integers, the numbers of the classes, got float32[4]",
+        "softmax_cross_entropy_with_integer_labels: labels must be integers, the numbers of the classes, got float",
     ),
     "squared_error": (
         lambda: ol.squared_error(W, W[0]),
@@ -247,7 +247,7 @@ WRONG = {
     ),
     "skip_large_updates": (
         lambda: ol.skip_large_updates(GRADS, 0, PARAMS),
-        "skip_large_updates() missing 1 required positional argument: 'max_squared_norm'; write MultiSteps(tx, k, should",
+        "skip_large_updates() missing 1 required positional argument: 'max_squared_norm'; write MultiSteps(tx, k, ",
     ),
     "skip_not_finite": (lambda: ol.skip_not_finite(), "skip_not_finite() missing 3 required positional"),
     "transfer": (lambda: ol.transfer(ADAM, STATE, PARAMS), "transfer: the order is transfer(state, tx, params), got"),
