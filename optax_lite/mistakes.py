@@ -146,9 +146,9 @@ def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
     """What the gradients are instead of gradients of the params."""
     if isinstance(updates, Configured):
         return f"the gradients are an optimizer; the call is {_UPDATE}"
-    if callable(updates) and jax.tree_util.all_leaves([updates]):
-        called = getattr(updates, "__name__", "function")
-        return f"the gradients are the {show_leaf(updates)}, not called; write grads = jax.grad({called})(params)"
+    called = getattr(updates, "__name__", None)
+    if called is not None and is_no_tree(updates):
+        return f"the gradients are the function {called}, not called; write grads = jax.grad({called})(params)"
     own = jax.tree.structure(params, is_leaf=is_nothing)
     if jax.tree.structure(updates, is_leaf=is_nothing) == own or hasattr(params, "as_gradient"):
         return None

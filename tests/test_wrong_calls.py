@@ -299,6 +299,47 @@ WRONG = {
     "zeros_like": (lambda: ol.zeros_like(PARAMS, "flot"), "dtype must be a floating dtype or None, got 'flot'"),
 }
 
+HABITS = {
+    "params": "parameters go to tx.init(params)",
+    "lr": "write learning_rate",
+    "betas": "write b1 and b2",
+    "beta_1": "write b1",
+    "momentum": "write b1",
+    "epsilon": "write eps",
+    "weight_decay": "AdamW has it; for others write chain(add_decayed_weights(weight_decay), ...)",
+    "global_clipnorm": "write chain(clip_by_global_norm(max_norm), ...)",
+    "clipvalue": "write chain(clip(max_delta), ...)",
+    "maximize": "write chain(scale(-1.0), ...), which turns the gradients round",
+    "foreach": "every update is one compiled program; leave it out",
+    "fused": "every update is one compiled program; leave it out",
+    "ema_momentum": "write average_params(tx, decay=...)",
+    "gradient_accumulation_steps": "write accumulate(tx, every)",
+    "decay": "give a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)",
+    "unheard_of": "there are learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov",
+}
+
+NOT_ENTERED = {  # what is missing, unknown or too much
+    "update": (lambda: ADAM.update(GRADS), "'state'; write updates, state = tx.update(grads, state, params)"),
+    "step": (lambda: ADAM.step(GRADS, STATE), "'params'; write params, state = tx.step(grads, state, params)"),
+    "init": (lambda: ADAM.init(), "'params'; write state = tx.init(params)"),
+    "apply_updates": (lambda: ol.apply_updates(PARAMS), "'updates'; write params = apply_updates(params, updates)"),
+    "explain": (lambda: ol.explain(ADAM), "'params'; write explain(tx, params)"),
+    "eval_params": (lambda: ol.eval_params(STATE, PARAMS), "'params'; write eval_params(tx, state, params)"),
+    "current_hyperparams": (lambda: ol.current_hyperparams(ADAM), "'state'; write current_hyperparams(tx, state)"),
+    "transfer": (lambda: ol.transfer(STATE, ADAM), "'params'; write state, report = transfer(state, tx, params)"),
+    "fit": (lambda: ol.fit(of_x, LESS, (X, Y), ADAM, epochs=3), "'epochs'; write params, history = fit(loss_fn, "),
+    "minimize": (lambda: ol.minimize(loss), "'x0'; write result = minimize(fn, x0, tx)"),
+}
+
+ATTRIBUTES = {
+    "zero_grad": "adam has no attribute 'zero_grad'; gradients are kept nowhere",
+    "apply_gradients": "write updates, state = tx.update(grads, state, params); params = apply_updates(params, updates)",
+    "minimize": "write minimize(fn, x0, tx), or make_step(loss_fn) for a training step",
+    "learning_rate": "write tx.hyperparams['learning_rate'] to read it, tx.replace(learning_rate=...) to change it",
+    "param_groups": "write groups(tx, rules)",
+    "unheard_of": "adam has no attribute 'unheard_of'; its numbers are in tx.hyperparams",
+}
+
 NO_FUNCTIONS = {"OptState", "Params", "Updates", "ScalarOrSchedule"}  # aliases of types
 PUBLIC = [
     name
@@ -319,3 +360,85 @@ def test_a_wrong_call_says_what_is_wrong(name):
     with pytest.raises((ValueError, TypeError, RuntimeError)) as caught:
         call()
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", HABITS)
+def test_a_keyword_of_another_library_is_translated(name):
+    with pytest.raises(ValueError) as caught:
+        ol.adam(**{"learning_rate": 0.1, name: 0.5} if name != "lr" else {name: 0.5})
+    assert str(caught.value) == f"adam: no argument {name!r}; {HABITS[name]}"
+
+
+def test_a_translation_that_the_method_has_no_argument_for_is_not_offered():
+    for name in ("betas", "epsilon", "weight_decay_mask"):
+        with pytest.raises(ValueError, match="there are learning_rate, momentum, nesterov, accumulator_dtype"):
+            ol.sgd(0.1, **{name: 0.5})
+
+
+@pytest.mark.parametrize("name", NOT_ENTERED)
+def test_a_call_without_its_arguments_says_how_it_is_written(name):
+    call, message = NOT_ENTERED[name]
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert f"{name}() " in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_an_attribute_of_another_library_is_translated(name):
+    with pytest.raises(AttributeError) as caught:
+        getattr(ADAM, name)
+    assert ATTRIBUTES[name] in str(caught.value)
+
+
+def test_private_attributes_are_just_not_there():
+    with pytest.raises(AttributeError, match="^adam has no attribute '__jax_array__'$"):
+        _ = ADAM.__jax_array__
+
+
+@pytest.mark.parametrize("verb", ["init", "update", "step"])
+def test_a_factory_says_that_it_was_not_called(verb):
+    with pytest.raises(TypeError, match="^adam is the factory, no optimizer yet; call it: tx = adam"):
+        getattr(ol.adam, verb)(PARAMS)
+
+
+def test_a_type_error_from_inside_a_call_is_left_alone():
+    def fn(params):
+        raise TypeError("of your own")
+
+    with pytest.raises(TypeError, match="^of your own$"):
+        ol.minimize(fn, jnp.ones(3))
+
+
+def test_a_leaf_that_is_no_array_is_named():
+    with pytest.raises(TypeError, match="adam: gradient leaf 'w' is str 'g', no array"):
+        ADAM.update({**GRADS, "w": "g"}, STATE, PARAMS)
+
+
+def test_a_function_that_takes_no_count_is_no_schedule():
+    tx = ol.adam(lambda: 0.1)
+    with pytest.raises(TypeError, match="a schedule is a function of one argument, the count of updates"):
+        tx.update(GRADS, tx.init(PARAMS), PARAMS)
+
+
+def test_a_type_error_from_inside_a_schedule_is_left_alone():
+    def rate(count):
+        raise TypeError("of your own")
+
+    with pytest.raises(TypeError, match="^of your own$"):
+        ol.adam(rate).update(GRADS, ol.adam(rate).init(PARAMS), PARAMS)
+
+
+@pytest.mark.parametrize("what", ["gradient", "state", "params"])
+def test_memory_that_was_given_away_is_named(what):
+    params, grads = jax.tree.map(jnp.copy, (PARAMS, GRADS))
+    trees = {"gradient": grads, "state": ADAM.init(params), "params": params}
+    gone = jax.tree.leaves(trees[what])[-1]
+    gone.delete()
+    with pytest.raises(RuntimeError, match=f"adam: {what} leaf '.*w' was donated: a compiled call with donate_argnums"):
+        ADAM.update(*trees.values())
+
+
+def test_an_error_inside_a_member_tells_whose_update_it_was():
+    with pytest.raises(ValueError, match="add_decayed_weights: update needs the parameters") as caught:
+        ol.adamw(0.1).update(GRADS, ol.adamw(0.1).init(PARAMS))
+    assert "in an update of adamw" in caught.value.__notes__
