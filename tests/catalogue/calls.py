@@ -55,7 +55,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "gradients and auxiliary output": (
         lambda: updated(ol.adam(0.1), (GRADS, {"accuracy": jnp.ones(())})),
-        "adam: the gradients are a pair of which the first fits the params; write grads, aux = jax.grad(loss_fn, has_aux",
+        "adam: the gradients are a pair of which the first fits the params; write grads, aux = jax.grad(loss_fn, has",
     ),
     "loss for gradients": (
         lambda: updated(ol.adam(0.1), loss(PARAMS)),
@@ -89,7 +89,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "population without vmap": (
         lambda: updated(POPULATION, GRADS, state=ol.adam(0.1).init(PARAMS)),
-        "adam: learning_rate has shape (2,): this is a population of 2; use jax.vmap over it, as in jax.vmap(lambda tx,",
+        "adam: learning_rate has shape (2,): this is a population of 2; use jax.vmap over it, as in jax.vmap(lambda",
     ),
     "population's state without vmap": (
         lambda: updated(ol.adam(0.1), GRADS, state=jax.vmap(lambda tx: tx.init(PARAMS))(POPULATION)),
