@@ -29,7 +29,7 @@ def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
     if isinstance(tx, GradientTransformation):
         return tx
     if hasattr(tx, "builder"):
-        raise TypeError(f"{where}: tx must be an optimizer, got a factory; call it: {tx.__name__}(...)")
+        raise TypeError(f"{where}: tx must be an optimizer, got function; call it: {tx.__name__}(...)")
     if (pair := GradientTransformation._adopt(tx)) is None:
         raise TypeError(f"{where}: tx must be an optimizer, got {type(tx).__name__}; the order is {call}")
     return pair
