@@ -180,8 +180,9 @@ class Configured:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str):
+            own = type(self).__name__ if name == "_call" else self._call.name
             hint = "" if name.startswith("_") else f"; {attribute_hint(name, self._call.names)}"
-            raise AttributeError(f"{self._call.name} has no attribute {name!r}{hint}", name=name, obj=self)
+            raise AttributeError(f"{own} has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
         given = dict(zip(self._call.names, self._values, strict=True)) | self._call.static

@@ -393,6 +393,8 @@ def test_an_attribute_of_another_library_is_translated(name):
 def test_private_attributes_are_just_not_there():
     with pytest.raises(AttributeError, match=r"^adam has no attribute '__jax_array__'$"):
         _ = ADAM.__jax_array__
+    with pytest.raises(AttributeError, match=r"^GradientTransformation has no attribute '_call'"):  # half made
+        _ = object.__new__(ol.GradientTransformation)._call
 
 
 @pytest.mark.parametrize("verb", ["init", "update", "step"])
