@@ -421,13 +421,14 @@ def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
 def _enter(compiled, tx, updates, state, params, extra):
     """The updates that there are, and what the compiled call makes of them; an error is told as what it comes from."""
     check_order(tx._call.name, updates, state, params)
+    kept = params
     try:
-        present, params_of = _present(updates, params)
+        present, kept = _present(updates, params)
         run = _boundary(compiled, extra)
-        return present, *run(tx, present, state, params_of if run is compiled else params, extra)
+        return present, *run(tx, present, state, kept if run is compiled else params, extra)
     except FAILURES as error:
-        init = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p))
-        explain_update(tx._call.name, updates, state, params, init, error)
+        fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
+        explain_update(tx._call.name, updates, state, params, fresh, error)
         raise
 
 

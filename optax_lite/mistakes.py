@@ -106,9 +106,9 @@ def check_params(where: str, params: PyTree) -> None:
 
 
 def explain_update(
-    name: str, updates: PyTree, state: PyTree, params: PyTree, init: Callable[[PyTree], PyTree], error: Exception
+    name: str, updates: PyTree, state: PyTree, params: PyTree, fresh: Callable[[], PyTree], error: Exception
 ) -> None:
-    """Raise a clearer error than that of an update, if an argument is the reason; `init` makes its state's shapes."""
+    """Raise a clearer error than that of an update, if an argument is the reason; `fresh` makes a state's shapes."""
     _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
     if params is not None:
         check_params(name, params)
@@ -122,7 +122,7 @@ def explain_update(
             f"{name}: {found}: nothing in common with the params, {show_leaf(params)}. jax.grad takes the gradient of "
             "the first argument: write loss_fn(params, ...), or jax.grad(loss_fn, argnums=...)"
         ) from error
-    _check_state(name, state, init(updates if params is None else params), params is not None, error)
+    _check_state(name, state, fresh(), params is not None, error)
     if not str(error).startswith(f"{name}:"):
         error.add_note(f"in an update of {name}")
 
@@ -190,15 +190,15 @@ def _check_state(name: str, state: PyTree, expected: PyTree, has_params: bool, e
         return
     old, new = dict(_leaves(state)), dict(_leaves(expected))
     differ = [path for path in new if path in old and np.shape(old[path]) != new[path].shape]
-    lacking, surplus = [path for path in new if path not in old], [path for path in old if path not in new]
+    lacking = [path for path in new if path not in old]  # what it has besides may be of params without a gradient
     sizes = {np.shape(old[path])[0] for path in differ if np.shape(old[path])[1:] == new[path].shape}
-    if not lacking and not surplus and len(differ) == len(new) and len(sizes) == 1:
+    if not lacking and len(differ) == len(new) and len(sizes) == 1:
         raise StateError(
             f"{name}: the state is of a population of {sizes.pop()}, and this is one optimizer; write jax.vmap(lambda "
             "tx, state: tx.update(grads, state, params))(population, states)"
         ) from error
-    if differ or lacking or surplus:
-        where = (differ + lacking + surplus)[0]
+    if differ or lacking:
+        where = (differ + lacking)[0]
         found, wanted = (show_leaf(tree[where]) if where in tree else "nothing" for tree in (old, new))
         raise StateError(
             f"{name}: the state was made for other parameters: its leaf {where!r} is {found}, and with these params it "
