@@ -5,12 +5,11 @@
 from optax_lite import contrib, losses, schedules, tree, tree_utils
 from optax_lite.compose import (
     MaskedState, PartitionState, chain, identity, masked, multi_transform, named_chain, partition, stateless,
-    stateless_with_tree_map,
+    stateless_with_tree_map, with_extra_args_support,
 )
 from optax_lite.core import (
     EmptyState, GradientTransformation, GradientTransformationExtraArgs, OptState, Params, ScalarOrSchedule,
     Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
-    with_extra_args_support,
 )
 from optax_lite.inspection.current import current_hyperparams
 from optax_lite.inspection.explain import explain

@@ -5,32 +5,12 @@ keyword, so that the message has their names, and passes over schedules, None an
 user called stands in front: "adam: b1 must be in [0, 1), got 1.5".
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 
-# What people write out of habit from other libraries, and what it is called here.
-_HABITS = {
-    "lr": "write learning_rate",
-    "step_size": "write learning_rate",
-    "beta": "write b1",
-    "beta1": "write b1",
-    "beta_1": "write b1",
-    "beta2": "write b2",
-    "beta_2": "write b2",
-    "betas": "write b1 and b2",
-    "epsilon": "write eps",
-    "rho": "write decay",
-    "alpha": "write decay",
-    "decay_rate": "write decay",
-    "wd": "write weight_decay",
-    "clipnorm": "write chain(clip_by_global_norm(max_norm), ...)",
-    "global_clipnorm": "write chain(clip_by_global_norm(max_norm), ...)",
-    "clipvalue": "write chain(clip(max_delta), ...)",
-    "amsgrad": "AMSGrad is an optimizer of its own",
-}
+from optax_lite.habits import argument_hint, nearest
 
 # What arguments of these names may be in every method; others have a check in their builder.
 _DECAYS = {"b1", "b2", "b3"}  # in [0, 1)
@@ -51,21 +31,12 @@ class ArgumentError(ValueError):
 def closest(name: str, known: Iterable[str]) -> str:
     """The known names or paths nearest to `name` by their last part, or all of them if none is near."""
     known = list(known)
-    last = [k.rsplit("/", 1)[-1] for k in known]
-    near = difflib.get_close_matches(name.rsplit("/", 1)[-1], last, n=3, cutoff=0.5)
-    hits = [path for found in dict.fromkeys(near) for path in known if path.rsplit("/", 1)[-1] == found]
-    return ", ".join(hits or known) or "nothing"
+    return ", ".join(nearest(name, known) or known) or "nothing"
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
     """What to say about a keyword that a factory does not have: what it is called here, or the names nearest to it."""
-    known = list(known)
-    hint = _HABITS.get(name, "")
-    is_name = hint.startswith("write ") and hint.removeprefix("write ").isidentifier()
-    names = {path.rsplit("/", 1)[-1] for path in known}
-    if not hint or (is_name and hint.removeprefix("write ") not in names):
-        hint = f"the nearest is {closest(name, known)}" if known else "it takes none"
-    return f"no argument {name!r}; {hint}"
+    return f"no argument {name!r}; {argument_hint(name, list(known))}"
 
 
 def _check(values: dict[str, Any], allowed: str, test) -> None:
@@ -84,7 +55,7 @@ def check_shared(values: dict[str, Any]) -> None:
 def check_number(**values: Any) -> None:
     """Raise unless every value can be multiplied: a number, traced or not, or a schedule."""
     for name, value in values.items():
-        if not hasattr(value, "__mul__") or isinstance(value, (tuple, list)):
+        if not hasattr(value, "__mul__") or isinstance(value, (tuple, list, str)):
             raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
 
 
@@ -113,6 +84,13 @@ def check_count(**values: Any) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ArgumentError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def check_function(**values: Any) -> None:
+    """Raise unless every value can be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise ArgumentError(f"{name} must be a function, got {value!r}")
 
 
 def check_dtype(**values: Any) -> None:

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError
+from optax_lite.check import ArgumentError, check_function
 from optax_lite.core import EmptyState, GradientTransformation, transform
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
+from optax_lite.mistakes import written
 from optax_lite.order import check_sequence
 from optax_lite.paths import StandIn, as_mask
 
@@ -25,11 +26,24 @@ def identity():
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
 
 
+def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
+    """The transformation, or one made of somebody else's pair of functions; an error for anything else."""
+    if isinstance(tx, GradientTransformation):
+        return tx
+    if hasattr(tx, "builder"):
+        raise TypeError(f"{where}: tx must be an optimizer, got function; call it: {tx.__name__}(...)")
+    if (pair := GradientTransformation._adopt(tx)) is None:
+        raise TypeError(f"{where}: tx must be an optimizer, got {type(tx).__name__}; the order is {call}")
+    return pair
+
+
 def check_members(members: Mapping[str, Any]) -> None:
     """Raise, naming the member, unless all are transformations."""
     for name, member in members.items():
+        if type(member) is tuple and any(isinstance(m, GradientTransformation) for m in member):
+            raise ArgumentError(f"member {name} is a list of transformations; give them one by one, chain(*members)")
         if not isinstance(member, GradientTransformation):
-            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}")
+            raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}; one is adam(1e-3)")
 
 
 def _links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
@@ -81,6 +95,7 @@ def chain(*transforms):
     return (init, update, step) if transforms else (init, update)
 
 
+@written('named_chain(("clip", clip(1.0)), ("adam", adam(1e-3)))')
 def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
     """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths.
 
@@ -205,12 +220,14 @@ multi_transform = partition
 @transform(static=("f",))
 def stateless(f):
     """`updates = f(updates, params)` for a function of whole trees; params are None where the call has none."""
+    check_function(f=f)
     return lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state)
 
 
 @transform(static=("f",))
 def stateless_with_tree_map(f):
     """`u = f(u, p)` for a function of the arrays of one leaf (p is None without params)."""
+    check_function(f=f)
 
     def update(updates, state, params=None):
         if params is None:
@@ -218,3 +235,11 @@ def stateless_with_tree_map(f):
         return leafwise(f, updates, read=(params,)), state
 
     return lambda params: EmptyState(), update
+
+
+def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
+    """The transformation itself: every one here takes extra arguments and ignores those it does not know.
+
+    Offered for code that was written for optax, where it makes a difference.
+    """
+    return as_optimizer(tx, "with_extra_args_support", "with_extra_args_support(tx)")

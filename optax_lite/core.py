@@ -35,7 +35,18 @@ from optax_lite.leaves import (
     weak,
     zero_count,
 )
-from optax_lite.outline import is_state, outline
+from optax_lite.mistakes import (
+    FAILURES,
+    StateError as StateError,
+    check_order,
+    check_params,
+    explain_apply,
+    explain_update,
+    schedule_value,
+    uncalled,
+    written,
+)
+from optax_lite.outline import outline
 
 P = ParamSpec("P")
 Params: TypeAlias = PyTree
@@ -69,12 +80,12 @@ class Schedule(Configured):
     def _at(self, count):
         built = self._call.build(tuple(map(_inner_view, weak_scalars(self))))
         try:
-            return built._at(count) if isinstance(built, Schedule) else built(count)
+            return built._at(count) if isinstance(built, Schedule) else schedule_value(repr(self), built, count)
         except jax.errors.ConcretizationTypeError as error:
             error.add_note(f"{self!r}: the count is traced: use jnp.where or piecewise_constant_schedule")
             raise
 
-    _built = "a function of the count"
+    _built, _decorator = "a function of the count", "schedule"
 
     @classmethod
     def _is_built(cls, built):
@@ -154,9 +165,11 @@ class GradientTransformation(Configured):
     """
 
     def __new__(cls, init: Callable, update: Callable):
+        if not (callable(init) and callable(update)):
+            raise TypeError(f"GradientTransformation: init and update must be functions, got {init!r} and {update!r}")
         return _from_pair(init, update)
 
-    _built = "(init, update), (init, update, step) or a transformation"
+    _built, _decorator = "(init, update), (init, update, step) or a transformation", "transform"
 
     @classmethod
     def _is_built(cls, built):
@@ -171,6 +184,7 @@ class GradientTransformation(Configured):
     def __iter__(self):
         return iter((self.init, self.update))
 
+    @written("state = tx.init(params)")
     def init(self, params: Params) -> OptState:
         """The state before the first update; of shapes only when `params` holds `jax.ShapeDtypeStruct`s.
 
@@ -181,6 +195,7 @@ class GradientTransformation(Configured):
         init = _functions(self).init
         if self._inner:
             return init(params)
+        check_params(self._call.name, params)
         params = jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
@@ -189,6 +204,7 @@ class GradientTransformation(Configured):
         state = jax.tree.map(lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params))
         return _replicate(_strong(state), leaves)
 
+    @written("updates, state = tx.update(grads, state, params)")
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
         """The updates to add to the params, in the dtype of the gradients, and the next state.
 
@@ -199,11 +215,10 @@ class GradientTransformation(Configured):
         """
         if self._inner:
             return _functions(self).update(updates, state, params, **extra)
-        _check_order(self._call.name, updates, state, params)
-        updates, present = _present(updates, params)
-        run = _boundary(_update, extra)
-        return run(self, updates, state, present if run is _update else params, extra)
+        _, new, state = _enter(_update, self, updates, state, params, extra)
+        return new, state
 
+    @written("params, state = tx.step(grads, state, params)")
     def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
         """The next params and state: `update` and `apply_updates` in one, rounded once.
 
@@ -212,10 +227,7 @@ class GradientTransformation(Configured):
         """
         if self._inner:
             return _functions(self).step(updates, state, params, **extra)
-        _check_order(self._call.name, updates, state, params)
-        updates, present = _present(updates, params)
-        run = _boundary(_step, extra)
-        new, state = run(self, updates, state, present if run is _step else params, extra)
+        updates, new, state = _enter(_step, self, updates, state, params, extra)
         return _fill(updates, new, params), state
 
 
@@ -243,6 +255,7 @@ def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledSt
         return functools.partial(transform, **given)
     factory: Any = as_factory(GradientTransformation, builder, static, own_range)
     factory.scheduled, factory.per_example = scheduled, per_example
+    factory.init = factory.update = factory.step = uncalled(factory.__name__)
     return factory
 
 
@@ -366,10 +379,6 @@ def _checked(init: Callable, update: Callable, name: str) -> Callable:
     return guarded
 
 
-class StateError(ValueError):
-    """A state that the transformation did not make."""
-
-
 # --- the outermost boundary: one compiled call, whatever is inside ---------------------------------------------------
 
 
@@ -377,11 +386,7 @@ def _run(kind, tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
     if params is not None and not takes_examples(tx):
         check_like(updates, params, "gradient")
-    try:
-        return getattr(_functions(tx), kind)(updates, state, params, **extra)
-    except (AttributeError, TypeError, ValueError, KeyError) as error:
-        _check_state(tx, state, updates if params is None else params, error)
-        raise
+    return getattr(_functions(tx), kind)(updates, state, params, **extra)
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
@@ -413,13 +418,18 @@ def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
     return compiled if all(map(enters, jax.tree.leaves(extra))) else inspect.unwrap(compiled)
 
 
-def _check_order(name: str, updates: Updates, state: OptState, params: Params | None) -> None:
-    """Raise if the arguments of an update are in another order than gradients, state, params."""
-    for place, tree in (("first", updates), ("third", params)):
-        if is_state(tree):
-            raise ValueError(f"{name}: the {place} argument is a state; the order is tx.update(grads, state, params)")
-    if isinstance(state, Configured):
-        raise ValueError(f"{name}: the second argument is an optimizer; it must be its state, tx.init(params)")
+def _enter(compiled, tx, updates, state, params, extra):
+    """The updates that there are, and what the compiled call makes of them; an error is told as what it comes from."""
+    check_order(tx._call.name, updates, state, params)
+    kept = params
+    try:
+        present, kept = _present(updates, params)
+        run = _boundary(compiled, extra)
+        return present, *run(tx, present, state, kept if run is compiled else params, extra)
+    except FAILURES as error:
+        fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
+        explain_update(tx._call.name, updates, state, params, fresh, error)
+        raise
 
 
 def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
@@ -436,6 +446,8 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
         treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:
         return updates, params
+    if updates is None and not jax.tree_util.all_leaves([params]):
+        raise ValueError("None stands for all updates; it may for one leaf")
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     kept = [None if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
     return updates, treedef.unflatten(kept)
@@ -475,13 +487,18 @@ def _add(p, u):  # compiled apart, so that leaves that look alike are traced onc
 _apply = jax.jit(_added)
 
 
+@written("params = apply_updates(params, updates)")
 def apply_updates(params: Params, updates: Updates) -> Params:
     """params + updates, in the params' dtype; a parameter whose update is None stays as it is.
 
     The sum is made in float32 at least and rounded once. Shapes must agree: nothing is broadcast.
     """
-    updates, present = _present(updates, params)
-    return _fill(updates, _apply(present, updates), params)
+    try:
+        kept, present = _present(updates, params)
+        return _fill(kept, _apply(present, kept), params)
+    except FAILURES as error:
+        explain_apply(params, updates, error)
+        raise
 
 
 def _strong(state: OptState) -> OptState:
@@ -496,25 +513,6 @@ def _replicate(state: OptState, params: list) -> OptState:
         return state
     everywhere = jax.sharding.NamedSharding(meshes[0], jax.sharding.PartitionSpec())
     return jax.tree.map(lambda x: x if x.sharding.num_devices > 1 else jax.device_put(x, everywhere), state)
-
-
-def _check_state(tx, state, params, error):
-    """Raise a clear error if the state is not one that `tx` makes; otherwise the first error says what is wrong."""
-    expected = jax.eval_shape(_functions(tx).init, params)
-    if outline(state) == outline(expected):
-        return
-    raise StateError(
-        f"{tx._call.name}: this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
-        "Write state = tx.init(params) first, and again after a change of the optimizer (a schedule for a number too)"
-    ) from error
-
-
-def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
-    """The transformation itself: every one here takes extra arguments and ignores those it does not know.
-
-    Offered for code that was written for optax, where it makes a difference.
-    """
-    return tx
 
 
 @jax.jit

@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.check import ArgumentError, check_shared, unknown_argument
+from optax_lite.habits import attribute_hint, plain
 from optax_lite.leaves import weak
 from optax_lite.order import WRAPPERS, check_inside
 
@@ -132,7 +133,7 @@ class Configured:
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_with_keys(cls, cls._flatten_with_keys, cls._unflatten, cls._flatten)
 
-    _built = ""  # what a builder of this kind returns, in words
+    _built = _decorator = ""  # what a builder of this kind returns, and what makes it a factory, in words
 
     @classmethod
     def _is_built(cls, built: Any) -> bool:
@@ -178,6 +179,13 @@ class Configured:
 
     def __reduce__(self):
         return type(self)._make, (self._call, self._values, self._inner)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str):
+            own = type(self).__name__ if name == "_call" else self._call.name
+            hint = "" if name.startswith("_") else f"; {attribute_hint(name, self._call.names)}"
+            raise AttributeError(f"{own} has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
         given = dict(zip(self._call.names, self._values, strict=True)) | self._call.static
@@ -356,7 +364,8 @@ def _as_number(name: str, value: Any) -> Any:
         raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
     if np.ndim(value) != 0:
         raise ArgumentError(
-            f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap"
+            f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap; parameters "
+            "go to tx.init(params)"
         )
     if is_key(value):
         return value
@@ -382,8 +391,9 @@ def weak_scalars(tx: Configured) -> tuple:
     def one(path, x):
         if np.ndim(x) != 0:
             where = jax.tree_util.keystr(path, simple=True, separator="/")
+            vmapped = "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
             problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
-            raise ArgumentError(problem, tx._call.name)
+            raise ArgumentError(f"{problem}, as in {vmapped}", tx._call.name)
         return x if is_key(x) else weak(x)
 
     return jax.tree_util.tree_map_with_path(one, tx)._values
@@ -396,11 +406,13 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
     then its numbers may be traced. Arguments with a name that methods share are checked too, save those in `own_range`
     (None: none are).
     """
+    if not callable(builder):
+        raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
     signature = inspect.signature(builder)
     parameters = signature.parameters.values()
-    names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    names = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     statics = set(static) | {p.name for p in parameters if isinstance(p.default, (bool, str))}
-    if unknown := statics - names:
+    if unknown := statics - names.keys():
         raise ValueError(f"{builder.__name__}: static= names {', '.join(unknown)}, which are no arguments of it")
 
     @functools.wraps(builder)
@@ -412,7 +424,7 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise TypeError(f"{builder.__name__}: {error}; its signature is {signature}") from None
+                raise TypeError(f"{builder.__name__}: {error}; its signature is {plain(signature)}") from None
             bound.apply_defaults()
             data, choices = {}, {}
             for p in parameters:
@@ -444,5 +456,5 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
 
     made: Any = factory
     made.builder, made.signature = builder, signature
-    made.checked = frozenset() if own_range is None else frozenset(names - set(own_range))
+    made.checked = frozenset() if own_range is None else frozenset(names.keys() - set(own_range))
     return made

@@ -16,6 +16,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
+from optax_lite.check import check_dtype, check_number
 
 
 class MaskedNode(NamedTuple):
@@ -95,8 +96,13 @@ def _above(path: str) -> list[str]:
 
 
 def show_leaf(x: Any) -> str:
-    """An array as its dtype and shape, anything else as itself."""
-    return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else f"{type(x).__name__} {x!r}"
+    """An array as its dtype and shape, a container as its number of leaves, anything else as itself."""
+    if hasattr(x, "dtype"):
+        return f"{x.dtype}{list(x.shape)}"
+    if x is None or not jax.tree_util.all_leaves([x]):
+        return "None" if x is None else f"a {type(x).__name__} of {len(jax.tree.leaves(x))} leaves"
+    name = getattr(x, "__name__", None)
+    return f"{type(x).__name__} {name or repr(x)}"
 
 
 # --- precision -------------------------------------------------------------------------------------------------------
@@ -267,6 +273,8 @@ def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool
     a complex parameter a real slot, as second moments need.
     """
 
+    check_dtype(dtype=dtype)
+
     def slot(p):
         if is_nothing(p) or not is_inexact(p):
             return p if is_nothing(p) else None
@@ -306,6 +314,8 @@ def increment(count: Any) -> Array:
 
     Under the name `safe_increment` for code written for optax.
     """
+    if not hasattr(count, "dtype") and not isinstance(count, (int, float)):
+        raise TypeError(f"increment: count must be a number, got {show_leaf(count):.60}")
     count = jnp.asarray(count)
     dtype = count.dtype
     if not jnp.issubdtype(dtype, jnp.integer):
@@ -360,5 +370,6 @@ def ema_weight(decay: Number, count: Number) -> Array:
 
     A weakly typed scalar to divide by. Take it before `leafwise`; inside a rule it is computed for every entry.
     """
+    check_number(decay=decay, count=count)
     b = jnp.asarray(decay)
     return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 
 from optax_lite.aliases import Array, Number, PyTree
 from optax_lite.check import ArgumentError
+from optax_lite.compose import as_optimizer
 from optax_lite.core import GradientTransformation
 from optax_lite.leaves import cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.mistakes import is_no_tree, written
 from optax_lite.norms import global_norm
 from optax_lite.optimizers.lbfgs import lbfgs
 from optax_lite.transforms.linesearch import searches, value_and_descent, value_and_grad_from_state
@@ -27,6 +29,7 @@ class MinimizeResult(NamedTuple):
     state: PyTree  # of the transformation
 
 
+@written("result = minimize(fn, x0, tx)")
 def minimize(
     fn: Callable[..., Array], x0: PyTree, tx: GradientTransformation = lbfgs(), *, args: tuple = (), tol: Number = 1e-6,
     max_steps: int = 1000,
@@ -44,6 +47,13 @@ def minimize(
     """
     if not isinstance(args, (tuple, list)):
         raise ArgumentError(f"args must be a tuple, got {type(args).__name__}: write args=(data,)", "minimize")
+    if not callable(fn) or is_no_tree(x0):
+        found = f"{show_leaf(fn)} and {show_leaf(x0)}"
+        raise ArgumentError(f"the order is minimize(fn, x0, tx), a function and a tree, got {found}", "minimize")
+    tx = as_optimizer(tx, "minimize", "minimize(fn, x0, tx)")
+    for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
+        if is_no_tree(x):
+            raise ArgumentError(f"x0 leaf {path!r} is {show_leaf(x)}; it must be floating or complex", "minimize")
     x0 = jax.tree.map(jnp.asarray, x0)
     for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
         if not is_inexact(x):
@@ -63,7 +73,16 @@ class _Loop(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def _minimize(fn, x0, tx, args, tol, max_steps):
     def value_fn(x):
-        return fn(x, *args)
+        value = fn(x, *args)
+        if (
+            is_no_tree(value)
+            or not jax.tree_util.all_leaves([value])
+            or jnp.shape(value) != ()
+            or not is_inexact(value)
+            or jnp.iscomplexobj(value)
+        ):
+            raise TypeError(f"minimize: fn must return one real number, got {show_leaf(value)}")
+        return value
 
     def goes_on(loop):
         norm = global_norm(loop.grad)

@@ -10,7 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Array, PyTree
-from optax_lite.leaves import abs_sq, align, as_array, cast_up, compute_dtype, is_inexact, is_nothing, sqrt
+from optax_lite.leaves import (
+    abs_sq,
+    align,
+    as_array,
+    cast_up,
+    compute_dtype,
+    is_inexact,
+    is_nothing,
+    leaf_paths,
+    show_leaf,
+    sqrt,
+)
 
 
 def norm(x: Array, axis: Any = None) -> Array:
@@ -23,6 +34,8 @@ def safe_norm(x: Array, min_norm: float, ord: Any = None, axis: Any = None, keep
 
     `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`; without an axis a matrix has a matrix norm.
     """
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"safe_norm: x must be an array, got {show_leaf(x):.60}; global_norm takes a tree")
     small = jnp.linalg.norm(x, ord, axis, keepdims=True) <= min_norm
     above = jnp.linalg.norm(jnp.where(small, 1, x), ord, axis, keepdims=True)
     length = jnp.where(small, min_norm, above)
@@ -56,6 +69,18 @@ def _finite(x):
     return jnp.all(jnp.isfinite(x))
 
 
+def _arrays(tree: PyTree) -> list[Array]:
+    """The leaves as arrays; an error names the one that is none."""
+    leaves = jax.tree.leaves(tree)
+    try:
+        return [jnp.asarray(x) for x in leaves]
+    except (TypeError, ValueError) as error:
+        for path, x in zip(leaf_paths(tree, nothing_too=False), leaves, strict=True):
+            if not hasattr(x, "dtype") and not isinstance(x, (bool, int, float, complex)):
+                raise TypeError(f"a norm of arrays: leaf {path!r} is {show_leaf(x):.60}") from error
+        raise
+
+
 def _total(parts: list[Array]) -> Array:
     dtype = compute_dtype(*parts)
     return sum((part.astype(dtype) for part in parts), start=jnp.zeros((), dtype))
@@ -68,12 +93,12 @@ def global_norm(updates: PyTree) -> Array:
 
 def sum_sq(updates: PyTree) -> Array:
     """The square of `global_norm`."""
-    return _total([_sum_sq(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
+    return _total([_sum_sq(x) for x in _arrays(updates)])
 
 
 def sum_abs(updates: PyTree) -> Array:
     """The sum of |x| over all entries of all leaves."""
-    return _total([_sum_abs(x) for x in map(jnp.asarray, jax.tree.leaves(updates))])
+    return _total([_sum_abs(x) for x in _arrays(updates)])
 
 
 def all_finite(updates: PyTree) -> Array:

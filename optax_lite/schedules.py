@@ -146,7 +146,15 @@ def _pairs(boundaries_and_scales: Any) -> list[tuple[Number, Number]]:
     if boundaries_and_scales is None:
         return []
     if isinstance(boundaries_and_scales, Mapping):
-        return sorted((float(k), v) for k, v in boundaries_and_scales.items())
+        try:
+            return sorted((float(k), v) for k, v in boundaries_and_scales.items())
+        except (TypeError, ValueError) as error:
+            problem = f"boundaries_and_scales must have counts of updates as keys, got {list(boundaries_and_scales)}"
+            raise ArgumentError(problem) from error
+    pairs = isinstance(boundaries_and_scales, tuple) and all(isinstance(p, tuple) for p in boundaries_and_scales)
+    if not pairs or any(len(p) != 2 for p in boundaries_and_scales):
+        problem = f"a dict {{boundary: factor}} or pairs ((boundary, factor), ...), got {boundaries_and_scales!r}"
+        raise ArgumentError(f"boundaries_and_scales must be {problem}")
     return list(boundaries_and_scales)
 
 

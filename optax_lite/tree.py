@@ -17,16 +17,19 @@ from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 from optax_lite.check import ArgumentError, closest
 from optax_lite.leaves import (
     abs_sq,
+    align,
     as_array,
     cast_like as cast_like,
     cast_up,
     compute_dtype,
     ema_weight,
     is_nothing,
+    leaf_paths,
     leafwise,
     mix,
     path_string,
     promote,
+    show_leaf,
     weak,
 )
 from optax_lite.norms import global_norm, sum_sq
@@ -143,39 +146,63 @@ def map_params(
 # --- leaf by leaf ----------------------------------------------------------------------------------------------------
 
 
+def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
+    """`jax.tree.map`; an error names the paths or the shapes in which the trees differ."""
+    try:
+        return jax.tree.map(f, tree, *others)
+    except (TypeError, ValueError) as error:
+        paths, leaves = leaf_paths(tree, nothing_too=False), jax.tree.leaves(tree)
+        for other in others:
+            for path, x, y in zip(paths, leaves, align(tree, other, "other tree", "first tree"), strict=True):
+                if is_nothing(y) or not jax.tree_util.all_leaves([y]):
+                    problem = f"{show_leaf(x):.60} in the first tree and {show_leaf(y):.60} in the other"
+                    raise ValueError(f"leaf {path!r}: {problem}") from error
+                if jnp.shape(x) != jnp.shape(y):
+                    problem = f"shape {jnp.shape(x)} in the first tree and {jnp.shape(y)} in the other"
+                    raise ValueError(f"leaf {path!r}: {problem}; shapes must agree") from error
+        raise
+
+
+def _check_scalar(name: str, scalar: Any) -> None:
+    if not isinstance(scalar, (int, float, complex)) and not hasattr(scalar, "dtype"):
+        raise TypeError(f"{name}: the scalar must be a number, got {show_leaf(scalar):.60}")
+
+
 def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
     """x + y + ..."""
-    return jax.tree.map(lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees)
+    return _zipped(lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees)
 
 
 def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """x - y."""
-    return jax.tree.map(operator.sub, tree_x, tree_y)
+    return _zipped(operator.sub, tree_x, tree_y)
 
 
 def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """x·y, entry by entry."""
-    return jax.tree.map(operator.mul, tree_x, tree_y)
+    return _zipped(operator.mul, tree_x, tree_y)
 
 
 def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """x / y, entry by entry."""
-    return jax.tree.map(operator.truediv, tree_x, tree_y)
+    return _zipped(operator.truediv, tree_x, tree_y)
 
 
 def scale(scalar: Number, tree: PyTree) -> PyTree:
     """scalar·x."""
+    _check_scalar("scale(scalar, tree)", scalar)
     return jax.tree.map(lambda x: scalar * x, tree)
 
 
 def add_scale(tree_x: PyTree, scalar: Number, tree_y: PyTree) -> PyTree:
     """x + scalar·y."""
-    return jax.tree.map(lambda x, y: x + scalar * y, tree_x, tree_y)
+    _check_scalar("add_scale(tree_x, scalar, tree_y)", scalar)
+    return _zipped(lambda x, y: x + scalar * y, tree_x, tree_y)
 
 
 def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """x where the condition, one for all leaves, is True, y elsewhere."""
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), tree_x, tree_y)
+    return _zipped(lambda x, y: jnp.where(condition, x, y), tree_x, tree_y)
 
 
 def clip(tree: PyTree, min_value: Number | None = None, max_value: Number | None = None) -> PyTree:
@@ -220,6 +247,8 @@ def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
 
 def split_key_like(rng_key: Array, target_tree: PyTree) -> PyTree:
     """A key of its own for every leaf."""
+    if not hasattr(rng_key, "dtype"):
+        raise TypeError(f"split_key_like: rng_key must be a key, got {show_leaf(rng_key):.60}; write jax.random.key(0)")
     treedef = jax.tree.structure(target_tree)
     return treedef.unflatten(list(jax.random.split(rng_key, treedef.num_leaves)))
 
@@ -266,7 +295,7 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
 def vdot(tree_x: PyTree, tree_y: PyTree) -> Array:
     """⟨x, y⟩ = Σ x̄·y over all entries of all leaves."""
     with jax.numpy_dtype_promotion("standard"):
-        return sum(jax.tree.map(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y))
+        return sum(_zipped(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y))
 
 
 def _reduced(reduce, start, tree):
@@ -309,7 +338,7 @@ def allclose(a: PyTree, b: PyTree, rtol: Number = 1e-5, atol: Number = 1e-8, equ
         return jnp.shape(x) == jnp.shape(y) and jnp.allclose(x, y, rtol, atol, equal_nan)
 
     with jax.numpy_dtype_promotion("standard"):
-        return jnp.all(jnp.asarray(jax.tree.leaves(jax.tree.map(close, a, b)), bool))
+        return jnp.all(jnp.asarray(jax.tree.leaves(_zipped(close, a, b)), bool))
 
 
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:

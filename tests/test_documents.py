@@ -1,4 +1,7 @@
-"""Every python block of the README and of docs/ runs, in order, in one namespace per page; examples run too."""
+"""Every python block of the README and of docs/ runs, in order, in one namespace per page; examples run too.
+
+A block followed by a text block that begins with the name of an error raises just that; "[...]" is any text.
+"""
 
 import re
 import subprocess
@@ -18,9 +21,31 @@ def test_snippets_run(page):
     text = page.read_text()
     namespace: dict = {"__name__": "__main__"}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as users have it
-        for match in re.finditer(r"```python\n(.*?)```", text, re.DOTALL):
+        for match in re.finditer(r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", text, re.DOTALL):
             line = text.count("\n", 0, match.start(1))
-            exec(compile("\n" * line + match[1], page.name, "exec"), namespace)
+            code = compile("\n" * line + match[1], page.name, "exec")
+            if match[2] is None:
+                exec(code, namespace)
+                continue
+            with pytest.raises(Exception) as caught:  # which one is compared below
+                exec(code, namespace)
+            assert agrees(match[2], caught.value), f"{page.name}, line {line}: {caught.value!r}"
+
+
+def agrees(shown, error):
+    """Whether an error and its notes are what a page shows, wherever that breaks its lines."""
+    notes = [] if "[...]" not in shown else getattr(error, "__notes__", [])
+    told = " ".join(" ".join([f"{type(error).__name__}: {error}", *notes]).split())
+    parts = [re.escape(part.strip()) for part in re.split(r" \[\.\.\.\] ", " ".join(shown.split()))]
+    return re.fullmatch(".*".join(parts) + (".*" if len(parts) > 1 else ""), told) is not None
+
+
+def test_a_message_that_is_not_the_one_shown_is_noticed():
+    error = ValueError("leaf 'w': the gradient has shape (3, 1), its parameter (3,)")
+    assert agrees("ValueError: leaf 'w': the gradient has shape\n(3, 1), its parameter (3,)\n", error)
+    assert agrees("ValueError: leaf 'w': [...] its parameter (3,)", error)
+    assert not agrees("ValueError: leaf 'w': the gradient has shape (3, 1)", error)
+    assert not agrees("TypeError: leaf 'w': the gradient has shape (3, 1), its parameter (3,)", error)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

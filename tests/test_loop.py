@@ -463,7 +463,7 @@ WRONG = {
     ),
     "integer": (lambda: call(lambda p, x, y: 1), r"must return one number, got int 1; write a real floating one"),
     "complex": (lambda: call(lambda p, x, y: jax.lax.complex(p["b"], p["b"])), r"got complex64\[\]; write a real"),
-    "nothing": (lambda: call(lambda p, x, y: None), r"loss_fn must return one number, got NoneType None"),
+    "nothing": (lambda: call(lambda p, x, y: None), r"loss_fn must return one number, got None"),
     "aux unasked": (
         lambda: call(lambda p, x, y: (loss_fn(p, x, y), x)),
         r"got a tuple of 2; write make_step\(loss_fn, has_aux=True\)",

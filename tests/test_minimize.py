@@ -250,7 +250,7 @@ def test_errors():
         ol.minimize(bowl, {"w": jnp.ones(2), "n": jnp.arange(2, dtype=jnp.int32)})
     with pytest.raises(ValueError, match="minimize: args must be a tuple, got dict: write args="):
         ol.minimize(logistic, jnp.zeros(8), args=labelled())
-    with pytest.raises(TypeError, match="scalar-output"):
+    with pytest.raises(TypeError, match="minimize: fn must return one real number, got float32"):
         ol.minimize(lambda x: x, jnp.ones(2))
 
 

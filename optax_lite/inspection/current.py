@@ -5,12 +5,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from optax_lite.compose import as_optimizer
 from optax_lite.core import Array, GradientTransformation, OptState, Schedule, StateError
 from optax_lite.inspection.survey import survey, walk
 from optax_lite.leaves import weak
+from optax_lite.mistakes import written
 from optax_lite.outline import outline
 
 
+@written("current_hyperparams(tx, state)")
 def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Any]:
     """`tx.hyperparams`, but an argument that is a schedule stands there once, with its value at the state's count.
 
@@ -20,6 +23,7 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
     value at the outermost or first. A schedule that nothing follows is left out. Traced states give traced values, a
     population gives arrays.
     """
+    tx = as_optimizer(tx, "current_hyperparams", "current_hyperparams(tx, state)")
     given = settings(tx)
     try:
         held, counts = _found(tx, state, given)

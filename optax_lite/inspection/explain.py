@@ -7,15 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.compose import PartitionState
+from optax_lite.compose import PartitionState, as_optimizer
 from optax_lite.core import GradientTransformation, Params
 from optax_lite.inspection.advice import warnings
 from optax_lite.inspection.current import settings
 from optax_lite.inspection.survey import places, survey, walk, without_places
 from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.leaves import is_inexact, leaf_paths, path_string
+from optax_lite.mistakes import check_params, written
 
 
+@written("explain(tx, params)")
 def explain(tx: GradientTransformation, params: Params) -> Explanation:
     """A table of the parameters: group, settings in effect, slots of the state, bytes; with totals and warnings.
 
@@ -26,6 +28,8 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     whose decay is 1 in the dtype it is kept in, steps that are rounded away, leaves that no learning rate reaches,
     groups without leaves. Of a population the state of one member is counted.
     """
+    tx = as_optimizer(tx, "explain", "explain(tx, params)")
+    check_params("explain", params)
     shapes = jax.tree.map(_abstract, params)
     leaves = dict(zip(leaf_paths(shapes, nothing_too=False), jax.tree.leaves(shapes), strict=True))
     surveyed, given = jax.eval_shape(lambda p: survey(tx, p), shapes), settings(tx)

@@ -11,9 +11,11 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members, moving
 from optax_lite.core import Array, GradientTransformation, OptState, Params, PyTree, Schedule, transform
+from optax_lite.data import Configured
 from optax_lite.inspection.current import current_hyperparams, settings
 from optax_lite.inspection.survey import Place, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, leafwise, scalar_like, weak, zero_count
+from optax_lite.mistakes import written
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.outline import is_state
 
@@ -119,6 +121,7 @@ def with_metrics(tx):
 _norm, _norms = jax.jit(global_norm), jax.jit(jax.vmap(global_norm))  # of a tree, of the trees of a population
 
 
+@written("read_metrics(state, params)")
 def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any]:
     """What `with_metrics` kept in a state, wherever it stands there, as a flat dict for a log.
 
@@ -132,6 +135,8 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     trace it is the leaf's index, -1 for none. With params, param_norm and update_ratio = update_norm / param_norm.
     Of a population every value is an array, and `first_nonfinite` a list.
     """
+    if isinstance(state, Configured):
+        raise ArgumentError("got an optimizer; the call is read_metrics(state, params)", "read_metrics")
     found = [(path, part) for path, part in _parts(state) if isinstance(part, MetricsState)]
     outermost = [path for path, _ in found if not any(path[: len(p)] == p and path != p for p, _ in found)]
     if len(outermost) != 1:

@@ -15,10 +15,12 @@ from optax_lite.inspection.matching import Plan
 from optax_lite.inspection.parts import parts
 from optax_lite.inspection.transfer_report import TransferReport, report_of
 from optax_lite.leaves import as_array, leaf_paths
+from optax_lite.mistakes import written
 from optax_lite.outline import outline
 from optax_lite.paths import pattern_mask
 
 
+@written("state, report = transfer(state, tx, params)")
 def transfer(
     state: OptState, tx: GradientTransformation, params: Params, *, renamed: Mapping[str, str] | None = None
 ) -> tuple[OptState, TransferReport]:
@@ -45,6 +47,7 @@ def transfer(
     return treedef.unflatten(leaves), report_of(plan)
 
 
+@written("state = reset(state, tx, params, where=...)")
 def reset(state: OptState, tx: GradientTransformation, params: Params, *, where: Any = None) -> OptState:
     """The state with the slots of the parameters that `where` picks as `tx.init(params)` makes them.
 

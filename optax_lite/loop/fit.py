@@ -14,17 +14,20 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_count
+from optax_lite.compose import as_optimizer
 from optax_lite.core import GradientTransformation
 from optax_lite.loop.batches import batches
 from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.history import History
 from optax_lite.loop.progress import bar
-from optax_lite.loop.step import as_optimizer, make_step
+from optax_lite.loop.step import make_step
+from optax_lite.mistakes import check_params, written
 from optax_lite.wrappers.average import eval_params
 
 _CHUNK = 16  # losses are fetched that many at a time, as many steps behind, so that the device is never waited for
 
 
+@written("params, history = fit(loss_fn, params, data, tx, steps=...)")
 def fit(
     loss_fn: Callable[..., Any], params: PyTree, data: Any, tx: GradientTransformation, *, steps: int,
     batch_size: int | None = None, seed: int = 0, eval_fn: Callable[[PyTree], Any] | None = None,
@@ -48,6 +51,9 @@ def fit(
     are copied and stay valid.
     """
     tx = as_optimizer(tx, "fit", "fit(loss_fn, params, data, tx, steps=...)")
+    if not callable(loss_fn):
+        raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "fit")
+    check_params("fit", params)
     counts = {"steps": steps, "every": every, "batch_size": batch_size}
     try:
         check_count(**{name: n for name, n in counts.items() if n is not None})

@@ -10,15 +10,18 @@ import jax.numpy as jnp
 
 from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError
+from optax_lite.compose import as_optimizer
 from optax_lite.core import GradientTransformation
 from optax_lite.leaves import is_inexact, show_leaf
 from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.last import Last, own_arrays
 from optax_lite.loop.metrics import checked, telemetry
+from optax_lite.mistakes import written
 from optax_lite.outline import is_state
 from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
 
 
+@written("step = make_step(loss_fn); params, state, metrics = step(tx, params, state, *args)")
 def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True) -> Callable[..., Any]:
     """Make `step(tx, params, state, *args) -> (params, state, metrics)` for `loss_fn(params, *args)`, compiled once.
 
@@ -54,16 +57,6 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
         return params, state, checked(metrics)
 
     return step
-
-
-def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
-    """The transformation, or one made of somebody else's pair of functions; an error for anything else."""
-    if isinstance(tx, GradientTransformation):
-        return tx
-    if hasattr(tx, "init") and hasattr(tx, "update") and not isinstance(tx, type):
-        return GradientTransformation(tx.init, tx.update)
-    called = f"call it: {tx.__name__}(...)" if hasattr(tx, "builder") else f"the order is {call}"
-    raise TypeError(f"{where}: tx must be an optimizer, got {type(tx).__name__}; {called}")
 
 
 # --- inside the compiled step ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Array, Number
-from optax_lite.check import ArgumentError
+from optax_lite.check import ArgumentError, check_closed_unit_interval
 from optax_lite.leaves import promote
 from optax_lite.losses.inputs import ArrayLike, Axis, Mask, axes, check_fit, check_labels, included, loss, times
 
@@ -105,6 +105,7 @@ def smooth_labels(labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: M
     Only the classes that `where` includes are counted and smoothed. Labels are floating, as of `jax.nn.one_hot`.
     """
     check_fit((), labels=labels, where=where)
+    check_closed_unit_interval(alpha=alpha)
     mask = jnp.ones_like(labels, bool) if where is None else where
     classes = jnp.sum(jnp.broadcast_to(mask, labels.shape), axis, labels.dtype, keepdims=True)
     return jnp.where(mask, (1 - alpha) * labels + alpha / jnp.maximum(classes, 1), labels)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Array, Number
+from optax_lite.check import check_nonnegative
 from optax_lite.losses.inputs import ArrayLike, check_same_shape, loss, times
 
 
@@ -33,6 +34,7 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
     """½·e² where |e| ≤ delta, delta·(|e| - ½·delta) beyond, so that the slope is e clipped to ±delta. Huber 1964."""
     e = _error(predictions, targets)
     check_same_shape(predictions=e, delta=delta)
+    check_nonnegative(delta=delta)
     slope = jnp.clip(e, -delta, delta)
     return slope * (e - 0.5 * slope)
 

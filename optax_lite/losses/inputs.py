@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Array
-from optax_lite.check import ArgumentError
+from optax_lite.check import ArgumentError, unknown_argument
+from optax_lite.habits import plain
 from optax_lite.leaves import promote, show_leaf
 
 P = ParamSpec("P")
@@ -28,19 +29,22 @@ def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
 
     def decorate(function):
         signature, name = inspect.signature(function), function.__name__
+        required = [k for k in names if signature.parameters[k].default is inspect.Parameter.empty]
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
+            if unknown := [k for k in kwargs if k not in signature.parameters]:
+                raise TypeError(f"{name}: {unknown_argument(unknown[0], signature.parameters)}")
             try:
                 call = signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise TypeError(f"{name}: {error}") from None
+                raise TypeError(f"{name}: {error}; its signature is {plain(signature)}") from None
             given = call.arguments
-            arrays = {k: jnp.asarray(given[k]) for k in names if given.get(k) is not None}
-            with jax.numpy_dtype_promotion("standard"):
-                dtype = jnp.result_type(*arrays.values())
-            floating = {k: x for k, x in given.items() if jnp.issubdtype(getattr(x, "dtype", bool), jnp.floating)}
             try:
+                arrays = {k: _array(k, given[k]) for k in names if k in required or given.get(k) is not None}
+                with jax.numpy_dtype_promotion("standard"):
+                    dtype = jnp.result_type(*arrays.values())
+                floating = {k: x for k, x in given.items() if jnp.issubdtype(getattr(x, "dtype", bool), jnp.floating)}
                 _check_real(**arrays)
                 for k, x in (floating | arrays).items():
                     given[k] = jnp.asarray(x).astype(promote(dtype, jnp.float32))
@@ -54,6 +58,12 @@ def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
         return wrapped
 
     return decorate
+
+
+def _array(name, x):
+    if x is None or isinstance(x, (str, dict)) or callable(x):
+        raise ArgumentError(f"{name} must be an array, got {show_leaf(x):.60}")
+    return jnp.asarray(x)
 
 
 def _check_real(**arrays):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, apply_updates, transform
-from optax_lite.keys import key_data, key_tree, next_key
+from optax_lite.keys import chosen_key, key_data, key_tree, next_key
 from optax_lite.leaves import cast_like, ema_weight, increment, leafwise, mix, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
@@ -32,7 +32,7 @@ def hutchinson_estimator_diag_hessian(random_seed=None):
     update costs about two gradients; over several devices the estimate has to be averaged by hand. `random_seed` is an
     int or a random key, None for 0. Real parameters only.
     """
-    seed = 0 if random_seed is None else random_seed
+    seed = chosen_key(random_seed, None)
 
     def signs(g, key):
         return jax.random.rademacher(jax.random.wrap_key_data(key), g.shape, g.dtype)

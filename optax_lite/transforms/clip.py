@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
+from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.core import Array, EmptyState, Number, PyTree, transform
-from optax_lite.leaves import leafwise, weak
+from optax_lite.leaves import leaf_paths, leafwise, weak
 from optax_lite.norms import global_norm, norm, rms
 
 
@@ -90,6 +90,15 @@ def adaptive_grad_clip(clipping: Number, eps: Number = 1e-3, axis: int | tuple[i
     return lambda params: EmptyState(), update
 
 
+def _check_examples(name, grads):
+    """Raise, naming leaves, unless all have as many examples."""
+    shapes = dict(zip(leaf_paths(grads, nothing_too=False), map(jnp.shape, jax.tree.leaves(grads)), strict=True))
+    if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
+        shown = ", ".join(f"{path!r} {shape}" for path, shape in list(shapes.items())[:6])
+        problem = f"the gradients must have one number of examples along the first axis, got {shown}"
+        raise ArgumentError(f"{problem}; write jax.vmap(jax.grad(loss_fn), in_axes=(None, 0))(params, batch)", name)
+
+
 @jax.jit
 def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[PyTree, Array]:
     """The sum over examples of g·min(1, l2_norm_clip / ‖g‖), and how many were clipped. Abadi et al. 2016, Algorithm 1.
@@ -97,6 +106,7 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[P
     Every leaf has the examples along its first axis; ‖g‖ is that of one example over all leaves. Summed in float32 at
     least, and returned so.
     """
+    _check_examples("per_example_global_norm_clip", grads)
     clipped, norms = jax.vmap(lambda g: _fit_tree(g, weak(l2_norm_clip)))(grads)
     return jax.tree.map(lambda g: jnp.sum(g, axis=0), clipped), jnp.sum(norms > l2_norm_clip)
 
@@ -109,6 +119,7 @@ def per_example_layer_norm_clip(
 
     With `uniform=False` a leaf of d of all D entries is clipped to C·√(d / D). Both keep the norm over all leaves at C.
     """
+    _check_examples("per_example_layer_norm_clip", grads)
     leaves, treedef = jax.tree.flatten(grads)
     sizes = [g.size for g in leaves]
     shares = [1 / len(leaves) if uniform else size / max(sum(sizes), 1) for size in sizes]

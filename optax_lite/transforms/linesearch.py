@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
+from optax_lite.check import ArgumentError, check_count, check_function, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import MaskedNode, compute_dtype, is_inexact, is_nothing, leafwise, weak, zeros_like
+from optax_lite.mistakes import written
 from optax_lite.norms import dot
 
 
@@ -76,7 +77,12 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
     must keep gradients (zoom does, backtracking with `store_grad=True`). The gradient
     of a complex parameter is conjugated, as updates want it.
     """
+    try:
+        check_function(value_fn=value_fn)
+    except ArgumentError as error:
+        raise ArgumentError(error.problem, "value_and_grad_from_state") from None
 
+    @written("value, grad = value_and_grad_from_state(value_fn)(params, state=state)")
     def value_and_grad(params, *args, state, **kwargs):
         kept = searches(state)
         if len(kept) != 1:

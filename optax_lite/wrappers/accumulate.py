@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from optax_lite.check import ArgumentError, check_count
+from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes_examples, transform
 from optax_lite.leaves import increment, leafwise, weak, zero_count, zeros_like
+from optax_lite.mistakes import written
 from optax_lite.norms import all_finite, sum_sq
 from optax_lite.wrappers.gate import run, run_if, still
 
@@ -109,6 +110,8 @@ class MultiStepsState(NamedTuple):
 def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
     check_members({"opt": opt})
     _check_every(every_k_schedule=every_k_schedule)
+    if should_skip_update_fn is not None:
+        check_function(should_skip_update_fn=should_skip_update_fn)
 
     def look(updates, gradient_step, params):
         if should_skip_update_fn is None:
@@ -185,6 +188,7 @@ def skip_not_finite(updates: PyTree, gradient_step: Array, params: PyTree | None
     return found > 0, {"should_skip": found > 0, "num_not_finite": found}
 
 
+@written("MultiSteps(tx, k, should_skip_update_fn=functools.partial(skip_large_updates, max_squared_norm=...))")
 def skip_large_updates(
     updates: PyTree, gradient_step: Array, params: PyTree | None, max_squared_norm: Number
 ) -> tuple[Array, dict[str, Array]]:

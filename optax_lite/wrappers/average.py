@@ -35,6 +35,7 @@ from optax_lite.leaves import (
     zero_count,
     zeros_like,
 )
+from optax_lite.mistakes import written
 from optax_lite.outline import is_state, outline
 from optax_lite.wrappers.lookahead import LookaheadParams
 
@@ -104,6 +105,7 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
     return init, update, step
 
 
+@written("eval_params(tx, state, params)")
 def eval_params(tx: Any, state: OptState, params: Params) -> Params:
     """The parameters to evaluate at: the average that `state` keeps, or `params` where it keeps none.
 

@@ -47,7 +47,7 @@ def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dty
     if isinstance(inner_factory, Schedule) or not (callable(inner_factory) or hasattr(inner_factory, "update")):
         problem = f"write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got {inner_factory!r}"
         raise ArgumentError(problem, "inject_hyperparams")
-    if hasattr(inner_factory, "update"):
+    if hasattr(inner_factory, "update") and not hasattr(inner_factory, "builder"):
         return _inject_hyperparams(inner_factory, static, hyperparam_dtype)
 
     @functools.wraps(inner_factory)

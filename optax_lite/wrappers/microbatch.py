@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.check import ArgumentError, check_count
+from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.leaves import as_array, cast_like, compute_dtype, leafwise, path_string, zeros_like
+from optax_lite.mistakes import written
 
 
+@written("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
 def microbatch_value_and_grad(
     loss_fn: Callable[..., Any], n: int, *, has_aux: bool = False, argnums: int | tuple[int, ...] = 0
 ) -> Callable[..., Any]:
@@ -26,6 +28,7 @@ def microbatch_value_and_grad(
     besides (`has_aux`) is stacked, one entry a part.
     """
     try:
+        check_function(loss_fn=loss_fn)
         check_count(n=n)
     except ArgumentError as error:
         raise ArgumentError(error.problem, "microbatch_value_and_grad") from None

@@ -17,6 +17,13 @@ def updated(tx, grads, params=PARAMS, state=None):
     return tx.update(grads, tx.init(PARAMS) if state is None else state, params)
 
 
+def loss(params):
+    return jnp.sum(params["w"] ** 2) + jnp.sum(params["layer"]["b"] ** 2)
+
+
+POPULATION = jax.vmap(ol.adam)(jnp.array([0.1, 0.2]))
+
+
 def of(**leaves):
     return {**GRADS, **leaves}
 
@@ -33,6 +40,92 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "gradient shape, no state": (
         lambda: ol.sgd(0.1).step(of(w=jnp.ones((3, 1))), ol.sgd(0.1).init(PARAMS), PARAMS),
         "leaf 'w': the gradient has shape (3, 1), its parameter (3,)",
+    ),
+    "function for gradients": (
+        lambda: updated(ol.adam(0.1), jax.grad(loss)),
+        "adam: the gradients are the function loss, not called; write grads = jax.grad(loss)(params)",
+    ),
+    "value and gradients, no params": (
+        lambda: updated(ol.adam(0.1), jax.value_and_grad(loss)(PARAMS), params=None),
+        "adam: the gradients are a pair (value, gradients), as jax.value_and_grad returns",
+    ),
+    "value, auxiliary output and gradients": (
+        lambda: updated(ol.adam(0.1), ((jnp.ones(()), {"accuracy": 1.0}), GRADS)),
+        "adam: the gradients are a pair (value, gradients), as jax.value_and_grad returns",
+    ),
+    "gradients and auxiliary output": (
+        lambda: updated(ol.adam(0.1), (GRADS, {"accuracy": jnp.ones(())})),
+        "adam: the gradients are a pair of which the first fits the params; write grads, aux = jax.grad(loss_fn, has",
+    ),
+    "loss for gradients": (
+        lambda: updated(ol.adam(0.1), loss(PARAMS)),
+        "adam: the gradients are one number, the loss perhaps, and the params a dict of 2 leaves",
+    ),
+    "gradients of data": (
+        lambda: updated(ol.adam(0.1), jnp.ones((8, 3))),
+        "adam: the gradients are float32[8, 3]: nothing in common with the params, a dict of 2 leaves. jax.grad takes",
+    ),
+    "gradients of another tree": (
+        lambda: updated(ol.adam(0.1), {"x": jnp.ones(3)}),
+        "only in the params: nothing in common with the params, a dict of 2 leaves",
+    ),
+    "None for all gradients": (lambda: updated(ol.adam(0.1), None), "adam: the gradients are None, and the params a"),
+    "optimizer for gradients": (
+        lambda: updated(ol.adam(0.1), ol.adam(0.1)),
+        "adam: the gradients are an optimizer; the call is updates, state = tx.update(grads, state, params)",
+    ),
+    "optimizer for params": (
+        lambda: ol.adam(0.1).init(ol.adam(0.1)),
+        "adam: params must be a pytree of arrays, got an",
+    ),
+    "state for params": (
+        lambda: ol.adam(0.1).init(ol.adam(0.1).init(PARAMS)),
+        "adam: params must be a pytree of arrays, got a state",
+    ),
+    "None for params": (lambda: ol.adam(0.1).init(None), "adam: params must be a pytree of arrays, got None"),
+    "module for params": (
+        lambda: ol.adam(0.1).init(object()),
+        "of a Flax module they are variables['params'], of an Equinox one equinox.filter(model, ",
+    ),
+    "population without vmap": (
+        lambda: updated(POPULATION, GRADS, state=ol.adam(0.1).init(PARAMS)),
+        "adam: learning_rate has shape (2,): this is a population of 2; use jax.vmap over it, as in jax.vmap(lambda",
+    ),
+    "population's state without vmap": (
+        lambda: updated(ol.adam(0.1), GRADS, state=jax.vmap(lambda tx: tx.init(PARAMS))(POPULATION)),
+        "adam: the state is of a population of 2, and this is one optimizer; write jax.vmap(lambda tx, state:",
+    ),
+    "state from before the params grew": (
+        lambda: ol.adam(0.1).update(of(v=jnp.ones(2)), ol.adam(0.1).init(PARAMS), {**PARAMS, "v": jnp.ones(2)}),
+        "adam: the state was made for other parameters: its leaf '0/mu/v' is nothing, and with these params it is",
+    ),
+    "state from before the params changed shape": (
+        lambda: ol.adam(0.1).update(of(w=jnp.ones(5)), ol.adam(0.1).init(PARAMS), of(w=jnp.ones(5))),
+        "its leaf '0/mu/w' is float32[3], and with these params it is float32[5]. Write state = tx.init(params), or",
+    ),
+    "params for a learning rate": (
+        lambda: ol.adam(PARAMS, 0.1),
+        "adam: learning_rate/w has shape (3,): for a population of 3, use jax.vmap; parameters go to tx.init(params)",
+    ),
+    "word of a schedule": (
+        lambda: updated(ol.adam(lambda count: "high"), GRADS),
+        "must return a real number, got str 'high'",
+    ),
+    "tuple of a schedule": (
+        lambda: updated(ol.adam(lambda count: (0.1, 0.2)), GRADS),
+        "must return a real number, got a tuple of 2 leaves",
+    ),
+    "apply a state": (
+        lambda: ol.apply_updates(PARAMS, ol.scale_by_adam().init(PARAMS)),
+        "apply_updates: the updates are a state; the order is apply_updates(params, updates)",
+    ),
+    "apply to an optimizer": (
+        lambda: ol.apply_updates(ol.adam(0.1), GRADS),
+        "apply_updates: the params are an optimizer; the order is apply_updates(params, updates)",
+    ),
+    "apply None": (
+        lambda: ol.apply_updates(PARAMS, None),
+        "apply_updates: the updates are None, and the params a dict",
     ),
     "missing key": (
         lambda: updated(ol.adam(0.1), {"w": jnp.ones(3)}),
