@@ -20,7 +20,7 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError, check_shared, unknown_argument
 from optax_lite.habits import attribute_hint, plain
 from optax_lite.leaves import weak
-from optax_lite.order import WRAPPERS, check_inside
+from optax_lite.order import check_inside
 
 
 class Call:
@@ -66,8 +66,7 @@ class Call:
                 args.append(given.pop(p.name))
         try:
             check_shared({name: x for name, x in arguments.items() if name in self.factory.checked})
-            if self.name in WRAPPERS:
-                check_inside(self.name, _names_inside(arguments))
+            check_inside(self.name, arguments, _children)
             return builder(*args, **kwargs)
         except ArgumentError as error:
             raise ArgumentError(error.problem, self.name) from None
@@ -280,14 +279,6 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     if type(value) is dict:
         return [(str(k), v) for k, v in value.items()]
     return []
-
-
-def _names_inside(value: Any) -> Iterator[str]:
-    """The names of all factories in a value, from the outside in."""
-    for _, child in _children(value):
-        if isinstance(child, Configured):
-            yield child._call.name
-        yield from _names_inside(child)
 
 
 def _edit(old: Any, path: tuple[str, ...], value: Any, where: str) -> Any:

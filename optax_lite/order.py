@@ -1,6 +1,7 @@
 """Orders of transformations that would run but make no sense; each is told with the one that was meant."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from optax_lite.check import ArgumentError
 
@@ -16,18 +17,26 @@ _OF_EVERY_CALL = {  # what each does in every call, also where nothing moved
     "cautious": "an update would be compared with the last gradient, not with the mean",
 }
 _MOVING = ("transforms.decay", "transforms.momentum", "transforms.noise", "optimizers")  # where 0 does not stay 0
-WRAPPERS = {*_OF_EVERY_CALL, "flatten"}
+_CHECKED = {*_OF_EVERY_CALL, "flatten"}
 
 
-def check_inside(outer: str, inside: Iterable[str]) -> None:
-    """Raise if what stands inside one of `WRAPPERS`, at any depth, should stand around it."""
-    for inner in inside:
+def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[tuple[str, Any]]]) -> None:
+    """Raise if among the arguments of a factory, at any depth, is what should stand around it."""
+    for inner in _names(arguments, children) if outer in _CHECKED else ():
         if outer in _OF_EVERY_CALL and inner in _RESTING:
             raise ArgumentError(f"{inner} is inside, so {_OF_EVERY_CALL[outer]}; write {inner}({outer}(...), ...)")
         if outer in _AVERAGES and inner in _AVERAGES:
             raise ArgumentError(f"{inner} is inside, which has parameters to evaluate at as well; keep one of the two")
         if outer == "flatten" and inner in _BY_PATH:
             raise ArgumentError(f"{inner} is inside, where all is one leaf without a path; write {inner}(flatten(...))")
+
+
+def _names(value: Any, children: Callable[[Any], Iterable[tuple[str, Any]]]) -> Iterator[str]:
+    """The names of all factories in a value, from the outside in."""
+    for _, child in children(value):
+        if hasattr(child, "_call"):
+            yield child._call.name
+        yield from _names(child, children)
 
 
 def check_sequence(members: Iterable[tuple[str, str]]) -> None:
