@@ -262,7 +262,8 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     if module.startswith("optax_lite.losses"):
         chosen = [(i, case) for i, case in enumerate(LOSS_CASES) if case.name in names]
         hard = [(name, _hard_agrees(place)) for name, place in HARD.items() if place.name in names]
-        return [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen] + hard
+        of_cases = [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
+        return of_cases + hard + list(PROBES.get(module, {}).items())
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
     starts = {row.name: (False,) if row.fresh_only else (True, False) for row in rows}
     runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
