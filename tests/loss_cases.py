@@ -304,6 +304,13 @@ HARD = {
         "ntxent", [np.zeros((4, 2))], {"labels": np.array([0, 0, 1, 1])}, math.log(3), [np.zeros((4, 2))]
     ),
     "triplet of one point": Hard("triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]),
+    "triplet of two points": Hard(
+        "triplet_margin_loss",
+        [ONES, ONES, ZEROS],
+        {"eps": 0.0, "margin": 2.0},
+        2 - math.sqrt(3),
+        [-ONES / math.sqrt(3), ZEROS, ONES / math.sqrt(3)],
+    ),
     "triplet of one point, degree 1": Hard(
         "triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0, "norm_degree": 1}, 1, [ZEROS, ZEROS, ZEROS]
     ),

@@ -283,6 +283,7 @@ ERRORS = {
         "cosine_distance: axis 2 is out of range for an array",
     ),
     "embeddings": (lambda: losses.ntxent(POINTS, GROUPS[:, None]), "ntxent: embeddings must have shape (n, d) and"),
+    "one embedding": (lambda: losses.ntxent(POINTS[0], GROUPS[:3]), "labels (n,), got embeddings (3,) and labels (3,)"),
     "triplet": (
         lambda: losses.triplet_margin_loss(X, Y, Z[0]),
         "anchors (2, 3, 4), positives (2, 3, 4), negatives (3,",

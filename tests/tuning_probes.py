@@ -52,13 +52,22 @@ def _momo_agrees(name, w, g, value, averages=None, **settings):
 
 def _momos(name):
     none, zeros, still = [GRADIENT[0], None, GRADIENT[2]], [0 * x for x in POINT], [0 * x for x in GRADIENT]
+    estimated = {"adapt_lower_bound": True, "learning_rate": 1.0, "weight_decay": 1.0}  # the bound is AVERAGES["lb"]
+    models = {"above": 0.25, "just below": 0.4}  # the bound is above or just below the model of MoMo-Adam
     return {
         "a leaf without gradient": _momo_agrees(name, POINT, none, 2.0, AVERAGES, learning_rate=3.0),
         "at the origin": _momo_agrees(name, zeros, GRADIENT, 2.0),
         "at rest on the bound": _momo_agrees(name, POINT, still, 2.0, lower_bound=2.0),
+        "below a known bound": _momo_agrees(name, zeros, GRADIENT, -60.0, lower_bound=-50.0),
         "the bound is the model": _momo_agrees(
             name, zeros, GRADIENT, 1.0, AVERAGES | {"barf": 1.0, "gamma": 0.0}, adapt_lower_bound=True
         ),
+        **{
+            f"the bound is {where} the model": _momo_agrees(
+                name, zeros, GRADIENT, loss, AVERAGES | {"barf": loss, "gamma": 0.0}, **estimated
+            )
+            for where, loss in models.items()
+        },
     }
 
 

@@ -49,7 +49,7 @@ def ctc_loss_with_forward_probs(
 
     spelled = jnp.full((batch, 2 * n + 1), blank_id, labels.dtype)  # l'
     spelled = spelled.at[:, 1::2].set(jnp.where(label_off, blank_id, labels))
-    two_before = jnp.pad(spelled, ((0, 0), (2, 0)), constant_values=blank_id)[:, : 2 * n + 1]
+    two_before = jnp.pad(spelled, ((0, 0), (2, 0)))[:, : 2 * n + 1]
     may_skip = spelled != two_before  # the blank between two labels that differ; from blank to blank is no skip
     log_p = jax.nn.log_softmax(jnp.where(frame_off[:, :, None], 0, logits))  # padding may hold anything
     log_p = jnp.maximum(log_p, log_epsilon)
