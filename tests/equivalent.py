@@ -15,6 +15,8 @@ _NEAR_ONLY = "beyond ±1 near is dropped; the bounds only keep it finite there"
 _NO_WEIGHT = "the numerator is 0 where the weight or the sum is, and 0 over any number above 0 is 0"
 
 _FOCUS = "focus = jnp.where(wrong > 0, wrong, {}) ** gamma"
+_KEEP = "lambda g, c, w: ({}, jnp.where(fresh, w, c))"
+_FIRST_DROPPED = "the first of the two trees that it makes is not used for its numbers"
 _PAIRS = "pairs = same & ~jnp.eye(len({}), dtype=bool)"
 _PAIRS_SUM = "jnp.maximum(jnp.sum(pairs, dtype={}.dtype), {})"
 _ATAN2 = "root = jnp.where({}, {}, b * sqrt(v / c2))"
@@ -136,6 +138,13 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "gap / jnp.where(norm_sq == 0, 1, norm_sq) -> gap / jnp.where(norm_sq == 0, 2, norm_sq)": (
             "where ‖d‖² is 0 so is d, and the step along it for any τ"
         )
+    },
+    "optimizers.sam.sam": {
+        f"{_KEEP.format('g')} -> {_KEEP.format('w')}": _FIRST_DROPPED,
+        f"{_KEEP.format('g')} -> {_KEEP.format('c')}": _FIRST_DROPPED,
+        "read=(params, cache) -> read=(params, _)": (
+            "of a climb only the precision of the two counts, and _ is computed in that of cache"
+        ),
     },
     "optimizers.schedule_free.schedule_free": {
         "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight == 0, 1, weight_sum)": _NO_WEIGHT,
