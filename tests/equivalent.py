@@ -9,6 +9,16 @@ _ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in test_laws, 
 _IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
 _REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
 
+_CUT_OFF = "what is added on the right is cut off in the same line"
+_NEAR = "jnp.square(jnp.sinh(0.5 * jnp.clip(e, {})))"
+_NEAR_ONLY = "beyond ±1 near is dropped; the bounds only keep it finite there"
+_NO_WEIGHT = "the numerator is 0 where the weight or the sum is, and 0 over any number above 0 is 0"
+
+_FOCUS = "focus = jnp.where(wrong > 0, wrong, {}) ** gamma"
+_KEEP = "lambda g, c, w: ({}, jnp.where(fresh, w, c))"
+_FIRST_DROPPED = "the first of the two trees that it makes is not used for its numbers"
+_PAIRS = "pairs = same & ~jnp.eye(len({}), dtype=bool)"
+_PAIRS_SUM = "jnp.maximum(jnp.sum(pairs, dtype={}.dtype), {})"
 _ATAN2 = "root = jnp.where({}, {}, b * sqrt(v / c2))"
 _TRACTABLE = "tractable = (rho >= threshold) & (rho > 4)"
 
@@ -16,6 +26,45 @@ _NO_SUM = "where ‖s‖₁ is 0 so is r, and 0 over any number is 0; that 0 / 0
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "losses.classes._log_softmax": {
+        "jnp.zeros_like(logits) -> jnp.ones_like(logits)": "the softmax of equal logits is uniform, whichever they are"
+    },
+    "losses.ctc.ctc_loss_with_forward_probs": {
+        "jnp.pad(spelled, ((0, 0), (2, 0))) -> jnp.pad(spelled, ((0, 0), (2, 1)))": _CUT_OFF,
+        "((0, 0), (places, 0)) -> ((0, 0), (places, 1))": _CUT_OFF,
+        "jnp.where(frame_off[:, :, None], 0, logits) -> jnp.where(frame_off[:, :, None], 1, logits)": (
+            "the softmax of equal logits is uniform, whichever they are, and that of a padded frame is not used"
+        ),
+        "end > 0 -> end > 1": "end is twice a number of labels, so that to be above 0 is to be above 1",
+        "take(last, jnp.maximum(end - 1, 0)) -> take(last, jnp.maximum(end - 1, 1))": (
+            "end is even: where it is not 0 end - 1 is at least 1, and where it is 0 this is dropped"
+        ),
+    },
+    "losses.elementwise.log_cosh": {
+        f"{_NEAR.format('-1, 1')} -> {_NEAR.format('-2, 1')}": _NEAR_ONLY,
+        f"{_NEAR.format('-1, 1')} -> {_NEAR.format('-1, 2')}": _NEAR_ONLY,
+        "jnp.log(2.0).astype(e.dtype) -> jnp.log(2.0).astype(near.dtype)": "near is made of e and numbers: one dtype",
+    },
+    "losses.elementwise.sigmoid_focal_loss": {
+        f"{_FOCUS.format(1)} -> {_FOCUS.format(2)}": (
+            "where wrong is 0 the cross entropy and its slopes are, whatever they are multiplied by"
+        )
+    },
+    "losses.vectors._unit": {"x / jnp.where(size > 0, size, 1) -> x / jnp.where(size > 0, size, 2)": _UNUSED},
+    "losses.vectors._with_exp": {
+        "jnp.where(log_p == -jnp.inf, 0, log_p) -> jnp.where(log_p == -jnp.inf, 1, log_p)": (
+            "there p is 0, and so are p·(log p - log q) and its slopes for any finite log p"
+        )
+    },
+    "losses.vectors.ntxent": {
+        "unit = _unit(embeddings, 0.0, -1) -> unit = _unit(embeddings, 0.0, 1)": "the last of two axes is axis 1",
+        f"{_PAIRS.format('labels')} -> {_PAIRS.format('embeddings')}": "the check before makes them equally many",
+        f"{_PAIRS_SUM.format('s', 1)} -> {_PAIRS_SUM.format('unit', 1)}": "s is made of unit and numbers: one dtype",
+        f"{_PAIRS_SUM.format('s', 1)} -> {_PAIRS_SUM.format('s', 2)}": (
+            "(i, j) and (j, i) are two pairs, so there are 0 (and their sum is 0) or at least 2"
+        ),
+    },
+    "losses.vectors.triplet_margin_loss": {"jnp.where(total > 0, total, 1) -> jnp.where(total > 0, total, 2)": _UNUSED},
     "optimizers.adagrad.scale_by_rss": {
         "unseen = s == 0 -> unseen = g == 0": _NO_GRADIENT,
         "jnp.where(unseen, 1, s) -> jnp.where(unseen, 2, s)": _UNUSED,
@@ -85,6 +134,22 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(size == 0, 1, size) -> jnp.where(r == 0, 1, size)": _NO_SUM,
         "jnp.where(size == 0, 1, size) -> jnp.where(size == 0, 2, size)": _NO_SUM,
     },
+    "optimizers.momo.model_step": {
+        "gap / jnp.where(norm_sq == 0, 1, norm_sq) -> gap / jnp.where(norm_sq == 0, 2, norm_sq)": (
+            "where ‖d‖² is 0 so is d, and the step along it for any τ"
+        )
+    },
+    "optimizers.sam.sam": {
+        f"{_KEEP.format('g')} -> {_KEEP.format('w')}": _FIRST_DROPPED,
+        f"{_KEEP.format('g')} -> {_KEEP.format('c')}": _FIRST_DROPPED,
+        "read=(params, cache) -> read=(params, _)": (
+            "of a climb only the precision of the two counts, and _ is computed in that of cache"
+        ),
+    },
+    "optimizers.schedule_free.schedule_free": {
+        "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight == 0, 1, weight_sum)": _NO_WEIGHT,
+        "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT,
+    },
     "optimizers.sign_sgd.signum": {
         "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"
     },
@@ -96,7 +161,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
     "transforms.cautious.cautious": {
-        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "u and g are of one leaf and have one shape, so one size"
+        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "u and g are of one leaf and have one shape, so one size",
+        "g.real.dtype -> g.imag.dtype": "the two parts of a number have one dtype",
+        "g.real.dtype -> u.real.dtype": "leafwise computes a leaf in one precision, and real parts alone are meant",
     },
     "transforms.clip._fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
     "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},

@@ -91,8 +91,8 @@ CASES = [
     *_cases("l2_loss", (X, Y), (X,), (X, np.array(0.5))),
     *_cases("huber_loss", (X, Y), (BIG, Y), at(X, Y, delta=0.3), at(X, delta=2.0), at(BIG, np.array(1.5), delta=7.0)),
     *_cases("log_cosh", (X, Y), (BIG, Y), (X,)),
-    *_cases("hinge_loss", (X, SIGNS), (BIG, SIGNS), (X, np.array(-1.0))),
-    *_cases("perceptron_loss", (X, SIGNS), (BIG, SIGNS)),
+    *_cases("hinge_loss", (X, SIGNS), (BIG, SIGNS), (X, BITS), (X, np.array(-1.0))),
+    *_cases("perceptron_loss", (X, SIGNS), (BIG, SIGNS), (X, BITS)),
     *_cases("sigmoid_binary_cross_entropy", (X, BITS), (X, P), (BIG, BITS), (BIG, P), (X, np.array(1.0))),
     *_cases(
         "sigmoid_focal_loss",
@@ -111,7 +111,7 @@ CASES = [
         *((X, LABELS), (BIG, LABELS), (X[0, 0], np.array(2)), (X, LABELS.astype(np.uint8))),
         *(at(X, LABELS[:, :, None].repeat(4, 2)[:, 0] % 3, axis=1), at(X, np.array([0, 7, 3]), axis=(0, 2))),
         *(at(X, np.array([0, 7, 3]), axis=(2, 0)), at(X, np.array([0, 7, 3]), axis=(-1, -3))),
-        *(at(X, LABELS, where=ROWS), at(X, 0 * LABELS, where=SOME), at(X, LABELS, where=ROWS[..., None])),
+        *(at(X, LABELS, axis=2, where=ROWS), at(X, 0 * LABELS, where=SOME), at(X, LABELS, where=ROWS[..., None])),
     ),
     *_cases(
         "poly_loss_cross_entropy",
@@ -122,6 +122,7 @@ CASES = [
         "smooth_labels",
         *(at(ONE_HOT, alpha=0.1), at(P, alpha=0.7), at(ONE_HOT, alpha=0.2, axis=(0, 1)), at(P, alpha=0.2, axis=None)),
         *(at(ONE_HOT, alpha=0.3, where=SOME), at(ONE_HOT, alpha=0.3, where=SOME[:1, :1], axis=2)),
+        at(ONE_HOT, alpha=0.3, where=ONE_HOT == 1),
     ),
     *_cases("multiclass_hinge_loss", (X, LABELS), (BIG, LABELS), (X[0, 0], np.array(1)), (0.1 * X, LABELS)),
     *_cases("multiclass_perceptron_loss", (X, LABELS), (BIG, LABELS), (X[0, 0], np.array(1))),
@@ -156,7 +157,7 @@ CASES = [
         *(
             TEXT,
             (LOGITS, 0 * PADDED, np.array([[2, 1, 1], [1, 2, 1]]), 0 * WORDS_PADDED),
-            (LOGITS, PADDED[:, ::-1], WORDS, WORDS_PADDED),
+            (LOGITS, PADDED[:, ::-1] == 1, WORDS, WORDS_PADDED == 1),
         ),
         *((LOGITS, PADDED, WORDS, 0 * WORDS_PADDED + 1), at(LOGITS, PADDED, 0 * WORDS, WORDS_PADDED, blank_id=2)),
         *((LOGITS, PADDED, WORDS[:, :0], WORDS_PADDED[:, :0]), (4 * LOGITS, PADDED, WORDS[:, 1:], WORDS_PADDED[:, 1:])),
@@ -209,10 +210,10 @@ HARD = {
     "huber at delta": Hard("huber_loss", [np.array([-1.0, 1.0, 0.0, 3.0])], {}, [0.5, 0.5, 0, 2.5], [[-1, 1, 0, 1]]),
     "log_cosh": Hard(
         "log_cosh",
-        [np.array([0.0, 1e-5, 1e4, -3e38])],
+        [np.array([0.0, 1e-5, 1, 1e4, -3e38])],
         {},
-        [0, 5e-11, 1e4 - math.log(2), 3e38],
-        [[0, 1e-5, 1, -1]],
+        [0, 5e-11, math.log(math.cosh(1)), 1e4 - math.log(2), 3e38],
+        [[0, 1e-5, math.tanh(1), 1, -1]],
         floor=1e-12,
     ),
     "hinge at its corner": Hard("hinge_loss", [np.array([1.0, 2.0])], {"targets": 1.0}, [0, 0], [[-0.5, 0]]),
@@ -303,6 +304,13 @@ HARD = {
         "ntxent", [np.zeros((4, 2))], {"labels": np.array([0, 0, 1, 1])}, math.log(3), [np.zeros((4, 2))]
     ),
     "triplet of one point": Hard("triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]),
+    "triplet of two points": Hard(
+        "triplet_margin_loss",
+        [ONES, ONES, ZEROS],
+        {"eps": 0.0, "margin": 2.0},
+        2 - math.sqrt(3),
+        [-ONES / math.sqrt(3), ZEROS, ONES / math.sqrt(3)],
+    ),
     "triplet of one point, degree 1": Hard(
         "triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0, "norm_degree": 1}, 1, [ZEROS, ZEROS, ZEROS]
     ),

@@ -262,7 +262,8 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     if module.startswith("optax_lite.losses"):
         chosen = [(i, case) for i, case in enumerate(LOSS_CASES) if case.name in names]
         hard = [(name, _hard_agrees(place)) for name, place in HARD.items() if place.name in names]
-        return [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen] + hard
+        of_cases = [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
+        return of_cases + hard + list(PROBES.get(module, {}).items())
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
     starts = {row.name: (False,) if row.fresh_only else (True, False) for row in rows}
     runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
@@ -348,6 +349,24 @@ def _hard_agrees(place):
     return lambda namespace: place.error(namespace[place.name]) <= 3e-6
 
 
+LONGEST = 120  # seconds of computing for a comparison; a mutant that turns a loop into an endless one is noticed too
+
+
+def _in_time(agrees: Callable[[dict], bool], namespace: dict) -> bool:
+    """A comparison, ended when it takes too long; a busy machine does not count."""
+    before = signal.signal(signal.SIGPROF, _too_long)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    try:
+        return agrees(namespace)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def _too_long(signal_number, frame):
+    raise TimeoutError
+
+
 _kills: Counter[tuple[str, str]] = Counter()  # what killed before is tried first
 
 
@@ -362,7 +381,7 @@ def killer(mutant: Mutant) -> str:
     for compare in (comparisons, elsewhere):
         for name, agrees in sorted(compare(mutant.module, mutant.function), key=lambda c: -_kills[mutant.module, c[0]]):
             try:
-                good = agrees(module.__dict__)
+                good = _in_time(agrees, module.__dict__)
             except Exception:
                 good = False
             if not good:
@@ -379,20 +398,8 @@ def _configure() -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-LONGEST = 120  # seconds for a mutant; one that turns a loop into an endless one is noticed too
-
-
-def _too_long(signal_number, frame):
-    raise TimeoutError
-
-
 def _run(mutant: Mutant) -> tuple[Mutant, str]:
-    signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(0 if mutant.change == UNCHANGED else LONGEST)
-    try:
-        return mutant, killer(mutant)
-    finally:
-        signal.alarm(0)
+    return mutant, killer(mutant)
 
 
 def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, file: Path | None = None) -> dict:

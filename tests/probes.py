@@ -13,9 +13,11 @@ import numpy as np
 
 import optax_lite as ol
 from tests.agreement import relative_error
+from tests.loss_probes import LOSS_PROBES
 from tests.reference.lbfgs import dot, flat, lbfgs_direction, unflat
 from tests.reference.linesearch import approximate_decrease_error, backtracking, wolfe_errors
 from tests.reference.zoom import interpolate, strong_wolfe_search
+from tests.tuning_probes import TUNING_PROBES
 
 Namespace = dict[str, Any]
 
@@ -497,13 +499,15 @@ def _freezes(namespace):
 
 
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
+    **LOSS_PROBES,
+    **TUNING_PROBES,
     "optax_lite.optimizers.lbfgs": {
         **{f"memory {m}, {s}": _walks(m, s, seed) for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))},
         "smallest curvature": lambda namespace: smallest_curvature_used(namespace["scale_by_lbfgs"]),
         "searches": _searches_by_default,
         "defaults": lambda namespace: _prints("scale_by_lbfgs")(namespace) and _prints("lbfgs")(namespace),
     },
-    "optax_lite.optimizers.sam": {"devices": _sam_averages_over_devices},
+    "optax_lite.optimizers.sam": {"devices": _sam_averages_over_devices, **TUNING_PROBES["optax_lite.optimizers.sam"]},
     "optax_lite.optimizers.schedule_free": {"average": _evaluates_at_the_average},
     "optax_lite.transforms.linesearch": {
         **{name: _backtracking_agrees(name) for name in BACKTRACKINGS},

@@ -1,7 +1,7 @@
 """Losses against their references, their slopes against differences, and the places where naive formulas break."""
 
 import functools
-import itertools
+import importlib
 import math
 
 import chex
@@ -35,6 +35,7 @@ from tests.loss_cases import (
     Y,
     Z,
 )
+from tests.loss_probes import LOSS_PROBES
 
 cases = pytest.mark.parametrize("case", CASES, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)])
 first_cases = pytest.mark.parametrize("case", {c.name: c for c in reversed(CASES)}.values(), ids=lambda case: case.name)
@@ -119,6 +120,11 @@ def test_hard_places(place):
     assert place.error(FUNCTIONS[place.name]) <= 3e-6
 
 
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in LOSS_PROBES for name in LOSS_PROBES[module]])
+def test_facts(module, name, x64):
+    assert LOSS_PROBES[module][name](vars(importlib.import_module(module)))
+
+
 def test_curvatures_at_0_are_there():
     for function in (losses.l2_loss, losses.huber_loss, losses.log_cosh):
         assert jax.jit(jax.grad(jax.grad(function)))(0.0) == 1
@@ -192,25 +198,6 @@ def test_smoothed_labels_sum_to_1_over_the_classes_that_are_left():
 
 
 # --- sequences -------------------------------------------------------------------------------------------------------
-
-
-def spelled(path, blank=0):
-    """What a path of classes spells: repeats as one, then without blanks."""
-    return [k for k, _ in itertools.groupby(path) if k != blank]
-
-
-def test_forward_probabilities_are_sums_over_paths(x64):
-    logits, word = jnp.asarray(LOGITS[:1]), [1, 1, 2]
-    _, blank, label = jax.jit(losses.ctc_loss_with_forward_probs)(logits, PADDED[:1], WORDS[:1], WORDS_PADDED[:1])
-    log_p = np.asarray(jax.nn.log_softmax(logits[0]))
-    assert blank.shape == (5, 1, 4) and label.shape == (5, 1, 3)
-    for t, n in itertools.product(range(5), range(4)):
-        paths = [path for path in itertools.product(range(3), repeat=t + 1) if spelled(path) == word[:n]]
-        for ends_blank, found in ((True, blank), (False, label)):
-            mine = [sum(log_p[i, k] for i, k in enumerate(p)) for p in paths if (p[-1] == 0) == ends_blank]
-            if mine:
-                value = found[t, 0, n if ends_blank else n - 1]
-                np.testing.assert_allclose(value, np.logaddexp.reduce(mine), rtol=1e-12)
 
 
 def test_what_cannot_be_aligned_costs_about_minus_log_epsilon():
@@ -296,6 +283,7 @@ ERRORS = {
         "cosine_distance: axis 2 is out of range for an array",
     ),
     "embeddings": (lambda: losses.ntxent(POINTS, GROUPS[:, None]), "ntxent: embeddings must have shape (n, d) and"),
+    "one embedding": (lambda: losses.ntxent(POINTS[0], GROUPS[:3]), "labels (n,), got embeddings (3,) and labels (3,)"),
     "triplet": (
         lambda: losses.triplet_margin_loss(X, Y, Z[0]),
         "anchors (2, 3, 4), positives (2, 3, 4), negatives (3,",
@@ -307,6 +295,22 @@ ERRORS = {
     "paddings": (
         lambda: losses.ctc_loss(LOGITS, PADDED.T, WORDS, WORDS_PADDED),
         "got logits (2, 5, 3), labels (2, 3), logit_paddings (5, 2), label_paddings (2, 3)",
+    ),
+    "a sequence without batch": (
+        lambda: losses.ctc_loss(LOGITS[0], PADDED[0], WORDS, WORDS_PADDED),
+        "got logits (5, 3), labels (2, 3), logit_paddings (5,), label_paddings (2, 3)",
+    ),
+    "words without batch": (
+        lambda: losses.ctc_loss(LOGITS, PADDED, WORDS[0], WORDS_PADDED[0]),
+        "got logits (2, 5, 3), labels (3,), logit_paddings (2, 5), label_paddings (3,)",
+    ),
+    "more words than logits": (
+        lambda: losses.ctc_loss(LOGITS[:1], PADDED[:1], WORDS, WORDS_PADDED),
+        "got logits (1, 5, 3), labels (2, 3), logit_paddings (1, 5), label_paddings (2, 3)",
+    ),
+    "paddings of words": (
+        lambda: losses.ctc_loss(LOGITS, PADDED, WORDS, WORDS_PADDED[:, 1:]),
+        "got logits (2, 5, 3), labels (2, 3), logit_paddings (2, 5), label_paddings (2, 2)",
     ),
     "float words": (lambda: losses.ctc_loss(LOGITS, PADDED, WORDS * 1.0, WORDS_PADDED), "labels must be integers"),
     "blank": (lambda: losses.ctc_loss(*TEXT, blank_id=3), "blank_id must be one of the 3 classes, got 3"),

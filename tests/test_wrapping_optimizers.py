@@ -9,6 +9,7 @@ import pytest
 import optax_lite as ol
 from tests.probes import PROBES
 from tests.reference.sam import sam_step
+from tests.tuning_probes import TUNING_PROBES
 
 CURVATURE = {"w": jnp.array([[1.0, 4.0], [0.5, 2.0], [3.0, 0.1]]), "b": jnp.array([2.0, 0.3])}
 START = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0], [-1.0, 0.2]]), "b": jnp.array([0.3, -0.1])}
@@ -351,7 +352,7 @@ def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
 
 # --- what has no row -------------------------------------------------------------------------------------------------
 
-OWN = ("optax_lite.optimizers.sam", "optax_lite.optimizers.schedule_free")
+OWN = ("optax_lite.optimizers.schedule_free", *TUNING_PROBES)
 
 
 @pytest.mark.parametrize(("module", "name"), [(m, name) for m in OWN for name in PROBES[m]])

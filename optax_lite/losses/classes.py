@@ -28,8 +28,10 @@ def _class_mask(where, logits, axis):
 def _parts(logits, labels, axis, where):
     """log softmax and labels of a cross entropy, the labels 0 where the mask leaves classes out."""
     if labels.ndim < logits.ndim:
-        shapes = f"logits have shape {logits.shape}, labels {labels.shape}"
-        raise ArgumentError(f"{shapes}; class numbers go to softmax_cross_entropy_with_integer_labels")
+        raise ArgumentError(
+            f"logits have shape {logits.shape}, labels {labels.shape}; "
+            "class numbers go to softmax_cross_entropy_with_integer_labels"
+        )
     check_fit(axis, logits=logits, labels=labels)
     where = _class_mask(where, logits, axis)
     return _log_softmax(logits, axis, where), included(labels, where)
@@ -76,7 +78,7 @@ def _pick(scores, labels, axis):
     if labels.shape != shape:
         expected = f"{shape}, that of the scores {scores.shape} without axis {axis}"
         raise ArgumentError(f"labels must have the shape {expected}, got {labels.shape}")
-    return take(flat.reshape(*shape, -1), labels[..., None])[..., 0]
+    return jnp.squeeze(take(flat.reshape(*shape, -1), labels[..., None]), -1)
 
 
 def take(x: Array, index: Array) -> Array:
@@ -106,7 +108,7 @@ def smooth_labels(labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: M
     """
     check_fit((), labels=labels, where=where)
     check_closed_unit_interval(alpha=alpha)
-    mask = jnp.ones_like(labels, bool) if where is None else where
+    mask = True if where is None else where
     classes = jnp.sum(jnp.broadcast_to(mask, labels.shape), axis, labels.dtype, keepdims=True)
     return jnp.where(mask, (1 - alpha) * labels + alpha / jnp.maximum(classes, 1), labels)
 

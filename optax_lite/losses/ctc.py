@@ -40,14 +40,7 @@ def ctc_loss_with_forward_probs(
     before. A label that is no class makes the loss NaN.
     """
     labels, frame_off, label_off = jnp.asarray(labels), jnp.asarray(logit_paddings), jnp.asarray(label_paddings)
-    shapes = {"logit_paddings": frame_off.shape, "label_paddings": label_off.shape}
-    expected = {"logit_paddings": logits.shape[:2], "label_paddings": labels.shape}
-    if logits.ndim != 3 or labels.ndim != 2 or len(logits) != len(labels) or shapes != expected:
-        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ArgumentError(
-            "logits (batch, frames, classes) and labels (batch, labels) must have paddings of shapes (batch, frames) "
-            f"and (batch, labels), got logits {logits.shape}, labels {labels.shape}, {found}"
-        )
+    _check_shapes(logits, frame_off, labels, label_off)
     check_labels(labels)
     if not 0 <= blank_id < logits.shape[2]:
         raise ArgumentError(f"blank_id must be one of the {logits.shape[2]} classes, got {blank_id}")
@@ -56,8 +49,8 @@ def ctc_loss_with_forward_probs(
 
     spelled = jnp.full((batch, 2 * n + 1), blank_id, labels.dtype)  # l'
     spelled = spelled.at[:, 1::2].set(jnp.where(label_off, blank_id, labels))
-    is_new = jnp.pad(spelled[:, 2:] != spelled[:, :-2], ((0, 0), (2, 0)))[:, : 2 * n + 1]
-    may_skip = (spelled != blank_id) & is_new  # the blank between two labels that differ
+    two_before = jnp.pad(spelled, ((0, 0), (2, 0)))[:, : 2 * n + 1]
+    may_skip = spelled != two_before  # the blank between two labels that differ; from blank to blank is no skip
     log_p = jax.nn.log_softmax(jnp.where(frame_off[:, :, None], 0, logits))  # padding may hold anything
     log_p = jnp.maximum(log_p, log_epsilon)
     log_y = take(log_p, jnp.broadcast_to(spelled[:, None], (*frame_off.shape, 2 * n + 1)))
@@ -77,4 +70,16 @@ def ctc_loss_with_forward_probs(
     last, log_alpha = jax.lax.scan(frame, start, frames)
     end = 2 * jnp.sum(~label_off, 1, keepdims=True, dtype=int)
     at_label = jnp.where(end > 0, take(last, jnp.maximum(end - 1, 0)), log_epsilon)
-    return -jnp.logaddexp(take(last, end), at_label)[:, 0], log_alpha[:, :, 0::2], log_alpha[:, :, 1::2]
+    cost = -jnp.squeeze(jnp.logaddexp(take(last, end), at_label), 1)
+    return cost, log_alpha[:, :, 0::2], log_alpha[:, :, 1::2]
+
+
+def _check_shapes(logits, frame_off, labels, label_off):
+    shapes = {"logit_paddings": frame_off.shape, "label_paddings": label_off.shape}
+    expected = {"logit_paddings": logits.shape[:2], "label_paddings": labels.shape}
+    if logits.ndim != 3 or labels.ndim != 2 or len(logits) != len(labels) or shapes != expected:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ArgumentError(
+            "logits (batch, frames, classes) and labels (batch, labels) must have paddings of shapes (batch, frames) "
+            f"and (batch, labels), got logits {logits.shape}, labels {labels.shape}, {found}"
+        )

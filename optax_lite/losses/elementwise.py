@@ -84,6 +84,6 @@ def sigmoid_focal_loss(
     """
     check_same_shape(logits=logits, labels=labels, alpha=alpha, gamma=gamma)
     wrong = jax.nn.sigmoid(logits) * (1 - labels) + jax.nn.sigmoid(-logits) * labels  # 1 - p_t
-    focus = jnp.where(wrong > 0, jnp.where(wrong > 0, wrong, 1) ** gamma, 0)  # at 0 the cross entropy is 0 too
+    focus = jnp.where(wrong > 0, wrong, 1) ** gamma  # at 0 the cross entropy is 0, whatever its factor
     weight = 1 if alpha is None else labels * alpha + (1 - labels) * (1 - alpha)
     return weight * focus * sigmoid_binary_cross_entropy(logits, labels)

@@ -95,8 +95,10 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07)
     """
     labels = jnp.asarray(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
-        shapes = f"embeddings {embeddings.shape} and labels {labels.shape}"
-        raise ArgumentError(f"embeddings must have shape (n, d) and labels (n,), got {shapes}")
+        raise ArgumentError(
+            "embeddings must have shape (n, d) and labels (n,), "
+            f"got embeddings {embeddings.shape} and labels {labels.shape}"
+        )
     unit = _unit(embeddings, 0.0, -1)
     s = jnp.matmul(unit, unit.T, precision="highest") / temperature
     same = labels[:, None] == labels[None, :]

@@ -76,12 +76,21 @@ giant_rate, schedule_free_float32 = 2.0**20, 2e-5
 # --- SAM -------------------------------------------------------------------------------------------------------------
 
 
+def decayed(rule):
+    """A reference with an L2 penalty, which shows at what point it stands."""
+    return lambda g, s, w: rule(g + 0.25 * w, s, w)
+
+
+heavy_decayed, scaled_decayed = (ol.chain(ol.add_decayed_weights(0.25), base) for base in (heavy, scaled))
+SAM_BASES = BASES | {heavy_decayed: decayed(BASES[heavy]), scaled_decayed: decayed(BASES[scaled])}
+
+
 def sam_of_leaves(reference):
     """A reference around references for one leaf, RMSProp and momentum, with the fields of both in one dict."""
 
     def of_leaves(g, s, w, *, optimizer, adv_optimizer, **settings):
         both = s and s | {"opt_state": s, "adv_state": s}
-        rules = {"optimizer": leafwise(BASES[optimizer]), "adv_optimizer": leafwise(BASES[adv_optimizer])}
+        rules = {"optimizer": leafwise(SAM_BASES[optimizer]), "adv_optimizer": leafwise(SAM_BASES[adv_optimizer])}
         u, s = reference(g, both, w, **rules, **settings)
         opt_state, adv_state = s.pop("opt_state"), s.pop("adv_state")
         zeros = [np.zeros_like(x) for x in g]
@@ -204,7 +213,11 @@ ROWS: tuple[Row, ...] = (
         sam_of_leaves(sam.sam),
         tuple(
             {"optimizer": scaled, "adv_optimizer": heavy, **s}
-            for s in ({}, {"reset_state": False}, *over(sync_period=(2, 3, 4, 10), reset_state=(True, False)))
+            for s in (
+                {},
+                {"reset_state": False, "optimizer": scaled_decayed, "adv_optimizer": heavy_decayed},
+                *over(sync_period=(2, 3, 4, 10), reset_state=(True, False)),
+            )
         ),
         (
             ({"optimizer": 0.1, "adv_optimizer": plain}, f"member optimizer {no_transformation}"),
@@ -234,7 +247,11 @@ ROWS: tuple[Row, ...] = (
         sam_of_leaves(sam.opaque_sam),
         tuple(
             {"optimizer": scaled, "adv_optimizer": heavy, "opaque_mode": True, **s}
-            for s in ({}, {"optimizer": slower}, *over(sync_period=(1, 2, 3), reset_state=(True, False)))
+            for s in (
+                {},
+                {"optimizer": scaled_decayed, "adv_optimizer": heavy_decayed},
+                *over(sync_period=(1, 2, 3), reset_state=(True, False)),
+            )
         ),
         whole_tree=True,
         unlike=("opaque_mode", "batch_axis_name"),
