@@ -77,6 +77,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.dog.scale_by_distance_over_gradients": {
         "x0 -> r (#2)": "a zero for every leaf, and the dtype of r is that of a sum over the leaf"
     },
+    "optimizers.galore._directions": {
+        "full_matrices=False -> full_matrices=True": (
+            "what comes in addition stands behind the first min(m, n) vectors, and rank is at most that"
+        )
+    },
     "optimizers.madgrad.scale_by_madgrad": {
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(v == 0, 2, v)) + eps)": _NO_GRADIENT,
