@@ -76,9 +76,14 @@ def flat_end(x):
     return jnp.sum(jnp.where(x > 0, x**2, 0.0) - 1e-3 * x)
 
 
+def coarse(x):
+    value = bowl(x)  # the gradient is that of the value before it is rounded to quarters
+    return value + jax.lax.stop_gradient(jnp.round(4 * value) / 4 - value)
+
+
 def between(rise, height):
-    """From `height` at 0 to `rise` above it at 1, with slopes of -1 and 1/2 there."""
-    return lambda x: jnp.sum(height - x + (1.5 + 3 * rise) * x**2 - (0.5 + 2 * rise) * x**3)
+    """From `height` at 0 to `rise` above it at 1, with slopes of -4 and 2 there."""
+    return lambda x: jnp.sum(height - 4 * x + (6 + 3 * rise) * x**2 - (2 + 2 * rise) * x**3)
 
 
 def in_numpy(f):
@@ -116,6 +121,11 @@ SEARCHES = {
     "bowl, short, one step": Search(bowl, POINT, {"max_linesearch_steps": 1}, -1e-3),
     "bowl, short, three steps": Search(bowl, POINT, {"max_linesearch_steps": 3}, -1e-3),
     "bowl, short, bounded": Search(bowl, POINT, {"max_learning_rate": 3.0}, -1e-3),
+    "bowl, bounded too far": Search(bowl, POINT, {"max_learning_rate": 0.9}),
+    "bowl, from a tiny step": Search(bowl, POINT, {"increase_factor": 10.0}, last=1e-6),
+    "bowl, not low enough": Search(
+        bowl, (1.0,), {"slope_rtol": 0.9, "max_linesearch_steps": 1, "approx_dec_rtol": None}, -0.25
+    ),
     "bowl, bounded below 1": Search(bowl, POINT, {"max_learning_rate": 0.02}),
     "bowl, half": Search(bowl, (1.0,), {"slope_rtol": 0.4, "curv_rtol": 0.45}, -0.8),
     "bowl, opposite": Search(bowl, (1.0,), {"approx_dec_rtol": None}),
@@ -137,9 +147,11 @@ SEARCHES = {
     "shallow, steep slope, long": Search(
         shallow, (1.0,), {"slope_rtol": 0.9, "curv_rtol": 0.85, "approx_dec_rtol": None}
     ),
-    "as low as the start": Search(between(0.0, 0.0), (0.0,), {}),
-    "nearly as low": Search(between(0.05, 4.0), (0.0,), {"approx_dec_rtol": 0.02}),
-    "not nearly as low": Search(between(0.1, 4.0), (0.0,), {"approx_dec_rtol": 0.02}),
+    "as low as the start": Search(between(0.0, 0.0), (0.0,), {}, -0.25),
+    "as low, steep slope": Search(between(0.0, 0.0), (0.0,), {"slope_rtol": 0.3}, -0.25),
+    "nearly as low": Search(between(0.05, 4.0), (0.0,), {"approx_dec_rtol": 0.02, "slope_rtol": 0.2}, -0.25),
+    "not nearly as low": Search(between(0.1, 4.0), (0.0,), {"approx_dec_rtol": 0.02}, -0.25),
+    "coarse": Search(coarse, (1.0,), {"curv_rtol": 0.5}, -0.05),
     "valley": Search(valley, (-1.2, 1.0, 0.5), {}),
     "valley, strict": Search(valley, (-1.2, 1.0, 0.5), {"curv_rtol": 0.01}),
     "valley, two": Search(valley, (0.3, -0.2), {"curv_rtol": 0.2, "slope_rtol": 0.15}),
@@ -169,6 +181,7 @@ SEARCHES = {
     "bowl, uphill": Search(bowl, POINT, {"max_linesearch_steps": 5}, 1.0),
     "bottom": Search(bowl, (0.0, 0.0), {}),
     "exponential": Search(exponential, (2.0, -1.0), {"curv_rtol": 0.1}),
+    "exponential, past the minimum": Search(exponential, (-1.0,), {"curv_rtol": 0.1}, -0.119),
     "exponential, long": Search(exponential, (-3.0, -1.0), {"curv_rtol": 0.3}, -5.0),
     "flat end": Search(flat_end, (1.0,), {"curv_rtol": 0.0005, "slope_rtol": 0.3}, -0.9),
 }
@@ -568,6 +581,16 @@ def _blocks_by_default(namespace: Namespace) -> bool:
     return True
 
 
+def _waits_for_roots(namespace: Namespace) -> bool:
+    """A leaf that had no gradient when roots were made stands still until they are made again."""
+    tx, g = namespace["scale_by_shampoo"](every=2), jnp.array([1.0, -2.0])
+    state, moves = tx.init({"w": g}), []
+    for given in (None, g, g):
+        updates, state = tx.update({"w": given}, state)
+        moves.append(given is not None and bool(jnp.any(updates["w"])))
+    return moves == [False, False, True]
+
+
 def _soap_by_default(namespace: Namespace) -> bool:
     """An axis of up to 10000 is turned, and the basis changes with the first update and after every 10 from then on."""
     for factory in (namespace["scale_by_soap"], namespace["soap"]):
@@ -697,7 +720,7 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "defaults": lambda namespace: _prints("scale_by_lbfgs")(namespace) and _prints("lbfgs")(namespace),
     },
     "optax_lite.optimizers.sam": {"devices": _sam_averages_over_devices},
-    "optax_lite.optimizers.shampoo": {"defaults": _blocks_by_default},
+    "optax_lite.optimizers.shampoo": {"defaults": _blocks_by_default, "late": _waits_for_roots},
     "optax_lite.optimizers.soap": {"defaults": _soap_by_default},
     "optax_lite.optimizers.sophia": {"defaults": _sophia_by_default, "signs": _draws_signs},
     "optax_lite.optimizers.schedule_free": {"average": _evaluates_at_the_average},
