@@ -24,6 +24,12 @@ _TRACTABLE = "tractable = (rho >= threshold) & (rho > 4)"
 
 _NO_SUM = "where ‖s‖₁ is 0 so is r, and 0 over any number is 0; that 0 / 0 is kept out kills the other mutants"
 
+_NO_SLOPE = (
+    "a better point of slope 0 is found (the first slope being finite) and ends the search; ahead is 0 only where low "
+    "and high are one point"
+)
+_AXES = "init makes one of each for every axis"
+
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "losses.classes._log_softmax": {
@@ -126,9 +132,39 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.dog.scale_by_distance_over_gradients": {
         "x0 -> r (#2)": "a zero for every leaf, and the dtype of r is that of a sum over the leaf"
     },
+    "optimizers.galore._directions": {
+        "full_matrices=False -> full_matrices=True": (
+            "what comes in addition stands behind the first min(m, n) vectors, and rank is at most that"
+        )
+    },
     "optimizers.madgrad.scale_by_madgrad": {
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(v == 0, 2, v)) + eps)": _NO_GRADIENT,
+    },
+    "optimizers.muon._spectral_norm": {
+        "axis=-1 -> axis=1": "on_matrices gives stacks (batch, m, n), so values (batch, k)"
+    },
+    "optimizers.muon._or_one": {
+        "return jnp.where(x > 0, x, 1) -> return jnp.where(x > 0, x, 2)": (
+            "where it is 0 so is the matrix or row that is divided (or too small to be squared)"
+        )
+    },
+    "optimizers.shampoo.scale_by_shampoo": {
+        "(to_blocks(g, block_size), 2 * len(statistics)) -> (to_blocks(g, block_size), 2 * len(roots))": _AXES,
+        "range(len(statistics)) -> range(len(roots))": _AXES,
+    },
+    "optimizers.soap.scale_by_soap": {
+        "jnp.where(t % precondition_frequency == 0, 1, 2) -> jnp.where(t % precondition_frequency == 0, 1, 3)": (
+            "jax.lax.switch takes the last of three branches for every number from 2 on"
+        ),
+        "m = jnp.where(t == 0, m, mix(b1, m, g)) -> m = jnp.where(t == 0, v, mix(b1, m, g))": (
+            "t is 0 in the first update only, where both are the zeros of init"
+        ),
+        "jax.tree.leaves(q) -> jax.tree.leaves(gg)": "both have a matrix for every axis that is turned",
+        "jax.tree.leaves(q) -> jax.tree.leaves(g)": "where no axis is turned all three branches return what they get",
+    },
+    "optimizers.sophia._scale_by_sophia": {
+        "lambda h, nu: (h, mix(b2, nu, h)) -> lambda h, nu: (nu, mix(b2, nu, h))": "the first of the two is dropped"
     },
     "optimizers.prodigy._prodigy": {
         "jnp.where(size == 0, 1, size) -> jnp.where(r == 0, 1, size)": _NO_SUM,
@@ -179,6 +215,25 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "transforms.constrain.normalize_by_update_norm": {
         "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total >= 0, total, 1.0)": _ZERO,
         "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total > 0, total, 2.0)": _IS_ZERO,
+    },
+    "transforms.linesearch.scale_by_backtracking_linesearch": {
+        "longer < max_learning_rate -> longer <= max_learning_rate": "at equality the two are one number"
+    },
+    "transforms.zoom.scale_by_zoom_linesearch": {
+        "(point.value == s.low.value) & (slope < 0) -> (point.value == s.low.value) & (slope <= 0)": (
+            "only with enough decrease does it matter which is lower, and then a point of slope 0 is found (the first "
+            "slope being finite)"
+        ),
+        "jnp.sign(s.high.step - s.low.step) -> s.high.step - s.low.step": "only its sign counts (where the product is not 0)",
+        "1 -> 2": "only its sign counts",
+        "turned = better & (point.slope * ahead >= 0) -> turned = point.slope * ahead >= 0": (
+            "a point that is not better becomes high and brackets, whether turned or not"
+        ),
+        "turned = better & (point.slope * ahead >= 0) -> turned = lower & (point.slope * ahead >= 0)": (
+            "what is better and not lower is found and ends the search; what is lower and not better becomes high"
+        ),
+        "turned = better & (point.slope * ahead >= 0) -> turned = better & (point.slope * ahead > 0)": _NO_SLOPE,
+        "turned = better & (point.slope * ahead >= 0) -> turned = better & (point.slope / ahead >= 0)": _NO_SLOPE,
     },
     "transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm > 0, u_norm + eps, 1) -> jnp.where(u_norm > 0, u_norm + eps, 2)": _IS_ZERO

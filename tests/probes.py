@@ -3,8 +3,10 @@
 `agrees(namespace of the module)` runs a rule beside its reference on given functions, in float64 and uncompiled.
 """
 
+import contextlib
+import io
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -76,6 +78,16 @@ def flat_end(x):
     return jnp.sum(jnp.where(x > 0, x**2, 0.0) - 1e-3 * x)
 
 
+def coarse(x):
+    value = bowl(x)  # the gradient is that of the value before it is rounded to quarters
+    return value + jax.lax.stop_gradient(jnp.round(4 * value) / 4 - value)
+
+
+def between(rise, height):
+    """From `height` at 0 to `rise` above it at 1, with slopes of -4 and 2 there."""
+    return lambda x: jnp.sum(height - 4 * x + (6 + 3 * rise) * x**2 - (2 + 2 * rise) * x**3)
+
+
 def in_numpy(f):
     return lambda x: float(f(jnp.asarray(x))), lambda x: np.asarray(jax.grad(f)(jnp.asarray(x)))
 
@@ -111,6 +123,11 @@ SEARCHES = {
     "bowl, short, one step": Search(bowl, POINT, {"max_linesearch_steps": 1}, -1e-3),
     "bowl, short, three steps": Search(bowl, POINT, {"max_linesearch_steps": 3}, -1e-3),
     "bowl, short, bounded": Search(bowl, POINT, {"max_learning_rate": 3.0}, -1e-3),
+    "bowl, bounded too far": Search(bowl, POINT, {"max_learning_rate": 0.9}),
+    "bowl, from a tiny step": Search(bowl, POINT, {"increase_factor": 10.0}, last=1e-6),
+    "bowl, not low enough": Search(
+        bowl, (1.0,), {"slope_rtol": 0.9, "max_linesearch_steps": 1, "approx_dec_rtol": None}, -0.25
+    ),
     "bowl, bounded below 1": Search(bowl, POINT, {"max_learning_rate": 0.02}),
     "bowl, half": Search(bowl, (1.0,), {"slope_rtol": 0.4, "curv_rtol": 0.45}, -0.8),
     "bowl, opposite": Search(bowl, (1.0,), {"approx_dec_rtol": None}),
@@ -129,6 +146,14 @@ SEARCHES = {
     "shallow": Search(shallow, POINT, {}),
     "shallow, strict": Search(shallow, POINT, {"curv_rtol": 0.2}),
     "shallow, steep slope": Search(shallow, POINT, {"slope_rtol": 0.9, "approx_dec_rtol": None}),
+    "shallow, steep slope, long": Search(
+        shallow, (1.0,), {"slope_rtol": 0.9, "curv_rtol": 0.85, "approx_dec_rtol": None}
+    ),
+    "as low as the start": Search(between(0.0, 0.0), (0.0,), {}, -0.25),
+    "as low, steep slope": Search(between(0.0, 0.0), (0.0,), {"slope_rtol": 0.3}, -0.25),
+    "nearly as low": Search(between(0.05, 4.0), (0.0,), {"approx_dec_rtol": 0.02, "slope_rtol": 0.2}, -0.25),
+    "not nearly as low": Search(between(0.1, 4.0), (0.0,), {"approx_dec_rtol": 0.02}, -0.25),
+    "coarse": Search(coarse, (1.0,), {"curv_rtol": 0.5}, -0.05),
     "valley": Search(valley, (-1.2, 1.0, 0.5), {}),
     "valley, strict": Search(valley, (-1.2, 1.0, 0.5), {"curv_rtol": 0.01}),
     "valley, two": Search(valley, (0.3, -0.2), {"curv_rtol": 0.2, "slope_rtol": 0.15}),
@@ -158,6 +183,7 @@ SEARCHES = {
     "bowl, uphill": Search(bowl, POINT, {"max_linesearch_steps": 5}, 1.0),
     "bottom": Search(bowl, (0.0, 0.0), {}),
     "exponential": Search(exponential, (2.0, -1.0), {"curv_rtol": 0.1}),
+    "exponential, past the minimum": Search(exponential, (-1.0,), {"curv_rtol": 0.1}, -0.119),
     "exponential, long": Search(exponential, (-3.0, -1.0), {"curv_rtol": 0.3}, -5.0),
     "flat end": Search(flat_end, (1.0,), {"curv_rtol": 0.0005, "slope_rtol": 0.3}, -0.9),
 }
@@ -310,6 +336,9 @@ def _backtracking_agrees(name, steps=6):
 
 def _moves(namespace: Namespace) -> bool:
     moved = namespace["moved"]
+    # 1 + 2⁻²⁴ + 2⁻⁵⁰ is above the middle of two float32 numbers; the update alone, rounded to one, is at it.
+    wide, narrow = moved(jnp.array(1 + 2.0**-40), jnp.ones((), jnp.bfloat16), 2.0), jnp.ones((), jnp.float32)
+    assert (wide, moved(narrow, jnp.array(2.0**-24 + 2.0**-50), 1.0)) == (3 + 2.0**-40, 1 + 2.0**-23)
     p = {"a": jnp.array([1.0, 2.0]), "b": jnp.array(3, jnp.int32), "h": jnp.ones(2, jnp.bfloat16), "n": None}
     new = moved(p, {"a": jnp.array([1.0, -1.0]), "b": None, "h": jnp.full(2, 0.5, jnp.float32), "n": None}, 0.5)
     assert {k: x is None or x.dtype for k, x in new.items()} == {k: x is None or x.dtype for k, x in p.items()}
@@ -347,19 +376,68 @@ def _finds_searches(namespace: Namespace) -> bool:
         inner: Any
 
     state = namespace["scale_by_backtracking_linesearch"](3).init(jnp.ones(2))
-    nested = ({"a": (Other(0.1, (state,)), None)}, (), [state])
-    found = namespace["searches"](nested)
+
+    class More(NamedTuple):
+        learning_rate: float
+        value: float
+        grad: Any
+        info: Any
+        more: Any
+
+    nested = ({"a": (Other(0.1, (state,)), None, ol.EmptyState())}, (), [state])
+    found, more = namespace["searches"](nested), More(0.1, 0.0, None, None, None)
+    assert namespace["searches"]((more,)) == [more]
     return len(found) == 1 and found[0] is state and namespace["searches"](Other(0.1, None)) == []
 
 
 def _value_is_kept(namespace: Namespace) -> bool:
-    f = namespace["value_and_grad_from_state"](lambda x, a, *, b: a * x**2 + b)
-    state = namespace["scale_by_backtracking_linesearch"](3, store_grad=True).init(jnp.array(1.0))
+    f = namespace["value_and_grad_from_state"](lambda x, a, *, b: a * x["w"] ** 2 + b)
+    state = namespace["scale_by_backtracking_linesearch"](3, store_grad=True).init({"w": jnp.array(1.0)})
     for value, expected in ((jnp.inf, (17.0, 12.0)), (jnp.nan, (17.0, 12.0)), (5.0, (5.0, 0.25))):
-        kept = state._replace(value=jnp.array(value), grad=jnp.array(0.25))
-        if tuple(map(float, f(jnp.array(2.0), 3.0, b=5.0, state=(kept, ())))) != expected:
+        kept = state._replace(value=jnp.array(value), grad={"w": jnp.array(0.25)})
+        found, grad = f({"w": jnp.array(2.0)}, 3.0, b=5.0, state=(kept, ()))
+        if (float(found), {k: float(g) for k, g in grad.items()}) != (expected[0], {"w": expected[1]}):
             return False
     return True
+
+
+def _goes_on_from(namespace: Namespace) -> bool:
+    """The last step, or 1 where that was 0."""
+    state = namespace["scale_by_backtracking_linesearch"](3).init(jnp.array(1.0))
+    return [float(namespace["last_step"](state._replace(learning_rate=jnp.array(x)))) for x in (0.25, 0.0)] == [0.25, 1]
+
+
+def _stands_still_outside(namespace: Namespace) -> bool:
+    """Nothing decreases a value that is no number: after all steps the search fails, although f is finite there."""
+    tx, x = namespace["scale_by_backtracking_linesearch"](3), jnp.array(1.5)
+    value, g = jax.value_and_grad(wall)(x)
+    update, state = tx.update(jnp.array(-1.0), tx.init(x), x, value=value, grad=g, value_fn=wall)
+    assert np.isnan(value) and np.isfinite(wall(x - 1)) and np.isinf(state.info.decrease_error)
+    return (float(update), float(state.learning_rate), int(state.info.num_linesearch_steps)) == (0, 0, 4)
+
+
+def _printed(tx, u):
+    """What a search for the minimum of x² from 1 prints."""
+    x = jnp.array(1.0)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        tx.update(jnp.array(u), tx.init(x), x, value=x**2, grad=2 * x, value_fn=lambda x: x**2)
+        jax.effects_barrier()
+    return out.getvalue()
+
+
+def _backtracking_tells(namespace: Namespace) -> bool:
+    """From 1 along -2: at 1 f stays 1, at 1/2 it is 0, and 7/8·(1/2)·4 was asked for. Only if `verbose`."""
+    search = partial(namespace["scale_by_backtracking_linesearch"], 1, slope_rtol=0.875, decrease_factor=0.5)
+    assert search().init(jnp.array(1.0)).grad is None
+    assert _printed(search(verbose=True), -2.0) == "backtracking: step 0.5, decrease error 0.75\n"
+    return _printed(search(store_grad=True), -2.0) == _printed(search(), -2.0) == ""
+
+
+def _zoom_tells(namespace: Namespace) -> bool:
+    """From 1 along -1/4: slopes -1/2 at 0, -3/8 at 1 and -1/4 at 2, where |-1/4| ≤ 1/8·|-1/2| is missed by 3/16."""
+    search = partial(namespace["scale_by_zoom_linesearch"], 2, curv_rtol=0.125)
+    assert _printed(search(verbose=True), -0.25) == "zoom: step 2.0 of 2 tried, misses by 0.0 and 0.1875\n"
+    return _printed(search(), -0.25) == ""
 
 
 def _dtype_is_real(namespace: Namespace) -> bool:
@@ -449,6 +527,142 @@ def _prints(name, *settings):
     return agrees
 
 
+# --- GaLore -----------------------------------------------------------------------------------------------------------
+
+SHAPED = {"empty": (0, 3), "matrix": (5, 2), "nothing": None, "one": (1, 1), "scalar": (), "vector": (3,)}
+
+
+def _names_axes(namespace: Namespace) -> bool:
+    """What dimension numbers, their absence, a tree of them and a function say about leaves of any shape."""
+    axes, numbers = namespace["matrix_axes"], namespace["GaLoreDimensionNumbers"]
+    tree = {k: shape if shape is None else jnp.zeros(shape) for k, shape in SHAPED.items()}
+    cube, given = {"cube": jnp.zeros((2, 3, 4))}, dict.fromkeys(SHAPED) | {"matrix": numbers(-1, 0)}
+    assert axes(None, tree | cube) == [None, None, ([0], [1]), None, ([0], [1]), None, None]
+    assert axes(numbers(1, -2), tree) == [None, ([1], [0]), None, ([1], [0]), None, None]
+    assert axes(given, tree) == [None, ([1], [0]), None, None, None, None]
+    assert axes(lambda t: {k: given[k] for k in t}, tree) == axes(given, tree)
+    assert axes(given | {"nothing": numbers()}, tree) == axes(given, tree)
+    assert axes(numbers(1, (-1, 0)), cube) == [([1], [2, 0])]
+    return axes(numbers((2, 0), 1), cube) == [([2, 0], [1])]
+
+
+def _folds(namespace: Namespace) -> bool:
+    """A matrix holds x[i, j, k] in row j and column 2k + i, in its transpose's row 2k + i and column j."""
+    fold, unfold = namespace["fold"], namespace["unfold"]
+    x = np.arange(24.0).reshape(2, 3, 4)
+    matrix = np.array([[x[i, j, k] for k in range(4) for i in range(2)] for j in range(3)])
+    for axes, m in ((([1], [2, 0]), matrix), (([2, 0], [1]), matrix.T)):
+        found = fold(jnp.array(x), axes)
+        if found.shape != m.shape or np.any(found != m) or np.any(unfold(jnp.array(m), axes, x.shape) != x):
+            return False
+    return True
+
+
+def _galore_by_default(namespace: Namespace) -> bool:
+    """Rank 128, from new singular vectors every 200 updates; a leaf without a gradient has no projector."""
+    for factory in (namespace["scale_by_galore"], partial(namespace["galore"], 0.1)):
+        tx = factory()
+        large = _part(jax.eval_shape(tx.init, jax.ShapeDtypeStruct((140, 130), jnp.float32)), "projector")
+        g = {"w": jnp.array([[1.0, 2.0], [0.0, 3.0]]), "n": None, "m": ol.MaskedNode()}
+        projector = _part(tx.init(g), "projector").projector
+        assert (large.projector.shape, projector["n"], projector["m"]) == ((140, 128), None, ol.MaskedNode())
+        if not _turns(tx, g, lambda state: _part(state, "projector").projector["w"], {0, 200, 400}):
+            return False
+    return True
+
+
+# --- Shampoo, SOAP, Sophia --------------------------------------------------------------------------------------------
+
+
+def _blocks_by_default(namespace: Namespace) -> bool:
+    """Blocks of 128: a matrix (128, 300) is three of them, the last filled up."""
+    for factory in (namespace["scale_by_shampoo"], partial(namespace["shampoo"], 0.1)):
+        state = jax.eval_shape(factory().init, jax.ShapeDtypeStruct((128, 300), jnp.float32))
+        if [x.shape for x in _part(state, "statistics").statistics] != [(3, 128, 128)] * 2:
+            return False
+    return True
+
+
+def _waits_for_roots(namespace: Namespace) -> bool:
+    """A leaf that had no gradient when roots were made stands still until they are made again."""
+    tx, g = namespace["scale_by_shampoo"](every=2), jnp.array([1.0, -2.0])
+    state, moves = tx.init({"w": g}), []
+    for given in (None, g, g):
+        updates, state = tx.update({"w": given}, state)
+        moves.append(given is not None and bool(jnp.any(updates["w"])))
+    return moves == [False, False, True]
+
+
+def _soap_by_default(namespace: Namespace) -> bool:
+    """An axis of up to 10000 is turned, and the basis changes with the first update and after every 10 from then on."""
+    for factory in (namespace["scale_by_soap"], namespace["soap"]):
+        tx = factory()
+        trees = [jax.ShapeDtypeStruct((n, 2), jnp.float32) for n in (10000, 10001)]
+        longest, longer = (_part(jax.eval_shape(tx.init, tree), "gg").gg for tree in trees)
+        assert (longest[0].shape, longer[0], longer[1].shape) == ((10000, 10000), None, (2, 2))
+        g = jnp.array([[1.0, 2.0], [0.0, 3.0]])
+        if not _turns(tx, g, lambda state: _part(state, "q").q[0], {0, 10, 20}):
+            return False
+    return True
+
+
+def _turns(tx, g, slot, expected, **extra):
+    """Whether the updates of these numbers, from 0, and none of their neighbours', change a slot of the state."""
+    state = tx.init(g)
+    for count in sorted({n + d for n in expected for d in (-1, 0, 1) if n + d >= 0}):
+        now = jax.tree.map(lambda x, count=count: jnp.int32(count) if x.dtype == jnp.int32 else x, state)
+        _, new = tx.update(g, now, g, **extra)
+        if bool(jnp.any(slot(new) != slot(now))) != (count in expected):
+            return False
+    return True
+
+
+@ol.transform
+def _twos():
+    """An estimator of the Hessian's diagonal that says 2."""
+    return lambda params: ol.EmptyState(), lambda updates, state: (ol.leafwise(lambda g: 0 * g + 2, updates), state)
+
+
+def _sophia_by_default(namespace: Namespace) -> bool:
+    """An estimate every 10 updates, mu alone in mu_dtype, complex leaves refused by name."""
+    tx, g = namespace["sophia"](0.1, hessian_diagonal_fn=_twos(), mu_dtype="bfloat16"), jnp.array([1.0, -2.0])
+    state = _part(tx.init(g), "nu")
+    assert (state.mu.dtype, state.nu.dtype) == (jnp.bfloat16, g.dtype)
+    return _turns(tx, g, lambda state: _part(state, "nu").nu, {0, 10, 20}) and _refuses_complex(tx)
+
+
+def _refuses_complex(tx, **extra):
+    z = {"w": jnp.array([1 + 2j, -0.5j])}
+    try:
+        tx.update(z, tx.init(z), z, **extra)
+    except ValueError as error:
+        return str(error).startswith("leaf 'w': the gradient is complex") and "this is for real ones" in str(error)
+    return False
+
+
+def _draws_signs(namespace: Namespace) -> bool:
+    """Seed 0 without one; complex leaves refused by name; none of its signs can be drawn from the key it keeps."""
+
+    def half_square_of_sum(x):  # a Hessian of ones, so that the estimate is z times the sum of an odd number of signs
+        return jnp.sum(x) ** 2 / 2
+
+    tx, x = namespace["hutchinson_estimator_diag_hessian"](), jnp.ones(63)
+    state = tx.init(x)
+    estimate, new = tx.update(x, state, x, obj_fn=half_square_of_sum)
+    z = jnp.sign(estimate)
+    kept = jax.random.wrap_key_data(new.key)
+    drawn = [jax.random.rademacher(key, z.shape, z.dtype) for key in (kept, *jax.random.split(kept))]
+    assert np.array_equal(state.key, jax.random.key_data(jax.random.key(0)))
+    assert np.all(jnp.abs(estimate) == abs(jnp.sum(z))) and all(abs(z @ other) < 63 for other in drawn)
+    return _refuses_complex(tx, obj_fn=lambda w: jnp.sum(jnp.abs(w["w"]) ** 2))
+
+
+def _part(state, field):
+    """The first of a chain's states, or of the states in them, that has a field."""
+    parts = state if isinstance(state, tuple) and not hasattr(state, "_fields") else (state,)
+    return next(part for part in parts if hasattr(part, field))
+
+
 # --- SAM over devices, Schedule-Free's average ------------------------------------------------------------------------
 
 
@@ -501,6 +715,8 @@ def _freezes(namespace):
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     **LOSS_PROBES,
     **TUNING_PROBES,
+    "optax_lite.optimizers.galore": {"defaults": _galore_by_default},
+    "optax_lite.optimizers.galore_axes": {"axes": _names_axes, "matrices": _folds},
     "optax_lite.optimizers.lbfgs": {
         **{f"memory {m}, {s}": _walks(m, s, seed) for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))},
         "smallest curvature": lambda namespace: smallest_curvature_used(namespace["scale_by_lbfgs"]),
@@ -508,6 +724,9 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "defaults": lambda namespace: _prints("scale_by_lbfgs")(namespace) and _prints("lbfgs")(namespace),
     },
     "optax_lite.optimizers.sam": {"devices": _sam_averages_over_devices, **TUNING_PROBES["optax_lite.optimizers.sam"]},
+    "optax_lite.optimizers.shampoo": {"defaults": _blocks_by_default, "late": _waits_for_roots},
+    "optax_lite.optimizers.soap": {"defaults": _soap_by_default},
+    "optax_lite.optimizers.sophia": {"defaults": _sophia_by_default, "signs": _draws_signs},
     "optax_lite.optimizers.schedule_free": {"average": _evaluates_at_the_average},
     "optax_lite.transforms.linesearch": {
         **{name: _backtracking_agrees(name) for name in BACKTRACKINGS},
@@ -516,6 +735,9 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "gradients": _takes_gradients,
         "searches": _finds_searches,
         "kept": _value_is_kept,
+        "goes on": _goes_on_from,
+        "outside": _stands_still_outside,
+        "tells": _backtracking_tells,
         "dtype": _dtype_is_real,
         "defaults": _prints("scale_by_backtracking_linesearch", 7),
     },
@@ -523,6 +745,7 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     "optax_lite.transforms.zoom": {
         **{name: _zoom_agrees(name) for name in SEARCHES},
         "interpolation": _interpolates,
+        "tells": _zoom_tells,
         "defaults": _prints("scale_by_zoom_linesearch", 7),
     },
 }

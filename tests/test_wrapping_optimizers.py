@@ -352,7 +352,8 @@ def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
 
 # --- what has no row -------------------------------------------------------------------------------------------------
 
-OWN = ("optax_lite.optimizers.schedule_free", *TUNING_PROBES)
+RULES = ("galore", "galore_axes", "schedule_free", "shampoo", "soap", "sophia")
+OWN = [*(f"optax_lite.optimizers.{rule}" for rule in RULES), *TUNING_PROBES]
 
 
 @pytest.mark.parametrize(("module", "name"), [(m, name) for m in OWN for name in PROBES[m]])

@@ -72,7 +72,7 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
 
         due = state.count % update_interval == 0
         nu, fn_state = jax.lax.cond(due, estimate, lambda: (state.nu, state.hessian_fn_state))
-        updates, mu = leafwise(rule, updates, state.mu, read=(state.nu,))
+        updates, mu = leafwise(rule, updates, state.mu, read=(state.nu,), real_only=True)
         return updates, SophiaState(t, mu, nu, fn_state)
 
     return init, update

@@ -125,7 +125,7 @@ def scale_by_zoom_linesearch(
         search = _Search(none_tried, jnp.minimum(first, longest), start, gradient, start, no, misses(start), no)
         s = jax.lax.while_loop(lambda s: ~s.done & (s.tried < max_linesearch_steps), advance, search)
         if verbose:
-            jax.debug.print("zoom: step {} of {} tried, misses by {}", s.low.step, s.tried, s.errors)
+            jax.debug.print("zoom: step {} of {} tried, misses by {} and {}", s.low.step, s.tried, *s.errors)
         info = ZoomLinesearchInfo(s.tried, *s.errors)
         scaled = leafwise(lambda u: weak(s.low.step) * u, updates)
         return scaled, ScaleByZoomLinesearchState(s.low.step, s.low.value, s.grad, info)
@@ -144,17 +144,13 @@ def _choose(condition, a, b):
 def _between(low, high):
     """A step inside an interval: the minimum of the cubic through both ends, else of the parabola, else the middle."""
     width, rise = high.step - low.step, high.value - low.value
-    mean = jnp.where(width == 0, 0, rise / jnp.where(width == 0, 1, width))
+    mean = rise / width  # what is divided by 0, here or below, is never inside
     d1 = low.slope + high.slope - 3 * mean
     d2 = jnp.sign(width) * sqrt(d1 * d1 - low.slope * high.slope)  # NaN where the cubic has no minimum
-    cubic = high.step - width * _ratio(high.slope + d2 - d1, high.slope - low.slope + 2 * d2)
-    parabola = low.step - width * _ratio(low.slope, 2 * (mean - low.slope))
+    cubic = high.step - width * ((high.slope + d2 - d1) / (high.slope - low.slope + 2 * d2))
+    parabola = low.step - width * (low.slope / (2 * (mean - low.slope)))
 
     def inside(step):  # a tenth of the width away from both ends; false for NaN
         return jnp.abs(step - low.step - width / 2) <= 0.4 * jnp.abs(width)
 
     return jnp.where(inside(cubic), cubic, jnp.where(inside(parabola), parabola, low.step + width / 2))
-
-
-def _ratio(a, b):
-    return a / jnp.where(b == 0, jnp.nan, b)

@@ -89,11 +89,11 @@ soap_settings = (
     {},
     {"b1": 0.5, "b2": 0.9, "eps": 0.1, "precondition_frequency": 1},
     {"b1": 0.0, "b2": 0.8, "shampoo_beta": 0.3, "precondition_frequency": 2},
-    {"b1": 0.8, "b2": 0.5, "shampoo_beta": 0.9, "eps": 0.3, "max_precondition_dim": 3, "precondition_frequency": 3},
+    {"b1": 0.8, "b2": 0.5, "shampoo_beta": 0.9, "eps": 0.3, "max_precondition_dim": 3, "precondition_frequency": 4},
     {"max_precondition_dim": 2, "precondition_frequency": 2},
     {"b1": fast, "b2": slow, "precondition_frequency": 1},
     {"shampoo_beta": fast, "eps": 0.01, "precondition_frequency": 2},
-    {"shampoo_beta": 0, "precondition_frequency": 7},
+    {"shampoo_beta": 0, "eps": 0, "precondition_frequency": 7},
 )
 soap_bad = (
     *beta_bad,
@@ -168,7 +168,7 @@ ROWS: tuple[Row, ...] = (
         ),
         (*rate_bad, *with_rate(newton_schulz_bad)),
         unlike=("mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"),
-        shapes={"w": (3, 4), "tall": (5, 2), "wide": (2, 1, 5), "b": (3,), "scalar": ()},
+        shapes={"w": (3, 4), "tall": (5, 2), "row": (1, 3), "wide": (2, 1, 5), "b": (3,), "scalar": ()},
         float32=muon_float32,
         same_program=2e-5,
     ),
