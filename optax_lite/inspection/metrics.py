@@ -36,13 +36,7 @@ def _learning_rate_path(tx) -> str | None:
     return hits[0] if len(hits) == 1 else None
 
 
-_PASSING = {
-    "average_params",
-    "apply_if_finite",
-    "inject_hyperparams",
-    "lookahead",
-    "skip_bad_steps",
-}  # hand gradients on
+_PASSING = ("average_params", "apply_if_finite", "lookahead", "skip_bad_steps")  # hand gradients on
 
 
 def _first_clip(tx) -> tuple[Any, tuple] | None:
