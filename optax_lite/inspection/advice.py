@@ -33,8 +33,8 @@ def warnings(
     decayed = [row.path for row in moved if any(_largest(x) for x in _named(row, *decay)) and _undecayed(row)]
     if decayed:
         found.append(
-            f"weight decay on {some(decayed)}: biases and norms usually have none; give the decay a mask, or them a "
-            "group with weight_decay 0"
+            f"weight decay on {some(decayed)}: biases and norms usually have none "
+            "(a mask, or a group with weight_decay 0)"
         )
     return [*found, *_rounded_averages(given, places), *_rounded_updates(moved)]
 
@@ -63,13 +63,16 @@ def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
     for place, trees in places:
         fields = {path.rsplit("/", 1)[-1]: jax.tree.leaves(tree) for path, tree in trees}
-        for path, name in place.paths.items():
+        for path, name in place.paths.items() if fields else ():
+            if name not in _DECAYS:
+                continue
             value = extent(given[path])[1]
             own = [field for field in _AVERAGE_OF.get(name, ()) if field in fields] or list(fields)
-            for field in own if name in _DECAYS else ():
+            for field in own:
                 dtypes = {str(x.dtype) for x in fields[field] if is_inexact(x)}
                 for dtype in sorted(d for d in dtypes if 0 < 1 - value < jnp.finfo(d).eps / 4):
-                    yield f"{path}={value:g} is 1 in {dtype}: what is in {field} is never forgotten"
+                    shown = f"{value:g}" if float(f"{value:g}") < 1 else repr(value)
+                    yield f"{path}={shown} is 1 in {dtype}: what is in {field} is never forgotten"
 
 
 def _rounded_updates(moved: list[LeafRow]) -> Iterable[str]:
@@ -83,5 +86,5 @@ def _rounded_updates(moved: list[LeafRow]) -> Iterable[str]:
         ulp = float(jnp.finfo(dtype).eps)
         yield (
             f"steps of {rate:.2g}, the learning rate, are rounded away from {dtype} parameters near 1, where the next "
-            f"number is {ulp / 2:.2g} away: {some(paths)}; keep these in float32"
+            f"number is {ulp / 2:.2g} away: {some(paths)}" + ("; keep these in float32" if ulp > 1e-6 else "")
         )

@@ -52,7 +52,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
         for name, tree in trees:
             for leaf, arrays in _by_leaf(tree, leaves).items():
                 field = name.rsplit("/", 1)[-1]
-                field = "state" if field.isdigit() or not field else field
+                field = "values" if field.isdigit() or not field else field
                 slots[leaf][name if field in slots[leaf] else field] = arrays
     rows = []
     ending = "/value" if leaves and all(path.endswith("/value") for path in leaves) else ""  # of Flax NNX's variables
@@ -80,12 +80,13 @@ def _checked(tx: Any, params: Any) -> GradientTransformation:
 
 def _hands_on(place: Place) -> bool:
     """Whether the settings are those of a member, which has them in its own place."""
-    return place.name == "inject_hyperparams" and isinstance(place.state.inner_state, Place)
+    return place.name == "inject_hyperparams" and any(below.paths for below in places(place.state.inner_state))
 
 
 def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
     if hasattr(x, "dtype"):
-        return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
+        is_numpy = isinstance(x, (np.ndarray, np.generic))  # its float64 is what JAX makes of it
+        return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype) if is_numpy else x.dtype)
     return jax.ShapeDtypeStruct((), jnp.result_type(float)) if is_inexact(x) else None
 
 

@@ -77,9 +77,9 @@ class Explanation:
         own = f"{t['parameters']:,} parameters, {show_bytes(t['parameter_bytes'])}"
         lines = [f"{own}; state {', '.join(state) or 'none'}; together {show_bytes(t['bytes'])}{per}"]
         if t["members"] > 1:
-            lines[0] += f"; each of the {t['members']} of this population"
+            lines[0] += f"; for each of the {t['members']} members of the population"
         if still := [row.path for row in self.rows if not row.is_moved]:
-            lines.append(f"{t['moved']:,} parameters are moved; not {some(still)}")
+            lines.append(f"{t['moved']:,} of them are trained, not {some(still)}")
         for where, settings in zip(("everywhere", "where they apply"), _untelling(self.rows), strict=True):
             shown = ", ".join(f"{name} {_show(value)}" for name, value in settings.items())
             lines += [f"{where}: {shown}"] if shown else []
@@ -88,11 +88,10 @@ class Explanation:
 
 def show_bytes(n: float) -> str:
     """A number of bytes in its unit of a thousand."""
-    units = iter(("B", "kB", "MB", "GB", "TB", "PB"))
-    unit = next(units)
-    while n >= 999.5:
-        n, unit = n / 1000, next(units)
-    return f"{n:.3g} {unit}"
+    power = 0
+    while n >= 999.5 and power < 6:
+        n, power = n / 1000, power + 1
+    return f"{n:.3g} {('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"
 
 
 def alike(paths: Iterable[str]) -> list[str]:
@@ -201,7 +200,7 @@ def _state(row: LeafRow) -> str:
     return words if row.is_moved else f"{words}; not moved"
 
 
-_LEAST = {"parameter": 40, "group": 16, "state": 24}  # how far a column gives way where a line would be too long
+_LEAST = {"parameter": 24, "group": 16, "state": 24}  # how far a column gives way where a line would be too long
 
 
 def _narrow(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], list[list[str]]]:
