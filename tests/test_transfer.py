@@ -281,9 +281,9 @@ def test_the_report_is_a_line_for_each_field():
     assert str(report).splitlines() == [
         "kept     ScaleByScheduleState.count  = 5",
         "new      ScaleByAdamState.count  = 0  (its moments start afresh)",
-        "new      ScaleByAdamState.mu  3 leaves: 0/mu/body/w, 0/mu/head/b, 0/mu/head/w  (the old state has none)",
-        "new      ScaleByAdamState.nu  3 leaves: 0/nu/body/w, 0/nu/head/b, 0/nu/head/w  (the old state has none)",
-        "dropped  TraceState.trace  3 leaves: 0/trace/body/w, 0/trace/head/b, 0/trace/head/w  (no TraceState any more)",
+        "new      ScaleByAdamState.mu  3 leaves: body/w, head/b, head/w  (the old state has none)",
+        "new      ScaleByAdamState.nu  3 leaves: body/w, head/b, head/w  (the old state has none)",
+        "dropped  TraceState.trace  3 leaves: body/w, head/b, head/w  (no TraceState any more)",
     ]
 
 

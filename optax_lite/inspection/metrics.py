@@ -34,12 +34,21 @@ def _learning_rate_path(tx) -> str | None:
     return hits[0] if len(hits) == 1 else None
 
 
+_CHAINS = ("chain", "named_chain")
+_HAND_ON = ("skip_bad_steps", "average_params")  # wrappers whose member gets the gradient as they do
+
+
+def _below(state, key):
+    return state[key] if isinstance(state, dict) or isinstance(key, int) else getattr(state, key)
+
+
 def _first_clip(tx) -> tuple[Any, tuple] | None:
     """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in the state it is."""
     place, path = survey(tx), ()
-    while place.name in ("chain", "named_chain") and place.state:
-        key = next(iter(place.state)) if isinstance(place.state, dict) else 0
-        place, path = place.state[key], (*path, key)
+    while place.name in (*_CHAINS, *_HAND_ON) and place.state:
+        is_chain = place.name in _CHAINS
+        key = "inner_state" if not is_chain else next(iter(place.state)) if isinstance(place.state, dict) else 0
+        place, path = _below(place.state, key), (*path, key)
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
 
 
@@ -72,7 +81,7 @@ def with_metrics(tx):
         if (clip := _first_clip(tx)) is not None:
             max_norm, inner = clip[0], state.inner_state
             for key in clip[1]:
-                inner = inner[key]
+                inner = _below(inner, key)
             max_norm = max_norm(inner.count) if isinstance(max_norm, Schedule) else max_norm
             clipped = jnp.where(grad_norm > weak(max_norm), increment(clipped), clipped)
         return state._replace(

@@ -43,9 +43,10 @@ class Explanation:
     warnings: list[str]
 
     def __str__(self) -> str:
-        notes = [*self._summary(), *(f"! {warning}" for warning in self.warnings)]
+        cells, alike = _narrow(*self._cells())
+        notes = [*self._summary(), *alike, *(f"! {warning}" for warning in self.warnings)]
         wrapped = (textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for note in notes)
-        return "\n".join([_text(*_narrow(*self._cells())), "", *wrapped])
+        return "\n".join([_text(*cells), "", *wrapped])
 
     __repr__ = __str__
 
@@ -203,16 +204,23 @@ def _state(row: LeafRow) -> str:
 _LEAST = {"parameter": 24, "group": 16, "state": 24}  # how far a column gives way where a line would be too long
 
 
-def _narrow(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], list[list[str]]]:
-    columns = [list(column) for column in zip(header, *rows, strict=True)]
-    widths = [max(map(len, column)) for column in columns]
-    for i, name in enumerate(header):
-        excess = sum(widths) + 2 * (len(widths) - 1) - _WIDTH
-        if excess > 0 and widths[i] > _LEAST.get(name, widths[i]):
-            widths[i] = max(widths[i] - excess, _LEAST[name])
-            columns[i] = [_shorten(cell, widths[i]) for cell in columns[i]]
-    header, *rows = map(list, zip(*columns, strict=True))
-    return header, rows
+def _narrow(header: list[str], rows: list[list[str]]) -> tuple[tuple[list[str], list[list[str]]], list[str]]:
+    """The cells in lines that fit: of what is alike in all rows a note is made, and long words are shortened."""
+    columns, notes = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}, []
+
+    def excess():
+        return sum(max(map(len, [name, *cells])) + 2 for name, cells in columns.items()) - 2 - _WIDTH
+
+    for name in ("dtype", "state"):
+        if excess() > 0 and len(set(columns[name])) == 1:
+            notes.append(f"{name} of all: {columns.pop(name)[0]}")
+    for name, least in _LEAST.items():
+        if name in columns and (more := excess()) > 0:
+            width = max(least, max(map(len, columns[name])) - more)
+            columns[name] = [_shorten(cell, width) for cell in columns[name]]
+    if not rows:
+        return (header, rows), notes
+    return (list(columns), list(map(list, zip(*columns.values(), strict=True)))), notes
 
 
 def _shorten(cell: str, width: int) -> str:
