@@ -12,7 +12,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
 from optax_lite.inspection.current import current_hyperparams, settings
-from optax_lite.inspection.survey import survey
+from optax_lite.inspection.survey import Place, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, leafwise, scalar_like, weak, zero_count
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.outline import is_state
@@ -49,6 +49,8 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
         is_chain = place.name in _CHAINS
         key = "inner_state" if not is_chain else next(iter(place.state)) if isinstance(place.state, dict) else 0
         place, path = _below(place.state, key), (*path, key)
+        if not isinstance(place, Place):  # a wrapper with a schedule has its state inside the one that counts
+            place, path = _below(place, key), (*path, key)
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
 
 

@@ -146,7 +146,7 @@ def member(tx: GradientTransformation) -> GradientTransformation:
 
 def survey(tx: GradientTransformation, params: PyTree = None) -> Place:
     """The state of `init(params)` with places in it; without params there are stand-ins where their trees would be."""
-    return _surveyed(member(tx), ()).init(StandIn() if params is None else params)
+    return _surveyed(_without_marks(member(tx)), ()).init(StandIn() if params is None else params)
 
 
 def _ends(x: Any) -> bool:

@@ -217,13 +217,13 @@ def _narrow(header: list[str], rows: list[list[str]]) -> tuple[tuple[list[str], 
     for name, least in _LEAST.items():
         if name in columns and (more := excess()) > 0:
             width = max(least, max(map(len, columns[name])) - more)
-            columns[name] = [_shorten(cell, width) for cell in columns[name]]
+            columns[name] = [shorten(cell, width) for cell in columns[name]]
     if not rows:
         return (header, rows), notes
     return (list(columns), list(map(list, zip(*columns.values(), strict=True)))), notes
 
 
-def _shorten(cell: str, width: int) -> str:
+def shorten(cell: str, width: int) -> str:
     """A cell without its middle; more of the end stays, where paths differ."""
     start = (width - 1) // 3
     return cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"

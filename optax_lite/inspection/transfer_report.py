@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 from optax_lite.inspection.matching import Plan, every_leaf, misfit
 from optax_lite.inspection.parts import Leaf, Part
-from optax_lite.inspection.table import some
+from optax_lite.inspection.table import shorten, some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _lines(
         is_count = len(members) == 1 and now.ndim == 0 and not isinstance(now, Tracer)
         shown = f"= {now}" if is_count else f"{len(members)} {'leaf' if len(members) == 1 else 'leaves'}"
         if not is_count and word != "kept":
-            shown += f": {some(dict.fromkeys(owners.get(leaf.path, leaf.path) for leaf in members))}"
+            shown += f": {some(dict.fromkeys(owners.get(leaf.path) or shorten(leaf.path, 48) for leaf in members))}"
         lines.append(f"{word:8} {name}  {shown}{f'  ({reason})' if reason else ''}")
     return lines
 
