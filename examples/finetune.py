@@ -1,6 +1,6 @@
 """Fine-tuning: a network that knows the digits 0 to 4 learns 5 to 9, first with its head only, then with all of it.
 
-What one sees: the table of what the optimizer does to each parameter and what that costs, the report of how its state is
+What one sees: a table of what the optimizer does to each parameter and what that costs, a report of how its state is
 carried on when the backbone is unfrozen, test accuracies, and a picture in `out/`. Run it from the repository:
 
     pip install -e ".[examples]"
@@ -71,16 +71,13 @@ def load_data():
 # --- the optimizer ---------------------------------------------------------------------------------------------------
 
 
-def make_optimizer(steps, steps_of_backbone):
-    """From the inside out; what is inside `accumulate` sees steps, and not micro-batches."""
-    schedule = ol.warmup_cosine_decay_schedule(0.0, 1e-2, steps // 10, steps)
-    slower = 0.1 * ol.warmup_cosine_decay_schedule(0.0, 1e-2, steps_of_backbone // 10, steps_of_backbone)
-    tx = ol.groups(
-        ol.adamw(schedule, weight_decay=0.05),
-        {"backbone": {"learning_rate": slower}, ("bias", "scale"): {"weight_decay": 0.0}},
-    )
-    tx = ol.chain(ol.clip_by_global_norm(MAX_NORM), tx)  # one norm over all groups
-    tx = ol.with_metrics(ol.skip_bad_steps(tx))  # the norm before the clip
+def make_optimizer(steps):
+    """From the inside out; what is inside `accumulate` knows of steps only, and not of micro-batches."""
+    schedule = ol.warmup_cosine_decay_schedule(0.0, 1e-2, warmup_steps=steps // 10, decay_steps=steps, end_value=1e-3)
+    rules = {"backbone": {"learning_rate": 0.1 * schedule}, ("bias", "scale"): {"weight_decay": 0.0}}
+    tx = ol.groups(ol.adamw(schedule, weight_decay=0.05), rules)
+    tx = ol.chain(ol.clip_by_global_norm(MAX_NORM), tx)  # around the groups: one norm over all of them
+    tx = ol.with_metrics(ol.skip_bad_steps(tx, outlier=10.0))
     return ol.accumulate(ol.average_params(tx, decay=0.95), EVERY)
 
 
@@ -103,38 +100,40 @@ def train(tx, params, state, steps, data, test, rng, log):
 
 # --- the picture -----------------------------------------------------------------------------------------------------
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 
 def plot(log, unfrozen_at, path):
-    def draw(ax, title, curves, yscale="log"):
-        """Columns of the log over its steps, {column: (label, colour)}; what ends at 0 has no place on a log scale."""
-        for name, (label, color) in curves.items():
-            steps, values = np.array(
-                [(row["step"], row[name]) for row in log if name in row and row["step"] < len(log)]
-            ).T
-            ax.plot(steps, values, color=color, label=label, linewidth=1.6)
+    def draw(ax, title, curves, *, yscale="log", words_at_end=True):
+        """Columns of the log over its steps: {column: (words, colour)}."""
+        for name, (words, color) in curves.items():
+            steps, values = np.array([(row["step"], row[name]) for row in log if name in row], float).T
+            values[values <= 0] = np.nan  # a rate of 0 has no place on a log scale
+            ax.plot(steps, values, color=color, linewidth=1.6, label=words)
+            if words_at_end:
+                end = steps[-1], values[-1]
+                ax.annotate(words, end, (6, 0), textcoords="offset points", color=color, va="center")
         ax.axvline(unfrozen_at, color=GREY, linewidth=1, linestyle="--")
-        ax.set(yscale=yscale, xlim=(0, len(log)))
-        ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        ax.set(yscale=yscale, xlim=(0, len(log)), xlabel="Step")
+        ax.set_title(title, loc="left", fontsize=11)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color="#e4e4e4", linewidth=0.7)
 
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
-    (rates, grads, updates), (loss, accuracies, ratio) = figure.subplots(2, 3, sharex=True)
+    figure = Figure(figsize=(11, 6.6), layout="constrained")
+    (rates, norms), (loss, accuracies) = figure.subplots(2, 2)
     draw(rates, "Learning rate", {"base": ("head", BLUE), "backbone": ("backbone", ORANGE)})
-    draw(grads, "Gradient norm, before clipping", {"grad_norm": ("", BLUE)})
-    draw(updates, "Update norm", {"update_norm": ("", BLUE)})
-    draw(ratio, "Update norm / parameter norm", {"update_ratio": ("", BLUE)})
+    curves = {"grad_norm": ("gradient", BLUE), "update_norm": ("update", ORANGE)}
+    draw(norms, "Norms, and update / parameters", curves | {"update_ratio": ("update /\nparameters", GREEN)})
     draw(loss, "Training loss (nats)", {"loss": ("", BLUE)})
-    draw(
-        accuracies, "Test accuracy (%)", {"raw": ("parameters", BLUE), "averaged": ("their average", ORANGE)}, "linear"
-    )
-    grads.axhline(MAX_NORM, color=ORANGE, linewidth=1.2)
-    for ax in (rates, accuracies):
-        ax.legend(frameon=False, loc="lower right")
-    for ax in (loss, accuracies, ratio):
-        ax.set_xlabel("Step")
+    curves = {"raw": ("parameters", BLUE), "averaged": ("their average", ORANGE)}
+    draw(accuracies, "Test accuracy (%)", curves, yscale="linear", words_at_end=False)
+    accuracies.legend(frameon=False, loc="lower right")
+    norms.axhline(MAX_NORM, color=GREY, linewidth=1, linestyle=":")
+    norms.text(len(log), MAX_NORM, "clip", color=GREY, ha="right", va="bottom")
+    rates.text(unfrozen_at, rates.get_ylim()[0], " backbone unfrozen", color=GREY, va="bottom")
+    before, after = (row["averaged"] for row in (log[unfrozen_at - 1], log[-1]))
+    title = f"Unfreezing the backbone takes the test accuracy from {before:.0f} % to {after:.0f} %"
+    figure.suptitle(title, x=0.005, ha="left", fontsize=12, fontweight="bold")
     figure.savefig(path, dpi=150)
 
 
@@ -156,7 +155,7 @@ def main():
     print(f"Pretrained on 0 to 4: {history}\n")
 
     params = {"backbone": params["backbone"], "head": fresh["head"]}
-    tx = make_optimizer(steps, steps - frozen_steps)
+    tx = make_optimizer(steps)
     head_only = ol.groups(tx, {"backbone": "freeze"})  # outermost, so that frozen leaves are in no norm and no average
     print(ol.explain(head_only, params))
 

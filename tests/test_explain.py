@@ -355,6 +355,15 @@ def test_lines_fit_a_terminal():
     assert "multi_head_attention_projection_layer/lora_left_matrix_of_it" in found._repr_html_()
 
 
+def test_a_column_that_says_nothing_gives_way_to_a_line():
+    rules = {"a1": {"learning_rate": 0.1, "b1": 0.5, "b2": 0.6, "eps": 1e-7}}
+    deep = {"a_long_name_of_a_module" * 2: {"kernel": floats(3, 4)}, "a1": floats(3, 4)}
+    text = str(ol.explain(ol.average_params(ol.groups(PLAIN, rules), decay=0.9), deep))
+    assert "dtype of all: float32" in text and " dtype " not in text.splitlines()[0]
+    assert "a_long_name" in text and "module/kernel" in text
+    assert " dtype " in str(ol.explain(PLAIN, P)).splitlines()[0]
+
+
 def test_like_leaves_share_a_line():
     found = ol.explain(PLAIN, {f"layer_{i}": {"w": floats(3), "b": floats(2)} for i in range(12)})
     assert len(found.rows) == 24 and "layer_*/w ×12" in str(found) and len(str(found).splitlines()) == 7

@@ -343,3 +343,11 @@ def test_wrong_calls(call, message):
     with pytest.raises(ValueError) as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_an_average_starts_at_the_parameters_and_needs_no_warning():
+    tx = ol.average_params(ol.sgd(0.1), decay=0.9)
+    old = ol.groups(tx, {"body": "freeze"})
+    (state, report), params = ol.transfer(old.init(PARAMS), tx, PARAMS), PARAMS
+    assert report.notes == () and any("average/body" in path for path in report.new)
+    assert jnp.array_equal(state.average["body"]["w"], params["body"]["w"])
