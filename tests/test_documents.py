@@ -61,3 +61,14 @@ def test_examples_run(name):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.slow
+def test_fine_tuning_runs(tmp_path):
+    pytest.importorskip("sklearn")
+    command = [sys.executable, ROOT / "examples" / "finetune.py", "--quick", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "new      ScaleByAdamState.mu  12 leaves: backbone/Conv_*/kernel ×3" in done.stdout
+    assert "Test accuracy at the end" in done.stdout and "!" not in done.stdout  # no warnings of explain
+    assert (tmp_path / "finetune.png").stat().st_size > 10_000

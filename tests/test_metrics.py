@@ -202,6 +202,15 @@ def test_clipped_counts_what_is_above_a_clip_in_front():
         assert ol.read_metrics(state)["clipped"] == expected
 
 
+def test_clipped_counts_behind_wrappers_that_hand_the_gradient_on():
+    clip = ol.chain(ol.clip_by_global_norm(ol.piecewise_constant_schedule(1e-3, {2: 1e3})), ol.sgd(0.1))
+    skip = ol.skip_bad_steps(clip, outlier=ol.linear_schedule(1e6, 1e5, 10))
+    for tx in (ol.skip_bad_steps(clip), skip, ol.average_params(ol.skip_bad_steps(clip), decay=0.9)):
+        p, state = after(ol.with_metrics(tx), 5)
+        assert ol.read_metrics(state, p)["clipped"] == 2
+    assert ol.with_metrics(ol.accumulate(clip, 2)).init(P).clipped is None  # its clip sees another gradient
+
+
 def test_the_norm_is_computed_once_with_the_clip():
     clipping = ol.chain(ol.clip_by_global_norm(1.0), ol.sgd(0.1))
 

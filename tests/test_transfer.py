@@ -281,9 +281,9 @@ def test_the_report_is_a_line_for_each_field():
     assert str(report).splitlines() == [
         "kept     ScaleByScheduleState.count  = 5",
         "new      ScaleByAdamState.count  = 0  (its moments start afresh)",
-        "new      ScaleByAdamState.mu  3 leaves: 0/mu/body/w, 0/mu/head/b, 0/mu/head/w  (the old state has none)",
-        "new      ScaleByAdamState.nu  3 leaves: 0/nu/body/w, 0/nu/head/b, 0/nu/head/w  (the old state has none)",
-        "dropped  TraceState.trace  3 leaves: 0/trace/body/w, 0/trace/head/b, 0/trace/head/w  (no TraceState any more)",
+        "new      ScaleByAdamState.mu  3 leaves: body/w, head/b, head/w  (the old state has none)",
+        "new      ScaleByAdamState.nu  3 leaves: body/w, head/b, head/w  (the old state has none)",
+        "dropped  TraceState.trace  3 leaves: body/w, head/b, head/w  (no TraceState any more)",
     ]
 
 
@@ -343,3 +343,11 @@ def test_wrong_calls(call, message):
     with pytest.raises(ValueError) as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_an_average_starts_at_the_parameters_and_needs_no_warning():
+    tx = ol.average_params(ol.sgd(0.1), decay=0.9)
+    old = ol.groups(tx, {"body": "freeze"})
+    (state, report), params = ol.transfer(old.init(PARAMS), tx, PARAMS), PARAMS
+    assert report.notes == () and any("average/body" in path for path in report.new)
+    assert jnp.array_equal(state.average["body"]["w"], params["body"]["w"])

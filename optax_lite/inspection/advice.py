@@ -1,5 +1,6 @@
 """What is likely not meant in an optimizer's settings, leaf by leaf."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,11 +9,11 @@ import jax.numpy as jnp
 
 from optax_lite.compose import PartitionState
 from optax_lite.inspection.survey import Place
-from optax_lite.inspection.table import LeafRow, alike, extent
+from optax_lite.inspection.table import LeafRow, extent, some
 from optax_lite.leaves import is_inexact
-from optax_lite.paths import matches
 
-_UNDECAYED = ("*bias*", "*scale*", "*norm*", "ln_*")  # names of what is usually not decayed, at any depth
+_UNDECAYED = re.compile(r"(^|[_/])(bias|scale)$|norm(?!al)|(^|/)ln(_|\d|/)")  # biases and norms by their names
+_RATES = ("learning_rate", "step_size", "step_size_fn")
 _AVERAGE_OF = {"b1": ("mu",), "b2": ("nu",)}  # the slots that a decay is for, where the state has these
 _DECAYS = {"b1", "b2", "b3", "decay", "beta"}
 
@@ -22,26 +23,24 @@ def warnings(
 ) -> list[str]:
     """All that applies, in words: `given` are the settings by path, with every place the trees in its state."""
     moved = [row for row in rows if row.is_moved]
-    still = [row.path for row in rows if not row.is_moved]
-    found = [f"not moved: {_some(still)}"] if still else []
+    found = ["no parameter is moved"] if rows and not moved else []
     found += [f"the group {label!r} has no leaves" for label in _empty_groups(places)]
-    reached = [len(_named(row, "learning_rate")) > 0 for row in moved]
+    reached = [len(_named(row, *_RATES)) > 0 for row in moved]
     if any(reached):
         lost = [row.path for row, is_reached in zip(moved, reached, strict=True) if not is_reached]
-        found += [f"no learning rate reaches {_some(lost)}: what comes out is added as it is"] if lost else []
-    decayed = [row.path for row in moved if any(_largest(x) for x in _named(row, "weight_decay")) and _undecayed(row)]
+        found += [f"no learning rate reaches {some(lost)}: what comes out is added as it is"] if lost else []
+    decay = "weight_decay", "weight_decay_rate"
+    decayed = [row.path for row in moved if any(_largest(x) for x in _named(row, *decay)) and _undecayed(row)]
     if decayed:
-        found.append(f"weight decay on {_some(decayed)}: biases and norms usually have none; see `mask`")
+        found.append(
+            f"weight decay on {some(decayed)}: biases and norms usually have none "
+            "(a mask, or a group with weight_decay 0)"
+        )
     return [*found, *_rounded_averages(given, places), *_rounded_updates(moved)]
 
 
-def _some(paths: list[str]) -> str:
-    names = alike(paths)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _named(row: LeafRow, ending: str) -> list[Any]:
-    return [value for path, value in row.hyperparams.items() if path.endswith(ending)]
+def _named(row: LeafRow, *endings: str) -> list[Any]:
+    return [value for path, value in row.hyperparams.items() if path.endswith(endings)]
 
 
 def _largest(value: Any) -> float:
@@ -49,7 +48,7 @@ def _largest(value: Any) -> float:
 
 
 def _undecayed(row: LeafRow) -> bool:
-    return len(row.shape) <= 1 or any(matches(pattern, row.path.lower()) for pattern in _UNDECAYED)
+    return len(row.shape) <= 1 or _UNDECAYED.search(row.path.lower()) is not None
 
 
 def _empty_groups(places) -> Iterable[str]:
@@ -64,13 +63,16 @@ def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
     for place, trees in places:
         fields = {path.rsplit("/", 1)[-1]: jax.tree.leaves(tree) for path, tree in trees}
-        for path, name in place.paths.items():
-            value = given[path]
+        for path, name in place.paths.items() if fields else ():
+            if name not in _DECAYS:
+                continue
+            value = extent(given[path])[1]
             own = [field for field in _AVERAGE_OF.get(name, ()) if field in fields] or list(fields)
-            for field in own if name in _DECAYS and isinstance(value, float) else ():
+            for field in own:
                 dtypes = {str(x.dtype) for x in fields[field] if is_inexact(x)}
                 for dtype in sorted(d for d in dtypes if 0 < 1 - value < jnp.finfo(d).eps / 4):
-                    yield f"{path}={value:g} is 1 in {dtype}: what is in {field} is never forgotten"
+                    shown = f"{value:g}" if float(f"{value:g}") < 1 else repr(value)
+                    yield f"{path}={shown} is 1 in {dtype}: what is in {field} is never forgotten"
 
 
 def _rounded_updates(moved: list[LeafRow]) -> Iterable[str]:
@@ -84,5 +86,5 @@ def _rounded_updates(moved: list[LeafRow]) -> Iterable[str]:
         ulp = float(jnp.finfo(dtype).eps)
         yield (
             f"steps of {rate:.2g}, the learning rate, are rounded away from {dtype} parameters near 1, where the next "
-            f"number is {ulp / 2:.2g} away: {_some(paths)}; keep these in float32"
+            f"number is {ulp / 2:.2g} away: {some(paths)}" + ("; keep these in float32" if ulp > 1e-6 else "")
         )

@@ -55,9 +55,10 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
     for place, part, _ in walk(survey(tx), state):
         injected = place.name == "inject_hyperparams"
         for path, name in place.paths.items():
-            if isinstance(given[path], Schedule):
-                count = part.hyperparams_states[name].count if injected else part.count
-                counts.setdefault(path, count)
+            if injected and name in part.hyperparams_states:
+                counts.setdefault(path, part.hyperparams_states[name].count)
+            elif not injected and path not in counts and isinstance(given[path], Schedule):
+                counts[path] = part.count
             if injected:
                 held[path] = _held(given[path], name, part.hyperparams)
     return held, counts

@@ -6,15 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from optax_lite.check import ArgumentError
 from optax_lite.compose import PartitionState, as_optimizer
 from optax_lite.core import GradientTransformation, Params
 from optax_lite.inspection.advice import warnings
 from optax_lite.inspection.current import settings
-from optax_lite.inspection.survey import places, survey, walk, without_places
+from optax_lite.inspection.survey import Place, member, places, survey, walk, without_places
 from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.leaves import is_inexact, leaf_paths, path_string
 from optax_lite.mistakes import check_params, written
+from optax_lite.wrappers.groups import idle_rules
+from optax_lite.wrappers.lookahead import LookaheadParams
 
 
 @written("explain(tx, params)")
@@ -26,20 +30,23 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     Shapes are enough: no state is allocated. A setting gets a column where leaves differ in it; a schedule is shown as
     its least and largest value. The warnings are guesses at what is not meant: decay of biases and norms, an average
     whose decay is 1 in the dtype it is kept in, steps that are rounded away, leaves that no learning rate reaches,
-    groups without leaves. Of a population the state of one member is counted.
+    groups without leaves and rules without an effect. Of a population the state of one member is counted.
     """
     tx = as_optimizer(tx, "explain", "explain(tx, params)")
     check_params("explain", params)
+    if isinstance(params, LookaheadParams):
+        raise ArgumentError("of LookaheadParams give the fast ones: explain(tx, params.fast)", "explain")
     shapes = jax.tree.map(_abstract, params)
     leaves = dict(zip(leaf_paths(shapes, nothing_too=False), jax.tree.leaves(shapes), strict=True))
-    surveyed, given = jax.eval_shape(lambda p: survey(tx, p), shapes), settings(tx)
+    one, given = member(tx), settings(tx)
+    surveyed = jax.eval_shape(lambda p: survey(one, p), shapes)
     state = without_places(surveyed)
-    seen, kept = list(places(surveyed)), [trees for _, _, trees in walk(jax.eval_shape(lambda: survey(tx)), state)]
+    seen, kept = list(places(surveyed)), [trees for _, _, trees in walk(jax.eval_shape(lambda: survey(one)), state)]
     still = {path for path, x in leaves.items() if not is_inexact(x)}
     effects, groups, slots = {path: set() for path in leaves}, dict.fromkeys(leaves, ""), {path: {} for path in leaves}
     for place, trees in zip(seen, kept, strict=True):
         for leaf in _owners(place.leaves, leaves):
-            effects[leaf] |= set(place.paths)
+            effects[leaf] |= set() if _hands_on(place) else set(place.paths)
             still |= {leaf} if place.name == "set_to_zero" else set()
         labels = place.state.inner_states if isinstance(place.state, PartitionState) else {}
         for label, masked in labels.items():
@@ -48,26 +55,39 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
         for name, tree in trees:
             for leaf, arrays in _by_leaf(tree, leaves).items():
                 field = name.rsplit("/", 1)[-1]
+                field = "values" if field.isdigit() or not field else field
                 slots[leaf][name if field in slots[leaf] else field] = arrays
     rows = []
+    ending = "/value" if leaves and all(path.endswith("/value") for path in leaves) else ""  # of Flax NNX's variables
     for path, x in leaves.items():
         in_effect = {name: value for name, value in given.items() if name in effects[path]}
-        nbytes = _nbytes((x, slots[path]))
-        rows.append(LeafRow(path, x.shape, x.dtype, groups[path], in_effect, slots[path], path not in still, nbytes))
-    return Explanation(rows, _totals(rows, state), warnings(rows, given, list(zip(seen, kept, strict=True))))
+        nbytes, name = _nbytes((x, slots[path])), path.removesuffix(ending)
+        rows.append(LeafRow(name, x.shape, x.dtype, groups[path], in_effect, slots[path], path not in still, nbytes))
+    totals = _totals(rows, state) | {"members": max((np.size(x) for x in jax.tree.leaves(tx)), default=1)}
+    found = warnings(rows, given, list(zip(seen, kept, strict=True)))
+    return Explanation(rows, totals, [*idle_rules(one, shapes), *found])
+
+
+def _hands_on(place: Place) -> bool:
+    """Whether the settings are those of a member, which has them in its own place."""
+    return place.name == "inject_hyperparams" and any(below.paths for below in places(place.state.inner_state))
 
 
 def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
     if hasattr(x, "dtype"):
-        return jax.ShapeDtypeStruct(x.shape, x.dtype)
+        is_numpy = isinstance(x, (np.ndarray, np.generic))  # its float64 is what JAX makes of it
+        return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype) if is_numpy else x.dtype)
     return jax.ShapeDtypeStruct((), jnp.result_type(float)) if is_inexact(x) else None
+
+
+_ROOT = path_string(())
 
 
 def _owner(path: str, leaves: Container[str]) -> str | None:
     """The parameter to which a leaf of a tree like the parameters' belongs: itself, or the one above it."""
     while path not in leaves and "/" in path:
         path = path.rsplit("/", 1)[0]
-    return path if path in leaves else None
+    return path if path in leaves else _ROOT if _ROOT in leaves else None
 
 
 def _owners(paths: Iterable[str], leaves: Container[str]) -> set[str]:
@@ -95,6 +115,7 @@ def _totals(rows: list[LeafRow], state: Any) -> dict[str, Any]:
     shared = _nbytes(state) - sum(state_bytes.values())
     return {
         "parameters": parameters,
+        "moved": sum(math.prod(row.shape) for row in rows if row.is_moved),
         "parameter_bytes": size - sum(state_bytes.values()),
         "state_bytes": state_bytes | ({"shared": shared} if shared else {}),
         "bytes": size + shared,

@@ -39,13 +39,17 @@ def _learning_rate_path(tx) -> str | None:
 _PASSING = ("average_params", "apply_if_finite", "lookahead", "skip_bad_steps")  # hand gradients on
 
 
+def _below(state, key):
+    return getattr(state, key.name) if hasattr(key, "name") else state[getattr(key, "idx", getattr(key, "key", None))]
+
+
 def _first_clip(tx) -> tuple[Any, tuple] | None:
     """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in the state it is."""
     place, path = survey(tx), ()
     while (place.name in ("chain", "named_chain") and place.state) or place.name in _PASSING:
-        parts = place.state.items() if isinstance(place.state, dict) else enumerate(place.state)
-        key, place = next((key, part) for key, part in parts if isinstance(part, Place))
-        path = (*path, key)
+        inside = jax.tree_util.tree_flatten_with_path(place.state, is_leaf=lambda x: isinstance(x, Place))[0]
+        keys, place = next((keys, x) for keys, x in inside if isinstance(x, Place))
+        path = (*path, *keys)
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
 
 
@@ -86,7 +90,7 @@ def with_metrics(tx):
         if (clip := _first_clip(tx)) is not None:
             max_norm, inner = clip[0], state.inner_state
             for key in clip[1]:
-                inner = inner[key]
+                inner = _below(inner, key)
             max_norm = max_norm(inner.count) if isinstance(max_norm, Schedule) else max_norm
             clipped = jnp.where(grad_norm > weak(max_norm), increment(clipped), clipped)
         return state._replace(

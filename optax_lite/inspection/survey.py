@@ -70,6 +70,8 @@ class Surveyed(GradientTransformation):
             return _surveyed(built).init(params)
         plain = self._make(call, tuple(map(_plain, tx._values)), inner=True)
         state = GradientTransformation.init(plain, params)  # its members are surveyed ones still
+        if call.name == "inject_hyperparams":
+            state = state._replace(inner_state=_marked_inside(self, state, params))
         arguments = dict(zip(call.names, plain._values, strict=True))
         return Place(state, call.name, arguments, paths, tuple(leaf_paths(params, nothing_too=False)))
 
@@ -126,10 +128,25 @@ def _marked(tx: GradientTransformation) -> dict[str, str]:
     return {call.static["path"]: "/".join(parts) for parts, call in inside if call.factory is _argument}
 
 
+def _marked_inside(injecting: GradientTransformation, state: Any, params: PyTree) -> PyTree:
+    """The state of the member of `inject_hyperparams`, whose places know the arguments that are numbers by then."""
+    inner = injecting._values[injecting._call.names.index("inner")]
+    if inner._call.name == "built_by":  # a factory from elsewhere, which takes plain numbers only
+        return state.inner_state
+    arguments = dict(inner._arguments())
+    for path in (tuple(name.split("/")) for name in state.hyperparams_states):
+        inner = inner._with(path, _argument(0.5, arguments[path]._call.static["path"]))
+    return inner.init(params)
+
+
+def member(tx: GradientTransformation) -> GradientTransformation:
+    """The first of a population; an optimizer that is none as it is."""
+    return jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)
+
+
 def survey(tx: GradientTransformation, params: PyTree = None) -> Place:
     """The state of `init(params)` with places in it; without params there are stand-ins where their trees would be."""
-    scalars = jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)  # one of a population
-    return _surveyed(scalars, ()).init(StandIn() if params is None else params)
+    return _surveyed(_without_marks(member(tx)), ()).init(StandIn() if params is None else params)
 
 
 def _ends(x: Any) -> bool:

@@ -38,13 +38,15 @@ class Explanation:
     """
 
     rows: list[LeafRow]
-    totals: dict[str, Any]  # parameters, parameter_bytes, state_bytes by slot, bytes, bytes_per_parameter
+    totals: dict[str, Any]  # parameters, moved, parameter_bytes, state_bytes by slot, bytes, bytes_per_parameter,
+    # and members, the size of a population, of one of which these are
     warnings: list[str]
 
     def __str__(self) -> str:
-        notes = [*self._summary(), *(f"! {warning}" for warning in self.warnings)]
+        cells, alike = _narrow(*self._cells())
+        notes = [*self._summary(), *alike, *(f"! {warning}" for warning in self.warnings)]
         wrapped = (textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for note in notes)
-        return "\n".join([_text(*self._cells()), "", *wrapped])
+        return "\n".join([_text(*cells), "", *wrapped])
 
     __repr__ = __str__
 
@@ -73,8 +75,12 @@ class Explanation:
     def _summary(self) -> list[str]:
         t, state = self.totals, [f"{slot} {show_bytes(n)}" for slot, n in self.totals["state_bytes"].items()]
         per = f", {t['bytes_per_parameter']:.3g} bytes per parameter" if t["parameters"] else ""
-        total = f"{t['parameters']:,} parameters {show_bytes(t['parameter_bytes'])}; state {', '.join(state) or 'none'}"
-        lines = [f"{total}; together {show_bytes(t['bytes'])}{per}"]
+        own = f"{t['parameters']:,} parameters, {show_bytes(t['parameter_bytes'])}"
+        lines = [f"{own}; state {', '.join(state) or 'none'}; together {show_bytes(t['bytes'])}{per}"]
+        if t["members"] > 1:
+            lines[0] += f"; for each of the {t['members']} members of the population"
+        if still := [row.path for row in self.rows if not row.is_moved]:
+            lines.append(f"{t['moved']:,} of them are trained, not {some(still)}")
         for where, settings in zip(("everywhere", "where they apply"), _untelling(self.rows), strict=True):
             shown = ", ".join(f"{name} {_show(value)}" for name, value in settings.items())
             lines += [f"{where}: {shown}"] if shown else []
@@ -83,11 +89,10 @@ class Explanation:
 
 def show_bytes(n: float) -> str:
     """A number of bytes in its unit of a thousand."""
-    units = iter(("B", "kB", "MB", "GB", "TB", "PB"))
-    unit = next(units)
-    while n >= 999.5:
-        n, unit = n / 1000, next(units)
-    return f"{n:.3g} {unit}"
+    power = 0
+    while n >= 999.5 and power < 6:
+        n, power = n / 1000, power + 1
+    return f"{n:.3g} {('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"
 
 
 def alike(paths: Iterable[str]) -> list[str]:
@@ -96,6 +101,12 @@ def alike(paths: Iterable[str]) -> list[str]:
     for path in paths:
         groups.setdefault(_numberless(path), []).append(path)
     return [f"{name} ×{len(group)}" if len(group) > 1 else group[0] for name, group in groups.items()]
+
+
+def some(paths: Iterable[str]) -> str:
+    """The first of the paths, in words."""
+    names = alike(paths)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _numberless(path: str) -> str:
@@ -113,18 +124,28 @@ def _along(schedule: Schedule) -> np.ndarray:
     turns = [x for x in jax.tree.leaves(schedule) if np.ndim(x) == 0 and 0 <= x < 2**30]  # warm-up steps and the like
     counts = np.unique(np.concatenate([np.geomspace(1, 2**30, 600) - 1, turns]).astype(np.int32))
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return np.asarray(schedule(jnp.asarray(counts)))
+        return np.asarray(_at(schedule, jnp.asarray(counts)))
+
+
+def _at(schedule: Schedule, counts: jax.Array) -> jax.Array:
+    leaves, treedef = jax.tree.flatten(schedule)
+    axes = [0 if np.ndim(x) else None for x in leaves]
+    if all(axis is None for axis in axes):
+        return schedule(counts)
+    return jax.vmap(lambda *leaves: _at(treedef.unflatten(leaves), counts), in_axes=axes)(*leaves)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-def _short(row: LeafRow) -> dict[str, tuple]:
-    """The settings by the last part of their path, which may name several."""
-    found: dict[str, tuple] = {}
+def _short(row: LeafRow) -> dict[str, Any]:
+    """The settings by the end of their path, as much of it as tells them apart."""
+    found: dict[str, Any] = {}
     for path, value in row.hyperparams.items():
-        name = path.rsplit("/", 1)[-1]
-        found[name] = (*found.get(name, ()), value)
+        parts = path.split("/")
+        ends = ("/".join(parts[i:]) for i in reversed(range(len(parts))))
+        others = [other for other in row.hyperparams if other != path]
+        found[next((e for e in ends if not any(f"/{o}".endswith(f"/{e}") for o in others)), path)] = value
     return found
 
 
@@ -141,7 +162,7 @@ def _telling(rows: list[LeafRow]) -> list[str]:
     return [name for name in names if tells(name)]
 
 
-def _untelling(rows: list[LeafRow]) -> tuple[dict[str, tuple], dict[str, tuple]]:
+def _untelling(rows: list[LeafRow]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings that are alike in all leaves that move, and those that are alike where they are there."""
     moved, telling = [_short(row) for row in rows if row.is_moved], _telling(rows)
     alike = {name: value for settings in moved for name, value in settings.items() if name not in telling}
@@ -149,15 +170,11 @@ def _untelling(rows: list[LeafRow]) -> tuple[dict[str, tuple], dict[str, tuple]]
     return everywhere, {name: value for name, value in alike.items() if name not in everywhere}
 
 
-def _differ(a: tuple, b: tuple) -> bool:
-    return len(a) != len(b) or any(
-        x is not y and (np.ndim(x) or np.ndim(y) or x != y) for x, y in zip(a, b, strict=True)
-    )
+def _differ(x: Any, y: Any) -> bool:
+    return x is not y and bool(np.ndim(x) or np.ndim(y) or x != y)
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(dict.fromkeys(map(_show, value)))
     low, high = (f"{x:.4g}" for x in extent(value))
     return low if low == high else f"{low}…{high}"
 
@@ -170,8 +187,8 @@ def _shape(row: LeafRow) -> str:
 
 
 def _setting(row: LeafRow, name: str) -> str:
-    values = _short(row).get(name) if row.is_moved else None
-    return "–" if values is None else _show(values)
+    value = _short(row).get(name) if row.is_moved else None
+    return "–" if value is None else _show(value)
 
 
 def _state(row: LeafRow) -> str:
@@ -180,7 +197,36 @@ def _state(row: LeafRow) -> str:
     by_dtype: dict[str, list[str]] = {}
     for slot, arrays in row.slots.items():
         by_dtype.setdefault(", ".join(dict.fromkeys(str(x.dtype) for x in arrays)), []).append(slot)
-    return "; ".join(f"{' '.join(slots)} {dtype}" for dtype, slots in by_dtype.items())
+    words = "; ".join(f"{' '.join(slots)} {dtype}" for dtype, slots in by_dtype.items())
+    return words if row.is_moved else f"{words}; not moved"
+
+
+_LEAST = {"parameter": 24, "group": 16, "state": 24}  # how far a column gives way where a line would be too long
+
+
+def _narrow(header: list[str], rows: list[list[str]]) -> tuple[tuple[list[str], list[list[str]]], list[str]]:
+    """The cells in lines that fit: of what is alike in all rows a note is made, and long words are shortened."""
+    columns, notes = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}, []
+
+    def excess():
+        return sum(max(map(len, [name, *cells])) + 2 for name, cells in columns.items()) - 2 - _WIDTH
+
+    for name in ("dtype", "state"):
+        if excess() > 0 and len(set(columns[name])) == 1:
+            notes.append(f"{name} of all: {columns.pop(name)[0]}")
+    for name, least in _LEAST.items():
+        if name in columns and (more := excess()) > 0:
+            width = max(least, max(map(len, columns[name])) - more)
+            columns[name] = [shorten(cell, width) for cell in columns[name]]
+    if not rows:
+        return (header, rows), notes
+    return (list(columns), list(map(list, zip(*columns.values(), strict=True)))), notes
+
+
+def shorten(cell: str, width: int) -> str:
+    """A cell without its middle; more of the end stays, where paths differ."""
+    start = (width - 1) // 3
+    return cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"
 
 
 def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -195,6 +241,9 @@ def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def line(cells, tag):
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+        sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
+        shown = zip(sides, map(html.escape, cells), strict=True)
+        row = "".join(f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for side, cell in shown)
+        return f"<tr>{row}</tr>"
 
     return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

@@ -3,11 +3,14 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 from jax.core import Tracer
 
 from optax_lite.inspection.matching import Plan, every_leaf, misfit
 from optax_lite.inspection.parts import Leaf, Part
+from optax_lite.inspection.table import shorten, some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ def _lines(
     word: str, leaves: list[tuple[Part, str, Leaf]], why: dict[str, str], kept: dict[str, list[Leaf]]
 ) -> list[str]:
     groups: dict[tuple[str, str], list[Leaf]] = defaultdict(list)
+    owners = {leaf.path: owner for part, _, _ in leaves for owner, slots in part.of.items() for leaf in slots.values()}
     for part, field, leaf in leaves:
         groups[f"{part.kind}.{field}" if part.kind else leaf.path, why.get(leaf.path, "")].append(leaf)
     lines = []
@@ -56,21 +60,29 @@ def _lines(
         is_count = len(members) == 1 and now.ndim == 0 and not isinstance(now, Tracer)
         shown = f"= {now}" if is_count else f"{len(members)} {'leaf' if len(members) == 1 else 'leaves'}"
         if not is_count and word != "kept":
-            paths = [leaf.path for leaf in members]
-            shown += f": {', '.join(paths[:3])}{' ...' if len(paths) > 3 else ''}"
+            shown += f": {some(dict.fromkeys(owners.get(leaf.path) or shorten(leaf.path, 48) for leaf in members))}"
         lines.append(f"{word:8} {name}  {shown}{f'  ({reason})' if reason else ''}")
     return lines
+
+
+def _is_set(value: Any) -> bool:
+    """Whether a slot begins with something, as an average of the parameters does, and not at 0."""
+    return not isinstance(value, Tracer) and bool(np.any(value))
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
     """What a report says besides: moments at 0 beside a count that went on, and names that look changed."""
     for part in plan.news:
-        afresh = [owner for owner, slots in part.of.items() if all(leaf.path in plan.new for leaf in slots.values())]
+        afresh = [
+            owner
+            for owner, slots in part.of.items()
+            if all(leaf.path in plan.new and not _is_set(leaf.value) for leaf in slots.values())
+        ]
         if afresh and any(
             leaf.path in plan.kept for name, leaf in part.shared.items() if "count" in name or name == "t"
         ):
             yield (
-                f"{', '.join(afresh[:3])}{' ...' if len(afresh) > 3 else ''}: {part.kind} starts at 0 there while its "
+                f"{some(afresh)}: {part.kind} starts at 0 there while its "
                 "count goes on, so its first steps are not bias-corrected (Adam's up to (1 - b1)/√(1 - b2) times as "
                 "long): warm up, or give them an optimizer of their own in a partition"
             )

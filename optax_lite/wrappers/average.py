@@ -155,6 +155,16 @@ def _covered(values: PyTree, params: Params) -> list[str]:
     return [path for path, yes in zip(leaf_paths(params, nothing_too=False), jax.tree.leaves(has), strict=True) if yes]
 
 
+_init = jax.jit(lambda tx, params: tx.init(params))
+
+
+def _init_shapes(tx: Any, params: Params) -> OptState:
+    """The shapes of the first state, traced once for a kind of optimizer and params."""
+    if all(is_nothing(x) or hasattr(x, "dtype") or isinstance(x, float) for x in jax.tree.leaves((tx, params))):
+        return _init.eval_shape(tx, params)
+    return jax.eval_shape(lambda: tx.init(params))
+
+
 def _check_call(tx: Any, state: OptState, params: Params) -> None:
     """Raise unless the arguments are in order and the state is one that `tx` makes, which could hide an average."""
     if (
@@ -164,7 +174,7 @@ def _check_call(tx: Any, state: OptState, params: Params) -> None:
     ):
         found = ", ".join(type(x).__name__ for x in (tx, state, params))
         raise ValueError(f"eval_params: the order is eval_params(tx, state, params), got {found}")
-    expected = outline(jax.eval_shape(lambda: tx.init(params)))
+    expected = outline(_init_shapes(tx, params))
     if outline(state) != expected:
         raise StateError(
             f"eval_params: this state was not made by the optimizer: expected {expected}, got {outline(state)}"

@@ -102,7 +102,18 @@ cast(Any, _groups).still = _frozen_leaves  # for what stands in front of it in a
 
 def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree, dict[str, GradientTransformation]]:
     """The tree of the groups that the leaves of `params` are in, and what each group is given to."""
-    static, rules = tx._call.static, dict(zip(tx._call.names, tx._values, strict=True))
-    plan = Plan(rules.pop("base"), rules, static["patterns"] or {}, static["choices"] or {}, static["strict"])
+    plan = _plan_of(tx)
     labels = plan.labels(params)
     return labels, {label: plan.transformation(label) for label in sorted(set(jax.tree.leaves(labels)))}
+
+
+def idle_rules(tx: GradientTransformation, params: PyTree) -> list[str]:
+    """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in an optimizer."""
+    members = [tx, *(x for _, x in tx._arguments() if isinstance(x, GradientTransformation))]
+    lenient = [x for x in members if x._call.name == "groups" and not x._call.static["strict"]]
+    return [problem for x in lenient for problem in _plan_of(x).problems(params)]
+
+
+def _plan_of(tx: GradientTransformation) -> Plan:
+    static, rules = tx._call.static, dict(zip(tx._call.names, tx._values, strict=True))
+    return Plan(rules.pop("base"), rules, static["patterns"] or {}, static["choices"] or {}, static["strict"])

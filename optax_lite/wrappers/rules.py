@@ -1,6 +1,6 @@
 """Rules of `groups`: what they are called, which leaves they match, and what they make of the base optimizer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -92,23 +92,31 @@ class Plan(NamedTuple):
     def check_use(self, params: PyTree) -> None:
         """Raise if a rule matches no leaf, or only leaves that an earlier one has taken over."""
         try:
-            found = self.matched(params, strict=True)
+            self.matched(params, strict=True)
         except ArgumentError as error:
             raise ArgumentError(error.problem, "groups") from None
-        for name in self.rules:
+        for problem in self.problems(params):
+            raise ArgumentError(problem, "groups")
+
+    def problems(self, params: PyTree) -> Iterator[str]:
+        """What is said of rules without an effect."""
+        found = self.matched(params)
+        for name, setting in self.rules.items():
             ending = []  # for every leaf that matches, the rule before it that takes the leaf over
             for names in (n for n in found if name in n):
                 before = names[: names.index(name)]
                 ending.append(next((n for n in before if isinstance(self.rules[n], GradientTransformation)), None))
             if not ending:
-                raise ArgumentError(f"the rule {name!r} is True for no leaf that moves", "groups")
-            if all(ending):
+                is_function = not is_patterns(self.patterns.get(name, name))
+                yield f"the rule {name!r} {'is True for no leaf that moves' if is_function else 'matches no leaf'}"
+            elif all(ending):
                 first = ending[0]
-                raise ArgumentError(
+                yield (
                     f"the rule {name!r} has no effect: {first!r}, which stands before it, takes over all its leaves; "
-                    f"let that leave them out, as in ({first!r}, '!{name}')",
-                    "groups",
+                    f"let that leave them out, as in ({first!r}, '!{name}')"
                 )
+            elif setting == {} and not self.choices.get(name):
+                yield f"the rule {name!r} names no hyperparameter of {self.base._call.name}"
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:
