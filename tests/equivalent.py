@@ -92,6 +92,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(v == 0, 2, v)) + eps)": _NO_GRADIENT,
     },
+    "optimizers.lbfgs.scale_by_lbfgs": {
+        "seen = (state.count > 0).astype(g.real.dtype) -> seen = (state.count > 0).astype(g.imag.dtype)": (
+            "real and imaginary part are of one dtype"
+        )
+    },
     "optimizers.muon._spectral_norm": {
         "axis=-1 -> axis=1": "on_matrices gives stacks (batch, m, n), so values (batch, k)"
     },
