@@ -165,7 +165,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "slope being finite)"
         ),
         "jnp.sign(s.high.step - s.low.step) -> s.high.step - s.low.step": "only its sign counts (where the product is not 0)",
-        "1 -> 2": "only its sign counts",
+        "1 -> 2": "only its sign counts, not its size",
         "turned = better & (point.slope * ahead >= 0) -> turned = point.slope * ahead >= 0": (
             "a point that is not better becomes high and brackets, whether turned or not"
         ),
