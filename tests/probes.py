@@ -260,6 +260,8 @@ def _interpolates(namespace: Namespace) -> bool:
         expected = interpolate(*low, *high)
         found = namespace["_between"](*(point(*map(jnp.asarray, end)) for end in (low, high)))
         assert abs(float(found) - expected) <= 1e-9 * max(abs(low[0]), abs(high[0])), (i, low, high, found, expected)
+    tenth = [point(*map(jnp.array, end)) for end in ((0.0, 1.0, -2.0), (10.0, 81.0, 18.0))]  # of (t - 1)², just inside
+    assert float(namespace["_between"](*tenth)) == 1
     same = point(*map(jnp.array, (0.5, 1.0, 2.0)))
     return float(namespace["_between"](same, same)) == 0.5
 

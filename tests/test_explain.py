@@ -390,7 +390,7 @@ WRONG = {
     ),
     "factory": (
         lambda: ol.explain(ol.adamw, P),
-        "explain: tx must be an optimizer, got a factory; call it: adamw(...)",
+        "explain: tx must be an optimizer, got function; call it: adamw(...)",
     ),
     "state": (lambda: ol.explain(PLAIN, PLAIN.init(P)), "explain: params must be a pytree of arrays, got a state"),
     "two optimizers": (

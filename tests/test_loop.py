@@ -483,7 +483,7 @@ WRONG = {
         lambda: ol.make_step(loss_fn)(fresh(), ol.adam(0.1), X, Y),
         r"tx must be an optimizer, got dict; the order is step\(tx, params, state, \*args\)",
     ),
-    "factory": (lambda: ol.make_step(loss_fn)(ol.adam, fresh(), (), X, Y), r"got a factory; call it: adam\(\.\.\.\)"),
+    "factory": (lambda: ol.make_step(loss_fn)(ol.adam, fresh(), (), X, Y), r"got function; call it: adam\(\.\.\.\)"),
     "state first": (
         lambda: ol.make_step(loss_fn)(ol.adam(0.1), ol.adam(0.1).init(fresh()), fresh(), X, Y),
         r"params is a state; the order is step\(tx, params, state, \*args\)",

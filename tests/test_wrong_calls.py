@@ -62,7 +62,7 @@ WRONG = {
     "transform": (lambda: ol.transform(3), "transform: the builder must be a function, got 3"),
     "with_extra_args_support": (
         lambda: ol.with_extra_args_support(ol.adam),
-        "with_extra_args_support: tx must be an optimizer, got a factory; call it: adam(...)",
+        "with_extra_args_support: tx must be an optimizer, got function; call it: adam(...)",
     ),
     # schedules
     "constant_schedule": (
