@@ -388,10 +388,7 @@ WRONG = {
         lambda: ol.explain(P, PLAIN),
         "explain: tx must be an optimizer, got dict; the order is explain(tx, params)",
     ),
-    "factory": (
-        lambda: ol.explain(ol.adamw, P),
-        "explain: tx must be an optimizer, got function; call it: adamw(...)",
-    ),
+    "factory": (lambda: ol.explain(ol.adamw, P), "explain: tx must be an optimizer, got function; call it: adamw(...)"),
     "state": (lambda: ol.explain(PLAIN, PLAIN.init(P)), "explain: params must be a pytree of arrays, got a state"),
     "two optimizers": (
         lambda: ol.explain(PLAIN, PLAIN),
