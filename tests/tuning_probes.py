@@ -1,9 +1,10 @@
-"""Facts about MoMo, Mechanic and SAM that the catalogue does not state: module -> {name: agrees}, as in `probes`."""
+"""Facts about MoMo, Mechanic, SAM and the plateau that no row states: module -> {name: agrees}, as in `probes`."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -113,9 +114,46 @@ def _sam_climbs_afresh(namespace: Namespace) -> bool:
     return bool(kept and jnp.array_equal(state.adv_state, w))
 
 
+def _plateau_follows(given, values):
+    """Whether scale, best and dtypes of the plateau are those of its definition, loss by loss."""
+    settings = {"factor": 0.1, "patience": 10, "rtol": 1e-4, "atol": 0.0, "cooldown": 0, "min_scale": 0.0} | given
+
+    def agrees(namespace):
+        tx, g = namespace["reduce_on_plateau"](**given), jnp.ones(())
+        state = tx.init(g)
+        kept = [x.dtype for x in jax.tree.leaves(state)]
+        scale, best, bad, cool = 1.0, np.inf, 0, 0
+        for value in values:
+            bar = best - settings["rtol"] * abs(best) - settings["atol"] if best < np.inf else np.inf
+            is_better, cools = value < bar, cool > 0
+            best, bad = (value if is_better else best), (0 if is_better or cools else bad + 1)
+            cool = max(cool - 1, 0)
+            if bad >= settings["patience"]:
+                scale, bad, cool = max(scale * settings["factor"], settings["min_scale"]), 0, settings["cooldown"]
+            updates, state = tx.update(g, state, value=jnp.asarray(value))
+            same = np.allclose((state.scale, updates), scale) and np.allclose(state.best_value, best, 1e-6)
+            if not same or [x.dtype for x in jax.tree.leaves(state)] != kept:
+                return False
+        return True
+
+    return agrees
+
+
+PLATEAUS = {
+    "patience": _plateau_follows({}, [2.0] * 24),
+    "relative": _plateau_follows({"patience": 1}, [4.0, 3.9997, 3.9, -2.0, -2.0001, -2.01, -2.01, 0.0]),
+    "at the bar": _plateau_follows({"patience": 1, "rtol": 0.5}, [4.0, 2.0, 1.0, 0.75, 0.25, -8.0, -12.0, -13.0]),
+    "absolute": _plateau_follows(
+        {"patience": 2, "atol": 0.5, "cooldown": 2}, [4.0, 3.75, 3.25, 3.0, 2.9, 2.9, 2.9, 2.9]
+    ),
+    "never finite": _plateau_follows({"patience": 2}, [np.inf, np.nan, np.inf, 1.0, np.nan, np.nan]),
+}
+
+
 TUNING_PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     "optax_lite.optimizers.momo": {"start": _momo_starts, **_momos("momo")},
     "optax_lite.optimizers.momo_adam": _momos("momo_adam"),
     "optax_lite.optimizers.mechanize": {"moved before": _mechanic_moved_before},
     "optax_lite.optimizers.sam": {"afresh": _sam_climbs_afresh},
+    "optax_lite.transforms.plateau": PLATEAUS,
 }
