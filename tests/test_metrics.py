@@ -375,3 +375,10 @@ def test_the_clip_is_found_behind_wrappers_that_hand_the_gradient_on():
             )
         assert ol.read_metrics(state)["clipped"] == 2
         assert any(path.endswith("learning_rate") for path in ol.current_hyperparams(tx, state))
+
+
+def test_the_first_of_a_named_chain_is_the_first_written():
+    tx = ol.with_metrics(ol.named_chain(("z", ol.clip_by_global_norm(1.0)), ("a", ol.adam(0.1))))
+    params = {"w": jnp.ones(3)}
+    _, state = tx.step(params, tx.init(params), params)
+    assert ol.read_metrics(state)["clipped"] == 1

@@ -47,7 +47,9 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
     """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in the state it is."""
     place, path = survey(tx), ()
     while (place.name in ("chain", "named_chain") and place.state) or place.name in _PASSING:
-        inside = jax.tree_util.tree_flatten_with_path(place.state, is_leaf=lambda x: isinstance(x, Place))[0]
+        state = place.state  # of a dict the first that was put in, where JAX would sort
+        state = {key: state[key] for key in [*state][:1]} if isinstance(state, dict) else state
+        inside = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: isinstance(x, Place))[0]
         keys, place = next((keys, x) for keys, x in inside if isinstance(x, Place))
         path = (*path, *keys)
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
