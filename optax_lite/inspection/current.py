@@ -27,11 +27,11 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
     given = settings(tx)
     try:
         held, counts = _found(tx, state, given)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"current_hyperparams: this state was not made by {tx._call.name}: got {outline(state)}. "
             "The order is current_hyperparams(tx, state)"
-        ) from None
+        ) from error
     given |= held
     now = {path: value for path, value in given.items() if not isinstance(value, Schedule) or path in counts}
     return now | _values({path: now[path] for path in counts}, counts)
