@@ -137,7 +137,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     """
     if isinstance(state, Configured):
         raise ArgumentError("got an optimizer; the call is read_metrics(state, params)", "read_metrics")
-    found = [(path, part) for path, part in _parts(state) if isinstance(part, MetricsState)]
+    found = [(path, part) for path, part in named_parts(state) if isinstance(part, MetricsState)]
     outermost = [path for path, _ in found if not any(path[: len(p)] == p and path != p for p, _ in found)]
     if len(outermost) != 1:
         paths = ", ".join("/".join(path) for path in outermost)
@@ -159,20 +159,20 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     return values
 
 
-def _parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The named tuples of a state, from the outside in."""
     if hasattr(node, "_fields"):
         yield path, node
     is_tuple = isinstance(node, tuple)
     names = getattr(node, "_fields", range(len(node)) if is_tuple else node if isinstance(node, dict) else ())
     for name, child in zip(names, node if is_tuple else node.values() if names else (), strict=True):
-        yield from _parts(child, (*path, str(name)))
+        yield from named_parts(child, (*path, str(name)))
 
 
 def _skipped(state):
     """How many updates the wrappers in a state left out, by the fields in which they count them; None without any."""
     fields = ("total_skipped", "total_notfinite")
-    counts = [getattr(part, f) for _, part in _parts(state) for f in fields if f in part._fields]
+    counts = [getattr(part, f) for _, part in named_parts(state) for f in fields if f in part._fields]
     return sum(counts) if counts else None
 
 
@@ -193,6 +193,6 @@ def _leaf_paths_in(state, size):
         states = [v for v in (x.values() if isinstance(x, dict) else ()) if not is_nothing(v) and is_state(v)]
         return not (is_nothing(x) or is_state(x) or hasattr(x, "_fields") or hasattr(x, "dtype") or states)
 
-    slots = {tuple(leaf_paths(x)) for _, part in _parts(state) if is_state(part) for x in part if is_slot(x)}
+    slots = {tuple(leaf_paths(x)) for _, part in named_parts(state) if is_state(part) for x in part if is_slot(x)}
     slots = {paths for paths in slots if len(paths) == size}
     return slots.pop() if len(slots) == 1 else None

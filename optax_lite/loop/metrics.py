@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.inspection.metrics import MetricsState, read_metrics
+from optax_lite.inspection.metrics import MetricsState, named_parts, read_metrics
 
 _GIVEN_UP = (
     "make_step: more steps in a row were bad than max_consecutive of skip_bad_steps allows. None of them was applied: "
@@ -16,18 +16,10 @@ _GIVEN_UP = (
 
 def telemetry(state: Any, params: Any) -> dict[str, Any]:
     """What `read_metrics` finds where the state has any, and `exceeded` where steps are skipped and a limit was set."""
-    parts = list(_parts(state))
+    parts = [part for _, part in named_parts(state)]
     found = read_metrics(state, params) if any(isinstance(part, MetricsState) for part in parts) else {}
     limits = [part.exceeded for part in parts if "exceeded" in part._fields]
     return found | ({"exceeded": sum(limits[1:], start=limits[0])} if limits else {})
-
-
-def _parts(state):
-    """The named tuples in a state."""
-    if hasattr(state, "_fields"):
-        yield state
-    for part in state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ():
-        yield from _parts(part)
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -92,9 +92,7 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
 
 
 def _frozen_leaves(tx: GradientTransformation, updates: PyTree, params: PyTree | None) -> PyTree:
-    static, rules = tx._call.static, dict(zip(tx._call.names, tx._values, strict=True))
-    plan = Plan(rules.pop("base"), rules, static["patterns"] or {}, static["choices"] or {}, static["strict"])
-    return jax.tree.map(lambda label: label == FROZEN, plan.labels(updates, params))
+    return jax.tree.map(lambda label: label == FROZEN, _plan_of(tx).labels(updates, params))
 
 
 cast(Any, _groups).still = _frozen_leaves  # for what stands in front of it in a chain
