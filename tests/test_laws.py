@@ -23,6 +23,16 @@ every = pytest.mark.parametrize(
     "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_slow(name, tx)) for name, tx in EACH.items()]
 )
 
+# A law that compiles much, for rules that do so too.
+LONG = ("add_noise", "scale_by_lbfgs", "scale_by_muon", "scale_by_shampoo", "scale_by_soap", "sam", "mechanize")
+short = pytest.mark.parametrize(
+    "tx",
+    [
+        pytest.param(tx, id=name, marks=[pytest.mark.slow] * (name in LONG or is_slow(name, tx)))
+        for name, tx in EACH.items()
+    ],
+)
+
 # For laws that take long to compile, or of the boundary, which do not depend on the rule behind it: others are slow.
 FEW = ("adamw", "adamw, scheduled", "lion", "chain", "named_chain", "masked", "partition", "pair", "scale_by_soap")
 few = pytest.mark.parametrize(
@@ -187,7 +197,7 @@ def test_unknown_extra_arguments_are_ignored(tx):
 # --- one program, however it is called -------------------------------------------------------------------------------
 
 
-@every
+@short
 def test_eager_jitted_and_passed_as_argument_agree_to_the_bit(tx):
     eager, closed = descend(tx, 3), jax.jit(functools.partial(update, tx))
     assert_same_program(tx, eager, descend(tx, 3, jax.jit(update)))
@@ -216,7 +226,7 @@ def test_step_is_update_and_apply(tx):
     assert_same_program(tx, also, after)
 
 
-@every
+@short
 def test_vmap_over_settings_equals_a_loop(tx):
     members = [tx, tx.replace({path: x * 0.9 for path, x in tx.hyperparams.items() if "steps" not in path})]
     population = jax.tree.map(lambda *xs: jnp.array(xs), *members)
@@ -332,7 +342,12 @@ def test_float0_gradients_mean_nothing_here(tx):
 @every
 @pytest.mark.parametrize(
     ("dtype", "gradient_dtype"),
-    [("bfloat16", "bfloat16"), ("bfloat16", "float32"), ("float16", "float16"), ("float32", "bfloat16")],
+    [
+        ("bfloat16", "float32"),
+        ("float32", "bfloat16"),
+        pytest.param("bfloat16", "bfloat16", marks=pytest.mark.slow),  # nothing to settle between two equal ones
+        pytest.param("float16", "float16", marks=pytest.mark.slow),
+    ],
 )
 def test_dtypes_settle_at_once(tx, dtype, gradient_dtype):
     p = jax.tree.map(lambda x: x.astype(dtype), params())
@@ -393,7 +408,7 @@ def test_chain_is_associative_with_identity():
         chex.assert_trees_all_close(results[0], other, rtol=2e-6, atol=1e-7)
 
 
-@every
+@short
 @settings(max_examples=3, deadline=None, database=None)
 @given(shape=strategies.sampled_from([(), (1,), (0,), (2, 0), (7,), (2, 3), (1, 1, 4)]), nested=strategies.booleans())
 def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
