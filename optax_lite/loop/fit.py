@@ -1,11 +1,8 @@
 """A whole training run in one call, for a notebook: batches, a compiled step, evaluations, a progress bar."""
 
-import contextlib
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,6 +16,7 @@ from optax_lite.core import GradientTransformation
 from optax_lite.loop.batches import batches
 from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.history import History
+from optax_lite.loop.interrupt import until_interrupted
 from optax_lite.loop.progress import bar
 from optax_lite.loop.step import make_step
 from optax_lite.mistakes import check_params, written
@@ -68,7 +66,7 @@ def fit(
         raise
     state = tx.init(params) if state is None else state
     log, stopped, done = _Log(), None, 0
-    with bar(progress, steps) as show, _until_interrupted() as interrupted:
+    with bar(progress, steps) as show, until_interrupted() as interrupted:
         try:
             for batch in feed:
                 params, state, metrics = step(tx, params, state, *batch)
@@ -159,26 +157,3 @@ class _Log:
         counts, eval_steps = np.arange(len(loss)), np.asarray(self.eval_steps, int)
         compiling = self.compiled - self.start
         return History(loss, counts, columns, evals, eval_steps, state, seconds, compiling, self.rows, stopped)
-
-
-@contextlib.contextmanager
-def _until_interrupted() -> Iterator[list]:
-    """A list that is not empty after the first Ctrl-C; the second one is a KeyboardInterrupt as always.
-
-    An exception between a step and the assignment of its result would lose the params, whose memory is given away.
-    """
-    asked: list[bool] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in (None, signal.SIG_IGN):
-        yield asked
-        return
-
-    def on_first(*_):
-        asked.append(True)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, on_first)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
