@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.loop.extras import extra

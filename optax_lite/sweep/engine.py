@@ -82,9 +82,9 @@ def train_population(
         raise ArgumentError("search needs training(...): a function of your own cannot be cut in pieces", "run")
     task = train if isinstance(train, Training) else Opaque(train, score)
     sweep = _Sweep(population, task, _seeds(seeds), score, mode, search, chunk, Devices(devices), checkpoint, programs)
-    with bar(progress, sweep.log.planned, "updates" if isinstance(task, Training) else "runs", "run") as show:
-        with until_interrupted() as interrupted:
-            sweep.go(show, interrupted)
+    unit = "updates" if isinstance(task, Training) else "runs"
+    with bar(progress, sweep.log.planned, unit, "run") as show, until_interrupted() as interrupted:
+        sweep.go(show, interrupted)
     return sweep.result(bool(interrupted))
 
 
@@ -162,7 +162,8 @@ class _Sweep:
         """Run from point to point, until the last or until somebody asks for the end."""
         if not (self.saved and self.saved.exists() and self._resume()):
             self._plan()
-        for self.point in range(self.point, len(self.points)):
+        for point in range(self.point, len(self.points)):
+            self.point = point
             for chunk in self.chunks:
                 if chunk.done < self.points[self.point]:
                     self._advance(chunk)
@@ -341,14 +342,16 @@ class _Sweep:
             {"structure": c.structure, "runs": c.runs.tolist(), "size": c.size, "done": c.done} for c in self.chunks
         ]
         sizes = [vars(size) for size in self.chosen]
-        self.saved.save(arrays, {"point": self.point, "chunks": chunks, "sizes": sizes, "log": self.log.notes()})
+        self.saved.save(
+            arrays,
+            {"point": self.point, "parked": self.parked, "chunks": chunks, "sizes": sizes, "log": self.log.notes()},
+        )
 
     def _resume(self):
         meta = self.saved.read()
         self.chosen = [Size(**size) for size in meta["sizes"]]
         self.chunks = [_Chunk(c["structure"], np.asarray(c["runs"], int), c["size"], c["done"]) for c in meta["chunks"]]
-        self.point = meta["point"]
-        self._check_memory()
+        self.point, self.parked = meta["point"], meta["parked"]
         target = {
             "carries": {str(i): self._carry_shapes(c) for i, c in enumerate(self.chunks) if c.done},
             "values": self.values, "log": self.log.arrays(),
@@ -380,18 +383,21 @@ class _Sweep:
 
     def _output(self, member: int, seed: int) -> PyTree:
         run = member * len(self.seeds) + seed
-        for chunk in self.chunks:
-            if run in chunk.runs and chunk.carry is not None:
-                row, (g, at) = int(np.flatnonzero(chunk.runs == run)[0]), self.place[run]
-                values = jax.tree.map(lambda x: x[at], self.values[g])
-                return self.task.output(values, jax.tree.map(lambda x: x[row], chunk.carry))
-        raise ArgumentError(
-            f"member {member}, seed {self.seeds[seed]} was left out on the way; its parameters are gone", "result"
-        )
+        found = [c for c in self.chunks if run in c.runs and c.carry is not None]
+        if not found:
+            problem = f"member {member}, seed {self.seeds[seed]} was left out on the way; its parameters are gone"
+            raise ArgumentError(problem, "result")
+        g, place = self.place[run]
+        values = _row(self.values[g], place)
+        return self.task.output(values, _row(found[0].carry, int(np.flatnonzero(found[0].runs == run)[0])))
 
 
 def _example(values: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype)), values)
+
+
+def _row(tree: PyTree, row: int) -> PyTree:
+    return jax.tree.map(lambda x: x[row], tree)
 
 
 def _with_row(x, row, value):

@@ -46,7 +46,7 @@ class Feed:
         return jax.tree.map(lambda x: np.asarray(x[index]), self.train.data)
 
     def stretch(self, first: int, stop: int, length: int) -> PyTree:
-        """What steps first to stop - 1 take, filled up to a multiple of `length`; None where there is nothing to draw."""
+        """What steps first to stop - 1 take, filled up to whole blocks; None if there is nothing to draw."""
         if self.rows is None and not self.is_stream:
             return None
         if (first, stop) != self.span:

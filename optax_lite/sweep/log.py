@@ -57,7 +57,9 @@ class Log:
     # --- what comes in
 
     def take_in(self, runs: np.ndarray, point: int, measured: Mapping[str, np.ndarray]) -> None:
-        """The numbers of some runs at a point."""
+        """The numbers of some runs at a point; those that were pruned may still be in a chunk, and do not count."""
+        here = ~self.pruned[self._at(runs)]
+        runs, measured = runs[here], {name: x[here] for name, x in measured.items()}
         at = self._at(runs)
         score = measured[self.score]
         gone = measured[DIVERGED] if self.is_loop else ~np.isfinite(score)

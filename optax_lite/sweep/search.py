@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveH
     rungs = tuple(int(r) if isinstance(r, np.integer) else r for r in rungs)
     for rung in rungs:
         _checked("successive_halving", rung=rung)
-    if not rungs or any(b <= a for a, b in zip(rungs, rungs[1:], strict=False)):
+    if not rungs or any(b <= a for a, b in pairwise(rungs)):
         raise ArgumentError(f"rungs must be numbers of updates that rise, got {list(rungs)}", "successive_halving")
     if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep < 1:
         raise ArgumentError(f"keep must be above 0 and below 1, got {keep!r}", "successive_halving")

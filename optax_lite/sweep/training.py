@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.compose import as_optimizer
+from optax_lite.inspection.metrics import count_skipped
 from optax_lite.leaves import weak
-from optax_lite.inspection.metrics import count_skipped, named_parts
 from optax_lite.loop.step import advance
 from optax_lite.mistakes import written
 from optax_lite.wrappers.average import eval_params
