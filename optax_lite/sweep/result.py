@@ -1,3 +1,5 @@
+"""Stub."""
+
 from typing import NamedTuple
 
 
@@ -12,6 +14,10 @@ class Copy(NamedTuple):
     seed: int
     loser: int
     winner: int
+
+
+class Best(NamedTuple):
+    index: int
 
 
 class Result:
