@@ -19,7 +19,7 @@ from optax_lite.loop.history import History
 from optax_lite.loop.interrupt import until_interrupted
 from optax_lite.loop.progress import bar
 from optax_lite.loop.step import make_step
-from optax_lite.mistakes import check_params, written
+from optax_lite.mistakes import check_params, told_by, written
 from optax_lite.wrappers.average import eval_params
 
 _CHUNK = 16  # losses are fetched that many at a time, as many steps behind, so that the device is never waited for
@@ -53,10 +53,8 @@ def fit(
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "fit")
     check_params("fit", params)
     counts = {"steps": steps, "every": every, "batch_size": batch_size}
-    try:
+    with told_by("fit"):
         check_count(**{name: n for name, n in counts.items() if n is not None})
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "fit") from None
     every = max(1, steps // 10) if every is None else every
     step, feed = make_step(loss_fn), batches(data, batch_size, seed)
     try:

@@ -11,7 +11,9 @@ from optax_lite.loop.extras import extra
 
 
 @contextlib.contextmanager
-def bar(progress: Any, steps: int, unit: str = "steps", where: str = "fit") -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+def bar(
+    progress: Any, steps: int, unit: str = "steps", where: str = "fit"
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """`show(done, numbers)`, which draws at most ten times a second; with "auto" nothing where nobody would see it."""
     if progress not in (True, False, "auto"):
         raise ArgumentError(f"progress must be 'auto', True or False, got {progress!r}", where)

@@ -40,8 +40,8 @@ def run(
         result = sweep.run(sweep.grid(adamw, learning_rate=np.geomspace(1e-5, 1e-1, 24)), train, seeds=3)
         result.best()
 
-    `train` is what `training` returns, or a function `(member, key)` of your own that JAX can trace, which is one piece:
-    it can be neither pruned nor perturbed, and is resumed chunk by chunk. A run's key is `jax.random.key(seed)`, so
+    `train` is what `training` returns, or a function `(member, key)` of your own that JAX can trace. That is one piece,
+    so it can be neither pruned nor perturbed, and is resumed chunk by chunk. A run's key is `jax.random.key(seed)`, so
     that members of a seed begin alike. `score` names the number that is compared, or makes one (of the numbers of an
     evaluation, or of what the function returned); by default it is the only number of the evaluation, or the mean loss
     since the last one. `mode` says whether it should be small, "min", or large, "max".
@@ -376,9 +376,9 @@ class _Sweep:
             population=self.population, seeds=self.seeds, mode=log.mode, score_name=log.score, scores=log.final(),
             status=log.status(interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
             rungs=tuple(log.rungs), lineage=tuple(log.lineage), outputs=self._output,
-            seconds=time.perf_counter() - self.began, compile_seconds=self.sizes.seconds, compiles=self.sizes.compiled - self.sizes.probes,
-            probes=self.sizes.probes, chunk=tuple(size.runs for size in self.chosen), interrupted=interrupted,
-            notes=log.remarks(),
+            seconds=time.perf_counter() - self.began, compile_seconds=self.sizes.seconds,
+            compiles=self.sizes.compiled - self.sizes.probes, probes=self.sizes.probes,
+            chunk=tuple(size.runs for size in self.chosen), interrupted=interrupted, notes=log.remarks(),
         )  # fmt: skip
 
     def _output(self, member: int, seed: int) -> PyTree:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optax_lite.check import ArgumentError, check_count
-from optax_lite.mistakes import written
+from optax_lite.mistakes import told_by, written
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,8 @@ def _numbers(argument: str, name: str, values: Any) -> tuple[float, ...]:
 
 
 def _checked(where: str, **counts: Any) -> None:
-    try:
+    with told_by(where):
         check_count(**counts)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, where) from None
 
 
 Search = SuccessiveHalving | PBT

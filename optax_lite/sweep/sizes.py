@@ -64,36 +64,39 @@ class Sizes:
 
     def given(self, structure: int, runs: int, n: int) -> Size:
         """The size that was asked for, of n runs; an error if a chunk of it has no room."""
-        size = min(runs, n)
+        size = self._compiled_before(structure, min(runs, n))
         self._check_room(structure, size)
         return Size(size, measured=False)
+
+    def _compiled_before(self, structure, size):
+        """The size, or a somewhat larger one for which there are programs: those of an earlier batch of a study."""
+        known = [s for kind, s in self.programs if kind == self.kinds[structure] and size <= s <= 2 * size]
+        return min(known, default=size)
 
     def choose(self, structure: int, values: PyTree, n: int, steps: int) -> Size:
         """The fastest size that fits, by trying while a trial costs little against what it may save."""
         limit = -(-n // self.work.devices.count)
-        size = min(_FIRST, limit)
+        size = self._compiled_before(structure, min(_FIRST, limit))
         while size > 1 and not self._fits(structure, size):
             size //= 2
         self._check_room(structure, size)
         if self.work.feed is None:
             return Size(size, measured=True)
-        rates = {size: self._rate(structure, size, values)}
-        for factor in (4, 1 / 4):
-            best = min(rates, key=lambda s: rates[s])
-            if factor < 1 and best > min(_FIRST, limit):
-                break
-            while True:
-                tried = min(limit, max(1, int(best * factor)))
-                cost = self.get(structure, best).seconds + 2 * _MEASURE
-                if tried in rates or cost > _SHARE * rates[best] * n * steps or not self._fits(structure, tried):
+        rates, before = {size: self._rate(structure, size, values)}, self.compiled
+        first = size
+        for factor in (4, 1 / 4):  # larger ones while that is faster; smaller ones if none was
+            while (tried := min(limit, max(1, int(size * factor)))) not in rates:
+                cost, expected = self.get(structure, size).seconds + 2 * _MEASURE, rates[size] * n * steps
+                if cost > _SHARE * expected or not self._fits(structure, tried):
                     break
-                self.probes += 1
                 rates[tried] = self._rate(structure, tried, values)
-                if rates[best] < _GAIN * rates[tried]:
+                if rates[size] < _GAIN * rates[tried]:
                     break
-                best = tried
-        best = min(rates, key=lambda s: rates[s])
-        return Size(best, True, rates[best], self.get(structure, best).seconds)
+                size = tried
+            if size != first:
+                break
+        self.probes += self.compiled - before
+        return Size(size, True, rates[size], self.get(structure, size).seconds)
 
     def _rate(self, structure: int, size: int, values: PyTree) -> float:
         """Seconds of a step of one run, in a chunk of this size."""

@@ -12,7 +12,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.loop.extras import extra
-from optax_lite.mistakes import written
+from optax_lite.mistakes import told_by, written
 from optax_lite.sweep.population import Population, show_settings
 
 _EDGE = 0.05  # of a range, on each side, counts as its edge
@@ -33,7 +33,7 @@ class Range:
         if self.log:
             return float(self.low * (self.high / self.low) ** u)
         value = self.low + (self.high - self.low) * u
-        return int(math.floor(value)) if self.whole else float(value)
+        return math.floor(value) if self.whole else float(value)
 
     def share(self, value: float) -> float:
         """How much of the way a value lies at."""
@@ -123,10 +123,8 @@ def sample(
     `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin hypercube), and "random" for independent points.
     Of Sobol's points n is best a power of 2. Factories are as in `grid`.
     """
-    try:
+    with told_by("sample"):
         check_count(n=n)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "sample") from None
     if method not in _METHODS:
         raise ArgumentError(f"method must be one of {', '.join(_METHODS)}, got {method!r}", "sample")
     _check_factory(factory, axes, "sample")

@@ -8,7 +8,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.loop.extras import extra
-from optax_lite.mistakes import written
+from optax_lite.mistakes import told_by, written
 from optax_lite.sweep.engine import train_population
 from optax_lite.sweep.population import Population
 from optax_lite.sweep.result import Result
@@ -42,10 +42,8 @@ def run_study(
         raise ArgumentError(f"suggest must be a function (trial) -> member, got {suggest!r}", "run_study")
     if "mode" in options:
         raise ArgumentError("mode is the direction of the study; leave it out", "run_study")
-    try:
+    with told_by("run_study"):
         check_count(n_trials=n_trials, batch=batch)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "run_study") from None
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
     results, programs = [], {}
     failed = optuna.trial.TrialState.FAIL

@@ -15,7 +15,7 @@ from optax_lite.compose import as_optimizer
 from optax_lite.inspection.metrics import count_skipped
 from optax_lite.leaves import weak
 from optax_lite.loop.step import advance
-from optax_lite.mistakes import written
+from optax_lite.mistakes import told_by, written
 from optax_lite.wrappers.average import eval_params
 
 _CALL = "training(init, loss, data, steps=..., batch_size=...)"
@@ -30,7 +30,7 @@ class Lane(NamedTuple):
     count: Array  # updates made, int32
     diverged: Array  # whether a loss was not finite; nothing has moved since
     loss_sum: Array  # of the losses of the stretch
-    losses: Array  # how many these are
+    losses: Array  # how many these are, float32
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Training:
         """The run before its first update."""
         tx, _ = split(member)
         params = jax.tree.map(jnp.asarray, self.init(jax.random.wrap_key_data(key)))
-        zero = jnp.zeros((), jnp.int32)
-        return Lane(params, tx.init(params), key, zero, jnp.zeros((), bool), jnp.zeros(()), zero)
+        count, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+        return Lane(params, tx.init(params), key, count, jnp.zeros((), bool), nothing, nothing)
 
     def advance(self, member: PyTree, lane: Lane, batch: tuple, active: Array) -> Lane:
         """One update, or none where the run is not active, has diverged, or diverges now."""
@@ -70,7 +70,7 @@ class Training:
         seen = active & finite
         return Lane(
             params, state, lane.key, lane.count + moves.astype(jnp.int32), lane.diverged | (active & failed),
-            lane.loss_sum + jnp.where(seen, value, 0.0), lane.losses + seen.astype(jnp.int32),
+            lane.loss_sum + jnp.where(seen, value, jnp.zeros_like(value)), lane.losses + seen.astype(jnp.float32),
         )  # fmt: skip
 
     def _key(self, lane: Lane) -> Array:
@@ -135,10 +135,11 @@ def training(
     `fit(..., seed=seed)` sees, so that differences are the members'; without, runs of different seeds see different
     ones. A run whose loss is not finite has diverged: it stays where it was.
     """
-    check_function(init=init, loss=loss, **({} if eval_fn is None else {"eval_fn": eval_fn}))
-    every = max(1, steps // 10) if every is None else every
-    sizes = {} if batch_size is None else {"batch_size": batch_size}
-    check_count(steps=steps, every=every, **sizes)
+    with told_by("training"):
+        check_function(init=init, loss=loss, **({} if eval_fn is None else {"eval_fn": eval_fn}))
+        check_count(steps=steps, **({} if batch_size is None else {"batch_size": batch_size}))
+        every = max(1, steps // 10) if every is None else every
+        check_count(every=every)
     return Training(init, loss, data, steps, batch_size, eval_fn, min(every, steps), paired, seed)
 
 
