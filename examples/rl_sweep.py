@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer updates and settings")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
     arguments = parser.parse_args()
-    steps, n, seeds = (100, 3, 2) if arguments.quick else (1500, 9, 4)
+    steps, n, seeds = (100, 3, 2) if arguments.quick else (1000, 7, 3)
 
     population = sweep.grid(
         lambda learning_rate, entropy: {"tx": ol.adam(learning_rate), "entropy": entropy},

@@ -1,7 +1,9 @@
 """What a chunk of runs is compiled into, once for each structure and size, and how large a chunk should be."""
 
+import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,40 +51,39 @@ class Work:
         members, keys, lanes = (devices.abstract(x, many) for x in (member, key, lane))
         start = jax.jit(devices.over_runs(self.task.start, (0, 0)), out_shardings=devices.by_run)
         measure = jax.jit(devices.over_runs(self.measure, (0, 0)), out_shardings=devices.everywhere)
-        made, block = [start.lower(members, keys).compile(), measure.lower(members, lanes).compile()], None
-        if (feed := self.feed) is not None:
-            axes = (0, 0, None, 0 if feed.per_seed else None, None, None)
-            function = devices.over_runs(self._advance, axes)
-            resident, drawn, n, fresh = self._fed()
-            rows = devices.abstract(drawn, many if feed.per_seed else None)
-            rest = (devices.abstract(resident), rows, devices.abstract(n), devices.abstract(fresh))
-            block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
-            made.append(block := block.lower(members, lanes, *rest).compile())
+        with _traced(self.where):
+            lowered = [start.lower(members, keys), measure.lower(members, lanes)]
+            if (feed := self.feed) is not None:
+                resident, drawn, n, fresh = self._fed()
+                rows = devices.abstract(drawn, many if feed.per_seed else None)
+                rest = (devices.abstract(resident), rows, devices.abstract(n), devices.abstract(fresh))
+                function = devices.over_runs(self._advance, (0, 0, None, 0 if feed.per_seed else None, None, None))
+                block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
+                lowered.append(block.lower(members, lanes, *rest))
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            made = list(pool.map(lambda program: program.compile(), lowered))
         used = [analysis for program in made if (analysis := program.memory_analysis()) is not None]
         run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
         seconds = time.perf_counter() - began
-        return Programs(made[0], block, made[1], seconds, max(map(_bytes, used), default=0), run_bytes)
+        return Programs(
+            made[0], made[2] if feed else None, made[1], seconds, max(map(_bytes, used), default=0), run_bytes
+        )
 
     def check(self, member: PyTree) -> tuple[str, ...]:
-        """Trace everything once, so that mistakes are told before anything compiles; the names of the numbers."""
-        where = "training" if self.feed is not None else "run"
-        try:
-            lane = self._lane(member)
-            if self.feed is not None:
-                jax.eval_shape(self._advance, member, lane, *self._fed())
-            numbers = jax.eval_shape(self._numbers, member, lane)
-        except jax.errors.ConcretizationTypeError as error:
-            error.add_note(f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax")
-            raise
+        """The names of the numbers of a run; an error, before anything compiles, where one is no number."""
+        with _traced(self.where):
+            numbers = jax.eval_shape(self._numbers, member, self._lane(member))
         for name, x in numbers.items():
-            if (
-                x.shape != ()
-                or not (jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool)
-                or "complex" in str(x.dtype)
-            ):
+            is_real = x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating)
+            if x.shape or not is_real:
                 advice = "write jnp.mean of it" if x.shape else "it must be real"
-                raise ArgumentError(f"{name!r} of a run must be one number, got {show_leaf(x)}; {advice}", where)
+                raise ArgumentError(f"{name!r} of a run must be one number, got {show_leaf(x)}; {advice}", self.where)
         return tuple(numbers)
+
+    @property
+    def where(self) -> str:
+        """The function whose arguments are told wrong."""
+        return "run" if self.feed is None else "training"
 
     def _lane(self, member):
         return jax.eval_shape(self.task.start, member, _key())
@@ -120,6 +121,15 @@ class Work:
 
 
 DIVERGED, COUNT = " diverged", " count"  # no names of numbers, which may be anything
+
+
+@contextlib.contextmanager
+def _traced(where):
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        error.add_note(f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax")
+        raise
 
 
 def _key():
