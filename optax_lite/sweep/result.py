@@ -1,6 +1,6 @@
 """What came of a sweep: every run's numbers, the ranking, the best member."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.sweep import report
 from optax_lite.sweep.numbers import resolve
+from optax_lite.sweep.plots import plot
 from optax_lite.sweep.population import Population, show_settings
 from optax_lite.sweep.spaces import edges
 
@@ -180,6 +181,19 @@ class Result:
     def table(self, n: int | None = 10) -> report.Table:
         """The first n of the ranking, all with None: prints in a terminal and in a notebook."""
         return report.table(self, n)
+
+    def plot(
+        self, kind: str | None = None, *, names: str | Sequence[str] | None = None, metric: str | None = None,
+        top: int = 5, ax: Any = None,
+    ) -> Any:  # fmt: skip
+        """Draw what there is to see: a figure of all pictures, or the Axes of one kind.
+
+        "curves": a line for each member, the `top` best in colour, or the best of each method; of `metric`, the score
+        unless told otherwise. "axes": the score against each hyperparameter, or those of `names`. "heatmap": over two
+        axes of a grid. "brackets": what successive halving let live. "lineage": what population-based training did
+        with its hyperparameters, and how the best run came to its own. `ax` takes a picture that is one.
+        """
+        return plot(self, kind, names, metric, top, ax)
 
     def rows(self) -> list[dict[str, Any]]:
         """All runs, one dict each: member, seed, settings, score, status, steps."""
