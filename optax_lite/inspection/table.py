@@ -230,6 +230,7 @@ def shorten(cell: str, width: int) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells in columns for a terminal; the last one flush right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells):
@@ -240,6 +241,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a notebook."""
     def line(cells, tag):
         sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
         shown = zip(sides, map(html.escape, cells), strict=True)

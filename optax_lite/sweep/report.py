@@ -1,6 +1,7 @@
 """A sweep in words: the lines of its repr, the table of the ranking, rows for a file or a data frame."""
 
 import csv
+import functools
 import html
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ import numpy as np
 
 from optax_lite.inspection.table import html_table, text_table
 from optax_lite.loop.extras import extra
+from optax_lite.sweep.population import show_settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def _best(result: Any) -> list[str]:
     first, *others = result.ranking()
     if not np.isfinite(result.compared()[first.member, list(first.seeds)]).any():
         return ["no run has a finite score"]
-    settings = ", ".join(f"{name}={show(x)}" for name, x in shown_settings(result)[first.member].items())
+    settings = show_settings(settings_of(result, first.member, first.seeds[0]))
     seed = f", seed {result.seeds[first.seeds[0]]}" if result.hyperparams and len(result.seeds) > 1 else ""
     lines = [f"best: member {first.member}{seed}, {settings}: {result.score_name} {show_score(first)}"]
     near = sum(abs(other.score - first.score) <= first.spread for other in others)
@@ -69,27 +71,19 @@ def warnings(result: Any) -> list[str]:
 
 def table(result: Any, n: int | None = 10) -> Table:
     """The first n of the ranking."""
-    places, settings = result.ranking(), shown_settings(result)
+    places, evolves, cells = result.ranking(), bool(result.hyperparams), []
+    settings = [settings_of(result, place.member, place.seeds[0]) for place in places[:n]]
     names = list(dict.fromkeys(name for s in settings for name in s))
-    header = [
-        "rank",
-        "member",
-        *["seed"] * bool(result.hyperparams),
-        *names,
-        *(f"{k} at the end" for k in result.hyperparams),
-    ]
-    cells = []
-    for rank, place in enumerate(places[:n], 1):
+    for rank, (place, own) in enumerate(zip(places, settings, strict=False), 1):
         m, seeds = place.member, list(place.seeds)
-        own = [str(result.seeds[seeds[0]])] * bool(result.hyperparams)
-        ended = [show(x) for x in result.ended(m, seeds[0]).values()]
-        cells.append(
-            [str(rank), str(m), *own, *(show(settings[m][k]) if k in settings[m] else "–" for k in names), *ended]
-            + [show_score(place), _states(result.status[m, seeds]), _range(result.steps[m, seeds])]
-        )
+        shown = [show(own[name]) if name in own else "–" for name in names]
+        states = [_states(result.status[m, seeds]), _range(result.steps[m, seeds])]
+        which = [str(m), *[str(result.seeds[seeds[0]])] * evolves]
+        cells.append([str(rank), *which, *shown, show_score(place), *states])
+    header = ["rank", "member", *["seed"] * evolves, *names, result.score_name, "status", "updates"]
     more = len(places) - len(cells)
     notes = [f"and {more} more: table(None)"] if more else []
-    return Table([*header, result.score_name, "status", "updates"], cells, notes + warnings(result))
+    return Table(header, cells, notes + warnings(result))
 
 
 def _states(status: np.ndarray) -> str:
@@ -112,15 +106,18 @@ def show_score(place: Any) -> str:
     return f"{place.score:.4g}" + (f" ± {place.spread:.2g}" if np.isfinite(place.spread) else "")
 
 
-def shown_settings(result: Any) -> list[dict[str, Any]]:
-    """The settings of each member; where members are of several methods, these in front."""
-    settings, methods = result.population.settings, [_method(member) for member in result.population.members]
-    if len(set(methods)) == 1 or any("optimizer" in s for s in settings):
-        return [dict(s) for s in settings]
-    told = {s[name] for s in settings for name in s if isinstance(s[name], str)}
-    if set(methods) <= told:  # an axis names them
-        return [dict(s) for s in settings]
-    return [{"optimizer": method, **s} for method, s in zip(methods, settings, strict=True)]
+def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
+    """The settings that a run ended with; what its method is called in front where there are several."""
+    own, methods = result.settings(member, seed), methods_of(result.population)
+    return {"optimizer": methods[member], **own} if methods and "optimizer" not in own else own
+
+
+@functools.lru_cache(8)
+def methods_of(population: Any) -> tuple[str, ...]:
+    """What the optimizer of each member is called; none where all are called alike, or an axis says it."""
+    methods = tuple(_method(member) for member in population.members)
+    told = {x for settings in population.settings for x in settings.values() if isinstance(x, str)}
+    return methods if len(set(methods)) > 1 and not set(methods) <= told else ()
 
 
 def _method(member: Any) -> str:
@@ -135,24 +132,21 @@ def _method(member: Any) -> str:
 def rows(result: Any) -> list[dict[str, Any]]:
     """All runs, one dict each."""
     made = []
-    for m, settings in enumerate(shown_settings(result)):
-        for s, seed in enumerate(result.seeds):
-            own = {"member": m, "seed": seed}
-            numbers = {
-                "score": float(result.scores[m, s]),
-                "status": str(result.status[m, s]),
-                "steps": int(result.steps[m, s]),
-            }
-            own |= {f"setting {k}" if k in own or k in numbers else k: x for k, x in settings.items()}
-            own |= {f"{name} at the end": x for name, x in result.ended(m, s).items()}
-            made.append(own | numbers)
+    for m, s in np.ndindex(result.scores.shape):
+        numbers = {"score": float(result.scores[m, s]), "status": str(result.status[m, s])}
+        own = {"member": m, "seed": result.seeds[s]}, {**numbers, "steps": int(result.steps[m, s])}
+        settings = {
+            f"setting {k}" if k in own[0] or k in own[1] else k: x for k, x in settings_of(result, m, s).items()
+        }
+        made.append({**own[0], **settings, **own[1]})
     return made
 
 
 def write_csv(result: Any, path: str | Path) -> None:
     """One line for each run."""
     lines = rows(result)
-    names = dict.fromkeys(name for line in lines for name in line)
+    *settings, score, status, steps = max(lines, key=len)
+    names = dict.fromkeys([*settings, *(name for line in lines for name in list(line)[:-3]), score, status, steps])
     with Path(path).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()
@@ -161,4 +155,4 @@ def write_csv(result: Any, path: str | Path) -> None:
 
 def frame(result: Any) -> Any:
     """A pandas DataFrame of all runs."""
-    return extra("pandas", "result.to_pandas()").DataFrame(rows(result))
+    return extra("pandas", "result.to_pandas()", "sweep").DataFrame(rows(result))

@@ -1,6 +1,6 @@
 """What came of a sweep: every run's numbers, the ranking, the best member."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.sweep import report
 from optax_lite.sweep.numbers import resolve
-from optax_lite.sweep.population import Population
+from optax_lite.sweep.plots import plot
+from optax_lite.sweep.population import Population, show_settings
 from optax_lite.sweep.spaces import edges
 
 
@@ -39,9 +40,14 @@ class Best(NamedTuple):
     index: int  # in the population
     settings: dict[str, Any]
     score: float  # the mean over its seeds
-    optimizer: Any  # the member, or its "tx" where it is a dict
-    params: PyTree  # those of its best seed, or what a function of your own returned for that
     spread: float  # the standard deviation over its seeds, NaN of one
+    optimizer: Any  # the member, or its "tx" where it is a dict
+    params: PyTree  # of its best seed, or what a function of your own returned; None where it was left out on the way
+    notes: tuple[str, ...]  # that a setting lies at the edge of the space
+
+    def __repr__(self) -> str:
+        told = f"Best(member {self.index}, {show_settings(self.settings)}: {report.show_score(self)})"
+        return "\n  ".join([told, *(f"! {note}" for note in self.notes)])
 
 
 class Place(NamedTuple):
@@ -97,8 +103,12 @@ class Result:
         seed = place.seeds[int(np.nanargmin(self._losses(values)))]
         member = self._as_ended(m, seed)
         optimizer = member["tx"] if isinstance(member, dict) and "tx" in member else member
-        settings = {**self.population.settings[m], **self.ended(m, seed)}
-        return Best(m, settings, place.score, optimizer, self.outputs(m, seed), place.spread)
+        try:
+            params = self.outputs(m, seed)
+        except ArgumentError:  # pruned, and better than all that were not
+            params = None
+        settings = self.settings(m, seed)
+        return Best(m, settings, place.score, place.spread, optimizer, params, self.edges())
 
     def ranking(self) -> list[Place]:
         """All members, or all runs of population-based training, the best first."""
@@ -138,15 +148,30 @@ class Result:
     def _losses(self, values: np.ndarray) -> np.ndarray:
         return values if self.mode == "min" else -values
 
+    def settings(self, member: int, seed: int) -> dict[str, Any]:
+        """The settings of a run, with those that changed on the way as they ended; `seed` is a position."""
+        return {**self.population.settings[self._origin(member, seed)], **self.ended(member, seed)}
+
     def ended(self, member: int, seed: int) -> dict[str, float]:
-        """The hyperparameters that a run ended with, of those that changed on the way; `seed` is a position."""
+        """The hyperparameters that a run ended with, of those that changed on the way."""
         found = {name: values[member, seed] for name, values in self.hyperparams.items()}
-        return {name: float(x[~np.isnan(x)][-1]) if not np.isnan(x).all() else np.nan for name, x in found.items()}
+        return {name: float(x[~np.isnan(x)][-1]) for name, x in found.items() if not np.isnan(x).all()}
+
+    def ancestry(self, member: int, seed: int) -> list[tuple[int, int]]:
+        """Whom a run descends from: (step, member), each up to that step, the earliest first; the run itself last."""
+        line = [(int(self.history["step"][-1]), member)]
+        for copy in reversed(self.lineage):
+            if copy.seed == self.seeds[seed] and copy.loser == line[0][1]:
+                line.insert(0, (copy.step, copy.winner))
+        return line
+
+    def _origin(self, member: int, seed: int) -> int:
+        return self.ancestry(member, seed)[0][1]
 
     def _as_ended(self, m: int, seed: int) -> PyTree:
-        leaves, treedef = jax.tree.flatten(self.population[m])
-        ended = self.ended(m, seed)
-        for name, i in resolve(self.population[m], ended).items():
+        member, ended = self.population[self._origin(m, seed)], self.ended(m, seed)
+        leaves, treedef = jax.tree.flatten(member)
+        for name, i in resolve(member, ended).items():
             leaves[i] = ended[name]
         return treedef.unflatten(leaves)
 
@@ -156,6 +181,19 @@ class Result:
     def table(self, n: int | None = 10) -> report.Table:
         """The first n of the ranking, all with None: prints in a terminal and in a notebook."""
         return report.table(self, n)
+
+    def plot(
+        self, kind: str | None = None, *, names: str | Sequence[str] | None = None, metric: str | None = None,
+        top: int = 5, ax: Any = None,
+    ) -> Any:  # fmt: skip
+        """Draw what there is to see: a figure of all pictures, or the Axes of one kind.
+
+        "curves": a line for each member, the `top` best in colour, or the best of each method; of `metric`, the score
+        unless told otherwise. "axes": the score against each hyperparameter, or those of `names`. "heatmap": over two
+        axes of a grid. "brackets": what successive halving let live. "lineage": what population-based training did
+        with its hyperparameters, and how the best run came to its own. `ax` takes a picture that is one.
+        """
+        return plot(self, kind, names, metric, top, ax)
 
     def rows(self) -> list[dict[str, Any]]:
         """All runs, one dict each: member, seed, settings, score, status, steps."""
