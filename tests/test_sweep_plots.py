@@ -92,6 +92,13 @@ def test_a_map_has_a_cell_for_every_pair():
     assert ax.collections[0].get_array().size == 12 and len(ax.texts) == 12
 
 
+def test_a_map_is_of_those_that_have_both_axes():
+    space = {"weight_decay": [0.0, 0.1, 0.3]}
+    mixed = rates(4, 1e-3, 0.1, **space) + rates(6, 1e-3, 0.1, factory=ol.sgd)  # with axes of their own
+    assert course(mixed).plot("heatmap").collections[0].get_array().size == 12
+    assert len(course(mixed).plot().axes) == 5
+
+
 @pytest.mark.parametrize("case", ["all diverged", "interrupted", "one seed", "sampled"])
 def test_odd_sweeps_are_drawn_without_a_warning(case):
     made = course(rates(6, weight_decay=[0.0, 0.1]), seeds=1 if case == "one seed" else 3)
@@ -104,7 +111,7 @@ def test_odd_sweeps_are_drawn_without_a_warning(case):
         made.history["loss"][3:, :, 3:] = made.scores[:] = np.nan
     if case == "sampled":
         made = course(
-            sweep.sample(ol.adamw, 40, learning_rate=sweep.loguniform(1e-4, 1), b1=sweep.uniform(0.8, 0.99)), mode="max"
+            sweep.sample(ol.adamw, 16, learning_rate=sweep.loguniform(1e-4, 1), b1=sweep.uniform(0.8, 0.99)), mode="max"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -127,12 +127,13 @@ def pair_of(settings: list[dict[str, Any]], hue: str | None) -> tuple[str, str] 
 def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None:
     """The score in colour over two axes, for the members of one colour in the other pictures; the best of the rest."""
     settings, (hue, _, hues) = shown_settings(result), by_hue(result)
-    x, y = (scale_of(name, (s[name] for s in settings)) for name in names)
+    own = [m for m in range(len(settings)) if hues[m] == category]
+    x, y = (scale_of(name, (settings[m][name] for m in own)) for name in names)
     places = {p.member: p for p in reversed(result.ranking())}
-    cells, rows = np.full((len(y.values), len(x.values)), np.nan), range(len(settings))
+    cells = np.full((len(y.values), len(x.values)), np.nan)
     rank = {p.member: i for i, p in enumerate(result.ranking())}
     first: dict[tuple[int, int], int] = {}
-    for m in (m for m in rows if hues[m] == category):
+    for m in own:
         at = y.values.index(settings[m][names[1]]), x.values.index(settings[m][names[0]])
         first[at] = min(first.get(at, m), m, key=lambda m: rank[m])
     for at, m in first.items():
@@ -164,7 +165,7 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
         if there:
             ax.plot([], [], marker, color=DARK, ls="", label=label)
     legend_below(ax, ncols=2)
-    rest = [n for n in dict.fromkeys(n for s in settings for n in s) if n not in (*names, hue)]
+    rest = [n for n in dict.fromkeys(n for m in own for n in settings[m]) if n not in (*names, hue)]
     parts = [str(category)] * bool(hue) + [f"best over {', '.join(rest)}"] * bool(rest)
     ax.set_title(", ".join(parts) or f"{result.score_name}, mean of {len(result.seeds)} seeds")
 
