@@ -4,6 +4,7 @@
 certainly the reason, and return where none is, so that the first error stands.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -49,6 +50,15 @@ def written(usage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return wrapped
 
     return decorate
+
+
+@contextlib.contextmanager
+def told_by(name: str) -> Iterator[None]:
+    """Put the name of the function that was called in front of what a check says."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(error.problem, name) from None
 
 
 def uncalled(name: str) -> Callable[..., NoReturn]:

@@ -147,7 +147,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     metrics = found[0][1]
     values = {
         "step": metrics.count, "grad_norm": metrics.grad_norm, "update_norm": metrics.update_norm,
-        "learning_rate": metrics.learning_rate, "clipped": metrics.clipped, "skipped": _skipped(state),
+        "learning_rate": metrics.learning_rate, "clipped": metrics.clipped, "skipped": count_skipped(state),
         "nonfinite": metrics.nonfinite,
     }  # fmt: skip
     values = {name: value for name, value in values.items() if value is not None}
@@ -169,7 +169,7 @@ def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from named_parts(child, (*path, str(name)))
 
 
-def _skipped(state):
+def count_skipped(state):
     """How many updates the wrappers in a state left out, by the fields in which they count them; None without any."""
     fields = ("total_skipped", "total_notfinite")
     counts = [getattr(part, f) for _, part in named_parts(state) for f in fields if f in part._fields]

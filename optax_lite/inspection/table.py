@@ -46,13 +46,13 @@ class Explanation:
         cells, alike = _narrow(*self._cells())
         notes = [*self._summary(), *alike, *(f"! {warning}" for warning in self.warnings)]
         wrapped = (textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for note in notes)
-        return "\n".join([_text(*cells), "", *wrapped])
+        return "\n".join([text_table(*cells), "", *wrapped])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         notes = [*self._summary(), *(f"⚠ {warning}" for warning in self.warnings)]
-        return _html(*self._cells()) + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+        return html_table(*self._cells()) + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         groups, names = any(row.group for row in self.rows), _telling(self.rows)
@@ -229,7 +229,8 @@ def shorten(cell: str, width: int) -> str:
     return cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"
 
 
-def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells in columns for a terminal; the last one flush right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells):
@@ -239,7 +240,8 @@ def _text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), "  ".join("─" * w for w in widths), *map(line, rows)])
 
 
-def _html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a notebook."""
     def line(cells, tag):
         sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
         shown = zip(sides, map(html.escape, cells), strict=True)

@@ -15,15 +15,25 @@ from optax_lite.leaves import leaf_paths, show_leaf
 
 def batches(data: Any, batch_size: int | None, seed: int) -> Iterator[tuple]:
     """The positional arguments behind the params, step by step: without end, unless data is an iterator."""
+    rows = check_data(data, batch_size, "fit")
+    if is_stream(data):
+        return again_and_again(data)
+    if rows is None:
+        return repeat(as_args(jax.tree.map(jnp.asarray, data)))  # on the device once, and the same arrays every time
+    return (as_args(_take(data, index)) for index in shuffled(rows, batch_size, seed))
+
+
+def check_data(data: Any, batch_size: int | None, where: str) -> int | None:
+    """The rows of which batches are made; None where they come as they are. Errors name paths of what is no array."""
     if not is_stream(data):
-        return _whole(data) if batch_size is None else _shuffled(data, batch_size, seed)
+        return _rows(data, batch_size, where)
     if batch_size is not None:
         raise ArgumentError(
             f"batch_size={batch_size} is for arrays, and data is {type(data).__name__}, an iterable of batches; a "
             "pytree of arrays is a tuple, dict or other container, no list",
-            "fit",
+            where,
         )
-    return _again_and_again(data)
+    return None
 
 
 def is_stream(data: Any) -> bool:
@@ -37,7 +47,8 @@ def as_args(batch: Any) -> tuple:
     return batch if type(batch) is tuple else (batch,)
 
 
-def _again_and_again(data):
+def again_and_again(data: Any) -> Iterator[tuple]:
+    """The batches of an iterable, begun again when it ends, if it is one that can."""
     while True:
         empty = True
         for batch in data:
@@ -47,21 +58,13 @@ def _again_and_again(data):
             return
 
 
-def _whole(data):
-    _rows(data, None)
-    return repeat(as_args(jax.tree.map(jnp.asarray, data)))  # on the device once, and the same arrays every time
-
-
-def _shuffled(data, batch_size, seed):
-    return _epochs(data, _rows(data, batch_size), batch_size, seed)  # checked now, not at the first batch
-
-
-def _epochs(data, rows, batch_size, seed):
+def shuffled(rows: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """The rows of one batch after another, each epoch in a new order; rows that fill no batch are left out of it."""
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(rows).astype(np.int32)
         for start in range(0, rows - batch_size + 1, batch_size):
-            yield as_args(_take(data, order[start : start + batch_size]))
+            yield order[start : start + batch_size]
 
 
 def _take(data, index):
@@ -74,20 +77,20 @@ def _rows_at(x, index):
     return x[index]
 
 
-def _rows(data: PyTree, batch_size: int | None) -> int:
+def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:
     """The length that all arrays share, which only batches need; an error, naming paths, where data is no arrays."""
     leaves, paths = jax.tree.leaves(data), leaf_paths(data, nothing_too=False)
     for path, x in zip(paths, leaves, strict=True):
         if not isinstance(x, (np.ndarray, jax.Array)):
             problem = f"data leaf {path!r} is {show_leaf(x):.60}, no array; write jnp.asarray of it"
-            raise ArgumentError(problem, "fit")
+            raise ArgumentError(problem, where)
     if batch_size is None:
-        return 0
+        return None
     lengths = {x.shape[0] if x.ndim else 0 for x in leaves}
     if len(lengths) != 1 or lengths == {0}:
         shown = ", ".join(f"{path!r} {show_leaf(x)}" for path, x in zip(paths, leaves, strict=True)) or "no array"
-        raise ArgumentError(f"batches need arrays with one length of the first axis, got {shown}", "fit")
+        raise ArgumentError(f"batches need arrays with one length of the first axis, got {shown}", where)
     rows = lengths.pop()
     if rows < batch_size:
-        raise ArgumentError(f"batch_size is {batch_size}, and data has {rows} rows; None takes them all", "fit")
+        raise ArgumentError(f"batch_size is {batch_size}, and data has {rows} rows; None takes them all", where)
     return rows

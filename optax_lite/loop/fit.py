@@ -1,11 +1,8 @@
 """A whole training run in one call, for a notebook: batches, a compiled step, evaluations, a progress bar."""
 
-import contextlib
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,9 +16,10 @@ from optax_lite.core import GradientTransformation
 from optax_lite.loop.batches import batches
 from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.history import History
+from optax_lite.loop.interrupt import until_interrupted
 from optax_lite.loop.progress import bar
 from optax_lite.loop.step import make_step
-from optax_lite.mistakes import check_params, written
+from optax_lite.mistakes import check_params, told_by, written
 from optax_lite.wrappers.average import eval_params
 
 _CHUNK = 16  # losses are fetched that many at a time, as many steps behind, so that the device is never waited for
@@ -55,10 +53,8 @@ def fit(
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "fit")
     check_params("fit", params)
     counts = {"steps": steps, "every": every, "batch_size": batch_size}
-    try:
+    with told_by("fit"):
         check_count(**{name: n for name, n in counts.items() if n is not None})
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "fit") from None
     every = max(1, steps // 10) if every is None else every
     step, feed = make_step(loss_fn), batches(data, batch_size, seed)
     try:
@@ -68,7 +64,7 @@ def fit(
         raise
     state = tx.init(params) if state is None else state
     log, stopped, done = _Log(), None, 0
-    with bar(progress, steps) as show, _until_interrupted() as interrupted:
+    with bar(progress, steps) as show, until_interrupted() as interrupted:
         try:
             for batch in feed:
                 params, state, metrics = step(tx, params, state, *batch)
@@ -159,26 +155,3 @@ class _Log:
         counts, eval_steps = np.arange(len(loss)), np.asarray(self.eval_steps, int)
         compiling = self.compiled - self.start
         return History(loss, counts, columns, evals, eval_steps, state, seconds, compiling, self.rows, stopped)
-
-
-@contextlib.contextmanager
-def _until_interrupted() -> Iterator[list]:
-    """A list that is not empty after the first Ctrl-C; the second one is a KeyboardInterrupt as always.
-
-    An exception between a step and the assignment of its result would lose the params, whose memory is given away.
-    """
-    asked: list[bool] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in (None, signal.SIG_IGN):
-        yield asked
-        return
-
-    def on_first(*_):
-        asked.append(True)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, on_first)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -11,14 +11,16 @@ from optax_lite.loop.extras import extra
 
 
 @contextlib.contextmanager
-def bar(progress: Any, steps: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+def bar(
+    progress: Any, steps: int, unit: str = "steps", where: str = "fit"
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """`show(done, numbers)`, which draws at most ten times a second; with "auto" nothing where nobody would see it."""
     if progress not in (True, False, "auto"):
-        raise ArgumentError(f"progress must be 'auto', True or False, got {progress!r}", "fit")
+        raise ArgumentError(f"progress must be 'auto', True or False, got {progress!r}", where)
     if progress is False or (progress == "auto" and not _is_seen()):
         yield lambda done, numbers: None
         return
-    rich = extra("rich.progress", "fit(..., progress=True)")
+    rich = extra("rich.progress", f"{where}(..., progress=True)")
     columns = rich.BarColumn(), rich.MofNCompleteColumn(), rich.TextColumn("{task.fields[text]}")
     with rich.Progress(*columns, rich.TimeRemainingColumn()) as shown:
         task, start, last = shown.add_task("", total=steps, text="compiling"), time.perf_counter(), [0.0]
@@ -28,7 +30,7 @@ def bar(progress: Any, steps: int) -> Iterator[Callable[[int, Mapping[str, float
             if now - last[0] > 0.1 or done == steps:
                 last[0] = now
                 text = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-                shown.update(task, completed=done, text=f"{text}  {done / (now - start):.3g} steps/s")
+                shown.update(task, completed=done, text=f"{text}  {done / (now - start):.3g} {unit}/s")
 
         yield show
 

@@ -62,7 +62,7 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
 # --- inside the compiled step ----------------------------------------------------------------------------------------
 
 
-def _advance(loss_fn, has_aux, tx, params, state, args, same):
+def advance(loss_fn, has_aux, tx, params, state, args, same):
     if is_state(params):
         raise TypeError("make_step: params is a state; the order is step(tx, params, state, *args)")
     _check_call(loss_fn, params, args)
@@ -90,8 +90,8 @@ def _advance(loss_fn, has_aux, tx, params, state, args, same):
 
 
 # The loss function is static, so that two steps, or two fits, of one loss share what is compiled.
-_keeping = partial(jax.jit, static_argnums=(0, 1))(_advance)
-_donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(_advance)
+_keeping = partial(jax.jit, static_argnums=(0, 1))(advance)
+_donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(advance)
 
 
 def _hashable(loss_fn):

@@ -1,0 +1,170 @@
+"""What a chunk of runs is compiled into, once for each structure and size, and how large a chunk should be."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.leaves import show_leaf
+from optax_lite.sweep.devices import Devices
+from optax_lite.sweep.feed import Feed
+from optax_lite.sweep.search import Score
+from optax_lite.sweep.training import Opaque, Training
+
+_CALL = 5  # steps that a call costs besides its own, for the choice of a block's length
+
+
+class Programs(NamedTuple):
+    """What runs a chunk; `start` and `block` return the runs, `measure` the numbers of an evaluation."""
+
+    start: Callable
+    block: Callable | None
+    measure: Callable
+    seconds: float  # to compile
+    bytes: int  # of one device while it runs
+    run_bytes: int  # of what one run carries
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all runs of a sweep have in common."""
+
+    task: Training | Opaque
+    feed: Feed | None
+    score: Score
+    length: int  # steps of a block
+    devices: Devices
+    keys: np.ndarray  # of the seeds, as raw data
+    begun: PyTree  # the params of the seeds, of numpy
+
+    def compile(self, member: PyTree, size: int) -> Programs:
+        """The programs for `size` runs on each device, of members of one structure; `member` gives the shapes."""
+        began, devices = time.perf_counter(), self.devices
+        many = size * devices.count
+        lane = self.lane(member)
+        members, keys, begun, lanes = (devices.abstract(x, many) for x in (member, *self._begun(), lane))
+        start = jax.jit(devices.over_runs(self.task.start, (0, 0, 0)), out_shardings=devices.by_run)
+        measure = jax.jit(devices.over_runs(self.measure, (0, 0)), out_shardings=devices.everywhere)
+        with _traced(self.where):
+            lowered = [start.lower(members, keys, begun), measure.lower(members, lanes)]
+            if (feed := self.feed) is not None:
+                resident, drawn, n, fresh = self._fed()
+                rows = devices.abstract(drawn, many if feed.per_seed else None)
+                rest = (devices.abstract(resident), rows, devices.abstract(n), devices.abstract(fresh))
+                function = devices.over_runs(self._advance, (0, 0, None, 0 if feed.per_seed else None, None, None))
+                block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
+                lowered.append(block.lower(members, lanes, *rest))
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            made = list(pool.map(lambda program: program.compile(), lowered))
+        used = [analysis for program in made if (analysis := program.memory_analysis()) is not None]
+        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
+        seconds = time.perf_counter() - began
+        return Programs(
+            made[0], made[2] if feed else None, made[1], seconds, max(map(_bytes, used), default=0), run_bytes
+        )
+
+    def check(self, member: PyTree) -> tuple[str, ...]:
+        """The names of the numbers of a run; an error, before anything compiles, where one is no number."""
+        with _traced(self.where):
+            numbers = jax.eval_shape(self._numbers, member, self.lane(member))
+        for name, x in numbers.items():
+            is_real = x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating)
+            if x.shape or not is_real:
+                advice = "write jnp.mean of it" if x.shape else "it must be real"
+                raise ArgumentError(f"{name!r} of a run must be one number, got {show_leaf(x)}; {advice}", self.where)
+        return tuple(numbers)
+
+    @property
+    def where(self) -> str:
+        """The function whose arguments are told wrong."""
+        return "run" if self.feed is None else "training"
+
+    def lane(self, member: PyTree) -> PyTree:
+        """The shapes of what a run of such a member carries."""
+        return jax.eval_shape(self.task.start, member, *self._begun())
+
+    def _begun(self):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (self.keys, self.begun))
+
+    def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
+        """Keys and params for runs of these seeds, by position, on the devices."""
+        return self.devices.split(jax.tree.map(lambda x: x[seeds], (self.keys, self.begun)))
+
+    def _fed(self):
+        """The shapes of what a block takes besides its runs; the batches are those of one run."""
+        assert self.feed is not None
+        shapes = jax.tree.map(_shape, (self.feed.resident, self.feed.example(self.length)))
+        return *shapes, jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), bool)
+
+    def _advance(self, member, lane, resident, drawn, n, fresh):
+        """n steps; a fresh stretch forgets the losses of the last."""
+        task, feed = self.task, self.feed
+        assert isinstance(task, Training) and feed is not None
+        lane = lane._replace(
+            loss_sum=jnp.where(fresh, jnp.zeros_like(lane.loss_sum), lane.loss_sum),
+            losses=jnp.where(fresh, jnp.zeros_like(lane.losses), lane.losses),
+        )
+
+        def step(i, lane):
+            return task.advance(member, lane, feed.pick(resident, drawn, i), i < n)
+
+        # On a GPU the number of trips must be known, or the host is asked before each of them; the last are idle.
+        return jax.lax.fori_loop(np.int32(0), n if self.devices.is_cpu else np.int32(self.length), step, lane)
+
+    def _numbers(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
+        numbers = {name: jnp.asarray(x) for name, x in self.task.measure(member, lane).items()}
+        own = isinstance(self.task, Training) and callable(self.score)
+        return numbers | ({"score": jnp.asarray(self.score(numbers))} if own else {})
+
+    def measure(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
+        """The numbers of an evaluation in float32, a score of the user's own among them, and how far the run came."""
+        numbers = {name: x.astype(jnp.float32) for name, x in self._numbers(member, lane).items()}
+        return numbers | ({DIVERGED: lane.diverged, COUNT: lane.count} if self.feed is not None else {})
+
+
+DIVERGED, COUNT = " diverged", " count"  # no names of numbers, which may be anything
+
+
+@contextlib.contextmanager
+def _traced(where):
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        error.add_note(f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax")
+        raise
+
+
+def begin(task: Training | Opaque, seeds: tuple[int, ...]) -> tuple[np.ndarray, PyTree]:
+    """The keys of the seeds, and what their runs begin with, on the host."""
+    keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in seeds])
+    compiled = jax.jit(task.begin)
+    with _traced("training"):
+        begun = [jax.device_get(compiled(key)) for key in keys]
+    return keys, jax.tree.map(lambda *xs: np.stack(xs), *begun)
+
+
+def _shape(x):
+    return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
+
+
+def _bytes(a: Any) -> int:
+    return a.argument_size_in_bytes + a.output_size_in_bytes + a.temp_size_in_bytes - a.alias_size_in_bytes
+
+
+def block_length(points: list[int]) -> int:
+    """The length of a block that wastes least, over the stretches between points of decision."""
+    stretches = np.diff([0, *points])
+
+    def cost(length):
+        return np.sum(-(-stretches // length)) * (length + _CALL)
+
+    longest = int(stretches.max())
+    return min(range(max(1, longest // 64), longest + 1), key=lambda n: (cost(n), -n))

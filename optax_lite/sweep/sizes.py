@@ -1,0 +1,145 @@
+"""How many runs a chunk has: measured at the beginning, fewer once few are left."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError
+from optax_lite.sweep.programs import Programs, Work
+
+_FIRST = 32  # runs that are tried first
+_SHARE = 0.02  # of the time a sweep is expected to take, for each further size that is tried
+_GAIN = 1.05  # how much faster a size must be to be preferred
+_MEASURE = 0.1  # seconds of work that a measurement should have
+_ROOM = 0.9  # of a device's memory
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a structure's chunks, with what it was chosen by; part of a checkpoint, for it decides the bits."""
+
+    runs: int  # on each device
+    measured: bool  # or given
+    seconds: float = 0.0  # of a step of one run
+    compiling: float = 0.0  # seconds of a compilation
+
+    def layout(self, n: int, steps: int, devices: int, now: int | None = None) -> int:
+        """The size for the n runs that are left, with so many steps to go, when it is `now`.
+
+        One that was given shrinks by halves, whatever the time and the devices, so that a run can be repeated to the
+        bit. One that was measured is spread over the devices, and shrinks where that saves more than a compilation.
+        """
+        share = -(-n // devices) if self.measured else n
+        size = self.runs
+        while size > 1 and -(-size // 2) >= share:
+            size = -(-size // 2)
+        if now is not None and self.measured and size < now:
+            saved = (now - size) * devices * self.seconds * steps
+            return size if saved > self.compiling else now
+        return size
+
+
+class Sizes:
+    """Programs by structure and size, compiled when asked for; and the choice of a size."""
+
+    def __init__(self, work: Work, examples: list[PyTree], programs: dict[Any, Programs]):
+        self.work, self.examples, self.programs = work, examples, programs
+        self.kinds = [(jax.tree.structure(x), tuple((y.shape, y.dtype) for y in jax.tree.leaves(x))) for x in examples]
+        self.probes = self.compiled = 0
+        self.seconds = 0.0
+
+    def get(self, structure: int, size: int) -> Programs:
+        """The programs of a structure for chunks of a size."""
+        key = self.kinds[structure], size
+        if key not in self.programs:
+            self.programs[key] = self.work.compile(self.examples[structure], size)
+            self.compiled += 1
+            self.seconds += self.programs[key].seconds
+        return self.programs[key]
+
+    def given(self, structure: int, runs: int, n: int) -> Size:
+        """The size that was asked for, of n runs; an error if a chunk of it has no room."""
+        size = self._compiled_before(structure, min(runs, n))
+        self._check_room(structure, size)
+        return Size(size, measured=False)
+
+    def _compiled_before(self, structure, size):
+        """The size, or a somewhat larger one for which there are programs: those of an earlier batch of a study."""
+        known = [s for kind, s in self.programs if kind == self.kinds[structure] and size <= s <= 2 * size]
+        return min(known, default=size)
+
+    def choose(self, structure: int, values: PyTree, n: int, steps: int) -> Size:
+        """The fastest size that fits, by trying while a trial costs little against what it may save."""
+        limit = -(-n // self.work.devices.count)
+        size = self._compiled_before(structure, min(_FIRST, limit))
+        while size > 1 and not self._fits(structure, size):
+            size //= 2
+        self._check_room(structure, size)
+        if self.work.feed is None:
+            return Size(size, measured=True)
+        rates, before = {size: self._rate(structure, size, values)}, self.compiled
+        first = size
+        for factor in (4, 1 / 4):  # larger ones while that is faster; smaller ones if none was
+            while (tried := min(limit, max(1, int(size * factor)))) not in rates:
+                cost, expected = self.get(structure, size).seconds + 2 * _MEASURE, rates[size] * n * steps
+                if cost > _SHARE * expected or not self._fits(structure, tried):
+                    break
+                rates[tried] = self._rate(structure, tried, values)
+                if rates[size] < _GAIN * rates[tried]:
+                    break
+                size = tried
+            if size != first:
+                break
+        self.probes += self.compiled - before
+        return Size(size, True, rates[size], self.get(structure, size).seconds)
+
+    def _rate(self, structure: int, size: int, values: PyTree) -> float:
+        """Seconds of a step of one run, in a chunk of this size."""
+        work, programs = self.work, self.get(structure, size)
+        many, feed, devices = size * work.devices.count, work.feed, work.devices
+        assert feed is not None and programs.block is not None
+        rows = np.arange(many) % len(jax.tree.leaves(values)[0])
+        members = devices.split(jax.tree.map(lambda x: x[rows], values))
+        carry = programs.start(members, *work.first(np.zeros(many, int)))
+        drawn = feed.example(work.length)
+        if feed.per_seed:
+            drawn = devices.split(jax.tree.map(lambda x: np.repeat(x[None], many, 0), drawn))
+        else:
+            drawn = devices.share(drawn)
+        resident = devices.share(feed.resident)
+
+        def seconds(n, carry):
+            steps, fresh = devices.share(jnp.int32(n)), devices.share(jnp.bool_(True))
+            began = time.perf_counter()
+            carry = jax.block_until_ready(programs.block(members, carry, resident, drawn, steps, fresh))
+            return time.perf_counter() - began, carry
+
+        _, carry = seconds(1, carry)
+        once, carry = seconds(1, carry)
+        n = work.length if not devices.is_cpu else int(np.clip(_MEASURE / once, 1, work.length))
+        first, carry = seconds(n, carry)
+        second, carry = seconds(n, carry)
+        return min(first, second) / (many * n)
+
+    def _fits(self, structure: int, size: int) -> bool:
+        memory = self.work.devices.memory()
+        return memory is None or self.get(structure, size).bytes <= _ROOM * memory
+
+    def _check_room(self, structure: int, size: int) -> None:
+        if not self._fits(structure, size):
+            needed, memory = self.get(structure, size).bytes, self.work.devices.memory() or 0
+            advice = f"write chunk={max(1, size // 2)} or less" if size > 1 else "one run alone does not fit"
+            problem = (
+                f"a chunk of {size} runs needs {needed / 1e9:.3g} GB, the device has {memory / 1e9:.3g} GB; {advice}"
+            )
+            raise ArgumentError(problem, "run")
+
+
+def room_for(programs: Programs, n: int, memory: int | None, devices: int) -> bool:
+    """Whether n runs of a structure can all stay on the devices beside a chunk at work."""
+    return memory is None or programs.bytes + n * programs.run_bytes / devices <= _ROOM * memory

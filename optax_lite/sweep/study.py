@@ -1,0 +1,64 @@
+"""Optuna suggests, a population is trained, Optuna is told."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from optax_lite.aliases import PyTree
+from optax_lite.check import ArgumentError, check_count
+from optax_lite.loop.extras import extra
+from optax_lite.mistakes import told_by, written
+from optax_lite.sweep.engine import train_population
+from optax_lite.sweep.population import Population
+from optax_lite.sweep.result import Result
+from optax_lite.sweep.training import Training
+
+
+@written("sweep.run_study(study, suggest, train, n_trials=64, batch=16)")
+def run_study(
+    study: Any, suggest: Callable[[Any], PyTree], train: Training | Callable[[PyTree, Any], Any], *, n_trials: int,
+    batch: int = 16, **options: Any,
+) -> tuple[Result, ...]:  # fmt: skip
+    """Let an Optuna study suggest members, and train them a batch at a time as populations.
+
+        study = optuna.create_study(direction="minimize")
+        sweep.run_study(study, lambda trial: adam(trial.suggest_float("lr", 1e-5, 1, log=True)), train, n_trials=64)
+        study.best_params
+
+    `suggest(trial)` returns a member, in Optuna's define-by-run style: it may choose between methods. A batch is asked
+    for, trained, and told as a whole, so a sampler sees what came of it with the next one; `options` are those of
+    `run`, save `mode`, which is the study's direction. A trial's value is the mean over its seeds; one that diverged
+    has failed. Each structure and chunk size compiles once for all batches. Several machines work on one study through
+    its storage. Returns the result of each batch.
+    """
+    optuna = extra("optuna", "sweep.run_study", "sweep")
+    if not isinstance(study, optuna.study.Study):
+        problem = f"study must be what optuna.create_study returns, got {type(study).__name__}"
+        raise ArgumentError(f"{problem}; the order is run_study(study, suggest, train)", "run_study")
+    if len(study.directions) > 1:
+        raise ArgumentError(f"study has {len(study.directions)} directions; a run has one score", "run_study")
+    if not callable(suggest):
+        raise ArgumentError(f"suggest must be a function (trial) -> member, got {suggest!r}", "run_study")
+    if "mode" in options:
+        raise ArgumentError("mode is the direction of the study; leave it out", "run_study")
+    with told_by("run_study"):
+        check_count(n_trials=n_trials, batch=batch)
+    mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
+    results, programs = [], {}
+    failed = optuna.trial.TrialState.FAIL
+    for first in range(0, n_trials, batch):
+        trials = [study.ask() for _ in range(min(batch, n_trials - first))]
+        told = 0
+        try:
+            population = Population.of([(dict(t.params), member) for t in trials for member in [suggest(t)]])
+            results.append(result := train_population(population, train, mode=mode, programs=programs, **options))
+            for trial, value in zip(trials, result.scores.mean(1), strict=True):
+                study.tell(trial, **({"values": float(value)} if np.isfinite(value) else {"state": failed}))
+                told += 1
+        finally:
+            for trial in trials[told:]:  # none is left as running when something else failed
+                study.tell(trial, state=failed)
+        if result.interrupted:
+            break
+    return tuple(results)

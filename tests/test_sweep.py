@@ -1,0 +1,562 @@
+"""Sweeps: a run in a population is the run alone, whatever cuts, moves, spreads or kills it."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import optax_lite as ol
+from optax_lite import sweep
+from optax_lite.sweep import devices as sweep_devices
+from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep.programs import block_length
+from optax_lite.sweep.sizes import Size
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(96, 5)).astype(np.float32)
+Y = (X @ RNG.normal(size=5)).astype(np.float32)
+RATES = [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3]
+
+
+def init(key):
+    return {"w": jax.random.normal(key, (5,)), "b": jnp.zeros(())}
+
+
+def loss(params, x, y):
+    return jnp.mean((x @ params["w"] + params["b"] - y) ** 2)
+
+
+def mse(params):
+    return {"mse": loss(params, X, Y)}
+
+
+def training(**changes):
+    given = {"steps": 60, "batch_size": 16, "eval_fn": mse, "every": 20}
+    return sweep.training(init, loss, (X, Y), **(given | changes))
+
+
+def run(population, train=None, **options):
+    return sweep.run(population, train or training(), **({"progress": False, "devices": 1} | options))
+
+
+def population():
+    return sweep.grid(ol.adamw, learning_rate=RATES, weight_decay=[0.0, 0.1])
+
+
+def same(a, b):
+    """Two results are equal to the bit: numbers, histories, decisions, parameters."""
+    np.testing.assert_array_equal(a.scores, b.scores)
+    np.testing.assert_array_equal(a.status, b.status)
+    np.testing.assert_array_equal(a.steps, b.steps)
+    assert (a.rungs, a.lineage) == (b.rungs, b.lineage)
+    for numbers, others in ((a.history, b.history), (a.hyperparams, b.hyperparams)):
+        assert numbers.keys() == others.keys()
+        for name in numbers:
+            np.testing.assert_array_equal(numbers[name], others[name])
+    for member, seed in np.argwhere(a.status == "done"):
+        jax.tree.map(np.testing.assert_array_equal, a.outputs(member, seed), b.outputs(member, seed))
+
+
+SEARCHES = {
+    "none": {},
+    "halving": {"search": sweep.successive_halving([20, 40], keep=1 / 3)},
+    "pbt": {"search": sweep.pbt(20, {"learning_rate": (0.5, 2.0)}, bounds={"learning_rate": (1e-4, 1.0)})},
+}
+searches = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+
+
+# --- one run of many -------------------------------------------------------------------------------------------------
+
+
+def test_a_member_is_the_setting_trained_alone():
+    members, train = population(), training(steps=10, every=5)
+    result = run(members, train, seeds=[3, 4])
+    for member in range(len(members)):
+        for s, seed in enumerate((3, 4)):
+            params, history = ol.fit(loss, init(jax.random.key(seed)), (X, Y), members[member], steps=10, batch_size=16)
+            jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), result.outputs(member, s), params)
+            means = history.loss.reshape(2, 5).mean(1)
+            np.testing.assert_allclose(result.history["loss"][member, s], means, rtol=1e-5)
+            np.testing.assert_allclose(result.scores[member, s], mse(params)["mse"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 7, 24])
+def test_the_chunk_changes_nothing_but_rounding(chunk):
+    whole, cut = run(population(), seeds=2, chunk=100), run(population(), seeds=2, chunk=chunk)
+    np.testing.assert_allclose(cut.scores, whole.scores, rtol=1e-4)
+    assert cut.compiles == whole.compiles == 1
+
+
+def test_a_member_may_hold_more_than_an_optimizer():
+    def penalised(params, x, y, *, penalty):
+        return loss(params, x, y) + penalty * jnp.sum(params["w"] ** 2)
+
+    def make(rate, penalty):
+        return {"tx": ol.sgd(rate), "penalty": penalty}
+
+    train = sweep.training(init, penalised, (X, Y), steps=40, batch_size=16)
+    result = run(sweep.grid(make, rate=[0.03], penalty=[0, 0.1, 10.0]), train)
+    norms = [float(jnp.linalg.norm(result.outputs(m, 0)["w"])) for m in range(3)]
+    assert norms[0] > norms[1] > norms[2]
+
+
+def test_a_loss_with_a_key_gets_another_one_every_step_and_the_same_for_all_members():
+    def noise(params, *, key):
+        return jnp.sum(params["w"]) * 0 + jax.random.normal(key)
+
+    train = sweep.training(init, noise, steps=30, every=1)
+    result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.2]), train, seeds=2)
+    losses = result.history["loss"]
+    np.testing.assert_array_equal(losses[0], losses[1])
+    assert len(np.unique(losses[0])) == 60
+
+
+def test_structures_are_one_report():
+    both = sweep.grid(ol.adamw, learning_rate=[1e-2, 3e-2]) + sweep.grid(
+        ol.sgd, learning_rate=[1e-2], momentum=[0.9], nesterov=[False, True]
+    )
+    result = run(both)
+    assert result.compiles == 3
+    assert result.scores.shape == (4, 1)
+    alone = run(sweep.grid(ol.sgd, learning_rate=[1e-2], momentum=[0.9], nesterov=[True]))
+    np.testing.assert_allclose(result.scores[3], alone.scores[0], rtol=1e-5)
+
+
+def test_schedules_chains_and_groups_hold_the_numbers_too():
+    def make(peak, limit, decay):
+        schedule = ol.warmup_cosine_decay_schedule(0.0, peak, 5, 60)
+        return ol.chain(
+            ol.clip_by_global_norm(limit),
+            ol.groups(ol.adamw(schedule, weight_decay=decay), {"b": {"weight_decay": 0.0}}),
+        )
+
+    members = sweep.grid(make, peak=[0.01, 0.1], limit=[0.5, 5.0], decay=[0.0, 0.1])
+    result = run(members, training(steps=10, every=10))
+    for member in (0, 5):
+        params, _ = ol.fit(loss, init(jax.random.key(0)), (X, Y), members[member], steps=10, batch_size=16)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), result.outputs(member, 0), params)
+    assert result.compiles == 1
+
+
+def test_unpaired_seeds_see_batches_of_their_own():
+    paired, unpaired = (run(population(), training(paired=p), seeds=[0, 1]) for p in (True, False))
+    np.testing.assert_allclose(
+        unpaired.scores[:, 0], paired.scores[:, 0], rtol=1e-4
+    )  # seed 0 shuffles as training does
+    assert not np.allclose(unpaired.scores[:, 1], paired.scores[:, 1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["iterator", "list", "whole", "host"])
+def test_data_of_every_kind(kind, monkeypatch):
+    order = np.random.default_rng(0).permutation(96).reshape(6, 16)
+    batches = [(X[i], Y[i]) for i in order]
+    if kind == "host":  # arrays with no room on the device
+        monkeypatch.setattr("optax_lite.sweep.engine._RESIDENT", 0.0)
+        a, b = run(population(), chunk=5), None
+    elif kind == "whole":
+        a = run(population(), training(batch_size=None), chunk=5)
+        params, _ = ol.fit(loss, init(jax.random.key(0)), (X, Y), population()[3], steps=60)
+        np.testing.assert_allclose(a.outputs(3, 0)["w"], params["w"], rtol=1e-4, atol=1e-5)
+        return
+    else:
+        data = batches if kind == "list" else iter(batches * 10)
+        a = run(population(), sweep.training(init, loss, data, steps=60, eval_fn=mse, every=20), chunk=5)
+        b = run(population(), sweep.training(init, loss, batches, steps=60, eval_fn=mse, every=20), chunk=5)
+    monkeypatch.undo()
+    b = run(population(), chunk=5) if b is None else b
+    np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
+
+
+def test_a_function_of_ones_own():
+    def train(member, key):
+        x = jax.random.normal(key, (3,))
+        state = member.init(x)
+        for _ in range(3):
+            x, state = member.step(x, state, x)
+        return {"norm": jnp.linalg.norm(x), "x": x}
+
+    result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.5, jnp.float32(0.9)]), train, seeds=2, score="norm", chunk=4)
+    start = [np.linalg.norm(jax.random.normal(jax.random.key(seed), (3,))) for seed in (0, 1)]
+    np.testing.assert_allclose(result.scores, np.outer([0.9**3, 0.5**3, 0.1**3], start), rtol=1e-5)
+    assert result.outputs(2, 1)["x"].shape == (3,)
+    by_function = run(sweep.grid(ol.sgd, learning_rate=[0.1]), train, score=lambda out: jnp.sum(out["x"] ** 2))
+    np.testing.assert_allclose(by_function.scores, 0.9**6 * start[0] ** 2, rtol=1e-5)
+
+
+def test_averages_are_what_is_evaluated():
+    result = run(sweep.grid(lambda decay: ol.average_params(ol.sgd(0.1), decay=decay), decay=[0.0, 0.99]))
+    np.testing.assert_allclose(result.scores[:, 0], [mse(result.outputs(m, 0))["mse"] for m in (0, 1)], rtol=1e-5)
+    assert result.scores[0, 0] < result.scores[1, 0]
+
+
+# --- what diverges, what is stopped, what is copied ------------------------------------------------------------------
+
+
+def test_a_diverged_run_stays_where_it_was_and_disturbs_nobody():
+    rates = [0.01, 1e6, 0.02, 1e20, 0.03]
+    with_bad = run(sweep.grid(ol.sgd, learning_rate=rates), chunk=8)
+    without = run(sweep.grid(ol.sgd, learning_rate=rates[::2]), chunk=8)
+    assert with_bad.status[:, 0].tolist() == ["done", "diverged", "done", "diverged", "done"]
+    np.testing.assert_allclose(with_bad.scores[::2], without.scores, rtol=1e-5)
+    assert np.isinf(with_bad.scores[1::2]).all()
+    assert (with_bad.steps[1::2] < 20).all()
+    assert np.isnan(with_bad.history["loss"][1]).all()
+
+
+def test_a_skipped_step_is_no_divergence():
+    def sometimes(params, x, y, *, key):
+        return jnp.where(jax.random.bernoulli(key, 0.2), jnp.nan, 1.0) * loss(params, x, y)
+
+    train = sweep.training(init, sometimes, (X, Y), steps=60, batch_size=16, eval_fn=mse)
+    result = run(sweep.grid(lambda rate: ol.skip_bad_steps(ol.sgd(rate)), rate=[0.01, 0.05]), train)
+    assert (result.status == "done").all()
+    assert result.scores[1, 0] < 0.1
+    limited = sweep.grid(lambda rate: ol.skip_bad_steps(ol.sgd(rate), max_consecutive=0), rate=[0.05])
+    assert run(limited, train).status[0, 0] == "diverged"
+
+
+def test_halving_keeps_the_best_and_ends_as_if_the_others_had_never_been():
+    whole = run(population(), seeds=2, chunk=4)
+    halved = run(population(), seeds=2, chunk=4, **SEARCHES["halving"])
+    first, second = halved.rungs
+    order = np.argsort(whole.history["mse"][:, :, 0].mean(1), kind="stable")
+    assert first.step == 20 and set(first.kept) == set(order[:4].tolist())
+    assert len(second.kept) == 2
+    for member in second.kept:
+        np.testing.assert_allclose(halved.scores[member], whole.scores[member], rtol=1e-4)
+    assert (halved.status == "done").sum() == 4
+    assert (halved.steps[list(first.dropped)] == 20).all()
+    assert np.isnan(halved.history["mse"][first.dropped[0], 0, 1:]).all()
+
+
+def test_pbt_copies_the_winner_and_moves_its_numbers():
+    result = run(population(), seeds=2, **SEARCHES["pbt"])
+    assert result.lineage
+    rates = result.hyperparams["learning_rate"]
+    for copy in result.lineage:
+        point = result.history["step"].tolist().index(copy.step)
+        s = result.seeds.index(copy.seed)
+        ratio = rates[copy.loser, s, point + 1] / rates[copy.winner, s, point]
+        assert min(abs(ratio - 0.5), abs(ratio - 2)) < 1e-5
+        scores = result.history["mse"][:, s, point]
+        assert scores[copy.loser] > scores[copy.winner]
+    plain = run(population(), seeds=2)
+    assert result.scores.max() < plain.scores.max()
+
+
+def test_pbt_revives_what_has_diverged():
+    rates = [0.01, 0.02, 0.03, 0.05, 1e6]
+    search = sweep.pbt(20, {"learning_rate": (0.8, 1.25)})
+    result = run(sweep.grid(ol.sgd, learning_rate=rates), search=search)
+    assert (result.status == "done").all()
+    assert np.isfinite(result.scores).all()
+
+
+def test_few_that_are_left_are_packed_into_smaller_chunks():
+    rates = np.geomspace(1e-3, 0.1, 32).tolist()
+    search = sweep.successive_halving([10, 20, 30], keep=0.25)
+    result = run(sweep.grid(ol.adamw, learning_rate=rates), training(every=10), chunk=32, search=search)
+    assert result.compiles == 4  # 32, 8, 2, 1
+    assert (result.status == "done").sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "devices", "given", "measured"),
+    [(32, 1, 32, 32), (16, 1, 16, 16), (15, 1, 16, 16), (1, 8, 1, 1), (20, 8, 32, 4)],
+)
+def test_layout(n, devices, given, measured):
+    assert Size(32, measured=False).layout(n, 100, devices) == given
+    assert Size(32, measured=True).layout(n, 100, devices) == measured
+
+
+def test_a_measured_size_shrinks_only_where_that_saves_more_than_a_compilation():
+    size = Size(32, measured=True, seconds=1e-3, compiling=1.0)
+    assert size.layout(8, 10, 1, now=32) == 32  # saves 24 · 10 · 1 ms
+    assert size.layout(8, 100, 1, now=32) == 8
+
+
+@pytest.mark.parametrize(
+    ("points", "length"), [([100], 100), ([100, 200, 300], 100), ([100, 300], 100), ([100, 200, 250], 50), ([7], 7)]
+)
+def test_blocks_waste_little(points, length):
+    assert block_length(points) == length
+
+
+# --- devices, processes, kills ---------------------------------------------------------------------------------------
+
+
+@searches
+def test_eight_devices_are_one_to_the_bit(search):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs 8 devices: XLA_FLAGS=--xla_force_host_platform_device_count=8")
+    options = {"seeds": 2, "chunk": 3} | search
+    same(run(population(), **options), run(population(), devices=8, **options))
+
+
+PROCESS = """
+import sys, jax
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
+from tests.test_sweep import SEARCHES, jax, population, run
+for search in SEARCHES.values():
+    options = {"seeds": 2, "chunk": 3} | search
+    spread = run(population(), devices=None, **options)
+    alone = run(population(), devices=[jax.local_devices()[0]], **options)
+    assert (spread.scores == alone.scores).all() and spread.lineage == alone.lineage and spread.rungs == alone.rungs
+    assert (spread.outputs(spread.best().index, 0)["w"] == alone.outputs(spread.best().index, 0)["w"]).all()
+print("equal", jax.device_count())
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_to_the_bit():
+    port = str(20000 + os.getpid() % 20000)
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", textwrap.dedent(PROCESS), port]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started = [
+        subprocess.Popen([*command, str(i)], env=environment, cwd=Path(__file__).parent.parent, **pipes) for i in (0, 1)
+    ]
+    for process in started:
+        output, _ = process.communicate(timeout=300)
+        assert "equal 4" in output, output[-2000:]
+
+
+@searches
+def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, tmp_path, monkeypatch):
+    options = {"seeds": 2, "chunk": 5} | search
+    whole = run(population(), **options)
+    monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: True)
+    advance, rng = _Sweep._advance, np.random.default_rng(0)
+    for attempt in range(4):
+        left = int(rng.integers(1, 9))
+
+        def dies(self, chunk):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise SystemError("killed")
+            advance(self, chunk)
+
+        monkeypatch.setattr(_Sweep, "_advance", dies)
+        with pytest.raises(SystemError, match="killed"):
+            run(population(), checkpoint=tmp_path / str(attempt), **options)
+        monkeypatch.setattr(_Sweep, "_advance", advance)
+        same(run(population(), checkpoint=tmp_path / str(attempt), **options), whole)
+    again = run(population(), checkpoint=tmp_path / "0", **options)  # that has ended: nothing is trained
+    same(again, whole)
+    assert again.compiles == 0
+
+
+KILLED = """
+import sys
+from tests import test_sweep as t
+result = t.run(t.population(), t.training(steps=4000, every=40), seeds=2, chunk=5, checkpoint=sys.argv[1])
+print(result.scores.tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments(tmp_path):
+    def start(folder):
+        command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)]
+        return subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+
+    whole, _ = start(tmp_path / "whole").communicate(timeout=300)
+    rng, killed, output = np.random.default_rng(1), 0, None
+    while killed < 10:
+        process = start(tmp_path / "killed")
+        try:
+            output, _ = process.communicate(timeout=4.0 + 4.0 * rng.random())
+            break  # it has ended before it was killed
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+    output = output or start(tmp_path / "killed").communicate(timeout=300)[0]
+    assert output.split()[-1] == whole.split()[-1]
+
+
+def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
+    def train(member, key):
+        x = jax.random.normal(key, (3,))
+        return jnp.sum(member.step(x, member.init(x), x)[0])
+
+    def tx(rate):
+        return ol.adam(rate)
+
+    monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: True)
+    members = sweep.grid(tx, rate=RATES)
+    whole = run(members, train, chunk=2)
+    advance, calls = _Sweep._advance, []
+
+    def dies(self, chunk):
+        calls.append(chunk)
+        if len(calls) == 3:
+            raise SystemError("killed")
+        advance(self, chunk)
+
+    monkeypatch.setattr(_Sweep, "_advance", dies)
+    with pytest.raises(SystemError):
+        run(members, train, chunk=2, checkpoint=tmp_path)
+    same(run(members, train, chunk=2, checkpoint=tmp_path), whole)
+    assert len(calls) == 4
+
+
+def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
+    run(population(), chunk=5, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"is of another sweep: chunk was 5; take another folder"):
+        run(population(), chunk=6, checkpoint=tmp_path)
+
+
+def test_ctrl_c_returns_what_there_is(monkeypatch):
+    advance = _Sweep._advance
+
+    def interrupts(self, chunk):
+        if self.point == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+        advance(self, chunk)
+
+    monkeypatch.setattr(_Sweep, "_advance", interrupts)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = run(population(), chunk=5)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.interrupted
+    assert (result.status == "stopped").all()
+    assert sorted(np.unique(result.steps)) == [20, 40]
+    assert np.isfinite(result.scores).all()
+
+
+# --- what does not fit -----------------------------------------------------------------------------------------------
+
+
+def test_a_chunk_without_room_is_refused_with_the_number(monkeypatch):
+    monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 3_000)
+    with pytest.raises(
+        ValueError, match=r"run: a chunk of 12 runs needs .* GB, the device has 3e-06 GB; write chunk=6"
+    ):
+        run(population(), chunk=12)
+
+
+def test_runs_that_do_not_fit_together_are_refused_or_wait_on_the_host(monkeypatch):
+    whole = run(population(), seeds=4, chunk=4)
+    monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 60_000)
+    monkeypatch.setattr("optax_lite.sweep.engine.room_for", lambda *_: False)
+    with pytest.raises(ValueError, match=r"run: the runs need .* GB on each device, which has 6e-05 GB"):
+        run(population(), seeds=4, chunk=4)
+    monkeypatch.setattr(
+        sweep_devices.Devices, "is_cpu", property(lambda self: False, lambda self, value: None), raising=False
+    )
+    same(run(population(), seeds=4, chunk=4), whole)
+    for search in SEARCHES.values():
+        run(population(), seeds=4, chunk=4, **search)
+
+
+# --- wrong calls -----------------------------------------------------------------------------------------------------
+
+
+def scalars(params):
+    return {"mse": mse(params)["mse"], "norm": jnp.linalg.norm(params["w"])}
+
+
+WRONG = [
+    (lambda: sweep.run(ol.adam(1e-3), training()), "run: population must be what grid or sample return, got Gradient"),
+    (lambda: run(population(), 3), "run: train must be training"),
+    (lambda: run(population(), mode="lowest"), "run: mode must be 'min' or 'max', got 'lowest'"),
+    (lambda: run(population(), chunk=0), "run: chunk must be 'auto' or an integer of at least 1, got 0"),
+    (lambda: run(population(), seeds=0), "run: seeds must be a number of at least 1, or different integers, got 0"),
+    (lambda: run(population(), seeds=[1, 1]), "run: seeds must be a number"),
+    (lambda: run(population(), devices=99), "run: devices must be from 1 to"),
+    (lambda: run(population(), search="pbt"), "run: search must be successive_halving"),
+    (lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]), "run: search needs training"),
+    (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
+    (lambda: run(population(), training(eval_fn=scalars)), "run: a run has the numbers mse, norm; write score='mse'"),
+    (lambda: run(population(), training(eval_fn=lambda p: p["w"])), "training: 'eval' of a run must be one number"),
+    (lambda: run(population(), lambda m, k: jnp.ones(3)), "run: 'score' of a run must be one number, got float32"),
+    (lambda: run(population(), search=sweep.successive_halving([60])), "run: rungs must lie below the 60 steps"),
+    (lambda: run(population(), search=sweep.pbt(20, {"lr": (0.8, 1.2)})), "pbt: perturb: no argument 'lr'"),
+    (lambda: run(sweep.grid(ol.sgd, learning_rate=[1]), search=SEARCHES["pbt"]["search"]), "run: pbt needs at least 4"),
+    (lambda: sweep.training(init, loss, (X, Y), steps=0), "training: steps must be an integer of at least 1, got 0"),
+    (lambda: sweep.training(init, 3, (X, Y), steps=1), "training: loss must be a function, got 3"),
+    (lambda: run(population(), training(batch_size=97)), "training: batch_size is 97, and data has 96 rows"),
+    (lambda: run(population(), sweep.training(init, loss, iter([(X, Y)]), steps=2)), "training: data, an iterator"),
+    (lambda: run(sweep.grid(lambda a: {"rate": a}, a=[1.0])), "training: a member is a dict without 'tx'"),
+    (lambda: sweep.successive_halving([30, 20]), "successive_halving: rungs must be numbers of updates that rise"),
+    (lambda: sweep.successive_halving([0]), "successive_halving: rung must be an integer of at least 1, got 0"),
+    (lambda: sweep.successive_halving([10], keep=2), "successive_halving: keep must be above 0 and below 1, got 2"),
+    (lambda: sweep.pbt(0, {"b1": (0.9,)}), "pbt: every must be an integer of at least 1, got 0"),
+    (lambda: sweep.pbt(10, {}), "pbt: perturb must be a dict"),
+    (lambda: sweep.pbt(10, {"b1": 0.9}), r"pbt: perturb\['b1'\] must be numbers such as \(0.8, 1.25\), got 0.9"),
+    (lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b2": (0, 1)}), "pbt: bounds has 'b2', which perturb has not"),
+    (lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b1": (1, 0)}), r"pbt: bounds\['b1'\] must be \(low, high\)"),
+    (lambda: sweep.pbt(10, {"b1": (0.9,)}, fraction=0.6), "pbt: fraction must be above 0 and at most 0.5, got 0.6"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
+def test_wrong_call(call, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        call()
+
+
+def test_python_control_flow_in_a_training_is_told():
+    def train(member, key):
+        return 1.0 if jax.random.normal(key) > 0 else 2.0
+
+    with pytest.raises(jax.errors.TracerBoolConversionError) as error:
+        run(population(), train)
+    assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(error.value.__notes__)
+
+
+def test_a_score_that_should_be_large_is_noted():
+    accurate = training(eval_fn=lambda p: {"accuracy": -mse(p)["mse"]})
+    assert "mode='max'" in run(population(), accurate).notes[0]
+    assert run(population(), accurate, mode="max").notes == ()
+
+
+def test_optuna_asks_and_is_told():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def suggest(trial):
+        rate = trial.suggest_float("rate", 1e-3, 0.3, log=True)
+        if trial.suggest_categorical("method", ["adam", "sgd"]) == "adam":
+            return ol.adam(rate, b1=trial.suggest_float("b1", 0.5, 0.95))
+        return ol.sgd(rate)
+
+    results = sweep.run_study(study, suggest, training(), n_trials=12, batch=5, progress=False, devices=1, chunk=4)
+    assert [len(r.population) for r in results] == [5, 5, 2]
+    assert sum(r.compiles for r in results) <= 6  # two structures, by the sizes that their shares of a batch need
+    assert len(study.trials) == 12
+    assert study.best_value == min(float(r.scores.min()) for r in results)
+    assert all(t.state.is_finished() for t in study.trials)
+
+
+def test_a_study_that_fails_leaves_no_trial_running():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    with pytest.raises(ValueError, match="no number of a run"):
+        sweep.run_study(
+            study,
+            lambda t: ol.sgd(t.suggest_float("r", 0, 1)),
+            training(),
+            n_trials=4,
+            batch=4,
+            score="x",
+            progress=False,
+        )
+    assert [t.state.name for t in study.trials] == ["FAIL"] * 4
