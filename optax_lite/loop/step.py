@@ -18,6 +18,7 @@ from optax_lite.loop.last import Last, own_arrays
 from optax_lite.loop.metrics import checked, telemetry
 from optax_lite.mistakes import written
 from optax_lite.outline import is_state
+from optax_lite.precision.loss_scaling import loss_scale_of, scale_loss
 from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
 
 
@@ -30,7 +31,7 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
 
     The optimizer is an argument, so no change of its numbers compiles again; a new shape or dtype of an argument does.
     It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is all that Polyak steps, MoMo, line searches,
-    L-BFGS, Sophia and SAM need. `metrics` has the loss before the update, and what `with_metrics` keeps; they
+    L-BFGS, Sophia and SAM need. For `loss_scaling` the loss is scaled. `metrics` has the loss before the update, and what `with_metrics` keeps; they
     stay on the device, and to read one waits for it. With `has_aux` the loss function returns (loss, aux), and
     `metrics["aux"]` is aux.
 
@@ -76,8 +77,14 @@ def _advance(loss_fn, has_aux, tx, params, state, args, same):
     def grad_fn(params, *_):
         return _descent(jax.grad(value_fn, allow_int=True)(params))
 
-    if same is None or has_aux:
-        (value, aux), grad = jax.value_and_grad(loss_and_aux, has_aux=True, allow_int=True)(params)
+    scale = loss_scale_of(state)
+    if same is None or has_aux or scale is not None:
+
+        def scaled(params):
+            value, aux = loss_and_aux(params)
+            return value if scale is None else scale_loss(state, value), (value, aux)
+
+        grad, (value, aux) = jax.grad(scaled, has_aux=True, allow_int=True)(params)
         grad = _descent(grad)
     else:
         (kept,), aux = searches(state), None
