@@ -26,7 +26,7 @@ def kahan(tx):
     untouched. Parameters that are changed from outside keep the old compensation, half of a last digit at most.
 
     `step` lands on q. `update` returns q - p, and adding that in the params' dtype lands on q except where an entry
-    becomes less than half as large or changes its sign; there it is off by at most 2⁻⁸·|q - p| (float16: 2⁻¹¹).
+    becomes less than half as large or changes its sign; there it is off by at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
     """
     check_members({"tx": tx})
 

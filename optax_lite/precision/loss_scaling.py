@@ -53,11 +53,11 @@ def loss_scaling(
         return LossScalingState(jnp.full((), init_scale, jnp.float32), zero_count(), zero_count(), tx.init(params))
 
     def gated(kind, updates, state, params=None, **extra):
-        share = weak(1 / state.loss_scale)
+        scale = weak(state.loss_scale)
         good = all_finite(updates)
 
         def unscaled(tree):
-            return leafwise(lambda g: g * share, tree)
+            return leafwise(lambda g: g / scale, tree)
 
         if extra.get("grad") is not None:
             extra["grad"] = unscaled(extra["grad"])
@@ -65,10 +65,10 @@ def loss_scaling(
         counted = increment(state.good_steps)
         due = counted >= growth_interval
         factor = jnp.where(good, jnp.where(due, growth_factor, 1.0), backoff_factor)
-        scale = jnp.clip(state.loss_scale * factor.astype(jnp.float32), _LEAST, _MOST)
+        new_scale = jnp.clip(state.loss_scale * factor.astype(jnp.float32), _LEAST, _MOST)
         good_steps = jnp.where(good & ~due, counted, 0)
         total = jnp.where(good, state.total_skipped, increment(state.total_skipped))
-        return new, LossScalingState(scale, good_steps, total, inner_state)
+        return new, LossScalingState(new_scale, good_steps, total, inner_state)
 
     return init, partial(gated, "update"), partial(gated, "step")
 

@@ -119,8 +119,8 @@ def moved(kind: str, rule: Callable[..., Any], updates: PyTree, params: PyTree, 
         w = p.astype(jnp.float32)
         q, *new = rule(w, u.astype(jnp.float32), p.dtype, *column)
         if kind == "step":
-            return q.astype(p.dtype), *new
-        away = jnp.where(q == w, -0.0, q - w)  # -0.0 leaves a parameter of -0.0 as it is
+            return jnp.where(q == w, w, q).astype(p.dtype), *new  # a parameter of -0.0 stays as it is
+        away = jnp.where(q == w, -0.0, q - w)  # and here
         return jnp.where(jnp.isfinite(q) & jnp.isfinite(w), away, u.astype(jnp.float32)), *new
 
     def high(p, u):

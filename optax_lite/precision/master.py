@@ -28,8 +28,8 @@ def master_weights(tx):
     other weights loaded for example: the copy starts again from it. So the params are always what is trained.
 
     `step` lands on the rounded copy q. `update` returns q - p, and adding that in the params' dtype lands on q except
-    where an entry becomes less than half as large or changes its sign; there it is off by at most 2⁻⁸·|q - p|
-    (float16: 2⁻¹¹), and the copy follows it.
+    where an entry becomes less than half as large or changes its sign; there it is off by at most 2⁻⁷·|q - p|
+    (float16: 2⁻¹⁰), and the copy follows it.
     """
     check_members({"tx": tx})
 

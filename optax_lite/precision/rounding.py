@@ -35,7 +35,7 @@ def stochastic_rounding(tx, *, seed: int = 0):
     finite; float32 and float64 leaves pass untouched. Nothing is kept but a count.
 
     `step` lands on q. `update` returns q - p, and adding that in the params' dtype lands on q except where an entry
-    becomes less than half as large or changes its sign; there it is off by at most 2⁻⁸·|q - p| (float16: 2⁻¹¹).
+    becomes less than half as large or changes its sign; there it is off by at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
 
     The bits come from the seed, the count and a leaf's path: a run repeats, goes on where it was saved, and is the same
     on any number of devices. The seed is an int or a typed key (for members of a population, one each).

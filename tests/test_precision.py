@@ -1,0 +1,369 @@
+"""Rounding of parameters and state: its mean, its neighbours, what is not finite, runs resumed and sharded."""
+
+import pickle
+
+import chex
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import optax_lite as ol
+from optax_lite.precision import low
+from tests.agreement import slots
+from tests.reference import low as reference
+
+LOW = ("bfloat16", "float16")
+low_dtypes = pytest.mark.parametrize("dtype", LOW)
+WRAPPERS = {"stochastic_rounding": ol.stochastic_rounding, "kahan": ol.kahan, "master_weights": ol.master_weights}
+wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+EDGES = [0.0, -0.0, np.inf, -np.inf, np.nan]
+
+
+def numbers(dtype, n=2000, seed=0):
+    """Float32 numbers of every size a dtype has, its denormals and its largest among them."""
+    rng = np.random.default_rng(seed)
+    info = ml_dtypes.finfo(dtype)
+    least = max(float(info.smallest_subnormal), 2.0**-120)  # smaller ones are 0 in XLA's float32 on CPU
+    x = np.exp2(rng.uniform(np.log2(least) - 1, np.log2(float(info.max)), n)) * rng.choice([-1, 1], n)
+    exact = reference.table(dtype)[0][:: 2**7]
+    return np.concatenate([x, exact[(np.abs(exact) >= least) | (exact == 0)]]).astype(np.float32)
+
+
+def drawn(x, dtype, seed=0):
+    words = low.leaf_keys(seed, jnp.int32(0), ["x"])[0]
+    return low.stochastic(jnp.asarray(x), low.random_bits(words, jnp.shape(x)), jnp.dtype(dtype))
+
+
+# --- the grid --------------------------------------------------------------------------------------------------------
+
+
+@low_dtypes
+def test_nearest_is_that_of_the_table(dtype):
+    x = numbers(dtype)
+    x = x[np.abs(x) <= float(ml_dtypes.finfo(dtype).max)]
+    np.testing.assert_array_equal(low.nearest(jnp.asarray(x), jnp.dtype(dtype)), reference.nearest(x, dtype))
+    down, up = (y[np.abs(x) < 1e30] for y in reference.neighbours(x, dtype))  # and where two are as near
+    between = jnp.asarray(((down + up) / 2).astype(np.float32))
+    np.testing.assert_array_equal(low.nearest(between, jnp.dtype(dtype)), reference.nearest(between, dtype))
+
+
+@low_dtypes
+def test_stochastic_rounding_never_crosses_to_a_third_neighbour(dtype):
+    x = numbers(dtype)
+    down, up = reference.neighbours(x.astype(np.float64), dtype)
+    for seed in range(20):
+        q = np.asarray(drawn(x, dtype, seed), np.float64)
+        assert np.all((q == down) | (q == up))
+        np.testing.assert_array_equal(q.astype(dtype).astype(np.float64), q)  # it is stored as it is
+
+
+@low_dtypes
+def test_the_mean_of_stochastic_rounding_is_the_exact_value(dtype):
+    """|z| < 5 for each of 300 numbers, and their mean square near 1: a bias of 2 % of a step would be seen."""
+    x, n = numbers(dtype, 300), 4096
+    x = x[(np.abs(x) < 6e4) & (reference.chance_of_upper(x.astype(np.float64), dtype) > 1e-3)]
+    x = x[reference.chance_of_upper(x.astype(np.float64), dtype) < 1 - 1e-3]
+    words = low.leaf_keys(1, jnp.int32(0), ["x"])[0]
+    many = jnp.broadcast_to(jnp.asarray(x), (n, x.size))
+    q = np.asarray(low.stochastic(many, low.random_bits(words, many.shape), jnp.dtype(dtype)), np.float64)
+    down, up = reference.neighbours(x.astype(np.float64), dtype)
+    chance = reference.chance_of_upper(x.astype(np.float64), dtype)
+    z = (np.mean(q == up, 0) - chance) / np.sqrt(chance * (1 - chance) / n)
+    assert np.max(np.abs(z)) < 5 and 0.7 < np.mean(z**2) < 1.3
+    assert np.all((q == up) | (q == down))
+
+
+@low_dtypes
+def test_zeros_infinities_and_nan_are_kept(dtype):
+    for rounded in (drawn(np.float32(EDGES), dtype), low.nearest(jnp.float32(EDGES), jnp.dtype(dtype))):
+        np.testing.assert_array_equal(rounded, np.float32(EDGES))
+        np.testing.assert_array_equal(np.signbit(rounded[:4]), [False, True, False, True])
+    nans = np.array([0x7F800001, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF], np.uint32).view(np.float32)
+    for seed in range(5):
+        assert np.all(np.isnan(drawn(nans, dtype, seed)))
+
+
+def test_beyond_the_largest_number_it_is_the_nearest():
+    for seed in range(20):
+        np.testing.assert_array_equal(
+            drawn(np.float32([65519, -65519, 65521, 1e30]), "float16", seed), [65504, -65504, np.inf, np.inf]
+        )
+        top, largest = 3.4e38, float(ml_dtypes.finfo("bfloat16").max)
+        np.testing.assert_array_equal(drawn(np.float32([3.392e38, top]), "bfloat16", seed), [largest, np.inf])
+
+
+def test_the_derivative_of_rounding_is_that_of_the_exact_number():
+    words = low.leaf_keys(0, jnp.int32(0), ["x"])[0]
+    slope = jax.grad(lambda x: low.stochastic(3 * x, low.random_bits(words, ()), jnp.dtype("bfloat16")))(1.234)
+    assert slope == 3.0
+
+
+def test_random_bits_are_even_and_differ_by_leaf_count_seed_and_place():
+    words = [
+        low.leaf_keys(seed, jnp.int32(count), ["a", "b"])[i] for seed in (0, 1) for count in (0, 1) for i in (0, 1)
+    ]
+    draws = np.stack([np.asarray(low.random_bits(w, (64, 256))) for w in words])
+    ones = np.unpackbits(draws.view(np.uint8).reshape(8, -1, 4), axis=-1).mean(1)  # of each of the 32 bits
+    assert np.max(np.abs(ones - 0.5)) < 5 * 0.5 / np.sqrt(64 * 256)
+    high = draws.reshape(8, -1) / 2.0**32 - 0.5
+    close = np.corrcoef(np.concatenate([high, np.roll(high, 1, 1), np.roll(high, 256, 1)]))
+    assert np.max(np.abs(close - np.eye(24))) < 5 / np.sqrt(64 * 256)
+    typed = low.leaf_keys(jax.random.key(1), jnp.int32(1), ["a"])[0]
+    np.testing.assert_array_equal(typed, words[6])
+
+
+# --- the wrappers against their definitions --------------------------------------------------------------------------
+
+
+@ol.transform
+def given():
+    """The updates are the gradients."""
+    return lambda params: ol.EmptyState(), lambda updates, state: (updates, state)
+
+
+def walk_of(dtype, steps=40):
+    """A parameter on the grid, and updates some of which are far below the distance to its neighbours."""
+    rng = np.random.default_rng(3)
+    p = reference.nearest(rng.normal(size=50), dtype)
+    sizes = np.exp2(rng.integers(-16, 1, (steps, 50)))
+    return p, np.round(rng.normal(size=(steps, 50)) * 8) / 8 * sizes
+
+
+def as_float64(tree):
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+@low_dtypes
+@pytest.mark.parametrize("name", ["kahan", "master_weights"])
+def test_the_deterministic_wrappers_are_their_definition(name, dtype):
+    p, updates = walk_of(dtype)
+    tx, rule = WRAPPERS[name](given()), vars(reference)[name]
+    w = jnp.asarray(p, dtype)
+    state, slot = tx.init(w), np.zeros_like(p) if name == "kahan" else p
+    for u in updates:
+        w, state = tx.step(jnp.float32(u), state, w)
+        p, slot = (np.float32(x).astype(np.float64) for x in rule(p, u, slot, dtype))
+        np.testing.assert_array_equal(as_float64(w), p)
+        np.testing.assert_array_equal(as_float64(state[0]), slot)
+
+
+@low_dtypes
+def test_stochastic_rounding_moves_in_the_mean_by_the_sum_of_the_updates(dtype):
+    tx, n = ol.stochastic_rounding(given()), 4096
+    p = jnp.ones((n,), dtype)
+    state = tx.init(p)
+    step = jax.jit(tx.step)
+    for _ in range(64):
+        p, state = step(jnp.full(n, 2.0**-14), state, p)
+    moved, distance = 64 * 2.0**-14, float(jnp.finfo(dtype).eps)
+    # Each of the 64 roundings has a variance of at most distance²·chance.
+    z = (float(jnp.mean(p.astype(jnp.float32))) - 1 - moved) / (distance * np.sqrt(moved / distance / n))
+    assert abs(z) < 5
+    assert state.count == 64
+
+
+@low_dtypes
+@wrappers
+def test_a_step_of_a_thousandth_is_not_lost(wrap, dtype):
+    """Near 1, where the next bfloat16 is 2^-8 below: plain steps of 0.0005 move nothing."""
+    p = jnp.ones(256, dtype)
+
+    def end(tx):
+        def body(_, carry):
+            return tx.step(jnp.ones(256), carry[1], carry[0])
+
+        return jax.jit(lambda p: jax.lax.fori_loop(0, 400, body, (p, tx.init(p))))(p)[0]
+
+    assert dtype == "float16" or jnp.all(end(ol.sgd(5e-4)) == 1)
+    np.testing.assert_allclose(jnp.mean(end(wrap(ol.sgd(5e-4))).astype(jnp.float32)), 0.8, atol=0.002)
+
+
+@low_dtypes
+@wrappers
+def test_update_leads_where_step_does_but_where_an_entry_halves_or_changes_its_sign(wrap, dtype):
+    """The bound of the docstrings: elsewhere exact, there off by at most half a digit of q - p."""
+    rng = np.random.default_rng(0)
+    p = jnp.asarray(rng.normal(size=4000), dtype)
+    g = jnp.asarray(rng.normal(size=4000) * np.exp2(rng.integers(-12, 2, 4000)), dtype)
+    tx = wrap(given())
+    state = tx.init(p)
+    q, after = tx.step(g, state, p)
+    u, also = tx.update(g, state, p)
+    chex.assert_trees_all_equal(after, also)
+    assert u.dtype == p.dtype
+    for landed in (ol.apply_updates(p, u), p + u):
+        a, b, c = (np.asarray(x, np.float64) for x in (p, q, landed))
+        keeps = (np.abs(b) >= np.abs(a) / 2) & (np.sign(a) * np.sign(b) >= 0) & (np.abs(b) <= 2 * np.abs(a))
+        assert np.mean(keeps) > 0.5
+        np.testing.assert_array_equal(c[keeps], b[keeps])
+        assert np.all(np.abs(c - b) <= float(jnp.finfo(dtype).eps) * np.abs(b - a))
+    wide, _ = tx.update(g.astype(jnp.float32), state, p)  # a gradient in float32 holds all of q - p
+    np.testing.assert_array_equal(ol.apply_updates(p, wide), q)
+
+
+@low_dtypes
+@wrappers
+def test_no_update_leaves_every_bit_and_what_is_not_finite_stays(wrap, dtype):
+    p = jnp.asarray([*EDGES, 1.5, float(jnp.finfo(dtype).smallest_subnormal)], dtype)
+    tx = wrap(given())
+    state = tx.init(p)
+    for zero in (0.0, -0.0):
+        g = jnp.full(p.shape, zero)
+        new, _ = tx.step(g, state, p)
+        updates, _ = tx.update(g, state, p)
+        for after in (new, ol.apply_updates(p, updates)):
+            np.testing.assert_array_equal(after.astype(jnp.float32), p.astype(jnp.float32))
+    step, new_state = tx.step(jnp.full(p.shape, -0.0), state, p)
+    assert np.array_equal(np.signbit(step), np.signbit(p))
+    assert step[6] == p[6] or dtype == "bfloat16"  # in float32 XLA on CPU has no denormals
+    bad, bad_state = tx.step(jnp.full(p.shape, jnp.nan), new_state, p)
+    assert np.all(np.isnan(np.asarray(bad, np.float32)))
+    again, _ = tx.step(jnp.zeros(p.shape), bad_state, p)  # the parameters were put right from outside
+    np.testing.assert_array_equal(again.astype(jnp.float32), p.astype(jnp.float32))
+
+
+@wrappers
+def test_wider_leaves_pass_untouched_and_have_no_slot(wrap, x64):
+    p = {"single": jnp.ones(3, jnp.float32), "double": jnp.ones(2, jnp.float64), "n": jnp.array(3), "none": None}
+    g = {"single": jnp.full(3, 0.1, jnp.float32), "double": jnp.full(2, 0.1, jnp.float64), "n": None, "none": None}
+    plain, tx = ol.adam(0.1), wrap(ol.adam(0.1))
+    expected, _ = plain.step(g, plain.init(p), p)
+    state = tx.init(p)
+    new, state = tx.step(g, state, p)
+    chex.assert_trees_all_equal(new, expected)
+    chex.assert_trees_all_equal_shapes_and_dtypes(new, p)
+    extra = {"kahan": "compensation", "master_weights": "master"}.get(tx._call.name)
+    assert extra is None or jax.tree.leaves(getattr(state, extra)) == []
+
+
+@wrappers
+def test_float8_parameters_are_named(wrap):
+    p = {"w": jnp.ones(3, jnp.float8_e4m3fn)}
+    with pytest.raises(ValueError, match=r"leaf 'w' is float8_e4m3fn\[3\]; .*bfloat16 and float16"):
+        wrap(ol.sgd(0.1)).init(p)
+
+
+def test_master_weights_follow_parameters_that_were_changed_outside():
+    tx = ol.master_weights(ol.sgd(1.0))
+    p = jnp.array([1.0, 2.0], jnp.bfloat16)
+    p, state = tx.step(jnp.full(2, 1e-3), tx.init(p), p)
+    np.testing.assert_allclose(state.master, [0.999, 1.999], rtol=1e-6)
+    _, state = tx.step(jnp.full(2, 1e-3), state, jnp.array([5.0, 2.0], jnp.bfloat16))
+    np.testing.assert_allclose(state.master, [4.999, 1.998], rtol=1e-6)
+
+
+def test_the_optimizer_inside_master_weights_sees_the_master():
+    seen = ol.stateless(lambda updates, params: jax.tree.map(lambda u, p: 0 * u - 2.0**-12 * p, updates, params))
+    tx = ol.master_weights(seen)
+    p = jnp.ones(1, jnp.bfloat16)
+    state = tx.init(p)
+    for _ in range(10):
+        p, state = tx.step(jnp.ones(1), state, p)
+    np.testing.assert_allclose(state.master, (1 - 2.0**-12) ** 10, rtol=1e-6)
+
+
+def test_a_leaf_without_a_gradient_keeps_its_slots():
+    p = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones(2, jnp.bfloat16)}
+    g = {"a": jnp.full(2, 1e-3), "b": None}
+    for wrap in WRAPPERS.values():
+        tx = wrap(ol.adam(1e-3))
+        state = tx.init(p)
+        for _ in range(3):
+            new, after = tx.step(g, state, p)
+            chex.assert_trees_all_equal(new["b"], p["b"])
+            chex.assert_trees_all_equal_structs(after, state)
+            for old, now in zip(*(slots(s).values() for s in (state, after)), strict=True):
+                for x, y in zip(old, now, strict=True):
+                    if isinstance(x, dict):
+                        chex.assert_trees_all_equal(x["b"], y["b"])
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+SHAPES = {"w": (8, 4), "b": (6,), "rows": (4, 3), "s": ()}
+SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": PartitionSpec("x"), "s": PartitionSpec()}
+RUNS = {
+    **{name: lambda wrap=wrap: wrap(ol.adamw(0.01)) for name, wrap in WRAPPERS.items()},
+    "with_state_dtype": lambda: ol.with_state_dtype(ol.adamw(0.01), "bfloat16"),
+    "both": lambda: ol.stochastic_rounding(ol.with_state_dtype(ol.adamw(0.01), "bfloat16"), seed=3),
+    "in large": lambda: ol.loss_scaling(
+        ol.accumulate(ol.average_params(ol.kahan(ol.groups(ol.adamw(0.01), {"b": {"b1": 0.5}})), decay=0.9), 2)
+    ),
+}
+runs = pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
+
+
+def values(seed, dtype="bfloat16"):
+    keys = dict(zip(SHAPES, jax.random.split(jax.random.key(seed), len(SHAPES)), strict=True))
+    return {name: jax.random.normal(keys[name], shape).astype(dtype) for name, shape in SHAPES.items()}
+
+
+@runs
+def test_a_run_resumed_equals_one_that_went_on_bit_for_bit(make):
+    tx = make()
+    p, state = values(0), tx.init(values(0))
+    for i in range(6):
+        if i == 3:
+            saved = pickle.dumps(jax.device_get((p, state)))
+        p, state = tx.step(values(i + 1), state, p)
+    again, resumed = jax.tree.map(jnp.asarray, pickle.loads(saved))
+    for i in range(3, 6):
+        again, resumed = make().step(values(i + 1), resumed, again)
+    chex.assert_trees_all_equal((p, state), (again, resumed))
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=lambda kind: kind.name)
+@runs
+def test_a_sharded_run_equals_one_on_a_single_device_bit_for_bit(make, kind):
+    mesh, tx = jax.make_mesh((4, 2), ("x", "y"), axis_types=(kind, kind)), make()
+
+    def placed(tree):
+        return {name: jax.device_put(x, NamedSharding(mesh, SPECS[name])) for name, x in tree.items()}
+
+    ends = []
+    for place in (placed, lambda tree: tree):
+        p = place(values(0))
+        state, step = tx.init(p), jax.jit(tx.step)
+        for i in range(3):
+            p, state = step(place(values(i + 1)), state, p)
+        ends.append((p, state))
+    chex.assert_trees_all_equal(*jax.device_get(ends))
+    for name, x in ends[0][0].items():
+        assert x.sharding.is_equivalent_to(NamedSharding(mesh, SPECS[name]), x.ndim)
+
+
+def test_leaves_and_seeds_draw_apart_and_the_place_in_the_tree_does_not_matter():
+    p, g = jnp.ones(512, jnp.bfloat16), jnp.full(512, 2.0**-8)
+
+    def end(tree, seed=0):
+        tx = ol.stochastic_rounding(given(), seed=seed)
+        grads = jax.tree.map(lambda _: g, tree)
+        return tx.step(grads, tx.init(tree), tree)[0]
+
+    two = end({"a": p, "b": p})
+    assert 0.4 < jnp.mean(two["a"] == two["b"]) < 0.6
+    chex.assert_trees_all_equal(end({"b": p, "z": p})["b"], two["b"])
+    assert 0.4 < jnp.mean(end({"a": p}, seed=1)["a"] == two["a"]) < 0.6
+    population = jax.vmap(lambda key: ol.stochastic_rounding(given(), seed=key))(jax.random.split(jax.random.key(0), 2))
+    states = jax.vmap(lambda tx: tx.init(p))(population)
+    members, _ = jax.vmap(lambda tx, state: tx.step(g, state, p))(population, states)
+    assert 0.4 < jnp.mean(members[0] == members[1]) < 0.6
+
+
+@runs
+def test_make_step_and_fit_train_with_each(make):
+    x = jax.random.normal(jax.random.key(0), (64, 4), jnp.bfloat16)
+    y = x @ jnp.array([1.0, -2.0, 0.5, 0.25], jnp.bfloat16)
+
+    def loss(params, x, y):
+        return jnp.mean((x @ params["w"] - y + params["b"] * 0).astype(jnp.float32) ** 2)
+
+    p = {"w": jnp.zeros(4, jnp.bfloat16), "b": jnp.zeros((), jnp.bfloat16)}
+    tx = make()
+    tx = tx.replace({path: 0.1 for path in tx.hyperparams if path.endswith("learning_rate")})
+    trained, history = ol.fit(loss, p, (x, y), tx, steps=60, batch_size=None, progress=False)
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    chex.assert_trees_all_equal_shapes_and_dtypes(trained, p)
