@@ -215,14 +215,14 @@ def test_no_update_leaves_every_bit_and_what_is_not_finite_stays(wrap, dtype):
         new, _ = tx.step(g, state, p)
         updates, _ = tx.update(g, state, p)
         for after in (new, ol.apply_updates(p, updates)):
-            np.testing.assert_array_equal(after.astype(jnp.float32), p.astype(jnp.float32))
+            np.testing.assert_array_equal(*(np.asarray(x).astype(np.float32) for x in (after, p)))
     step, new_state = tx.step(jnp.full(p.shape, -0.0), state, p)
     assert np.array_equal(np.signbit(step), np.signbit(p))
     assert step[6] == p[6] or dtype == "bfloat16"  # in float32 XLA on CPU has no denormals
     bad, bad_state = tx.step(jnp.full(p.shape, jnp.nan), new_state, p)
     assert np.all(np.isnan(np.asarray(bad, np.float32)))
     again, _ = tx.step(jnp.zeros(p.shape), bad_state, p)  # the parameters were put right from outside
-    np.testing.assert_array_equal(again.astype(jnp.float32), p.astype(jnp.float32))
+    np.testing.assert_array_equal(*(np.asarray(x).astype(np.float32) for x in (again, p)))
 
 
 @wrappers

@@ -48,7 +48,7 @@ def stochastic(x: Array, bits: Array, dtype: Any) -> Array:
         down = jnp.floor(steps)
         up = (bits >> jnp.uint32(8)).astype(jnp.float32) * 2.0**-24 < steps - down
         drawn = jnp.where(jnp.abs(x) < _TINY, jnp.copysign((down + up.astype(jnp.float32)) * 2.0**-24, x), drawn)
-    is_between = jnp.isfinite(x) & (jnp.abs(drawn) <= float(jnp.finfo(dtype).max))
+    is_between = jnp.abs(x) <= float(jnp.finfo(dtype).max)
     return _with_slope_of(x, jnp.where(is_between, drawn, nearest(x, dtype)))
 
 
