@@ -251,6 +251,11 @@ WRONG = {
     ),
     "skip_not_finite": (lambda: ol.skip_not_finite(), "skip_not_finite() missing 3 required positional"),
     "transfer": (lambda: ol.transfer(ADAM, STATE, PARAMS), "transfer: the order is transfer(state, tx, params), got"),
+    # precision
+    "scale_loss": (
+        lambda: ol.scale_loss(STATE, 1.0),
+        "scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)",
+    ),
     # what is going on
     "current_hyperparams": (
         lambda: ol.current_hyperparams(STATE, ADAM),

@@ -31,9 +31,9 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
 
     The optimizer is an argument, so no change of its numbers compiles again; a new shape or dtype of an argument does.
     It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is all that Polyak steps, MoMo, line searches,
-    L-BFGS, Sophia and SAM need. For `loss_scaling` the loss is scaled. `metrics` has the loss before the update, and what `with_metrics` keeps; they
-    stay on the device, and to read one waits for it. With `has_aux` the loss function returns (loss, aux), and
-    `metrics["aux"]` is aux.
+    L-BFGS, Sophia and SAM need; for `loss_scaling` the loss is scaled before it is differentiated. `metrics` has the
+    loss before the update, and what `with_metrics` keeps; they stay on the device, and to read one waits for it. With
+    `has_aux` the loss function returns (loss, aux), and `metrics["aux"]` is aux.
 
     `donate` gives the memory of params and state to the new ones, so the old ones cannot be used again; args never are.
     Integer and bool leaves of the params stay as they are. Gradients of complex ones are conjugated for descent.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.leaves import increment, is_inexact, leafwise, show_leaf, weak, zero_count
+from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, weak, zero_count
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite
 from optax_lite.wrappers.gate import run_if
@@ -78,7 +78,7 @@ def loss_scale_of(state: OptState) -> Array | None:
     is_scaling = lambda x: isinstance(x, LossScalingState)  # noqa: E731
     found = [x.loss_scale for x in jax.tree.leaves(state, is_leaf=is_scaling) if is_scaling(x)]
     if len(found) > 1:
-        raise ValueError(f"the state has {len(found)} loss scales, and a loss takes one; keep one loss_scaling, outermost")
+        raise ValueError(f"the state has {len(found)} loss scales, a loss takes one; keep one loss_scaling, outermost")
     return found[0] if found else None
 
 
@@ -89,8 +89,10 @@ def scale_loss(state: OptState, loss: Any) -> Array:
     So that it does not overflow where the loss is float16; `make_step` does it by itself.
     """
     if not is_inexact(loss) or jnp.shape(loss) != ():
-        raise TypeError(f"scale_loss: the order is scale_loss(state, loss) with one number as loss, got {show_leaf(loss)}")
+        raise TypeError(
+            f"scale_loss: the order is scale_loss(state, loss), the loss a number, got {show_leaf(loss)}"
+        )
     if (scale := loss_scale_of(state)) is None:
         raise ValueError("scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)")
     loss = jnp.asarray(loss)
-    return loss.astype(jnp.promote_types(loss.dtype, jnp.float32)) * weak(scale)
+    return loss.astype(compute_dtype(loss)) * weak(scale)

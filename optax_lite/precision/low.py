@@ -102,10 +102,8 @@ def slots_of_low(name: str, params: PyTree, slot: Callable[[Array], Array]) -> P
     paths = leaf_paths(params)
     for path, p in zip(paths, jax.tree.leaves(params, is_leaf=is_nothing), strict=True):
         if not is_nothing(p) and is_inexact(p) and not is_low(p) and jnp.finfo(as_array(p).dtype).bits < 16:
-            raise ValueError(f"{name}: leaf {path!r} is {show_leaf(p)}; of the low dtypes it knows bfloat16 and float16")
-    return jax.tree.map(
-        lambda p: p if is_nothing(p) else slot(p) if is_low(p) else None, params, is_leaf=is_nothing
-    )
+            raise ValueError(f"{name}: leaf {path!r} is {show_leaf(p)}; it takes bfloat16, float16 and wider ones")
+    return jax.tree.map(lambda p: p if is_nothing(p) else slot(p) if is_low(p) else None, params, is_leaf=is_nothing)
 
 
 def moved(kind: str, rule: Callable[..., Any], updates: PyTree, params: PyTree, *columns: PyTree) -> tuple[PyTree, ...]:

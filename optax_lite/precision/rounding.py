@@ -9,7 +9,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import Array, PyTree, transform
 from optax_lite.data import is_key
-from optax_lite.leaves import is_nothing, increment, leaf_paths, zero_count
+from optax_lite.leaves import increment, is_nothing, leaf_paths, zero_count
 from optax_lite.precision.low import leaf_keys, moved, random_bits, slots_of_low, stochastic
 
 
@@ -26,7 +26,7 @@ def check_seed(seed: Any) -> None:
 
 @transform(static=("seed",))
 def stochastic_rounding(tx, *, seed: int = 0):
-    """Round p + u, u the update of `tx`, to one of its two neighbours in bfloat16 or float16, so that the mean is exact.
+    """Round p + u, u the update of `tx`, to one of its neighbours in bfloat16 or float16, so that the mean is exact.
 
         tx = stochastic_rounding(adamw(1e-3))
 

@@ -29,12 +29,12 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
         tx = with_state_dtype(adamw(1e-3), jnp.bfloat16)                   # 4 bytes of state a parameter, not 8
         tx = with_state_dtype(adamw(1e-3), {"nu": jnp.bfloat16})
 
-    Everything is computed in float32 at least and rounded once when it is stored: stochastically to bfloat16 and float16,
-    so that a moving average follows its mean however slow it is. Rounded to the nearest it stands still where one update
-    changes it by less than half of its last digit: bfloat16 with a decay above 0.996. What all leaves share (a count, a
-    norm) stays as it is, a slot of complex numbers is complex64 at least. Slots that `tx` has low by itself (`mu_dtype`)
-    are rounded as here if `dtype` covers them. float16 is for slots near 1: squares of gradients below 1e-4 are 0 or
-    6e-8 there.
+    Everything is computed in float32 at least and rounded once when it is stored: stochastically to bfloat16 and
+    float16, so that a moving average follows its mean however slow it is. Rounded to the nearest it stands still where
+    one update changes it by less than half of its last digit: bfloat16 with a decay above 0.996. What all leaves share
+    (a count, a norm) stays as it is, a slot of complex numbers is complex64 at least. Slots that `tx` has low by itself
+    (`mu_dtype`) are rounded as here if `dtype` covers them. float16 is for slots near 1: squares of gradients below
+    1e-4 are 0 or 6e-8 there.
     """
     check_members({"tx": tx})
     check_seed(seed)
@@ -60,7 +60,9 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
         slots, known = _slots(tx, state)
         if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):
             shown = ", ".join(sorted(known)) or "none"
-            raise ArgumentError(f"dtype: there is no slot {sorted(unknown)[0]!r}; the slots are {shown}", "with_state_dtype")
+            raise ArgumentError(
+                f"dtype: no slot is named {sorted(unknown)[0]!r}; there are {shown}", "with_state_dtype"
+            )
         cast = [x.astype(wanted(x, slot) or x.dtype) for x, slot in zip(leaves, slots, strict=True)]
         return WithStateDtypeState(zero_count(), treedef.unflatten(cast))
 
@@ -104,6 +106,8 @@ def _slots(tx: GradientTransformation, state: PyTree) -> tuple[list[str], set[st
     try:
         marked = tx.init(StandIn())
     except Exception as error:
-        error.add_note("with_state_dtype runs init with a stand-in for the parameters; this one needs the leaves themselves")
+        error.add_note(
+            "with_state_dtype runs init with a stand-in for the params; this one needs the leaves themselves"
+        )
         raise
     return walk(without_places(marked), without_places(state), "values"), known

@@ -1,4 +1,4 @@
-"""Numpy references of numbers with 16 bits: neighbours read off the table of all of them, rounding by its definition."""
+"""Numpy references of numbers of 16 bits: neighbours read off the table of all of them, rounding by its definition."""
 
 import ml_dtypes
 import numpy as np
