@@ -21,6 +21,7 @@ from optax_lite.inspection.transfer_report import TransferReport
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.loop.fit import fit
 from optax_lite.loop.history import History
+from optax_lite.loop.memory import StepMemory, explain_memory
 from optax_lite.loop.step import make_step
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
@@ -208,8 +209,8 @@ __all__ = [
     "kahan", "KahanState", "loss_scaling", "LossScalingState", "master_weights", "MasterWeightsState", "scale_loss",
     "stochastic_rounding", "StochasticRoundingState", "with_state_dtype", "WithStateDtypeState",
     # what is going on
-    "current_hyperparams", "explain", "Explanation", "LeafRow", "measure_with_ema", "monitor", "read_metrics",
-    "snapshot", "with_metrics",
+    "current_hyperparams", "explain", "explain_memory", "Explanation", "LeafRow", "measure_with_ema", "monitor",
+    "read_metrics", "snapshot", "StepMemory", "with_metrics",
     # training
     "fit", "History", "make_step", "minimize",
     # for authors

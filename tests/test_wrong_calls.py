@@ -265,6 +265,10 @@ WRONG = {
         lambda: ol.explain(PARAMS, ADAM),
         "explain: tx must be an optimizer, got dict; the order is explain(tx, params)",
     ),
+    "explain_memory": (
+        lambda: ol.explain_memory(ADAM, PARAMS, (X, Y)),
+        "explain_memory: loss_fn must be a function of the params, got a tuple of 2 leaves; the order is",
+    ),
     "measure_with_ema": (
         lambda: ol.measure_with_ema(0.9, ol.global_norm),
         "measure_with_ema: measure must be a function of the updates, got 0.9",
@@ -329,6 +333,7 @@ NOT_ENTERED = {  # what is missing, unknown or too much
     "init": (lambda: ADAM.init(), "'params'; write state = tx.init(params)"),
     "apply_updates": (lambda: ol.apply_updates(PARAMS), "'updates'; write params = apply_updates(params, updates)"),
     "explain": (lambda: ol.explain(ADAM), "'params'; write explain(tx, params)"),
+    "explain_memory": (lambda: ol.explain_memory(ADAM), "'params'; write explain_memory(tx, params, loss_fn, *args)"),
     "eval_params": (lambda: ol.eval_params(STATE, PARAMS), "'params'; write eval_params(tx, state, params)"),
     "current_hyperparams": (lambda: ol.current_hyperparams(ADAM), "'state'; write current_hyperparams(tx, state)"),
     "transfer": (lambda: ol.transfer(STATE, ADAM), "'params'; write state, report = transfer(state, tx, params)"),

@@ -40,7 +40,7 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
     """
     if not callable(loss_fn):
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step")
-    loss_fn, run, last = _hashable(loss_fn), _donating if donate else _keeping, Last()
+    loss_fn, run, last = hashable(loss_fn), compiled_step(donate), Last()
 
     def step(tx, params, state, *args):
         tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
@@ -101,7 +101,12 @@ _keeping = partial(jax.jit, static_argnums=(0, 1))(_advance)
 _donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(_advance)
 
 
-def _hashable(loss_fn):
+def compiled_step(donate: bool) -> Any:
+    """The program behind every step: (loss_fn, has_aux, tx, params, state, args, same)."""
+    return _donating if donate else _keeping
+
+
+def hashable(loss_fn):
     try:
         hash(loss_fn)
     except TypeError:  # a module or another callable that compares by value: then one object is one loss
