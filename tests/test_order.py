@@ -110,12 +110,12 @@ SENSELESS = {
     ),
     "dtypes, master": (
         lambda: ol.with_state_dtype(ol.master_weights(TX), "bfloat16"),
-        "so the weights that it keeps would be rounded with the moments; write master_weights(with_state_dtype(...)), or",
+        "so the weights that it keeps would be rounded with the moments; write master_weights(with_state_dtype(...",
         lambda: ol.master_weights(ol.with_state_dtype(TX, "bfloat16")),
     ),
     "skip, loss scaling": (
         lambda: ol.skip_bad_steps(ol.loss_scaling(TX)),
-        "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; write loss_scaling(skip_bad",
+        "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; write loss_scaling(",
         lambda: ol.loss_scaling(ol.skip_bad_steps(TX), init_scale=1.0),
     ),
     "clip, then loss scaling": (

@@ -447,18 +447,18 @@ def test_every_optimizer_keeps_its_slots_in_bfloat16(name):
 
 
 DTYPE_ARGUMENTS = [
-    (row, name) for row in ROWS for name in row.factory.signature.parameters if name in ("mu_dtype", "accumulator_dtype")
+    (row, name)
+    for row in ROWS
+    for name in row.factory.signature.parameters
+    if name in ("mu_dtype", "accumulator_dtype") and not row.no_laws  # their leaves would have to have other shapes
 ]
 
 
 @pytest.mark.parametrize(("row", "name"), DTYPE_ARGUMENTS, ids=[f"{r.name}-{n}" for r, n in DTYPE_ARGUMENTS])
 def test_the_dtype_arguments_of_optax_decide_a_slot_for_good(row, name):
-    if row.no_laws:
-        return  # its leaves would have to have other shapes
     p = {"w": jnp.ones((3, 2)), "b": jnp.ones(2, jnp.bfloat16)}
-    settings = next(({**s, name: "float16"} for s in row.settings if slots_of(row.factory(**{**s, name: "float16"}), p)), None)
-    assert settings, "no setting has a slot of this dtype"
-    tx = row.factory(**settings)
+    made = (row.factory(**{**settings, name: "float16"}) for settings in row.settings)
+    tx = next(tx for tx in made if slots_of(tx, p))
     state = tx.init(p)
     _, after = tx.update(jax.tree.map(lambda x: 0.5 * x, p), state, p, **row.extra(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
@@ -524,3 +524,19 @@ def test_scale_loss_says_what_it_needs():
     with pytest.raises(ValueError, match="the state has 2 loss scales"):
         ol.scale_loss((state, state), jnp.float32(1.0))
     assert ol.scale_loss(state, jnp.float16(3.0)) == 3 * 2.0**15  # infinite in float16
+
+
+# --- what explain says -----------------------------------------------------------------------------------------------
+
+
+def test_explain_warns_of_what_is_rounded_away_unless_a_wrapper_keeps_it():
+    p = {"w": jnp.ones((4, 3), jnp.bfloat16)}
+    tx = ol.adamw(1e-3, b1=0.999, mu_dtype="bfloat16")
+    forgotten, lost = ol.explain(tx, p).warnings
+    assert "is 1 in bfloat16: what is in mu is never forgotten" in forgotten
+    assert "w; write stochastic_rounding(tx), kahan(tx) or master_weights(tx)" in lost
+    assert ol.explain(ol.with_state_dtype(tx, "bfloat16"), p).warnings == [lost]
+    for wrap in WRAPPERS.values():
+        assert ol.explain(wrap(tx), p).warnings == [forgotten]
+    half = ol.explain(ol.stochastic_rounding(ol.with_state_dtype(tx, "bfloat16")), p)
+    assert half.warnings == [] and half.totals["state_bytes"] == {"mu": 24, "nu": 24, "shared": 12}

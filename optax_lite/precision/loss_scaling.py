@@ -89,9 +89,7 @@ def scale_loss(state: OptState, loss: Any) -> Array:
     So that it does not overflow where the loss is float16; `make_step` does it by itself.
     """
     if not is_inexact(loss) or jnp.shape(loss) != ():
-        raise TypeError(
-            f"scale_loss: the order is scale_loss(state, loss), the loss a number, got {show_leaf(loss)}"
-        )
+        raise TypeError(f"scale_loss: the order is scale_loss(state, loss), the loss a number, got {show_leaf(loss)}")
     if (scale := loss_scale_of(state)) is None:
         raise ValueError("scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)")
     loss = jnp.asarray(loss)
