@@ -537,6 +537,6 @@ def test_explain_warns_of_what_is_rounded_away_unless_a_wrapper_keeps_it():
     assert "w; write stochastic_rounding(tx), kahan(tx) or master_weights(tx)" in lost
     assert ol.explain(ol.with_state_dtype(tx, "bfloat16"), p).warnings == [lost]
     for wrap in WRAPPERS.values():
-        assert ol.explain(wrap(tx), p).warnings == [forgotten]
+        assert ol.explain(wrap(tx), p).warnings == [f"tx/{forgotten}"]
     half = ol.explain(ol.stochastic_rounding(ol.with_state_dtype(tx, "bfloat16")), p)
     assert half.warnings == [] and half.totals["state_bytes"] == {"mu": 24, "nu": 24, "shared": 12}
