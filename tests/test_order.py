@@ -190,6 +190,6 @@ def test_every_pair_of_wrappers_trains_or_says_why_not(outer, inner):
     try:
         tx = WRAPPERS[outer](WRAPPERS[inner](TX))
     except ValueError as error:
-        assert re.match(rf"{outer}: {inner} is inside", str(error))
+        assert re.match(rf"{outer}: {inner} is inside|chain: clip_by_global_norm before {inner} ", str(error))
         return
     assert loss(trained(tx)) < loss(PARAMS)
