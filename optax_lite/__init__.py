@@ -21,6 +21,7 @@ from optax_lite.inspection.transfer_report import TransferReport
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.loop.fit import fit
 from optax_lite.loop.history import History
+from optax_lite.loop.memory import StepMemory, explain_memory
 from optax_lite.loop.step import make_step
 from optax_lite.losses import (
     convex_kl_divergence, cosine_distance, cosine_similarity, ctc_loss, ctc_loss_with_forward_probs,
@@ -91,6 +92,11 @@ from optax_lite.optimizers.soap import ScaleBySoapState, scale_by_soap, soap
 from optax_lite.optimizers.sophia import HutchinsonState, SophiaState, hutchinson_estimator_diag_hessian, sophia
 from optax_lite.optimizers.stable_adamw import stable_adamw
 from optax_lite.optimizers.yogi import scale_by_yogi, yogi
+from optax_lite.precision.kahan import KahanState, kahan
+from optax_lite.precision.loss_scaling import LossScalingState, loss_scaling, scale_loss
+from optax_lite.precision.master import MasterWeightsState, master_weights
+from optax_lite.precision.rounding import StochasticRoundingState, stochastic_rounding
+from optax_lite.precision.state_dtype import WithStateDtypeState, with_state_dtype
 from optax_lite.schedules import (
     constant_schedule, cosine_decay_schedule, cosine_onecycle_schedule, cyclic_schedule, exponential_decay,
     inverse_sqrt_schedule, join_schedules, linear_onecycle_schedule, linear_schedule, piecewise_constant_schedule,
@@ -199,9 +205,12 @@ __all__ = [
     "eval_params", "flatten", "freeze", "groups", "inject_hyperparams", "lookahead", "LookaheadParams",
     "microbatch_value_and_grad", "MultiSteps", "periodic_update", "reset", "selective_transform", "set_hyperparams",
     "skip_bad_steps", "skip_large_updates", "skip_not_finite", "transfer",
+    # precision
+    "kahan", "KahanState", "loss_scaling", "LossScalingState", "master_weights", "MasterWeightsState", "scale_loss",
+    "stochastic_rounding", "StochasticRoundingState", "with_state_dtype", "WithStateDtypeState",
     # what is going on
-    "current_hyperparams", "explain", "Explanation", "LeafRow", "measure_with_ema", "monitor", "read_metrics",
-    "snapshot", "with_metrics",
+    "current_hyperparams", "explain", "explain_memory", "Explanation", "LeafRow", "measure_with_ema", "monitor",
+    "read_metrics", "snapshot", "StepMemory", "with_metrics",
     # training
     "fit", "History", "make_step", "minimize",
     # for authors

@@ -64,6 +64,16 @@ def test_examples_run(name):
 
 
 @pytest.mark.slow
+def test_training_in_bfloat16_runs(tmp_path):
+    command = [sys.executable, ROOT / "examples" / "bf16_training.py", "--steps", "300", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    exact, plain, *remedies = (float(loss) for loss in re.findall(r"loss (\S+)", done.stdout))
+    assert len(remedies) == 3 and all(abs(loss - exact) < 0.1 * (plain - exact) for loss in remedies)
+    assert (tmp_path / "bf16_training.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_fine_tuning_runs(tmp_path):
     pytest.importorskip("sklearn")
     command = [sys.executable, ROOT / "examples" / "finetune.py", "--quick", "--out", tmp_path]

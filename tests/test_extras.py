@@ -52,9 +52,12 @@ WRAPPERS = {
     "groups, rules": lambda t: ol.groups(ol.sgd(0.1), {"w": t}),
     "groups": lambda t: ol.groups(ol.chain(t, ol.sgd(0.1)), {"w": {"learning_rate": 0.2}, "b": "freeze"}),
     "inject_hyperparams": lambda t: ol.inject_hyperparams(ol.chain(t, ol.sgd(0.1))),
+    "kahan": lambda t: ol.kahan(t),
     "lookahead": lambda t: ol.lookahead(t, 2, 0.5),
     "lookahead, at a sync": lambda t: ol.lookahead(t, 1, 0.5),
+    "loss_scaling": lambda t: ol.loss_scaling(t),
     "masked": lambda t: ol.masked(t, "w"),
+    "master_weights": lambda t: ol.master_weights(t),
     "mechanize": lambda t: ol.mechanize(t),
     "monitor": lambda t: ol.monitor({"measured": t}),
     "multi_transform": lambda t: ol.multi_transform({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
@@ -69,8 +72,10 @@ WRAPPERS = {
     "skip_bad_steps": lambda t: ol.skip_bad_steps(t),
     "sophia": lambda t: ol.sophia(0.1, hessian_diagonal_fn=t),
     "split_real_and_imaginary": lambda t: ol.split_real_and_imaginary(t),
+    "stochastic_rounding": lambda t: ol.stochastic_rounding(t),
     "two deep": lambda t: ol.chain(ol.average_params(ol.masked(ol.chain(t, ol.cautious(t)), "w"))),
     "with_metrics": lambda t: ol.with_metrics(t),
+    "with_state_dtype": lambda t: ol.with_state_dtype(t, "bfloat16"),
 }
 # What a wrapper itself takes out of the extra arguments.
 TAKEN = {"sam, opaque": {"grad_fn"}}

@@ -251,6 +251,11 @@ WRONG = {
     ),
     "skip_not_finite": (lambda: ol.skip_not_finite(), "skip_not_finite() missing 3 required positional"),
     "transfer": (lambda: ol.transfer(ADAM, STATE, PARAMS), "transfer: the order is transfer(state, tx, params), got"),
+    # precision
+    "scale_loss": (
+        lambda: ol.scale_loss(STATE, 1.0),
+        "scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)",
+    ),
     # what is going on
     "current_hyperparams": (
         lambda: ol.current_hyperparams(STATE, ADAM),
@@ -259,6 +264,10 @@ WRONG = {
     "explain": (
         lambda: ol.explain(PARAMS, ADAM),
         "explain: tx must be an optimizer, got dict; the order is explain(tx, params)",
+    ),
+    "explain_memory": (
+        lambda: ol.explain_memory(ADAM, PARAMS, (X, Y)),
+        "explain_memory: loss_fn must be a function of the params, got a tuple of 2 leaves; the order is",
     ),
     "measure_with_ema": (
         lambda: ol.measure_with_ema(0.9, ol.global_norm),
@@ -324,6 +333,7 @@ NOT_ENTERED = {  # what is missing, unknown or too much
     "init": (lambda: ADAM.init(), "'params'; write state = tx.init(params)"),
     "apply_updates": (lambda: ol.apply_updates(PARAMS), "'updates'; write params = apply_updates(params, updates)"),
     "explain": (lambda: ol.explain(ADAM), "'params'; write explain(tx, params)"),
+    "explain_memory": (lambda: ol.explain_memory(ADAM), "'params'; write explain_memory(tx, params, loss_fn, *args)"),
     "eval_params": (lambda: ol.eval_params(STATE, PARAMS), "'params'; write eval_params(tx, state, params)"),
     "current_hyperparams": (lambda: ol.current_hyperparams(ADAM), "'state'; write current_hyperparams(tx, state)"),
     "transfer": (lambda: ol.transfer(STATE, ADAM), "'params'; write state, report = transfer(state, tx, params)"),

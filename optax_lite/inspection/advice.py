@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.compose import PartitionState
-from optax_lite.inspection.survey import Place
+from optax_lite.inspection.survey import Place, places as places_in
 from optax_lite.inspection.table import LeafRow, extent, some
 from optax_lite.leaves import is_inexact
 
 _UNDECAYED = re.compile(r"(^|[_/])(bias|scale)$|norm(?!al)|(^|/)ln(_|\d|/)")  # biases and norms by their names
 _RATES = ("learning_rate", "step_size", "step_size_fn")
 _AVERAGE_OF = {"b1": ("mu",), "b2": ("nu",)}  # the slots that a decay is for, where the state has these
+_KEEPING = ("stochastic_rounding", "kahan", "master_weights")  # for which no step is too small
 _DECAYS = {"b1", "b2", "b3", "decay", "beta"}
 
 
@@ -36,7 +37,7 @@ def warnings(
             f"weight decay on {some(decayed)}: biases and norms usually have none "
             "(a mask, or a group with weight_decay 0)"
         )
-    return [*found, *_rounded_averages(given, places), *_rounded_updates(moved)]
+    return [*found, *_rounded_averages(given, places), *_rounded_updates(moved, places)]
 
 
 def _named(row: LeafRow, *endings: str) -> list[Any]:
@@ -61,7 +62,10 @@ def _empty_groups(places) -> Iterable[str]:
 
 def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
+    drawn = {id(x) for place, _ in places if place.name == "with_state_dtype" for x in places_in(place)}
     for place, trees in places:
+        if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean
+            continue
         fields = {path.rsplit("/", 1)[-1]: jax.tree.leaves(tree) for path, tree in trees}
         for path, name in place.paths.items() if fields else ():
             if name not in _DECAYS:
@@ -75,16 +79,20 @@ def _rounded_averages(given, places) -> Iterable[str]:
                     yield f"{path}={shown} is 1 in {dtype}: what is in {field} is never forgotten"
 
 
-def _rounded_updates(moved: list[LeafRow]) -> Iterable[str]:
+def _rounded_updates(moved: list[LeafRow], places) -> Iterable[str]:
     """Rates so small beside a parameter of size 1 that steps of their size change nothing."""
     lost: dict[tuple[str, float], list[str]] = {}
+    kept = {leaf.removesuffix("/value") for place, _ in places if place.name in _KEEPING for leaf in place.leaves}
     for row in moved:
+        if row.path.removesuffix("/value") in kept:
+            continue
         rates = [_largest(value) for value in _named(row, "learning_rate")]
         if len(rates) == 1 and 0 < rates[0] < float(jnp.finfo(row.dtype).eps) / 4:
             lost.setdefault((str(row.dtype), rates[0]), []).append(row.path)
     for (dtype, rate), paths in lost.items():
         ulp = float(jnp.finfo(dtype).eps)
+        remedy = "; write stochastic_rounding(tx), kahan(tx) or master_weights(tx)" if ulp > 1e-6 else ""
         yield (
             f"steps of {rate:.2g}, the learning rate, are rounded away from {dtype} parameters near 1, where the next "
-            f"number is {ulp / 2:.2g} away: {some(paths)}" + ("; keep these in float32" if ulp > 1e-6 else "")
+            f"number is {ulp / 2:.2g} away: {some(paths)}{remedy}"
         )

@@ -18,6 +18,7 @@ from optax_lite.loop.last import Last, own_arrays
 from optax_lite.loop.metrics import checked, telemetry
 from optax_lite.mistakes import written
 from optax_lite.outline import is_state
+from optax_lite.precision.loss_scaling import loss_scale_of, scale_loss
 from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
 
 
@@ -30,16 +31,16 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
 
     The optimizer is an argument, so no change of its numbers compiles again; a new shape or dtype of an argument does.
     It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is all that Polyak steps, MoMo, line searches,
-    L-BFGS, Sophia and SAM need. `metrics` has the loss before the update, and what `with_metrics` keeps; they
-    stay on the device, and to read one waits for it. With `has_aux` the loss function returns (loss, aux), and
-    `metrics["aux"]` is aux.
+    L-BFGS, Sophia and SAM need; for `loss_scaling` the loss is scaled before it is differentiated. `metrics` has the
+    loss before the update, and what `with_metrics` keeps; they stay on the device, and to read one waits for it. With
+    `has_aux` the loss function returns (loss, aux), and `metrics["aux"]` is aux.
 
     `donate` gives the memory of params and state to the new ones, so the old ones cannot be used again; args never are.
     Integer and bool leaves of the params stay as they are. Gradients of complex ones are conjugated for descent.
     """
     if not callable(loss_fn):
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step")
-    loss_fn, run, last = _hashable(loss_fn), _donating if donate else _keeping, Last()
+    loss_fn, run, last = hashable(loss_fn), compiled_step(donate), Last()
 
     def step(tx, params, state, *args):
         tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
@@ -76,8 +77,14 @@ def advance(loss_fn, has_aux, tx, params, state, args, same):
     def grad_fn(params, *_):
         return _descent(jax.grad(value_fn, allow_int=True)(params))
 
-    if same is None or has_aux:
-        (value, aux), grad = jax.value_and_grad(loss_and_aux, has_aux=True, allow_int=True)(params)
+    scale = loss_scale_of(state)
+    if same is None or has_aux or scale is not None:
+
+        def scaled(params):
+            value, aux = loss_and_aux(params)
+            return value if scale is None else scale_loss(state, value), (value, aux)
+
+        grad, (value, aux) = jax.grad(scaled, has_aux=True, allow_int=True)(params)
         grad = _descent(grad)
     else:
         (kept,), aux = searches(state), None
@@ -94,7 +101,12 @@ _keeping = partial(jax.jit, static_argnums=(0, 1))(advance)
 _donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(advance)
 
 
-def _hashable(loss_fn):
+def compiled_step(donate: bool) -> Any:
+    """The program behind every step: (loss_fn, has_aux, tx, params, state, args, same)."""
+    return _donating if donate else _keeping
+
+
+def hashable(loss_fn):
     try:
         hash(loss_fn)
     except TypeError:  # a module or another callable that compares by value: then one object is one loss

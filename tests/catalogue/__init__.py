@@ -17,6 +17,7 @@ from tests.catalogue import (
     gates,
     layerwise,
     matrix,
+    precision,
     search,
     telemetry,
     tuning_free,
@@ -37,6 +38,7 @@ ROWS: tuple[Row, ...] = (
     *matrix.ROWS,
     *search.ROWS,
     *telemetry.ROWS,
+    *precision.ROWS,
 )
 
 # Compositions that the laws hold for too; their parts are proven above.

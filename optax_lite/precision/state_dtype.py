@@ -1,0 +1,113 @@
+"""The dtypes in which an optimizer keeps its slots, whatever the method."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.check import ArgumentError, check_dtype
+from optax_lite.compose import check_members
+from optax_lite.core import Array, GradientTransformation, PyTree, transform
+from optax_lite.inspection.survey import without_places
+from optax_lite.leaves import cast_up, increment, is_inexact, leaf_paths, promote, zero_count
+from optax_lite.paths import StandIn
+from optax_lite.precision.low import is_low, leaf_keys, random_bits, stochastic
+from optax_lite.precision.rounding import check_seed
+
+
+class WithStateDtypeState(NamedTuple):
+    count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
+    inner_state: PyTree  # of the transformation, its slots in the dtypes that were asked for
+
+
+@transform(static=("dtype", "seed"))
+def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
+    """Keep the slots of `tx` in a dtype, or each in its own by the field of the state: {"mu": ..., "nu": ...}.
+
+        tx = with_state_dtype(adamw(1e-3), jnp.bfloat16)                   # 4 bytes of state a parameter, not 8
+        tx = with_state_dtype(adamw(1e-3), {"nu": jnp.bfloat16})
+
+    Everything is computed in float32 at least and rounded once when it is stored: stochastically to bfloat16 and
+    float16, so that a moving average follows its mean however slow it is. Rounded to the nearest it stands still where
+    one update changes it by less than half of its last digit: bfloat16 with a decay above 0.996. What all leaves share
+    (a count, a norm) stays as it is, a slot of complex numbers is complex64 at least. Slots that `tx` has low by itself
+    (`mu_dtype`) are rounded as here if `dtype` covers them. float16 is for slots near 1: squares of gradients below
+    1e-4 are 0 or 6e-8 there.
+    """
+    check_members({"tx": tx})
+    check_seed(seed)
+    if isinstance(dtype, Mapping):
+        if not dtype:
+            raise ArgumentError('dtype must be a dtype or a dict from slots to dtypes, as {"nu": jnp.bfloat16}, got {}')
+        check_dtype(**{f"dtype[{name!r}]": x for name, x in dtype.items()})
+    elif dtype is None:
+        raise ArgumentError('dtype must be a dtype or a dict from slots to dtypes, as {"nu": jnp.bfloat16}, got None')
+    else:
+        check_dtype(dtype=dtype)
+
+    def wanted(x, slot):
+        """The dtype for a leaf of the state in a slot of this name, None to leave it as it is."""
+        asked = dtype.get(slot) if isinstance(dtype, Mapping) else dtype if slot else None
+        if asked is None or not is_inexact(x):
+            return None
+        return promote(asked, jnp.complex64) if jnp.iscomplexobj(x) else jnp.dtype(asked)
+
+    def init(params):
+        state = tx.init(params)
+        leaves, treedef = jax.tree.flatten(state)
+        slots, known = _slots(tx, state)
+        if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):
+            shown = ", ".join(sorted(known)) or "none"
+            raise ArgumentError(
+                f"dtype: no slot is named {sorted(unknown)[0]!r}; there are {shown}", "with_state_dtype"
+            )
+        cast = [x.astype(wanted(x, slot) or x.dtype) for x, slot in zip(leaves, slots, strict=True)]
+        return WithStateDtypeState(zero_count(), treedef.unflatten(cast))
+
+    def run(kind, updates, state, params=None, **extra):
+        leaves, treedef = jax.tree.flatten(state.inner_state)
+        slots, _ = _slots(tx, state.inner_state)
+        lifts = [is_low(x) and wanted(x, slot) is not None for x, slot in zip(leaves, slots, strict=True)]
+        full = [cast_up(x, jnp.float32) if lift else x for x, lift in zip(leaves, lifts, strict=True)]
+        new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
+        paths = leaf_paths(state.inner_state, nothing_too=False)
+        words = iter(leaf_keys(seed, state.count, [path for path, lift in zip(paths, lifts, strict=True) if lift]))
+        rows = zip(jax.tree.leaves(inner_state), leaves, lifts, strict=True)
+        stored = [_rounded(x, next(words), old.dtype) if lift else x for x, old, lift in rows]
+        return new, WithStateDtypeState(increment(state.count), treedef.unflatten(stored))
+
+    return init, partial(run, "update"), partial(run, "step")
+
+
+@partial(jax.jit, static_argnums=2)
+def _rounded(x, words, dtype):
+    return stochastic(x.astype(jnp.float32), random_bits(words, x.shape), dtype).astype(dtype)
+
+
+def _slots(tx: GradientTransformation, state: PyTree) -> tuple[list[str], set[str]]:
+    """For every leaf of a state the field it is kept in, "" for what is of no parameter; and all such fields."""
+    known = set()
+
+    def walk(marked, state, outer):
+        marks, treedef = jax.tree_util.tree_flatten_with_path(marked, is_leaf=lambda x: isinstance(x, StandIn))
+        found = []
+        for (keys, mark), part in zip(marks, treedef.flatten_up_to(state), strict=True):
+            name = next((key.name for key in reversed(keys) if hasattr(key, "name")), outer)
+            if isinstance(mark, StandIn) and mark.expand is not None:
+                found += walk(without_places(mark.expand(part)), part, name)
+            else:
+                is_slot = isinstance(mark, StandIn)
+                known.update({name} if is_slot else ())
+                found += [name if is_slot else ""] * len(jax.tree.leaves(part))
+        return found
+
+    try:
+        marked = tx.init(StandIn())
+    except Exception as error:
+        error.add_note(
+            "with_state_dtype runs init with a stand-in for the params; this one needs the leaves themselves"
+        )
+        raise
+    return walk(without_places(marked), without_places(state), "values"), known
