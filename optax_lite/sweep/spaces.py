@@ -37,7 +37,7 @@ class Range:
         if self.log:
             return float(min(self.low * (self.high / self.low) ** u, self.high))
         value = self.low + (self.high - self.low) * u
-        return math.floor(value) if self.whole else float(value)
+        return math.floor(min(value, self.high - 1)) if self.whole else float(value)
 
     def share(self, value: float) -> float:
         """How much of the way a value lies at."""
@@ -160,10 +160,12 @@ def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
 
 def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     """Whether the factory can be called, and with these names."""
-    if not callable(factory) or isinstance(factory, Configured):
-        advice = f"; give the factory: {where}({factory._call.name}, ...)" if isinstance(factory, Configured) else ""
+    if isinstance(factory, Configured):  # a schedule can be called
+        name = factory._call.name
+        raise ArgumentError(f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)", where)
+    if not callable(factory):
         problem = f"the first argument must be a function of the axes that returns a member, got {factory!r:.60}"
-        raise ArgumentError(problem + advice, where)
+        raise ArgumentError(problem, where)
     if not axes:
         raise ArgumentError(f"there is no axis; write {where}(..., learning_rate=[1e-3, 1e-2])", where)
     try:
