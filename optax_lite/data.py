@@ -336,7 +336,7 @@ def as_data(name: str, value: Any) -> Any:
     Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
     compile once; a plain function becomes a schedule, a pair of functions a transformation.
     """
-    if value is None or isinstance(value, Configured):
+    if value is None or type(value) is float or isinstance(value, Configured):
         return value
     if hasattr(value, "builder"):
         raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")

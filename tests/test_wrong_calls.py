@@ -1,12 +1,14 @@
 """Every public function has a wrong call, here or in the catalogue, whose message says which argument or leaf it is."""
 
 import types
+from operator import attrgetter
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 import optax_lite as ol
+from optax_lite import sweep
 from tests.catalogue import bad_settings
 from tests.catalogue.calls import GRADS, PARAMS
 
@@ -306,6 +308,33 @@ WRONG = {
     "safe_increment": (lambda: ol.safe_increment("3"), "increment: count must be a number, got str '3'"),
     "safe_norm": (lambda: ol.safe_norm(PARAMS, 0.1), "safe_norm: x must be an array, got a dict of 2 leaves"),
     "zeros_like": (lambda: ol.zeros_like(PARAMS, "flot"), "dtype must be a floating dtype or None, got 'flot'"),
+    # sweeps
+    "sweep.choice": (
+        lambda: sweep.choice("ab"),
+        "choice: options must be a list or an array of one dimension, got 'ab'",
+    ),
+    "sweep.grid": (lambda: sweep.grid(ol.adam, lr=[0.1]), "grid: adam: no argument 'lr'; write learning_rate"),
+    "sweep.loguniform": (lambda: sweep.loguniform(0, 1), "loguniform: low must be above 0, got 0"),
+    "sweep.pbt": (lambda: sweep.pbt(10, {"b1": (0.9,)}, fraction=0.6), "pbt: fraction must be above 0 and at most 0.5"),
+    "sweep.randint": (lambda: sweep.randint(1, 2.5), "randint: high must be an integer, got 2.5"),
+    "sweep.run": (
+        lambda: sweep.run(ADAM, sweep.training(jnp.zeros, loss, steps=1)),
+        "run: population must be what grid or sample return, got GradientTransformation",
+    ),
+    "sweep.run_study": (
+        lambda: sweep.run_study(ol.adam, ADAM, loss, n_trials=1),
+        "run_study: study must be what optuna.create_study returns, got function",
+    ),
+    "sweep.sample": (
+        lambda: sweep.sample(ol.adam, 0, learning_rate=[0.1]),
+        "sample: n must be an integer of at least 1, got 0",
+    ),
+    "sweep.successive_halving": (
+        lambda: sweep.successive_halving([30, 20]),
+        "successive_halving: rungs must be numbers of updates that rise",
+    ),
+    "sweep.training": (lambda: sweep.training(jnp.zeros, 3, steps=1), "training: loss must be a function, got 3"),
+    "sweep.uniform": (lambda: sweep.uniform(1, 0), "uniform: low must be below high, got 1 and 0"),
 }
 
 HABITS = {
@@ -353,15 +382,15 @@ ATTRIBUTES = {
 NO_FUNCTIONS = {"OptState", "Params", "Updates", "ScalarOrSchedule"}  # aliases of types
 PUBLIC = [
     name
-    for name in ol.__all__
-    if callable(getattr(ol, name)) and not isinstance(getattr(ol, name), (type, types.ModuleType))
+    for name in [*ol.__all__, *(f"sweep.{name}" for name in sweep.__all__)]
+    if callable(found := attrgetter(name)(ol)) and not isinstance(found, (type, types.ModuleType))
 ]
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name not in NO_FUNCTIONS])
 def test_every_public_function_has_a_wrong_call(name):
     in_catalogue = {row.factory for row, _, _ in bad_settings()}  # tests/test_errors.py makes these calls
-    assert name in WRONG or getattr(ol, name) in in_catalogue
+    assert name in WRONG or attrgetter(name)(ol) in in_catalogue
 
 
 @pytest.mark.parametrize("name", WRONG)

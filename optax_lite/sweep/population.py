@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
-from optax_lite.data import Word
+from optax_lite.data import Word, is_key
 from optax_lite.leaves import path_string, show_leaf
 
 
@@ -18,6 +20,19 @@ class Members(NamedTuple):
 
     index: np.ndarray  # which members of the population they are
     stacked: PyTree  # their numbers, of numpy, with the members in front
+
+
+@jax.tree_util.register_static
+class Flag(int):
+    """True or False as part of the structure: what a Python bool in a member becomes, as `if` must know it."""
+
+    __class__ = property(lambda self: bool)  # so that it passes for one where a bool is asked for, as bool has no heirs
+
+    def __repr__(self) -> str:
+        return repr(self != 0)
+
+    def __reduce__(self):
+        return Flag, (int(self),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,13 +45,15 @@ class Population:
 
     @classmethod
     def of(
-        cls, made: Iterable[tuple[Mapping[str, Any], PyTree]], space: Mapping[str, Any] | None = None
-    ) -> "Population":
-        """A population of settings and members; words in a member are part of its structure."""
-        pairs = [(dict(settings), jax.tree.map(_checked_word, member)) for settings, member in made]
+        cls, made: Iterable[tuple[Mapping[str, Any], PyTree]], space: Mapping[str, Any] | None = None,
+        where: str = "sweep",
+    ) -> "Population":  # fmt: skip
+        """A population of settings and members; what is wrong with one is told with `where` in front."""
+        pairs = [(dict(settings), member) for settings, member in made]
         for i, (settings, member) in enumerate(pairs):
-            _check(i, settings, member)
-        return cls(tuple(s for s, _ in pairs), tuple(m for _, m in pairs), (space or {},) * len(pairs))
+            _check(i, settings, member, where)
+        n = len(pairs)
+        return cls(tuple(s for s, _ in pairs), tuple(m for _, m in pairs), (space or {},) * n)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -56,55 +73,96 @@ class Population:
         return Population(*both)
 
     def __repr__(self) -> str:
-        over, n = " x ".join(self.axes), len(self.groups())
-        return f"Population({len(self)} members over {over}, {n} structure{'s' * (n > 1)})"
+        over = " x ".join(self.axes) or "nothing"
+        members, structures = counted(len(self), "member"), counted(len(self._structures), "structure")
+        return f"Population({members} over {over}, {structures})"
+
+    @cached_property
+    def _structures(self) -> tuple[tuple[Any, list[int]], ...]:
+        """The treedefs, each with the members that it and their shapes and dtypes are those of."""
+        found: dict[Any, list[int]] = {}
+        for i, member in enumerate(self.members):
+            leaves, treedef = _flat(member)
+            found.setdefault((treedef, tuple(map(_kind, leaves))), []).append(i)
+        return tuple((treedef, index) for (treedef, _), index in found.items())
 
     def groups(self) -> tuple[Members, ...]:
-        """The members by structure, in the order in which these appear."""
-        found: dict[Any, list[int]] = {}
-        flat = [jax.tree.flatten(member) for member in self.members]
-        for i, (leaves, treedef) in enumerate(flat):
-            key = treedef, tuple((np.shape(x), _kind(x)) for x in leaves)
-            found.setdefault(key, []).append(i)
+        """The members by structure, in the order in which these appear.
+
+        Words and Python bools are structure, so that the training can branch on them. Python numbers of one place are
+        floats where not all are whole; arrays have one shape and dtype.
+        """
         made = []
-        for (treedef, _), index in found.items():
-            columns = zip(*(flat[i][0] for i in index), strict=True)
+        for treedef, index in self._structures:
+            columns = zip(*(_flat(self.members[i])[0] for i in index), strict=True)
             made.append(Members(np.asarray(index), treedef.unflatten([_stack(column) for column in columns])))
         return tuple(made)
 
 
-def _checked_word(x):
-    return Word(x) if isinstance(x, str) else x
-
-
-def _check(i: int, settings: Mapping[str, Any], member: PyTree) -> None:
-    leaves = jax.tree_util.tree_flatten_with_path(member)[0]
-    shown = f"member {i} ({show_settings(settings)})"
-    for path, x in leaves:
-        if not isinstance(x, (bool, int, float, complex, np.ndarray, np.generic, jax.Array)):
-            kind = "a function" if callable(x) else show_leaf(x)
-            problem = f"{shown}: {path_string(path)!r} is {kind:.60}, no number; let the training close over it"
-            raise ArgumentError(problem, "sweep")
-        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-            problem = f"{shown}: {path_string(path)!r} is a random key, which cannot differ; give an int as seed"
-            raise ArgumentError(problem, "sweep")
-    if not leaves:
-        raise ArgumentError(f"{shown} has no number in it, got {member!r}", "sweep")
+def counted(n: int, what: str) -> str:
+    """'1 member', '2 members'."""
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def show_settings(settings: Mapping[str, Any]) -> str:
     """Settings as in a call: 'learning_rate=0.001, nesterov=True'."""
-    return ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
-    )
+    shown = {name: f"{x:.4g}" if isinstance(x, float) else getattr(x, "__name__", x) for name, x in settings.items()}
+    return ", ".join(f"{name}={x}" for name, x in shown.items())
 
 
-def _kind(x: Any) -> str:
-    kind = np.asarray(x).dtype.kind
-    return "number" if kind in "iuf" else kind
+def _flat(member: PyTree) -> tuple[list[Any], Any]:
+    """The numbers of a member and its structure, which words and bools belong to."""
+    leaves, treedef = jax.tree.flatten(member)
+    if any(isinstance(x, (str, bool, np.bool_)) for x in leaves):
+        return jax.tree.flatten(treedef.unflatten(map(_as_structure, leaves)))
+    return leaves, treedef
+
+
+def _as_structure(x: Any) -> Any:
+    return Word(x) if isinstance(x, str) else Flag(x) if isinstance(x, (bool, np.bool_)) else x
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether a number decides no dtype: Python's, numpy's scalars, and JAX's that are as weak."""
+    return isinstance(x, (int, float, np.integer, np.floating)) or (getattr(x, "weak_type", False) and not x.shape)
+
+
+def _kind(x: Any) -> Any:
+    return "number" if type(x) is float or _is_plain(x) else (np.shape(x), _dtype(x))
+
+
+def _dtype(x: Any) -> np.dtype:
+    return jax.dtypes.canonicalize_dtype(np.asarray(x).dtype)
 
 
 def _stack(column: tuple) -> np.ndarray:
-    """Numbers side by side, in the dtypes that JAX gives them; whole ones among others are floats."""
-    stacked = np.stack([np.asarray(x) for x in column])
-    return stacked.astype(jax.dtypes.canonicalize_dtype(stacked.dtype))
+    stacked = np.asarray(column) if _is_plain(column[0]) else np.stack([np.asarray(x) for x in column])
+    return stacked.astype(_dtype(stacked))
+
+
+def _check(i: int, settings: Mapping[str, Any], member: PyTree, where: str) -> None:
+    leaves = _flat(member)[0]
+    if leaves and all(type(x) is float for x in leaves):
+        return
+    problem = f"there is no number in {member!r:.60}; return an optimizer, or any pytree of numbers"
+    if leaves:
+        named = jax.tree_util.tree_flatten_with_path(member)[0]
+        problem = next((f"{path_string(path)!r} {p}" for path, x in named if (p := _no_number(x))), "")
+    if problem:
+        raise ArgumentError(f"member {i} ({show_settings(settings)}): {problem}", where)
+
+
+def _no_number(x: Any) -> str:
+    """Why a leaf cannot be stacked, in words; empty where it can."""
+    if isinstance(x, (str, bool)):
+        return ""
+    if hasattr(x, "builder"):
+        return f"is the factory {x.__name__} itself; call it: {x.__name__}(...)"
+    if is_key(x):
+        return "is a random key, which cannot differ; give an int as seed"
+    if isinstance(x, int) and not jnp.iinfo(bounds := _dtype(0)).min <= x <= jnp.iinfo(bounds).max:
+        return f"is {x}, too large for {bounds}; write a float"
+    if isinstance(x, (int, float, complex, jax.Array)) or getattr(getattr(x, "dtype", None), "kind", "O") not in "OSU":
+        return ""
+    kind = f"the function {getattr(x, '__name__', x)}" if callable(x) else show_leaf(x)
+    return f"is {kind:.60}, no number; let the training close over it"

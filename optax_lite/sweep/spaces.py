@@ -1,5 +1,6 @@
 """Spaces of hyperparameters, and populations taken from them: all of a grid, or points that cover a space evenly."""
 
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,12 +11,15 @@ import jax
 import numpy as np
 
 from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError, check_count
+from optax_lite.check import ArgumentError, check_count, closest, unknown_argument
+from optax_lite.data import Configured
+from optax_lite.habits import plain
 from optax_lite.loop.extras import extra
 from optax_lite.mistakes import told_by, written
 from optax_lite.sweep.population import Population, show_settings
 
 _EDGE = 0.05  # of a range, on each side, counts as its edge
+_MOST = 1_000_000  # members of a grid
 _METHODS = ("sobol", "halton", "lhs", "random")
 
 
@@ -31,9 +35,9 @@ class Range:
     def at(self, u: float) -> float | int:
         """The value at a share u in [0, 1) of the way."""
         if self.log:
-            return float(self.low * (self.high / self.low) ** u)
+            return float(min(self.low * (self.high / self.low) ** u, self.high))
         value = self.low + (self.high - self.low) * u
-        return math.floor(value) if self.whole else float(value)
+        return math.floor(min(value, self.high - 1)) if self.whole else float(value)
 
     def share(self, value: float) -> float:
         """How much of the way a value lies at."""
@@ -70,7 +74,7 @@ def loguniform(low: float, high: float) -> Range:
 
 @written("randint(1, 9)")
 def randint(low: int, high: int) -> Range:
-    """Integers of at least low and below high, as in numpy."""
+    """Integers of at least low and below high, as in numpy: randint(1, 9) is one of 1 to 8."""
     for name, value in (("low", low), ("high", high)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise ArgumentError(f"{name} must be an integer, got {value!r}", "randint")
@@ -103,10 +107,10 @@ def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population
     in the method, are several structures, each compiled by itself, under one report.
     """
     _check_factory(factory, axes, "grid")
-    for name, axis in axes.items():
-        if isinstance(axis, (Range, Choice)):
-            raise ArgumentError(f"{name} is a distribution; write sample(factory, n, {name}=...), or a list", "grid")
     values = {name: _values("grid", name, axis) for name, axis in axes.items()}
+    if (n := math.prod(map(len, values.values()))) > _MOST:
+        problem = f"{n:,} members, {' x '.join(str(len(x)) for x in values.values())}; write sample(factory, n, ...)"
+        raise ArgumentError(f"{problem} for n points of this space", "grid")
     settings = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     return _made(factory, settings, values, "grid")
 
@@ -121,12 +125,17 @@ def sample(
 
     An axis is `uniform`, `loguniform`, `randint`, `choice`, or a list to choose from. The methods are those of
     `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin hypercube), and "random" for independent points.
-    Of Sobol's points n is best a power of 2. Factories are as in `grid`.
+    Where n is a power of 2, Sobol's points and "lhs" have one value in each nth of every axis; other n cover it less
+    evenly with "sobol". More points of one seed begin with the fewer ones, save with "lhs". Factories are as in `grid`.
     """
     with told_by("sample"):
         check_count(n=n)
-    if method not in _METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(_METHODS)}, got {method!r}", "sample")
+    advice = "; for an axis, give the argument of the factory another name"
+    if not isinstance(method, str) or method not in _METHODS:
+        problem = f"method must be one of {', '.join(_METHODS)}, got {method!r:.60}"
+        raise ArgumentError(problem + advice * (not isinstance(method, str)), "sample")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ArgumentError(f"seed must be an integer of at least 0, got {seed!r:.60}{advice}", "sample")
     _check_factory(factory, axes, "sample")
     space = {
         name: axis if isinstance(axis, (Range, Choice)) else Choice(_values("sample", name, axis))
@@ -150,33 +159,75 @@ def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
 
 
 def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
-    if not callable(factory) or hasattr(factory, "hyperparams"):
-        advice = "; give adamw, not adamw(1e-3)" if hasattr(factory, "hyperparams") else ""
-        raise ArgumentError(f"the first argument must be a function of the axes, got {factory!r:.60}{advice}", where)
+    """Whether the factory can be called, and with these names."""
+    if isinstance(factory, Configured):  # a schedule can be called
+        name = factory._call.name
+        raise ArgumentError(f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)", where)
+    if not callable(factory):
+        problem = f"the first argument must be a function of the axes that returns a member, got {factory!r:.60}"
+        raise ArgumentError(problem, where)
     if not axes:
         raise ArgumentError(f"there is no axis; write {where}(..., learning_rate=[1e-3, 1e-2])", where)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    name = getattr(getattr(factory, "func", factory), "__name__", "the factory")
+    parameters = signature.parameters.values()
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for axis in axes:
+        if axis not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            is_ours = hasattr(factory, "builder")  # whose arguments have the names that hints are about
+            hint = unknown_argument(axis, known) if is_ours else f"no argument {axis!r}; it has {closest(axis, known)}"
+            raise ArgumentError(f"{name}: {hint}", where)
+    try:
+        signature.bind(**axes)
+    except TypeError as error:
+        raise ArgumentError(f"{name}: {error}; its signature is {plain(signature)}", where) from None
 
 
 def _values(where: str, name: str, axis: Any) -> tuple[Any, ...]:
-    is_list = isinstance(axis, (Sequence, range, np.ndarray, jax.Array)) and not isinstance(axis, (str, bytes))
-    if not is_list or np.ndim(axis if hasattr(axis, "ndim") else 0) > 1 or (hasattr(axis, "ndim") and axis.ndim == 0):
-        raise ArgumentError(
-            f"{name} must be a list or an array of one axis, got {axis!r:.60}; write {name}=[...]", where
-        )
-    values = tuple(x.item() if isinstance(x, (np.generic, jax.Array)) and np.ndim(x) == 0 else x for x in axis)
+    """The values of an axis, Python's numbers where they are numbers."""
+    is_array = hasattr(axis, "__array__")  # pandas has others than numpy and JAX
+    if (np.ndim(axis) != 1) if is_array else (not isinstance(axis, Sequence) or isinstance(axis, (str, bytes))):
+        raise ArgumentError(_no_axis(name, axis, is_array), where)
+    values = tuple(map(_plain, np.asarray(axis) if is_array else axis))
     if not values:
         raise ArgumentError(f"{name} has no values", where)
+    if any(isinstance(x, float) and math.isnan(x) for x in values):
+        raise ArgumentError(f"{name} has a value that is NaN, got {axis!r:.60}", where)
     return values
 
 
-def _made(factory, settings, space, where):
+def _no_axis(name: str, axis: Any, is_array: bool) -> str:
+    """What to say about an axis that is none."""
+    if any(axis is f for f in (uniform, loguniform, randint, choice)):
+        return f"{name} is the function {axis.__name__} itself; call it: {axis.__name__}(...)"
+    got = f"an array of shape {np.shape(axis)}" if is_array and np.ndim(axis) else f"{axis!r:.60}"
+    problem = f"{name} must be a list or an array of one dimension, got {got}"
+    if isinstance(axis, (Range, Choice)):
+        return f"{problem}; write sample(factory, n, {name}=...), or values of your own"
+    several = np.ndim(axis) if is_array else isinstance(axis, Iterable) and not isinstance(axis, (str, bytes))
+    return f"{problem}; write list(...)" if several else f"{problem}; write {name}=[{axis!r:.60}]"
+
+
+def _plain(x: Any) -> Any:
+    return x.item() if isinstance(x, (np.generic, np.ndarray, jax.Array)) and np.ndim(x) == 0 else x
+
+
+def _made(
+    factory: Callable[..., PyTree], settings: list[dict[str, Any]], space: Mapping[str, Any], where: str
+) -> Population:
     made = []
     for i, setting in enumerate(settings):
         try:
             made.append((setting, factory(**setting)))
         except (ValueError, TypeError) as error:
             raise ArgumentError(f"member {i} ({show_settings(setting)}): {error}", where) from error
-    return Population.of(made, space)
+        except Exception as error:
+            error.add_note(f"{where}: member {i} ({show_settings(setting)})")
+            raise
+    return Population.of(made, space, where)
 
 
 def edges(population: Population, settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -192,7 +243,10 @@ def edges(population: Population, settings: Mapping[str, Any]) -> tuple[str, ...
 
 
 def _side(axis: Any, value: Any) -> str | None:
+    """The end of its axis that a value lies at: in a twentieth of a range, or the last of at least three numbers."""
     if isinstance(axis, Range):
+        if axis.whole and axis.high - axis.low < 3:
+            return None
         share = axis.share(value)
         return "lowest" if share <= _EDGE else "highest" if share >= 1 - _EDGE else None
     options = axis.options if isinstance(axis, Choice) else axis
