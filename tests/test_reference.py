@@ -12,7 +12,7 @@ def is_repeated(row, settings):
     return settings not in (row.settings[0], row.settings[-1]) and is_composed(row.factory(**settings))
 
 
-# Seconds to compile, and again for each static choice: four settings of these are compared at once, the others are slow.
+# Seconds to compile, and again for each static choice: four settings of these are compared, the others are slow.
 HEAVY = {
     "_MultiSteps", "accumulate", "add_noise", "differentially_private_aggregate", "dpsgd", "galore", "lbfgs",
     "hutchinson_estimator_diag_hessian", "mechanize", "noisy_sgd", "sam", "scale_by_factored_rms", "scale_by_lbfgs",

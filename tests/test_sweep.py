@@ -331,7 +331,11 @@ def test_two_processes_are_one_to_the_bit():
         assert "equal 4" in output, output[-2000:]
 
 
-@searches
+@pytest.mark.parametrize(
+    "search",
+    [SEARCHES["halving"], *(pytest.param(SEARCHES[name], marks=pytest.mark.slow) for name in ("none", "pbt"))],
+    ids=["halving", "none", "pbt"],
+)
 def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, tmp_path, monkeypatch):
     options = {"seeds": 2, "chunk": 5} | search
     whole = run(population(), **options)
