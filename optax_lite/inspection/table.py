@@ -242,6 +242,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The same for a notebook."""
+
     def line(cells, tag):
         sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
         shown = zip(sides, map(html.escape, cells), strict=True)

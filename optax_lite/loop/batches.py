@@ -18,7 +18,7 @@ def batches(data: Any, batch_size: int | None, seed: int) -> Iterator[tuple]:
     rows = check_data(data, batch_size, "fit")
     if is_stream(data):
         return again_and_again(data)
-    if rows is None:
+    if rows is None or batch_size is None:
         return repeat(as_args(jax.tree.map(jnp.asarray, data)))  # on the device once, and the same arrays every time
     return (as_args(_take(data, index)) for index in shuffled(rows, batch_size, seed))
 

@@ -21,11 +21,12 @@ class Devices:
 
     def __init__(self, devices: int | Sequence[Any] | None):
         present = jax.devices()
-        if isinstance(devices, int) and not isinstance(devices, bool):
-            if not 1 <= devices <= len(present):
+        chosen: Any = present if devices is None else devices
+        if isinstance(devices, int):
+            if isinstance(devices, bool) or not 1 <= devices <= len(present):
                 raise ArgumentError(f"devices must be from 1 to {len(present)}, got {devices}", "run")
-            devices = present[:devices]
-        self.devices = present if devices is None else list(devices)
+            chosen = present[:devices]
+        self.devices = list(chosen) if isinstance(chosen, Sequence) else []
         if not self.devices or not all(isinstance(d, jax.Device) for d in self.devices):
             raise ArgumentError(f"devices must be a number, a list of jax devices or None, got {devices!r}", "run")
         self.count = len(self.devices)

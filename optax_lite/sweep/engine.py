@@ -132,7 +132,10 @@ class _Sweep:
         self.feed = Feed(task, seeds, np.inf if memory is None else _RESIDENT * memory) if is_loop else None
         self.resident = None if self.feed is None else devices.share(self.feed.resident)
         length = block_length(self.points) if is_loop else 1
-        self.work = Work(task, self.feed, score, length, devices, *begin(task, seeds))
+        start = time.perf_counter()
+        keys, begun = begin(task, seeds)
+        self.beginning = time.perf_counter() - start  # nearly all of it compilation
+        self.work = Work(task, self.feed, score, length, devices, keys, begun)
         self.sizes = Sizes(self.work, [_example(v) for v in self.values], programs)
         names = [self.work.check(example) for example in self.sizes.examples]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
@@ -227,6 +230,7 @@ class _Sweep:
 
     def _blocks(self, block, chunk, carry, first, stop):
         feed, length, devices = self.feed, self.work.length, self.devices
+        assert feed is not None
         drawn = feed.stretch(first, stop, length)
         if feed.per_seed:
             seeds = chunk.filled(chunk.runs, devices.count) % len(self.seeds)
@@ -330,6 +334,7 @@ class _Sweep:
             self._save()
 
     def _save(self):
+        assert self.saved is not None
         self._flush()
         arrays = {
             "carries": {str(i): c.carry for i, c in enumerate(self.chunks) if c.done},
@@ -346,6 +351,7 @@ class _Sweep:
         )
 
     def _resume(self):
+        assert self.saved is not None
         meta = self.saved.read()
         self.chosen = [Size(**size) for size in meta["sizes"]]
         self.chunks = [_Chunk(c["structure"], np.asarray(c["runs"], int), c["size"], c["done"]) for c in meta["chunks"]]
@@ -372,7 +378,7 @@ class _Sweep:
             population=self.population, seeds=self.seeds, mode=log.mode, score_name=log.score, scores=log.final(),
             status=log.status(interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
             rungs=tuple(log.rungs), lineage=tuple(log.lineage), outputs=self._output,
-            seconds=time.perf_counter() - self.began, compile_seconds=self.sizes.seconds,
+            seconds=time.perf_counter() - self.began, compile_seconds=self.beginning + self.sizes.seconds,
             compiles=self.sizes.compiled - self.sizes.probes, probes=self.sizes.probes,
             chunk=tuple(size.runs for size in self.chosen), interrupted=interrupted, notes=log.remarks(),
         )  # fmt: skip

@@ -121,8 +121,9 @@ class Work:
 
     def _numbers(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
         numbers = {name: jnp.asarray(x) for name, x in self.task.measure(member, lane).items()}
-        own = isinstance(self.task, Training) and callable(self.score)
-        return numbers | ({"score": jnp.asarray(self.score(numbers))} if own else {})
+        if isinstance(self.task, Training) and callable(self.score):
+            numbers["score"] = jnp.asarray(self.score(numbers))
+        return numbers
 
     def measure(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
         """The numbers of an evaluation in float32, a score of the user's own among them, and how far the run came."""

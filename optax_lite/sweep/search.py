@@ -39,15 +39,15 @@ def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveH
 
     Of n members ⌈keep·n⌉ go on, at least 1, by the mean score over their seeds; all populations of a sweep compete.
     """
-    rungs = tuple(rungs) if isinstance(rungs, (Sequence, np.ndarray)) and not isinstance(rungs, str) else (rungs,)
-    rungs = tuple(int(r) if isinstance(r, np.integer) else r for r in rungs)
-    for rung in rungs:
+    given: Any = rungs if isinstance(rungs, (Sequence, np.ndarray)) and not isinstance(rungs, str) else (rungs,)
+    steps = tuple(int(r) if isinstance(r, np.integer) else r for r in given)
+    for rung in steps:
         _checked("successive_halving", rung=rung)
-    if not rungs or any(b <= a for a, b in pairwise(rungs)):
-        raise ArgumentError(f"rungs must be numbers of updates that rise, got {list(rungs)}", "successive_halving")
+    if not steps or any(b <= a for a, b in pairwise(steps)):
+        raise ArgumentError(f"rungs must be numbers of updates that rise, got {list(steps)}", "successive_halving")
     if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep < 1:
         raise ArgumentError(f"keep must be above 0 and below 1, got {keep!r}", "successive_halving")
-    return SuccessiveHalving(rungs, float(keep))
+    return SuccessiveHalving(steps, float(keep))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PBT:
 
     every: int
     perturb: Mapping[str, tuple[float, ...]]
-    bounds: Mapping[str, tuple[float, float]]
+    bounds: Mapping[str, tuple[float, ...]]  # low and high
     fraction: float
     seed: int
 

@@ -102,7 +102,8 @@ class Sizes:
         """Seconds of a step of one run, in a chunk of this size."""
         work, programs = self.work, self.get(structure, size)
         many, feed, devices = size * work.devices.count, work.feed, work.devices
-        assert feed is not None and programs.block is not None
+        block: Any = programs.block
+        assert feed is not None and block is not None
         rows = np.arange(many) % len(jax.tree.leaves(values)[0])
         members = devices.split(jax.tree.map(lambda x: x[rows], values))
         carry = programs.start(members, *work.first(np.zeros(many, int)))
@@ -116,7 +117,7 @@ class Sizes:
         def seconds(n, carry):
             steps, fresh = devices.share(jnp.int32(n)), devices.share(jnp.bool_(True))
             began = time.perf_counter()
-            carry = jax.block_until_ready(programs.block(members, carry, resident, drawn, steps, fresh))
+            carry = jax.block_until_ready(block(members, carry, resident, drawn, steps, fresh))
             return time.perf_counter() - began, carry
 
         _, carry = seconds(1, carry)

@@ -63,10 +63,10 @@ class Training:
         rest = rest | ({"key": self._key(lane)} if _takes_key(self.loss) else {})
         loss = partial(self.loss, **rest) if rest else self.loss
         params, state, metrics = advance(loss, False, tx, lane.params, lane.state, batch, None)
-        value = metrics["loss"].astype(jnp.float32)
+        value = jnp.asarray(metrics["loss"], jnp.float32)
         finite = jnp.isfinite(value)
         # An optimizer that leaves bad steps out goes on until it gives up by itself.
-        failed = ~finite if count_skipped(lane.state) is None else metrics.get("exceeded", jnp.zeros((), bool))
+        failed = ~finite if count_skipped(lane.state) is None else jnp.asarray(metrics.get("exceeded", False))
         active = active & ~lane.diverged
         moves = active & ~failed
         params, state = jax.tree.map(partial(jnp.where, moves), (params, state), (lane.params, lane.state))
