@@ -31,17 +31,21 @@ def cases(most=None):
     return pytest.mark.parametrize(("row", "settings"), found)
 
 
-@pytest.mark.parametrize("start", [False, True], ids=["fresh", "used"])
 @cases()
-def test_float64_equals_the_reference(row, settings, start, x64):
-    if start and row.fresh_only:
-        return
-    assert worst_error(row, settings, jnp.float64, start=start) <= row.float64
+def test_float64_equals_the_reference(row, settings, x64):
+    assert worst_error(row, settings, jnp.float64, start=False) <= row.float64
 
 
-# What is wrong with a rule shows in float64; here it is only about rounding, so three settings of a row are not slow.
-@pytest.mark.parametrize("start", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fresh", "used"])
 @cases(3)
+def test_float64_equals_the_reference_from_a_used_state(row, settings, x64):
+    if row.fresh_only:
+        return
+    assert worst_error(row, settings, jnp.float64, start=True) <= row.float64
+
+
+# What is wrong with a rule shows in float64; here it is only about rounding, so two settings of a row are not slow.
+@pytest.mark.parametrize("start", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fresh", "used"])
+@cases(2)
 def test_float32_equals_the_reference(row, settings, start):
     if start and row.fresh_only:
         return
