@@ -70,6 +70,9 @@ class Transformer:
         return language_loss(params, tokens, heads=2)
 
 
+MODELS = {"mlp": Mlp, "transformer": Transformer}
+
+
 def rates(n):
     return np.geomspace(1e-4, 1e-2, n).tolist()
 
@@ -189,7 +192,7 @@ def compare(model, n, steps, repeats, closures_up_to):
 
 def usual_table(arguments):
     missed = []
-    for model in (Mlp(), Transformer()):
+    for model in (MODELS[name]() for name in arguments.models):
         steps = arguments.steps if isinstance(model, Mlp) else arguments.steps // 2
         print(f"\n{model.name}, {steps} steps: seconds, compilation included (times ours)")
         print(f"{'members':>8}{'ours':>10}{'by hand':>18}{'closures':>18}{'torch':>18}")
@@ -230,7 +233,7 @@ def chunk_table(arguments):
 
 def throughput_table(arguments):
     """Runs a minute against members, after compilation."""
-    for model in (Mlp(), Transformer()):
+    for model in (MODELS[name]() for name in arguments.models):
         print(f"\n{model.name}: runs of 1000 steps a minute, compilation left out")
         for n in arguments.throughput:
             result = ours(model, n, 1000, n)
@@ -240,6 +243,7 @@ def throughput_table(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--members", type=int, nargs="*", default=[16, 64, 256])
