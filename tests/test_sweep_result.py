@@ -8,6 +8,7 @@ import pytest
 import optax_lite as ol
 from optax_lite import sweep
 from optax_lite.check import ArgumentError
+from optax_lite.sweep.report import methods_of
 from optax_lite.sweep.result import Copy, Result, Rung
 
 STEPS = np.arange(100, 1001, 100)
@@ -147,6 +148,9 @@ def test_the_edge_of_the_space_is_told():
     told = "learning_rate = 0.01 is at the highest end of its axis; widen it"
     assert told in repr(made) and told in repr(made.table()) and told in repr(made.best())
     assert not course(rates()).edges()
+    made = course(rates(4, 1e-4, 0.1) + rates(4, 1e-5, 1e-2, factory=ol.lion))
+    made.scores[7] = 0.001  # its rate is the highest of its own axis, and within the other one
+    assert made.edges() == (told,)
 
 
 def test_a_run_of_pbt_has_what_its_ancestors_began_with_and_its_own_end():
@@ -183,6 +187,17 @@ def test_the_table_and_the_file(tmp_path):
     lines = (tmp_path / "runs.csv").read_text().splitlines()
     assert lines[0] == "member,seed,optimizer,learning_rate,weight_decay,score,status,steps" and len(lines) == 19
     assert lines[-1].startswith("5,2,lion,0.01,0.1,") and lines[-1].endswith(",done,1000")
+
+
+def test_methods_are_named_where_no_axis_does_it():
+    def method(name, learning_rate):
+        return ol.chain(ol.clip(1.0), ol.sgd(learning_rate)) if name == "plain" else ol.lion(learning_rate)
+
+    assert methods_of(rates(3) + rates(3, factory=ol.lion)) == ("adamw",) * 3 + ("lion",) * 3
+    assert not methods_of(rates(3)) and not methods_of(rates(2, factory=method, name=["plain", "lion"]))
+    clipped = sweep.grid(lambda lr: {"tx": method("plain", lr)}, lr=[0.1])
+    assert methods_of(clipped + rates(1))[0] == "clip + sgd"
+    assert not methods_of(sweep.grid(lambda x: x * 1.0, x=[1.0, 2.0]))
 
 
 def test_a_data_frame(monkeypatch):

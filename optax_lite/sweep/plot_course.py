@@ -1,11 +1,22 @@
 """Pictures of a sweep over its steps: learning curves, the rungs of successive halving, the lineage of a winner."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from optax_lite.sweep.plot_scales import COLORS, DARK, GREY, by_hue, legend_below, log_scale, set_limits, shown_settings
-from optax_lite.sweep.report import show
+from optax_lite.sweep.plot_scales import (
+    COLORS,
+    DARK,
+    GREY,
+    by_hue,
+    legend_below,
+    log_scale,
+    set_limits,
+    shown_settings,
+    tidy,
+)
+from optax_lite.sweep.report import show, show_score
 
 
 def curves(ax: Any, result: Any, metric: str, top: int) -> None:
@@ -13,17 +24,20 @@ def curves(ax: Any, result: Any, metric: str, top: int) -> None:
     steps, values = result.history["step"], result.history[metric]
     middle, low, high = _over_seeds(values, result.mode)
     mode = result.mode if metric == result.score_name else "min" if metric == "loss" else "linear"
-    set_limits(ax, middle, mode)
+    least, most = set_limits(ax, middle, mode)
     _faint(ax, steps, middle)
-    ends = [(steps[i], line[i]) for line in middle[_diverged(result)] for i in _last(line)]
-    if ends:
-        ax.plot(*zip(*ends, strict=True), "x", color=DARK, ms=4, label="diverged")
     shown, title = _highlighted(result, top)
     for m, color, label in shown:
         ax.fill_between(steps, low[m], high[m], color=color, alpha=0.2, lw=0)
         ax.plot(steps, middle[m], color=color, lw=2, label=label)
-    seeds = f"; median and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
+    diverged = middle[(result.status == "diverged").any(1)]
+    ends = [(steps[i], line[i]) for line in diverged for i in _last(line[:-1]) if np.isnan(line[-1])]
+    ends = [end for end in ends if least <= end[1] <= most]
+    if ends:
+        ax.plot(*zip(*ends, strict=True), "x", color=DARK, ms=4, label="diverged")
+    seeds = f", median and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
     ax.set(xlabel="updates", ylabel=metric, title=f"{len(middle)} members{seeds}")
+    tidy(ax)
     legend_below(ax, title=title)
 
 
@@ -35,10 +49,6 @@ def _over_seeds(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray, 
     middle[there] = np.median(np.where(np.isnan(columns), -np.inf if mode == "max" else np.inf, columns), -1)
     low[there], high[there] = np.nanmin(columns, -1), np.nanmax(columns, -1)
     return np.where(np.isfinite(middle), middle, np.nan), low, high
-
-
-def _diverged(result: Any) -> np.ndarray:
-    return (result.status == "diverged").any(1)
 
 
 def _last(line: np.ndarray) -> np.ndarray:
@@ -61,8 +71,9 @@ def _highlighted(result: Any, top: int) -> tuple[list[tuple[int, str, str]], str
         best = {next(m for m in order if values[m] == v): colors[v] for v in dict.fromkeys(values[m] for m in order)}
     names = list(dict.fromkeys(name for m in best for name in settings[m]))
     names = sorted(names, key=lambda name: name != hue)
-    labels = ["  ".join(show(settings[m].get(name, "–")) for name in names) for m in best]
-    title = f"best of each: {'  '.join(names)}" if hue else f"best {len(best)}: {'  '.join(names)}"
+    scores = {place.member: show_score(place) for place in result.ranking()}
+    labels = [", ".join(show(settings[m].get(name, "–")) for name in names) + f":  {scores[m]}" for m in best]
+    title = f"{'the best of each' if hue else f'the best {len(best)}'}; {', '.join(names)}:  {result.score_name}"
     return [(m, color, label) for (m, color), label in zip(best.items(), labels, strict=True)], title
 
 
@@ -86,7 +97,11 @@ def brackets(ax: Any, result: Any, metric: str) -> None:
     ax.plot([], [], ".-", color="0.65", label="dropped at a rung")
     for rung in result.rungs:
         ax.axvline(rung.step, color=DARK, lw=0.8, ls=":", zorder=0)
-    ax.set(xlabel="updates", ylabel=metric, xlim=(0, steps[-1] * 1.02))
+    ax.set(xlabel="updates", ylabel=metric, xlim=(0, steps[-1]))
+    if steps[-1] > 8 * result.rungs[0].step:
+        log_scale(ax.xaxis, steps[0], steps[-1])
+        ax.set_xlim(min(steps[0], result.rungs[0].step / 2), steps[-1])
+    tidy(ax)
     legend_below(ax)
     _survivors(ax.inset_axes((0, 1.03, 1, 0.16), sharex=ax), result)
 
@@ -96,14 +111,15 @@ def _told(result: Any, m: int) -> str:
 
 
 def _survivors(strip: Any, result: Any) -> None:
-    edges = [0, *(rung.step for rung in result.rungs), result.history["step"][-1]]
+    edges = [strip.get_xlim()[0], *(rung.step for rung in result.rungs), result.history["step"][-1]]
     counts = [len(result.population), *(len(rung.kept) for rung in result.rungs)]
     strip.stairs(np.log2(np.asarray(counts)) + 1, edges, fill=True, color=COLORS[4], alpha=0.5)
     for left, right, n in zip(edges[:-1], edges[1:], counts, strict=True):
-        strip.text((left + right) / 2, 0.15, str(n), ha="center", va="bottom", fontsize="small")
+        middle = (left * right) ** 0.5 if strip.get_xscale() == "log" else (left + right) / 2
+        strip.text(middle, 0.15, str(n), ha="center", va="bottom", fontsize="small")
     strip.set(ylim=(0, np.log2(counts[0]) + 1.3), yticks=[])
     strip.set_ylabel("members", rotation=0, ha="right", va="center", fontsize="small")
-    strip.tick_params(labelbottom=False, bottom=False)
+    strip.tick_params(which="both", labelbottom=False, bottom=False)
     strip.spines[["top", "left", "right"]].set_visible(False)
 
 
@@ -122,13 +138,15 @@ def lineage(ax: Any, result: Any, name: str) -> None:
     seed, steps = place.seeds[0], result.history["step"]
     values = result.hyperparams[name][:, seed]
     edges, index = np.concatenate([[0], steps]), {int(step): i for i, step in enumerate(steps)}
-    for line in values:
-        ax.step(edges, np.concatenate([line[:1], line]), color=GREY, lw=0.9, zorder=1)
-    for copy in (c for c in result.lineage if c.seed == result.seeds[seed]):
-        if (after := index[copy.step] + 1) < len(steps):
-            ends = [values[copy.winner, after - 1], values[copy.loser, after]]
-            ax.plot([copy.step, copy.step], ends, color=GREY, lw=0.9, zorder=1)
-            ax.plot(copy.step, ends[1], ".", color=GREY, ms=5, zorder=1)
+    copies = {(c.loser, index[c.step] + 1): c.winner for c in result.lineage if c.seed == result.seeds[seed]}
+    for m, line in enumerate(values):
+        x, y = [], []
+        for i, (begin, end) in enumerate(pairwise(edges)):
+            if (m, i) in copies:  # its line ends, and goes on as a branch of the winner's
+                x, y = [*x, np.nan, begin], [*y, np.nan, values[copies[m, i], i - 1]]
+                ax.plot(begin, line[i], ".", color=GREY, ms=5, zorder=1)
+            x, y = [*x, begin, end], [*y, line[i], line[i]]
+        ax.plot(x, y, color=GREY, lw=0.9, zorder=1)
     line = _line_of(result, place.member, seed)
     way = values[line, np.arange(len(steps))]
     ax.step(
@@ -140,6 +158,7 @@ def lineage(ax: Any, result: Any, name: str) -> None:
     if finite.min() > 0 and finite.max() > 10 * finite.min():
         log_scale(ax.yaxis, finite.min(), finite.max())
     ax.set(xlabel="updates", ylabel=name, title=_which(result, seed, len(values)))
+    tidy(ax)
     legend_below(ax, ncols=2)
 
 
@@ -157,4 +176,5 @@ def evolution(ax: Any, result: Any, metric: str) -> None:
     way = values[_line_of(result, place.member, seed), np.arange(len(steps))]
     ax.plot(steps, way, color=COLORS[0], lw=2.4, label="the best and its ancestors")
     ax.set(xlabel="updates", ylabel=metric, title=_which(result, seed, len(values)))
+    tidy(ax)
     legend_below(ax)

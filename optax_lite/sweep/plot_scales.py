@@ -79,7 +79,7 @@ def by_hue(result: Any) -> tuple[str | None, dict[Any, str], list[Any]]:
 
 
 def limits(values: Any, mode: str) -> tuple[float, float, bool]:
-    """(low, high, logarithmic) that show the better nine tenths of some scores well, and the rest where it is near."""
+    """(low, high, logarithmic) that show the better three quarters of some scores well, and the rest where near."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if not values.size:
@@ -89,7 +89,7 @@ def limits(values: Any, mode: str) -> tuple[float, float, bool]:
         return -high, -low, False
     is_log = bool(mode == "min" and values.min() > 0 and values.max() > 10 * values.min())
     values = np.log10(values) if is_log else values
-    low, most, high = values.min(), np.quantile(values, 0.9), values.max()
+    low, most, high = values.min(), np.quantile(values, 0.75), values.max()
     high = most if high - most > max(most - low, 1e-12) else high
     margin = 0.06 * (high - low) or 0.05 * abs(low) or 1.0
     low, high = low - margin, high + margin
@@ -117,6 +117,13 @@ def set_limits(ax: Any, values: Any, mode: str, *, strip: bool = False) -> tuple
     else:
         ax.set_ylim(low, (high * wider if is_log else high + wider) if strip else high)
     return low, high
+
+
+def tidy(ax: Any) -> None:
+    """No box, and lines to read values by."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", color="0.9", lw=0.8)
+    ax.set_axisbelow(True)
 
 
 def turned(axis: Any, labels: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,20 @@ from typing import Any
 
 import numpy as np
 
-from optax_lite.sweep.plot_scales import COLORS, DARK, Scale, by_hue, legend_below, limits, scale_of, set_limits, shown_settings, turned
+from optax_lite.sweep.plot_scales import (
+    COLORS,
+    DARK,
+    Scale,
+    by_hue,
+    legend_below,
+    limits,
+    log_scale,
+    scale_of,
+    set_limits,
+    shown_settings,
+    tidy,
+    turned,
+)
 
 _MOST_CELLS, _TOLD = 40, 11  # along a side: cells, and those that have room for a number
 
@@ -34,26 +47,33 @@ def against(ax: Any, result: Any, name: str, *, legend: bool = True) -> None:
                 ax.plot(here, at, "v" if result.mode == "max" else "^", color=color, alpha=0.5, **edge)
                 told.add("beyond")
             continue
-        is_whole = bool(np.isin(result.status[m], ("done", "diverged")).all())
+        is_whole = bool((result.status[m] == "done").all())
         ax.plot(
             here, mean[m], "o", color=color, ms=size, mfc=color if is_whole else "white", alpha=0.9, mew=1, zorder=3
         )
         row = finite[m][~np.isnan(finite[m])]
         ax.plot([here, here], [row.min(), row.max()], color=color, lw=1.2, alpha=0.5, zorder=2)
         told |= set() if is_whole else {"pruned"}
-    _trend(ax, scale, [settings[m][name] for m in members], mean[members], [hues[m] for m in members], colors, result)
+    whole = np.where((result.status == "done").all(1) & (mean >= low) & (mean <= high), mean, np.nan)[members]
+    has_line = _trend(
+        ax, scale, [settings[m][name] for m in members], whole, [hues[m] for m in members], colors, result
+    )
     best = result.ranking()[0]
     if best.member in members and np.isfinite(mean[best.member]):
         here = x[members.index(best.member)]
         ax.plot(here, mean[best.member], "o", ms=size + 6, mfc="none", mec=DARK, mew=1.5, zorder=5, label="best")
     _words(ax, told, at, size)
-    ax.set_ylabel(f"{result.score_name}" + (", mean and range of seeds" if len(result.seeds) > 1 else ""))
+    ax.set_ylabel(result.score_name)
+    tidy(ax)
     if legend:
+        if has_line:
+            ax.plot([], [], color=DARK if hue else COLORS[0], lw=1.5, alpha=0.7, label="best at each value")
         for value, color in colors.items() if hue else ():
             ax.plot([], [], "o-", color=color, label=str(value))
         if "pruned" in told:
             ax.plot([], [], "o", color=DARK, mfc="white", label="ended earlier")
-        legend_below(ax, ncols=4)
+        seeds = f"mean and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else None
+        legend_below(ax, ncols=3, title=seeds)
 
 
 def _spread(scale: Scale, values: list[Any]) -> np.ndarray:
@@ -66,24 +86,28 @@ def _spread(scale: Scale, values: list[Any]) -> np.ndarray:
     return x
 
 
-def _trend(ax, scale, values, mean, hues, colors, result):
+def _trend(ax, scale, values, mean, hues, colors, result) -> bool:
     """A line through the best at each value, where a value has several members or the axis is the only one."""
-    if scale.kind == "categories" and not all(isinstance(v, (int, float)) for v in scale.values):
-        return
-    several = len(result.population.axes) > 1
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in scale.values):
+        return False
+    several, drawn = len(result.population.axes) > 1, False
     best = np.nanmin if result.mode == "min" else np.nanmax
     for hue, color in colors.items():
         found: dict[Any, list[float]] = {}
         for value, y, h in zip(values, mean, hues, strict=True):
-            if h == hue and not np.isnan(y):
+            if h == hue:
                 found.setdefault(value, []).append(y)
-        if len(found) > 1 and (not several or 2 * len(found) <= sum(map(len, found.values()))):
-            line = sorted((scale.at(value), best(ys)) for value, ys in found.items())
+        if several and 2 * len(found) > sum(map(len, found.values())):
+            continue
+        line = sorted((scale.at(value), best(ys)) for value, ys in found.items() if not np.isnan(ys).all())
+        if len(line) > 1:
             ax.plot(*zip(*line, strict=True), color=color, lw=1.5, alpha=0.7, zorder=1)
+            drawn = several
+    return drawn
 
 
 def _words(ax, told, at, size):
-    words = {"diverged": "× diverged", "beyond": "△ worse"}
+    words = {"diverged": "× diverged", "beyond": "▽ worse" if at < 0.5 else "△ worse"}
     text = "\n".join(word for key, word in words.items() if key in told)
     ax.text(1.015, at, text, transform=ax.transAxes, va="center", fontsize="small", color=DARK)
 
@@ -103,12 +127,13 @@ def pair_of(settings: list[dict[str, Any]], hue: str | None) -> tuple[str, str] 
 def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None:
     """The score in colour over two axes, for the members of one colour in the other pictures; the best of the rest."""
     settings, (hue, _, hues) = shown_settings(result), by_hue(result)
-    x, y = (scale_of(name, (s[name] for s in settings)) for name in names)
+    own = [m for m in range(len(settings)) if hues[m] == category]
+    x, y = (scale_of(name, (settings[m][name] for m in own)) for name in names)
     places = {p.member: p for p in reversed(result.ranking())}
-    cells, rows = np.full((len(y.values), len(x.values)), np.nan), range(len(settings))
+    cells = np.full((len(y.values), len(x.values)), np.nan)
     rank = {p.member: i for i, p in enumerate(result.ranking())}
     first: dict[tuple[int, int], int] = {}
-    for m in (m for m in rows if hues[m] == category):
+    for m in own:
         at = y.values.index(settings[m][names[1]]), x.values.index(settings[m][names[0]])
         first[at] = min(first.get(at, m), m, key=lambda m: rank[m])
     for at, m in first.items():
@@ -116,7 +141,13 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
     low, high, is_log = limits([p.score for p in places.values()], result.mode)
     colors = {"cmap": "viridis_r" if result.mode == "min" else "viridis", "vmin": low, "vmax": high}
     shown = np.ma.masked_invalid(cells)
-    image = ax.pcolormesh(shown, **colors, **({"norm": "log"} if is_log else {}), edgecolors="white", lw=0.5 if max(cells.shape) <= _TOLD else 0)
+    image = ax.pcolormesh(
+        shown,
+        **colors,
+        **({"norm": "log"} if is_log else {}),
+        edgecolors="white",
+        lw=0.5 if max(cells.shape) <= _TOLD else 0,
+    )
     ax.set_facecolor("0.92")
     _cells(ax, result, cells, first, image)
     for axis, scale, name in ((ax.xaxis, x, names[0]), (ax.yaxis, y, names[1])):
@@ -124,19 +155,25 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
         labels = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in scale.values]
         axis.set_ticks(np.arange(len(labels))[::every] + 0.5, labels[::every], **turned(axis, labels[::every]))
         axis.set_label_text(name)
-    ax.figure.colorbar(image, ax=ax, label=result.score_name)
+    finite = cells[np.isfinite(cells)]
+    beyond = (finite > high).any() or (finite < low).any()
+    extend = "neither" if not beyond else "max" if result.mode == "min" else "min"
+    bar = ax.figure.colorbar(image, ax=ax, label=result.score_name, extend=extend)
+    if is_log:
+        log_scale(bar.ax.yaxis, low, high)
     for marker, label, there in (("x", "diverged", np.isinf(cells).any()), (".", "ended earlier", bool(result.rungs))):
         if there:
             ax.plot([], [], marker, color=DARK, ls="", label=label)
     legend_below(ax, ncols=2)
-    rest = [n for n in dict.fromkeys(n for s in settings for n in s) if n not in (*names, hue)]
+    rest = [n for n in dict.fromkeys(n for m in own for n in settings[m]) if n not in (*names, hue)]
     parts = [str(category)] * bool(hue) + [f"best over {', '.join(rest)}"] * bool(rest)
     ax.set_title(", ".join(parts) or f"{result.score_name}, mean of {len(result.seeds)} seeds")
 
 
 def _cells(ax, result, cells, first, image):
     """Numbers where they have room, × where it diverged, a dot where it ended earlier, a frame around the best."""
-    best, ended = result.ranking()[0].member, np.isin(result.status, ("pruned", "stopped")).any(1)
+    best = result.ranking()[0].member
+    ended = np.isin(result.status, ("pruned", "stopped")).sum(1) > 0
     for (row, column), m in first.items():
         value, x, y = cells[row, column], column + 0.5, row + 0.5
         if np.isinf(value):
@@ -148,5 +185,5 @@ def _cells(ax, result, cells, first, image):
         if ended[m] and np.isfinite(value):
             ax.plot(column + 0.5, row + 0.14, ".", color="white", ms=4, mec=DARK, mew=0.4)
         if m == best:
-            frame = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) + (column, row)
+            frame = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) + np.array([column, row])
             ax.plot(*frame.T, color=COLORS[5], lw=2.5, clip_on=False, zorder=5)

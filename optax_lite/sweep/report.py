@@ -40,7 +40,7 @@ def summary(result: Any) -> str:
     states = ", ".join(f"{counts[s]} {s}" for s in ("done", "pruned", "diverged", "stopped") if counts[s])
     lines = [f"{_count(members, 'member')} x {_count(seeds, 'seed')}: {states}", *_best(result)]
     chunk = result.chunk if isinstance(result.chunk, tuple) else (result.chunk,)
-    compiling = f"{result.compile_seconds:.3g} s of them to compile {_count(result.compiles, 'program')}"
+    compiling = f"of which {result.compile_seconds:.3g} s compiling {_count(result.compiles, 'program')}"
     probes = f" and {_count(result.probes, 'probe')}" if result.probes else ""
     lines.append(f"{result.seconds:.3g} s, {compiling}{probes}; {', '.join(map(str, chunk))} at a time")
     return "\n  ".join([f"Result: {lines[0]}", *lines[1:], *warnings(result)])
@@ -116,13 +116,15 @@ def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
 def methods_of(population: Any) -> tuple[str, ...]:
     """What the optimizer of each member is called; none where all are called alike, or an axis says it."""
     methods = tuple(_method(member) for member in population.members)
-    told = {x for settings in population.settings for x in settings.values() if isinstance(x, str)}
-    return methods if len(set(methods)) > 1 and not set(methods) <= told else ()
+    words = [tuple(x for x in s.values() if isinstance(x, (str, bool))) for s in population.settings]
+    is_told = all(words) and len({*zip(words, methods, strict=True)}) == len({*words})
+    return () if len({*methods}) == 1 or is_told else methods
 
 
 def _method(member: Any) -> str:
-    """What a member's optimizer is called: 'adamw', 'clip_by_global_norm + sgd'."""
-    text, before = repr(member.get("tx", member) if isinstance(member, Mapping) else member), ""
+    """What a member's optimizer is called: 'adamw', 'clip_by_global_norm + sgd'; nothing where it is none."""
+    optimizer = member.get("tx") if isinstance(member, Mapping) else member
+    text, before = repr(optimizer) if hasattr(optimizer, "hyperparams") else "", ""
     text = text[len("chain(") : -1] if text.startswith("chain(") else text
     while text != before:
         text, before = re.sub(r"\([^()]*\)", "", text), text

@@ -137,13 +137,12 @@ class Result:
         return np.where(alive, values[..., common], self.scores)
 
     def edges(self) -> tuple[str, ...]:
-        """What says that the best setting lies at the edge of the space, where a better one may lie beyond it."""
-        place = self.ranking()[0]
-        return (
-            ()
-            if self.hyperparams or not np.isfinite(place.score)
-            else edges(self.population, self.population.settings[place.member])
-        )
+        """What says that the best setting lies at the edge of the space, so that a better one may lie beyond it."""
+        place, every = self.ranking()[0], self.population
+        if self.hyperparams or not np.isfinite(place.score):
+            return ()
+        m = place.member  # by itself, as others may have its settings from another space
+        return edges(Population((every.settings[m],), (every[m],), (every.spaces[m],)), every.settings[m])
 
     def _losses(self, values: np.ndarray) -> np.ndarray:
         return values if self.mode == "min" else -values
