@@ -20,7 +20,7 @@ from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.log import Log
 from optax_lite.sweep.numbers import edited, numbers_of, resolve
 from optax_lite.sweep.population import Population
-from optax_lite.sweep.programs import Programs, Work, block_length
+from optax_lite.sweep.programs import Programs, Work, begin, block_length
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
 from optax_lite.sweep.sizes import Size, Sizes, room_for
@@ -131,7 +131,8 @@ class _Sweep:
         memory = devices.memory()
         self.feed = Feed(task, seeds, np.inf if memory is None else _RESIDENT * memory) if is_loop else None
         self.resident = None if self.feed is None else devices.share(self.feed.resident)
-        self.work = Work(task, self.feed, score, block_length(self.points) if is_loop else 1, devices)
+        length = block_length(self.points) if is_loop else 1
+        self.work = Work(task, self.feed, score, length, devices, *begin(task, seeds))
         self.sizes = Sizes(self.work, [_example(v) for v in self.values], programs)
         names = [self.work.check(example) for example in self.sizes.examples]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
@@ -217,15 +218,12 @@ class _Sweep:
             chunk.members = devices.split(jax.tree.map(lambda x: x[rows], self.values[chunk.structure]))
         carry = devices.split(chunk.carry) if self.parked and chunk.carry is not None else chunk.carry
         if carry is None:
-            carry = programs.start(chunk.members, devices.split(self._keys(chunk)))
+            seeds = chunk.filled(chunk.runs, devices.count) % len(self.seeds)
+            carry = programs.start(chunk.members, *self.work.first(seeds))
         if programs.block is not None:
             carry = self._blocks(programs.block, chunk, carry, first, stop)
         self.pending.append((chunk.runs, self.point, programs.measure(chunk.members, carry)))
         chunk.carry, chunk.done = jax.device_get(carry) if self.parked else carry, stop
-
-    def _keys(self, chunk):
-        one = [np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in self.seeds]
-        return np.stack(one)[chunk.filled(chunk.runs, self.devices.count) % len(self.seeds)]
 
     def _blocks(self, block, chunk, carry, first, stop):
         feed, length, devices = self.feed, self.work.length, self.devices
@@ -233,11 +231,11 @@ class _Sweep:
         if feed.per_seed:
             seeds = chunk.filled(chunk.runs, devices.count) % len(self.seeds)
             drawn = jax.tree.map(lambda x: x[seeds], drawn)
-        for begin in range(0, stop - first, length):
-            part = slice(begin, begin + length)
+        for at in range(0, stop - first, length):
+            part = slice(at, at + length)
             here = jax.tree.map(lambda x, p=part: x[:, p] if feed.per_seed else x[p], drawn)
             here = devices.split(here) if feed.per_seed else devices.share(here)
-            n, fresh = np.int32(min(length, stop - first - begin)), np.bool_(begin == 0)
+            n, fresh = np.int32(min(length, stop - first - at)), np.bool_(at == 0)
             carry = block(chunk.members, carry, self.resident, here, devices.share(n), devices.share(fresh))
         return carry
 
@@ -364,9 +362,7 @@ class _Sweep:
         return True
 
     def _carry_shapes(self, chunk):
-        example = self.sizes.examples[chunk.structure]
-        key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
-        lane = jax.eval_shape(self.task.start, example, key)
+        lane = self.work.lane(self.sizes.examples[chunk.structure])
         return self.devices.abstract(lane, chunk.size * self.devices.count)
 
     def result(self, interrupted: bool) -> Result:

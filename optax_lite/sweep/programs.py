@@ -42,17 +42,19 @@ class Work:
     score: Score
     length: int  # steps of a block
     devices: Devices
+    keys: np.ndarray  # of the seeds, as raw data
+    begun: PyTree  # the params of the seeds, of numpy
 
     def compile(self, member: PyTree, size: int) -> Programs:
         """The programs for `size` runs on each device, of members of one structure; `member` gives the shapes."""
         began, devices = time.perf_counter(), self.devices
         many = size * devices.count
-        key, lane = _key(), self._lane(member)
-        members, keys, lanes = (devices.abstract(x, many) for x in (member, key, lane))
-        start = jax.jit(devices.over_runs(self.task.start, (0, 0)), out_shardings=devices.by_run)
+        lane = self.lane(member)
+        members, keys, begun, lanes = (devices.abstract(x, many) for x in (member, *self._begun(), lane))
+        start = jax.jit(devices.over_runs(self.task.start, (0, 0, 0)), out_shardings=devices.by_run)
         measure = jax.jit(devices.over_runs(self.measure, (0, 0)), out_shardings=devices.everywhere)
         with _traced(self.where):
-            lowered = [start.lower(members, keys), measure.lower(members, lanes)]
+            lowered = [start.lower(members, keys, begun), measure.lower(members, lanes)]
             if (feed := self.feed) is not None:
                 resident, drawn, n, fresh = self._fed()
                 rows = devices.abstract(drawn, many if feed.per_seed else None)
@@ -72,7 +74,7 @@ class Work:
     def check(self, member: PyTree) -> tuple[str, ...]:
         """The names of the numbers of a run; an error, before anything compiles, where one is no number."""
         with _traced(self.where):
-            numbers = jax.eval_shape(self._numbers, member, self._lane(member))
+            numbers = jax.eval_shape(self._numbers, member, self.lane(member))
         for name, x in numbers.items():
             is_real = x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating)
             if x.shape or not is_real:
@@ -85,8 +87,16 @@ class Work:
         """The function whose arguments are told wrong."""
         return "run" if self.feed is None else "training"
 
-    def _lane(self, member):
-        return jax.eval_shape(self.task.start, member, _key())
+    def lane(self, member: PyTree) -> PyTree:
+        """The shapes of what a run of such a member carries."""
+        return jax.eval_shape(self.task.start, member, *self._begun())
+
+    def _begun(self):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (self.keys, self.begun))
+
+    def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
+        """Keys and params for runs of these seeds, by position, on the devices."""
+        return self.devices.split(jax.tree.map(lambda x: x[seeds], (self.keys, self.begun)))
 
     def _fed(self):
         """The shapes of what a block takes besides its runs; the batches are those of one run."""
@@ -132,8 +142,13 @@ def _traced(where):
         raise
 
 
-def _key():
-    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
+def begin(task: Training | Opaque, seeds: tuple[int, ...]) -> tuple[np.ndarray, PyTree]:
+    """The keys of the seeds, and what their runs begin with, on the host."""
+    keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in seeds])
+    compiled = jax.jit(task.begin)
+    with _traced("training"):
+        begun = [jax.device_get(compiled(key)) for key in keys]
+    return keys, jax.tree.map(lambda *xs: np.stack(xs), *begun)
 
 
 def _shape(x):

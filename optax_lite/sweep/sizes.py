@@ -105,8 +105,7 @@ class Sizes:
         assert feed is not None and programs.block is not None
         rows = np.arange(many) % len(jax.tree.leaves(values)[0])
         members = devices.split(jax.tree.map(lambda x: x[rows], values))
-        key = np.asarray(jax.random.key_data(jax.random.key(0)))
-        carry = programs.start(members, devices.split(np.repeat(key[None], many, 0)))
+        carry = programs.start(members, *work.first(np.zeros(many, int)))
         drawn = feed.example(work.length)
         if feed.per_seed:
             drawn = devices.split(jax.tree.map(lambda x: np.repeat(x[None], many, 0), drawn))

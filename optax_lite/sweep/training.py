@@ -47,10 +47,13 @@ class Training:
     paired: bool
     seed: int
 
-    def start(self, member: PyTree, key: Array) -> Lane:
+    def begin(self, key: Array) -> PyTree:
+        """The params that all runs of a seed begin with, which are made once: random numbers are long to compile."""
+        return jax.tree.map(jnp.asarray, self.init(jax.random.wrap_key_data(key)))
+
+    def start(self, member: PyTree, key: Array, params: PyTree) -> Lane:
         """The run before its first update."""
         tx, _ = split(member)
-        params = jax.tree.map(jnp.asarray, self.init(jax.random.wrap_key_data(key)))
         count, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
         return Lane(params, tx.init(params), key, count, jnp.zeros((), bool), nothing, nothing)
 
@@ -98,7 +101,12 @@ class Opaque:
     score: Callable[[Any], Any] | str | None
     steps: int = 1
 
-    def start(self, member: PyTree, key: Array) -> PyTree:
+    def begin(self, key: Array) -> PyTree:
+        del key
+        return ()
+
+    def start(self, member: PyTree, key: Array, params: PyTree) -> PyTree:
+        del params
         return self.function(member, jax.random.wrap_key_data(key))
 
     def measure(self, member: PyTree, out: PyTree) -> dict[str, Array]:
