@@ -416,3 +416,22 @@ def test_a_training_branches_on_words_and_flags():
     expected = [s["entropy"] + s["flag"] for s in population.settings]  # the loss before the only step
     np.testing.assert_allclose(result.scores[:, 0], expected)
     assert len(population.groups()) == 4
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_numbers_of_a_member_decide_no_dtype(double):
+    def function(member, key):
+        low = member["entropy"] * jnp.ones(2, jnp.bfloat16)  # raises under strict promotion where a number is float32
+        return jnp.mean(member["k"] * low).astype(jnp.float32)
+
+    def objective(params, entropy, k):
+        return jnp.mean(entropy * k * params)
+
+    def ones(key):
+        return jnp.ones(2, jnp.float32)
+
+    with jax.enable_x64(double):
+        population = sweep.grid(lambda e, k: {"tx": ol.sgd(0.1), "entropy": e, "k": k}, e=[0.5, 1.0], k=[1, 2])
+        for train in (function, sweep.training(ones, objective, steps=1)):
+            scores = sweep.run(population, train, chunk=4, devices=1, progress=False).scores
+            np.testing.assert_allclose(scores[:, 0], [0.5, 1, 1, 2])

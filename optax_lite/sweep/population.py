@@ -99,6 +99,18 @@ class Population:
         return tuple(made)
 
 
+def weakened(member: PyTree) -> PyTree:
+    """A member out of a stack with numbers that decide no dtype, as those of the member alone do."""
+    return jax.tree.map(_weak, member)
+
+
+def _weak(x: Any) -> Any:
+    if not hasattr(x, "dtype") or x.shape or is_key(x) or getattr(x, "weak_type", False):
+        return x
+    zero = next((z for z, kind in ((0.0, jnp.floating), (0, jnp.signedinteger)) if jnp.issubdtype(x.dtype, kind)), None)
+    return x if zero is None else jax.lax.full_like(zero, x)
+
+
 def counted(n: int, what: str) -> str:
     """'1 member', '2 members'."""
     return f"{n} {what}{'s' * (n != 1)}"

@@ -13,9 +13,9 @@ from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.compose import as_optimizer
 from optax_lite.inspection.metrics import count_skipped
-from optax_lite.leaves import weak
 from optax_lite.loop.step import advance
 from optax_lite.mistakes import told_by, written
+from optax_lite.sweep.population import weakened
 from optax_lite.wrappers.average import eval_params
 
 _CALL = "training(init, loss, data, steps=..., batch_size=...)"
@@ -107,7 +107,7 @@ class Opaque:
 
     def start(self, member: PyTree, key: Array, params: PyTree) -> PyTree:
         del params
-        return self.function(member, jax.random.wrap_key_data(key))
+        return self.function(weakened(member), jax.random.wrap_key_data(key))
 
     def measure(self, member: PyTree, out: PyTree) -> dict[str, Array]:
         del member
@@ -157,12 +157,8 @@ def split(member: PyTree) -> tuple[Any, dict[str, Any]]:
         return as_optimizer(member, "training", _CALL), {}
     if "tx" not in member:
         raise ArgumentError(f"a member is a dict without 'tx', the optimizer; it has {list(member)}", "training")
-    rest = {name: jax.tree.map(_weak, x) for name, x in member.items() if name != "tx"}
+    rest = {name: weakened(x) for name, x in member.items() if name != "tx"}
     return as_optimizer(member["tx"], "training", _CALL), rest
-
-
-def _weak(x):
-    return weak(x) if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.floating) else x
 
 
 def _takes_key(loss: Callable) -> bool:
