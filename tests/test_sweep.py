@@ -364,7 +364,7 @@ def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, tmp_path, mo
 KILLED = """
 import sys
 from tests import test_sweep as t
-result = t.run(t.population(), t.training(steps=4000, every=40), seeds=2, chunk=5, checkpoint=sys.argv[1])
+result = t.run(t.population(), t.training(steps=80_000, every=800), seeds=2, chunk=5, checkpoint=sys.argv[1])
 print(result.scores.tobytes().hex())
 """
 
@@ -380,13 +380,14 @@ def test_ten_kills_at_random_moments(tmp_path):
     while killed < 10:
         process = start(tmp_path / "killed")
         try:
-            output, _ = process.communicate(timeout=4.0 + 4.0 * rng.random())
+            output, _ = process.communicate(timeout=4.0 + 2.0 * rng.random())
             break  # it has ended before it was killed
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.communicate()
             killed += 1
     output = output or start(tmp_path / "killed").communicate(timeout=300)[0]
+    assert killed >= 3  # ten, unless this machine is fast
     assert output.split()[-1] == whole.split()[-1]
 
 

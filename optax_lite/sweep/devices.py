@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -66,6 +67,11 @@ class Devices:
             return _take(carries, rows)
         return jax.jit(_take, out_shardings=self.by_run)(carries, rows)
 
+    def row(self, carry: PyTree, row: int) -> PyTree:
+        """One run out of a chunk, on the first device here; all processes have to ask for it."""
+        one = jax.jit(lambda tree: jax.tree.map(lambda x: x[row], tree), out_shardings=self.everywhere)(carry)
+        return jax.tree.map(jnp.asarray, jax.device_get(one))
+
     def memory(self) -> int | None:
         """Bytes of one device; of the machine, divided, where they are its cores. None where nobody says."""
         stats = self.devices[0].memory_stats() if not self.is_cpu else None
@@ -80,9 +86,7 @@ class Devices:
 def _take(carries, rows):
     def leaf(*xs):
         joined = (
-            xs[0]
-            if len(xs) == 1
-            else partial(np.concatenate if isinstance(xs[0], np.ndarray) else jax.numpy.concatenate)(xs)
+            xs[0] if len(xs) == 1 else partial(np.concatenate if isinstance(xs[0], np.ndarray) else jnp.concatenate)(xs)
         )
         return [joined[r] for r in rows]
 

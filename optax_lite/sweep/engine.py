@@ -389,9 +389,9 @@ class _Sweep:
         if not found:
             problem = f"member {member}, seed {self.seeds[seed]} was left out on the way; its parameters are gone"
             raise ArgumentError(problem, "result")
-        g, place = self.place[run]
-        values = _row(self.values[g], place)
-        return self.task.output(values, _row(found[0].carry, int(np.flatnonzero(found[0].runs == run)[0])))
+        (g, place), row = self.place[run], int(np.flatnonzero(found[0].runs == run)[0])
+        lane = self.devices.row(found[0].carry, row)
+        return self.task.output(_row(self.values[g], place), lane)
 
 
 def _example(values: PyTree) -> PyTree:
