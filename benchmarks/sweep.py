@@ -11,6 +11,7 @@ import importlib.util
 import statistics
 import sys
 import time
+from itertools import islice
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ import optax
 import optax_lite as ol
 from benchmarks.measure import language_loss, transformer
 from optax_lite import sweep
+from optax_lite.loop.batches import shuffled
 
 ROWS, EVERY = 2048, 100
 
@@ -87,11 +89,7 @@ def ours(model, n, steps, chunk="auto"):
 
 def batches(model, steps):
     """Row numbers of every step: those that `training` takes."""
-    rng, found = np.random.default_rng(0), []
-    while len(found) < steps:
-        order = rng.permutation(ROWS).astype(np.int32)
-        found += [order[i : i + model.batch_size] for i in range(0, ROWS - model.batch_size + 1, model.batch_size)]
-    return jnp.asarray(np.stack(found[:steps]))
+    return jnp.asarray(np.stack(list(islice(shuffled(ROWS, model.batch_size, 0), steps))))
 
 
 def scanned(model, update, params, state, data, rows):
@@ -135,7 +133,10 @@ def by_hand(model, n, steps):
         return params, state
 
     params, state = jax.jit(jax.vmap(start))(jnp.asarray(rates(n), jnp.float32))
-    one = lambda p, s, rows: scanned(model, tx.update, p, s, data, rows)  # noqa: E731
+
+    def one(params, state, rows):
+        return scanned(model, tx.update, params, state, data, rows)
+
     part, scores = jax.jit(jax.vmap(one, in_axes=(0, 0, None)), donate_argnums=(0, 1)), None
     for begin in range(0, steps, EVERY):
         params, state, scores = part(params, state, rows[begin : begin + EVERY])

@@ -35,7 +35,7 @@ _WATCHING = ("identity", "monitor", "snapshot")  # change no update
 _MOVING = ("transforms.decay", "transforms.momentum", "transforms.noise", "optimizers")  # where 0 does not stay 0
 _CHECKED = {
     *_GATES, *_AVERAGES, *_BY_PATH, *_ROUNDING, *_OF_EVERY_CALL, *_ROUNDING_INSIDE, "with_state_dtype", "with_metrics",
-    "conditionally_mask", "conditionally_transform", "quantize_state",
+    "conditionally_mask", "conditionally_transform",
 }  # fmt: skip
 
 

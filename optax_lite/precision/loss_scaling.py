@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_positive
+from optax_lite.check import ArgumentError, check_count, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, weak, zero_count
@@ -46,8 +46,7 @@ def loss_scaling(
         raise ArgumentError(f"growth_factor must be at least 1, got {growth_factor!r}")
     if isinstance(backoff_factor, float) and backoff_factor >= 1:
         raise ArgumentError(f"backoff_factor must be below 1, got {backoff_factor!r}")
-    if isinstance(growth_interval, bool) or not isinstance(growth_interval, int) or growth_interval < 1:
-        raise ArgumentError(f"growth_interval must be an integer of at least 1, got {growth_interval!r}")
+    check_count(growth_interval=growth_interval)
 
     def init(params):
         return LossScalingState(jnp.full((), init_scale, jnp.float32), zero_count(), zero_count(), tx.init(params))
@@ -75,7 +74,10 @@ def loss_scaling(
 
 def loss_scale_of(state: OptState) -> Array | None:
     """The scale for the next loss that a state asks for; None where nothing scales it."""
-    is_scaling = lambda x: isinstance(x, LossScalingState)  # noqa: E731
+
+    def is_scaling(x):
+        return isinstance(x, LossScalingState)
+
     found = [x.loss_scale for x in jax.tree.leaves(state, is_leaf=is_scaling) if is_scaling(x)]
     if len(found) > 1:
         raise ValueError(f"the state has {len(found)} loss scales, a loss takes one; keep one loss_scaling, outermost")

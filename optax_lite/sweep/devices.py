@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -85,9 +84,7 @@ class Devices:
 
 def _take(carries, rows):
     def leaf(*xs):
-        joined = (
-            xs[0] if len(xs) == 1 else partial(np.concatenate if isinstance(xs[0], np.ndarray) else jnp.concatenate)(xs)
-        )
+        joined = (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs)
         return [joined[r] for r in rows]
 
     taken = jax.tree.map(leaf, *carries)

@@ -130,12 +130,12 @@ class _Sweep:
         self.points = sorted(ends | decisions | {task.steps})
         memory = devices.memory()
         self.feed = Feed(task, seeds, np.inf if memory is None else _RESIDENT * memory) if is_loop else None
-        self.resident = None if self.feed is None else devices.share(self.feed.resident)
         length = block_length(self.points) if is_loop else 1
         start = time.perf_counter()
         keys, begun = begin(task, seeds)
         self.beginning = time.perf_counter() - start  # nearly all of it compilation
-        self.work = Work(task, self.feed, score, length, devices, keys, begun)
+        resident = None if self.feed is None else devices.share(self.feed.resident)
+        self.work = Work(task, self.feed, score, length, devices, keys, begun, resident)
         self.sizes = Sizes(self.work, [_example(v) for v in self.values], programs)
         names = [self.work.check(example) for example in self.sizes.examples]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
@@ -185,23 +185,22 @@ class _Sweep:
 
     def _plan(self):
         for g, values in enumerate(self.values):
-            n = len(jax.tree.leaves(values)[0])
-            steps = self.points[-1]
+            n, steps = len(self._of_structure(g)), self.points[-1]
             chosen = (
                 self.sizes.given(g, self.asked, n) if self.asked != "auto" else self.sizes.choose(g, values, n, steps)
             )
             self.chosen.append(chosen)
         self._check_memory()
         for g in range(len(self.groups)):
-            runs = np.asarray([r for r, place in self.place.items() if place[0] == g])
+            runs = np.asarray(self._of_structure(g))
             self.chunks += self._cut(g, runs, self.chosen[g].layout(len(runs), self.points[-1], self.devices.count))
 
     def _check_memory(self):
         """Whether all runs stay on the devices, or wait for their turn on the host."""
         memory, count = self.devices.memory(), self.devices.count
         needed = 0.0
-        for g, values in enumerate(self.values):
-            programs, n = self.sizes.get(g, self.chosen[g].runs), len(jax.tree.leaves(values)[0])
+        for g in range(len(self.groups)):
+            programs, n = self.sizes.get(g, self.chosen[g].runs), len(self._of_structure(g))
             self.parked |= not room_for(programs, n, memory, count)
             needed += programs.bytes + n * programs.run_bytes / count
         if self.parked and (self.devices.is_cpu or self.devices.processes > 1):
@@ -221,26 +220,27 @@ class _Sweep:
             chunk.members = devices.split(jax.tree.map(lambda x: x[rows], self.values[chunk.structure]))
         carry = devices.split(chunk.carry) if self.parked and chunk.carry is not None else chunk.carry
         if carry is None:
-            seeds = chunk.filled(chunk.runs, devices.count) % len(self.seeds)
-            carry = programs.start(chunk.members, *self.work.first(seeds))
+            carry = programs.start(chunk.members, *self.work.first(self._seeds_of(chunk)))
         if programs.block is not None:
             carry = self._blocks(programs.block, chunk, carry, first, stop)
         self.pending.append((chunk.runs, self.point, programs.measure(chunk.members, carry)))
         chunk.carry, chunk.done = jax.device_get(carry) if self.parked else carry, stop
+
+    def _seeds_of(self, chunk):
+        return chunk.filled(chunk.runs, self.devices.count) % len(self.seeds)
 
     def _blocks(self, block, chunk, carry, first, stop):
         feed, length, devices = self.feed, self.work.length, self.devices
         assert feed is not None
         drawn = feed.stretch(first, stop, length)
         if feed.per_seed:
-            seeds = chunk.filled(chunk.runs, devices.count) % len(self.seeds)
-            drawn = jax.tree.map(lambda x: x[seeds], drawn)
+            drawn = _row(drawn, self._seeds_of(chunk))
         for at in range(0, stop - first, length):
             part = slice(at, at + length)
             here = jax.tree.map(lambda x, p=part: x[:, p] if feed.per_seed else x[p], drawn)
             here = devices.split(here) if feed.per_seed else devices.share(here)
             n, fresh = np.int32(min(length, stop - first - at)), np.bool_(at == 0)
-            carry = block(chunk.members, carry, self.resident, here, devices.share(n), devices.share(fresh))
+            carry = block(chunk.members, carry, self.work.resident, here, devices.share(n), devices.share(fresh))
         return carry
 
     def _flush(self, before=None):
@@ -398,7 +398,7 @@ def _example(values: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype)), values)
 
 
-def _row(tree: PyTree, row: int) -> PyTree:
+def _row(tree: PyTree, row: Any) -> PyTree:
     return jax.tree.map(lambda x: x[row], tree)
 
 

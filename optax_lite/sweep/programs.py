@@ -44,6 +44,7 @@ class Work:
     devices: Devices
     keys: np.ndarray  # of the seeds, as raw data
     begun: PyTree  # the params of the seeds, of numpy
+    resident: PyTree  # the data that lie on the devices
 
     def compile(self, member: PyTree, size: int) -> Programs:
         """The programs for `size` runs on each device, of members of one structure; `member` gives the shapes."""

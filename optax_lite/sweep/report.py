@@ -14,7 +14,7 @@ import numpy as np
 
 from optax_lite.inspection.table import html_table, text_table
 from optax_lite.loop.extras import extra
-from optax_lite.sweep.population import show_settings
+from optax_lite.sweep.population import counted, show_settings
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,12 @@ def summary(result: Any) -> str:
     """What came of a sweep in a few lines."""
     (members, seeds), counts = result.scores.shape, Counter(result.status.flat)
     states = ", ".join(f"{counts[s]} {s}" for s in ("done", "pruned", "diverged", "stopped") if counts[s])
-    lines = [f"{_count(members, 'member')} x {_count(seeds, 'seed')}: {states}", *_best(result)]
+    lines = [f"{counted(members, 'member')} x {counted(seeds, 'seed')}: {states}", *_best(result)]
     chunk = result.chunk if isinstance(result.chunk, tuple) else (result.chunk,)
-    compiling = f"of which {result.compile_seconds:.3g} s compiling {_count(result.compiles, 'program')}"
-    probes = f" and {_count(result.probes, 'probe')}" if result.probes else ""
+    compiling = f"of which {result.compile_seconds:.3g} s compiling {counted(result.compiles, 'program')}"
+    probes = f" and {counted(result.probes, 'probe')}" if result.probes else ""
     lines.append(f"{result.seconds:.3g} s, {compiling}{probes}; {', '.join(map(str, chunk))} at a time")
     return "\n  ".join([f"Result: {lines[0]}", *lines[1:], *warnings(result)])
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _best(result: Any) -> list[str]:
@@ -58,7 +54,7 @@ def _best(result: Any) -> list[str]:
     seed = f", seed {result.seeds[first.seeds[0]]}" if result.hyperparams and len(result.seeds) > 1 else ""
     lines = [f"best: member {first.member}{seed}, {settings}: {result.score_name} {show_score(first)}"]
     near = sum(abs(other.score - first.score) <= first.spread for other in others)
-    return lines + ([f"{_count(near, 'other member')} within that ±"] if near else [])
+    return lines + ([f"{counted(near, 'other member')} within that ±"] if near else [])
 
 
 def warnings(result: Any) -> list[str]:

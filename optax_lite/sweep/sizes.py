@@ -112,12 +112,11 @@ class Sizes:
             drawn = devices.split(jax.tree.map(lambda x: np.repeat(x[None], many, 0), drawn))
         else:
             drawn = devices.share(drawn)
-        resident = devices.share(feed.resident)
 
         def seconds(n, carry):
             steps, fresh = devices.share(jnp.int32(n)), devices.share(jnp.bool_(True))
             began = time.perf_counter()
-            carry = jax.block_until_ready(block(members, carry, resident, drawn, steps, fresh))
+            carry = jax.block_until_ready(block(members, carry, work.resident, drawn, steps, fresh))
             return time.perf_counter() - began, carry
 
         _, carry = seconds(1, carry)
