@@ -283,7 +283,24 @@ def test_examples_in_low_precision_are_clipped_by_their_norm_in_float32(clip, ca
 
 # --- where a NaN goes ------------------------------------------------------------------------------------------------
 
-SPREAD = {"refused": (), "leaf": (), "tree": ()}
+# Those that look at more than the entry; the refusals are of gates, of what holds a leaf still, and of `zero_nans`.
+SPREAD = {
+    "refused": (
+        "_MultiSteps", "accumulate", "apply_if_finite", "freeze", "loss_scaling", "set_to_zero", "skip_bad_steps",
+        "zero_nans",
+    ),
+    "leaf": (
+        "adafactor", "adaptive_grad_clip", "cautious", "centralize", "clip_by_block_rms", "fromage", "galore", "lamb",
+        "lars", "mars", "muon", "novograd", "scale_by_distance_over_gradients", "scale_by_galore", "scale_by_muon",
+        "scale_by_novograd", "scale_by_shampoo", "scale_by_sm3", "scale_by_soap", "scale_by_trust_ratio", "shampoo",
+        "sm3", "soap", "stable_adamw",
+    ),
+    "tree": (
+        "chain", "clip_by_global_norm", "clip_by_global_norm, scheduled", "dadapt_adamw", "dog", "dowg",
+        "inject_hyperparams", "lbfgs", "mechanize", "momo", "momo_adam", "normalize", "normalize_by_update_norm",
+        "polyak_sgd", "prodigy", "scale_by_lbfgs", "scale_by_polyak", "with_metrics, clipped",
+    ),
+}  # fmt: skip
 
 
 def spread_of(tx):
@@ -299,10 +316,11 @@ def spread_of(tx):
     if all(np.isfinite(x).all() for x in bad.values()):
         return "refused"
     differs = {k: ~(clean[k] == bad[k]) for k in g}
+    for k in g:
+        now = bad[k][0][differs[k][0]]
+        assert tx._call.name == "cautious" or np.all(np.isnan(now) | (now == 0)), f"a NaN becomes a number: {bad}"
     if differs["b"].any() or differs["scalar"].any():
         return "tree"
-    one = bad["w"][:, 1, 1]
-    assert np.isnan(one[0]) or one[0] == 0, "a NaN becomes a number"
     differs["w"][:, 1, 1] = False
     return "leaf" if differs["w"].any() else "entry"
 
@@ -334,7 +352,7 @@ def with_count(state, count):
     """A state after that many updates, as its counts say."""
 
     def one(path, x):
-        return jnp.asarray(count, x.dtype) if getattr(path[-1], "name", None) in COUNTS and x.ndim == 0 else x
+        return jnp.asarray(count, x.dtype) if path and getattr(path[-1], "name", "") in COUNTS and x.ndim == 0 else x
 
     return jax.tree_util.tree_map_with_path(one, state)
 
@@ -347,17 +365,18 @@ def second(tx, count, dtype, state=None):
         _, state = update(tx, g, own, p)
         state = with_count(state, count)
     state = jax.tree.map(lambda x, like: jnp.asarray(np.asarray(x), like.dtype), state, own)
-    return state, update(tx, times(0.75, g), state, p)
+    return state, update(tx, {k: 0.75 * x + 0.5 for k, x in g.items()}, state, p)
 
 
-LOSES = {}  # rows whose float32 has lost digits there, with the reason
+# After a few steps gg has nearly equal eigenvalues, of which float32 finds other eigenvectors than float64 does.
+UNDETERMINED = ("scale_by_soap", "soap")
 
 
 @each
 def test_float32_follows_float64_at_every_count_and_beta(tx):
     """b = 0, b near 1, a million updates, and the last count that there is, at which counts stay."""
     row = row_of(tx)
-    if row is not None and (row.random or not row.counts_updates):
+    if row is not None and (row.random or not row.counts_updates or row.name in UNDETERMINED):
         return
     bound = 2e-6 if row is None else row.float32
     for beta, count in ((0.0, 0), (NEAR, 100), (NEAR, 1_000_000), (None, TOP)):
