@@ -17,9 +17,22 @@ from tests.catalogue import ROWS, extra_of, is_composed, is_slow, one_of_each, r
 from tests.test_extras import PARAMS as WRAPPED, WRAPPERS
 
 EACH = one_of_each()
-each = pytest.mark.parametrize(
-    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_slow(name, tx)) for name, tx in EACH.items()]
-)
+# Decompositions and memories: seconds, operation by operation.
+LONG = (
+    "add_noise", "galore", "lbfgs", "mechanize", "sam, of one", "scale_by_galore", "scale_by_lbfgs", "scale_by_muon",
+    "scale_by_shampoo", "scale_by_soap",
+)  # fmt: skip
+# One of a kind each; what holds for them mostly holds for the others, which are slow, and composed ones are left out.
+FEW = ("scale_by_adam", "scale_by_lion", "scale_by_radam", "scale_by_novograd", "sam", "lookahead", "prodigy", "kahan")
+
+
+def over(rows, is_fast):
+    marks = {name: [] if is_fast(name, tx) else [pytest.mark.slow] for name, tx in rows.items()}
+    return pytest.mark.parametrize("tx", [pytest.param(tx, id=k, marks=marks[k]) for k, tx in rows.items()])
+
+
+each = over(EACH, lambda name, tx: name not in LONG and not is_slow(name, tx))
+few = over({k: tx for k, tx in EACH.items() if not is_slow(k, tx)}, lambda name, tx: name in FEW)
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 TOP = np.iinfo(np.int32).max
@@ -39,13 +52,7 @@ def static_choices():
 
 
 CHOICES = static_choices()
-each_choice = pytest.mark.parametrize(
-    "tx",
-    [
-        pytest.param(tx, id=name, marks=[pytest.mark.slow] * (name in CHOICES or is_slow(name, tx)))
-        for name, tx in (EACH | CHOICES).items()
-    ],
-)
+each_choice = over(EACH | CHOICES, lambda name, tx: name not in (*LONG, *CHOICES) and not is_slow(name, tx))
 
 # Exact in float16 and bfloat16. "b" are parameters of 0, "scalar" has no gradient but 0; 2^14 times the gradient has
 # squares and a norm that float16 does not hold, and of 2^-20 times it not even the entries are normal.
@@ -145,7 +152,7 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
 PAIRS = [(p, g) for p in DTYPES for g in DTYPES if p != g or p == "float64"]
 
 
-@each
+@few
 def test_every_pair_of_dtypes_settles_at_once_in_scan_and_cond(tx, x64):
     """A leaf for each pair, in one tree: what a loop carries may not change its dtype. Only traced."""
     p = {"w": {f"{a} {b}": jnp.ones((3, 2), a) for a, b in PAIRS}, "b": jnp.ones(2, "bfloat16"), "scalar": jnp.ones(())}
@@ -181,7 +188,7 @@ def assert_sits(tx, p, zeros, extra, *, moves=False):
     chex.assert_trees_all_equal_shapes_and_dtypes((updates, stepped), (p, p))
 
 
-@each
+@few
 def test_zero_gradients_do_nothing_in_float64(tx, x64):
     """In the other dtypes by a law."""
     if any("weight_decay/" in path for path in tx.hyperparams):
@@ -372,7 +379,7 @@ def second(tx, count, dtype, state=None):
 UNDETERMINED = ("scale_by_soap", "soap")
 
 
-@each
+@few
 def test_float32_follows_float64_at_every_count_and_beta(tx):
     """b = 0, b near 1, a million updates, and the last count that there is, at which counts stay."""
     row = row_of(tx)
@@ -416,7 +423,10 @@ def bits(tree):
 
 
 @pytest.mark.parametrize("inside", INSIDE)
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(
+    "gate",
+    [pytest.param(gate, marks=[pytest.mark.slow] * (gate not in ("accumulate", "loss_scaling"))) for gate in GATES],
+)
 def test_what_is_left_out_might_as_well_not_have_been(gate, inside, x64):
     """To the bit, in every dtype, by `step` and by `update`; and the run goes on as one without it."""
     wrap, inner = GATES[gate]
