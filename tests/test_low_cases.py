@@ -215,7 +215,7 @@ STATIONARY = {
 }
 
 
-@dtypes
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d in DTYPES[::2])) for d in DTYPES])
 @pytest.mark.parametrize("name", STATIONARY)
 def test_what_the_laws_do_not_call_rests_at_a_zero_gradient(name, dtype, x64):
     tx, extra = STATIONARY[name]
