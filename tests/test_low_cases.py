@@ -377,6 +377,8 @@ def second(tx, count, dtype, state=None):
 
 # After a few steps gg has nearly equal eigenvalues, of which float32 finds other eigenvectors than float64 does.
 UNDETERMINED = ("scale_by_soap", "soap")
+# Its decay is 1 - t^-0.8, as what gives it is a function of the user's: after a million updates 1 - b has three digits.
+FEW_DIGITS = {"scale_by_factored_rms": 1e-3}
 
 
 @few
@@ -385,7 +387,7 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
     row = row_of(tx)
     if row is not None and (row.random or not row.counts_updates or row.name in UNDETERMINED):
         return
-    bound = 2e-6 if row is None else row.float32
+    bound = 8e-6 if row is None else FEW_DIGITS.get(row.name, 4 * row.float32)
     for beta, count in ((0.0, 0), (NEAR, 100), (NEAR, 1_000_000), (None, TOP)):
         exact = with_betas(tx, beta)
         with jax.disable_jit():
@@ -395,7 +397,7 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
         chex.assert_tree_all_finite((updates, after))
         pairs = [*zip(*map(jax.tree.leaves, ((updates, after), (expected, expected_after))), strict=True)]
         errors = [relative_error(np.asarray(a), np.asarray(b)) for a, b in pairs]
-        assert max(errors) <= 4 * bound, (beta, count, errors)
+        assert max(errors) <= bound, (beta, count, errors)
         for name, counts in slots(after).items():
             assert name not in COUNTS or set(map(int, counts)) <= {count, min(count + 1, TOP)}, (name, counts)
 
