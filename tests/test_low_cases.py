@@ -377,7 +377,8 @@ def second(tx, count, dtype, state=None):
 
 # After a few steps gg has nearly equal eigenvalues, of which float32 finds other eigenvectors than float64 does.
 UNDETERMINED = ("scale_by_soap", "soap")
-# Its decay is 1 - t^-0.8, as what gives it is a function of the user's: after a million updates 1 - b has three digits.
+# Its decay is 1 - t^-0.8, made by a function that may be the user's: of 1 - b three digits are left after a million
+# updates, and none at the last count.
 FEW_DIGITS = {"scale_by_factored_rms": 1e-3}
 
 
@@ -387,7 +388,8 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
     row = row_of(tx)
     if row is not None and (row.random or not row.counts_updates or row.name in UNDETERMINED):
         return
-    bound = 8e-6 if row is None else FEW_DIGITS.get(row.name, 4 * row.float32)
+    few_digits = FEW_DIGITS.get(row.name if row else "")
+    bound = few_digits or 4 * (row.float32 if row else 2e-6)
     for beta, count in ((0.0, 0), (NEAR, 100), (NEAR, 1_000_000), (None, TOP)):
         exact = with_betas(tx, beta)
         with jax.disable_jit():
@@ -397,7 +399,7 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
         chex.assert_tree_all_finite((updates, after))
         pairs = [*zip(*map(jax.tree.leaves, ((updates, after), (expected, expected_after))), strict=True)]
         errors = [relative_error(np.asarray(a), np.asarray(b)) for a, b in pairs]
-        assert max(errors) <= bound, (beta, count, errors)
+        assert max(errors) <= bound or (few_digits and count == TOP), (beta, count, errors)
         for name, counts in slots(after).items():
             assert name not in COUNTS or set(map(int, counts)) <= {count, min(count + 1, TOP)}, (name, counts)
 
