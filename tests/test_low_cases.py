@@ -17,10 +17,10 @@ from tests.catalogue import ROWS, extra_of, is_composed, is_slow, one_of_each, r
 from tests.test_extras import PARAMS as WRAPPED, WRAPPERS
 
 EACH = one_of_each()
-# Decompositions and memories: seconds, operation by operation.
+# Decompositions, memories and random bits: seconds, operation by operation.
 LONG = (
     "add_noise", "galore", "lbfgs", "mechanize", "sam, of one", "scale_by_galore", "scale_by_lbfgs", "scale_by_muon",
-    "scale_by_shampoo", "scale_by_soap",
+    "scale_by_shampoo", "scale_by_soap", "stochastic_rounding", "with_state_dtype",
 )  # fmt: skip
 # One of a kind each; what holds for them mostly holds for the others, which are slow, and composed ones are left out.
 FEW = ("scale_by_adam", "scale_by_lion", "scale_by_radam", "scale_by_novograd", "sam", "lookahead", "prodigy", "kahan")
