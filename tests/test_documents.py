@@ -11,12 +11,15 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.slow import slow_after, slow_where
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+LONG = ("loop.md", "sweeps.md", "wrappers.md")  # they train for seconds
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", slow_where(lambda page: page.name in LONG, WITH_CODE), ids=lambda page: page.name)
 def test_snippets_run(page):
     text = page.read_text()
     namespace: dict = {"__name__": "__main__"}
@@ -54,7 +57,7 @@ def test_links_lead_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["training_loop", "custom_transform"])
+@pytest.mark.parametrize("name", slow_after(1, ["custom_transform", "training_loop"]))
 def test_examples_run(name):
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / f"{name}.py"], capture_output=True, text=True, check=False

@@ -9,6 +9,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite.outline import outline
+from tests.slow import slow_after
 
 TX = ol.adamw(0.1)
 
@@ -181,6 +182,10 @@ def trained(tx, steps=6):
 def test_a_senseless_order_names_the_right_one(build, message, right):
     with pytest.raises(ValueError, match=re.escape(message)):
         build()
+
+
+@pytest.mark.parametrize("right", slow_after(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS)
+def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)
 
 
