@@ -29,7 +29,7 @@ test: $(VENV)/.test
 # with the code generator that users have (see tests/conftest.py).
 test-slow: $(VENV)/.test
 	$(PYTEST) -m slow tests
-	JAX_ENABLE_X64=1 $(PYTEST) tests/test_laws.py -k "$(X64)"
+	JAX_ENABLE_X64=1 $(PYTEST) tests/test_laws.py -m "not slow" -k "$(X64)"
 	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(PYTEST) tests/test_laws.py -k "to_the_bit or scan_equals_loop"
 
 X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain
