@@ -88,6 +88,13 @@ BAD = [
     (lambda: ol.join_schedules([ol.constant_schedule(1.0)], [5]), "1 schedules need 0 boundaries, got 1"),
     (lambda: ol.join_schedules([1.0, 2.0], [5]), "schedules/0 must be a schedule, got 1.0"),
     (lambda: ol.piecewise_constant_schedule(1.0, ((5, 0.1), (2, 0.1))), "the boundaries must increase"),
+    (
+        lambda: ol.piecewise_constant_schedule(1.0, 5),
+        "must be a dict {boundary: factor} or pairs ((boundary, factor), ",
+    ),
+    (lambda: ol.piecewise_constant_schedule(1.0, (5, 0.1)), "((boundary, factor), ...), got (5.0, 0.1)"),
+    (lambda: ol.piecewise_constant_schedule(1.0, ((5, 0.1), (7, 0.1, 0.2))), "got ((5.0, 0.1), (7.0, 0.1, 0.2))"),
+    (lambda: ol.piecewise_constant_schedule(1.0, ((5,), (7,))), "got ((5.0,), (7.0,))"),
     (lambda: ol.piecewise_interpolate_schedule("cubic", 1.0), "must be 'linear' or 'cosine', got 'cubic'"),
     (lambda: ol.sgdr_schedule(3.0), "cosine_kwargs must be a list of dicts"),
     (lambda: ol.cosine_decay_schedule(1.0, steps=5), "no argument 'steps'; the nearest is decay_steps"),
