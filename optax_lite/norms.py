@@ -32,13 +32,16 @@ def norm(x: Array, axis: Any = None) -> Array:
 def safe_norm(x: Array, min_norm: float, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
     """`jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above that.
 
-    `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`; without an axis a matrix has a matrix norm.
+    `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`; without an axis a matrix has a matrix norm. It is
+    computed in float32 at least and returned in the precision of `x`.
     """
     if not hasattr(x, "dtype"):
         raise TypeError(f"safe_norm: x must be an array, got {show_leaf(x):.60}; global_norm takes a tree")
-    small = jnp.linalg.norm(x, ord, axis, keepdims=True) <= min_norm
-    above = jnp.linalg.norm(jnp.where(small, 1, x), ord, axis, keepdims=True)
+    wide = cast_up(x, compute_dtype(x))  # squares of float16 are soon infinite, or 0
+    small = jnp.linalg.norm(wide, ord, axis, keepdims=True) <= min_norm
+    above = jnp.linalg.norm(jnp.where(small, 1, wide), ord, axis, keepdims=True)
     length = jnp.where(small, min_norm, above)
+    length = length.astype(jnp.finfo(x.dtype).dtype) if is_inexact(x) else length
     return length if keepdims else jnp.squeeze(length, axis)
 
 

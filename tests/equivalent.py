@@ -107,8 +107,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "default=1 -> default=2": "of a tree without leaves there is nothing to divide",
     },
     "optimizers.polyak_sgd.scale_by_polyak": {
-        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square >= 0, square, 1)": _ZERO,
-        "gap / jnp.where(square > 0, square, 1) -> gap / jnp.where(square > 0, square, 2)": _IS_ZERO,
+        "gap / jnp.where(square == 0, 1, square) -> gap / jnp.where(square == 1, 1, square)": _ZERO,
+        "gap / jnp.where(square == 0, 1, square) -> gap / jnp.where(gap == 0, 1, square)": _ZERO,
+        "gap / jnp.where(square == 0, 1, square) -> gap / jnp.where(square == 0, 2, square)": _IS_ZERO,
     },
     "optimizers.rprop.scale_by_rprop": {
         "jnp.where(agreement > 0, eta_plus, eta_minus) -> jnp.where(agreement >= 0, eta_plus, eta_minus)": (
@@ -121,9 +122,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "optimizers.sm3.scale_by_sm3": {
         "b2 * _smallest(mu, g.shape) -> b2 * _smallest(mu, m.shape)": "the two have one shape",
-        "seen -> v": "v is a sum of squares, so that not to be 0 is to be above 0",
-        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(v, v + eps, 1))": "v is never negative, so it is true where v > 0 is",
-        "g / sqrt(jnp.where(seen, v + eps, 1)) -> g / sqrt(jnp.where(seen, v + eps, 2))": _UNUSED,
+        "g / sqrt(jnp.where(unseen, 1, v + eps)) -> g / sqrt(jnp.where(unseen, 2, v + eps))": _UNUSED,
     },
     "optimizers.dadapt_adamw._dadapt_adamw": {
         "r / jnp.where(size == 0, 1, size) -> r / jnp.where(r == 0, 1, size)": _NO_SUM,
@@ -204,7 +203,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "transforms.clip._fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
     "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
     "transforms.clip.adaptive_grad_clip": {
-        "g_norm > most -> g_norm >= most": "at equality the factor most / g_norm is 1, or the gradient is 0"
+        "g_norm <= most -> g_norm < most": "at equality the factor most / g_norm is 1, or the gradient is 0"
     },
     "transforms.constrain.keep_params_nonnegative": {
         "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
@@ -213,8 +212,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "real_only=True -> real_only=False": _REFUSED,
     },
     "transforms.constrain.normalize_by_update_norm": {
-        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total >= 0, total, 1.0)": _ZERO,
-        "scale_factor / jnp.where(total > 0, total, 1.0) -> scale_factor / jnp.where(total > 0, total, 2.0)": _IS_ZERO,
+        "scale_factor / jnp.where(total == 0, 1.0, total) -> scale_factor / jnp.where(total == 1, 1.0, total)": _ZERO,
+        "scale_factor / jnp.where(total == 0, 1.0, total) -> scale_factor / jnp.where(total == 0, 2.0, total)": _IS_ZERO,
     },
     "transforms.linesearch.scale_by_backtracking_linesearch": {
         "longer < max_learning_rate -> longer <= max_learning_rate": "at equality the two are one number"
@@ -236,6 +235,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "turned = better & (point.slope * ahead >= 0) -> turned = better & (point.slope / ahead >= 0)": _NO_SLOPE,
     },
     "transforms.trust_ratio.scale_by_trust_ratio": {
-        "jnp.where(u_norm > 0, u_norm + eps, 1) -> jnp.where(u_norm > 0, u_norm + eps, 2)": _IS_ZERO
+        "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
 }

@@ -25,7 +25,7 @@ def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Number = 1.0, eps: N
         gap = weak(value) - f_min
         gap = jnp.maximum(gap, 0) if variant == "sps+" else gap
         square = weak(sum_sq(updates)) + eps
-        step = jnp.minimum(gap / jnp.where(square > 0, square, 1), max_learning_rate)
+        step = jnp.minimum(gap / jnp.where(square == 0, 1, square), max_learning_rate)
         return leafwise(lambda g: step * g, updates), state
 
     return lambda params: EmptyState(), update

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
-from optax_lite.leaves import copies, increment, leafwise, zero_count
+from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count
 
 
 class SAMState(NamedTuple):
@@ -50,6 +50,7 @@ def sam(
     def in_phases(updates, state, params, **extra):
         fresh = state.steps_since_sync == 0
         _, cache = leafwise(lambda g, c, w: (g, jnp.where(fresh, w, c)), updates, state.cache, read=(params,))
+        cache = cast_like(cache, state.cache)  # or what starts at it would be as wide as a wide gradient
 
         def climb():
             u, adv_state = adv_optimizer.update(updates, state.adv_state, params, **extra)

@@ -49,8 +49,8 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
 
     def rule(g, m, mu):
         v = b2 * _smallest(mu, g.shape) + jnp.where(b2 == 1, 1.0, 1 - b2) * abs_sq(g)
-        seen = v > 0
-        m = mix(b1, m, jnp.where(seen, g / sqrt(jnp.where(seen, v + eps, 1)), 0))
+        unseen = v == 0  # a NaN is none, so that it is seen
+        m = mix(b1, m, jnp.where(unseen, 0, g / sqrt(jnp.where(unseen, 1, v + eps))))
         return m, m, _largest(v)
 
     def update(updates, state):

@@ -82,7 +82,7 @@ def adaptive_grad_clip(clipping: Number, eps: Number = 1e-3, axis: int | tuple[i
 
     def rule(g, w):
         g_norm, most = _norm_by_unit(g, axis), clipping * jnp.maximum(_norm_by_unit(w, axis), eps)
-        return jnp.where(g_norm > most, most / jnp.maximum(g_norm, 1e-6), 1) * g
+        return jnp.where(g_norm <= most, 1, most / jnp.maximum(g_norm, 1e-6)) * g
 
     def update(updates, state, params):
         return leafwise(rule, updates, read=(params,)), state

@@ -72,7 +72,7 @@ def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-6):
 
     def update(updates, state):
         total = weak(global_norm(updates)) + eps
-        factor = scale_factor / jnp.where(total > 0, total, 1.0)
+        factor = scale_factor / jnp.where(total == 0, 1.0, total)
         return leafwise(lambda g: factor * g, updates), state
 
     return lambda params: EmptyState(), update

@@ -20,8 +20,8 @@ def scale_by_trust_ratio(min_norm: Number = 0.0, trust_coefficient: Number = 1.0
 
     def rule(u, w):
         w_norm, u_norm = jnp.maximum(norm(w), min_norm), jnp.maximum(norm(u), min_norm)
-        ratio = trust_coefficient * w_norm / jnp.where(u_norm > 0, u_norm + eps, 1)
-        return jnp.where(w_norm > 0, ratio, 1) * u
+        ratio = trust_coefficient * w_norm / jnp.where(u_norm == 0, 1, u_norm + eps)
+        return jnp.where(w_norm == 0, 1, ratio) * u
 
     def update(updates, state, params):
         return leafwise(rule, updates, read=(params,)), state
