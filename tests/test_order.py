@@ -113,6 +113,21 @@ SENSELESS = {
         "so the weights that it keeps would be rounded with the moments; write master_weights(with_state_dtype(...",
         lambda: ol.master_weights(ol.with_state_dtype(TX, "bfloat16")),
     ),
+    "8 bits, skip": (
+        lambda: ol.quantize_state(ol.skip_bad_steps(TX)),
+        "quantize_state: skip_bad_steps is inside, so a call that moves nothing would round the state",
+        lambda: ol.skip_bad_steps(ol.quantize_state(TX, min_size=1)),
+    ),
+    "8 bits, kahan": (
+        lambda: ol.quantize_state(ol.kahan(TX)),
+        "what rounding took from a step would be rounded itself; write kahan(quantize_state(...))",
+        lambda: ol.kahan(ol.quantize_state(TX, min_size=1)),
+    ),
+    "dtypes, 8 bits": (
+        lambda: ol.with_state_dtype(ol.quantize_state(TX), "bfloat16"),
+        "with_state_dtype: quantize_state is inside, so the state would be rounded twice; keep one of the two",
+        lambda: ol.quantize_state(TX, min_size=1),
+    ),
     "skip, loss scaling": (
         lambda: ol.skip_bad_steps(ol.loss_scaling(TX)),
         "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; write loss_scaling(",
@@ -138,6 +153,7 @@ WRAPPERS = {
     "master_weights": lambda t: ol.master_weights(t),
     "mechanize": lambda t: ol.mechanize(t),
     "partition": of_part,
+    "quantize_state": lambda t: ol.quantize_state(t, min_size=1),
     "skip_bad_steps": lambda t: ol.skip_bad_steps(t, outlier=10.0),
     "stochastic_rounding": lambda t: ol.stochastic_rounding(t),
     "with_metrics": lambda t: ol.with_metrics(t),

@@ -289,6 +289,7 @@ SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": Partitio
 RUNS = {
     **{name: lambda wrap=wrap: wrap(ol.adamw(0.01)) for name, wrap in WRAPPERS.items()},
     "with_state_dtype": lambda: ol.with_state_dtype(ol.adamw(0.01), "bfloat16"),
+    "quantize_state": lambda: ol.quantize_state(ol.adamw(0.01), block=4, min_size=1),
     "both": lambda: ol.stochastic_rounding(ol.with_state_dtype(ol.adamw(0.01), "bfloat16"), seed=3),
     "in large": lambda: ol.loss_scaling(
         ol.accumulate(ol.average_params(ol.kahan(ol.groups(ol.adamw(0.01), {"b": {"b1": 0.5}})), decay=0.9), 2)
