@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.measure import language_loss, transformer
 
-LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 2, 64, 4, 64, 32
+LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 2, 64, 4, 64, 16
 PEAK = 2e-3  # of the learning rate
-EVALUATIONS, HELD_OUT = 25, 256  # of a run; windows of text in each
+EVALUATIONS, HELD_OUT = 20, 128  # of a run; windows of text in each
 
 
 def load_text():

@@ -159,7 +159,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parts = ("memory", "language", "time")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--steps", type=int, default=1000, help="of the language model (1000)")
+    parser.add_argument("--steps", type=int, default=800, help="of the language model (800)")
     parser.add_argument("--seeds", type=int, default=3, help="of the language model (3); with one there are no bars")
     parser.add_argument("--repeats", type=int, default=10, help="rounds of the times, 5 at least (10)")
     parser.add_argument("--layers", type=int, default=12, help="of the tree for memory and times (12)")
