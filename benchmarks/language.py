@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.measure import language_loss, transformer
 
 LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 2, 64, 4, 64, 16
-PEAK = 2e-3  # of the learning rate
+PEAK = 1e-3  # of the learning rate
 EVALUATIONS, HELD_OUT = 20, 128  # of a run; windows of text in each
 
 
