@@ -92,9 +92,11 @@ from optax_lite.optimizers.soap import ScaleBySoapState, scale_by_soap, soap
 from optax_lite.optimizers.sophia import HutchinsonState, SophiaState, hutchinson_estimator_diag_hessian, sophia
 from optax_lite.optimizers.stable_adamw import stable_adamw
 from optax_lite.optimizers.yogi import scale_by_yogi, yogi
+from optax_lite.precision.codes import Quantized
 from optax_lite.precision.kahan import KahanState, kahan
 from optax_lite.precision.loss_scaling import LossScalingState, loss_scaling, scale_loss
 from optax_lite.precision.master import MasterWeightsState, master_weights
+from optax_lite.precision.quantize import QuantizeState, quantize_state
 from optax_lite.precision.rounding import StochasticRoundingState, stochastic_rounding
 from optax_lite.precision.state_dtype import WithStateDtypeState, with_state_dtype
 from optax_lite.schedules import (
@@ -206,7 +208,8 @@ __all__ = [
     "microbatch_value_and_grad", "MultiSteps", "periodic_update", "reset", "selective_transform", "set_hyperparams",
     "skip_bad_steps", "skip_large_updates", "skip_not_finite", "transfer",
     # precision
-    "kahan", "KahanState", "loss_scaling", "LossScalingState", "master_weights", "MasterWeightsState", "scale_loss",
+    "kahan", "KahanState", "loss_scaling", "LossScalingState", "master_weights", "MasterWeightsState",
+    "quantize_state", "Quantized", "QuantizeState", "scale_loss",
     "stochastic_rounding", "StochasticRoundingState", "with_state_dtype", "WithStateDtypeState",
     # what is going on
     "current_hyperparams", "explain", "explain_memory", "Explanation", "LeafRow", "measure_with_ema", "monitor",

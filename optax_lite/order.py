@@ -30,12 +30,27 @@ _INSIDE_ROUNDING = {  # (outer, inner): why not
     ("stochastic_rounding", "average_params"): "the average would be of points where the parameters never are",
     ("lookahead", "kahan"): "what is left of the fast weights would be added to the slow ones",
 }
+_IN_8_BITS = {  # what the state that quantize_state would round is for
+    **dict.fromkeys(_GATES, "a call that moves nothing would round the state, and the sum of gradients too"),
+    "flatten": "there is one leaf without a path, of all shapes, for `keep` and the shared exponents",
+    "with_state_dtype": "the state would be rounded twice",
+    "quantize_state": "the state would be rounded twice",
+    "kahan": "what rounding took from a step would be rounded itself",
+    "scale_by_lbfgs": "differences would be taken of rounded points",
+    "scale_by_zoom_linesearch": "the next gradient would be the rounded one that it keeps",
+}
+_APART = (
+    "with_state_dtype",
+    "quantize_state",
+    "scale_by_lbfgs",
+    "scale_by_zoom_linesearch",
+)  # no order of two is right
 _KEPT_EXACT = ("master_weights", "average_params", "lookahead")  # their slots are to have more digits than the params
 _WATCHING = ("identity", "monitor", "snapshot")  # change no update
 _MOVING = ("transforms.decay", "transforms.momentum", "transforms.noise", "optimizers")  # where 0 does not stay 0
 _CHECKED = {
-    *_GATES, *_AVERAGES, *_BY_PATH, *_ROUNDING, *_OF_EVERY_CALL, *_ROUNDING_INSIDE, "with_state_dtype", "with_metrics",
-    "conditionally_mask", "conditionally_transform",
+    *_GATES, *_AVERAGES, *_BY_PATH, *_ROUNDING, *_OF_EVERY_CALL, *_ROUNDING_INSIDE, "with_state_dtype",
+    "quantize_state", "with_metrics", "conditionally_mask", "conditionally_transform",
 }  # fmt: skip
 
 
@@ -51,6 +66,11 @@ def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[
             raise ArgumentError(f"{inner} is inside, so {_ROUNDING_INSIDE[outer]}; write {inner}({outer}(...))")
         if (outer, inner) in _INSIDE_ROUNDING:
             raise ArgumentError(f"{inner} is inside, so {_INSIDE_ROUNDING[outer, inner]}; write {inner}({outer}(...))")
+        if outer == "quantize_state" and inner in _IN_8_BITS:
+            instead = "keep one of the two" if inner in _APART else f"write {inner}({outer}(...))"
+            raise ArgumentError(f"{inner} is inside, so {_IN_8_BITS[inner]}; {instead}")
+        if outer == "with_state_dtype" and inner == "quantize_state":
+            raise ArgumentError(f"{inner} is inside, so {_IN_8_BITS[inner]}; keep one of the two")
         if outer == "with_state_dtype" and inner in _KEPT_EXACT and not isinstance(arguments["dtype"], dict):
             problem = "so the weights that it keeps would be rounded with the moments"
             raise ArgumentError(f"{inner} is inside, {problem}; write {inner}({outer}(...)), or name the slots")

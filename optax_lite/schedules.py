@@ -141,21 +141,21 @@ def exponential_decay(
     return value
 
 
-def _pairs(boundaries_and_scales: Any) -> list[tuple[Number, Number]]:
+def _pairs(given: Any) -> list[tuple[Number, Number]]:
     """The boundaries and their factors, from a dict or from pairs; only in pairs can the boundaries be swept."""
-    if boundaries_and_scales is None:
+    if given is None:
         return []
-    if isinstance(boundaries_and_scales, Mapping):
+    if isinstance(given, Mapping):
         try:
-            return sorted((float(k), v) for k, v in boundaries_and_scales.items())
+            return sorted((float(k), v) for k, v in given.items())
         except (TypeError, ValueError) as error:
-            problem = f"boundaries_and_scales must have counts of updates as keys, got {list(boundaries_and_scales)}"
-            raise ArgumentError(problem) from error
-    pairs = isinstance(boundaries_and_scales, tuple) and all(isinstance(p, tuple) for p in boundaries_and_scales)
-    if not pairs or any(len(p) != 2 for p in boundaries_and_scales):
-        problem = f"a dict {{boundary: factor}} or pairs ((boundary, factor), ...), got {boundaries_and_scales!r}"
-        raise ArgumentError(f"boundaries_and_scales must be {problem}")
-    return list(boundaries_and_scales)
+            raise ArgumentError(f"boundaries_and_scales must have counts of updates as keys, got {[*given]}") from error
+    if not isinstance(given, tuple) or not all(isinstance(p, tuple) and len(p) == 2 for p in given):
+        raise ArgumentError(
+            "boundaries_and_scales must be a dict {boundary: factor} or pairs ((boundary, factor), ...), "
+            f"got {given!r}"
+        )
+    return list(given)
 
 
 def _check_boundaries(boundaries: list[Number]) -> None:

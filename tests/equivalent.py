@@ -28,8 +28,6 @@ _NO_SLOPE = (
     "a better point of slope 0 is found (the first slope being finite) and ends the search; ahead is 0 only where low "
     "and high are one point"
 )
-_SEEN = "seen = (state.count > 0).astype({}.dtype)"
-_ONE_DTYPE = "leafwise brings all arrays of a leaf to one precision"
 _AXES = "init makes one of each for every axis"
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
@@ -141,11 +139,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.madgrad.scale_by_madgrad": {
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(s == 0, 1, v)) + eps)": _NO_GRADIENT,
         "s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps) -> s / (jnp.cbrt(jnp.where(v == 0, 2, v)) + eps)": _NO_GRADIENT,
-    },
-    "optimizers.lbfgs.scale_by_lbfgs": {
-        f"{_SEEN.format('g.real')} -> {_SEEN.format('g.imag')}": "real and imaginary part are of one dtype",
-        f"{_SEEN.format('g.real')} -> {_SEEN.format('w.real')}": _ONE_DTYPE,
-        f"{_SEEN.format('g.real')} -> {_SEEN.format('g_old.real')}": _ONE_DTYPE,
     },
     "optimizers.muon._spectral_norm": {
         "axis=-1 -> axis=1": "on_matrices gives stacks (batch, m, n), so values (batch, k)"

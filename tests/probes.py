@@ -509,6 +509,38 @@ def smallest_curvature_used(factory):
     return True
 
 
+def _starts_with_unit_norm_at_most(namespace: Namespace) -> bool:
+    """The first direction is min(1, 1/‖g‖)·g, and so is every one until a pair curves upwards."""
+    for size in (0.0, 0.5, 1.0, 1.5, 4.0):
+        tx, g = namespace["scale_by_lbfgs"](2), {"w": size * jnp.array([0.6, 0.0]), "b": size * jnp.array(0.8)}
+        w = jax.tree.map(jnp.ones_like, g)
+        first, state = tx.update(g, tx.init(w), w)
+        second, _ = tx.update(g, state, jax.tree.map(lambda x: x + 1, w))  # y = 0
+        for x in (*jax.tree.leaves(first), *jax.tree.leaves(second)):
+            expected = [min(1.0, size) * share for share in ((0.6, 0.0) if x.ndim else (0.8,))]
+            if not np.allclose(x.ravel(), expected, rtol=1e-15, atol=0):
+                return False
+    return True
+
+
+def _passes_over_nothing(namespace: Namespace) -> bool:
+    """A leaf without a gradient takes no part: the other's directions are those it has alone, its own state stays."""
+    tx, alone = namespace["scale_by_lbfgs"](3), namespace["scale_by_lbfgs"](3)
+    w, rest = jnp.array([1.0, -2.0, 0.5]), jnp.array([3.0, 4.0])
+    both, one = tx.init({"a": w, "b": rest}), alone.init({"a": w})
+    start = both
+    for _ in range(5):
+        g = w * jnp.array([1.0, 5.0, 2.0])
+        updates, both = tx.update({"a": g, "b": None}, both, {"a": w, "b": rest})
+        expected, one = alone.update({"a": g}, one, {"a": w})
+        assert updates["b"] is None
+        if not np.allclose(updates["a"], expected["a"], rtol=1e-14, atol=0):
+            return False
+        w = w - 0.1 * expected["a"]
+    trees = ("params", "updates", "diff_params_memory", "diff_updates_memory")
+    return all(np.array_equal(getattr(both, k)["b"], getattr(start, k)["b"]) for k in trees)
+
+
 def _searches_by_default(namespace: Namespace) -> bool:
     tx, x = namespace["lbfgs"](), jnp.array([-1.2, 1.0])
     state = tx.init(x)
@@ -722,6 +754,8 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     "optax_lite.optimizers.lbfgs": {
         **{f"memory {m}, {s}": _walks(m, s, seed) for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))},
         "smallest curvature": lambda namespace: smallest_curvature_used(namespace["scale_by_lbfgs"]),
+        "first": _starts_with_unit_norm_at_most,
+        "nothing": _passes_over_nothing,
         "searches": _searches_by_default,
         "defaults": lambda namespace: _prints("scale_by_lbfgs")(namespace) and _prints("lbfgs")(namespace),
     },

@@ -42,6 +42,11 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ),
     ("exponential_decay", {"init_value": 1e-20, "transition_steps": 1, "decay_rate": 1.5, "end_value": 1e10}, [170]),
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 0.1}}, [4, 9]),
+    (
+        "piecewise_constant_schedule",
+        {"init_value": 0.8, "boundaries_and_scales": ((4, 0.5), (9, 0.1), (11, 3.0))},
+        [4, 9, 11],
+    ),
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": None}, [3]),
     (
         "piecewise_interpolate_schedule",
@@ -52,6 +57,11 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
         "piecewise_interpolate_schedule",
         {"interpolate_type": "cosine", "init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 3.0, 11: 0.1}},
         [4, 9, 11],
+    ),
+    (
+        "piecewise_interpolate_schedule",
+        {"interpolate_type": "linear", "init_value": 0.8, "boundaries_and_scales": ((9, 3.0),)},
+        [9],
     ),
     (
         "piecewise_interpolate_schedule",

@@ -11,12 +11,15 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.slow import slow_after, slow_where
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+LONG = ("loop.md", "sweeps.md", "wrappers.md")  # they train for seconds
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", slow_where(lambda page: page.name in LONG, WITH_CODE), ids=lambda page: page.name)
 def test_snippets_run(page):
     text = page.read_text()
     namespace: dict = {"__name__": "__main__"}
@@ -54,7 +57,7 @@ def test_links_lead_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["training_loop", "custom_transform"])
+@pytest.mark.parametrize("name", slow_after(1, ["custom_transform", "training_loop"]))
 def test_examples_run(name):
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / f"{name}.py"], capture_output=True, text=True, check=False
@@ -82,3 +85,25 @@ def test_fine_tuning_runs(tmp_path):
     assert "new      ScaleByAdamState.mu  12 leaves: backbone/Conv_*/kernel ×3" in done.stdout
     assert "Test accuracy at the end" in done.stdout and "!" not in done.stdout  # no warnings of explain
     assert (tmp_path / "finetune.png").stat().st_size > 10_000
+
+
+SWEEPS = {  # example: what it prints, and the pictures and tables that it leaves
+    "sweep_digits": (r"Muon", ("sweep_digits.png", "sweep_digits.csv")),
+    "pbt_schedule": (r"population-based: test loss 0\.\d+; [1-9]\d* copies", ("pbt_schedule.png",)),
+    "sweep_optuna": (r"best of 8 trials: \d+\.\d+ with \{.*learning_rate", ()),
+    "rl_sweep": (r"(?s)learning_rate.*entropy", ("rl_sweep.png",)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SWEEPS)
+def test_examples_of_sweeps_run(name, tmp_path):
+    if name != "rl_sweep":
+        pytest.importorskip("sklearn")
+    told, files = SWEEPS[name]
+    out = ["--out", tmp_path] if files else []
+    command = [sys.executable, ROOT / "examples" / f"{name}.py", "--quick", *out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(told, done.stdout), done.stdout
+    assert all((tmp_path / file).stat().st_size > (10_000 if file.endswith("png") else 200) for file in files)

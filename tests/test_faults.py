@@ -96,7 +96,7 @@ CASES = {
         kept=lambda state: state.inner_state.inner_state,
     ),
 }
-QUICK = ("adamw, scheduled", "outliers", "skipping in accumulation", "MultiSteps", "apply_if_finite")
+QUICK = ("outliers", "MultiSteps", "apply_if_finite")
 each = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CASES]
 )

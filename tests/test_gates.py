@@ -12,6 +12,7 @@ import pytest
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
+from tests.slow import slow_after
 from tests.test_optax_parity import arguments, outline, trajectory, tree
 
 PARAMS = {"w": jnp.array([[1.0, -0.0], [0.5, 3.0]]), "z": jnp.array([1 - 0j, -0.0 - 0j]), "b": jnp.array([0.3, -0.1])}
@@ -40,7 +41,7 @@ def stepped(tx, grads, state, params, **extra):
     return tx.step(grads, state, params, **extra)
 
 
-both = pytest.mark.parametrize("call", [applied, stepped])
+both = pytest.mark.parametrize("call", slow_after(1, [stepped, applied]))
 
 
 def never(step):
@@ -256,6 +257,7 @@ def conds(f, *args):
     return str(jax.make_jaxpr(f)(*args)).count(" cond[")
 
 
+@pytest.mark.slow
 def test_in_a_population_the_optimizer_still_runs_only_when_it_is_due():
     def train(tx):
         def body(carry, g):
@@ -320,7 +322,7 @@ def multi_steps(lib, *args, **kwargs):
     return lib.MultiSteps(lib.adam(0.1), *args, accumulator_dtype=accumulator_dtype, **kwargs).gradient_transformation()
 
 
-@pytest.mark.parametrize("name", LIKE_OPTAX)
+@pytest.mark.parametrize("name", slow_after(1, LIKE_OPTAX, of=lambda name: name.split(",")[0]))
 def test_ten_steps_in_float64_are_those_of_optax(name, x64):
     ours = trajectory(ol, LIKE_OPTAX[name])
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax mixes both

@@ -17,27 +17,36 @@ from jax._src import test_util  # counts compilations; there is no public counte
 
 import optax_lite as ol
 from tests.catalogue import ROWS, extra_of, is_slow, one_of_each, rate, row_of
+from tests.slow import slow_after
 
 EACH = one_of_each()
-every = pytest.mark.parametrize(
-    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_slow(name, tx)) for name, tx in EACH.items()]
-)
 
-# A law that compiles much, for rules that do so too.
-LONG = ("add_noise", "scale_by_lbfgs", "scale_by_muon", "scale_by_shampoo", "scale_by_soap", "sam", "mechanize")
-short = pytest.mark.parametrize(
-    "tx",
-    [
-        pytest.param(tx, id=name, marks=[pytest.mark.slow] * (name in LONG or is_slow(name, tx)))
+
+def of_each(is_late=lambda name: False):
+    """A law of all transformations; those that chain others, or that `is_late` names, are slow."""
+    cases = [
+        pytest.param(tx, id=name, marks=[pytest.mark.slow] * (is_late(name) or is_slow(name, tx)))
         for name, tx in EACH.items()
-    ],
-)
+    ]
+    return pytest.mark.parametrize("tx", cases)
 
+
+# Rules that take seconds to compile: the laws of the type hold here, the rest is slow.
+LONG = (
+    "add_noise", "scale_by_lbfgs", "scale_by_muon", "scale_by_shampoo", "scale_by_soap", "scale_by_radam", "sam",
+    "mechanize", "momo_adam", "schedule_free", "with_state_dtype", "_MultiSteps", "accumulate", "skip_bad_steps",
+    "inject_hyperparams",
+)  # fmt: skip
 # For laws that take long to compile, or of the boundary, which do not depend on the rule behind it: others are slow.
-FEW = ("adamw", "adamw, scheduled", "lion", "chain", "named_chain", "masked", "partition", "pair", "scale_by_soap")
-few = pytest.mark.parametrize(
-    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * (name not in FEW)) for name, tx in EACH.items()]
-)
+FEW = ("adamw", "adamw, scheduled", "lion", "chain", "named_chain", "masked", "partition", "pair")
+
+# The same for what takes longest.
+FEWEST = ("adamw", "lion", "pair")
+
+every = of_each()
+short = of_each(lambda name: name.split(",")[0] in LONG)
+few = of_each(lambda name: name not in FEW)
+fewest = of_each(lambda name: name not in FEWEST)
 
 
 def params():
@@ -78,7 +87,7 @@ def assert_same_program(tx, a, b, least=0.0):
 # --- the type --------------------------------------------------------------------------------------------------------
 
 
-@every
+@few
 def test_unpacks_into_the_pair(tx):
     init, update_of_tx = tx
     assert update_of_tx(gradients(), init(params()), params(), **extra_of(tx)) is not None
@@ -145,7 +154,7 @@ def test_cannot_be_changed_in_place():
 # --- state -----------------------------------------------------------------------------------------------------------
 
 
-@every
+@short
 def test_state_keeps_structure_shapes_and_dtypes(tx):
     _, first = descend(tx, 0)
     _, later = descend(tx, 3)
@@ -176,7 +185,7 @@ def test_state_shares_no_memory_with_the_params(tx):
     assert mine.isdisjoint(x.unsafe_buffer_pointer() for x in jax.tree.leaves(tx.init(p)) if x.size)
 
 
-@every
+@few
 def test_resuming_equals_going_on(tx):
     p, state = descend(tx, 3)
     leaves, treedef = jax.tree.flatten(pickle.loads(pickle.dumps(jax.device_get(state))))
@@ -184,7 +193,7 @@ def test_resuming_equals_going_on(tx):
     chex.assert_trees_all_equal(update(tx, gradients(7), restored, p), update(tx, gradients(7), state, p))
 
 
-@every
+@few
 def test_unknown_extra_arguments_are_ignored(tx):
     state = tx.init(params())
     plain = update(tx, gradients(), state, params())
@@ -197,14 +206,14 @@ def test_unknown_extra_arguments_are_ignored(tx):
 # --- one program, however it is called -------------------------------------------------------------------------------
 
 
-@short
+@few
 def test_eager_jitted_and_passed_as_argument_agree_to_the_bit(tx):
     eager, closed = descend(tx, 3), jax.jit(functools.partial(update, tx))
     assert_same_program(tx, eager, descend(tx, 3, jax.jit(update)))
     assert_same_program(tx, eager, descend(tx, 3, lambda tx, *args: closed(*args)))
 
 
-@every
+@few
 def test_scan_equals_loop(tx):
     many = jax.tree.map(lambda *xs: jnp.stack(xs), *[gradients(i) for i in range(3)])
 
@@ -217,7 +226,7 @@ def test_scan_equals_loop(tx):
     assert_same_program(tx, scanned, descend(tx, 3), least=2e-6)
 
 
-@every
+@short
 def test_step_is_update_and_apply(tx):
     state = tx.init(params())
     updates, after = update(tx, gradients(), state, params())
@@ -245,7 +254,7 @@ def test_vmap_over_settings_equals_a_loop(tx):
         chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), run(member), rtol=1e-5, atol=1e-6)
 
 
-@every
+@few
 def test_a_population_without_vmap_is_refused(tx):
     if not tx.hyperparams:
         return
@@ -256,7 +265,7 @@ def test_a_population_without_vmap_is_refused(tx):
         population.update(gradients(), tx.init(params()), params())
 
 
-@every
+@few
 def test_each_call_compiles_once(tx):
     p, g = params(), gradients()
     state = tx.init(p)
@@ -270,7 +279,7 @@ def test_each_call_compiles_once(tx):
     assert count() == 0
 
 
-@few
+@fewest
 def test_un_jitted_grad_and_vmap_compile_nothing_the_second_time(tx):
     if any(map(callable, extra_of(tx).values())):
         return  # an extra argument that is a function makes the call run uncompiled
@@ -293,7 +302,7 @@ def test_un_jitted_grad_and_vmap_compile_nothing_the_second_time(tx):
     assert count() == 0
 
 
-@few
+@fewest
 def test_hypergradients_are_finite_also_where_gradients_are_zero(tx):
     def loss(tx, g):
         p, state = params(), tx.init(params())
@@ -311,7 +320,7 @@ def test_hypergradients_are_finite_also_where_gradients_are_zero(tx):
 # --- leaves and dtypes -----------------------------------------------------------------------------------------------
 
 
-@every
+@few
 def test_leaves_without_gradient_are_left_alone(tx):
     if "partition" in repr(tx):  # its labels name the leaves of `params`
         return
@@ -328,7 +337,7 @@ def test_leaves_without_gradient_are_left_alone(tx):
         chex.assert_trees_all_equal(updates["w"], update(tx, g, tx.init(p), p)[0]["w"])
 
 
-@every
+@few
 def test_float0_gradients_mean_nothing_here(tx):
     if "partition" in repr(tx):
         return
@@ -339,7 +348,7 @@ def test_float0_gradients_mean_nothing_here(tx):
     chex.assert_trees_all_equal(step(tx, g, tx.init(p), p)[0]["count"], p["count"])
 
 
-@every
+@few
 @pytest.mark.parametrize(
     ("dtype", "gradient_dtype"),
     [
@@ -361,8 +370,8 @@ def test_dtypes_settle_at_once(tx, dtype, gradient_dtype):
     chex.assert_trees_all_equal_shapes_and_dtypes(ol.apply_updates(p, updates), p)
 
 
-@every
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=lambda d: d.__name__)
+@short
+@pytest.mark.parametrize("dtype", slow_after(1, [jnp.float16, jnp.bfloat16, jnp.float32]), ids=lambda d: d.__name__)
 def test_zero_gradients_do_nothing(tx, dtype):
     if any("weight_decay/" in path for path in tx.hyperparams):
         return  # decay moves without a gradient, and a schedule of it cannot be set to 0
@@ -378,7 +387,7 @@ def test_zero_gradients_do_nothing(tx, dtype):
     chex.assert_tree_all_finite(state)
 
 
-@every
+@few
 def test_x64_promotes_nothing(tx, x64):
     p = {k: jnp.asarray(x, jnp.float32) for k, x in params().items()}
     state = tx.init(p)
@@ -408,7 +417,7 @@ def test_chain_is_associative_with_identity():
         chex.assert_trees_all_close(results[0], other, rtol=2e-6, atol=1e-7)
 
 
-@short
+@few
 @settings(max_examples=3, deadline=None, database=None)
 @given(shape=strategies.sampled_from([(), (1,), (0,), (2, 0), (7,), (2, 3), (1, 1, 4)]), nested=strategies.booleans())
 def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
@@ -425,7 +434,7 @@ def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
             assert_same_program(tx, leaf, alone, least=2e-6)
 
 
-@every
+@short
 def test_an_empty_tree_is_a_tree(tx):
     if "partition" in repr(tx) or "mask" in repr(tx):
         return
@@ -434,7 +443,7 @@ def test_an_empty_tree_is_a_tree(tx):
     chex.assert_tree_all_finite(state)
 
 
-@every
+@short
 def test_complex_leaves_are_moved_or_refused_by_name(tx):
     row, p = row_of(tx), {"w": jnp.array([1 + 2j, -0.5j]), "b": jnp.ones(2)}
     if row is None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies
 
 import optax_lite as ol
 from tests.probes import smallest_curvature_used, trajectory
+from tests.slow import slow_after
 from tests.test_optax_parity import outline
 
 
@@ -24,15 +25,15 @@ def directions(tx, points, gradients):
 FLOAT64, FLOAT32 = 2e-13, 5e-5
 
 
-@pytest.mark.parametrize("scale_init_precond", [True, False], ids=["scaled", "identity"])
-@pytest.mark.parametrize("memory_size", [1, 2, 3, 10, 25])
+@pytest.mark.parametrize("scale_init_precond", slow_after(1, [True, False]), ids=["scaled", "identity"])
+@pytest.mark.parametrize("memory_size", slow_after(3, [3, 1, 25, 2, 10]))
 def test_float64_equals_the_textbook(memory_size, scale_init_precond, x64):
     errors, curvatures = trajectory(ol.scale_by_lbfgs, np.float64, memory_size, scale_init_precond, seed=1)
     assert sum(c < 0 for c in curvatures) > 3 and sum(c > 0 for c in curvatures) > 3
     assert max(errors) < FLOAT64
 
 
-@pytest.mark.parametrize("memory_size", [1, 3, 10])
+@pytest.mark.parametrize("memory_size", slow_after(1, [3, 1, 10]))
 def test_float32_equals_the_textbook(memory_size):
     assert max(trajectory(ol.scale_by_lbfgs, np.float32, memory_size, True, seed=1)[0]) < FLOAT32
 

@@ -15,13 +15,18 @@ import optax_lite as ol
 from tests import test_laws
 from tests.probes import PROBES
 from tests.reference.linesearch import approximate_decrease_error, wolfe_errors
+from tests.slow import slow_after
 from tests.test_optax_parity import outline
 
 SEARCHES = ("optax_lite.transforms.linesearch", "optax_lite.transforms.zoom")
 TEXTBOOK = [(module, name) for module in SEARCHES for name in PROBES[module]]
 
 
-@pytest.mark.parametrize(("module", "name"), TEXTBOOK, ids=[f"{m.rsplit('.')[-1]}-{n}" for m, n in TEXTBOOK])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    slow_after(12, TEXTBOOK, of=lambda case: case[0]),
+    ids=[f"{module.rsplit('.')[-1]}-{name}" for module, name in TEXTBOOK],
+)
 def test_equals_the_textbook(module, name, x64):
     with jax.disable_jit():  # each case is another function to compile
         assert PROBES[module][name](vars(importlib.import_module(module)))
@@ -111,8 +116,8 @@ def along_the_gradient(f, curv_rtol, **settings):
         yield *functions, here, -functions[1](here), jax.tree.map(lambda leaf, i=i: leaf[i], found)
 
 
-@pytest.mark.parametrize("curv_rtol", [0.9, 0.1])
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("curv_rtol", slow_after(1, [0.9, 0.1]))
+@pytest.mark.parametrize("family", slow_after(4, FAMILIES), ids=lambda f: f.__name__)
 def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rtol, x64):
     failed = ours = theirs = 0
     for f, grad, x, u, state in along_the_gradient(family, curv_rtol):
@@ -131,7 +136,7 @@ def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rto
     assert ours <= 1.1 * theirs, (ours, theirs)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0])
+@pytest.mark.parametrize("scale", slow_after(1, [1e-3, 1.0]))
 def test_a_float32_search_goes_on_where_rounding_hides_the_decrease(scale):
     x = jnp.array([3.001, 2.998])
     for tx in (ol.lbfgs(), ol.chain(ol.sgd(0.1 / scale), zoom()), ol.chain(ol.sgd(1e-3 / scale), zoom())):
@@ -234,7 +239,7 @@ def of_tree(p):
     return jnp.sum((p["w"] - 3) ** 2) * p["n"].astype("float32") + jnp.sum(p["frozen"] ** 2)
 
 
-@pytest.mark.parametrize("frozen", [False, True], ids=["integer", "None"])
+@pytest.mark.parametrize("frozen", slow_after(1, [False, True]), ids=["integer", "None"])
 @pytest.mark.parametrize(
     "tx",
     [
@@ -510,7 +515,9 @@ def test_states_are_those_of_optax(make):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"increase_factor": np.inf}, {"slope_rtol": 0.4, "decrease_factor": 0.5}, {"atol": 0.1, "rtol": 0.2}],
+    slow_after(
+        2, [{}, {"increase_factor": np.inf}, {"slope_rtol": 0.4, "decrease_factor": 0.5}, {"atol": 0.1, "rtol": 0.2}]
+    ),
 )
 def test_backtracking_takes_the_steps_of_optax(settings, x64):
     found = []

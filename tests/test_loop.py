@@ -15,6 +15,7 @@ import pytest
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
+from tests.slow import slow_after
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(64, 3)), jnp.float32)
@@ -66,7 +67,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", slow_after(5, OPTIMIZERS))
 def test_the_loop_is_that_of_a_user(name):
     tx = OPTIMIZERS[name]
     values, params, state = by_hand(tx, 6)

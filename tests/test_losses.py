@@ -36,12 +36,19 @@ from tests.loss_cases import (
     Z,
 )
 from tests.loss_probes import LOSS_PROBES
+from tests.slow import slow_after
 
-cases = pytest.mark.parametrize("case", CASES, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)])
+
+def cases(most):
+    """Every case; those after the first `most` of a loss are slow."""
+    marked = slow_after(most, CASES, of=lambda case: case.name)
+    return pytest.mark.parametrize("case", marked, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)])
+
+
 first_cases = pytest.mark.parametrize("case", {c.name: c for c in reversed(CASES)}.values(), ids=lambda case: case.name)
 
 
-@cases
+@cases(2)
 def test_float64_equals_the_reference_slopes_included(case, x64):
     error, slopes = case.error_and_slopes(FUNCTIONS[case.name], jnp.float64)
     assert error <= 1e-12
@@ -59,7 +66,7 @@ def test_float64_equals_the_reference_slopes_included(case, x64):
         np.testing.assert_allclose(slopes[i], differences, rtol=1e-6, atol=1e-7 * np.max(np.abs(differences)))
 
 
-@cases
+@cases(1)
 def test_float32_equals_the_reference(case):
     assert case.error(FUNCTIONS[case.name], jnp.float32) <= 2e-6
 
@@ -79,7 +86,7 @@ def test_compiled_and_batched_it_is_the_same(case):
 
 
 @first_cases
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", slow_after(1, ["float16", "bfloat16"]))
 def test_low_precision_is_computed_in_float32_and_rounded_once(case, dtype):
     function, given = FUNCTIONS[case.name], case.given(dtype)
     if case.name == "ctc_loss":

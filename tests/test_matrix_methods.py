@@ -10,6 +10,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite.matrices import from_blocks, to_blocks
+from tests.slow import slow_after
 
 
 def normal(*shape, seed=0):
@@ -37,7 +38,7 @@ def singular_values(x):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 64), (64, 16), (1, 5)])
-@pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
+@pytest.mark.parametrize("preconditioning", slow_after(2, ["frobenius", "spectral", "aol", "schatten"]))
 def test_muon_brings_all_singular_values_near_one(shape, preconditioning):
     u = directions(ol.scale_by_muon(preconditioning=preconditioning), [normal(*shape)])[0]
     s = singular_values(u)
@@ -51,7 +52,7 @@ def test_muon_with_a_convergent_iteration_finds_the_polar_factor(x64):
     np.testing.assert_allclose(found, u @ vt, atol=1e-12)
 
 
-@pytest.mark.parametrize("factor", [1e-6, 1e6])
+@pytest.mark.parametrize("factor", slow_after(1, [1e-6, 1e6]))
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
 def test_muon_does_not_see_the_size_of_gradients(factor, preconditioning, x64):
     gradients = [normal(4, 7, seed=i) for i in range(3)]
@@ -70,8 +71,8 @@ def test_muon_turns_with_the_gradient_on_both_sides(preconditioning, x64):
         np.testing.assert_allclose(a @ u @ b, v, atol=1e-12)
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
-@pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
+@pytest.mark.parametrize("adaptive", slow_after(1, [False, True]))
+@pytest.mark.parametrize("preconditioning", slow_after(2, ["frobenius", "spectral", "aol", "schatten"]))
 def test_stacked_layers_are_a_loop_over_layers(adaptive, preconditioning, x64):
     how = {"adaptive": adaptive, "preconditioning": preconditioning, "adam_learning_rate": 1.0}
     numbers = ol.MuonDimensionNumbers(1, 2)
@@ -128,7 +129,7 @@ def test_coefficients_are_data():
     assert ol.scale_by_muon("standard").update(g, tx.init(g))[0].shape == g.shape
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", slow_after(1, ["float16", "bfloat16", "float32"]))
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
 def test_newton_schulz_of_zero_is_zero_in_every_dtype(dtype, preconditioning):
     zeros = jnp.zeros((3, 4), dtype)
@@ -166,7 +167,7 @@ def test_the_first_update_of_shampoo_is_the_polar_factor(x64):
     np.testing.assert_allclose(directions(ol.scale_by_shampoo(eps=1e-14), [g])[0], u @ vt, atol=1e-6)
 
 
-@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("every", slow_after(1, [1, 3]))
 def test_shampoo_turns_with_the_gradient_on_both_sides(every, x64):
     a, b, tx = rotation(4), rotation(7, seed=1), ol.scale_by_shampoo(b2=0.9, eps=0.1, every=every)
     gradients = [normal(4, 7, seed=i) for i in range(4)]
@@ -196,7 +197,7 @@ def test_shampoo_of_blocks_is_a_loop_over_blocks(x64):
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (0,), (0, 3), (4, 4), (5, 7), (3, 1, 6)])
-@pytest.mark.parametrize("size", [1, 2, 4, 128])
+@pytest.mark.parametrize("size", slow_after(2, [4, 1, 2, 128]))
 def test_blocks_make_the_array_again(shape, size):
     x = normal(*shape)
     blocks = to_blocks(x, size)
@@ -207,7 +208,7 @@ def test_blocks_make_the_array_again(shape, size):
 # --- SOAP ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frequency", [1, 3])
+@pytest.mark.parametrize("frequency", slow_after(1, [1, 3]))
 def test_soap_turns_with_the_gradient_on_both_sides(frequency, x64):
     a, b, tx = rotation(4), rotation(5, seed=1), ol.scale_by_soap(precondition_frequency=frequency)
     gradients = [normal(4, 5, seed=i) for i in range(6)]

@@ -12,6 +12,7 @@ import pytest
 import optax_lite as ol
 from optax_lite.inspection.survey import survey, without_places
 from tests.catalogue import ROWS
+from tests.slow import slow_after
 
 P = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 G = jax.tree.map(lambda p: 0.1 * p, P)
@@ -66,7 +67,7 @@ NOW = {
 }
 
 
-@pytest.mark.parametrize(("tx", "expected"), NOW.values(), ids=NOW.keys())
+@pytest.mark.parametrize(("tx", "expected"), slow_after(6, NOW.values()), ids=NOW.keys())
 def test_schedules_stand_at_their_own_path_with_the_value_of_the_next_update(tx, expected):
     _, state = after(tx, 3)
     now = ol.current_hyperparams(tx, state)

@@ -9,6 +9,7 @@ import scipy.optimize
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
+from tests.slow import slow_after
 
 
 def valley(x):
@@ -43,7 +44,7 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", slow_after(2, PROBLEMS))
 def test_finds_what_scipy_finds_in_about_as_many_steps(name, x64):
     fn, start, args = PROBLEMS[name]
     x0, args = start(), args()
@@ -60,7 +61,7 @@ def test_finds_what_scipy_finds_in_about_as_many_steps(name, x64):
     np.testing.assert_allclose(found.grad_norm, jnp.linalg.norm(jax.grad(fn)(found.x, *args)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", slow_after(2, PROBLEMS))
 def test_float32_comes_as_close_as_float32_can(name):
     fn, start, args = PROBLEMS[name]
     found = ol.minimize(fn, start(), args=args(), tol=1e-3)
@@ -92,7 +93,7 @@ TRANSFORMATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@pytest.mark.parametrize("name", slow_after(6, TRANSFORMATIONS))
 def test_any_transformation_minimizes(name):
     found = ol.minimize(bowl, jnp.array([1.0, -1.0]), TRANSFORMATIONS[name], tol=1e-4, max_steps=2000)
     assert bool(found.converged), found
@@ -186,7 +187,7 @@ def test_complex_starting_points():
         np.testing.assert_allclose(found.x, centre, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", slow_after(1, ["bfloat16", "float16"]))
 def test_low_precision_parameters(dtype):
     found = ol.minimize(lambda x: jnp.sum((x - 3) ** 2), jnp.array([1.0, -1.0], dtype), tol=0.05)
     assert found.x.dtype == dtype and bool(found.converged)
@@ -210,7 +211,7 @@ def test_no_step_where_none_is_asked_for_or_needed():
     assert one.steps.dtype == jnp.int32
 
 
-@pytest.mark.parametrize("start", [np.nan, np.inf, -1.0, -2.0])
+@pytest.mark.parametrize("start", slow_after(2, [np.nan, np.inf, -1.0, -2.0]))
 @pytest.mark.parametrize("name", ["lbfgs", "sgd"])
 def test_a_start_that_is_not_finite_is_where_it_ends(name, start):
     def fn(x):  # at -1 the value is not a number and the slope 2; at -2 the slope is 0

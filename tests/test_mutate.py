@@ -7,6 +7,7 @@ import pytest
 
 from tests.equivalent import EQUIVALENT
 from tests.mutate import Mutant, killer, modules, mutants, source
+from tests.slow import slow_after
 
 ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rms", "optax_lite.schedules"
 
@@ -33,7 +34,7 @@ def as_in_a_run(x64):
         yield
 
 
-@pytest.mark.parametrize("module", [ADAM, RMSPROP, pytest.param(SCHEDULES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("module", slow_after(1, [RMSPROP, ADAM, SCHEDULES]))
 def test_unchanged_rules_pass(module):
     assert killer(Mutant(module, "(module)", 0, "nothing", source(module))) == ""
 

@@ -15,6 +15,8 @@ import pytest
 import optax_lite
 import optax_lite.contrib
 from tests.loss_cases import CASES as LOSSES
+from tests.slow import slow_after, slow_where
+from tests.test_reference import HEAVY
 
 LISTED = [
     "scale",
@@ -298,7 +300,12 @@ def trajectory(lib, make):
     return seen
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+def is_repeated(name):
+    """Whether a name is of another rate, or of a rule that takes seconds to compile and has its reference."""
+    return name.endswith(", schedule") or name.split(",")[0].removesuffix(" without rate") in HEAVY
+
+
+@pytest.mark.parametrize("name", slow_where(is_repeated, CONFIGURATIONS))
 def test_ten_steps_in_float64_are_those_of_optax(name, x64):
     rtol, _ = DEVIATIONS.get(name, (1e-10, ""))
     ours = trajectory(optax_lite, CONFIGURATIONS[name])
@@ -400,7 +407,11 @@ SAME_LOSSES = [
 
 
 @pytest.mark.filterwarnings("ignore:The function convex_kl_divergence is deprecated")
-@pytest.mark.parametrize("case", SAME_LOSSES, ids=[f"{case.name}-{i}" for i, case in enumerate(SAME_LOSSES)])
+@pytest.mark.parametrize(
+    "case",
+    slow_after(1, SAME_LOSSES, of=lambda case: case.name),
+    ids=[f"{case.name}-{i}" for i, case in enumerate(SAME_LOSSES)],
+)
 def test_loss_is_that_of_optax(case, x64):
     args = case.given(jnp.float64)
 

@@ -9,6 +9,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite.outline import outline
+from tests.slow import slow_after
 
 TX = ol.adamw(0.1)
 
@@ -113,6 +114,21 @@ SENSELESS = {
         "so the weights that it keeps would be rounded with the moments; write master_weights(with_state_dtype(...",
         lambda: ol.master_weights(ol.with_state_dtype(TX, "bfloat16")),
     ),
+    "8 bits, skip": (
+        lambda: ol.quantize_state(ol.skip_bad_steps(TX)),
+        "quantize_state: skip_bad_steps is inside, so a call that moves nothing would round the state",
+        lambda: ol.skip_bad_steps(ol.quantize_state(TX, min_size=1)),
+    ),
+    "8 bits, kahan": (
+        lambda: ol.quantize_state(ol.kahan(TX)),
+        "what rounding took from a step would be rounded itself; write kahan(quantize_state(...))",
+        lambda: ol.kahan(ol.quantize_state(TX, min_size=1)),
+    ),
+    "dtypes, 8 bits": (
+        lambda: ol.with_state_dtype(ol.quantize_state(TX), "bfloat16"),
+        "with_state_dtype: quantize_state is inside, so the state would be rounded twice; keep one of the two",
+        lambda: ol.quantize_state(TX, min_size=1),
+    ),
     "skip, loss scaling": (
         lambda: ol.skip_bad_steps(ol.loss_scaling(TX)),
         "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; write loss_scaling(",
@@ -138,6 +154,7 @@ WRAPPERS = {
     "master_weights": lambda t: ol.master_weights(t),
     "mechanize": lambda t: ol.mechanize(t),
     "partition": of_part,
+    "quantize_state": lambda t: ol.quantize_state(t, min_size=1),
     "skip_bad_steps": lambda t: ol.skip_bad_steps(t, outlier=10.0),
     "stochastic_rounding": lambda t: ol.stochastic_rounding(t),
     "with_metrics": lambda t: ol.with_metrics(t),
@@ -165,6 +182,10 @@ def trained(tx, steps=6):
 def test_a_senseless_order_names_the_right_one(build, message, right):
     with pytest.raises(ValueError, match=re.escape(message)):
         build()
+
+
+@pytest.mark.parametrize("right", slow_after(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS)
+def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)
 
 

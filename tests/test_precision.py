@@ -15,9 +15,10 @@ from optax_lite.precision import low
 from tests.agreement import slots
 from tests.catalogue import ROWS, extra_of, one_of_each
 from tests.reference import low as reference
+from tests.slow import slow_after
 
 LOW = ("bfloat16", "float16")
-low_dtypes = pytest.mark.parametrize("dtype", LOW)
+low_dtypes = pytest.mark.parametrize("dtype", slow_after(1, LOW))
 WRAPPERS = {"stochastic_rounding": ol.stochastic_rounding, "kahan": ol.kahan, "master_weights": ol.master_weights}
 wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 EDGES = [0.0, -0.0, np.inf, -np.inf, np.nan]
@@ -289,12 +290,13 @@ SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": Partitio
 RUNS = {
     **{name: lambda wrap=wrap: wrap(ol.adamw(0.01)) for name, wrap in WRAPPERS.items()},
     "with_state_dtype": lambda: ol.with_state_dtype(ol.adamw(0.01), "bfloat16"),
+    "quantize_state": lambda: ol.quantize_state(ol.adamw(0.01), block=4, min_size=1),
     "both": lambda: ol.stochastic_rounding(ol.with_state_dtype(ol.adamw(0.01), "bfloat16"), seed=3),
     "in large": lambda: ol.loss_scaling(
         ol.accumulate(ol.average_params(ol.kahan(ol.groups(ol.adamw(0.01), {"b": {"b1": 0.5}})), decay=0.9), 2)
     ),
 }
-runs = pytest.mark.parametrize("make", RUNS.values(), ids=RUNS)
+runs = pytest.mark.parametrize("make", slow_after(4, RUNS.values()), ids=RUNS)
 
 
 def values(seed, dtype="bfloat16"):
@@ -316,7 +318,7 @@ def test_a_run_resumed_equals_one_that_went_on_bit_for_bit(make):
     chex.assert_trees_all_equal((p, state), (again, resumed))
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", slow_after(1, [AxisType.Auto, AxisType.Explicit]), ids=lambda kind: kind.name)
 @runs
 def test_a_sharded_run_equals_one_on_a_single_device_bit_for_bit(make, kind):
     mesh, tx = jax.make_mesh((4, 2), ("x", "y"), axis_types=(kind, kind)), make()

@@ -10,13 +10,17 @@ import pytest
 
 import optax_lite as ol
 from tests.schedule_cases import CASES, counts
-
-cases = pytest.mark.parametrize(
-    ("name", "factory", "settings", "reference"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)]
-)
+from tests.slow import slow_after
 
 
-@cases
+def cases(most):
+    """Every case; those after the first `most` of a schedule are slow."""
+    marked = slow_after(most, CASES, of=lambda case: case[0])
+    ids = [f"{case[0]}-{i}" for i, case in enumerate(CASES)]
+    return pytest.mark.parametrize(("name", "factory", "settings", "reference"), marked, ids=ids)
+
+
+@cases(2)
 def test_float64_equals_the_reference(name, factory, settings, reference, x64):
     schedule = factory(**settings)
     at = counts(name, settings)
@@ -25,7 +29,7 @@ def test_float64_equals_the_reference(name, factory, settings, reference, x64):
     np.testing.assert_allclose(schedule(jnp.array(at)), expected, rtol=1e-12, atol=1e-13)
 
 
-@cases
+@cases(1)
 def test_float32_equals_the_reference(name, factory, settings, reference):
     schedule = factory(**settings)
     at = counts(name, settings)
@@ -35,22 +39,22 @@ def test_float32_equals_the_reference(name, factory, settings, reference):
     assert np.max(np.abs(values - expected)) <= 2e-6 * np.max(np.abs(expected))
 
 
-@cases
+@cases(1)
 def test_every_number_is_data(name, factory, settings, reference):
     schedule = factory(**settings)
     at = jnp.array(counts(name, settings))
     eager = schedule(at)
     chex.assert_trees_all_equal(eager, jax.jit(lambda s, t: s(t))(schedule, at))
-    gradient = jax.grad(lambda s: jnp.sum(s(at)))(schedule)
+    gradient = jax.jit(jax.grad(lambda s: jnp.sum(s(at))))(schedule)
     chex.assert_tree_all_finite(gradient)
     assert jax.tree.structure(gradient) == jax.tree.structure(schedule)
     pair = jax.tree.map(lambda x: jnp.array([x, x * 1.1]), schedule)
-    both = jax.vmap(lambda s: s(at))(pair)
+    both = jax.jit(jax.vmap(lambda s: s(at)))(pair)
     other = schedule.replace({path: x * 1.1 for path, x in schedule.hyperparams.items()})
     chex.assert_trees_all_close(both, jnp.stack([eager, other(at)]), rtol=1e-4, atol=1e-6)
 
 
-@cases
+@cases(len(CASES))
 def test_laws_of_the_type(name, factory, settings, reference):
     schedule = factory(**settings)
     assert schedule == factory(**settings)
@@ -84,6 +88,13 @@ BAD = [
     (lambda: ol.join_schedules([ol.constant_schedule(1.0)], [5]), "1 schedules need 0 boundaries, got 1"),
     (lambda: ol.join_schedules([1.0, 2.0], [5]), "schedules/0 must be a schedule, got 1.0"),
     (lambda: ol.piecewise_constant_schedule(1.0, ((5, 0.1), (2, 0.1))), "the boundaries must increase"),
+    (
+        lambda: ol.piecewise_constant_schedule(1.0, 5),
+        "must be a dict {boundary: factor} or pairs ((boundary, factor), ",
+    ),
+    (lambda: ol.piecewise_constant_schedule(1.0, (5, 0.1)), "((boundary, factor), ...), got (5.0, 0.1)"),
+    (lambda: ol.piecewise_constant_schedule(1.0, ((5, 0.1), (7, 0.1, 0.2))), "got ((5.0, 0.1), (7.0, 0.1, 0.2))"),
+    (lambda: ol.piecewise_constant_schedule(1.0, ((5,), (7,))), "got ((5.0,), (7.0,))"),
     (lambda: ol.piecewise_interpolate_schedule("cubic", 1.0), "must be 'linear' or 'cosine', got 'cubic'"),
     (lambda: ol.sgdr_schedule(3.0), "cosine_kwargs must be a list of dicts"),
     (lambda: ol.cosine_decay_schedule(1.0, steps=5), "no argument 'steps'; the nearest is decay_steps"),

@@ -8,6 +8,7 @@ from jax._src import test_util  # counts compilations; there is no public counte
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lite
+from tests.slow import slow_after
 
 SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": PartitionSpec("x"), "s": PartitionSpec()}
 SHAPES = {"w": (8, 4), "b": (6,), "rows": (4, 3), "s": ()}
@@ -54,13 +55,13 @@ def assert_placed_like_params(mesh, state):
         assert leaf.sharding.is_equivalent_to(NamedSharding(mesh, spec), leaf.ndim), f"{path}: {leaf.sharding}"
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("make", slow_after(2, OPTIMIZERS.values()), ids=OPTIMIZERS)
 def test_init_places_slots_like_their_params_and_counts_everywhere(make, mesh):
     assert_placed_like_params(mesh, make().init(placed(mesh, values(0))))
 
 
-@pytest.mark.parametrize("verb", ["update", "step"])
-@pytest.mark.parametrize("mode", ["eager", "jit", "jit, tx as argument"])
+@pytest.mark.parametrize("verb", slow_after(1, ["update", "step"]))
+@pytest.mark.parametrize("mode", slow_after(2, ["eager", "jit", "jit, tx as argument"]))
 def test_second_call_compiles_nothing_and_placement_stays(mode, verb, mesh):
     tx = optax_lite.chain(
         optax_lite.clip_by_global_norm(0.1), optax_lite.adamw(optax_lite.cosine_decay_schedule(0.1, 9))

@@ -15,6 +15,7 @@ from optax_lite import sweep
 from optax_lite.check import ArgumentError
 from optax_lite.sweep.population import Flag, Population
 from optax_lite.sweep.spaces import edges
+from tests.slow import slow_after
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
 START = {"w": np.array([0.5, -1.0, 2.0], np.float32), "b": np.float32(0.1)}
@@ -135,7 +136,7 @@ POPULATIONS = {
 }
 
 
-@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("double", slow_after(1, [False, True]))
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_a_member_under_vmap_is_the_member_alone(name, double):
     make, factory, axes = POPULATIONS[name]

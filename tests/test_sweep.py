@@ -20,6 +20,7 @@ from optax_lite.sweep import devices as sweep_devices
 from optax_lite.sweep.engine import _Sweep
 from optax_lite.sweep.programs import block_length
 from optax_lite.sweep.sizes import Size
+from tests.slow import slow_after
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 5)).astype(np.float32)
@@ -71,12 +72,13 @@ SEARCHES = {
     "halving": {"search": sweep.successive_halving([20, 40], keep=1 / 3)},
     "pbt": {"search": sweep.pbt(20, {"learning_rate": (0.5, 2.0)}, bounds={"learning_rate": (1e-4, 1.0)})},
 }
-searches = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+HALVING_FIRST = {name: SEARCHES[name] for name in ("halving", "none", "pbt")}
 
 
 # --- one run of many -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_member_is_the_setting_trained_alone():
     members, train = population(), training(steps=10, every=5)
     result = run(members, train, seeds=[3, 4])
@@ -89,7 +91,7 @@ def test_a_member_is_the_setting_trained_alone():
             np.testing.assert_allclose(result.scores[member, s], mse(params)["mse"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 7, 24])
+@pytest.mark.parametrize("chunk", slow_after(1, [5, 1, 7, 24]))
 def test_the_chunk_changes_nothing_but_rounding(chunk):
     whole, cut = run(population(), seeds=2, chunk=100), run(population(), seeds=2, chunk=chunk)
     np.testing.assert_allclose(cut.scores, whole.scores, rtol=1e-4)
@@ -147,6 +149,7 @@ def test_schedules_chains_and_groups_hold_the_numbers_too():
     assert result.compiles == 1
 
 
+@pytest.mark.slow
 def test_unpaired_seeds_see_batches_of_their_own():
     paired, unpaired = (run(population(), training(paired=p), seeds=[0, 1]) for p in (True, False))
     np.testing.assert_allclose(
@@ -155,7 +158,7 @@ def test_unpaired_seeds_see_batches_of_their_own():
     assert not np.allclose(unpaired.scores[:, 1], paired.scores[:, 1], rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["iterator", "list", "whole", "host"])
+@pytest.mark.parametrize("kind", slow_after(3, ["iterator", "whole", "host", "list"]))
 def test_data_of_every_kind(kind, monkeypatch):
     order = np.random.default_rng(0).permutation(96).reshape(6, 16)
     batches = [(X[i], Y[i]) for i in order]
@@ -261,6 +264,7 @@ def test_pbt_revives_what_has_diverged():
     assert np.isfinite(result.scores).all()
 
 
+@pytest.mark.slow
 def test_few_that_are_left_are_packed_into_smaller_chunks():
     rates = np.geomspace(1e-3, 0.1, 32).tolist()
     search = sweep.successive_halving([10, 20, 30], keep=0.25)
@@ -294,7 +298,7 @@ def test_blocks_waste_little(points, length):
 # --- devices, processes, kills ---------------------------------------------------------------------------------------
 
 
-@searches
+@pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
 def test_eight_devices_are_one_to_the_bit(search):
     if len(jax.devices()) < 8:
         pytest.skip("needs 8 devices: XLA_FLAGS=--xla_force_host_platform_device_count=8")
@@ -331,32 +335,32 @@ def test_two_processes_are_one_to_the_bit():
         assert "equal 4" in output, output[-2000:]
 
 
-@pytest.mark.parametrize(
-    "search",
-    [SEARCHES["halving"], *(pytest.param(SEARCHES[name], marks=pytest.mark.slow) for name in ("none", "pbt"))],
-    ids=["halving", "none", "pbt"],
-)
-def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, tmp_path, monkeypatch):
+# Four moments to be killed at; one of one search is not slow, for every run compiles again.
+RANDOM = np.random.default_rng(0)
+MOMENTS = [int(RANDOM.integers(1, 9)) for _ in range(4)]
+
+
+@pytest.mark.parametrize("left", slow_after(1, MOMENTS))
+@pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
+def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, left, tmp_path, monkeypatch):
     options = {"seeds": 2, "chunk": 5} | search
     whole = run(population(), **options)
     monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: True)
-    advance, rng = _Sweep._advance, np.random.default_rng(0)
-    for attempt in range(4):
-        left = int(rng.integers(1, 9))
+    advance = _Sweep._advance
 
-        def dies(self, chunk):
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise SystemError("killed")
-            advance(self, chunk)
+    def dies(self, chunk):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise SystemError("killed")
+        advance(self, chunk)
 
-        monkeypatch.setattr(_Sweep, "_advance", dies)
-        with pytest.raises(SystemError, match="killed"):
-            run(population(), checkpoint=tmp_path / str(attempt), **options)
-        monkeypatch.setattr(_Sweep, "_advance", advance)
-        same(run(population(), checkpoint=tmp_path / str(attempt), **options), whole)
-    again = run(population(), checkpoint=tmp_path / "0", **options)  # that has ended: nothing is trained
+    monkeypatch.setattr(_Sweep, "_advance", dies)
+    with pytest.raises(SystemError, match="killed"):
+        run(population(), checkpoint=tmp_path, **options)
+    monkeypatch.setattr(_Sweep, "_advance", advance)
+    same(run(population(), checkpoint=tmp_path, **options), whole)
+    again = run(population(), checkpoint=tmp_path, **options)  # that has ended: nothing is trained
     same(again, whole)
     assert again.compiles == 0
 
@@ -391,6 +395,7 @@ def test_ten_kills_at_random_moments(tmp_path):
     assert output.split()[-1] == whole.split()[-1]
 
 
+@pytest.mark.slow
 def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
     def train(member, key):
         x = jax.random.normal(key, (3,))
@@ -465,8 +470,17 @@ def test_runs_that_do_not_fit_together_are_refused_or_wait_on_the_host(monkeypat
         sweep_devices.Devices, "is_cpu", property(lambda self: False, lambda self, value: None), raising=False
     )
     same(run(population(), seeds=4, chunk=4), whole)
-    for search in SEARCHES.values():
-        run(population(), seeds=4, chunk=4, **search)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", list(SEARCHES.values())[1:], ids=list(SEARCHES)[1:])
+def test_searches_move_runs_that_wait_on_the_host(search, monkeypatch):
+    monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 60_000)
+    monkeypatch.setattr("optax_lite.sweep.engine.room_for", lambda *_: False)
+    monkeypatch.setattr(
+        sweep_devices.Devices, "is_cpu", property(lambda self: False, lambda self, value: None), raising=False
+    )
+    run(population(), seeds=4, chunk=4, **search)
 
 
 # --- wrong calls -----------------------------------------------------------------------------------------------------

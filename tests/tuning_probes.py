@@ -139,7 +139,22 @@ def _plateau_follows(given, values):
     return agrees
 
 
+def _plateau_keeps_its_dtypes(namespace):
+    """Counts are int32, and numbers of the precision of the parameters, before and after."""
+    for dtype in (jnp.float32, jnp.float64):
+        tx, g = namespace["reduce_on_plateau"](patience=1, accumulation_size=2), jnp.ones((), dtype)
+        state = tx.init(g)
+        for value in (None, 1.0, 1.0, 2.0, 2.0):
+            state = state if value is None else tx.update(g, state, value=jnp.array(value))[1]
+            counts = [x.dtype for x in (state.plateau_count, state.cooldown_count, state.count)]
+            numbers = [x.dtype for x in (state.scale, state.best_value, state.avg_value)]
+            if counts != [jnp.int32] * 3 or numbers != [dtype] * 3:
+                return False
+    return True
+
+
 PLATEAUS = {
+    "dtypes": _plateau_keeps_its_dtypes,
     "patience": _plateau_follows({}, [2.0] * 24),
     "relative": _plateau_follows({"patience": 1}, [4.0, 3.9997, 3.9, -2.0, -2.0001, -2.01, -2.01, 0.0]),
     "at the bar": _plateau_follows({"patience": 1, "rtol": 0.5}, [4.0, 2.0, 1.0, 0.75, 0.25, -8.0, -12.0, -13.0]),

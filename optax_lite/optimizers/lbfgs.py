@@ -41,26 +41,25 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
         return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 
     def update(updates, state, params):
-        newest = (state.count - 1) % memory_size
+        newest, seen = (state.count - 1) % memory_size, state.count > 0
 
         def remember(g, g_old, w_old, s_memory, y_memory, w):
-            seen = (state.count > 0).astype(g.real.dtype)
-            s_memory = s_memory.at[newest].set(seen * (w - w_old))
-            return g, g, w, s_memory, y_memory.at[newest].set(seen * (g - g_old))
+            s, y = jnp.where(seen, w - w_old, 0), jnp.where(seen, g - g_old, 0)
+            return g, g, w, s_memory.at[newest].set(s), y_memory.at[newest].set(y)
 
         slots = (state.updates, state.params, state.diff_params_memory, state.diff_updates_memory)
-        g, gradients, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
-        g, S, Y = (_present(updates, tree) for tree in (g, s_memory, y_memory))
+        updates, gs, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
+        g, S, Y = (_present(updates, tree) for tree in (updates, s_memory, y_memory))
         curvature = dot(_pair(S, newest), _pair(Y, newest))
         usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
-        weight = jnp.where(usable, 1 / jnp.where(usable, curvature, 1), 0)
+        weight = 1 / jnp.where(usable, curvature, jnp.inf)
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
-        backwards = (newest - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
+        backwards = newest - jnp.arange(memory_size, dtype=jnp.int32)  # places below 0 count from the end
         gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
         h = iter(_two_loops(g, S, Y, weights, backwards, gamma))
         leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
         updates = treedef.unflatten([u if is_nothing(u) else next(h) for u in leaves])
-        return updates, ScaleByLBFGSState(increment(state.count), ws, gradients, s_memory, y_memory, weights)
+        return updates, ScaleByLBFGSState(increment(state.count), ws, gs, s_memory, y_memory, weights)
 
     return init, update
 
@@ -77,11 +76,9 @@ def _pair(memory, i):
 
 def _gamma(g, Y, weights, backwards):
     """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖)."""
-    used = weights[backwards] > 0
-    i = backwards[jnp.argmax(used)]
-    yy, norm = weights[i] * sum_sq(_pair(Y, i)), global_norm(g)
-    first = jnp.where(norm > 1, 1 / jnp.maximum(norm, 1), 1)
-    return weak(jnp.where(jnp.any(used), 1 / jnp.where(yy > 0, yy, 1), first))
+    i = backwards[jnp.argmax(weights[backwards] > 0)]
+    yy = weights[i] * sum_sq(_pair(Y, i))  # 0 without such a pair
+    return weak(1 / jnp.where(yy > 0, yy, jnp.maximum(global_norm(g), 1)))
 
 
 def _two_loops(g, S, Y, weights, backwards, gamma):

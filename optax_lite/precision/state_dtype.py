@@ -9,12 +9,11 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_dtype
 from optax_lite.compose import check_members
-from optax_lite.core import Array, GradientTransformation, PyTree, transform
-from optax_lite.inspection.survey import without_places
+from optax_lite.core import Array, PyTree, transform
 from optax_lite.leaves import cast_up, increment, is_inexact, leaf_paths, promote, zero_count
-from optax_lite.paths import StandIn
 from optax_lite.precision.low import is_low, leaf_keys, random_bits, stochastic
 from optax_lite.precision.rounding import check_seed
+from optax_lite.precision.slots import slots_of
 
 
 class WithStateDtypeState(NamedTuple):
@@ -57,19 +56,19 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
     def init(params):
         state = tx.init(params)
         leaves, treedef = jax.tree.flatten(state)
-        slots, known = _slots(tx, state)
+        slots, known = slots_of(tx, state)
         if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):
             shown = ", ".join(sorted(known)) or "none"
             raise ArgumentError(
                 f"dtype: no slot is named {sorted(unknown)[0]!r}; there are {shown}", "with_state_dtype"
             )
-        cast = [x.astype(wanted(x, slot) or x.dtype) for x, slot in zip(leaves, slots, strict=True)]
+        cast = [x.astype(wanted(x, slot) or x.dtype) for x, (slot, _) in zip(leaves, slots, strict=True)]
         return WithStateDtypeState(zero_count(), treedef.unflatten(cast))
 
     def run(kind, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state)
-        slots, _ = _slots(tx, state.inner_state)
-        lifts = [is_low(x) and wanted(x, slot) is not None for x, slot in zip(leaves, slots, strict=True)]
+        slots, _ = slots_of(tx, state.inner_state)
+        lifts = [is_low(x) and wanted(x, slot) is not None for x, (slot, _) in zip(leaves, slots, strict=True)]
         full = [cast_up(x, jnp.float32) if lift else x for x, lift in zip(leaves, lifts, strict=True)]
         new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
         paths = leaf_paths(state.inner_state, nothing_too=False)
@@ -84,30 +83,3 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
 @partial(jax.jit, static_argnums=2)
 def _rounded(x, words, dtype):
     return stochastic(x.astype(jnp.float32), random_bits(words, x.shape), dtype).astype(dtype)
-
-
-def _slots(tx: GradientTransformation, state: PyTree) -> tuple[list[str], set[str]]:
-    """For every leaf of a state the field it is kept in, "" for what is of no parameter; and all such fields."""
-    known = set()
-
-    def walk(marked, state, outer):
-        marks, treedef = jax.tree_util.tree_flatten_with_path(marked, is_leaf=lambda x: isinstance(x, StandIn))
-        found = []
-        for (keys, mark), part in zip(marks, treedef.flatten_up_to(state), strict=True):
-            name = next((key.name for key in reversed(keys) if hasattr(key, "name")), outer)
-            if isinstance(mark, StandIn) and mark.expand is not None:
-                found += walk(without_places(mark.expand(part)), part, name)
-            else:
-                is_slot = isinstance(mark, StandIn)
-                known.update({name} if is_slot else ())
-                found += [name if is_slot else ""] * len(jax.tree.leaves(part))
-        return found
-
-    try:
-        marked = tx.init(StandIn())
-    except Exception as error:
-        error.add_note(
-            "with_state_dtype runs init with a stand-in for the params; this one needs the leaves themselves"
-        )
-        raise
-    return walk(without_places(marked), without_places(state), "values"), known

@@ -79,7 +79,7 @@ def reduce_on_plateau(
         mean = weak(state.avg_value) + (weak(value) - weak(state.avg_value)) / weak(t.astype(jnp.float32))
         is_whole = t.astype(jnp.float32) >= accumulation_size
         after, within = judged(state, mean), state._replace(count=t, avg_value=mean)
-        state = jax.tree.map(lambda a, b, s: jnp.where(is_whole, a, b).astype(s.dtype), after, within, state)
+        state = jax.tree.map(lambda a, b: jnp.where(is_whole, a, b), after, within)
         scale = weak(state.scale)
         return leafwise(lambda g: scale * g, updates), state
 

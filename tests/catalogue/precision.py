@@ -83,6 +83,22 @@ ROWS: tuple[Row, ...] = (
         random=True,
     ),
     Row(
+        ol.quantize_state,
+        None,  # what it stores is random; tests/test_quantize.py compares the codes with their reference
+        ({"tx": adaptive, "block": 4, "min_size": 1},),
+        (
+            bad_tx,
+            ({"tx": plain, "bits": 4}, "bits must be 8, got 4"),
+            ({"tx": plain, "block": 0}, "block must be an integer of at least 1, got 0"),
+            ({"tx": plain, "min_size": 0.5}, "min_size must be an integer of at least 1, got 0.5"),
+            ({"tx": plain, "seed": "x"}, "seed must be an int or a key"),
+            ({"tx": plain, "keep": 3}, "keep must be a pattern of paths or a list of them, got 3"),
+            ({"tx": ol.accumulate(plain, 2)}, "accumulate is inside, so a call that moves nothing would round"),
+            ({"tx": ol.scale_by_lbfgs()}, "so differences would be taken of rounded points; keep one of the two"),
+        ),
+        random=True,
+    ),
+    Row(
         ol.loss_scaling,
         gated(loss_scaling.loss_scaling),
         (

@@ -52,7 +52,7 @@ def piecewise_constant_schedule(count, *, init_value, boundaries_and_scales):
     # optax's documentation page of this function (readthedocs, "latest") gives the condition t >= b for
     # the factor of boundary b, so {5: 0.1} from 1.0 is 1.0 at 4 and 0.1 at 5. Its example has no value AT a boundary.
     value = init_value
-    for boundary, factor in (boundaries_and_scales or {}).items():
+    for boundary, factor in dict(boundaries_and_scales or {}).items():
         if count >= boundary:
             value = value * factor
     return float(value)
@@ -61,7 +61,7 @@ def piecewise_constant_schedule(count, *, init_value, boundaries_and_scales):
 def piecewise_interpolate_schedule(count, *, interpolate_type, init_value, boundaries_and_scales):
     """Interpolation, linear or half-cosine, between running products (no paper; written definition)."""
     left, start = 0, init_value
-    for right, factor in sorted((boundaries_and_scales or {}).items()):
+    for right, factor in sorted(dict(boundaries_and_scales or {}).items()):
         end = start * factor
         if count < right:
             frac = (count - left) / (right - left)

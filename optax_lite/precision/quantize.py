@@ -1,0 +1,110 @@
+"""State in 8 bits, whatever the method: decoded for an update and encoded after it."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from optax_lite.check import ArgumentError, check_count
+from optax_lite.compose import check_members
+from optax_lite.core import Array, GradientTransformation, PyTree, transform
+from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
+from optax_lite.paths import StandIn, is_patterns, pick
+from optax_lite.precision.codes import Quantized, decode, encode
+from optax_lite.precision.low import leaf_keys
+from optax_lite.precision.rounding import check_seed
+from optax_lite.precision.slots import slots_of
+
+
+class QuantizeState(NamedTuple):
+    count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
+    inner_state: PyTree  # of the transformation; `Quantized(codes, scales)` stands for a slot in 8 bits
+
+
+@transform(static=("bits", "block", "seed", "keep", "min_size"))
+def quantize_state(
+    tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: Any = (), min_size: int = 4096
+):  # fmt: skip
+    """Keep the moments of `tx` in 8 bits an entry: 2.01 bytes of state a parameter for AdamW, not 8.
+
+        tx = quantize_state(adamw(1e-3), keep="embedding")
+
+    In 8 bits are the slots of one real array for each parameter, of its shape, that do not start as copies of the
+    parameters. In float stay the leaves with fewer than `min_size` entries, those that the patterns in `keep` pick by
+    path, and all that is of another shape (factors, bases, counts).
+
+    A block of up to `block` entries along the last axes shares an exponent E, of its largest entry; each entry has 3
+    bits behind the point of its mantissa. A block without negative entries, as of second moments, reaches from 2^(E+1)
+    31 octaves down, and what is below becomes the least of these numbers and never 0, by which an update would be
+    divided; with negative ones it is 14 octaves and below them evenly spaced down to 0. An entry becomes one of its two
+    neighbours, at most 1/8 of it away, with probabilities that make its mean exact, by random bits from the seed, the
+    count and the path: rounded to the nearest, an average of decay b stands still where (1 - b)·|g² - v| < v/16. What
+    is not finite comes back as NaN, by itself.
+
+    Block by block: Dettmers et al. 2022, arXiv 2110.02861, who have a table of numbers; shared exponents: Rouhani et
+    al. 2023, arXiv 2310.10537.
+    """
+    check_members({"tx": tx})
+    check_seed(seed)
+    check_count(block=block, min_size=min_size)
+    if bits != 8:
+        raise ArgumentError(f"bits must be 8, got {bits!r}")
+    if keep != () and not is_patterns(keep):
+        raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
+
+    def init(params):
+        state = tx.init(params)
+        if isinstance(params, StandIn):
+            return QuantizeState(zero_count(), state)
+        leaves, treedef = jax.tree.flatten(state)
+        words = iter(leaf_keys(seed, zero_count(), leaf_paths(state, nothing_too=False)))
+        chosen = _chosen(tx, state, params, keep, min_size)
+        rows = zip(leaves, words, chosen, strict=True)
+        return QuantizeState(
+            zero_count(), treedef.unflatten([encode(x, key, block=block) if yes else x for x, key, yes in rows])
+        )
+
+    def run(kind, updates, state, params=None, **extra):
+        leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
+        full = [decode(x, block=block) if _is_quantized(x) else x for x in leaves]
+        new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
+        paths = leaf_paths(treedef.unflatten(full), nothing_too=False)
+        words = iter(
+            leaf_keys(seed, state.count, [path for path, x in zip(paths, leaves, strict=True) if _is_quantized(x)])
+        )
+        rows = zip(treedef.flatten_up_to(inner_state), leaves, strict=True)
+        stored = [encode(x, next(words), block=block) if _is_quantized(old) else x for x, old in rows]
+        return new, QuantizeState(increment(state.count), treedef.unflatten(stored))
+
+    return init, partial(run, "update"), partial(run, "step")
+
+
+def _is_quantized(x: Any) -> bool:
+    return isinstance(x, Quantized)
+
+
+def _chosen(tx: GradientTransformation, state: PyTree, params: PyTree, keep: Any, min_size: int) -> list[bool]:
+    """For every leaf of a state whether it is one to keep in 8 bits."""
+    paths, leaves = leaf_paths(params, nothing_too=False), jax.tree.leaves(params)
+    kept = pick(keep, paths) if keep != () else [False] * len(paths)
+    shapes = {path: x.shape for path, x, no in zip(paths, leaves, kept, strict=True) if is_inexact(x) and not no}
+    slots, _ = slots_of(tx, state)
+    rows = zip(jax.tree.leaves(state), slots, _copied(tx, params), strict=True)
+    return [
+        shapes.get(path) == x.shape and math.prod(x.shape) >= min_size and x.dtype.kind != "c" and not copied
+        for x, (_, path), copied in rows
+    ]
+
+
+def _copied(tx: GradientTransformation, params: PyTree) -> list[bool]:
+    """For every leaf of a state whether it is made of the values of the parameters."""
+    shapes = jax.tree.map(
+        lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype) if hasattr(p, "dtype") else p, params, is_leaf=is_nothing
+    )
+    program = jax.make_jaxpr(tx.init)(shapes).jaxpr
+    depends = set(map(id, program.invars))
+    for line in program.eqns:
+        if depends.intersection(map(id, line.invars)):
+            depends.update(map(id, line.outvars))
+    return [id(x) in depends for x in program.outvars]

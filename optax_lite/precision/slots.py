@@ -1,0 +1,38 @@
+"""Which leaves of a state belong to parameters, and in which field of whose state they are kept."""
+
+import jax
+
+from optax_lite.aliases import PyTree
+from optax_lite.core import GradientTransformation
+from optax_lite.inspection.survey import without_places
+from optax_lite.leaves import path_string
+from optax_lite.paths import StandIn
+
+
+def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str, str]], set[str]]:
+    """For every leaf of a state the field it is kept in and its path there, "" for what is of no parameter.
+
+    And all such fields, those without leaves too.
+    """
+    known = set()
+
+    def walk(marked, state, outer):
+        marks, treedef = jax.tree_util.tree_flatten_with_path(marked, is_leaf=lambda x: isinstance(x, StandIn))
+        found = []
+        for (keys, mark), part in zip(marks, treedef.flatten_up_to(state), strict=True):
+            name = next((key.name for key in reversed(keys) if hasattr(key, "name")), outer)
+            if isinstance(mark, StandIn) and mark.expand is not None:
+                found += walk(without_places(mark.expand(part)), part, name)
+            else:
+                is_slot = isinstance(mark, StandIn)
+                known.update({name} if is_slot else ())
+                inside = [path_string(below) for below, _ in jax.tree_util.tree_flatten_with_path(part)[0]]
+                found += [(name, path) if is_slot else ("", "") for path in inside]
+        return found
+
+    try:
+        marked = tx.init(StandIn())
+    except Exception as error:
+        error.add_note("init is run with a stand-in for the params here; this one needs the leaves themselves")
+        raise
+    return walk(without_places(marked), without_places(state), "values"), known
