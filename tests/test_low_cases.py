@@ -20,7 +20,7 @@ EACH = one_of_each()
 # Decompositions, memories and random bits: seconds, operation by operation.
 LONG = (
     "add_noise", "galore", "lbfgs", "mechanize", "sam, of one", "scale_by_galore", "scale_by_lbfgs", "scale_by_muon",
-    "scale_by_shampoo", "scale_by_soap", "stochastic_rounding", "with_state_dtype",
+    "quantize_state", "scale_by_shampoo", "scale_by_soap", "stochastic_rounding", "with_state_dtype",
 )  # fmt: skip
 # One of a kind each; what holds for them mostly holds for the others, which are slow, and composed ones are left out.
 FEW = ("scale_by_adam", "scale_by_lion", "scale_by_radam", "scale_by_novograd", "sam", "lookahead", "prodigy", "kahan")
