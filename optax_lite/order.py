@@ -31,13 +31,13 @@ _INSIDE_ROUNDING = {  # (outer, inner): why not
     ("lookahead", "kahan"): "what is left of the fast weights would be added to the slow ones",
 }
 _IN_8_BITS = {  # what the state that quantize_state would round is for
-    **dict.fromkeys(_GATES, "a call that moves nothing would round the state, and the sum of gradients too"),
+    **dict.fromkeys(
+        (*_GATES, "apply_every"), "a call that moves nothing would round the state, and the sum of gradients too"
+    ),
     "flatten": "there is one leaf without a path, of all shapes, for `keep` and the shared exponents",
     "with_state_dtype": "the state would be rounded twice",
     "quantize_state": "the state would be rounded twice",
     "kahan": "what rounding took from a step would be rounded itself",
-    "scale_by_lbfgs": "differences would be taken of rounded points",
-    "scale_by_zoom_linesearch": "the next gradient would be the rounded one that it keeps",
 }
 _APART = (
     "with_state_dtype",
@@ -67,7 +67,7 @@ def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[
         if (outer, inner) in _INSIDE_ROUNDING:
             raise ArgumentError(f"{inner} is inside, so {_INSIDE_ROUNDING[outer, inner]}; write {inner}({outer}(...))")
         if outer == "quantize_state" and inner in _IN_8_BITS:
-            instead = "keep one of the two" if inner in _APART else f"write {inner}({outer}(...))"
+            instead = "keep one of the two" if "twice" in _IN_8_BITS[inner] else f"write {inner}({outer}(...))"
             raise ArgumentError(f"{inner} is inside, so {_IN_8_BITS[inner]}; {instead}")
         if outer == "with_state_dtype" and inner == "quantize_state":
             raise ArgumentError(f"{inner} is inside, so {_IN_8_BITS[inner]}; keep one of the two")

@@ -1,6 +1,7 @@
 """State in 8 bits: what a code stands for, which slots have codes, and what becomes of averages over many steps."""
 
 import re
+from typing import NamedTuple
 
 import chex
 import jax
@@ -140,6 +141,32 @@ def test_chosen_paths_stay_in_float():
     assert quantized(ol.quantize_state(ol.lion(1e-3), keep=["l*", re.compile("half")])) == under("0/mu", "w")
     with pytest.raises(ValueError, match=r"the pattern 'w1' matches no leaf; the nearest paths: .*w"):
         ol.quantize_state(ol.lion(1e-3), keep="w1").init(PARAMS)
+    apart = ol.partition(
+        {"8": ol.quantize_state(ol.lion(1e-3), keep=["w", "half"]), "32": ol.sgd(0.1)}, lambda p: LABELS
+    )
+    assert quantized(apart) == {"inner_states/8/inner_state/inner_state/0/mu/long"}
+    assert quantized(ol.quantize_state(ol.lion(1e-3), keep=[])) == under("0/mu")
+
+
+LABELS = {"w": "32", "long": "8", "b": "32", "z": "32", "n": "32", "half": "8"}
+
+
+def test_slots_of_integers_and_parameters_that_are_python_numbers():
+    @ol.transform
+    def counting():
+        def init(params):
+            return CountingState(jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), jnp.int32), params))
+
+        return init, lambda updates, state: (updates, CountingState(jax.tree.map(lambda n: n + 1, state.seen)))
+
+    tx, params = ol.quantize_state(ol.chain(counting(), ol.trace(0.9))), {"w": jnp.ones((64, 64)), "s": 1.0}
+    assert quantized(tx, params) == {"1/trace/w"}
+    _, state = tx.update(params, tx.init(params), params)
+    assert state.inner_state[0].seen["w"].dtype == jnp.int32 and jnp.all(state.inner_state[0].seen["w"] == 1)
+
+
+class CountingState(NamedTuple):
+    seen: ol.Params
 
 
 def test_copies_of_the_parameters_and_matrices_of_axes_stay_in_float():

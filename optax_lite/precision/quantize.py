@@ -1,20 +1,32 @@
 """State in 8 bits, whatever the method: decoded for an update and encoded after it."""
 
-import math
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, PyTree, transform
+from optax_lite.inspection.survey import places, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
 from optax_lite.paths import StandIn, is_patterns, pick
 from optax_lite.precision.codes import Quantized, decode, encode
 from optax_lite.precision.low import leaf_keys
 from optax_lite.precision.rounding import check_seed
 from optax_lite.precision.slots import slots_of
+
+_EXACT = {  # what would come out far off, and why
+    "scale_by_lbfgs": "takes differences of points that would be rounded",
+    "scale_by_zoom_linesearch": "keeps the gradient for the next step, which would be rounded",
+    "scale_by_stddev": "takes the difference of two slots, v - m²",
+    "scale_by_rprop": "needs the signs of its slots, however small they are",
+    "scale_by_madgrad": "makes the parameters of its sums",
+    "scale_by_cocob": "makes the parameters of its sums",
+    "scale_by_galore": "has bases among its slots; give it quantize_state(...) as base_optimizer",
+}
 
 
 class QuantizeState(NamedTuple):
@@ -50,8 +62,12 @@ def quantize_state(
     check_count(block=block, min_size=min_size)
     if bits != 8:
         raise ArgumentError(f"bits must be 8, got {bits!r}")
-    if keep != () and not is_patterns(keep):
+    if keep not in ((), []) and not is_patterns(keep):
         raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
+    for place in places(survey(tx)):
+        if place.name.strip("_") in _EXACT:
+            name = place.name.strip("_")
+            raise ArgumentError(f"{name} is inside, which {_EXACT[name]}; keep its state in float")
 
     def init(params):
         state = tx.init(params)
@@ -86,13 +102,13 @@ def _is_quantized(x: Any) -> bool:
 
 def _chosen(tx: GradientTransformation, state: PyTree, params: PyTree, keep: Any, min_size: int) -> list[bool]:
     """For every leaf of a state whether it is one to keep in 8 bits."""
-    paths, leaves = leaf_paths(params, nothing_too=False), jax.tree.leaves(params)
-    kept = pick(keep, paths) if keep != () else [False] * len(paths)
-    shapes = {path: x.shape for path, x, no in zip(paths, leaves, kept, strict=True) if is_inexact(x) and not no}
+    paths, leaves = leaf_paths(params), jax.tree.leaves(params, is_leaf=is_nothing)
+    kept = pick(keep, paths) if keep else [False] * len(paths)  # what a partition masks out is found as well
+    shapes = {path: np.shape(x) for path, x, no in zip(paths, leaves, kept, strict=True) if is_inexact(x) and not no}
     slots, _ = slots_of(tx, state)
     rows = zip(jax.tree.leaves(state), slots, _copied(tx, params), strict=True)
     return [
-        shapes.get(path) == x.shape and math.prod(x.shape) >= min_size and x.dtype.kind != "c" and not copied
+        shapes.get(path) == x.shape and x.size >= min_size and jnp.issubdtype(x.dtype, jnp.floating) and not copied
         for x, (_, path), copied in rows
     ]
 
