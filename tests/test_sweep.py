@@ -17,7 +17,9 @@ import pytest
 import optax_lite as ol
 from optax_lite import sweep
 from optax_lite.sweep import devices as sweep_devices
+from optax_lite.sweep.checkpoint import digest
 from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.programs import block_length
 from optax_lite.sweep.sizes import Size
 from tests.slow import slow_after
@@ -423,9 +425,44 @@ def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
-    run(population(), chunk=5, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"is of another sweep: chunk was 5; take another folder"):
-        run(population(), chunk=6, checkpoint=tmp_path)
+    def limited(limit=1.0):  # other functions each time, as in the next process
+        def make(rate, option):
+            return ol.chain(ol.clip_by_global_norm(limit), ol.sgd(rate))
+
+        return sweep.grid(make, rate=[0.01, 0.1], option=[lambda x: x, [lambda x: -x]])
+
+    def train(x=X, scale=1.0, **changes):
+        given = {"steps": 4, "batch_size": 16, **changes}
+        return sweep.training(lambda key: jax.tree.map(lambda p: scale * p, init(key)), loss, (x, Y), **given)
+
+    whole = run(limited(), train(), chunk=3, checkpoint=tmp_path)
+    again = run(limited(), train(), chunk=3, checkpoint=tmp_path)
+    same(again, whole)
+    assert again.compiles == 0 and "0x" not in f"{again}{again.table()}"
+    others = {
+        "numbers": (limited(2.0), train()),
+        "members": (sweep.grid(lambda rate, option: ol.adam(rate), rate=[0.01, 0.1], option=[None]), train()),
+        "batch_size": (limited(), train(batch_size=8)),
+        "seed": (limited(), train(seed=1)),
+        "paired": (limited(), train(paired=False)),
+        "data": (limited(), train(x=X + (X == X[-1]))),
+        "params": (limited(), train(scale=2.0)),
+    }
+    for name, (members, other) in others.items():
+        with pytest.raises(ValueError, match=rf"is of another sweep: .*\b{name} was .*; take another folder"):
+            run(members, other, chunk=3, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"is of another sweep: chunk was 3; take another folder"):
+        run(limited(), train(), chunk=4, checkpoint=tmp_path)
+
+
+def test_of_an_iterable_a_checkpoint_knows_the_shapes_of_a_batch():
+    def known(data):
+        return digest(Feed(sweep.training(init, loss, data, steps=4), (0,), np.inf).known())
+
+    batches = [(X[:8], Y[:8]), (X[8:16], Y[8:16])]
+    assert known(batches) == known(batches[:]) != known(batches[::-1])
+    assert known(iter(batches)) == known(iter(batches[::-1])) != known(iter([(X, Y)]))
+    assert known(None) == known(None) and known((X, Y)) != known((X, -Y))
 
 
 def test_ctrl_c_returns_what_there_is(monkeypatch):

@@ -14,12 +14,12 @@ from optax_lite.check import ArgumentError
 from optax_lite.loop.interrupt import until_interrupted
 from optax_lite.loop.progress import bar
 from optax_lite.mistakes import written
-from optax_lite.sweep.checkpoint import Checkpoint
+from optax_lite.sweep.checkpoint import Checkpoint, digest
 from optax_lite.sweep.devices import Devices
 from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.log import Log
 from optax_lite.sweep.numbers import edited, numbers_of, resolve
-from optax_lite.sweep.population import Population
+from optax_lite.sweep.population import Population, steady
 from optax_lite.sweep.programs import Programs, Work, begin, block_length
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
@@ -154,9 +154,13 @@ class _Sweep:
                 raise ArgumentError(problem, "run")
 
     def _fingerprint(self):
-        return {
-            "settings": [repr(dict(s)) for s in self.population.settings], "seeds": list(self.seeds),
-            "points": self.points, "chunk": self.asked, "search": repr(self.search), "devices": self.devices.count,
+        names = ("steps", "every", "batch_size", "paired", "seed") if self.feed else ()
+        training = {name: getattr(self.task, name) for name in names}
+        return training | {
+            "members": [steady(self.population[group.index[0]]) for group in self.groups],
+            "settings": [steady(dict(s)) for s in self.population.settings], "numbers": digest(self.values),
+            "data": digest(self.feed and self.feed.known()), "params": digest(self.work.begun),
+            "seeds": list(self.seeds), "chunk": self.asked, "search": repr(self.search), "devices": self.devices.count,
             "names": list(self.log.names), "score": self.log.score, "mode": self.log.mode,
         }  # fmt: skip
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from optax_lite.loop.extras import extra
-from optax_lite.sweep.report import methods_of, show
+from optax_lite.sweep.population import show
+from optax_lite.sweep.report import methods_of
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito 2008
 GREY, DARK = "0.7", "0.25"
