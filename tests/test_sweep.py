@@ -309,28 +309,51 @@ def test_eight_devices_are_one_to_the_bit(search):
 
 
 PROCESS = """
-import sys, jax
+import os, signal, sys, time, jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
-from tests.test_sweep import SEARCHES, jax, population, run
+from optax_lite.sweep import sizes
+from optax_lite.sweep.engine import _Sweep
+from tests.test_sweep import SEARCHES, population, run
 for search in SEARCHES.values():
     options = {"seeds": 2, "chunk": 3} | search
     spread = run(population(), devices=None, **options)
     alone = run(population(), devices=[jax.local_devices()[0]], **options)
     assert (spread.scores == alone.scores).all() and spread.lineage == alone.lineage and spread.rungs == alone.rungs
     assert (spread.outputs(spread.best().index, 0)["w"] == alone.outputs(spread.best().index, 0)["w"]).all()
+
+
+# Clocks that differ, all sizes worth trying, a Ctrl-C in one of them.
+clock, pace = time.perf_counter, 1 + 9 * int(sys.argv[2])
+time.perf_counter = lambda: pace * clock()
+sizes._SHARE = 10.0
+options = {"seeds": 2, "checkpoint": sys.argv[3], "devices": None} | SEARCHES["halving"]
+tried, again = (run(population(), **options) for _ in (0, 1))
+assert tried.probes and again.compiles == 0 and (again.scores == tried.scores).all()
+
+
+def advance(self, chunk, before=_Sweep._advance):
+    if self.point == 1 and sys.argv[2] == "1":
+        os.kill(os.getpid(), signal.SIGINT)
+    before(self, chunk)
+
+
+_Sweep._advance = advance
+signal.signal(signal.SIGINT, signal.default_int_handler)
+assert run(population(), devices=None).interrupted
 print("equal", jax.device_count())
 """
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_to_the_bit():
+def test_two_processes_are_one_to_the_bit(tmp_path):
     port = str(20000 + os.getpid() % 20000)
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", textwrap.dedent(PROCESS), port]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [
-        subprocess.Popen([*command, str(i)], env=environment, cwd=Path(__file__).parent.parent, **pipes) for i in (0, 1)
+        subprocess.Popen([*command, str(i), str(tmp_path)], env=environment, cwd=Path(__file__).parent.parent, **pipes)
+        for i in (0, 1)
     ]
     for process in started:
         output, _ = process.communicate(timeout=300)

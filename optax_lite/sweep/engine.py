@@ -85,7 +85,7 @@ def train_population(
     unit = "updates" if isinstance(task, Training) else "runs"
     with bar(progress, sweep.log.planned, unit, "run") as show, until_interrupted() as interrupted:
         sweep.go(show, interrupted)
-    return sweep.result(bool(interrupted))
+    return sweep.result()
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
@@ -145,7 +145,7 @@ class _Sweep:
         self._check_pbt()
         self.chunks, self.chosen, self.point, self.parked = [], [], 0, False
         self.saved = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint())
-        self.pending = []
+        self.pending, self.interrupted = [], False
 
     def _check_pbt(self):
         for group in self.groups if isinstance(self.search, PBT) else ():
@@ -176,8 +176,10 @@ class _Sweep:
                 if chunk.done < self.points[self.point]:
                     self._advance(chunk)
                     show(*self.log.progress())
-                    self._save_if_due()
-                if interrupted:
+                    if self.saved and self.devices.agree(self.saved.is_due()):
+                        self._save()
+                if self.devices.agree(bool(interrupted)):
+                    self.interrupted = True
                     return self._flush()
             self._settle()
             show(*self.log.progress())
@@ -333,10 +335,6 @@ class _Sweep:
 
     # --- checkpoints and the end
 
-    def _save_if_due(self):
-        if self.saved and self.saved.is_due():
-            self._save()
-
     def _save(self):
         assert self.saved is not None
         self._flush()
@@ -375,16 +373,16 @@ class _Sweep:
         lane = self.work.lane(self.sizes.examples[chunk.structure])
         return self.devices.abstract(lane, chunk.size * self.devices.count)
 
-    def result(self, interrupted: bool) -> Result:
+    def result(self) -> Result:
         """What came of it."""
         log = self.log
         return Result(
             population=self.population, seeds=self.seeds, mode=log.mode, score_name=log.score, scores=log.final(),
-            status=log.status(interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
+            status=log.status(self.interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
             rungs=tuple(log.rungs), lineage=tuple(log.lineage), outputs=self._output,
             seconds=time.perf_counter() - self.began, compile_seconds=self.beginning + self.sizes.seconds,
             compiles=self.sizes.compiled - self.sizes.probes, probes=self.sizes.probes,
-            chunk=tuple(size.runs for size in self.chosen), interrupted=interrupted, notes=log.remarks(),
+            chunk=tuple(size.runs for size in self.chosen), interrupted=self.interrupted, notes=log.remarks(),
         )  # fmt: skip
 
     def _output(self, member: int, seed: int) -> PyTree:
