@@ -18,7 +18,7 @@ from optax_lite.sweep.checkpoint import Checkpoint, digest
 from optax_lite.sweep.devices import Devices
 from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.log import Log
-from optax_lite.sweep.numbers import edited, numbers_of, resolve
+from optax_lite.sweep.numbers import as_floats, edited, numbers_of, resolve
 from optax_lite.sweep.population import Population, steady
 from optax_lite.sweep.programs import Programs, Work, begin, block_length
 from optax_lite.sweep.result import Result
@@ -118,12 +118,15 @@ class _Sweep:
         self.population, self.task, self.seeds, self.search, self.devices = population, task, seeds, search, devices
         self.began, self.asked = time.perf_counter(), chunk
         self.groups = population.groups()
+        perturbed = search.perturb if isinstance(search, PBT) else ()
+        self.paths = [resolve(group.stacked, perturbed) for group in self.groups]
         n = len(seeds)
         self.place = {}  # of a run: its structure, and its row in the values of that
         self.values = []  # of each structure: its members' numbers, run by run, on the host
         for g, group in enumerate(self.groups):
             self.place |= {int(m) * n + s: (g, i * n + s) for i, m in enumerate(group.index) for s in range(n)}
-            self.values.append(jax.tree.map(lambda x: np.repeat(np.asarray(x), n, 0), group.stacked))
+            values = jax.tree.map(lambda x: np.repeat(np.asarray(x), n, 0), group.stacked)
+            self.values.append(as_floats(values, self.paths[g]))
         is_loop = isinstance(task, Training)
         decisions = search.points(task.steps) if search else set()
         ends = set(range(task.every, task.steps, task.every)) if is_loop else set()
@@ -139,9 +142,6 @@ class _Sweep:
         self.sizes = Sizes(self.work, [_example(v) for v in self.values], programs)
         names = [self.work.check(example) for example in self.sizes.examples]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
-        self.paths = (
-            [resolve(group.stacked, search.perturb) for group in self.groups] if isinstance(search, PBT) else []
-        )
         self._check_pbt()
         self.chunks, self.chosen, self.point, self.parked = [], [], 0, False
         self.saved = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint())
