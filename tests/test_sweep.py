@@ -187,7 +187,7 @@ def test_a_function_of_ones_own():
         state = member.init(x)
         for _ in range(3):
             x, state = member.step(x, state, x)
-        return {"norm": jnp.linalg.norm(x), "x": x}
+        return {"norm": jnp.linalg.norm(x), "x": x, "all": {"x": x}, "key": key}
 
     result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.5, jnp.float32(0.9)]), train, seeds=2, score="norm", chunk=4)
     start = [np.linalg.norm(jax.random.normal(jax.random.key(seed), (3,))) for seed in (0, 1)]
@@ -258,6 +258,28 @@ def test_pbt_copies_the_winner_and_moves_its_numbers():
     assert result.scores.max() < plain.scores.max()
 
 
+def test_pbt_perturbs_ints_as_floats():
+    def heated(params, x, y, *, heat):
+        return loss(params, x, y) * heat
+
+    train = sweep.training(init, heated, (X, Y), steps=4, batch_size=16, every=2)
+    members = sweep.grid(lambda heat: {"tx": ol.sgd(0.01), "heat": heat}, heat=[1, 2, 3, 4])
+    result = run(members, train, search=sweep.pbt(2, {"heat": (0.9,)}))
+    (copy,) = result.lineage
+    assert result.hyperparams["heat"][copy.loser, 0, -1] == pytest.approx(0.9 * (copy.winner + 1))
+
+
+@pytest.mark.parametrize("search", ["halving", "pbt"])
+def test_the_largest_are_the_best_in_mode_max(search):
+    searches = {"halving": sweep.successive_halving([2], keep=0.25), "pbt": sweep.pbt(2, {"learning_rate": (1.0,)})}
+    members, train = sweep.grid(ol.sgd, learning_rate=RATES[:4]), training(steps=4, every=2)
+    result = run(members, train, search=searches[search], mode="max")
+    first = result.history["mse"][:, 0, 0]
+    best = result.rungs[0].kept[0] if search == "halving" else result.lineage[0].winner
+    assert best == first.argmax() and result.best().score == np.nanmax(result.history["mse"][..., -1])
+    assert search == "halving" or result.lineage[0].loser == first.argmin()
+
+
 def test_pbt_revives_what_has_diverged():
     rates = [0.01, 0.02, 0.03, 0.05, 1e6]
     search = sweep.pbt(20, {"learning_rate": (0.8, 1.25)})
@@ -300,6 +322,12 @@ def test_blocks_waste_little(points, length):
 # --- devices, processes, kills ---------------------------------------------------------------------------------------
 
 
+def test_processes_agree_on_the_largest():
+    spread = sweep_devices.Devices(None)
+    spread.processes = 2
+    assert spread.agree(3.5) == 3.5 and spread.agree(False) == 0
+
+
 @pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
 def test_eight_devices_are_one_to_the_bit(search):
     if len(jax.devices()) < 8:
@@ -314,7 +342,7 @@ jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
 from optax_lite.sweep import sizes
 from optax_lite.sweep.engine import _Sweep
-from tests.test_sweep import SEARCHES, population, run
+from tests.test_sweep import SEARCHES, np, population, run
 for search in SEARCHES.values():
     options = {"seeds": 2, "chunk": 3} | search
     spread = run(population(), devices=None, **options)
@@ -326,7 +354,7 @@ for search in SEARCHES.values():
 # Clocks that differ, all sizes worth trying, a Ctrl-C in one of them.
 clock, pace = time.perf_counter, 1 + 9 * int(sys.argv[2])
 time.perf_counter = lambda: pace * clock()
-sizes._SHARE = 10.0
+sizes._SHARE = np.inf
 options = {"seeds": 2, "checkpoint": sys.argv[3], "devices": None} | SEARCHES["halving"]
 tried, again = (run(population(), **options) for _ in (0, 1))
 assert tried.probes and again.compiles == 0 and (again.scores == tried.scores).all()
@@ -468,7 +496,7 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
         "batch_size": (limited(), train(batch_size=8)),
         "seed": (limited(), train(seed=1)),
         "paired": (limited(), train(paired=False)),
-        "data": (limited(), train(x=X + (X == X[-1]))),
+        "data": (limited(), train(x=X + (X[-1] == X))),
         "params": (limited(), train(scale=2.0)),
     }
     for name, (members, other) in others.items():
@@ -562,7 +590,24 @@ WRONG = [
     (lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]), "run: search needs training"),
     (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
     (lambda: run(population(), training(eval_fn=scalars)), "run: a run has the numbers mse, norm; write score='mse'"),
+    (
+        lambda: run(population(), training(eval_fn=lambda p: {"loss": mse(p)["mse"], "norm": scalars(p)["norm"]})),
+        "run: a run has the numbers loss, norm; write score='loss'",
+    ),
+    (lambda: run(population(), training(eval_fn=lambda p: {"step": 1.0})), "training: a number of a run is called"),
+    (lambda: run(population(), training(eval_fn=lambda p: {"batch_loss": 1.0})), "training: eval_fn returns 'batch_"),
+    (lambda: run(population(), lambda m, k: {"step": 1.0}), "run: a number of a run is called 'step'"),
     (lambda: run(population(), training(eval_fn=lambda p: p["w"])), "training: 'eval' of a run must be one number"),
+    (lambda: run(population(), lambda m, k: (1.0, {"w": 2.0, "b": m})), "run: train returned a tuple of .* leaves"),
+    (
+        lambda: run(population(), sweep.training(lambda key: {"w": jnp.ones(5), "f": jnp.tanh}, loss, (X, Y), steps=4)),
+        "training: params leaf 'f' is the function tanh, no array. Write params, static = equinox.partition",
+    ),
+    (lambda: run(population(), lambda m, k: {"w": jnp.ones(3)}), "run: train returned a dict of 1 leaves; ret"),
+    (
+        lambda: Feed(sweep.training(init, loss, [(X, Y), (X[:9], Y[:9])], steps=4), (0,), np.inf).stretch(0, 4, 4),
+        r"training: batch 1 of data has the shapes \(\(9, 5\), \(9,\)\), and the first one \(\(96, 5\), \(96,\)\)",
+    ),
     (lambda: run(population(), lambda m, k: jnp.ones(3)), "run: 'score' of a run must be one number, got float32"),
     (lambda: run(population(), search=sweep.successive_halving([60])), "run: rungs must lie below the 60 steps"),
     (lambda: run(population(), search=sweep.pbt(20, {"lr": (0.8, 1.2)})), "pbt: perturb: no argument 'lr'"),
@@ -597,6 +642,15 @@ def test_python_control_flow_in_a_training_is_told():
     with pytest.raises(jax.errors.TracerBoolConversionError) as error:
         run(population(), train)
     assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(error.value.__notes__)
+
+
+def test_a_loss_of_eval_fn_is_the_score_beside_that_of_the_batches():
+    train = training(steps=4, every=2, eval_fn=lambda p: {"loss": mse(p)["mse"]})
+    result = run(sweep.grid(ol.sgd, learning_rate=[0.01]), train)
+    plain = run(sweep.grid(ol.sgd, learning_rate=[0.01]), training(steps=4, every=2))
+    assert result.score_name == "loss"
+    np.testing.assert_allclose(result.history["loss"], plain.history["mse"], rtol=1e-6)
+    np.testing.assert_allclose(result.history["batch_loss"], plain.history["loss"], rtol=1e-6)
 
 
 def test_a_score_that_should_be_large_is_noted():
@@ -639,3 +693,22 @@ def test_a_study_that_fails_leaves_no_trial_running():
             progress=False,
         )
     assert [t.state.name for t in study.trials] == ["FAIL"] * 4
+
+
+def test_a_trial_that_was_left_out_is_pruned_and_what_fits_no_study_is_refused():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    call = partial(sweep.run_study, study, lambda t: ol.sgd(t.suggest_float("rate", 1e-3, 0.1)), n_trials=4)
+    with pytest.raises(ValueError, match=r"run_study: search=pbt\(...\) moves numbers on the way"):
+        call(training(), **SEARCHES["pbt"])
+    with pytest.raises(ValueError, match="run_study: checkpoint is for one sweep; give the study a storage"):
+        call(training(), checkpoint="folder")
+    assert not study.trials
+    search = sweep.successive_halving([2], keep=0.25)
+    (result,) = call(training(steps=4, every=2), search=search, chunk=4, progress=False, devices=1)
+    states = [trial.state.name for trial in study.trials]
+    assert sorted(states) == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+    assert states.index("COMPLETE") == result.rungs[0].kept[0] == study.best_trial.number
+    pruned = study.trials[result.rungs[0].dropped[0]]
+    assert pruned.intermediate_values == {2: pytest.approx(result.scores[pruned.number, 0])}

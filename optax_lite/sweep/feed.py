@@ -34,7 +34,7 @@ class Feed:
         self.resident = train.data if self.by_row or not (self.is_stream or self.rows) else ()
         starts = seeds if self.per_seed else (train.seed,)
         self.sources, self.drawn = [self._source(seed) for seed in starts], 0
-        self.span = self.kept = self.sample = None
+        self.span = self.kept = self.sample = self.shapes = None
 
     def _source(self, seed: int) -> Iterator[Any]:
         if self.rows is None:
@@ -83,7 +83,14 @@ class Feed:
         found = list(islice(source, n))
         if len(found) < n:
             raise ArgumentError(f"data, an iterator, ended after {stop - n + len(found)} of {stop} steps", "training")
-        return [jax.tree.map(np.asarray, batch) for batch in found]
+        found = [jax.tree.map(np.asarray, batch) for batch in found]
+        for i, batch in enumerate(found if self.is_stream else (), stop - n):
+            shapes = jax.tree.map(np.shape, batch)
+            if self.shapes not in (None, shapes):
+                problem = f"batch {i} of data has the shapes {shapes}, and the first one {self.shapes}"
+                raise ArgumentError(f"{problem}; leave out the last of an epoch, or fill it up", "training")
+            self.shapes = shapes
+        return found
 
     def pick(self, resident: PyTree, drawn: PyTree, i: Array) -> tuple:
         """The arguments behind the params at step i of a stretch; traced."""
