@@ -17,7 +17,9 @@ import pytest
 import optax_lite as ol
 from optax_lite import sweep
 from optax_lite.sweep import devices as sweep_devices
+from optax_lite.sweep.checkpoint import digest
 from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.programs import block_length
 from optax_lite.sweep.sizes import Size
 from tests.slow import slow_after
@@ -185,7 +187,7 @@ def test_a_function_of_ones_own():
         state = member.init(x)
         for _ in range(3):
             x, state = member.step(x, state, x)
-        return {"norm": jnp.linalg.norm(x), "x": x}
+        return {"norm": jnp.linalg.norm(x), "x": x, "all": {"x": x}, "key": key}
 
     result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.5, jnp.float32(0.9)]), train, seeds=2, score="norm", chunk=4)
     start = [np.linalg.norm(jax.random.normal(jax.random.key(seed), (3,))) for seed in (0, 1)]
@@ -256,6 +258,28 @@ def test_pbt_copies_the_winner_and_moves_its_numbers():
     assert result.scores.max() < plain.scores.max()
 
 
+def test_pbt_perturbs_ints_as_floats():
+    def heated(params, x, y, *, heat):
+        return loss(params, x, y) * heat
+
+    train = sweep.training(init, heated, (X, Y), steps=4, batch_size=16, every=2)
+    members = sweep.grid(lambda heat: {"tx": ol.sgd(0.01), "heat": heat}, heat=[1, 2, 3, 4])
+    result = run(members, train, search=sweep.pbt(2, {"heat": (0.9,)}))
+    (copy,) = result.lineage
+    assert result.hyperparams["heat"][copy.loser, 0, -1] == pytest.approx(0.9 * (copy.winner + 1))
+
+
+@pytest.mark.parametrize("search", ["halving", "pbt"])
+def test_the_largest_are_the_best_in_mode_max(search):
+    searches = {"halving": sweep.successive_halving([2], keep=0.25), "pbt": sweep.pbt(2, {"learning_rate": (1.0,)})}
+    members, train = sweep.grid(ol.sgd, learning_rate=RATES[:4]), training(steps=4, every=2)
+    result = run(members, train, search=searches[search], mode="max")
+    first = result.history["mse"][:, 0, 0]
+    best = result.rungs[0].kept[0] if search == "halving" else result.lineage[0].winner
+    assert best == first.argmax() and result.best().score == np.nanmax(result.history["mse"][..., -1])
+    assert search == "halving" or result.lineage[0].loser == first.argmin()
+
+
 def test_pbt_revives_what_has_diverged():
     rates = [0.01, 0.02, 0.03, 0.05, 1e6]
     search = sweep.pbt(20, {"learning_rate": (0.8, 1.25)})
@@ -298,6 +322,12 @@ def test_blocks_waste_little(points, length):
 # --- devices, processes, kills ---------------------------------------------------------------------------------------
 
 
+def test_processes_agree_on_the_largest():
+    spread = sweep_devices.Devices(None)
+    spread.processes = 2
+    assert spread.agree(3.5) == 3.5 and spread.agree(False) == 0
+
+
 @pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
 def test_eight_devices_are_one_to_the_bit(search):
     if len(jax.devices()) < 8:
@@ -307,28 +337,51 @@ def test_eight_devices_are_one_to_the_bit(search):
 
 
 PROCESS = """
-import sys, jax
+import os, signal, sys, time, jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
-from tests.test_sweep import SEARCHES, jax, population, run
+from optax_lite.sweep import sizes
+from optax_lite.sweep.engine import _Sweep
+from tests.test_sweep import SEARCHES, np, population, run
 for search in SEARCHES.values():
     options = {"seeds": 2, "chunk": 3} | search
     spread = run(population(), devices=None, **options)
     alone = run(population(), devices=[jax.local_devices()[0]], **options)
     assert (spread.scores == alone.scores).all() and spread.lineage == alone.lineage and spread.rungs == alone.rungs
     assert (spread.outputs(spread.best().index, 0)["w"] == alone.outputs(spread.best().index, 0)["w"]).all()
+
+
+# Clocks that differ, all sizes worth trying, a Ctrl-C in one of them.
+clock, pace = time.perf_counter, 1 + 9 * int(sys.argv[2])
+time.perf_counter = lambda: pace * clock()
+sizes._SHARE = np.inf
+options = {"seeds": 2, "checkpoint": sys.argv[3], "devices": None} | SEARCHES["halving"]
+tried, again = (run(population(), **options) for _ in (0, 1))
+assert tried.probes and again.compiles == 0 and (again.scores == tried.scores).all()
+
+
+def advance(self, chunk, before=_Sweep._advance):
+    if self.point == 1 and sys.argv[2] == "1":
+        os.kill(os.getpid(), signal.SIGINT)
+    before(self, chunk)
+
+
+_Sweep._advance = advance
+signal.signal(signal.SIGINT, signal.default_int_handler)
+assert run(population(), devices=None).interrupted
 print("equal", jax.device_count())
 """
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_to_the_bit():
+def test_two_processes_are_one_to_the_bit(tmp_path):
     port = str(20000 + os.getpid() % 20000)
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", textwrap.dedent(PROCESS), port]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [
-        subprocess.Popen([*command, str(i)], env=environment, cwd=Path(__file__).parent.parent, **pipes) for i in (0, 1)
+        subprocess.Popen([*command, str(i), str(tmp_path)], env=environment, cwd=Path(__file__).parent.parent, **pipes)
+        for i in (0, 1)
     ]
     for process in started:
         output, _ = process.communicate(timeout=300)
@@ -423,9 +476,44 @@ def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
-    run(population(), chunk=5, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"is of another sweep: chunk was 5; take another folder"):
-        run(population(), chunk=6, checkpoint=tmp_path)
+    def limited(limit=1.0):  # other functions each time, as in the next process
+        def make(rate, option):
+            return ol.chain(ol.clip_by_global_norm(limit), ol.sgd(rate))
+
+        return sweep.grid(make, rate=[0.01, 0.1], option=[lambda x: x, [lambda x: -x]])
+
+    def train(x=X, scale=1.0, **changes):
+        given = {"steps": 4, "batch_size": 16, **changes}
+        return sweep.training(lambda key: jax.tree.map(lambda p: scale * p, init(key)), loss, (x, Y), **given)
+
+    whole = run(limited(), train(), chunk=3, checkpoint=tmp_path)
+    again = run(limited(), train(), chunk=3, checkpoint=tmp_path)
+    same(again, whole)
+    assert again.compiles == 0 and "0x" not in f"{again}{again.table()}"
+    others = {
+        "numbers": (limited(2.0), train()),
+        "members": (sweep.grid(lambda rate, option: ol.adam(rate), rate=[0.01, 0.1], option=[None]), train()),
+        "batch_size": (limited(), train(batch_size=8)),
+        "seed": (limited(), train(seed=1)),
+        "paired": (limited(), train(paired=False)),
+        "data": (limited(), train(x=X + (X[-1] == X))),
+        "params": (limited(), train(scale=2.0)),
+    }
+    for name, (members, other) in others.items():
+        with pytest.raises(ValueError, match=rf"is of another sweep: .*\b{name} was .*; take another folder"):
+            run(members, other, chunk=3, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"is of another sweep: chunk was 3; take another folder"):
+        run(limited(), train(), chunk=4, checkpoint=tmp_path)
+
+
+def test_of_an_iterable_a_checkpoint_knows_the_shapes_of_a_batch():
+    def known(data):
+        return digest(Feed(sweep.training(init, loss, data, steps=4), (0,), np.inf).known())
+
+    batches = [(X[:8], Y[:8]), (X[8:16], Y[8:16])]
+    assert known(batches) == known(batches[:]) != known(batches[::-1])
+    assert known(iter(batches)) == known(iter(batches[::-1])) != known(iter([(X, Y)]))
+    assert known(None) == known(None) and known((X, Y)) != known((X, -Y))
 
 
 def test_ctrl_c_returns_what_there_is(monkeypatch):
@@ -502,7 +590,24 @@ WRONG = [
     (lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]), "run: search needs training"),
     (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
     (lambda: run(population(), training(eval_fn=scalars)), "run: a run has the numbers mse, norm; write score='mse'"),
+    (
+        lambda: run(population(), training(eval_fn=lambda p: {"loss": mse(p)["mse"], "norm": scalars(p)["norm"]})),
+        "run: a run has the numbers loss, norm; write score='loss'",
+    ),
+    (lambda: run(population(), training(eval_fn=lambda p: {"step": 1.0})), "training: a number of a run is called"),
+    (lambda: run(population(), training(eval_fn=lambda p: {"batch_loss": 1.0})), "training: eval_fn returns 'batch_"),
+    (lambda: run(population(), lambda m, k: {"step": 1.0}), "run: a number of a run is called 'step'"),
     (lambda: run(population(), training(eval_fn=lambda p: p["w"])), "training: 'eval' of a run must be one number"),
+    (lambda: run(population(), lambda m, k: (1.0, {"w": 2.0, "b": m})), "run: train returned a tuple of .* leaves"),
+    (
+        lambda: run(population(), sweep.training(lambda key: {"w": jnp.ones(5), "f": jnp.tanh}, loss, (X, Y), steps=4)),
+        "training: params leaf 'f' is the function tanh, no array. Write params, static = equinox.partition",
+    ),
+    (lambda: run(population(), lambda m, k: {"w": jnp.ones(3)}), "run: train returned a dict of 1 leaves; ret"),
+    (
+        lambda: Feed(sweep.training(init, loss, [(X, Y), (X[:9], Y[:9])], steps=4), (0,), np.inf).stretch(0, 4, 4),
+        r"training: batch 1 of data has the shapes \(\(9, 5\), \(9,\)\), and the first one \(\(96, 5\), \(96,\)\)",
+    ),
     (lambda: run(population(), lambda m, k: jnp.ones(3)), "run: 'score' of a run must be one number, got float32"),
     (lambda: run(population(), search=sweep.successive_halving([60])), "run: rungs must lie below the 60 steps"),
     (lambda: run(population(), search=sweep.pbt(20, {"lr": (0.8, 1.2)})), "pbt: perturb: no argument 'lr'"),
@@ -537,6 +642,15 @@ def test_python_control_flow_in_a_training_is_told():
     with pytest.raises(jax.errors.TracerBoolConversionError) as error:
         run(population(), train)
     assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(error.value.__notes__)
+
+
+def test_a_loss_of_eval_fn_is_the_score_beside_that_of_the_batches():
+    train = training(steps=4, every=2, eval_fn=lambda p: {"loss": mse(p)["mse"]})
+    result = run(sweep.grid(ol.sgd, learning_rate=[0.01]), train)
+    plain = run(sweep.grid(ol.sgd, learning_rate=[0.01]), training(steps=4, every=2))
+    assert result.score_name == "loss"
+    np.testing.assert_allclose(result.history["loss"], plain.history["mse"], rtol=1e-6)
+    np.testing.assert_allclose(result.history["batch_loss"], plain.history["loss"], rtol=1e-6)
 
 
 def test_a_score_that_should_be_large_is_noted():
@@ -579,3 +693,22 @@ def test_a_study_that_fails_leaves_no_trial_running():
             progress=False,
         )
     assert [t.state.name for t in study.trials] == ["FAIL"] * 4
+
+
+def test_a_trial_that_was_left_out_is_pruned_and_what_fits_no_study_is_refused():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    call = partial(sweep.run_study, study, lambda t: ol.sgd(t.suggest_float("rate", 1e-3, 0.1)), n_trials=4)
+    with pytest.raises(ValueError, match=r"run_study: search=pbt\(...\) moves numbers on the way"):
+        call(training(), **SEARCHES["pbt"])
+    with pytest.raises(ValueError, match="run_study: checkpoint is for one sweep; give the study a storage"):
+        call(training(), checkpoint="folder")
+    assert not study.trials
+    search = sweep.successive_halving([2], keep=0.25)
+    (result,) = call(training(steps=4, every=2), search=search, chunk=4, progress=False, devices=1)
+    states = [trial.state.name for trial in study.trials]
+    assert sorted(states) == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+    assert states.index("COMPLETE") == result.rungs[0].kept[0] == study.best_trial.number
+    pruned = study.trials[result.rungs[0].dropped[0]]
+    assert pruned.intermediate_values == {2: pytest.approx(result.scores[pruned.number, 0])}

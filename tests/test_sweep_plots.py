@@ -54,6 +54,16 @@ def test_curves_name_the_best():
     assert made.plot("curves", ax=given) is given
 
 
+def test_options_may_be_lists_and_functions():
+    def make(learning_rate, sizes):
+        return ol.adamw(learning_rate)
+
+    options = [[8, 8], [16], np.tanh, lambda x: x]
+    figure = course(sweep.grid(make, learning_rate=[1e-3, 1e-2], sizes=options)).plot()
+    shown = {text.get_text() for axes in figure.axes for text in axes.get_yticklabels() + axes.get_xticklabels()}
+    assert {"[8, 8]", "[16]", "tanh", "<lambda>"} <= shown
+
+
 def test_methods_have_colours():
     two = rates(5, weight_decay=[0.0, 0.1]) + rates(5, factory=ol.lion, weight_decay=[0.0, 0.1])
     made = course(two)

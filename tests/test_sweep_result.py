@@ -115,6 +115,9 @@ def test_a_diverged_seed_is_the_worst_and_all_of_them_an_error():
     with pytest.raises(ArgumentError, match=r"best: all 9 runs diverged, .* smaller learning rates"):
         made.best()
     assert "no run has a finite score" in repr(made)
+    made.scores[1:], made.status[1:] = np.nan, "done"
+    with pytest.raises(ArgumentError, match=r"best: loss, the score, is NaN or infinite in every run that did not div"):
+        made.best()
 
 
 def test_what_was_pruned_is_behind_what_went_on():

@@ -11,7 +11,7 @@ from optax_lite.leaves import path_string, show_leaf
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 
 
-def explain_failure(error: Exception, params: Any, state: Any, args: Any) -> None:
+def explain_failure(error: Exception, params: Any, state: Any, args: Any, by: str = "make_step") -> None:
     """Raise a clearer error if an argument is the reason: memory given away, memory in two places, no array."""
     leaves = [
         (f"{name} leaf {path_string(path)!r}", leaf)
@@ -20,7 +20,7 @@ def explain_failure(error: Exception, params: Any, state: Any, args: Any) -> Non
     ]
     for where, leaf in leaves:
         if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "__jax_array__"):
-            raise TypeError(f"make_step: {where} is {_kind(leaf)}, no array. {_remedy(where, leaf)}") from error
+            raise TypeError(f"{by}: {where} is {_kind(leaf)}, no array. {_remedy(where, leaf)}") from error
     seen: dict[int, str] = {}
     for where, leaf in leaves:
         if isinstance(leaf, Tracer) or not isinstance(leaf, jax.Array):

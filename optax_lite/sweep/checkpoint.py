@@ -1,15 +1,21 @@
 """A sweep on disk, so that one that was killed goes on; Orbax writes it."""
 
+import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
+from optax_lite.data import is_key
 from optax_lite.loop.extras import extra
 
 _SHARE = 20  # a save may cost one part in so many of the time
+_READ = 2**26  # bytes of arrays that are looked at to tell them from others
 
 
 class Checkpoint:
@@ -17,7 +23,7 @@ class Checkpoint:
 
     def __init__(self, folder: str | Path, fingerprint: dict[str, Any]):
         self.ocp = extra("orbax.checkpoint", "sweep.run(..., checkpoint=...)", "sweep")
-        self.folder, self.fingerprint = Path(folder).absolute(), json.loads(json.dumps(fingerprint))
+        self.folder, self.fingerprint = Path(folder).absolute(), json.loads(json.dumps(fingerprint, default=str))
         if self.folder.exists() and not self.folder.is_dir():
             raise ArgumentError(f"checkpoint must be a folder, and {folder} is a file", "run")
         options = self.ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
@@ -66,3 +72,16 @@ class Checkpoint:
     def close(self) -> None:
         """Wait for the last save and let go of the folder."""
         self.manager.close()
+
+
+def digest(tree: PyTree) -> str:
+    """A hash of arrays; of large ones, of some of their rows."""
+    found = [
+        jax.random.key_data(x) if is_key(x) else x if hasattr(x, "shape") else np.asarray(x)
+        for x in jax.tree.leaves(tree)
+    ]
+    every, digested = sum(x.nbytes for x in found) // _READ + 1, hashlib.blake2b(digest_size=8)
+    for x in found:
+        digested.update(f"{x.dtype}{tuple(x.shape)}".encode())
+        digested.update(np.asarray(x[::every] if x.ndim else x).tobytes())
+    return digested.hexdigest()

@@ -37,6 +37,15 @@ class Devices:
         one = jax.sharding.SingleDeviceSharding(self.devices[0])
         self.by_run = NamedSharding(mesh, _LANES) if self.mesh else one
         self.everywhere = NamedSharding(mesh, _ALL) if self.mesh else one
+        room = _room([d for d in self.devices if d.process_index == jax.process_index()])
+        self.room = room if room is None else -self.agree(-room)
+
+    def agree(self, x: float) -> float:
+        """The largest of what the processes have: a clock, a Ctrl-C; they all have to ask, and decide alike."""
+        if self.processes == 1:
+            return x
+        own = jax.make_array_from_callback((self.count,), self.by_run, lambda _: np.full(1, x, np.float32))
+        return float(jax.jit(jnp.max, out_shardings=self.everywhere)(own))
 
     def split(self, tree: PyTree) -> PyTree:
         """Arrays of the host on the devices, a part of the leading axis on each."""
@@ -71,15 +80,20 @@ class Devices:
         one = jax.jit(lambda tree: jax.tree.map(lambda x: x[row], tree), out_shardings=self.everywhere)(carry)
         return jax.tree.map(jnp.asarray, jax.device_get(one))
 
-    def memory(self) -> int | None:
-        """Bytes of one device; of the machine, divided, where they are its cores. None where nobody says."""
-        stats = self.devices[0].memory_stats() if not self.is_cpu else None
-        if stats and "bytes_limit" in stats:
-            return stats["bytes_limit"]
-        if not self.is_cpu or not hasattr(os, "sysconf"):
-            return None
-        local = sum(d.process_index == jax.process_index() for d in self.devices)
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // max(1, local)
+    def memory(self) -> float | None:
+        """Bytes of one device, on the process that has least; None where nobody says."""
+        return self.room
+
+
+def _room(devices: list[Any]) -> float | None:
+    """Bytes of one device here; of the machine, divided, where they are its cores."""
+    is_cpu = devices[0].platform == "cpu"
+    stats = devices[0].memory_stats() if not is_cpu else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if not is_cpu or not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)
 
 
 def _take(carries, rows):

@@ -14,12 +14,12 @@ from optax_lite.check import ArgumentError
 from optax_lite.loop.interrupt import until_interrupted
 from optax_lite.loop.progress import bar
 from optax_lite.mistakes import written
-from optax_lite.sweep.checkpoint import Checkpoint
+from optax_lite.sweep.checkpoint import Checkpoint, digest
 from optax_lite.sweep.devices import Devices
 from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.log import Log
-from optax_lite.sweep.numbers import edited, numbers_of, resolve
-from optax_lite.sweep.population import Population
+from optax_lite.sweep.numbers import as_floats, edited, numbers_of, resolve
+from optax_lite.sweep.population import Population, steady
 from optax_lite.sweep.programs import Programs, Work, begin, block_length
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
@@ -85,7 +85,7 @@ def train_population(
     unit = "updates" if isinstance(task, Training) else "runs"
     with bar(progress, sweep.log.planned, unit, "run") as show, until_interrupted() as interrupted:
         sweep.go(show, interrupted)
-    return sweep.result(bool(interrupted))
+    return sweep.result()
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
@@ -118,12 +118,15 @@ class _Sweep:
         self.population, self.task, self.seeds, self.search, self.devices = population, task, seeds, search, devices
         self.began, self.asked = time.perf_counter(), chunk
         self.groups = population.groups()
+        perturbed = search.perturb if isinstance(search, PBT) else ()
+        self.paths = [resolve(group.stacked, perturbed) for group in self.groups]
         n = len(seeds)
         self.place = {}  # of a run: its structure, and its row in the values of that
         self.values = []  # of each structure: its members' numbers, run by run, on the host
         for g, group in enumerate(self.groups):
             self.place |= {int(m) * n + s: (g, i * n + s) for i, m in enumerate(group.index) for s in range(n)}
-            self.values.append(jax.tree.map(lambda x: np.repeat(np.asarray(x), n, 0), group.stacked))
+            values = jax.tree.map(lambda x: np.repeat(np.asarray(x), n, 0), group.stacked)
+            self.values.append(as_floats(values, self.paths[g]))
         is_loop = isinstance(task, Training)
         decisions = search.points(task.steps) if search else set()
         ends = set(range(task.every, task.steps, task.every)) if is_loop else set()
@@ -139,13 +142,10 @@ class _Sweep:
         self.sizes = Sizes(self.work, [_example(v) for v in self.values], programs)
         names = [self.work.check(example) for example in self.sizes.examples]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
-        self.paths = (
-            [resolve(group.stacked, search.perturb) for group in self.groups] if isinstance(search, PBT) else []
-        )
         self._check_pbt()
         self.chunks, self.chosen, self.point, self.parked = [], [], 0, False
         self.saved = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint())
-        self.pending = []
+        self.pending, self.interrupted = [], False
 
     def _check_pbt(self):
         for group in self.groups if isinstance(self.search, PBT) else ():
@@ -154,9 +154,13 @@ class _Sweep:
                 raise ArgumentError(problem, "run")
 
     def _fingerprint(self):
-        return {
-            "settings": [repr(dict(s)) for s in self.population.settings], "seeds": list(self.seeds),
-            "points": self.points, "chunk": self.asked, "search": repr(self.search), "devices": self.devices.count,
+        names = ("steps", "every", "batch_size", "paired", "seed") if self.feed else ()
+        training = {name: getattr(self.task, name) for name in names}
+        return training | {
+            "members": [steady(self.population[group.index[0]]) for group in self.groups],
+            "settings": [steady(dict(s)) for s in self.population.settings], "numbers": digest(self.values),
+            "data": digest(self.feed and self.feed.known()), "params": digest(self.work.begun),
+            "seeds": list(self.seeds), "chunk": self.asked, "search": repr(self.search), "devices": self.devices.count,
             "names": list(self.log.names), "score": self.log.score, "mode": self.log.mode,
         }  # fmt: skip
 
@@ -172,8 +176,10 @@ class _Sweep:
                 if chunk.done < self.points[self.point]:
                     self._advance(chunk)
                     show(*self.log.progress())
-                    self._save_if_due()
-                if interrupted:
+                    if self.saved and self.devices.agree(self.saved.is_due()):
+                        self._save()
+                if self.devices.agree(bool(interrupted)):
+                    self.interrupted = True
                     return self._flush()
             self._settle()
             show(*self.log.progress())
@@ -329,10 +335,6 @@ class _Sweep:
 
     # --- checkpoints and the end
 
-    def _save_if_due(self):
-        if self.saved and self.saved.is_due():
-            self._save()
-
     def _save(self):
         assert self.saved is not None
         self._flush()
@@ -371,16 +373,16 @@ class _Sweep:
         lane = self.work.lane(self.sizes.examples[chunk.structure])
         return self.devices.abstract(lane, chunk.size * self.devices.count)
 
-    def result(self, interrupted: bool) -> Result:
+    def result(self) -> Result:
         """What came of it."""
         log = self.log
         return Result(
             population=self.population, seeds=self.seeds, mode=log.mode, score_name=log.score, scores=log.final(),
-            status=log.status(interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
+            status=log.status(self.interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
             rungs=tuple(log.rungs), lineage=tuple(log.lineage), outputs=self._output,
             seconds=time.perf_counter() - self.began, compile_seconds=self.beginning + self.sizes.seconds,
             compiles=self.sizes.compiled - self.sizes.probes, probes=self.sizes.probes,
-            chunk=tuple(size.runs for size in self.chosen), interrupted=interrupted, notes=log.remarks(),
+            chunk=tuple(size.runs for size in self.chosen), interrupted=self.interrupted, notes=log.remarks(),
         )  # fmt: skip
 
     def _output(self, member: int, seed: int) -> PyTree:

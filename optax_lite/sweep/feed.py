@@ -34,7 +34,7 @@ class Feed:
         self.resident = train.data if self.by_row or not (self.is_stream or self.rows) else ()
         starts = seeds if self.per_seed else (train.seed,)
         self.sources, self.drawn = [self._source(seed) for seed in starts], 0
-        self.span = self.kept = self.sample = None
+        self.span = self.kept = self.sample = self.shapes = None
 
     def _source(self, seed: int) -> Iterator[Any]:
         if self.rows is None:
@@ -69,6 +69,11 @@ class Feed:
             self.sources[0] = chain([self.sample], self.sources[0])
         return jax.tree.map(lambda x: np.repeat(x[None], length, 0), self.sample)
 
+    def known(self) -> PyTree:
+        """What tells the data from others without reading on: all arrays; of an iterable, zeros like a batch of it."""
+        data = self.train.data
+        return data if isinstance(data, list) or not self.is_stream else jax.tree.map(np.zeros_like, self.example(1))
+
     def _skip_to(self, first):
         for source in self.sources:
             for _ in islice(source, first - self.drawn):
@@ -78,7 +83,14 @@ class Feed:
         found = list(islice(source, n))
         if len(found) < n:
             raise ArgumentError(f"data, an iterator, ended after {stop - n + len(found)} of {stop} steps", "training")
-        return [jax.tree.map(np.asarray, batch) for batch in found]
+        found = [jax.tree.map(np.asarray, batch) for batch in found]
+        for i, batch in enumerate(found if self.is_stream else (), stop - n):
+            shapes = jax.tree.map(np.shape, batch)
+            if self.shapes not in (None, shapes):
+                problem = f"batch {i} of data has the shapes {shapes}, and the first one {self.shapes}"
+                raise ArgumentError(f"{problem}; leave out the last of an epoch, or fill it up", "training")
+            self.shapes = shapes
+        return found
 
     def pick(self, resident: PyTree, drawn: PyTree, i: Array) -> tuple:
         """The arguments behind the params at step i of a stretch; traced."""

@@ -9,6 +9,7 @@ from optax_lite.check import ArgumentError, closest
 from optax_lite.sweep.programs import COUNT, DIVERGED
 from optax_lite.sweep.result import Copy, Rung
 from optax_lite.sweep.search import Score
+from optax_lite.sweep.training import BATCH_LOSS
 
 _GROWS = ("acc", "reward", "return", "auc", "f1", "precision", "recall")  # parts of names of what should be large
 _NEVER = np.iinfo(np.int32).max
@@ -38,7 +39,8 @@ class Log:
     def _score_name(self, score):
         if callable(score):
             return "score"
-        own = [name for name in self.names if name != "loss" or not self.is_loop]
+        batch_loss = next((name for name in (BATCH_LOSS, "loss") if name in self.names and self.is_loop), None)
+        own = [name for name in self.names if name != batch_loss]
         if isinstance(score, str):
             if score not in self.names:
                 raise ArgumentError(

@@ -34,6 +34,15 @@ def numbers_of(values: PyTree, paths: Mapping[str, int]) -> dict[str, np.ndarray
     return {name: leaves[i] for name, i in paths.items()}
 
 
+def as_floats(values: PyTree, paths: Mapping[str, int]) -> PyTree:
+    """Values with floats at these positions, where ints would lose what they are multiplied by."""
+    leaves, treedef = jax.tree.flatten(values)
+    for i in paths.values():
+        if np.issubdtype(leaves[i].dtype, np.integer):
+            leaves[i] = leaves[i].astype(jax.dtypes.canonicalize_dtype(np.float64))
+    return treedef.unflatten(leaves)
+
+
 def edited(values: PyTree, paths: Mapping[str, int], row: int, new: Mapping[str, float]) -> PyTree:
     """Values with other numbers in one row."""
     leaves, treedef = jax.tree.flatten(values)

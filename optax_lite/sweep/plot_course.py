@@ -16,7 +16,8 @@ from optax_lite.sweep.plot_scales import (
     shown_settings,
     tidy,
 )
-from optax_lite.sweep.report import show, show_score
+from optax_lite.sweep.population import show
+from optax_lite.sweep.report import show_score
 
 
 def curves(ax: Any, result: Any, metric: str, top: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from optax_lite.loop.extras import extra
-from optax_lite.sweep.report import methods_of, show
+from optax_lite.sweep.population import show
+from optax_lite.sweep.report import methods_of
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito 2008
 GREY, DARK = "0.7", "0.25"
@@ -51,10 +52,20 @@ def scale_of(name: str, values: Iterable[Any]) -> Scale:
 
 def shown_settings(result: Any) -> list[dict[str, Any]]:
     """The settings of each member as it began; where members are of several methods, these in front."""
-    settings, methods = result.population.settings, methods_of(result.population)
+    methods = methods_of(result.population)
+    settings = [{name: _hashable(x) for name, x in s.items()} for s in result.population.settings]
     if not methods or any("optimizer" in s for s in settings):
-        return [dict(s) for s in settings]
+        return settings
     return [{"optimizer": method, **s} for method, s in zip(methods, settings, strict=True)]
+
+
+def _hashable(value: Any) -> Any:
+    """A value, or its text: options may be lists."""
+    try:
+        hash(value)
+    except TypeError:
+        return show(value)
+    return value
 
 
 def hue_of(settings: Sequence[dict[str, Any]]) -> str | None:

@@ -18,6 +18,7 @@ from optax_lite.sweep.plot_scales import (
     tidy,
     turned,
 )
+from optax_lite.sweep.population import show
 
 _MOST_CELLS, _TOLD = 40, 11  # along a side: cells, and those that have room for a number
 
@@ -69,7 +70,7 @@ def against(ax: Any, result: Any, name: str, *, legend: bool = True) -> None:
         if has_line:
             ax.plot([], [], color=DARK if hue else COLORS[0], lw=1.5, alpha=0.7, label="best at each value")
         for value, color in colors.items() if hue else ():
-            ax.plot([], [], "o-", color=color, label=str(value))
+            ax.plot([], [], "o-", color=color, label=show(value))
         if "pruned" in told:
             ax.plot([], [], "o", color=DARK, mfc="white", label="ended earlier")
         seeds = f"mean and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else None
@@ -152,7 +153,7 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
     _cells(ax, result, cells, first, image)
     for axis, scale, name in ((ax.xaxis, x, names[0]), (ax.yaxis, y, names[1])):
         every = -(-len(scale.values) // 9)
-        labels = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in scale.values]
+        labels = [f"{v:.3g}" if isinstance(v, float) else show(v) for v in scale.values]
         axis.set_ticks(np.arange(len(labels))[::every] + 0.5, labels[::every], **turned(axis, labels[::every]))
         axis.set_label_text(name)
     finite = cells[np.isfinite(cells)]
@@ -166,7 +167,7 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
             ax.plot([], [], marker, color=DARK, ls="", label=label)
     legend_below(ax, ncols=2)
     rest = [n for n in dict.fromkeys(n for m in own for n in settings[m]) if n not in (*names, hue)]
-    parts = [str(category)] * bool(hue) + [f"best over {', '.join(rest)}"] * bool(rest)
+    parts = [show(category)] * bool(hue) + [f"best over {', '.join(rest)}"] * bool(rest)
     ax.set_title(", ".join(parts) or f"{result.score_name}, mean of {len(result.seeds)} seeds")
 
 

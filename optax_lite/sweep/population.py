@@ -1,5 +1,6 @@
 """A population: members with the settings they were made of, stacked where their structure is one."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -118,8 +119,18 @@ def counted(n: int, what: str) -> str:
 
 def show_settings(settings: Mapping[str, Any]) -> str:
     """Settings as in a call: 'learning_rate=0.001, nesterov=True'."""
-    shown = {name: f"{x:.4g}" if isinstance(x, float) else getattr(x, "__name__", x) for name, x in settings.items()}
-    return ", ".join(f"{name}={x}" for name, x in shown.items())
+    return ", ".join(f"{name}={show(x)}" for name, x in settings.items())
+
+
+def show(value: Any) -> str:
+    """A value of a setting as text."""
+    is_float = isinstance(value, (float, np.floating))
+    return f"{value:.4g}" if is_float else getattr(value, "__name__", None) or steady(value)
+
+
+def steady(value: Any) -> str:
+    """Anything as text that is the same in the next process: without addresses."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", f"{value}")
 
 
 def _flat(member: PyTree) -> tuple[list[Any], Any]:

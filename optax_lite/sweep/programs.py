@@ -76,6 +76,8 @@ class Work:
         """The names of the numbers of a run; an error, before anything compiles, where one is no number."""
         with _traced(self.where):
             numbers = jax.eval_shape(self._numbers, member, self.lane(member))
+        if "step" in numbers:
+            raise ArgumentError("a number of a run is called 'step', as the updates are; call it otherwise", self.where)
         for name, x in numbers.items():
             is_real = x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating)
             if x.shape or not is_real:

@@ -14,7 +14,7 @@ import numpy as np
 
 from optax_lite.inspection.table import html_table, text_table
 from optax_lite.loop.extras import extra
-from optax_lite.sweep.population import counted, show_settings
+from optax_lite.sweep.population import counted, show, show_settings
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,6 @@ def _states(status: np.ndarray) -> str:
 def _range(steps: np.ndarray) -> str:
     low, high = steps.min(), steps.max()
     return str(low) if low == high else f"{low}–{high}"
-
-
-def show(value: Any) -> str:
-    """A value of a setting as text."""
-    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else f"{value}"
 
 
 def show_score(place: Any) -> str:

@@ -92,14 +92,15 @@ class Result:
         """The first of the ranking, with its optimizer and its parameters; the first of several that are equal."""
         place = self.ranking()[0]
         m, values = place.member, self.compared()[place.member, list(place.seeds)]
-        if np.isnan(values).all():
-            problem = (
-                f"no run has a score yet: the sweep ended before the first evaluation, {self.steps.max()} updates in"
-            )
+        if not np.isfinite(values).any():
+            problem = f"{self.score_name}, the score, is NaN or infinite in every run that did not diverge"
+            problem += "; look at what computes it"
+            if (self.status == "diverged").all():
+                problem = f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} updates"
+                problem += "; sweep over smaller learning rates"
+            elif self.interrupted:
+                problem = "no run has a score yet: the sweep ended before the first evaluation"
             raise ArgumentError(problem, "best")
-        if np.isinf(values).all():
-            problem = f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} updates"
-            raise ArgumentError(f"{problem}; sweep over smaller learning rates", "best")
         seed = place.seeds[int(np.nanargmin(self._losses(values)))]
         member = self._as_ended(m, seed)
         optimizer = member["tx"] if isinstance(member, dict) and "tx" in member else member

@@ -89,8 +89,9 @@ def pbt(
 
     After each `every` updates each of the worst `fraction` of the members copies parameters, state and hyperparameters
     of a random one of the best `fraction`, and multiplies each of `perturb` by a random one of its factors, within
-    `bounds`. Names are paths as in `tx.hyperparams`, or their ends where only one ends so. Each seed is a population of
-    its own. Jaderberg et al. 2017, with truncation selection.
+    `bounds`. Names are paths as in `tx.hyperparams`, or their ends where only one ends so. What is perturbed is float,
+    also where the members have ints. Each seed is a population of its own. Jaderberg et al. 2017, with truncation
+    selection.
     """
     _checked("pbt", every=every)
     if not isinstance(perturb, Mapping) or not perturb:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.aliases import PyTree
@@ -86,7 +85,7 @@ class Sizes:
         first = size
         for factor in (4, 1 / 4):  # larger ones while that is faster; smaller ones if none was
             while (tried := min(limit, max(1, int(size * factor)))) not in rates:
-                cost, expected = self.get(structure, size).seconds + 2 * _MEASURE, rates[size] * n * steps
+                cost, expected = self._compiling(structure, size) + 2 * _MEASURE, rates[size] * n * steps
                 if cost > _SHARE * expected or not self._fits(structure, tried):
                     break
                 rates[tried] = self._rate(structure, tried, values)
@@ -96,7 +95,10 @@ class Sizes:
             if size != first:
                 break
         self.probes += self.compiled - before
-        return Size(size, True, rates[size], self.get(structure, size).seconds)
+        return Size(size, True, rates[size], self._compiling(structure, size))
+
+    def _compiling(self, structure: int, size: int) -> float:
+        return self.work.devices.agree(self.get(structure, size).seconds)
 
     def _rate(self, structure: int, size: int, values: PyTree) -> float:
         """Seconds of a step of one run, in a chunk of this size."""
@@ -114,10 +116,10 @@ class Sizes:
             drawn = devices.share(drawn)
 
         def seconds(n, carry):
-            steps, fresh = devices.share(jnp.int32(n)), devices.share(jnp.bool_(True))
+            steps, fresh = devices.share(np.int32(n)), devices.share(np.bool_(True))
             began = time.perf_counter()
             carry = jax.block_until_ready(block(members, carry, work.resident, drawn, steps, fresh))
-            return time.perf_counter() - began, carry
+            return devices.agree(time.perf_counter() - began), carry
 
         _, carry = seconds(1, carry)
         once, carry = seconds(1, carry)
@@ -140,6 +142,6 @@ class Sizes:
             raise ArgumentError(problem, "run")
 
 
-def room_for(programs: Programs, n: int, memory: int | None, devices: int) -> bool:
+def room_for(programs: Programs, n: int, memory: float | None, devices: int) -> bool:
     """Whether n runs of a structure can all stay on the devices beside a chunk at work."""
     return memory is None or programs.bytes + n * programs.run_bytes / devices <= _ROOM * memory

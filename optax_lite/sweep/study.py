@@ -12,6 +12,7 @@ from optax_lite.mistakes import told_by, written
 from optax_lite.sweep.engine import train_population
 from optax_lite.sweep.population import Population
 from optax_lite.sweep.result import Result
+from optax_lite.sweep.search import PBT
 from optax_lite.sweep.training import Training
 
 
@@ -28,9 +29,10 @@ def run_study(
 
     `suggest(trial)` returns a member, in Optuna's define-by-run style: it may choose between methods. A batch is asked
     for, trained, and told as a whole, so a sampler sees what came of it with the next one; `options` are those of
-    `run`, save `mode`, which is the study's direction. A trial's value is the mean over its seeds; one that diverged
-    has failed. Each structure and chunk size compiles once for all batches. Several machines work on one study through
-    its storage. Returns the result of each batch.
+    `run`, save `mode`, which is the study's direction, `checkpoint`, as the study has its storage, and `pbt`, which
+    leaves the suggestions. A trial's value is the mean over its seeds; one that diverged has failed, and one that did
+    not come to the end is pruned, with the value that it came to. Each structure and chunk size compiles once for all
+    batches. Several machines work on one study through its storage. Returns the result of each batch.
     """
     optuna = extra("optuna", "sweep.run_study", "sweep")
     if not isinstance(study, optuna.study.Study):
@@ -42,19 +44,30 @@ def run_study(
         raise ArgumentError(f"suggest must be a function (trial) -> member, got {suggest!r}", "run_study")
     if "mode" in options:
         raise ArgumentError("mode is the direction of the study; leave it out", "run_study")
+    if options.get("checkpoint") is not None:
+        raise ArgumentError("checkpoint is for one sweep; give the study a storage instead", "run_study")
+    if isinstance(options.get("search"), PBT):
+        problem = "search=pbt(...) moves numbers on the way, so that a trial's value would not be that of its params"
+        raise ArgumentError(f"{problem}; write search=successive_halving(...)", "run_study")
     with told_by("run_study"):
         check_count(n_trials=n_trials, batch=batch)
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
     results, programs = [], {}
-    failed = optuna.trial.TrialState.FAIL
+    failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
         trials = [study.ask() for _ in range(min(batch, n_trials - first))]
         told = 0
         try:
             population = Population.of([(dict(t.params), member) for t in trials for member in [suggest(t)]])
             results.append(result := train_population(population, train, mode=mode, programs=programs, **options))
-            for trial, value in zip(trials, result.scores.mean(1), strict=True):
-                study.tell(trial, **({"values": float(value)} if np.isfinite(value) else {"state": failed}))
+            for trial, value, status in zip(trials, result.scores.mean(1), result.status, strict=True):
+                if not np.isfinite(value):
+                    study.tell(trial, state=failed)
+                elif (status == "done").all():
+                    study.tell(trial, float(value))
+                else:
+                    trial.report(float(value), int(result.steps[told].min()))
+                    study.tell(trial, state=pruned)
                 told += 1
         finally:
             for trial in trials[told:]:  # none is left as running when something else failed

@@ -12,12 +12,16 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.compose import as_optimizer
+from optax_lite.data import is_key
 from optax_lite.inspection.metrics import count_skipped
+from optax_lite.leaves import show_leaf
+from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.step import advance
 from optax_lite.mistakes import told_by, written
 from optax_lite.sweep.population import weakened
 from optax_lite.wrappers.average import eval_params
 
+BATCH_LOSS = "batch_loss"  # what the mean loss of the batches is called where eval_fn has a "loss" of its own
 _CALL = "training(init, loss, data, steps=..., batch_size=...)"
 
 
@@ -49,7 +53,12 @@ class Training:
 
     def begin(self, key: Array) -> PyTree:
         """The params that all runs of a seed begin with, which are made once: random numbers are long to compile."""
-        return jax.tree.map(jnp.asarray, self.init(jax.random.wrap_key_data(key)))
+        params = self.init(jax.random.wrap_key_data(key))
+        try:
+            return jax.tree.map(jnp.asarray, params)
+        except TypeError as error:  # a module with functions in it
+            explain_failure(error, params, (), (), "training")
+            raise
 
     def start(self, member: PyTree, key: Array, params: PyTree) -> Lane:
         """The run before its first update."""
@@ -82,11 +91,14 @@ class Training:
     def measure(self, member: PyTree, lane: Lane) -> dict[str, Array]:
         """The numbers of an evaluation: the mean loss of the stretch, and what eval_fn says."""
         tx, _ = split(member)
-        numbers = {"loss": lane.loss_sum / lane.losses}
+        mean = lane.loss_sum / lane.losses
         if self.eval_fn is None:
-            return numbers
+            return {"loss": mean}
         found = self.eval_fn(eval_params(tx, lane.state, lane.params))
-        return numbers | (dict(found) if isinstance(found, Mapping) else {"eval": found})
+        found = dict(found) if isinstance(found, Mapping) else {"eval": found}
+        if BATCH_LOSS in found:
+            raise ArgumentError(f"eval_fn returns {BATCH_LOSS!r}, a name that is taken; call it otherwise", "training")
+        return {BATCH_LOSS if "loss" in found else "loss": mean} | found
 
     def output(self, member: PyTree, lane: Lane) -> PyTree:
         """What a finished run leaves: its parameters, averaged where the optimizer averages."""
@@ -113,9 +125,14 @@ class Opaque:
         del member
         if callable(self.score):
             return {"score": self.score(out)}
-        if isinstance(out, Mapping):
-            return {name: x for name, x in out.items() if jnp.ndim(x) == 0}
-        return {"score": out}
+        if isinstance(out, jax.Array):
+            return {"score": out}
+        found = out if isinstance(out, Mapping) else {}
+        numbers = {name: x for name, x in found.items() if isinstance(x, jax.Array) and not (x.shape or is_key(x))}
+        if not numbers:
+            advice = "return a number, or a dict with one, or give score=, a function of what it returns"
+            raise ArgumentError(f"train returned {show_leaf(out):.60}; {advice}", "run")
+        return numbers
 
     def output(self, member: PyTree, out: PyTree) -> PyTree:
         del member
@@ -137,6 +154,7 @@ def training(
     {"tx": ..., "entropy": ...}), and a random key of the step to a loss that has an argument `key`. `eval_fn(params)`
     returns a number or a dict of numbers, after every `every` updates (a tenth of the steps unless told otherwise) and
     after the last; it is traced, so it is written with jax.numpy, and gets the averages where the optimizer averages.
+    If it returns a "loss" of its own, the mean loss of the batches is called "batch_loss".
 
     `data` is as in `fit`: a pytree of arrays, of which each step takes `batch_size` rows, or all with None; or an
     iterable of batches; or None for a loss that needs none. With `paired` all runs see the same batches, those that
