@@ -75,6 +75,7 @@ WRAPPERS = {
     "stochastic_rounding": lambda t: ol.stochastic_rounding(t),
     "two deep": lambda t: ol.chain(ol.average_params(ol.masked(ol.chain(t, ol.cautious(t)), "w"))),
     "with_metrics": lambda t: ol.with_metrics(t),
+    "quantize_state": lambda t: ol.quantize_state(t, min_size=1),
     "with_state_dtype": lambda t: ol.with_state_dtype(t, "bfloat16"),
 }
 # What a wrapper itself takes out of the extra arguments.
