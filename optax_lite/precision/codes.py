@@ -63,7 +63,7 @@ def encode(x: Array, words: Array, *, block: int) -> Quantized:
     The random bits come from two `words` and the place of an entry. What the codes stand for: `quantize_state`.
     """
     front, _, _ = layout(x.shape, block)
-    return _placed(_encode, x, lambda spec: Quantized(spec, P(*spec[: len(front)])), block)(x, words)
+    return _placed(_encode, x, lambda spec: Quantized._make((spec, P(*spec[: len(front)]))), block)(x, words)
 
 
 @partial(jax.jit, static_argnames="block")
