@@ -1,28 +1,15 @@
 """A language model of bytes, small enough for a CPU, on a text that is always at hand: Python's standard library."""
 
-import argparse
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import language_loss, transformer
+from examples.library_text import load_text, train, windows
 
 LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 2, 64, 4, 64, 16
 PEAK = 1e-3  # of the learning rate
 EVALUATIONS, HELD_OUT = 20, 128  # of a run; windows of text in each
-
-
-def load_text():
-    """Sources of the standard library as bytes, the last tenth to evaluate on."""
-    files = sorted(Path(argparse.__file__).parent.glob("*.py"))
-    text = np.frombuffer(b"".join(path.read_bytes() for path in files), np.uint8)
-    return jnp.asarray(text[: len(text) * 9 // 10]), jnp.asarray(text[len(text) * 9 // 10 :])
-
-
-def windows(text, starts):
-    return text[starts[:, None] + jnp.arange(CONTEXT + 1)].astype(jnp.int32)
 
 
 def init_params(key, dtype):
@@ -39,23 +26,6 @@ def loss_fn(params, tokens):
     return language_loss(jax.tree.map(lambda p: p.astype(jnp.float32), params), tokens, HEADS)
 
 
-@jax.jit
-def train(tx, params, text, held_out, starts):
-    """Losses on held-out windows along one run; the starts of the batches are (evaluations, steps between, batch)."""
-
-    def step(carry, start):
-        params, state = carry
-        grads = jax.grad(loss_fn)(params, windows(text, start))
-        return tx.step(grads, state, params), None
-
-    def stretch(carry, starts):
-        carry, _ = jax.lax.scan(step, carry, starts)
-        return carry, loss_fn(carry[0], held_out)
-
-    _, losses = jax.lax.scan(stretch, (params, tx.init(params)), starts)
-    return losses
-
-
 def schedule_of(steps):
     """Steps between two evaluations, and how many evaluations there are."""
     every = max(1, steps // EVALUATIONS)
@@ -66,12 +36,14 @@ def curves(tx, dtype, seeds, steps):
     """Losses (seeds, evaluations). The seed draws the first params and the batches, the same ones for every `tx`."""
     (text, rest), (every, count) = load_text(), schedule_of(steps)
     last = len(text) - CONTEXT - 1
-    held_out = windows(rest, jax.random.randint(jax.random.key(0), (HELD_OUT,), 0, len(rest) - CONTEXT - 1))
+    held_out = windows(
+        rest, jax.random.randint(jax.random.key(0), (HELD_OUT,), 0, len(rest) - CONTEXT - 1), CONTEXT + 1
+    )
     found = []
     for seed in range(seeds):
         weights, batches = jax.random.split(jax.random.key(seed))
         starts = jax.random.randint(batches, (count, every, BATCH), 0, last)
-        found.append(np.asarray(train(tx, init_params(weights, dtype), text, held_out, starts)))
+        found.append(np.asarray(train(loss_fn, tx, init_params(weights, dtype), text, held_out, starts)))
     return np.stack(found)
 
 

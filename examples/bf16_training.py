@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from library_text import load_text, train, windows
 
 import optax_lite as ol
 
@@ -24,17 +25,6 @@ STYLES = {
     "bfloat16, kahan": {"color": "#2ca02c", "linestyle": "--"},
     "bfloat16, master_weights": {"color": "#ff7f0e", "linestyle": ":"},
 }
-
-
-def load_text():
-    """Sources of the standard library as bytes, the last tenth to evaluate on."""
-    files = sorted(Path(argparse.__file__).parent.glob("*.py"))
-    text = np.frombuffer(b"".join(path.read_bytes() for path in files), np.uint8)
-    return jnp.asarray(text[: len(text) * 9 // 10]), jnp.asarray(text[len(text) * 9 // 10 :])
-
-
-def windows(text, starts):
-    return text[starts[:, None] + jnp.arange(CONTEXT + 1)].astype(jnp.int32)
 
 
 def init_params(key, dtype):
@@ -57,23 +47,6 @@ def loss_fn(params, batch):
     return jnp.mean(ol.softmax_cross_entropy_with_integer_labels(logits, batch[:, -1]))
 
 
-@jax.jit
-def train(tx, params, text, held_out, starts):
-    """Losses on held-out text along one run; the starts of the batches are (evaluations, steps between, batch)."""
-
-    def step(carry, start):
-        params, state = carry
-        grads = jax.grad(loss_fn)(params, windows(text, start))
-        return tx.step(grads, state, params), None
-
-    def stretch(carry, starts):
-        carry, _ = jax.lax.scan(step, carry, starts)
-        return carry, loss_fn(carry[0], held_out)
-
-    _, losses = jax.lax.scan(stretch, (params, tx.init(params)), starts)
-    return losses
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=1500)
@@ -83,7 +56,7 @@ def main():
     every = max(1, args.steps // 30)
     shape = (args.steps // every, every, BATCH)
     starts = jax.random.randint(jax.random.key(1), shape, 0, len(text) - CONTEXT - 1)
-    held_out = windows(rest, jax.random.randint(jax.random.key(2), (4096,), 0, len(rest) - CONTEXT - 1))
+    held_out = windows(rest, jax.random.randint(jax.random.key(2), (4096,), 0, len(rest) - CONTEXT - 1), CONTEXT + 1)
 
     adamw = ol.adamw(ol.warmup_cosine_decay_schedule(0.0, 1e-3, 100, args.steps))
     runs = dict(zip(STYLES, (adamw, adamw, ol.stochastic_rounding(adamw), ol.kahan(adamw), ol.master_weights(adamw)),
@@ -92,7 +65,7 @@ def main():
     for name, tx in runs.items():
         start = time.perf_counter()
         params = init_params(jax.random.key(0), name.split(",")[0])
-        losses = np.asarray(train(tx, params, text, held_out, starts))
+        losses = np.asarray(train(loss_fn, tx, params, text, held_out, starts))
         kept = ol.explain_memory(tx, params)
         per_parameter = (kept.parameters + sum(kept.state.values())) / ol.explain(tx, params).totals["parameters"]
         seconds = time.perf_counter() - start

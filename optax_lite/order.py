@@ -39,12 +39,6 @@ _IN_8_BITS = {  # what the state that quantize_state would round is for
     "quantize_state": "the state would be rounded twice",
     "kahan": "what rounding took from a step would be rounded itself",
 }
-_APART = (
-    "with_state_dtype",
-    "quantize_state",
-    "scale_by_lbfgs",
-    "scale_by_zoom_linesearch",
-)  # no order of two is right
 _KEPT_EXACT = ("master_weights", "average_params", "lookahead")  # their slots are to have more digits than the params
 _WATCHING = ("identity", "monitor", "snapshot")  # change no update
 _MOVING = ("transforms.decay", "transforms.momentum", "transforms.noise", "optimizers")  # where 0 does not stay 0

@@ -6,7 +6,8 @@ leave out, and with it all that depends on the difference.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import Any
 
 import jax
@@ -73,6 +74,13 @@ def leaf_keys(seed: Any, count: Array, paths: Sequence[str]) -> list[Array]:
     key = jax.random.fold_in(jax.random.key(seed) if isinstance(seed, int) else seed, count)
     names = jnp.array([zlib.crc32(path.encode()) for path in paths], jnp.uint32)
     return list(jax.vmap(lambda name: jax.random.bits(jax.random.fold_in(key, name), (2,), jnp.uint32))(names))
+
+
+def keys_where(chosen: Iterable[bool], seed: Any, count: Array, paths: Sequence[str]) -> list[Array | None]:
+    """`leaf_keys` of the paths that are chosen, None for the others."""
+    chosen = list(chosen)
+    words = iter(leaf_keys(seed, count, list(compress(paths, chosen))))
+    return [next(words) if yes else None for yes in chosen]
 
 
 def random_bits(words: Array, shape: tuple[int, ...]) -> Array:

@@ -14,7 +14,7 @@ from optax_lite.inspection.survey import places, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
 from optax_lite.paths import StandIn, is_patterns, pick
 from optax_lite.precision.codes import Quantized, decode, encode
-from optax_lite.precision.low import leaf_keys
+from optax_lite.precision.low import keys_where
 from optax_lite.precision.rounding import check_seed
 from optax_lite.precision.slots import slots_of
 
@@ -35,10 +35,8 @@ class QuantizeState(NamedTuple):
 
 
 @transform(static=("bits", "block", "seed", "keep", "min_size"))
-def quantize_state(
-    tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: Any = (), min_size: int = 4096
-):  # fmt: skip
-    """Keep the moments of `tx` in 8 bits an entry: 2.01 bytes of state a parameter for AdamW, not 8.
+def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: Any = (), min_size: int = 4096):
+    """Keep the moments of `tx` in 8 bits an entry: 2.02 bytes of state a parameter for AdamW, not 8.
 
         tx = quantize_state(adamw(1e-3), keep="embedding")
 
@@ -64,34 +62,28 @@ def quantize_state(
         raise ArgumentError(f"bits must be 8, got {bits!r}")
     if keep not in ((), []) and not is_patterns(keep):
         raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
-    for place in places(survey(tx)):
-        if place.name.strip("_") in _EXACT:
-            name = place.name.strip("_")
+    for name in (place.name.strip("_") for place in places(survey(tx))):
+        if name in _EXACT:
             raise ArgumentError(f"{name} is inside, which {_EXACT[name]}; keep its state in float")
 
     def init(params):
         state = tx.init(params)
         if isinstance(params, StandIn):
             return QuantizeState(zero_count(), state)
+        return stored(zero_count(), state, _chosen(tx, state, params, keep, min_size))
+
+    def stored(count, state, chosen):
         leaves, treedef = jax.tree.flatten(state)
-        words = iter(leaf_keys(seed, zero_count(), leaf_paths(state, nothing_too=False)))
-        chosen = _chosen(tx, state, params, keep, min_size)
-        rows = zip(leaves, words, chosen, strict=True)
-        return QuantizeState(
-            zero_count(), treedef.unflatten([encode(x, key, block=block) if yes else x for x, key, yes in rows])
-        )
+        rows = zip(leaves, keys_where(chosen, seed, count, leaf_paths(state, nothing_too=False)), strict=True)
+        kept = [x if words is None else encode(x, words, block=block) for x, words in rows]
+        return QuantizeState(count, treedef.unflatten(kept))
 
     def run(kind, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
         full = [decode(x, block=block) if _is_quantized(x) else x for x in leaves]
         new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
-        paths = leaf_paths(treedef.unflatten(full), nothing_too=False)
-        words = iter(
-            leaf_keys(seed, state.count, [path for path, x in zip(paths, leaves, strict=True) if _is_quantized(x)])
-        )
-        rows = zip(treedef.flatten_up_to(inner_state), leaves, strict=True)
-        stored = [encode(x, next(words), block=block) if _is_quantized(old) else x for x, old in rows]
-        return new, QuantizeState(increment(state.count), treedef.unflatten(stored))
+        after = stored(state.count, inner_state, map(_is_quantized, leaves))
+        return new, after._replace(count=increment(state.count))
 
     return init, partial(run, "update"), partial(run, "step")
 

@@ -11,7 +11,7 @@ from optax_lite.check import ArgumentError, check_dtype
 from optax_lite.compose import check_members
 from optax_lite.core import Array, PyTree, transform
 from optax_lite.leaves import cast_up, increment, is_inexact, leaf_paths, promote, zero_count
-from optax_lite.precision.low import is_low, leaf_keys, random_bits, stochastic
+from optax_lite.precision.low import is_low, keys_where, random_bits, stochastic
 from optax_lite.precision.rounding import check_seed
 from optax_lite.precision.slots import slots_of
 
@@ -72,9 +72,8 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
         full = [cast_up(x, jnp.float32) if lift else x for x, lift in zip(leaves, lifts, strict=True)]
         new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
         paths = leaf_paths(state.inner_state, nothing_too=False)
-        words = iter(leaf_keys(seed, state.count, [path for path, lift in zip(paths, lifts, strict=True) if lift]))
-        rows = zip(jax.tree.leaves(inner_state), leaves, lifts, strict=True)
-        stored = [_rounded(x, next(words), old.dtype) if lift else x for x, old, lift in rows]
+        rows = zip(jax.tree.leaves(inner_state), leaves, keys_where(lifts, seed, state.count, paths), strict=True)
+        stored = [x if words is None else _rounded(x, words, old.dtype) for x, old, words in rows]
         return new, WithStateDtypeState(increment(state.count), treedef.unflatten(stored))
 
     return init, partial(run, "update"), partial(run, "step")
