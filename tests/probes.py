@@ -122,6 +122,7 @@ SEARCHES = {
     "bowl, short, longer factor": Search(bowl, POINT, {"increase_factor": 10.0}, -1e-3),
     "bowl, short, one step": Search(bowl, POINT, {"max_linesearch_steps": 1}, -1e-3),
     "bowl, short, three steps": Search(bowl, POINT, {"max_linesearch_steps": 3}, -1e-3),
+    "bowl, short, as wide as precise": Search(bowl, POINT, {"curv_rtol": 0.01, "stepsize_precision": 256.0}, -1e-3),
     "bowl, short, bounded": Search(bowl, POINT, {"max_learning_rate": 3.0}, -1e-3),
     "bowl, bounded too far": Search(bowl, POINT, {"max_learning_rate": 0.9}),
     "bowl, from a tiny step": Search(bowl, POINT, {"increase_factor": 10.0}, last=1e-6),
