@@ -182,7 +182,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
     },
     "optimizers.schedule_free.schedule_free": {
-        "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT,
+        "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT
     },
     "optimizers.sign_sgd.signum": {
         "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"

@@ -16,12 +16,12 @@ import pytest
 
 import optax_lite as ol
 from optax_lite import sweep
-from optax_lite.sweep import devices as sweep_devices
+from optax_lite.sweep import devices as sweep_devices, sizes
 from optax_lite.sweep.checkpoint import digest
-from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep.engine import _Sweep, train_population
 from optax_lite.sweep.feed import Feed
-from optax_lite.sweep.programs import block_length
-from optax_lite.sweep.sizes import Size
+from optax_lite.sweep.programs import Work, block_length
+from optax_lite.sweep.sizes import Size, Sizes
 from tests.slow import slow_after
 
 RNG = np.random.default_rng(0)
@@ -306,6 +306,55 @@ def test_layout(n, devices, given, measured):
     assert Size(32, measured=True).layout(n, 100, devices) == measured
 
 
+@pytest.mark.parametrize(("n", "moved", "size"), [(40, 2**30, 40), (130, 2**30, 65), (40, 1, 1), (3, 2**30, 3)])
+def test_a_chunk_begins_with_what_a_step_moves(n, moved, size, monkeypatch):
+    monkeypatch.setattr(sizes, "_MOVED", moved)  # a step of a run here moves some kilobytes
+    rates = np.geomspace(1e-4, 1e-2, n).tolist()
+    result = run(sweep.grid(ol.adamw, learning_rate=rates), training(steps=20))
+    assert (result.chunk, result.compiles, result.probes) == ((size,), 1, 0)
+    if size == 40:
+        same(result, run(sweep.grid(ol.adamw, learning_rate=rates), training(steps=20), chunk=40))
+
+
+CLOCKS = {  # seconds of a step of a run by size, the size that is chosen of them, and how many were tried
+    "larger, but not much": ({8: 1.0, 20: 0.5, 40: 0.49}, 20, 2),
+    "larger, the largest": ({8: 1.0, 20: 0.5, 40: 0.4}, 40, 2),
+    "smaller, the smallest": ({8: 1.0, 20: 1.0, 2: 0.5, 1: 0.1}, 1, 3),
+    "neither": ({8: 1.0, 20: 1.1, 2: 1.0}, 8, 2),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_sizes_are_tried_while_they_are_faster(clock, monkeypatch):
+    seconds, chosen, tried = CLOCKS[clock]
+    monkeypatch.setattr(sizes, "_SHARE", np.inf)
+    monkeypatch.setattr(Sizes, "_first", lambda self, structure, limit: 8)
+
+    def timer(self, structure, size, values):
+        self.get(structure, size)
+        return lambda: seconds[size]
+
+    monkeypatch.setattr(Sizes, "_timer", timer)
+    result = run(sweep.grid(ol.adamw, learning_rate=np.geomspace(1e-4, 1e-2, 40).tolist()), training(steps=20))
+    assert (result.chunk, result.compiles, result.probes) == ((chosen,), 1, tried)
+
+
+def test_a_study_counts_what_a_step_moves_once(monkeypatch):
+    traced, trace = [], Work.trace
+    monkeypatch.setattr(sizes, "_MOVED", 2**13)
+
+    def counted(self, member, size):
+        traced.append(size)
+        return trace(self, member, size)._replace(moved=2.0**12)
+
+    monkeypatch.setattr(Work, "trace", counted)
+    programs = {}
+    for _ in range(2):
+        found = train_population(population(), training(steps=20), programs=programs, progress=False, devices=1)
+        assert found.chunk == (2,)
+    assert traced == [12, 2]
+
+
 def test_a_measured_size_shrinks_only_where_that_saves_more_than_a_compilation():
     size = Size(32, measured=True, seconds=1e-3, compiling=1.0)
     assert size.layout(8, 10, 1, now=32) == 32  # saves 24 · 10 · 1 ms
@@ -341,7 +390,7 @@ import os, signal, sys, time, jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
 from optax_lite.sweep import sizes
-from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep.engine import _Sweep, train_population
 from tests.test_sweep import SEARCHES, np, population, run
 for search in SEARCHES.values():
     options = {"seeds": 2, "chunk": 3} | search
@@ -516,8 +565,8 @@ def test_of_an_iterable_a_checkpoint_knows_the_shapes_of_a_batch():
     assert known(None) == known(None) and known((X, Y)) != known((X, -Y))
 
 
-def test_ctrl_c_returns_what_there_is(monkeypatch):
-    advance = _Sweep._advance
+def test_ctrl_c_returns_what_there_is_and_the_same_call_goes_on(monkeypatch, tmp_path):
+    whole, advance = run(population(), chunk=5), _Sweep._advance
 
     def interrupts(self, chunk):
         if self.point == 1:
@@ -526,15 +575,20 @@ def test_ctrl_c_returns_what_there_is(monkeypatch):
         advance(self, chunk)
 
     monkeypatch.setattr(_Sweep, "_advance", interrupts)
+    monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: False)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        result = run(population(), chunk=5)
+        result = run(population(), chunk=5, checkpoint=tmp_path)
     finally:
         signal.signal(signal.SIGINT, before)
     assert result.interrupted
     assert (result.status == "stopped").all()
     assert sorted(np.unique(result.steps)) == [20, 40]
     assert np.isfinite(result.scores).all()
+    trained = []
+    monkeypatch.setattr(_Sweep, "_advance", lambda self, chunk: (trained.append(self.point), advance(self, chunk)))
+    same(run(population(), chunk=5, checkpoint=tmp_path), whole)
+    assert trained and min(trained) == 1
 
 
 # --- what does not fit -----------------------------------------------------------------------------------------------

@@ -192,6 +192,13 @@ def test_the_table_and_the_file(tmp_path):
     assert lines[-1].startswith("5,2,lion,0.01,0.1,") and lines[-1].endswith(",done,1000")
 
 
+def test_a_file_has_functions_by_name(tmp_path):
+    rules = sweep.grid(lambda rule, learning_rate: rule(learning_rate), rule=[ol.adamw, ol.lion], learning_rate=[0.1])
+    course(rules).to_csv(tmp_path / "runs.csv")
+    _, first, *_, last = (tmp_path / "runs.csv").read_text().splitlines()
+    assert first.startswith("0,0,adamw,<function adamw>,0.1,") and last.startswith("1,2,lion,<function lion>,0.1,")
+
+
 def test_methods_are_named_where_no_axis_does_it():
     def method(name, learning_rate):
         return ol.chain(ol.clip(1.0), ol.sgd(learning_rate)) if name == "plain" else ol.lion(learning_rate)

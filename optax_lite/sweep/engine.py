@@ -14,13 +14,14 @@ from optax_lite.check import ArgumentError
 from optax_lite.loop.interrupt import until_interrupted
 from optax_lite.loop.progress import bar
 from optax_lite.mistakes import written
+from optax_lite.sweep.beginning import Beginning
 from optax_lite.sweep.checkpoint import Checkpoint, digest
 from optax_lite.sweep.devices import Devices
 from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.log import Log
 from optax_lite.sweep.numbers import as_floats, edited, numbers_of, resolve
 from optax_lite.sweep.population import Population, steady
-from optax_lite.sweep.programs import Programs, Work, begin, block_length
+from optax_lite.sweep.programs import Programs, Work, block_length, traced_by
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
 from optax_lite.sweep.sizes import Size, Sizes, room_for
@@ -52,7 +53,7 @@ def run(
     where it was, and is left out as soon as that pays.
 
     `checkpoint` is a folder; a sweep that was killed goes on from there and ends as if it had not been. It is saved
-    between chunks as often as costs a twentieth of the time. Ctrl-C returns what there is by then.
+    between chunks as often as costs a twentieth of the time. Ctrl-C saves and returns what there is by then.
     """
     return train_population(
         population, train, seeds=seeds, score=score, mode=mode, search=search, chunk=chunk, devices=devices,
@@ -134,11 +135,10 @@ class _Sweep:
         memory = devices.memory()
         self.feed = Feed(task, seeds, np.inf if memory is None else _RESIDENT * memory) if is_loop else None
         length = block_length(self.points) if is_loop else 1
-        start = time.perf_counter()
-        keys, begun = begin(task, seeds)
-        self.beginning = time.perf_counter() - start  # nearly all of it compilation
+        with traced_by("training"):
+            beginning = Beginning(task.begin, seeds)
         resident = None if self.feed is None else devices.share(self.feed.resident)
-        self.work = Work(task, self.feed, score, length, devices, keys, begun, resident)
+        self.work = Work(task, self.feed, score, length, devices, beginning, resident)
         self.sizes = Sizes(self.work, [_example(v) for v in self.values], programs)
         names = [self.work.check(example) for example in self.sizes.examples]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
@@ -159,7 +159,7 @@ class _Sweep:
         return training | {
             "members": [steady(self.population[group.index[0]]) for group in self.groups],
             "settings": [steady(dict(s)) for s in self.population.settings], "numbers": digest(self.values),
-            "data": digest(self.feed and self.feed.known()), "params": digest(self.work.begun),
+            "data": digest(self.feed and self.feed.known()), "params": digest(self.work.beginning.params),
             "seeds": list(self.seeds), "chunk": self.asked, "search": repr(self.search), "devices": self.devices.count,
             "names": list(self.log.names), "score": self.log.score, "mode": self.log.mode,
         }  # fmt: skip
@@ -180,12 +180,15 @@ class _Sweep:
                         self._save()
                 if self.devices.agree(bool(interrupted)):
                     self.interrupted = True
-                    return self._flush()
+                    return self._end()
             self._settle()
             show(*self.log.progress())
+        self.point = len(self.points)
+        self._end()
+
+    def _end(self):
         self._flush()
         if self.saved:
-            self.point = len(self.points)
             self._save()
             self.saved.close()
 
@@ -380,7 +383,7 @@ class _Sweep:
             population=self.population, seeds=self.seeds, mode=log.mode, score_name=log.score, scores=log.final(),
             status=log.status(self.interrupted), steps=log.steps, history=log.history(), hyperparams=log.hyperparams(),
             rungs=tuple(log.rungs), lineage=tuple(log.lineage), outputs=self._output,
-            seconds=time.perf_counter() - self.began, compile_seconds=self.beginning + self.sizes.seconds,
+            seconds=time.perf_counter() - self.began, compile_seconds=self.work.beginning.seconds + self.sizes.seconds,
             compiles=self.sizes.compiled - self.sizes.probes, probes=self.sizes.probes,
             chunk=tuple(size.runs for size in self.chosen), interrupted=self.interrupted, notes=log.remarks(),
         )  # fmt: skip

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Lowered
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.leaves import show_leaf
+from optax_lite.sweep.beginning import Beginning
 from optax_lite.sweep.devices import Devices
 from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.search import Score
@@ -31,6 +33,15 @@ class Programs(NamedTuple):
     seconds: float  # to compile
     bytes: int  # of one device while it runs
     run_bytes: int  # of what one run carries
+    moved: float  # bytes that a step of one run reads and writes
+
+
+class Traced(NamedTuple):
+    """Programs that are still to be compiled."""
+
+    programs: list[Lowered]
+    seconds: float  # to trace
+    moved: float  # bytes that a step of one run reads and writes, before fusion
 
 
 @dataclass(frozen=True)
@@ -42,19 +53,17 @@ class Work:
     score: Score
     length: int  # steps of a block
     devices: Devices
-    keys: np.ndarray  # of the seeds, as raw data
-    begun: PyTree  # the params of the seeds, of numpy
+    beginning: Beginning
     resident: PyTree  # the data that lie on the devices
 
-    def compile(self, member: PyTree, size: int) -> Programs:
+    def trace(self, member: PyTree, size: int) -> Traced:
         """The programs for `size` runs on each device, of members of one structure; `member` gives the shapes."""
-        began, devices = time.perf_counter(), self.devices
-        many = size * devices.count
-        lane = self.lane(member)
-        members, keys, begun, lanes = (devices.abstract(x, many) for x in (member, *self._begun(), lane))
+        began = time.perf_counter()
+        devices, lane, many = self.devices, self.lane(member), size * self.devices.count
+        members, keys, begun, lanes = (devices.abstract(x, many) for x in (member, *self.beginning.shapes, lane))
         start = jax.jit(devices.over_runs(self.task.start, (0, 0, 0)), out_shardings=devices.by_run)
         measure = jax.jit(devices.over_runs(self.measure, (0, 0)), out_shardings=devices.everywhere)
-        with _traced(self.where):
+        with traced_by(self.where):
             lowered = [start.lower(members, keys, begun), measure.lower(members, lanes)]
             if (feed := self.feed) is not None:
                 resident, drawn, n, fresh = self._fed()
@@ -63,18 +72,23 @@ class Work:
                 function = devices.over_runs(self._advance, (0, 0, None, 0 if feed.per_seed else None, None, None))
                 block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
                 lowered.append(block.lower(members, lanes, *rest))
-        with ThreadPoolExecutor(len(lowered)) as pool:
-            made = list(pool.map(lambda program: program.compile(), lowered))
+        cost = lowered[-1 if self.feed else 0].cost_analysis() or {}
+        return Traced(lowered, time.perf_counter() - began, cost.get("bytes accessed", 0.0) / many)
+
+    def compile(self, member: PyTree, traced: Traced) -> Programs:
+        """What was traced for such a member, compiled."""
+        began = time.perf_counter()
+        with ThreadPoolExecutor(len(traced.programs)) as pool:
+            made = list(pool.map(lambda program: program.compile(), traced.programs))
         used = [analysis for program in made if (analysis := program.memory_analysis()) is not None]
-        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
-        seconds = time.perf_counter() - began
-        return Programs(
-            made[0], made[2] if feed else None, made[1], seconds, max(map(_bytes, used), default=0), run_bytes
-        )
+        most = max(map(_bytes, used), default=0)
+        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.lane(member)))
+        seconds = traced.seconds + time.perf_counter() - began
+        return Programs(made[0], made[2] if self.feed else None, made[1], seconds, most, run_bytes, traced.moved)
 
     def check(self, member: PyTree) -> tuple[str, ...]:
         """The names of the numbers of a run; an error, before anything compiles, where one is no number."""
-        with _traced(self.where):
+        with traced_by(self.where):
             numbers = jax.eval_shape(self._numbers, member, self.lane(member))
         if "step" in numbers:
             raise ArgumentError("a number of a run is called 'step', as the updates are; call it otherwise", self.where)
@@ -92,14 +106,12 @@ class Work:
 
     def lane(self, member: PyTree) -> PyTree:
         """The shapes of what a run of such a member carries."""
-        return jax.eval_shape(self.task.start, member, *self._begun())
-
-    def _begun(self):
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (self.keys, self.begun))
+        return jax.eval_shape(self.task.start, member, *self.beginning.shapes)
 
     def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
         """Keys and params for runs of these seeds, by position, on the devices."""
-        return self.devices.split(jax.tree.map(lambda x: x[seeds], (self.keys, self.begun)))
+        begun = self.beginning.keys, self.beginning.params
+        return self.devices.split(jax.tree.map(lambda x: x[seeds], begun))
 
     def _fed(self):
         """The shapes of what a block takes besides its runs; the batches are those of one run."""
@@ -138,21 +150,13 @@ DIVERGED, COUNT = " diverged", " count"  # no names of numbers, which may be any
 
 
 @contextlib.contextmanager
-def _traced(where):
+def traced_by(where):
+    """Errors of code that cannot be traced say what it should be."""
     try:
         yield
     except jax.errors.ConcretizationTypeError as error:
         error.add_note(f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax")
         raise
-
-
-def begin(task: Training | Opaque, seeds: tuple[int, ...]) -> tuple[np.ndarray, PyTree]:
-    """The keys of the seeds, and what their runs begin with, on the host."""
-    keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in seeds])
-    compiled = jax.jit(task.begin)
-    with _traced("training"):
-        begun = [jax.device_get(compiled(key)) for key in keys]
-    return keys, jax.tree.map(lambda *xs: np.stack(xs), *begun)
 
 
 def _shape(x):

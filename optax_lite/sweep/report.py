@@ -14,7 +14,7 @@ import numpy as np
 
 from optax_lite.inspection.table import html_table, text_table
 from optax_lite.loop.extras import extra
-from optax_lite.sweep.population import counted, show, show_settings
+from optax_lite.sweep.population import counted, show, show_settings, steady
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def write_csv(result: Any, path: str | Path) -> None:
     with Path(path).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows({name: steady(x) if callable(x) else x for name, x in line.items()} for line in lines)
 
 
 def frame(result: Any) -> Any:

@@ -1,6 +1,7 @@
 """How many runs a chunk has: measured at the beginning, fewer once few are left."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,11 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.sweep.programs import Programs, Work
 
-_FIRST = 32  # runs that are tried first
-_SHARE = 0.02  # of the time a sweep is expected to take, for each further size that is tried
-_GAIN = 1.05  # how much faster a size must be to be preferred
+_FIRST = 32  # runs that are tried first on an accelerator
+_MOVED = 2**30  # bytes that a step of a chunk should move on a CPU, not to be outweighed by the calls in it
+_MOST = 128  # runs of such a chunk, at most
+_SHARE = 0.01  # of the time a sweep is expected to take, for each further size that is tried
+_GAIN = 1.03  # how much faster a size must be to be preferred
 _MEASURE = 0.1  # seconds of work that a measurement should have
 _ROOM = 0.9  # of a device's memory
 
@@ -56,10 +59,13 @@ class Sizes:
         """The programs of a structure for chunks of a size."""
         key = self.kinds[structure], size
         if key not in self.programs:
-            self.programs[key] = self.work.compile(self.examples[structure], size)
-            self.compiled += 1
-            self.seconds += self.programs[key].seconds
+            self._compile(structure, size, self.work.trace(self.examples[structure], size))
         return self.programs[key]
+
+    def _compile(self, structure, size, traced):
+        made = self.programs[self.kinds[structure], size] = self.work.compile(self.examples[structure], traced)
+        self.compiled += 1
+        self.seconds += made.seconds
 
     def given(self, structure: int, runs: int, n: int) -> Size:
         """The size that was asked for, of n runs; an error if a chunk of it has no room."""
@@ -69,39 +75,57 @@ class Sizes:
 
     def _compiled_before(self, structure, size):
         """The size, or a somewhat larger one for which there are programs: those of an earlier batch of a study."""
-        known = [s for kind, s in self.programs if kind == self.kinds[structure] and size <= s <= 2 * size]
-        return min(known, default=size)
+        return min((s for s in self._known(structure) if size <= s <= 2 * size), default=size)
+
+    def _known(self, structure) -> dict[int, Programs]:
+        return {size: made for (kind, size), made in self.programs.items() if kind == self.kinds[structure]}
+
+    def _first(self, structure: int, limit: int) -> int:
+        """The size to try first of up to `limit`: on a CPU by what a step of a run moves, traced or as known before."""
+        if not self.work.devices.is_cpu:
+            return min(_FIRST, limit)
+        size, known, traced = _even(_MOST, limit), self._known(structure), None
+        if not known:
+            traced = self.work.trace(self.examples[structure], size)
+        moved = traced.moved if traced else next(iter(known.values())).moved
+        fit = int(_MOVED / max(moved, 1.0))
+        wanted = _even(min(_MOST, 1 << max(1, fit).bit_length() - 1), limit)
+        if traced and wanted == size:
+            self._compile(structure, size, traced)
+        return wanted
 
     def choose(self, structure: int, values: PyTree, n: int, steps: int) -> Size:
         """The fastest size that fits, by trying while a trial costs little against what it may save."""
         limit = -(-n // self.work.devices.count)
-        size = self._compiled_before(structure, min(_FIRST, limit))
+        size = self._compiled_before(structure, self._first(structure, limit))
         while size > 1 and not self._fits(structure, size):
             size //= 2
         self._check_room(structure, size)
         if self.work.feed is None:
             return Size(size, measured=True)
-        rates, before = {size: self._rate(structure, size, values)}, self.compiled
-        first = size
+        timers, before, first = {size: self._timer(structure, size, values)}, self.compiled, size
+        rate = min(timers[size](), timers[size]())
         for factor in (4, 1 / 4):  # larger ones while that is faster; smaller ones if none was
-            while (tried := min(limit, max(1, int(size * factor)))) not in rates:
-                cost, expected = self._compiling(structure, size) + 2 * _MEASURE, rates[size] * n * steps
-                if cost > _SHARE * expected or not self._fits(structure, tried):
+            while (tried := _even(max(1, int(size * factor)), limit)) not in timers:
+                cost, expected = self._compiling(structure, size) + 5 * _MEASURE, rate * n * steps
+                beside = size * self.get(structure, size).run_bytes
+                if cost > _SHARE * expected or not self._fits(structure, tried, beside):
                     break
-                rates[tried] = self._rate(structure, tried, values)
-                if rates[size] < _GAIN * rates[tried]:
+                timers[tried] = self._timer(structure, tried, values)
+                rate, other = map(min, zip(*((timers[size](), timers[tried]()) for _ in range(2)), strict=True))
+                if rate < _GAIN * other:
                     break
-                size = tried
+                size, rate = tried, other
             if size != first:
                 break
         self.probes += self.compiled - before
-        return Size(size, True, rates[size], self._compiling(structure, size))
+        return Size(size, True, rate, self._compiling(structure, size))
 
     def _compiling(self, structure: int, size: int) -> float:
         return self.work.devices.agree(self.get(structure, size).seconds)
 
-    def _rate(self, structure: int, size: int, values: PyTree) -> float:
-        """Seconds of a step of one run, in a chunk of this size."""
+    def _timer(self, structure: int, size: int, values: PyTree) -> Callable[[], float]:
+        """What measures the seconds of a step of one run, in a chunk of this size."""
         work, programs = self.work, self.get(structure, size)
         many, feed, devices = size * work.devices.count, work.feed, work.devices
         block: Any = programs.block
@@ -115,22 +139,21 @@ class Sizes:
         else:
             drawn = devices.share(drawn)
 
-        def seconds(n, carry):
+        def seconds(n):
+            nonlocal carry
             steps, fresh = devices.share(np.int32(n)), devices.share(np.bool_(True))
             began = time.perf_counter()
             carry = jax.block_until_ready(block(members, carry, work.resident, drawn, steps, fresh))
-            return devices.agree(time.perf_counter() - began), carry
+            return devices.agree(time.perf_counter() - began)
 
-        _, carry = seconds(1, carry)
-        once, carry = seconds(1, carry)
+        seconds(1)
+        once = seconds(1)
         n = work.length if not devices.is_cpu else int(np.clip(_MEASURE / once, 1, work.length))
-        first, carry = seconds(n, carry)
-        second, carry = seconds(n, carry)
-        return min(first, second) / (many * n)
+        return lambda: seconds(n) / (many * n)
 
-    def _fits(self, structure: int, size: int) -> bool:
+    def _fits(self, structure: int, size: int, beside: int = 0) -> bool:
         memory = self.work.devices.memory()
-        return memory is None or self.get(structure, size).bytes <= _ROOM * memory
+        return memory is None or self.get(structure, size).bytes + beside <= _ROOM * memory
 
     def _check_room(self, structure: int, size: int) -> None:
         if not self._fits(structure, size):
@@ -140,6 +163,11 @@ class Sizes:
                 f"a chunk of {size} runs needs {needed / 1e9:.3g} GB, the device has {memory / 1e9:.3g} GB; {advice}"
             )
             raise ArgumentError(problem, "run")
+
+
+def _even(size: int, n: int) -> int:
+    """The size with which n runs make as many chunks as with this one, all of them full."""
+    return -(-n // -(-n // min(size, n)))
 
 
 def room_for(programs: Programs, n: int, memory: float | None, devices: int) -> bool:
