@@ -30,7 +30,7 @@ METHODS = {
     "bf16 params, master_weights": ("bfloat16", lambda tx: ol.master_weights(tx)),
     "bf16 state": ("float32", lambda tx: ol.with_state_dtype(tx, jnp.bfloat16)),
     "8-bit state": ("float32", lambda tx: ol.quantize_state(tx)),
-    "bf16 params, rounding, 8-bit state": ("bfloat16", lambda tx: ol.stochastic_rounding(ol.quantize_state(tx))),
+    "bf16 params, rounding, 8-bit state": ("bfloat16", lambda tx: ol.quantize_state(ol.stochastic_rounding(tx))),
 }
 STATE_BARS = {"float32": 8.0, "bf16 state": 4.0, "8-bit state": 2.1}
 INNER = 4  # steps of a round, so that handing them over does not count

@@ -1,6 +1,7 @@
 """State in 8 bits, whatever the method: decoded for an update and encoded after it."""
 
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from optax_lite.inspection.survey import places, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
 from optax_lite.paths import StandIn, is_patterns, pick
 from optax_lite.precision.codes import Quantized, decode, encode
+from optax_lite.precision.in_turn import in_turn
 from optax_lite.precision.low import keys_where
 from optax_lite.precision.rounding import check_seed
 from optax_lite.precision.slots import slots_of
@@ -80,10 +82,19 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
 
     def run(kind, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
-        full = [decode(x, block=block) if _is_quantized(x) else x for x in leaves]
-        new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
-        after = stored(state.count, inner_state, map(_is_quantized, leaves))
-        return new, after._replace(count=increment(state.count))
+        chosen = [_is_quantized(x) for x in leaves]
+        slots, _ = slots_of(
+            tx, treedef.unflatten([x.codes if yes else x for x, yes in zip(leaves, chosen, strict=True)])
+        )
+
+        def with_codes(codes):
+            codes = iter(codes)
+            full = [decode(next(codes), block=block) if yes else x for x, yes in zip(leaves, chosen, strict=True)]
+            new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
+            after = stored(state.count, inner_state, chosen)
+            return new, after._replace(count=increment(state.count))
+
+        return in_turn(with_codes, list(compress(leaves, chosen)), [path for _, path in compress(slots, chosen)])
 
     return init, partial(run, "update"), partial(run, "step")
 
