@@ -25,13 +25,14 @@ PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup
 test: $(VENV)/.test
 	$(PYTEST) -m "not slow" tests
 
-# The slow ones; the laws that double precision could break, once more with it on everywhere; and those about equal bits
-# with the code generator that users have (see tests/conftest.py).
+# The slow ones; the laws that double precision could break, once more with it on everywhere; and those about equal bits,
+# the slow ones only with the code generator that users have (see tests/conftest.py).
 test-slow: $(VENV)/.test
-	$(PYTEST) -m slow tests
+	$(PYTEST) -m slow tests -k "not (test_laws and ($(BITS)))"
 	JAX_ENABLE_X64=1 $(PYTEST) tests/test_laws.py -m "not slow" -k "$(X64)"
-	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(PYTEST) tests/test_laws.py -k "to_the_bit or scan_equals_loop"
+	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(PYTEST) tests/test_laws.py -k "$(BITS)"
 
+BITS := to_the_bit or scan_equals_loop
 X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain
 
 lint: $(VENV)/.dev
