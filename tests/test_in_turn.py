@@ -10,6 +10,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite.precision.in_turn import in_turn
+from tests.slow import slow_after
 
 X = [jnp.arange(6.0) + i for i in range(4)]
 
@@ -80,23 +81,23 @@ def compiled(tx, leaves, dtype, side=128):
 
 
 METHODS = {
-    "adamw": ol.quantize_state(ol.adamw(1e-3)),
     "clipped before": ol.quantize_state(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(1e-3))),
-    "lion": ol.quantize_state(ol.lion(1e-3)),
     "rounded": ol.quantize_state(ol.stochastic_rounding(ol.adamw(1e-3))),
+    "adamw": ol.quantize_state(ol.adamw(1e-3)),
+    "lion": ol.quantize_state(ol.lion(1e-3)),
     "partition": ol.partition(
         {"a": ol.quantize_state(ol.adamw(1e-3)), "b": ol.quantize_state(ol.lion(1e-4))},
-        lambda params: {name: "a" if name < "w04" else "b" for name in params},
+        lambda params: {name: "a" if name < "w02" else "b" for name in params},
     ),
 }
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="what other backends do has not been measured")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", slow_after(2, METHODS))
 def test_no_more_than_a_leaf_is_in_full_precision_at_once(name):
     leaf, found = 128 * 128 * 4, {}
-    for leaves in (8, 16):
+    for leaves in (4, 8):
         dtype = jnp.bfloat16 if name == "rounded" else jnp.float32
         found[leaves] = compiled(METHODS[name], leaves, dtype).memory_analysis().temp_size_in_bytes
-    assert found[16] < 4.5 * leaf  # both moments before and after; a decoded state would be 16 or 32 of them
-    assert found[16] - found[8] < leaf / 10
+    assert found[8] < 4.5 * leaf  # both moments before and after; a decoded state would be 8 or 16 of them
+    assert found[8] - found[4] < leaf / 10

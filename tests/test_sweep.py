@@ -324,7 +324,7 @@ CLOCKS = {  # seconds of a step of a run by size, the size that is chosen of the
 }
 
 
-@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("clock", slow_after(1, CLOCKS))
 def test_sizes_are_tried_while_they_are_faster(clock, monkeypatch):
     seconds, chosen, tried = CLOCKS[clock]
     monkeypatch.setattr(sizes, "_SHARE", np.inf)
