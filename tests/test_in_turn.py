@@ -66,12 +66,17 @@ def test_a_function_with_effects_is_called_as_it_is(capfd):
 
 def test_under_vmap_and_grad():
     stacked = [jnp.stack([x, x + 1, x - 2]) for x in X]
-    ordered = lambda parts: in_turn(scaled_by_all, parts, "abcd")  # noqa: E731
+
+    def ordered(parts):
+        return in_turn(scaled_by_all, parts, "abcd")
+
+    def slopes(run):
+        return jax.jit(jax.grad(lambda parts: jnp.sum(run(parts)[0][1] * X[0])))(X)
+
     chex.assert_trees_all_close(
         jax.jit(jax.vmap(ordered))(stacked), jax.jit(jax.vmap(scaled_by_all))(stacked), rtol=1e-6
     )
-    total = lambda run: jax.jit(jax.grad(lambda parts: jnp.sum(run(parts)[0][1] * X[0])))(X)  # noqa: E731
-    chex.assert_trees_all_close(total(ordered), total(scaled_by_all), rtol=1e-5)
+    chex.assert_trees_all_close(slopes(ordered), slopes(scaled_by_all), rtol=1e-5)
 
 
 def compiled(tx, leaves, dtype, side=128):

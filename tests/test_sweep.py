@@ -390,7 +390,7 @@ import os, signal, sys, time, jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
 from optax_lite.sweep import sizes
-from optax_lite.sweep.engine import _Sweep, train_population
+from optax_lite.sweep.engine import _Sweep
 from tests.test_sweep import SEARCHES, np, population, run
 for search in SEARCHES.values():
     options = {"seeds": 2, "chunk": 3} | search

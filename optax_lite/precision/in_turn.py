@@ -32,34 +32,32 @@ def in_turn(function: Callable[[list], PyTree], parts: list, turns: Sequence[Has
     lines, users = _by_turn(program, of_inputs, end)
     known = dict(zip(program.constvars, closed.consts, strict=True))
     known |= zip(program.invars, jax.tree.leaves(parts), strict=True)
-    for turn in range(-1, end):
+    for turn in range(end):
         made = [x for line in lines[turn] for x in line.outvars if max(users.get(x, ()), default=-1) > turn]
         inputs, run = _piece(program, lines[turn], made)
-        run = _in_one_piece(run) if turn >= 0 else run
-        known |= zip(made, run(*(known[x] for x in inputs)), strict=True)
+        known |= zip(made, _in_one_piece(run)(*(known[x] for x in inputs)), strict=True)
     inputs, run = _piece(program, lines[end], program.outvars)
     return jax.tree.unflatten(jax.tree.structure(shapes), run(*(known[x] for x in inputs)))
 
 
-def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[dict[int, list], dict[Var, set[int]]]:
+def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[list[list], dict[Var, set[int]]]:
     """The lines of each turn, and the turns in which a variable is used; results are, at the end.
 
-    A line has the last turn of those it depends on. One that depends on none has the turn that alone needs it, or comes
-    before all others, as turn -1.
+    A line has the last turn of those it depends on. One that depends on none has the first turn that needs it.
     """
     depends = dict(zip(program.invars, of_inputs, strict=True))
     users = {x: {end} for x in _variables(program.outvars)}
-    lines = {turn: [] for turn in range(-1, end + 1)}
+    lines = [[] for _ in range(end + 1)]
     for line in program.eqns:
         depends |= dict.fromkeys(line.outvars, max((depends.get(x, -1) for x in _variables(line.invars)), default=-1))
     for line in reversed(program.eqns):
         turn = depends[line.outvars[0]]
-        needed = {turn for x in line.outvars for turn in users.get(x, ())}
-        turn = min(needed) if turn < 0 and len(needed) == 1 else turn
+        if turn < 0:
+            turn = min((user for x in line.outvars for user in users.get(x, ())), default=end)
         lines[turn].append(line)
         for x in _variables(line.invars):
             users.setdefault(x, set()).add(turn)
-    return {turn: some[::-1] for turn, some in lines.items()}, users
+    return [some[::-1] for some in lines], users
 
 
 def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Callable[..., list]]:

@@ -83,9 +83,8 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
     def run(kind, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
         chosen = [_is_quantized(x) for x in leaves]
-        slots, _ = slots_of(
-            tx, treedef.unflatten([x.codes if yes else x for x, yes in zip(leaves, chosen, strict=True)])
-        )
+        shaped = [x.codes if yes else x for x, yes in zip(leaves, chosen, strict=True)]
+        slots, _ = slots_of(tx, treedef.unflatten(shaped))
 
         def with_codes(codes):
             codes = iter(codes)

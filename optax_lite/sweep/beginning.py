@@ -20,8 +20,9 @@ class Beginning:
         lowered = jax.jit(begin).lower(self.keys[0])
         shapes = (self.keys[0], lowered.out_info)
         self.shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
-        self._pool = ThreadPoolExecutor(1)
-        self._compiled = self._pool.submit(lowered.compile)
+        pool = ThreadPoolExecutor(1)
+        self._compiled = pool.submit(lowered.compile)
+        pool.shutdown(wait=False)
         self.seconds = time.perf_counter() - began  # that it took, or was waited for
 
     @cached_property
@@ -29,7 +30,6 @@ class Beginning:
         """The params of all seeds, of numpy, with a leading axis."""
         began = time.perf_counter()
         run = self._compiled.result()
-        self._pool.shutdown()
         made = [jax.device_get(run(key)) for key in self.keys]
         self.seconds += time.perf_counter() - began
         return jax.tree.map(lambda *xs: np.stack(xs), *made)

@@ -32,8 +32,8 @@ class Programs(NamedTuple):
     measure: Callable
     seconds: float  # to compile
     bytes: int  # of one device while it runs
-    run_bytes: int  # of what one run carries
-    moved: float  # bytes that a step of one run reads and writes
+    run_bytes: int  # as those of what was traced
+    moved: float
 
 
 class Traced(NamedTuple):
@@ -41,7 +41,8 @@ class Traced(NamedTuple):
 
     programs: list[Lowered]
     seconds: float  # to trace
-    moved: float  # bytes that a step of one run reads and writes, before fusion
+    run_bytes: int  # of what one run carries
+    moved: float  # bytes that a step of one run reads and writes, before fusion; counted on a CPU only
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,21 @@ class Work:
                 function = devices.over_runs(self._advance, (0, 0, None, 0 if feed.per_seed else None, None, None))
                 block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
                 lowered.append(block.lower(members, lanes, *rest))
-        cost = lowered[-1 if self.feed else 0].cost_analysis() or {}
-        return Traced(lowered, time.perf_counter() - began, cost.get("bytes accessed", 0.0) / many)
+        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
+        cost = lowered[-1 if feed else 0].cost_analysis() if devices.is_cpu else None
+        moved = (cost or {}).get("bytes accessed", 0.0) / many
+        return Traced(lowered, time.perf_counter() - began, run_bytes, moved)
 
-    def compile(self, member: PyTree, traced: Traced) -> Programs:
-        """What was traced for such a member, compiled."""
+    def compile(self, traced: Traced) -> Programs:
+        """What was traced, compiled."""
         began = time.perf_counter()
         with ThreadPoolExecutor(len(traced.programs)) as pool:
             made = list(pool.map(lambda program: program.compile(), traced.programs))
         used = [analysis for program in made if (analysis := program.memory_analysis()) is not None]
         most = max(map(_bytes, used), default=0)
-        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.lane(member)))
         seconds = traced.seconds + time.perf_counter() - began
-        return Programs(made[0], made[2] if self.feed else None, made[1], seconds, most, run_bytes, traced.moved)
+        start, measure, *block = made
+        return Programs(start, block[0] if block else None, measure, seconds, most, traced.run_bytes, traced.moved)
 
     def check(self, member: PyTree) -> tuple[str, ...]:
         """The names of the numbers of a run; an error, before anything compiles, where one is no number."""

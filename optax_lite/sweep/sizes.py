@@ -63,7 +63,7 @@ class Sizes:
         return self.programs[key]
 
     def _compile(self, structure, size, traced):
-        made = self.programs[self.kinds[structure], size] = self.work.compile(self.examples[structure], traced)
+        made = self.programs[self.kinds[structure], size] = self.work.compile(traced)
         self.compiled += 1
         self.seconds += made.seconds
 
@@ -166,7 +166,7 @@ class Sizes:
 
 
 def _even(size: int, n: int) -> int:
-    """The size with which n runs make as many chunks as with this one, all of them full."""
+    """The size with which n runs make as many chunks as with this one, and the last is nearly full."""
     return -(-n // -(-n // min(size, n)))
 
 
