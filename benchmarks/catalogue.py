@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
-from tests.agreement import worst_error
-from tests.catalogue import ROWS, Row
+from tests.methods import ROWS, Row
+from tests.methods.compare import worst_error
 from tests.mutate import is_proven, killers, source, users
 from tools.size import count
 
@@ -39,7 +39,7 @@ def lines_of_code(factory: Any) -> int:
 
 def errors(row: Row) -> tuple[float, float]:
     """The worst errors in float64 and float32 over the settings, from a fresh and from a used state."""
-    starts = (False,) if row.fresh_only else (False, True)
+    starts = (False,) if row.quirks.fresh_only else (False, True)
     runs = [(settings, start) for settings in row.settings for start in starts]
     with jax.enable_x64(True):
         double = max(worst_error(row, settings, jnp.float64, start=start) for settings, start in runs)
@@ -84,7 +84,7 @@ def _vmaps(row: Row, tx: ol.GradientTransformation, path: str) -> bool:
     members = [value, 0.9 * value + 0.01]
 
     def run(x):
-        return two_steps(_with(tx, path, x), row.extra(0), zero=False)
+        return two_steps(_with(tx, path, x), row.quirks.extra(0), zero=False)
 
     together = jax.vmap(run)(jnp.array(members))
     apart = [run(jnp.float32(x)) for x in members]
@@ -94,7 +94,7 @@ def _vmaps(row: Row, tx: ol.GradientTransformation, path: str) -> bool:
 
 def _has_gradient(row: Row, tx: ol.GradientTransformation, path: str) -> bool:
     def loss(x, zero):
-        after = two_steps(_with(tx, path, x), row.extra(0), zero=zero)
+        after = two_steps(_with(tx, path, x), row.quirks.extra(0), zero=zero)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(after))
 
     x = jnp.float32(tx.hyperparams[path])
@@ -109,7 +109,7 @@ def _with(tx: ol.GradientTransformation, path: str, x: jax.Array) -> ol.Gradient
 def measure(name: str) -> tuple[str, tuple[float, float] | None, dict[str, tuple[bool, bool]]]:
     row = next(row for row in ROWS if row.name == name)
     with jax.disable_jit():
-        return name, errors(row) if row.reference else None, {} if row.no_laws else pairs(row)
+        return name, errors(row) if row.reference else None, {} if row.quirks.no_laws else pairs(row)
 
 
 def measured_rows(names: list[str], jobs: int, file: Path | None) -> dict[str, list]:
@@ -156,7 +156,7 @@ def main() -> int:
             if worst is None
             else [
                 f"{x:.1e}" + (f" (bound {b:.0e})" if b != usual else "")
-                for x, b, usual in zip(worst, (row.float64, row.float32), (1e-12, 2e-6), strict=True)
+                for x, b, usual in zip(worst, (row.quirks.float64, row.quirks.float32), (1e-12, 2e-6), strict=True)
             ]
         )
         print(
@@ -165,7 +165,7 @@ def main() -> int:
         )
         sums = (dead, equal, len(mutants), vmapped, finite, len(passed))
         totals = [a + b for a, b in zip(totals, sums, strict=True)]
-        within = worst is None or (worst[0] <= row.float64 and worst[1] <= row.float32)
+        within = worst is None or (worst[0] <= row.quirks.float64 and worst[1] <= row.quirks.float32)
         if not within or dead + equal < len(mutants) or vmapped + finite < 2 * len(passed):
             missed.append(f"{row.name}: {[path for path, both in passed.items() if not all(both)]}")
     dead, equal, made, vmapped, finite, number = totals

@@ -1,1 +1,1 @@
-"""Tests: references and laws over one table, `catalogue.py`."""
+"""Tests: references and laws over one table, `methods`."""

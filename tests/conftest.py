@@ -31,7 +31,7 @@ def x64():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of one row of the catalogue run in one process, where what they compile is shared (`--dist loadgroup`)."""
+    """Tests of one row of the table run in one process, where what they compile is shared (`--dist loadgroup`)."""
     for item in items:
         parameters = getattr(item, "callspec", None)
         row = parameters and parameters.params.get("row")

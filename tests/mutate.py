@@ -2,7 +2,7 @@
 
     python -m tests.mutate [--only NAME] [--jobs 2]
 
-A mistake that nothing notices means a missing setting in the catalogue, or stands in EQUIVALENT with a proof.
+A mistake that nothing notices means a missing setting in tests/methods, or is listed in EQUIVALENT with a proof.
 """
 
 import argparse
@@ -26,13 +26,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.agreement import worst_error
-from tests.catalogue import ROWS
-from tests.catalogue.constrained import OF_EXAMPLES
 from tests.equivalent import EQUIVALENT
-from tests.loss_cases import CASES as LOSS_CASES, HARD
-from tests.probes import PROBES
-from tests.schedule_cases import CASES, counts
+from tests.methods import PROBES, ROWS
+from tests.methods.clip import OF_EXAMPLES
+from tests.methods.compare import worst_error
+from tests.methods.losses import CASES as LOSS_CASES, HARD
+from tests.methods.schedules import CASES, counts
 
 ROOT = Path(__file__).parent.parent
 STEPS = 2  # five kill nothing more
@@ -265,7 +264,7 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
         of_cases = [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
         return of_cases + hard + list(PROBES.get(module, {}).items())
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
-    starts = {row.name: (False,) if row.fresh_only else (True, False) for row in rows}
+    starts = {row.name: (False,) if row.quirks.fresh_only else (True, False) for row in rows}
     runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
     runs = [(row, i, s, start) for row, i, s in runs for start in starts[row.name]]
     of_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
@@ -311,7 +310,7 @@ def _row_agrees(row, settings, start):
 
         factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
         run = dataclasses.replace(row, factory=factory)
-        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= row.float64
+        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= row.quirks.float64
 
     return agrees
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.reference import course
+from tests.published import course
 
 SHAPES = {"W1": (4, 5), "b1": (5,), "W2": (5, 2, 3), "scale": ()}
 STEPS = 6

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 import optax_lite as ol
-from tests.catalogue import bad_settings
-from tests.catalogue.calls import BAD_CALLS, GRADS, PARAMS
+from tests.methods import bad_settings
+from tests.wrong_calls import BAD_CALLS, GRADS, PARAMS
 
 BAD = bad_settings()
 

@@ -18,7 +18,7 @@ import optax_lite as ol
 from optax_lite.transforms import scale
 from optax_lite.wrappers.groups import group_of_leaves
 from optax_lite.wrappers.rules import name_of
-from tests.probes import PROBES
+from tests.methods import PROBES
 
 PARAMS = {
     "encoder": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.3, -0.1])},

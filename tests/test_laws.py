@@ -1,4 +1,4 @@
-"""Laws that every transformation of the catalogue keeps: of the type, of its state, of compilation, of dtypes."""
+"""Laws that every transformation of the table keeps: of the type, of its state, of compilation, of dtypes."""
 
 import copy
 import functools
@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
-from tests.catalogue import ROWS, extra_of, is_slow, one_of_each, rate, row_of
+from tests.methods import ROWS, extra_of, is_slow, one_of_each, rate, row_of
 from tests.slow import slow_after
 
 EACH = one_of_each()
@@ -448,8 +448,8 @@ def test_complex_leaves_are_moved_or_refused_by_name(tx):
     row, p = row_of(tx), {"w": jnp.array([1 + 2j, -0.5j]), "b": jnp.ones(2)}
     if row is None:
         return
-    if not row.complex_:
-        with pytest.raises(ValueError, match="leaf 'w'.*" + re.escape(row.refuses_complex)):
+    if not row.quirks.complex_:
+        with pytest.raises(ValueError, match="leaf 'w'.*" + re.escape(row.quirks.refuses_complex)):
             update(tx, p, tx.init(p), p)
         return
     updates, state = update(tx, p, tx.init(p), p)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 import optax_lite as ol
-from tests.probes import smallest_curvature_used, trajectory
+from tests.methods.lbfgs import smallest_curvature_used, trajectory
 from tests.slow import slow_after
 from tests.test_optax_parity import outline
 

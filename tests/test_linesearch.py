@@ -13,8 +13,8 @@ import scipy.optimize
 
 import optax_lite as ol
 from tests import test_laws
-from tests.probes import PROBES
-from tests.reference.linesearch import approximate_decrease_error, wolfe_errors
+from tests.methods import PROBES
+from tests.methods.zoom import approximate_decrease_error, wolfe_errors
 from tests.slow import slow_after
 from tests.test_optax_parity import outline
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optax_lite import losses
-from tests.loss_cases import (
+from tests.methods.losses import (
     CASES,
     FAR,
     FUNCTIONS,
@@ -25,6 +25,7 @@ from tests.loss_cases import (
     ONES,
     PADDED,
     POINTS,
+    PROBES,
     RIGHT,
     TEXT,
     WORDS,
@@ -35,7 +36,6 @@ from tests.loss_cases import (
     Y,
     Z,
 )
-from tests.loss_probes import LOSS_PROBES
 from tests.slow import slow_after
 
 
@@ -127,9 +127,9 @@ def test_hard_places(place):
     assert place.error(FUNCTIONS[place.name]) <= 3e-6
 
 
-@pytest.mark.parametrize(("module", "name"), [(module, name) for module in LOSS_PROBES for name in LOSS_PROBES[module]])
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in PROBES for name in PROBES[module]])
 def test_facts(module, name, x64):
-    assert LOSS_PROBES[module][name](vars(importlib.import_module(module)))
+    assert PROBES[module][name](vars(importlib.import_module(module)))
 
 
 def test_curvatures_at_0_are_there():

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.agreement import relative_error, slots
-from tests.catalogue import ROWS, extra_of, is_composed, is_slow, one_of_each, row_of
+from tests.methods import ROWS, extra_of, is_composed, is_slow, one_of_each, row_of
+from tests.methods.compare import relative_error, slots
 from tests.test_extras import PARAMS as WRAPPED, WRAPPERS
 
 EACH = one_of_each()
@@ -41,7 +41,7 @@ TOP = np.iinfo(np.int32).max
 def static_choices():
     """The settings of each rule of its own, without schedules, whose static choices no setting before has."""
     found = {}
-    for row in (row for row in ROWS if not row.no_laws and not is_composed(row.factory(**row.settings[0]))):
+    for row in (row for row in ROWS if not row.quirks.no_laws and not is_composed(row.factory(**row.settings[0]))):
         known = []
         for i, tx in enumerate(row.factory(**settings) for settings in row.settings):
             is_new = jax.tree.structure(tx) not in known
@@ -386,10 +386,10 @@ FEW_DIGITS = {"scale_by_factored_rms": 1e-3}
 def test_float32_follows_float64_at_every_count_and_beta(tx):
     """b = 0, b near 1, a million updates, and the last count that there is, at which counts stay."""
     row = row_of(tx)
-    if row is not None and (row.random or not row.counts_updates or row.name in UNDETERMINED):
+    if row is not None and (row.quirks.random or not row.quirks.counts_updates or row.name in UNDETERMINED):
         return
     few_digits = FEW_DIGITS.get(row.name if row else "")
-    bound = few_digits or 4 * (row.float32 if row else 2e-6)
+    bound = few_digits or 4 * (row.quirks.float32 if row else 2e-6)
     for beta, count in ((0.0, 0), (NEAR, 100), (NEAR, 1_000_000), (None, TOP)):
         exact = with_betas(tx, beta)
         with jax.disable_jit():

@@ -11,7 +11,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite.inspection.survey import survey, without_places
-from tests.catalogue import ROWS
+from tests.methods import ROWS
 from tests.slow import slow_after
 
 P = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.catalogue.constrained import OF_EXAMPLES
-from tests.reference import noise
+from tests.methods import dpsgd, noise
+from tests.methods.clip import OF_EXAMPLES
 
 MANY = 100_000
 ROOMY = {"a": jnp.zeros(MANY), "b": jnp.ones((MANY // 100, 100))}
@@ -139,7 +139,7 @@ def test_the_noise_of_the_mean_is_the_multiplier_times_the_clip_over_the_example
     zeros = jnp.zeros((8, MANY))
     tx = ol.differentially_private_aggregate(2.0, 0.5, 1)
     first, second = (updates for updates in steps(tx, zeros, 2))
-    expected = noise.dpsgd_std(l2_norm_clip=2.0, noise_multiplier=0.5, examples=8)
+    expected = dpsgd.dpsgd_std(l2_norm_clip=2.0, noise_multiplier=0.5, examples=8)
     assert np.std(first) == pytest.approx(expected, rel=0.02)
     assert abs(np.mean(first)) < 5 * expected / np.sqrt(MANY)
     assert not np.any(first == second)

@@ -8,8 +8,8 @@ import pytest
 from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
-from tests.agreement import slots
-from tests.catalogue import is_slow, one_of_each
+from tests.methods import is_slow, one_of_each
+from tests.methods.compare import slots
 
 EACH = one_of_each()
 every = pytest.mark.parametrize(

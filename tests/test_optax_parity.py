@@ -14,7 +14,7 @@ import pytest
 
 import optax_lite
 import optax_lite.contrib
-from tests.loss_cases import CASES as LOSSES
+from tests.methods.losses import CASES as LOSSES
 from tests.slow import slow_after, slow_where
 from tests.test_reference import HEAVY
 

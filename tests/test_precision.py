@@ -12,9 +12,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lite as ol
 from optax_lite.precision import low
-from tests.agreement import slots
-from tests.catalogue import ROWS, extra_of, one_of_each
-from tests.reference import low as reference
+from tests.methods import ROWS, extra_of, low as reference, one_of_each
+from tests.methods.compare import slots
 from tests.slow import slow_after
 
 LOW = ("bfloat16", "float16")
@@ -452,7 +451,8 @@ DTYPE_ARGUMENTS = [
     (row, name)
     for row in ROWS
     for name in row.factory.signature.parameters
-    if name in ("mu_dtype", "accumulator_dtype") and not row.no_laws  # their leaves would have to have other shapes
+    if name in ("mu_dtype", "accumulator_dtype")
+    and not row.quirks.no_laws  # their leaves would have to have other shapes
 ]
 
 
@@ -462,7 +462,7 @@ def test_the_dtype_arguments_of_optax_decide_a_slot_for_good(row, name):
     made = (row.factory(**{**settings, name: "float16"}) for settings in row.settings)
     tx = next(tx for tx in made if slots_of(tx, p))
     state = tx.init(p)
-    _, after = tx.update(jax.tree.map(lambda x: 0.5 * x, p), state, p, **row.extra(0))
+    _, after = tx.update(jax.tree.map(lambda x: 0.5 * x, p), state, p, **row.quirks.extra(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
 
 

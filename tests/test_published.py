@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.reference import published
+from tests.published import papers as published
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -12,7 +12,7 @@ import pytest
 import optax_lite as ol
 from optax_lite.precision.codes import decode, encode, layout
 from optax_lite.precision.low import leaf_keys
-from tests.reference import quantize as reference
+from tests.methods import quantize as reference
 
 BLOCK = 64
 

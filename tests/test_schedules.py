@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.schedule_cases import CASES, counts
+from tests.methods.schedules import CASES, counts
 from tests.slow import slow_after
 
 

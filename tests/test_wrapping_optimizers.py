@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.probes import PROBES
-from tests.reference.sam import sam_step
-from tests.tuning_probes import TUNING_PROBES
+from tests.methods import PROBES
+from tests.methods.sam import sam_step
 
 CURVATURE = {"w": jnp.array([[1.0, 4.0], [0.5, 2.0], [3.0, 0.1]]), "b": jnp.array([2.0, 0.3])}
 START = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0], [-1.0, 0.2]]), "b": jnp.array([0.3, -0.1])}
@@ -352,8 +351,8 @@ def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
 
 # --- what has no row -------------------------------------------------------------------------------------------------
 
-RULES = ("galore", "galore_axes", "schedule_free", "shampoo", "soap", "sophia")
-OWN = [*(f"optax_lite.optimizers.{rule}" for rule in RULES), *TUNING_PROBES]
+ELSEWHERE = ("losses.", "optimizers.lbfgs", "transforms.linesearch", "transforms.scale", "transforms.zoom")
+OWN = [module for module in PROBES if not module.removeprefix("optax_lite.").startswith(ELSEWHERE)]
 
 
 @pytest.mark.parametrize(("module", "name"), [(m, name) for m in OWN for name in PROBES[m]])

@@ -9,8 +9,8 @@ import pytest
 
 import optax_lite as ol
 from optax_lite import sweep
-from tests.catalogue import bad_settings
-from tests.catalogue.calls import GRADS, PARAMS
+from tests.methods import bad_settings
+from tests.wrong_calls import GRADS, PARAMS
 
 ADAM = ol.adam(0.1)
 STATE = ADAM.init(PARAMS)

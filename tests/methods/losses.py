@@ -1,0 +1,598 @@
+"""Losses: their references from the formulas, settings that make every term visible, and facts that no case states."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite import losses
+from optax_lite.check import ArgumentError
+from tests.methods.compare import relative_error
+from tests.methods.row import Namespace
+
+
+def log_softmax(x, axis, where=None):
+    """log(exp(x) / sum(exp(x))) (Goodfellow, Bengio & Courville 2016, equation 6.30), shifted by the largest entry."""
+    included = np.ones(x.shape, dtype=bool) if where is None else np.broadcast_to(where, x.shape)
+    some = np.any(included, axis=axis, keepdims=True)
+    largest = np.where(some, np.max(x, axis=axis, keepdims=True, where=included, initial=-np.inf), 0.0)
+    total = np.where(some, np.sum(np.exp(x - largest), axis=axis, keepdims=True, where=included), 1.0)
+    return x - largest - np.log(total)
+
+
+def softmax_cross_entropy(logits, labels, axis=-1, where=None):
+    """Cross entropy of the softmax (Goodfellow, Bengio & Courville 2016, section 6.2.2.3): -sum y log p."""
+    if where is not None and where.ndim < logits.ndim:
+        where = np.expand_dims(where, axis)  # whole examples: the loss of one that is left out is 0
+    terms = -labels * log_softmax(logits, axis, where)
+    return np.sum(terms, axis=axis, where=True if where is None else where)
+
+
+def softmax_cross_entropy_with_integer_labels(logits, labels, axis=-1, where=None):
+    """Cross entropy of the softmax (Goodfellow, Bengio & Courville 2016, section 6.2.2.3): -log p_y."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(a % logits.ndim for a in axes)
+    batch = tuple(a for a in range(logits.ndim) if a not in axes)
+    if where is None:
+        where = np.ones(logits.shape, dtype=bool)
+    elif where.ndim < logits.ndim:
+        where = np.expand_dims(where, axis)  # whole examples: the loss of one that is left out is 0
+    where = np.broadcast_to(where, logits.shape)
+    # Of several axes the label is a flat index.
+    shape = [logits.shape[a] for a in batch] + [-1]
+    log_p = np.transpose(log_softmax(logits, axes, where), batch + axes).reshape(shape)
+    included = np.any(where, axis=axes)
+    loss = np.zeros(log_p.shape[:-1])
+    for i in np.ndindex(loss.shape):
+        loss[i] = -log_p[i][labels[i]] if included[i] else 0.0
+    return loss
+
+
+def safe_softmax_cross_entropy(logits, labels):
+    """Cross entropy of the softmax with 0 log 0 = 0 (Cover & Thomas 2006, section 2.1)."""
+    log_p = log_softmax(logits, -1)
+    return np.sum(np.where(labels == 0, 0.0, -labels * np.where(labels == 0, 0.0, log_p)), axis=-1)
+
+
+def poly_loss_cross_entropy(logits, labels, epsilon=2.0, axis=-1, where=None):
+    """Poly-1 loss (Leng et al. 2022): -log P_t + epsilon * (1 - P_t)."""
+    included = True if where is None else where
+    # sum y (1 - p) is 1 - P_t for labels of sum 1, and 0 where nothing is included (optax).
+    one_minus_P_t = np.sum(labels * (1 - np.exp(log_softmax(logits, axis, where))), axis=axis, where=included)
+    return softmax_cross_entropy(logits, labels, axis, where) + epsilon * one_minus_P_t
+
+
+def sigmoid_binary_cross_entropy(logits, labels):
+    """Cross entropy of the sigmoid (Bishop 2006, equation 4.90): -y log p - (1 - y) log(1 - p)."""
+    log_p = -np.logaddexp(0.0, -logits)
+    log_not_p = -np.logaddexp(0.0, logits)
+    return -labels * log_p - (1 - labels) * log_not_p
+
+
+def sigmoid_focal_loss(logits, labels, *, alpha=None, gamma=2.0):
+    """Focal loss (Lin et al. 2017, equation 5); for labels between 0 and 1 as in the authors' code."""
+    p = np.exp(-np.logaddexp(0.0, -logits))
+    not_p = np.exp(-np.logaddexp(0.0, logits))
+    # 1 - p_t: not_p for the label 1, p for the label 0.
+    not_p_t = labels * not_p + (1 - labels) * p
+    loss = not_p_t**gamma * sigmoid_binary_cross_entropy(logits, labels)
+    if alpha is not None:
+        loss = (alpha * labels + (1 - alpha) * (1 - labels)) * loss
+    return loss
+
+
+def squared_error(predictions, targets=None):
+    """Squared error (Legendre 1805)."""
+    return (predictions if targets is None else predictions - targets) ** 2
+
+
+def l2_loss(predictions, targets=None):
+    """Half of the squared error (Bishop 2006, equation 1.2)."""
+    return 0.5 * squared_error(predictions, targets)
+
+
+def huber_loss(predictions, targets=None, *, delta=1.0):
+    """Huber loss (Huber 1964): e^2 / 2 up to |e| = delta, delta * (|e| - delta / 2) beyond."""
+    e = np.abs(predictions if targets is None else predictions - targets)
+    return np.where(e <= delta, 0.5 * e**2, delta * (e - 0.5 * delta))
+
+
+def log_cosh(predictions, targets=None):
+    """Logarithm of the hyperbolic cosine of the error (Chen et al. 2019)."""
+    e = predictions if targets is None else predictions - targets
+    return np.logaddexp(e, -e) - np.log(2.0)
+
+
+def cosine_similarity(predictions, targets, *, epsilon=0.0, axis=-1, where=None):
+    """Cosine of the angle between two vectors: <a, b> / (||a|| ||b||); epsilon: lower bound of each squared norm."""
+    # So in what optax 0.2.8 computes; its docstring says "minimum norm".
+    included = True if where is None else where
+    a_norm = np.sqrt(np.maximum(np.sum(predictions**2, axis=axis, where=included), epsilon))
+    b_norm = np.sqrt(np.maximum(np.sum(targets**2, axis=axis, where=included), epsilon))
+    return np.sum(predictions * targets, axis=axis, where=included) / (a_norm * b_norm)
+
+
+def cosine_distance(predictions, targets, *, epsilon=0.0, axis=-1, where=None):
+    """One minus the cosine of the angle."""
+    return 1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where)
+
+
+def kl_divergence(log_predictions, targets, axis=-1, where=None):
+    """Kullback-Leibler divergence (Kullback & Leibler 1951): sum t log(t / p), with 0 log 0 = 0."""
+    log_targets = np.log(np.where(targets > 0, targets, 1.0))
+    terms = targets * (log_targets - log_predictions)
+    return np.sum(terms, axis=axis, where=True if where is None else where)
+
+
+def kl_divergence_with_log_targets(log_predictions, log_targets, axis=-1, where=None):
+    """Kullback-Leibler divergence (Kullback & Leibler 1951) from log t and log p."""
+    terms = np.exp(log_targets) * (log_targets - log_predictions)
+    return np.sum(terms, axis=axis, where=True if where is None else where)
+
+
+def convex_kl_divergence(log_predictions, targets, axis=-1, where=None):
+    """Generalized divergence (Csiszar 1991): sum t log(t / p) + p - t, convex also where the sums are not 1."""
+    log_targets = np.log(np.where(targets > 0, targets, 1.0))
+    terms = targets * (log_targets - log_predictions) + np.exp(log_predictions) - targets
+    return np.sum(terms, axis=axis, where=True if where is None else where)
+
+
+generalized_kl_divergence = convex_kl_divergence
+
+
+def hinge_loss(predictor_outputs, targets):
+    """Hinge loss (Cortes & Vapnik 1995): max(0, 1 - t * y), t = -1 or 1."""
+    return np.maximum(0.0, 1 - targets * predictor_outputs)
+
+
+def perceptron_loss(predictor_outputs, targets):
+    """Perceptron criterion (Rosenblatt 1958; Bishop 2006, equation 4.54): max(0, -t * y), t = -1 or 1."""
+    return np.maximum(0.0, -targets * predictor_outputs)
+
+
+def multiclass_hinge_loss(scores, labels):
+    """Multiclass hinge loss (Crammer & Singer 2001): max_j (s_j + 1 where j is not the label) - s_label."""
+    loss = np.zeros(scores.shape[:-1])
+    for i in np.ndindex(loss.shape):
+        other = np.arange(scores.shape[-1]) != labels[i]
+        loss[i] = np.max(scores[i] + other) - scores[i][labels[i]]
+    return loss
+
+
+def multiclass_perceptron_loss(scores, labels):
+    """Multiclass perceptron (Collins 2002): max_j s_j - s_label."""
+    return np.max(scores, axis=-1) - np.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
+
+
+def triplet_margin_loss(anchors, positives, negatives, axis=-1, norm_degree=2, margin=1.0, eps=1e-6):
+    """Triplet loss (Balntas et al. 2016): max(0, d(a, p) - d(a, n) + margin)."""
+    # eps inside the root, so that the distance has a gradient at 0 (optax, which leaves out the absolute values).
+    d_p = (np.sum(np.abs(anchors - positives) ** norm_degree, axis=axis) + eps) ** (1 / norm_degree)
+    d_n = (np.sum(np.abs(anchors - negatives) ** norm_degree, axis=axis) + eps) ** (1 / norm_degree)
+    return np.maximum(0.0, d_p - d_n + margin)
+
+
+def ntxent(embeddings, labels, temperature=0.07):
+    """NT-Xent (Chen et al. 2020, equation 1), averaged over all ordered pairs of equal labels."""
+    unit = embeddings / np.sqrt(np.sum(embeddings**2, axis=-1, keepdims=True))
+    s = unit @ unit.T / temperature
+    losses = []
+    for i, j in itertools.permutations(range(len(labels)), 2):
+        if labels[i] == labels[j]:
+            # With more than two of a label the others of it are left out of the sum, unlike in the paper (optax).
+            rest = [s[i, k] for k in range(len(labels)) if k == j or labels[k] != labels[i]]
+            losses.append(np.logaddexp.reduce(rest) - s[i, j])
+    return np.mean(losses)
+
+
+def smooth_labels(labels, alpha, *, axis=-1, where=None):
+    """Label smoothing (Szegedy et al. 2016, section 7; Mueller, Kornblith & Hinton 2019): (1 - a) * y + a / K."""
+    included = np.broadcast_to(True if where is None else where, labels.shape)
+    K = np.sum(included, axis=axis, keepdims=True)
+    # A class that is left out gets no share of a, unlike in optax: the labels still sum to 1.
+    return np.where(included, (1 - alpha) * labels + alpha / K, labels)
+
+
+def ctc_loss(logits, logit_paddings, labels, label_paddings, *, blank_id=0, log_epsilon=-1e5):
+    """CTC loss (Graves et al. 2006, section 3) by brute force, over every path that collapses to the label."""
+    B, _, K = logits.shape
+    loss = np.zeros(B)
+    for b in range(B):
+        log_p = log_softmax(logits[b], -1)[logit_paddings[b] == 0]
+        label = [int(n) for n in labels[b][label_paddings[b] == 0]]
+        log_paths = []
+        for path in itertools.product(range(K), repeat=len(log_p)):
+            without_repeats = [k for k, _ in itertools.groupby(path)]
+            if [k for k in without_repeats if k != blank_id] == label:
+                log_paths.append(sum(log_p[t, k] for t, k in enumerate(path)))
+        # Without a path the loss is infinite; optax has some number close to -log_epsilon, its substitute for -log 0.
+        loss[b] = -np.logaddexp.reduce(log_paths) if log_paths else -log_epsilon
+    return loss
+
+
+# --- cases: arguments in float64 -------------------------------------------------------------------------------------
+
+_rng = np.random.default_rng(0)
+
+
+def _normal(*shape, size=1.0):
+    return size * _rng.normal(size=shape)
+
+
+def _distribution(*shape):
+    weights = _rng.random(shape) + 0.1
+    return weights / weights.sum(-1, keepdims=True)
+
+
+X, Y, Z = (_normal(2, 3, 4) for _ in range(3))
+BIG = _normal(2, 3, 4, size=20.0)
+P, Q = _distribution(2, 3, 4), _distribution(2, 3, 4)
+ZERO = P * (P.max(-1, keepdims=True) > P)  # a distribution with entries 0, short of 1
+SIGNS, BITS = np.sign(Y), (Y > 0) * 1.0
+ONE_HOT = np.eye(4)[[[0, 1, 2], [3, 3, 0]]]
+LABELS = np.array([[0, 1, 2], [3, 3, 0]])
+SOME = _rng.random((2, 3, 4)) < 0.6
+SOME[:, :, 0] = True
+LINES = np.array([[True, False, True], [False, False, True]])
+POINTS, GROUPS = _normal(6, 3), np.array([0, 0, 0, 1, 1, 2])
+
+LOGITS = _normal(2, 5, 3)
+PADDED = np.array([[0.0, 0, 0, 0, 0], [0, 0, 0, 1, 1]])
+WORDS, WORDS_PADDED = np.array([[1, 1, 2], [2, 0, 0]]), np.array([[0.0, 0, 0], [0, 1, 1]])
+TEXT = (LOGITS, PADDED, WORDS, WORDS_PADDED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    args: tuple
+    settings: dict[str, Any]
+
+    def given(self, dtype: Any) -> tuple:
+        """The arguments in a precision; integers and masks as they are."""
+        return tuple(jnp.asarray(a, dtype if a.dtype == float else None) for a in map(np.asarray, self.args))
+
+    def expected(self, args: tuple) -> np.ndarray:
+        """The reference, on the arguments as rounded."""
+        exact = [np.asarray(a, float if jnp.issubdtype(a.dtype, jnp.floating) else a.dtype) for a in args]
+        return globals()[self.name](*exact, **self.settings)
+
+    def error(self, function: Any, dtype: Any) -> float:
+        """The relative error of a loss that should be this one."""
+        given = self.given(dtype)
+        return relative_error(jax.jit(lambda *a: function(*a, **self.settings))(*given), self.expected(given))
+
+    def error_and_slopes(self, function: Any, dtype: Any) -> tuple[float, tuple]:
+        """The same, and the gradients of the sum of the losses with respect to every floating argument."""
+
+        def total(*args):
+            loss = function(*args, **self.settings)
+            return jnp.sum(loss), loss
+
+        given = self.given(dtype)
+        places = tuple(i for i, a in enumerate(given) if jnp.issubdtype(a.dtype, jnp.floating))
+        slopes, loss = jax.jit(jax.grad(total, places, has_aux=True))(*given)
+        return relative_error(loss, self.expected(given)), slopes
+
+
+def _cases(name, *calls):
+    return [
+        Case(name, call, {}) if isinstance(call, tuple) else Case(name, call["args"], call["with"]) for call in calls
+    ]
+
+
+def at(*args, **settings):
+    """A call with settings."""
+    return {"args": args, "with": settings}
+
+
+CASES = [
+    *_cases("squared_error", (X, Y), (X,), (X, np.array(0.5))),
+    *_cases("l2_loss", (X, Y), (X,), (X, np.array(0.5))),
+    *_cases("huber_loss", (X, Y), (BIG, Y), at(X, Y, delta=0.3), at(X, delta=2.0), at(BIG, np.array(1.5), delta=7.0)),
+    *_cases("log_cosh", (X, Y), (BIG, Y), (X,)),
+    *_cases("hinge_loss", (X, SIGNS), (BIG, SIGNS), (X, BITS), (X, np.array(-1.0))),
+    *_cases("perceptron_loss", (X, SIGNS), (BIG, SIGNS), (X, BITS)),
+    *_cases("sigmoid_binary_cross_entropy", (X, BITS), (X, P), (BIG, BITS), (BIG, P), (X, np.array(1.0))),
+    *_cases(
+        "sigmoid_focal_loss",
+        *((X, BITS), (X, P), (BIG, BITS), at(X, BITS, alpha=0.3), at(X, P, alpha=0.25, gamma=0.5)),
+        *(at(X, P, gamma=0.0), at(BIG, P, alpha=0.9, gamma=1.0), at(X, BITS, gamma=5.0)),
+    ),
+    *_cases(
+        "softmax_cross_entropy",
+        *((X, P), (X, ONE_HOT), (BIG, P), (X, 3 * P), (X[:1], P), at(X, P, axis=0), at(X, P, axis=(0, -1))),
+        *(at(X, P, axis=None), at(X, P, where=SOME), at(X, P, where=LINES), at(X, P, axis=1, where=SOME[:, 0])),
+        *(at(X, P, where=LINES[..., None]), at(X, P, axis=(0, 2), where=SOME)),
+    ),
+    *_cases("safe_softmax_cross_entropy", (X, P), (BIG, ONE_HOT), (X, ZERO)),
+    *_cases(
+        "softmax_cross_entropy_with_integer_labels",
+        *((X, LABELS), (BIG, LABELS), (X[0, 0], np.array(2)), (X, LABELS.astype(np.uint8))),
+        *(at(X, LABELS[:, :, None].repeat(4, 2)[:, 0] % 3, axis=1), at(X, np.array([0, 7, 3]), axis=(0, 2))),
+        *(at(X, np.array([0, 7, 3]), axis=(2, 0)), at(X, np.array([0, 7, 3]), axis=(-1, -3))),
+        *(at(X, LABELS, axis=2, where=LINES), at(X, 0 * LABELS, where=SOME), at(X, LABELS, where=LINES[..., None])),
+    ),
+    *_cases(
+        "poly_loss_cross_entropy",
+        *((X, P), (BIG, ONE_HOT), at(X, P, epsilon=-1.0), at(X, ONE_HOT, epsilon=0.5, axis=0)),
+        *(at(X, P, where=SOME), at(X, P, axis=(1, 2), where=SOME)),
+    ),
+    *_cases(
+        "smooth_labels",
+        *(at(ONE_HOT, alpha=0.1), at(P, alpha=0.7), at(ONE_HOT, alpha=0.2, axis=(0, 1)), at(P, alpha=0.2, axis=None)),
+        *(at(ONE_HOT, alpha=0.3, where=SOME), at(ONE_HOT, alpha=0.3, where=SOME[:1, :1], axis=2)),
+        at(ONE_HOT, alpha=0.3, where=ONE_HOT == 1),
+    ),
+    *_cases("multiclass_hinge_loss", (X, LABELS), (BIG, LABELS), (X[0, 0], np.array(1)), (0.1 * X, LABELS)),
+    *_cases("multiclass_perceptron_loss", (X, LABELS), (BIG, LABELS), (X[0, 0], np.array(1))),
+    *_cases(
+        "kl_divergence",
+        *((np.log(Q), P), (np.log(Q), ZERO), (X, 2 * P), (np.log(Q[:1]), P), at(np.log(Q), P, axis=0)),
+        *(at(np.log(Q), P, axis=(1, 2)), at(X, P, where=SOME), at(X, ZERO, axis=None, where=SOME)),
+    ),
+    *_cases(
+        "kl_divergence_with_log_targets",
+        *((np.log(Q), np.log(P)), (X, Y), at(np.log(Q), Y, axis=(0, 1)), at(X, Y, where=SOME)),
+    ),
+    *_cases(
+        "generalized_kl_divergence",
+        *((np.log(Q), P), (X, 2 * P), (X, ZERO), at(X, P, axis=0), at(X, P, where=SOME), at(X, P, axis=None)),
+    ),
+    *_cases("convex_kl_divergence", (np.log(Q), P)),
+    *_cases(
+        "cosine_similarity",
+        *((X, Y), (BIG, Y), (X[:, :, None], Y[:, None]), at(X, Y, epsilon=4.0), at(X, Y, epsilon=4.0, axis=0)),
+        *(at(X, Y, axis=(0, 2)), at(X, Y, axis=None), at(X, Y, where=SOME), at(X, Y, where=SOME[:1], axis=1)),
+    ),
+    *_cases("cosine_distance", (X, Y), at(X, Y, epsilon=4.0, axis=1), at(X, Y, where=SOME)),
+    *_cases("ntxent", at(POINTS, GROUPS, temperature=0.5), at(POINTS, GROUPS % 2), at(POINTS[:4], GROUPS[1:5])),
+    *_cases(
+        "triplet_margin_loss",
+        *((X, Y, Z), at(X, Y, Z, margin=3.0), at(X, Y, Z, axis=1, margin=3.0), at(X, Y[:1], Z, margin=3.0, eps=0.5)),
+        *(at(X, Y, Z, norm_degree=1, margin=9.0), at(X, Y, Z, norm_degree=3, margin=3.0), (X, X + 0.1, Z)),
+    ),
+    *_cases(
+        "ctc_loss",
+        *(
+            TEXT,
+            (LOGITS, 0 * PADDED, np.array([[2, 1, 1], [1, 2, 1]]), 0 * WORDS_PADDED),
+            (LOGITS, PADDED[:, ::-1] == 1, WORDS, WORDS_PADDED == 1),
+        ),
+        *((LOGITS, PADDED, WORDS, 0 * WORDS_PADDED + 1), at(LOGITS, PADDED, 0 * WORDS, WORDS_PADDED, blank_id=2)),
+        *((LOGITS, PADDED, WORDS[:, :0], WORDS_PADDED[:, :0]), (4 * LOGITS, PADDED, WORDS[:, 1:], WORDS_PADDED[:, 1:])),
+    ),
+]
+FUNCTIONS = {name: getattr(losses, name) for name in dict.fromkeys(case.name for case in CASES)}
+
+
+# --- where naive formulas have no value or no slope ------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Hard:
+    name: str
+    args: list[np.ndarray]
+    settings: dict[str, Any]
+    value: Any
+    slopes: list  # with respect to the arguments
+    floor: float = 0.3  # below it errors are absolute
+
+    def error(self, function: Any) -> float:
+        """The largest relative error of the loss and its slopes; NaN counts as infinite."""
+        args = [jnp.asarray(a, jnp.float32) for a in self.args]
+
+        def total(*args):
+            loss = function(*args, **self.settings)
+            return jnp.sum(loss), loss
+
+        slopes, loss = jax.jit(jax.grad(total, tuple(range(len(args))), has_aux=True))(*args)
+        worst = 0.0
+        for found, expected in zip([loss, *slopes], [self.value, *self.slopes], strict=True):
+            found, expected = np.asarray(found, float), np.asarray(expected, float)
+            assert found.shape == expected.shape
+            errors = np.abs(found - expected) / np.maximum(np.abs(expected), self.floor)
+            worst = max(worst, float(np.max(np.where(np.isnan(errors), np.inf, errors))))
+        return worst
+
+
+INF = math.inf
+ZEROS, ONES = np.zeros(3), np.ones(3)
+HALVES = np.array([0.0, 0.5, 0.5])
+FAR = np.array([1e4, 1e4, -1e4, -1e4, 0.0])
+RIGHT = np.array([1.0, 0, 1, 0, 0.5])
+MASKED = np.array([-INF, 1.0, 2.0])
+NEVER = np.array([False, False, False])
+ONE_OF_TWO = math.log1p(math.exp(-1.0))  # -log of the softmax of (1, 2) at 2
+P2 = 1 / (1 + math.exp(-1.0))
+
+HARD = {
+    "huber at delta": Hard("huber_loss", [np.array([-1.0, 1.0, 0.0, 3.0])], {}, [0.5, 0.5, 0, 2.5], [[-1, 1, 0, 1]]),
+    "log_cosh": Hard(
+        "log_cosh",
+        [np.array([0.0, 1e-5, 1, 1e4, -3e38])],
+        {},
+        [0, 5e-11, math.log(math.cosh(1)), 1e4 - math.log(2), 3e38],
+        [[0, 1e-5, math.tanh(1), 1, -1]],
+        floor=1e-12,
+    ),
+    "hinge at its corner": Hard("hinge_loss", [np.array([1.0, 2.0])], {"targets": 1.0}, [0, 0], [[-0.5, 0]]),
+    "sigmoid far away": Hard(
+        "sigmoid_binary_cross_entropy",
+        [FAR, RIGHT],
+        {},
+        [0, 1e4, 1e4, 0, math.log(2)],
+        [[0, 1, -1, 0, 0], [-1e4, -1e4, 1e4, 1e4, 0]],
+    ),
+    "sigmoid sure and right": Hard(
+        "sigmoid_binary_cross_entropy",
+        [np.array([30.0, -30.0])],
+        {"labels": np.array([1.0, 0.0])},
+        [math.exp(-30), math.exp(-30)],
+        [[-math.exp(-30), math.exp(-30)]],
+        floor=1e-15,
+    ),
+    "sigmoid at infinity": Hard(
+        "sigmoid_binary_cross_entropy", [np.array([INF, -INF])], {"labels": np.array([1.0, 0.0])}, [0, 0], [[0, 0]]
+    ),
+    "focal far away": Hard(
+        "sigmoid_focal_loss",
+        [FAR],
+        {"labels": RIGHT, "gamma": 0.5, "alpha": 0.25},
+        [0, 0.75e4, 0.25e4, 0, 0.5 * 0.5**0.5 * math.log(2)],
+        [[0, 0.75, -0.25, 0, 0]],
+    ),
+    "a class of probability 0": Hard(
+        "softmax_cross_entropy",
+        [MASKED, np.array([0.0, 0, 1])],
+        {},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
+    ),
+    "a class of probability 0, by number": Hard(
+        "softmax_cross_entropy_with_integer_labels", [MASKED], {"labels": 2}, ONE_OF_TWO, [[0, 1 - P2, P2 - 1]]
+    ),
+    "a masked NaN": Hard(
+        "softmax_cross_entropy",
+        [np.array([math.nan, 1.0, 2.0]), np.array([math.nan, 0, 1])],
+        {"where": ~np.isnan([math.nan, 1, 2])},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
+    ),
+    "no class": Hard("softmax_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "no class by number": Hard(
+        "softmax_cross_entropy_with_integer_labels", [ONES], {"labels": 1, "where": NEVER}, 0, [ZEROS]
+    ),
+    "poly without a class": Hard("poly_loss_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "poly with a class of probability 0": Hard(
+        "poly_loss_cross_entropy",
+        [MASKED],
+        {"labels": np.array([0.0, 0, 1]), "epsilon": 1.0},
+        ONE_OF_TWO + 1 - P2,
+        [[0, (1 - P2) * (1 + P2), (P2 - 1) * (1 + P2)]],
+    ),
+    "kl at 0": Hard("kl_divergence", [np.log(HALVES + 1e-30), HALVES], {}, 0, [-HALVES, [30 * math.log(10), 1, 1]]),
+    "kl of impossible and never": Hard(
+        "kl_divergence", [np.array([-INF, math.log(0.5), math.log(0.5)]), HALVES], {}, 0, [-HALVES, [0, 1, 1]]
+    ),
+    "kl of logs at -inf": Hard(
+        "kl_divergence_with_log_targets", [np.array([-INF, math.log(0.5), math.log(0.5)])] * 2, {}, 0, [-HALVES, HALVES]
+    ),
+    "kl of a masked NaN": Hard(
+        "kl_divergence",
+        [np.array([math.nan, 0.0]), np.array([math.nan, 1.0])],
+        {"where": np.array([False, True])},
+        0,
+        [[0, -1], [0, 1]],
+    ),
+    "generalized kl at 0": Hard("generalized_kl_divergence", [ZEROS, ZEROS], {}, 3, [ONES, -ONES]),
+    "cosine of nothing": Hard("cosine_similarity", [ZEROS, ONES], {}, 0, [ZEROS, ZEROS]),
+    "cosine of nothing twice": Hard("cosine_distance", [ZEROS, ZEROS], {}, 1, [ZEROS, ZEROS]),
+    "cosine near nothing": Hard(
+        "cosine_similarity", [ZEROS, np.array([2.0, 0, 0])], {"epsilon": 0.25}, 0, [[2, 0, 0], ZEROS]
+    ),
+    "cosine of a masked NaN": Hard(
+        "cosine_similarity",
+        [np.array([math.nan, 2.0]), np.array([1.0, 3.0])],
+        {"where": np.array([False, True])},
+        1,
+        [[0, 0], [0, 0]],
+    ),
+    "ntxent without pairs": Hard("ntxent", [np.eye(3)], {"labels": np.arange(3)}, 0, [np.zeros((3, 3))]),
+    "ntxent without negatives": Hard("ntxent", [np.eye(3)], {"labels": np.zeros(3, int)}, 0, [np.zeros((3, 3))]),
+    "ntxent of nothing": Hard(
+        "ntxent", [np.zeros((4, 2))], {"labels": np.array([0, 0, 1, 1])}, math.log(3), [np.zeros((4, 2))]
+    ),
+    "triplet of one point": Hard("triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]),
+    "triplet of two points": Hard(
+        "triplet_margin_loss",
+        [ONES, ONES, ZEROS],
+        {"eps": 0.0, "margin": 2.0},
+        2 - math.sqrt(3),
+        [-ONES / math.sqrt(3), ZEROS, ONES / math.sqrt(3)],
+    ),
+    "triplet of one point, degree 1": Hard(
+        "triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0, "norm_degree": 1}, 1, [ZEROS, ZEROS, ZEROS]
+    ),
+}
+
+
+# --- facts -----------------------------------------------------------------------------------------------------------
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def _no_class_is_seen(namespace: Namespace) -> bool:
+    """NaN is the loss of a label that is not one of the classes."""
+    scores, labels = np.arange(20.0).reshape(5, 4) % 7, np.array([0, -1, 4, -4, 3])
+    names = "softmax_cross_entropy_with_integer_labels", "multiclass_hinge_loss", "multiclass_perceptron_loss"
+    found = [np.isnan(namespace[name](scores, labels)).tolist() for name in names]
+    return found == 3 * [[False, True, True, True, False]]
+
+
+def _mask_of_others_is_refused(namespace: Namespace) -> bool:
+    """A mask fits the logits, not only the labels, which may be the same for all examples."""
+    try:
+        namespace["softmax_cross_entropy"](np.ones((2, 5)), np.ones((1, 5)), where=np.ones((3, 5), bool))
+    except ArgumentError as error:
+        return "got logits (2, 5), where (3, 5)" in str(error)
+    return False
+
+
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+def spelled(path, blank=0):
+    """What a path of classes spells: repeats as one, then without blanks."""
+    return [k for k, _ in itertools.groupby(path) if k != blank]
+
+
+def _forward_is_a_sum_over_paths(namespace: Namespace) -> bool:
+    logits, word = jnp.asarray(LOGITS[:1]), [1, 1, 2]
+    forward = jax.jit(namespace["ctc_loss_with_forward_probs"])
+    loss, blank, label = forward(logits, PADDED[:1], WORDS[:1], WORDS_PADDED[:1])
+    log_p = np.asarray(jax.nn.log_softmax(logits[0]))
+    assert blank.shape == (5, 1, 4) and label.shape == (5, 1, 3)
+    np.testing.assert_allclose(loss, ctc_loss(*(x[:1] for x in TEXT)), rtol=1e-12)
+    for t, n in itertools.product(range(5), range(4)):
+        paths = [path for path in itertools.product(range(3), repeat=t + 1) if spelled(path) == word[:n]]
+        for ends_blank, found in ((True, blank), (False, label)):
+            mine = [sum(log_p[i, k] for i, k in enumerate(p)) for p in paths if (p[-1] == 0) == ends_blank]
+            if mine:
+                value = found[t, 0, n if ends_blank else n - 1]
+                np.testing.assert_allclose(value, np.logaddexp.reduce(mine), rtol=1e-12)
+    return True
+
+
+def _impossible_costs_1e5(namespace: Namespace) -> bool:
+    """Two frames cannot spell three labels; by default that costs about 1e5."""
+    short = (LOGITS[:, :2], PADDED[:, :2], WORDS, 0 * WORDS_PADDED)
+    found = namespace["ctc_loss"](*short), namespace["ctc_loss_with_forward_probs"](*short)[0]
+    return all(np.allclose(loss, 1e5, rtol=0.01) for loss in found)
+
+
+def _nothing_to_spell(namespace: Namespace) -> bool:
+    """Without labels all frames are blank; there is one blank to be at, and no label."""
+    loss, blank, label = namespace["ctc_loss_with_forward_probs"](LOGITS, 0 * PADDED, WORDS[:, :0], WORDS_PADDED[:, :0])
+    expected = np.cumsum(log_softmax(LOGITS, -1)[:, :, 0], 1)
+    assert blank.shape == (5, 2, 1) and label.shape == (5, 2, 0)
+    return np.allclose(blank[:, :, 0], expected.T, rtol=1e-12) and np.allclose(loss, -expected[:, -1], rtol=1e-12)
+
+
+def _takes_lists(namespace: Namespace) -> bool:
+    return np.allclose(namespace["ctc_loss"](*(x.tolist() for x in TEXT)), ctc_loss(*TEXT), rtol=1e-12)
+
+
+PROBES = {
+    "optax_lite.losses.classes": {"no class": _no_class_is_seen, "mask": _mask_of_others_is_refused},
+    "optax_lite.losses.ctc": {
+        "forward": _forward_is_a_sum_over_paths,
+        "impossible": _impossible_costs_1e5,
+        "nothing": _nothing_to_spell,
+        "lists": _takes_lists,
+    },
+}

@@ -1,0 +1,150 @@
+"""Updates that are left out: bad steps, and steps by a condition; written from their definition."""
+
+import jax.numpy as jnp
+import numpy as np
+
+import optax_lite as ol
+from tests.methods.accumulate import growing, is_finite, still, with_faults
+from tests.methods.bases import given_own_fields, heavy, no_transformation, plain, scaled, slower, with_fresh_base
+from tests.methods.compare import started
+from tests.methods.row import Quirks, Row, fast, over
+
+
+def skip_bad_steps(g, s, w, *, base, start, nonfinite, outlier, window, max_consecutive):
+    """Leave out a gradient without a finite norm, or with one `outlier` deviations above the mean of the good ones."""
+    fresh = {"total_skipped": 0, "consecutive_skipped": 0, "last_reason": 0, "exceeded": False}
+    s = s or {**fresh, "good_steps": 0, "norm_mean": 0.0, "norm_var": 0.0, "base": start(g)}
+    n, mean, var = s["good_steps"], s["norm_mean"], s["norm_var"]
+    norm = np.sqrt(sum(np.sum(np.abs(x) ** 2) for x in g))
+    reason = 0
+    if not np.isfinite(norm):
+        reason = 1 if nonfinite else 0
+    elif outlier is not None and n >= window:
+        deviation = max(np.sqrt(var), 0.01 * mean)  # equal norms are no outliers
+        reason = 2 if norm > mean + outlier * deviation else 0
+    u, inner = base(g, s["base"], w) if reason == 0 else (still(g), s["base"])
+    if reason == 0 and np.isfinite(norm):
+        # The mean and variance of the first `window` norms (Welford 1962), exponentially weighted after them.
+        n = n + 1
+        a = 1 / min(n, window)
+        var = (1 - a) * (var + a * (norm - mean) ** 2)
+        mean = mean + a * (norm - mean)
+    consecutive = s["consecutive_skipped"] + 1 if reason else 0
+    return u, {
+        "total_skipped": s["total_skipped"] + (reason > 0),
+        "consecutive_skipped": consecutive,
+        "last_reason": reason,
+        "exceeded": s["exceeded"] or (max_consecutive is not None and consecutive > max_consecutive),
+        "good_steps": n,
+        "norm_mean": mean,
+        "norm_var": var,
+        "base": inner,
+    }
+
+
+def apply_if_finite(g, s, w, *, base, start, max_consecutive_errors):
+    """Leave out a gradient with an entry that is not finite, however many came before."""
+    s = s or {"notfinite_count": 0, "total_notfinite": 0, "base": start(g)}
+    bad = not is_finite(g)
+    u, inner = (still(g), s["base"]) if bad else base(g, s["base"], w)
+    counts = {"notfinite_count": s["notfinite_count"] + 1 if bad else 0, "total_notfinite": s["total_notfinite"] + bad}
+    return u, {**counts, "last_finite": not bad, "base": inner}
+
+
+def conditionally(g, s, w, *, base, start, should_transform_fn, otherwise):
+    """The base where a function of the count says so; elsewhere `otherwise(g)`, and the base's state as it is."""
+    s = s or {"step": 0, "base": start(g)}
+    run = should_transform_fn(s["step"])
+    u, inner = base(g, s["base"], w) if run else (otherwise(g), s["base"])
+    return u, {"step": s["step"] + 1, "base": inner}
+
+
+def with_a_spike(trees):
+    """Norms near each other, but for a NaN and a large one."""
+    params, gradients = with_faults(trees)
+    for g in gradients:
+        g["b"][...] = np.where(np.isfinite(g["b"]), np.array([30.0, -40.0, 5.0]) + 0.1 * g["b"], g["b"])
+    for g in gradients[4:]:
+        g["wide"][0, 0, 0] = 300.0
+    return params, gradients
+
+
+def with_norms(state, seed):
+    """Used, with the statistics of norms that the gradients have."""
+    used = started(state, seed)
+    own = used.inner_state if isinstance(used, ol.ScheduledState) else used
+    mean, var = (jnp.array(x, own.norm_mean.dtype) for x in (48.0, 30.0))
+    own = own._replace(norm_mean=mean, norm_var=var)
+    return used._replace(inner_state=own) if isinstance(used, ol.ScheduledState) else own
+
+
+def even(step):
+    return step % 2 == 0
+
+
+def late(step):
+    return step >= 3
+
+
+def no_first(step):
+    return step != 0
+
+
+def conditionally_with(otherwise):
+    def reference(g, s, w, *, forward_extra_args, **settings):
+        return conditionally(g, s, w, otherwise=otherwise, **settings)
+
+    return reference
+
+
+conditions = tuple(over(inner=(scaled, heavy), should_transform_fn=(even, late, no_first, growing)))
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        ol.skip_bad_steps,
+        given_own_fields(skip_bad_steps),
+        (
+            {"tx": scaled, "outlier": 6.0, "max_consecutive": 5},
+            {"tx": scaled},
+            {"tx": heavy, "max_consecutive": 0},
+            *over(tx=(scaled,), outlier=(0.5, 3.0, 20.0), window=(1, 2), max_consecutive=(None, 1)),
+            {"tx": heavy, "outlier": 2.0 * fast, "window": 2.5},
+            {"tx": slower, "outlier": 300.0, "window": 2},
+        ),
+        (
+            ({"tx": 0.1}, f"member tx {no_transformation}"),
+            ({"tx": plain, "outlier": 0}, "outlier must be above 0, got 0.0"),
+            ({"tx": plain, "window": 0.5}, "window must be at least 1, got 0.5"),
+            ({"tx": plain, "max_consecutive": -1}, "max_consecutive must be at least 0, got -1.0"),
+            ({"tx": plain, "nonfinite": False}, "no step would be bad: write outlier=6.0"),
+            ({"tx": plain, "nonfinite": 1}, "nonfinite must be True or False, got 1"),
+        ),
+        quirks=Quirks(
+            whole_tree=True, translate=with_fresh_base, data=with_a_spike, used=with_norms, positive=("outlier",)
+        ),
+    ),
+    Row(
+        ol.apply_if_finite,
+        given_own_fields(apply_if_finite),
+        tuple(over(inner=(scaled, heavy, slower, plain), max_consecutive_errors=(0, 3))),
+        (
+            ({"inner": 0.1, "max_consecutive_errors": 1}, f"member inner {no_transformation}"),
+            ({"inner": plain, "max_consecutive_errors": -1}, "max_consecutive_errors must be at least 0, got -1.0"),
+        ),
+        quirks=Quirks(whole_tree=True, translate=with_fresh_base, data=with_faults),
+    ),
+    *(
+        Row(
+            factory,
+            given_own_fields(conditionally_with(otherwise)),
+            conditions,
+            (
+                ({"inner": 0.1, "should_transform_fn": even}, f"member inner {no_transformation}"),
+                ({"inner": plain, "should_transform_fn": 3}, "should_transform_fn must be a function of the count"),
+            ),
+            quirks=Quirks(whole_tree=True, translate=with_fresh_base),
+        )
+        for factory, otherwise in ((ol.conditionally_transform, list), (ol.conditionally_mask, still))
+    ),
+)
