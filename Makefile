@@ -2,20 +2,23 @@
 
 PYTHON ?= python3
 VENV := .venv
+CONSTRAINTS := constraints.txt
 RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install -qq $(CONSTRAINTS:%=--constraint %)
 JOBS ?= auto
+ONLY ?= tests
 
-.PHONY: demo test test-slow lint format size bench mutate catalogue gallery clean
+.PHONY: demo test test-slow test-oldest test-newest lint format size bench mutate catalogue gallery clean
 
 # One stamp per extra, so that a target installs only what it needs.
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; write make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; write make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
+	$(PIP) --upgrade pip
 
-$(VENV)/.%: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable '.[$*]'
-	touch $@
+$(VENV)/.%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(PIP) $(UPGRADE) --editable '.[$*]'
+	@touch $@
 
 demo: $(VENV)/.examples
 	$(RUN) examples/compare_optimizers.py $(DEMO)
@@ -23,7 +26,20 @@ demo: $(VENV)/.examples
 PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup
 
 test: $(VENV)/.test
-	$(PYTEST) -m "not slow" tests
+	$(PYTEST) -m "not slow" $(ONLY)
+
+# The same tests on the oldest JAX that is supported, and on the newest releases of everything.
+test-oldest:
+	@$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+NEWEST = $(shell for python in $(or $(filter-out python3,$(PYTHON)),python3.13 python3.12 python3); do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
+
+test-newest:
+	@test -n "$(NEWEST)" || { echo "The newest JAX needs Python 3.12 or newer; write make test-newest PYTHON=/path/to/python3.13"; exit 1; }
+	@echo "Testing with the newest releases of JAX and all else; no versions are pinned."
+	@rm -f .venv-newest/.test # so that pip looks for newer releases every time
+	@$(MAKE) test VENV=.venv-newest CONSTRAINTS= PYTHON=$(NEWEST) UPGRADE='--upgrade --upgrade-strategy eager'
 
 # The slow ones; the laws that double precision could break, once more with it on everywhere; and those about equal bits,
 # the slow ones only with the code generator that users have (see tests/conftest.py).
@@ -60,4 +76,4 @@ gallery: $(VENV)/.examples
 	$(RUN) examples/gallery.py
 
 clean:
-	rm -rf $(VENV) out build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv* out build *.egg-info .pytest_cache .ruff_cache

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite
 from benchmarks.measure import interleaved, many_leaves, mlp, ratio, transformer
+from tests.compilations import count_lowerings
 
 LIBRARIES = {"ours": optax_lite, "optax": optax}
 
@@ -112,7 +112,7 @@ def compiles_per_learning_rate():
     step = jax.jit(lambda tx, grads, state, params: tx.step(grads, state, params))
     state, grads = optax_lite.adamw(1e-3).init(params), gradients(params)
     rates = [0.1, 1, np.float32(0.2), np.float64(0.3), np.int64(2), jnp.float32(0.4), jnp.asarray(0.5)]
-    with test_util.count_jit_and_pmap_lowerings() as count:
+    with count_lowerings() as count:
         for rate in rates:
             step(optax_lite.adamw(rate), grads, state, params)
     return count()
@@ -129,7 +129,7 @@ def compiles_on_second_grad():
         return sum(jnp.sum(u) for u in jax.tree.leaves(updates))
 
     jax.grad(loss)(0.1)
-    with test_util.count_jit_and_pmap_lowerings() as count:
+    with count_lowerings() as count:
         jax.grad(loss)(0.2)
     return count()
 

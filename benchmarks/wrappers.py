@@ -11,11 +11,11 @@ import sys
 import jax
 import jax.numpy as jnp
 import optax
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
 from benchmarks.core import gradients
 from benchmarks.measure import interleaved, language_loss, mlp, ratio, transformer
+from tests.compilations import count_lowerings
 
 EVERY = 8
 
@@ -113,7 +113,7 @@ def compiles_of_a_run():
     base = ol.groups(ol.adamw(1e-3, weight_decay=0.1), rules)
     tx = ol.accumulate(ol.with_metrics(ol.skip_bad_steps(base, outlier=6.0)), 2)
     state, step = tx.init(params), ol.make_step(lambda params: sum(jnp.sum(p**2) for p in jax.tree.leaves(params)))
-    with test_util.count_jit_and_pmap_lowerings() as count:
+    with count_lowerings() as count:
         for i in range(1, 11):
             tx = tx.replace(
                 {"base/learning_rate": 1e-3 / i, "base/weight_decay": 0.1 * i, "layer2/learning_rate": 1e-2 / i},

@@ -2,16 +2,25 @@
 
 import gc
 import os
-from importlib.metadata import version
+import subprocess
+import sys
 from pathlib import Path
 
+FLAGS = "--xla_force_host_platform_device_count=8"
 # The older code generator of XLA's CPU backend compiles small programs in less than half the time, and thousands are
 # compiled here. `make test-slow` runs the laws that ask for equal bits with the one that users have.
-# A newer XLA may not know the flag, and ends the process over one that it does not know.
-FLAGS = "--xla_force_host_platform_device_count=8"
-if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", FLAGS)
+OLDER_GENERATOR = "--xla_cpu_use_fusion_emitters=false"
+
+
+def is_known(flag: str) -> bool:
+    """Ask XLA in another process, as it ends the process over a flag that it does not know."""
+    environment = os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    return subprocess.run(command, env=environment, capture_output=True).returncode == 0
+
+
+if "XLA_FLAGS" not in os.environ:  # the workers of xdist inherit it, so that XLA is asked once
+    os.environ["XLA_FLAGS"] = f"{FLAGS} {OLDER_GENERATOR}" if is_known(OLDER_GENERATOR) else FLAGS
 
 import jax
 import pytest

@@ -5,16 +5,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
+from tests.compilations import count_lowerings
 
 P = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
 G = jax.tree.map(lambda p: p + 0.5, P)
 
 
 def lowered(call):
-    with test_util.count_jit_and_pmap_lowerings() as count:
+    with count_lowerings() as count:
         call()
     return count()
 

@@ -12,9 +12,9 @@ import optax
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite
+from tests.compilations import count_lowerings
 from tests.slow import slow_after
 
 STEPS = 3
@@ -220,7 +220,7 @@ def test_flax_train_state(make):
 @over_optimizers
 def test_flax_train_state_built_again_does_not_compile_again(make):
     linen_step(linen_state(make(optax_lite)))
-    with test_util.count_jit_and_pmap_lowerings() as compilations:
+    with count_lowerings() as compilations:
         linen_step(linen_state(make(optax_lite)))
     assert compilations() == 0
 
@@ -336,7 +336,7 @@ def test_arrays_as_hyperparameters_pass_filter_jit_without_a_compile_per_rate():
     made = [jax.tree.map(jnp.asarray, optax_lite.adamw(rate)) for rate in (0.1, 0.2, 0.3)]
     state = made[0].init(module())
     step(made[0], module(), state)
-    with test_util.count_jit_and_pmap_lowerings() as compilations:
+    with count_lowerings() as compilations:
         models = [step(tx, module(), state)[0] for tx in made]
     assert compilations() == 0
     assert len({float(model.scale[0]) for model in models}) == 3

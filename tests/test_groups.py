@@ -12,12 +12,12 @@ import numpy as np
 import optax
 import pytest
 from flax import linen, nnx
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
 from optax_lite.transforms import scale
 from optax_lite.wrappers.groups import group_of_leaves
 from optax_lite.wrappers.rules import name_of
+from tests.compilations import count_lowerings
 from tests.methods import PROBES
 
 PARAMS = {
@@ -206,7 +206,7 @@ def test_no_change_of_a_number_compiles_again():
     state = tx.init(PARAMS)
     step(tx, GRADS, state, PARAMS)
     seen = []
-    with test_util.count_jit_and_pmap_lowerings() as lowerings:
+    with count_lowerings() as lowerings:
         for i in range(1, 4):
             tx = tx.replace({"head/learning_rate": 0.1 * i, "bias,norm*/weight_decay": 0.1 * i, "base/b1": 0.1 * i})
             tx = tx.replace({"base/learning_rate/init_value": 0.3 * i})

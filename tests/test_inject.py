@@ -10,9 +10,9 @@ import optax
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
+from tests.compilations import count_lowerings
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([0.3, -0.1])}
 GRADS = jax.tree.map(lambda p: 0.5 * p + 0.1, PARAMS)
@@ -172,7 +172,7 @@ def test_flax_train_state():
     state = TrainState.create(apply_fn=model.apply, params=model.init(jax.random.key(0), X)["params"], tx=tx)
     state = linen_step(state)
     edited = ol.set_hyperparams(state, tx=state.tx, learning_rate=0.0, weight_decay=0.0)
-    with test_util.count_jit_and_pmap_lowerings() as lowered:
+    with count_lowerings() as lowered:
         halted = linen_step(edited)
     assert lowered() == 0
     chex.assert_trees_all_equal(halted.params, state.params)
@@ -192,7 +192,7 @@ def test_flax_nnx_optimizer():
     assert optimizer.opt_state.hyperparams["learning_rate"][...] == jnp.float32(0.1)
     before = jax.tree.map(jnp.copy, nnx.to_pure_dict(nnx.state(model)))
     optimizer.opt_state = ol.set_hyperparams(optimizer.opt_state, learning_rate=0.0)
-    with test_util.count_jit_and_pmap_lowerings() as lowered:
+    with count_lowerings() as lowered:
         nnx_step(model, optimizer)
     assert lowered() == 0
     chex.assert_trees_all_equal(nnx.to_pure_dict(nnx.state(model)), before)
@@ -210,7 +210,7 @@ def test_equinox_filter_jit():
 
     model, state = step(model, tx.init(eqx.filter(model, eqx.is_inexact_array)))
     state = ol.set_hyperparams(state, learning_rate=0.0)
-    with test_util.count_jit_and_pmap_lowerings() as lowered:
+    with count_lowerings() as lowered:
         after, _ = step(model, state)
     assert lowered() == 0
     chex.assert_trees_all_equal(after.weight, model.weight)
@@ -229,7 +229,7 @@ def test_a_vmapped_state_gives_each_member_its_own():
     chex.assert_trees_all_equal_shapes_and_dtypes(edited, states)
     chex.assert_trees_all_equal(edited.hyperparams["learning_rate"], 2 * rates)
     chex.assert_trees_all_equal(edited.hyperparams["b1"], jnp.full(3, 0.5))
-    with test_util.count_jit_and_pmap_lowerings() as lowered:
+    with count_lowerings() as lowered:
         step(GRADS, edited, PARAMS)
     assert lowered() == 0
 

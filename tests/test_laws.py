@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
-from jax._src import test_util  # counts compilations; there is no public counter
 
 import optax_lite as ol
+from tests.compilations import count_lowerings
 from tests.methods import ROWS, extra_of, is_slow, one_of_each, rate, row_of
 from tests.slow import slow_after
 
@@ -272,7 +272,7 @@ def test_each_call_compiles_once(tx):
     _, state = update(tx, g, state, p)
     step(tx, g, state, p)
     changed = tx.replace({path: x * 0.5 for path, x in tx.hyperparams.items()})
-    with test_util.count_jit_and_pmap_lowerings() as count:
+    with count_lowerings() as count:
         _, state = update(tx, g, state, p)
         update(changed, g, state, p)
         step(changed, g, state, p)
@@ -297,7 +297,7 @@ def test_un_jitted_grad_and_vmap_compile_nothing_the_second_time(tx):
         jax.vmap(loss, in_axes=(None, 0))(tx, many)
 
     both()
-    with test_util.count_jit_and_pmap_lowerings() as count:
+    with count_lowerings() as count:
         both()
     assert count() == 0
 

@@ -4,10 +4,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from jax._src import test_util  # counts compilations; there is no public counter
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lite
+from tests.compilations import count_lowerings
 from tests.slow import slow_after
 
 SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": PartitionSpec("x"), "s": PartitionSpec()}
@@ -77,7 +77,7 @@ def test_second_call_compiles_nothing_and_placement_stays(mode, verb, mesh):
     run = {"eager": one, "jit": lambda tx, *args: closed(*args), "jit, tx as argument": jitted}[mode]
     params, grads = placed(mesh, values(0)), placed(mesh, values(1))
     params, state = run(tx, grads, tx.init(params), params)
-    with test_util.count_jit_and_pmap_lowerings() as compilations:
+    with count_lowerings() as compilations:
         params, state = run(tx, grads, state, params)
     assert compilations() == 0
     assert_placed_like_params(mesh, (params, state))

@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 from jax.core import Tracer
-from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 
 from optax_lite.aliases import PyTree
+from optax_lite.unstable import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun, set_xla_metadata
 
 
 def in_turn(function: Callable[[list], PyTree], parts: list, turns: Sequence[Hashable]) -> PyTree:
