@@ -198,6 +198,7 @@ def test_editing_a_population_compiles_nothing():
         population.replace(b1="x")
 
 
+@pytest.mark.usefixtures("eight_devices")
 def test_sharded_params_closed_over_by_a_jitted_init():
     mesh = jax.make_mesh((2,), ("x",))
     sharded = jax.device_put(jnp.ones((4, 2)), jax.NamedSharding(mesh, jax.P("x")))

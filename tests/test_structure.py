@@ -67,12 +67,12 @@ def own_module(name):
 
 
 def all_imports(file):
-    return imports(ast.walk(ast.parse(FILES[file].read_text())))
+    return imports(ast.walk(ast.parse(FILES[file].read_text(encoding="utf-8"))))
 
 
 def module_level_imports(file):
     """Those that run when the module is imported: not those inside functions."""
-    pending, found = list(ast.parse(FILES[file].read_text()).body), []
+    pending, found = list(ast.parse(FILES[file].read_text(encoding="utf-8")).body), []
     while pending:
         node = pending.pop()
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -106,7 +106,7 @@ def test_runtime_needs_only_jax_numpy_and_the_standard_library(file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_no_private_name_of_jax(file):
-    tree = ast.parse(FILES[file].read_text())
+    tree = ast.parse(FILES[file].read_text(encoding="utf-8"))
     private = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "_src"]
     private += [name for name in all_imports(file) if name.startswith("jax._src")]
     assert not private
@@ -115,21 +115,21 @@ def test_no_private_name_of_jax(file):
 @pytest.mark.parametrize("file", FILES)
 def test_file_is_short(file):
     most = 120 if file.startswith("optimizers/") and file != "optimizers/muon.py" else MAX_FILE_LINES
-    assert len(FILES[file].read_text().splitlines()) <= most
+    assert len(FILES[file].read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize(("files", "most"), SMALL.items(), ids=["core", "core and data"])
 def test_core_is_small(files, most):
-    assert sum(count((PACKAGE / file).read_text())["code"] for file in files) <= most
+    assert sum(count((PACKAGE / file).read_text(encoding="utf-8"))["code"] for file in files) <= most
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_module_says_what_it_answers(file):
-    assert ast.get_docstring(ast.parse(FILES[file].read_text()))
+    assert ast.get_docstring(ast.parse(FILES[file].read_text(encoding="utf-8")))
 
 
 def test_tables_of_contents_have_no_logic():
-    body = ast.parse(FILES["__init__.py"].read_text()).body
+    body = ast.parse(FILES["__init__.py"].read_text(encoding="utf-8")).body
     allowed = ast.Expr | ast.ImportFrom | ast.Assign
     assert all(isinstance(node, allowed) for node in body)
     assert all(isinstance(node.value, ast.Constant) for node in body if isinstance(node, ast.Expr))
@@ -191,7 +191,7 @@ ADAMW = {
 def test_adamw_is_read_in_four_files_and_a_hundred_lines():
     lines = 0
     for file, names in ADAMW.items():
-        source = (PACKAGE / file).read_text()
+        source = (PACKAGE / file).read_text(encoding="utf-8")
         nodes = [
             n for n in ast.parse(source).body if isinstance(n, (ast.ClassDef, ast.FunctionDef)) and n.name in names
         ]
