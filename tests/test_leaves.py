@@ -310,7 +310,9 @@ def test_bias_correction_never_decides_a_dtype():
 @pytest.mark.parametrize("order", [jax.grad, jax.jacfwd], ids=["reverse", "forward"])
 def test_derivative_of_the_bias_correction(order, b, t):
     slope = order(lambda b: ema_weight(b, jnp.int32(t)))(b)
-    np.testing.assert_allclose(slope, -t * np.float64(np.float32(b)) ** (t - 1), rtol=1e-4, atol=1e-30)  # float32 pow
+    np.testing.assert_allclose(
+        slope, -t * np.float64(np.float32(b)) ** (t - 1), rtol=1e-4, atol=1e-30
+    )  # t·2^-24 of a power
 
 
 # --- applying updates ------------------------------------------------------------------------------------------------
