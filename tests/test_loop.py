@@ -683,7 +683,10 @@ def test_packages_are_asked_for_where_they_are_used(monkeypatch):
         history.plot()
 
 
-def test_the_bar_is_drawn_when_asked_for_and_silent_in_a_file(capsys):
+def test_the_bar_is_drawn_when_asked_for_and_silent_in_a_file(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")  # a narrow terminal cuts its columns off
+    for forced in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # would make a terminal of the file
+        monkeypatch.delenv(forced, raising=False)
     ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=40, eval_fn=lambda p: {"bias": p["b"]}, progress=True)
     shown = capsys.readouterr().out
     assert "40/40" in shown and "loss" in shown and "bias" in shown and "steps/s" in shown
