@@ -64,8 +64,10 @@ def pytest_runtest_call(item):
         raise
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Tests of one row of the catalogue run in one process, where what they compile is shared (`--dist loadgroup`)."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         parameters = getattr(item, "callspec", None)
         row = parameters and parameters.params.get("row")
