@@ -46,7 +46,7 @@ test-newest:
 test-slow: $(VENV)/.test
 	$(PYTEST) -m slow tests -k "not (test_laws and ($(BITS)))"
 	JAX_ENABLE_X64=1 $(PYTEST) tests/test_laws.py -m "not slow" -k "$(X64)"
-	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(PYTEST) tests/test_laws.py -k "$(BITS)"
+	USERS_CODE_GENERATOR=1 $(PYTEST) tests/test_laws.py -k "$(BITS)"
 
 BITS := to_the_bit or scan_equals_loop
 X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain

@@ -1,28 +1,25 @@
 """Stricter than users are: strict dtype and rank promotion, warnings as errors, eight host devices."""
 
+import functools
 import gc
 import os
-import subprocess
-import sys
+from importlib.metadata import version
 from pathlib import Path
 
-FLAGS = "--xla_force_host_platform_device_count=8"
 # The older code generator of XLA's CPU backend compiles small programs in less than half the time, and thousands are
 # compiled here. `make test-slow` runs the laws that ask for equal bits with the one that users have.
-OLDER_GENERATOR = "--xla_cpu_use_fusion_emitters=false"
-
-
-def is_known(flag: str) -> bool:
-    """Ask XLA in another process, as it ends the process over a flag that it does not know."""
-    environment = os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", "import jax; jax.devices()"]
-    return subprocess.run(command, env=environment, capture_output=True).returncode == 0
-
-
-if "XLA_FLAGS" not in os.environ:  # the workers of xdist inherit it, so that XLA is asked once
-    os.environ["XLA_FLAGS"] = f"{FLAGS} {OLDER_GENERATOR}" if is_known(OLDER_GENERATOR) else FLAGS
+# A newer XLA may not know the flag, and ends the process over one that it does not know.
+FLAGS = ["--xla_force_host_platform_device_count=8"]
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11) and "USERS_CODE_GENERATOR" not in os.environ:
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+# Added to the caller's flags, not instead of them; a flag that the caller sets wins.
+GIVEN = os.environ.get("XLA_FLAGS", "").split()
+NAMED = {flag.partition("=")[0] for flag in GIVEN}
+os.environ["XLA_FLAGS"] = " ".join(GIVEN + [flag for flag in FLAGS if flag.partition("=")[0] not in NAMED])
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -39,8 +36,38 @@ def x64():
         yield
 
 
-def pytest_collection_modifyitems(items):
-    """Tests of one row of the table run in one process, where what they compile is shared (`--dist loadgroup`)."""
+@pytest.fixture
+def eight_devices():
+    """Skip a test where the caller's flags or machine give fewer."""
+    if jax.device_count() < 8:
+        pytest.skip("needs 8 devices: XLA_FLAGS=--xla_force_host_platform_device_count=8")
+
+
+@functools.cache
+def has_float16():
+    """Whether XLA can compile float16: for a processor without conversions (F16C) its CPU backend lacks a routine."""
+    try:
+        jax.jit(lambda x: x.astype(jnp.float32))(np.ones(1, np.float16))
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Skip a test that needs float16 where XLA has none."""
+    try:
+        return (yield)
+    except jax.errors.JaxRuntimeError as error:
+        if "Failed to materialize symbols" in str(error) and not has_float16():
+            pytest.skip("XLA has no float16 on this processor")
+        raise
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests of one row of the catalogue run in one process, where what they compile is shared (`--dist loadgroup`)."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         parameters = getattr(item, "callspec", None)
         row = parameters and parameters.params.get("row")

@@ -200,7 +200,7 @@ def shown(node: ast.AST, above: tuple) -> tuple[ast.AST, str]:
 
 @cache
 def source(module: str) -> str:
-    return (ROOT / (module.replace(".", "/") + ".py")).read_text()
+    return (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
 
 
 def mutants(module: str) -> Iterator[Mutant]:
@@ -428,7 +428,7 @@ def _named(m: Mutant) -> tuple[str, ...]:
 
 def saved(file: Path, made: list[Mutant]) -> dict[Mutant, str]:
     """The results in a file, of mutants whose code is still the same."""
-    results = {tuple(names): by for *names, by in map(json.loads, file.read_text().splitlines())}
+    results = {tuple(names): by for *names, by in map(json.loads, file.read_text(encoding="utf-8").splitlines())}
     return {m: results[_named(m)] for m in made if _named(m) in results}
 
 

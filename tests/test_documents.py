@@ -15,13 +15,13 @@ from tests.slow import slow_after, slow_where
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 LONG = ("loop.md", "sweeps.md", "wrappers.md")  # they train for seconds
 
 
 @pytest.mark.parametrize("page", slow_where(lambda page: page.name in LONG, WITH_CODE), ids=lambda page: page.name)
 def test_snippets_run(page):
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     namespace: dict = {"__name__": "__main__"}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as users have it
         for match in re.finditer(r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", text, re.DOTALL):
@@ -53,7 +53,7 @@ def test_a_message_that_is_not_the_one_shown_is_noticed():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text())
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 import optax_lite as ol
+from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 from tests.slow import slow_after
 from tests.test_optax_parity import arguments, outline, trajectory, tree
@@ -125,7 +126,7 @@ def test_a_function_as_extra_argument_is_no_other_run(name):
         grads = {"b": gradient(seed)["b"], "none": None, "count": None}
         new, state = tx.step(grads, state, params, value_fn=lambda x: x + 7)
         expected, other = plain.step(grads, other, params)
-        chex.assert_trees_all_close(new, expected, rtol=1e-6)
+        assert_close(new, expected, ulps=2 * A_STEP)
         assert new["count"] is params["count"]
     assert set(seen) == {7.0}
 
@@ -162,7 +163,7 @@ def test_groups_leave_no_trace_in_each_other(name):
         g = gradient(seed)
         part, state_of_part = alone.step({k: g[k] for k in part}, state_of_part, part)
         params, state = tx.step(g, state, params)
-        chex.assert_trees_all_close({k: params[k] for k in part}, part, rtol=1e-6)
+        assert_close({k: params[k] for k in part}, part, ulps=3 * A_STEP)
 
 
 @each
@@ -194,7 +195,7 @@ def test_accumulation_is_the_optimizer_on_the_mean(reduce, call):
             assert (bits(params) == before) == (g is not grads[-1])
         total = jax.tree.map(lambda *gs: sum(gs) / (3 if reduce == "mean" else 1), *grads)
         expected, inner_state = inner.step(total, inner_state, expected)
-        chex.assert_trees_all_close((params, state.inner_state), (expected, inner_state), rtol=2e-5, atol=1e-6)
+        assert_close((params, state.inner_state), (expected, inner_state), ulps=4 * A_STEP)
         assert (int(state.mini_step), int(state.gradient_step)) == (0, i + 1)
 
 
@@ -217,7 +218,7 @@ def test_a_bad_micro_gradient_is_left_out_of_the_mean_and_counted():
     for g in (gradient(1), bad(), gradient(2)):
         params, state = tx.step(g, state, params)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, gradient(1), gradient(2))
-    chex.assert_trees_all_close(params, jax.tree.map(jnp.subtract, PARAMS, mean), rtol=1e-5)
+    assert_close(params, jax.tree.map(jnp.subtract, PARAMS, mean), ulps=A_STEP, largest=3.0)  # of what is summed
     assert (int(state.num_finite), int(state.total_notfinite), int(state.gradient_step)) == (2, 1, 1)
 
 
@@ -277,7 +278,7 @@ def test_in_a_population_the_optimizer_still_runs_only_when_it_is_due():
         together = jax.vmap(train)(accumulated)
         for i, rate in enumerate((0.1, 0.2)):
             alone = train(ol.accumulate(ol.adam(rate), every))
-            chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-5, atol=1e-6)
+            assert_close(jax.tree.map(lambda x, i=i: x[i], together), alone, ulps=4 * A_STEP)
     assert conds(jax.vmap(train), population(lambda tx: ol.MultiSteps(tx, 2))) == 1
     assert conds(jax.vmap(train), population(ol.skip_bad_steps)) == 0  # each member has gradients of its own
 
@@ -373,7 +374,7 @@ def test_multi_steps_recovers_after_a_nan_that_it_does_not_look_for():
         _, state = tx.update(g, state, PARAMS)
     for g in (gradient(1), gradient(1)):
         updates, state = tx.update(g, state, PARAMS)
-    chex.assert_trees_all_close(updates, jax.tree.map(lambda g: -0.1 * g, gradient(1)), rtol=1e-6)
+    assert_close(updates, jax.tree.map(lambda g: -0.1 * g, gradient(1)), ulps=A_STEP)
 
 
 def test_multi_steps_keeps_its_mean_in_the_dtype_asked_for():

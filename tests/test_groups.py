@@ -17,6 +17,7 @@ import optax_lite as ol
 from optax_lite.transforms import scale
 from optax_lite.wrappers.groups import group_of_leaves
 from optax_lite.wrappers.rules import name_of
+from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 from tests.methods import PROBES
 
@@ -105,7 +106,7 @@ def test_rules(rules, moved):
 )
 def test_order_of_rules_survives_the_functions_of_jax(rules):
     tx = ol.groups(ol.sgd(1.0, 0.9), rules)
-    chex.assert_trees_all_equal(train(tx), train(tx, jit=jax.jit))
+    assert_close(train(tx), train(tx, jit=jax.jit), ulps=3 * A_STEP)
     again = jax.tree.map(lambda x: x, tx)
     assert again == tx and hash(again) == hash(tx)
 
@@ -123,7 +124,7 @@ def test_overrides_of_different_hyperparameters_merge():
     params, state = train(tx)
     assert state.inner_states.keys() == {"base", "bias", "head", "bias & head"}
     for path, made in alone.items():
-        chex.assert_trees_all_close(by_path(params)[path], by_path(train(made)[0])[path], atol=1e-6)
+        assert_close(by_path(params)[path], by_path(train(made)[0])[path], ulps=3 * A_STEP)
 
 
 def test_overrides_by_path_of_a_schedule_and_of_a_flag():
@@ -144,7 +145,9 @@ def test_overrides_by_path_of_a_schedule_and_of_a_flag():
     }
     params, state = train(tx)
     for part, made in changes.items():
-        chex.assert_trees_all_close(params[part], train(made)[0][part], rtol=1e-6)
+        # Of norm1 the momentum is in float16, where a rounding that falls the other way is a unit of float16.
+        how = {"largest": 4.0, "dtype": "float16"} if part == "norm1" else {}
+        assert_close(params[part], train(made)[0][part], ulps=3 * A_STEP, **how)
     assert state.inner_states["norm1"].inner_state[1][0].trace["norm1"]["scale"].dtype == jnp.float16
 
 
@@ -223,7 +226,7 @@ def test_vmap_and_grad_over_the_settings_of_a_group():
     many, _ = jax.jit(jax.vmap(train))(jax.vmap(make)(*values))
     for i in range(2):
         one, _ = train(make(*(float(v[i]) for v in values)))
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], many), one, atol=1e-6)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], many), one, ulps=3 * A_STEP)
     slope = jax.jit(jax.grad(lambda tx: jnp.sum(train(tx, 1)[0]["head"]["kernel"])))(make(0.1, 0.2))
     assert slope.hyperparams["head/learning_rate"] != 0 and slope.hyperparams["base/learning_rate"] == 0
 
@@ -286,7 +289,7 @@ def test_extra_arguments_reach_every_group():
     with pytest.raises(TypeError, match="update needs value="):
         tx.update(GRADS, tx.init(PARAMS), PARAMS)
     uncompiled = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=3.0, value_fn=lambda p: 0.0)
-    chex.assert_trees_all_close(uncompiled, tx.update(GRADS, tx.init(PARAMS), PARAMS, value=3.0), rtol=1e-6)
+    assert_close(uncompiled, tx.update(GRADS, tx.init(PARAMS), PARAMS, value=3.0), ulps=A_STEP)
 
 
 def test_leaves_without_gradient_keep_their_group_and_state():
@@ -353,9 +356,9 @@ def test_is_partition_in_optax(x64):
             grads = jax.tree.map(lambda p, i=i: (i + 1) * 0.5 * p + 1.0, their_params)
             updates, their_state = theirs.update(grads, their_state, their_params)
             their_params = optax.apply_updates(their_params, updates)
-    chex.assert_trees_all_close(ours, their_params, atol=1e-14)
+    assert_close(ours, their_params, ulps=3 * A_STEP)
     assert list(by_path(state)) == list(by_path(their_state))
-    chex.assert_trees_all_close(jax.tree.leaves(state), jax.tree.leaves(their_state), rtol=1e-12)
+    assert_close(jax.tree.leaves(state), jax.tree.leaves(their_state), ulps=3 * A_STEP)
 
 
 # --- a clip, inside and outside --------------------------------------------------------------------------------------
@@ -397,9 +400,9 @@ def test_scales_of_the_learning_rate_behind_one_optimizer():
     tx = ol.chain(base, ol.groups(ol.scale(1.0), {f"layers/{i}": {"step_size": 0.5 ** (4 - i)} for i in range(4)}))
     updates, state = tx.update(LAYERS, tx.init(LAYERS), LAYERS)
     plain, plain_state = base.update(LAYERS, base.init(LAYERS), LAYERS)
-    chex.assert_trees_all_equal(jax.tree.leaves(state), jax.tree.leaves(plain_state))
+    assert_close(jax.tree.leaves(state), jax.tree.leaves(plain_state), ulps=A_STEP)
     for i, (scaled, layer) in enumerate(zip(updates["layers"], plain["layers"], strict=True)):
-        np.testing.assert_allclose(scaled["w"], layer["w"] * 0.5 ** (4 - i), rtol=1e-6)
+        assert_close(scaled["w"], layer["w"] * 0.5 ** (4 - i), ulps=A_STEP)
     assert tx.replace({"layers/3/step_size": 0.1}).hyperparams["1/layers/3/step_size"] == 0.1
 
 
@@ -516,10 +519,10 @@ def test_freezing_is_that_of_optax(wrapper, mask, x64):
         updates, state = ours.update(grads, state, params)
         with jax.numpy_dtype_promotion("standard"):
             their_updates, their_state = theirs.update(grads, their_state, params)
-        chex.assert_trees_all_close(updates, their_updates, rtol=1e-12)
+        assert_close(updates, their_updates, ulps=3 * A_STEP)
         params = ol.apply_updates(params, updates)
     assert list(by_path(state)) == list(by_path(their_state))
-    chex.assert_trees_all_close(jax.tree.leaves(state), jax.tree.leaves(their_state), rtol=1e-12)
+    assert_close(jax.tree.leaves(state), jax.tree.leaves(their_state), ulps=3 * A_STEP)
 
 
 def test_what_is_frozen_stays_to_the_bit():
@@ -633,12 +636,12 @@ def test_a_clip_in_front_is_over_the_leaves_that_move():
         ol.with_metrics(ol.skip_bad_steps(ol.chain(ol.clip_by_global_norm(1.0), base))),
     ):
         state = tx.init(params)
-        chex.assert_trees_all_close(tx.step(grads, state, params)[0], moved, rtol=1e-6)
+        assert_close(tx.step(grads, state, params)[0], moved, ulps=A_STEP)
         updates, state = tx.update(grads | {"encoder": None}, state, params)
-        chex.assert_trees_all_close(ol.apply_updates(params, updates), moved, rtol=1e-6)
+        assert_close(ol.apply_updates(params, updates), moved, ulps=A_STEP)
     assert ol.read_metrics(state)["grad_norm"] == 5 and ol.read_metrics(state)["clipped"] == 1
     inside = ol.groups(ol.chain(ol.clip_by_global_norm(1.0), ol.sgd(1.0)), rules)
-    chex.assert_trees_all_close(inside.step(grads, inside.init(params), params)[0], moved, rtol=1e-6)
+    assert_close(inside.step(grads, inside.init(params), params)[0], moved, ulps=A_STEP)
 
 
 def test_a_frozen_leaf_may_have_any_gradient():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 import optax_lite as ol
+from tests.closeness import A_STEP, assert_close
 from tests.methods.lbfgs import smallest_curvature_used, trajectory
 from tests.slow import slow_after
 from tests.test_optax_parity import outline
@@ -54,7 +55,8 @@ def test_the_newest_pair_is_mapped_exactly(x64):
         gs = [jnp.asarray(rng.normal(size=4)) for _ in range(older)] + [jnp.zeros(4), 0.5 * (ws[-1] - ws[-2]) + 0.1]
         assert np.vdot(ws[-1] - ws[-2], gs[-1]) > 0
         found, _ = directions(ol.scale_by_lbfgs(4), ws, gs)
-        np.testing.assert_allclose(found[-1], ws[-1] - ws[-2], rtol=1e-11)
+        # Six pairs of random vectors, of which the curvature s·y may be a hundredth of the lengths.
+        assert_close(found[-1], ws[-1] - ws[-2], ulps=100 * 6 * A_STEP)
 
 
 @pytest.mark.parametrize("memory_size", [1, 3, 10])
@@ -118,13 +120,17 @@ def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x6
     txs = [lib.lbfgs(0.5, memory_size, linesearch=None) for lib in (ol, optax)]
     states, updates = [tx.init(p) for tx in txs], [jax.jit(tx.update) for tx in txs]
     assert outline(states[0][0]) == outline(states[1][0])
-    for _ in range(12):
+    for _ in range(8):
         g = jax.grad(loss)(p)
         with jax.numpy_dtype_promotion("standard"):  # optax needs it
             (u, theirs), states = zip(*[f(g, s, p) for f, s in zip(updates, states, strict=True)], strict=True)
         for k in p:
-            np.testing.assert_allclose(u[k], theirs[k], rtol=1e-9)
-        np.testing.assert_allclose(states[0][0].weights_memory, states[1][0].weights_memory, rtol=1e-9)
+            assert_close(
+                u[k], theirs[k], ulps=10 * 8 * A_STEP, largest=1.0
+            )  # of eight steps, at a condition of about 10
+        memories = [state[0].weights_memory for state in states]
+        # 1 / (s·y), of differences that lose a digit in each of the steps towards the minimum.
+        np.testing.assert_allclose(*memories, rtol=1e-9)
         p = ol.apply_updates(p, u)
 
 
@@ -151,7 +157,7 @@ def test_the_smallest_curvature_that_has_a_reciprocal_is_used(x64):
 
 
 @pytest.mark.slow
-def test_hypergradients_pass_through_the_memory():
+def test_hypergradients_pass_through_the_memory(x64):
     @jax.jit
     def last(rate):
         tx, w = ol.lbfgs(rate, 3, linesearch=None), jnp.array([1.0, -2.0])
@@ -161,5 +167,6 @@ def test_hypergradients_pass_through_the_memory():
         return jnp.sum(w**2)
 
     slope = jax.grad(last)(0.1)
-    np.testing.assert_allclose(slope, (last(0.101) - last(0.099)) / 0.002, rtol=1e-2)
-    np.testing.assert_allclose(jax.vmap(last)(jnp.array([0.1, 0.2])), [last(0.1), last(0.2)], rtol=1e-5)
+    np.testing.assert_allclose(slope, (last(0.1 + 1e-5) - last(0.1 - 1e-5)) / 2e-5, rtol=1e-5)
+    together, alone = jax.vmap(last)(jnp.array([0.1, 0.2])), jnp.stack([last(0.1), last(0.2)])
+    assert_close(together, alone, ulps=4 * A_STEP, largest=5.0)  # of the sum of squares at the start

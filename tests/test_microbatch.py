@@ -8,9 +8,12 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import optax_lite as ol
+from tests.closeness import assert_close
 from tests.slow import slow_after
 
 PARAMS = {"w": jnp.array([[1.0], [-2.0], [0.5]]), "b": jnp.array([0.3])}
+
+SUMS = 2 * 10 + 12  # twice the ten operations of a residual, and a sum over the rows, of terms of about 1 that cancel
 
 
 def data(rows=12, seed=0):
@@ -26,14 +29,14 @@ def loss_fn(params, x, y, *, weight=1.0):
 def test_it_is_the_value_and_gradient_of_the_whole_batch(n):
     for keywords in ({}, {"weight": 0.5}):
         ours = ol.microbatch_value_and_grad(loss_fn, n)(PARAMS, *data(), **keywords)
-        chex.assert_trees_all_close(ours, jax.value_and_grad(loss_fn)(PARAMS, *data(), **keywords), rtol=1e-5)
+        assert_close(ours, jax.value_and_grad(loss_fn)(PARAMS, *data(), **keywords), ulps=SUMS, largest=1.0)
 
 
 def test_in_float64_to_all_digits(x64):
     double = jax.tree.map(lambda x: jnp.asarray(x, float), (PARAMS, *data()))
     ours = jax.jit(ol.microbatch_value_and_grad(loss_fn, 4))(*double)
     chex.assert_trees_all_equal_dtypes(ours, jax.value_and_grad(loss_fn)(*double))
-    chex.assert_trees_all_close(ours, jax.value_and_grad(loss_fn)(*double), rtol=1e-13)
+    assert_close(ours, jax.value_and_grad(loss_fn)(*double), ulps=SUMS, largest=1.0)
 
 
 def test_low_precision_is_summed_in_float32_and_returned_as_it_was():
@@ -56,7 +59,7 @@ def test_arguments_are_chosen_as_in_jax():
         f = ol.microbatch_value_and_grad(lambda x, p, y, s=scale: loss(x, p, y, s), 3, argnums=argnums)
         expected = jax.value_and_grad(loss, argnums)
         args = (x, PARAMS, y, scale) if argnums in ((1, 3), (-1, 1)) else (x, PARAMS, y)
-        chex.assert_trees_all_close(f(*args), expected(x, PARAMS, y, scale), rtol=1e-5)
+        assert_close(f(*args), expected(x, PARAMS, y, scale), ulps=SUMS, largest=1.0)
 
 
 def test_what_the_loss_returns_besides_is_stacked():
@@ -65,7 +68,7 @@ def test_what_the_loss_returns_besides_is_stacked():
 
     x, y = data()
     (value, aux), grads = ol.microbatch_value_and_grad(with_aux, 3, has_aux=True)(PARAMS, x, y)
-    chex.assert_trees_all_close((value, grads), jax.value_and_grad(loss_fn)(PARAMS, x, y), rtol=1e-5)
+    assert_close((value, grads), jax.value_and_grad(loss_fn)(PARAMS, x, y), ulps=SUMS, largest=1.0)
     np.testing.assert_array_equal(aux["rows"], [x[i::3, 0] for i in range(3)])
 
 
@@ -75,7 +78,8 @@ def test_each_part_gets_a_random_key_of_its_own():
 
     keys = jax.random.split(jax.random.key(0), 4)
     value, _ = ol.microbatch_value_and_grad(noise, 4)(1.0, jnp.ones(8), keys)
-    np.testing.assert_allclose(value, jnp.mean(jax.vmap(lambda k: jax.random.normal(k, ()))(keys)), rtol=1e-6)
+    each = jax.vmap(lambda k: jax.random.normal(k, ()))(keys)  # of both signs, so that their mean may be near 0
+    assert_close(value, jnp.mean(each), ulps=20, largest=float(jnp.max(jnp.abs(each))))
 
 
 def test_leaves_without_a_gradient_are_none():
@@ -97,6 +101,7 @@ def test_it_needs_less_memory():
     assert in_parts < 0.75 * whole
 
 
+@pytest.mark.usefixtures("eight_devices")
 def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     spread, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
@@ -104,7 +109,7 @@ def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
     step = jax.jit(ol.microbatch_value_and_grad(loss_fn, 4), out_shardings=everywhere)
     program = step.lower(params, *batch).compile().as_text()
     assert not any(word in program for word in ("all-gather", "all-to-all", "collective-permute"))
-    chex.assert_trees_all_close(step(params, *batch), jax.value_and_grad(loss_fn)(PARAMS, *data(64)), rtol=1e-5)
+    assert_close(step(params, *batch), jax.value_and_grad(loss_fn)(PARAMS, *data(64)), ulps=2 * 10 + 64, largest=1.0)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
+from tests.closeness import assert_close
 from tests.compilations import count_lowerings
 from tests.methods import is_slow, one_of_each
 from tests.methods.compare import slots
@@ -42,7 +43,7 @@ def test_the_second_moment_of_bfloat16_parameters_decays_as_in_float32(make, b2)
         return slots(state)["nu"][0]
 
     assert final(jnp.bfloat16).dtype == jnp.float32
-    chex.assert_trees_all_equal(final(jnp.bfloat16), final(jnp.float32))
+    assert_close(final(jnp.bfloat16), final(jnp.float32), ulps=21 * 4)  # a product and a sum in each of 21 updates
 
 
 @optimizers

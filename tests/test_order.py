@@ -9,6 +9,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite.outline import outline
+from tests.closeness import A_STEP, assert_close
 from tests.slow import slow_after
 
 TX = ol.adamw(0.1)
@@ -202,7 +203,7 @@ def test_what_only_scales_may_follow_a_gate():
     updates, _ = tx.update(PARAMS, state, PARAMS)
     expected, _ = half.update(PARAMS, half.init(PARAMS), PARAMS)
     for u, e in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
-        assert jnp.allclose(u, e, rtol=1e-6)
+        assert_close(u, e, ulps=A_STEP)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 import optax_lite as ol
 from optax_lite.precision.codes import decode, encode, layout
 from optax_lite.precision.low import leaf_keys
+from tests.closeness import A_STEP, assert_close
 from tests.methods import quantize as reference
 
 BLOCK = 64
@@ -213,7 +214,7 @@ def test_one_setting_after_another_compiles_once_and_a_population_runs():
     states = jax.vmap(lambda tx: tx.init(real))(population)
     together = jax.vmap(lambda tx, state: tx.step(g, state, real)[0])(population, states)
     for i, end in enumerate(ends):
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), end, rtol=1e-6)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], together), end, ulps=A_STEP)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,11 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lite
+from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 from tests.slow import slow_after
+
+pytestmark = pytest.mark.usefixtures("eight_devices")
 
 SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": PartitionSpec("x"), "s": PartitionSpec()}
 SHAPES = {"w": (8, 4), "b": (6,), "rows": (4, 3), "s": ()}
@@ -99,7 +102,7 @@ def test_sharded_run_equals_that_on_one_device(make):
         run_three_steps(make(), lambda tree: tree),
     )
     # Not to the bit: norms are summed in another order.
-    chex.assert_trees_all_close(*jax.device_get((sharded, single)), rtol=2e-6, atol=2e-6)
+    assert_close(*jax.device_get((sharded, single)), ulps=3 * A_STEP)
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)

@@ -67,13 +67,13 @@ def own_module(name):
 
 
 def all_imports(file):
-    return imports(ast.walk(ast.parse(FILES[file].read_text())))
+    return imports(ast.walk(ast.parse(FILES[file].read_text(encoding="utf-8"))))
 
 
 def unstable_names(path):
     """The modules of JAX without a promise of stability that a file names, in an import or as `jax.extend.core`."""
     places = ("jax._src", "jax.extend", "jax.experimental", "jax.interpreters")
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     attributes = [ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)]
     imported = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     for node in nodes:
@@ -84,7 +84,7 @@ def unstable_names(path):
 
 def module_level_imports(file):
     """Those that run when the module is imported: not those inside functions."""
-    pending, found = list(ast.parse(FILES[file].read_text()).body), []
+    pending, found = list(ast.parse(FILES[file].read_text(encoding="utf-8")).body), []
     while pending:
         node = pending.pop()
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -122,7 +122,7 @@ def test_unstable_names_of_jax_come_through_one_module(file):
 
 
 def test_every_unstable_import_says_what_it_is_for():
-    lines = FILES["unstable.py"].read_text().splitlines()
+    lines = FILES["unstable.py"].read_text(encoding="utf-8").splitlines()
     assert all(lines[i - 1].startswith("# ") for i, line in enumerate(lines) if line.startswith(("import ", "from ")))
 
 
@@ -136,21 +136,21 @@ def test_tests_and_benchmarks_import_private_names_in_one_module():
 @pytest.mark.parametrize("file", FILES)
 def test_file_is_short(file):
     most = 120 if file.startswith("optimizers/") and file != "optimizers/muon.py" else MAX_FILE_LINES
-    assert len(FILES[file].read_text().splitlines()) <= most
+    assert len(FILES[file].read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize(("files", "most"), SMALL.items(), ids=["core", "core and data"])
 def test_core_is_small(files, most):
-    assert sum(count((PACKAGE / file).read_text())["code"] for file in files) <= most
+    assert sum(count((PACKAGE / file).read_text(encoding="utf-8"))["code"] for file in files) <= most
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_module_says_what_it_answers(file):
-    assert ast.get_docstring(ast.parse(FILES[file].read_text()))
+    assert ast.get_docstring(ast.parse(FILES[file].read_text(encoding="utf-8")))
 
 
 def test_tables_of_contents_have_no_logic():
-    body = ast.parse(FILES["__init__.py"].read_text()).body
+    body = ast.parse(FILES["__init__.py"].read_text(encoding="utf-8")).body
     allowed = ast.Expr | ast.ImportFrom | ast.Assign
     assert all(isinstance(node, allowed) for node in body)
     assert all(isinstance(node.value, ast.Constant) for node in body if isinstance(node, ast.Expr))
@@ -212,7 +212,7 @@ ADAMW = {
 def test_adamw_is_read_in_four_files_and_a_hundred_lines():
     lines = 0
     for file, names in ADAMW.items():
-        source = (PACKAGE / file).read_text()
+        source = (PACKAGE / file).read_text(encoding="utf-8")
         nodes = [
             n for n in ast.parse(source).body if isinstance(n, (ast.ClassDef, ast.FunctionDef)) and n.name in names
         ]

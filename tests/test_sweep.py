@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -22,12 +23,17 @@ from optax_lite.sweep.engine import _Sweep, train_population
 from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.programs import Work, block_length
 from optax_lite.sweep.sizes import Size, Sizes
+from tests.closeness import A_STEP, assert_close
 from tests.slow import slow_after
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 5)).astype(np.float32)
 Y = (X @ RNG.normal(size=5)).astype(np.float32)
 RATES = [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3]
+# Two programs of one run are compared after ten steps, where rounding has not grown yet and no loss is near 0: of
+# parameters ten steps apart in rounding, a square (the loss) is off by twice as much, and by its own sum over a batch.
+TEN_STEPS = 10 * A_STEP
+LOSS_OF_TEN_STEPS = 2 * TEN_STEPS + 96
 
 
 def init(key):
@@ -53,6 +59,11 @@ def run(population, train=None, **options):
 
 def population():
     return sweep.grid(ol.adamw, learning_rate=RATES, weight_decay=[0.0, 0.1])
+
+
+def assert_losses_close(actual, expected, ulps=LOSS_OF_TEN_STEPS):
+    """In float32, in which they were computed; a report holds them in float64."""
+    assert_close(np.asarray(actual), np.asarray(expected), ulps=ulps, dtype=jnp.float32)
 
 
 def same(a, b):
@@ -87,16 +98,16 @@ def test_a_member_is_the_setting_trained_alone():
     for member in range(len(members)):
         for s, seed in enumerate((3, 4)):
             params, history = ol.fit(loss, init(jax.random.key(seed)), (X, Y), members[member], steps=10, batch_size=16)
-            jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), result.outputs(member, s), params)
+            assert_close(result.outputs(member, s), params, ulps=TEN_STEPS)
             means = history.loss.reshape(2, 5).mean(1)
-            np.testing.assert_allclose(result.history["loss"][member, s], means, rtol=1e-5)
-            np.testing.assert_allclose(result.scores[member, s], mse(params)["mse"], rtol=1e-5)
+            losses = np.append(result.history["loss"][member, s], result.scores[member, s])
+            assert_losses_close(losses, jnp.append(means, mse(params)["mse"]))
 
 
 @pytest.mark.parametrize("chunk", slow_after(1, [5, 1, 7, 24]))
 def test_the_chunk_changes_nothing_but_rounding(chunk):
-    whole, cut = run(population(), seeds=2, chunk=100), run(population(), seeds=2, chunk=chunk)
-    np.testing.assert_allclose(cut.scores, whole.scores, rtol=1e-4)
+    whole, cut = (run(population(), training(steps=10, every=10), seeds=2, chunk=size) for size in (100, chunk))
+    assert_losses_close(cut.scores, whole.scores)
     assert cut.compiles == whole.compiles == 1
 
 
@@ -120,7 +131,7 @@ def test_a_loss_with_a_key_gets_another_one_every_step_and_the_same_for_all_memb
     train = sweep.training(init, noise, steps=30, every=1)
     result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.2]), train, seeds=2)
     losses = result.history["loss"]
-    np.testing.assert_array_equal(losses[0], losses[1])
+    assert_losses_close(losses[0], losses[1], ulps=A_STEP)  # the lanes of a vector and the rest of it may round apart
     assert len(np.unique(losses[0])) == 60
 
 
@@ -128,11 +139,12 @@ def test_structures_are_one_report():
     both = sweep.grid(ol.adamw, learning_rate=[1e-2, 3e-2]) + sweep.grid(
         ol.sgd, learning_rate=[1e-2], momentum=[0.9], nesterov=[False, True]
     )
-    result = run(both)
+    train = training(steps=10, every=10)
+    result = run(both, train)
     assert result.compiles == 3
     assert result.scores.shape == (4, 1)
-    alone = run(sweep.grid(ol.sgd, learning_rate=[1e-2], momentum=[0.9], nesterov=[True]))
-    np.testing.assert_allclose(result.scores[3], alone.scores[0], rtol=1e-5)
+    alone = run(sweep.grid(ol.sgd, learning_rate=[1e-2], momentum=[0.9], nesterov=[True]), train)
+    assert_losses_close(result.scores[3], alone.scores[0])
 
 
 def test_schedules_chains_and_groups_hold_the_numbers_too():
@@ -147,16 +159,15 @@ def test_schedules_chains_and_groups_hold_the_numbers_too():
     result = run(members, training(steps=10, every=10))
     for member in (0, 5):
         params, _ = ol.fit(loss, init(jax.random.key(0)), (X, Y), members[member], steps=10, batch_size=16)
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), result.outputs(member, 0), params)
+        assert_close(result.outputs(member, 0), params, ulps=TEN_STEPS)
     assert result.compiles == 1
 
 
 @pytest.mark.slow
 def test_unpaired_seeds_see_batches_of_their_own():
-    paired, unpaired = (run(population(), training(paired=p), seeds=[0, 1]) for p in (True, False))
-    np.testing.assert_allclose(
-        unpaired.scores[:, 0], paired.scores[:, 0], rtol=1e-4
-    )  # seed 0 shuffles as training does
+    paired, unpaired = (run(population(), training(steps=10, every=10, paired=p), seeds=[0, 1]) for p in (True, False))
+    # Seed 0 shuffles as training does.
+    assert_losses_close(unpaired.scores[:, 0], paired.scores[:, 0])
     assert not np.allclose(unpaired.scores[:, 1], paired.scores[:, 1], rtol=1e-3)
 
 
@@ -166,19 +177,19 @@ def test_data_of_every_kind(kind, monkeypatch):
     batches = [(X[i], Y[i]) for i in order]
     if kind == "host":  # arrays with no room on the device
         monkeypatch.setattr("optax_lite.sweep.engine._RESIDENT", 0.0)
-        a, b = run(population(), chunk=5), None
+        a, b = run(population(), training(steps=10, every=5), chunk=5), None
     elif kind == "whole":
-        a = run(population(), training(batch_size=None), chunk=5)
-        params, _ = ol.fit(loss, init(jax.random.key(0)), (X, Y), population()[3], steps=60)
-        np.testing.assert_allclose(a.outputs(3, 0)["w"], params["w"], rtol=1e-4, atol=1e-5)
+        a = run(population(), training(batch_size=None, steps=10, every=5), chunk=5)
+        params, _ = ol.fit(loss, init(jax.random.key(0)), (X, Y), population()[3], steps=10)
+        assert_close(a.outputs(3, 0)["w"], params["w"], ulps=TEN_STEPS)
         return
     else:
-        data = batches if kind == "list" else iter(batches * 10)
-        a = run(population(), sweep.training(init, loss, data, steps=60, eval_fn=mse, every=20), chunk=5)
-        b = run(population(), sweep.training(init, loss, batches, steps=60, eval_fn=mse, every=20), chunk=5)
+        data = batches if kind == "list" else iter(batches * 2)
+        a = run(population(), sweep.training(init, loss, data, steps=10, eval_fn=mse, every=5), chunk=5)
+        b = run(population(), sweep.training(init, loss, batches, steps=10, eval_fn=mse, every=5), chunk=5)
     monkeypatch.undo()
-    b = run(population(), chunk=5) if b is None else b
-    np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
+    b = run(population(), training(steps=10, every=5), chunk=5) if b is None else b
+    assert_losses_close(a.scores, b.scores)
 
 
 def test_a_function_of_ones_own():
@@ -191,15 +202,19 @@ def test_a_function_of_ones_own():
 
     result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.5, jnp.float32(0.9)]), train, seeds=2, score="norm", chunk=4)
     start = [np.linalg.norm(jax.random.normal(jax.random.key(seed), (3,))) for seed in (0, 1)]
-    np.testing.assert_allclose(result.scores, np.outer([0.9**3, 0.5**3, 0.1**3], start), rtol=1e-5)
+    # x - 0.9·x is off by ten units of the x that is left, three times; the norm adds a few.
+    np.testing.assert_allclose(result.scores, np.outer([0.9**3, 0.5**3, 0.1**3], start), rtol=40 * np.finfo("f4").eps)
     assert result.outputs(2, 1)["x"].shape == (3,)
     by_function = run(sweep.grid(ol.sgd, learning_rate=[0.1]), train, score=lambda out: jnp.sum(out["x"] ** 2))
-    np.testing.assert_allclose(by_function.scores, 0.9**6 * start[0] ** 2, rtol=1e-5)
+    assert_losses_close(by_function.scores, 0.9**6 * start[0] ** 2, ulps=20)
 
 
 def test_averages_are_what_is_evaluated():
-    result = run(sweep.grid(lambda decay: ol.average_params(ol.sgd(0.1), decay=decay), decay=[0.0, 0.99]))
-    np.testing.assert_allclose(result.scores[:, 0], [mse(result.outputs(m, 0))["mse"] for m in (0, 1)], rtol=1e-5)
+    members = sweep.grid(lambda decay: ol.average_params(ol.sgd(0.1), decay=decay), decay=[0.0, 0.99])
+    result = run(members, training(steps=10, every=10))
+    expected = np.array([mse(result.outputs(m, 0))["mse"] for m in (0, 1)])
+    # A loss of other sums: residuals of about ten operations, doubled by the square, and the mean over 96 rows.
+    assert_losses_close(result.scores[:, 0], expected, ulps=2 * 10 + 96)
     assert result.scores[0, 0] < result.scores[1, 0]
 
 
@@ -208,12 +223,13 @@ def test_averages_are_what_is_evaluated():
 
 def test_a_diverged_run_stays_where_it_was_and_disturbs_nobody():
     rates = [0.01, 1e6, 0.02, 1e20, 0.03]
-    with_bad = run(sweep.grid(ol.sgd, learning_rate=rates), chunk=8)
-    without = run(sweep.grid(ol.sgd, learning_rate=rates[::2]), chunk=8)
+    train = training(steps=10, every=5)
+    with_bad = run(sweep.grid(ol.sgd, learning_rate=rates), train, chunk=8)
+    without = run(sweep.grid(ol.sgd, learning_rate=rates[::2]), train, chunk=8)
     assert with_bad.status[:, 0].tolist() == ["done", "diverged", "done", "diverged", "done"]
-    np.testing.assert_allclose(with_bad.scores[::2], without.scores, rtol=1e-5)
+    assert_losses_close(with_bad.scores[::2], without.scores)
     assert np.isinf(with_bad.scores[1::2]).all()
-    assert (with_bad.steps[1::2] < 20).all()
+    assert (with_bad.steps[1::2] < 10).all()
     assert np.isnan(with_bad.history["loss"][1]).all()
 
 
@@ -230,17 +246,19 @@ def test_a_skipped_step_is_no_divergence():
 
 
 def test_halving_keeps_the_best_and_ends_as_if_the_others_had_never_been():
-    whole = run(population(), seeds=2, chunk=4)
-    halved = run(population(), seeds=2, chunk=4, **SEARCHES["halving"])
+    train, search = training(steps=10, every=2), sweep.successive_halving([4, 8], keep=1 / 3)
+    whole = run(population(), train, seeds=2, chunk=4)
+    halved = run(population(), train, seeds=2, chunk=4, search=search)
     first, second = halved.rungs
-    order = np.argsort(whole.history["mse"][:, :, 0].mean(1), kind="stable")
-    assert first.step == 20 and set(first.kept) == set(order[:4].tolist())
+    order = np.argsort(whole.history["mse"][:, :, 1].mean(1), kind="stable")
+    assert first.step == 4 and set(first.kept) == set(order[:4].tolist())
     assert len(second.kept) == 2
     for member in second.kept:
-        np.testing.assert_allclose(halved.scores[member], whole.scores[member], rtol=1e-4)
+        assert_losses_close(halved.scores[member], whole.scores[member])
+        assert_close(halved.outputs(member, 0), whole.outputs(member, 0), ulps=TEN_STEPS)
     assert (halved.status == "done").sum() == 4
-    assert (halved.steps[list(first.dropped)] == 20).all()
-    assert np.isnan(halved.history["mse"][first.dropped[0], 0, 1:]).all()
+    assert (halved.steps[list(first.dropped)] == 4).all()
+    assert np.isnan(halved.history["mse"][first.dropped[0], 0, 2:]).all()
 
 
 def test_pbt_copies_the_winner_and_moves_its_numbers():
@@ -378,9 +396,8 @@ def test_processes_agree_on_the_largest():
 
 
 @pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
-def test_eight_devices_are_one_to_the_bit(search):
-    if len(jax.devices()) < 8:
-        pytest.skip("needs 8 devices: XLA_FLAGS=--xla_force_host_platform_device_count=8")
+def test_eight_devices_are_one_to_the_bit(search, eight_devices):
+    # The same lanes through the same function on each device: docs/sweeps.md promises these bits.
     options = {"seeds": 2, "chunk": 3} | search
     same(run(population(), **options), run(population(), devices=8, **options))
 
@@ -424,8 +441,12 @@ print("equal", jax.device_count())
 
 @pytest.mark.slow
 def test_two_processes_are_one_to_the_bit(tmp_path):
-    port = str(20000 + os.getpid() % 20000)
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+    flags.append("--xla_force_host_platform_device_count=2")
+    environment = os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", textwrap.dedent(PROCESS), port]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [
@@ -469,8 +490,12 @@ def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, left, tmp_pa
 
 KILLED = """
 import sys
+from optax_lite.sweep.checkpoint import Checkpoint
+from optax_lite.sweep.engine import _Sweep
 from tests import test_sweep as t
-result = t.run(t.population(), t.training(steps=80_000, every=800), seeds=2, chunk=5, checkpoint=sys.argv[1])
+advance, Checkpoint.is_due = _Sweep._advance, lambda self: True
+_Sweep._advance = lambda self, chunk: (print("a chunk", flush=True), advance(self, chunk))
+result = t.run(t.population(), t.training(steps=8_000, every=400), seeds=2, chunk=5, checkpoint=sys.argv[1])
 print(result.scores.tobytes().hex())
 """
 
@@ -481,19 +506,19 @@ def test_ten_kills_at_random_moments(tmp_path):
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)]
         return subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
 
-    whole, _ = start(tmp_path / "whole").communicate(timeout=300)
-    rng, killed, output = np.random.default_rng(1), 0, None
-    while killed < 10:
+    whole, _ = start(tmp_path / "whole").communicate()
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        # After some of the hundred chunks, however fast the machine is, and then at any moment of the next one or two.
         process = start(tmp_path / "killed")
-        try:
-            output, _ = process.communicate(timeout=4.0 + 2.0 * rng.random())
-            break  # it has ended before it was killed
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            killed += 1
-    output = output or start(tmp_path / "killed").communicate(timeout=300)[0]
-    assert killed >= 3  # ten, unless this machine is fast
+        seen = []
+        for _ in range(rng.integers(3, 8)):
+            assert process.stdout.readline() == "a chunk\n"
+            seen.append(time.perf_counter())
+        time.sleep(2 * rng.random() * (seen[-1] - seen[-2]))
+        process.kill()
+        process.communicate()
+    output, _ = start(tmp_path / "killed").communicate()
     assert output.split()[-1] == whole.split()[-1]
 
 
@@ -703,8 +728,8 @@ def test_a_loss_of_eval_fn_is_the_score_beside_that_of_the_batches():
     result = run(sweep.grid(ol.sgd, learning_rate=[0.01]), train)
     plain = run(sweep.grid(ol.sgd, learning_rate=[0.01]), training(steps=4, every=2))
     assert result.score_name == "loss"
-    np.testing.assert_allclose(result.history["loss"], plain.history["mse"], rtol=1e-6)
-    np.testing.assert_allclose(result.history["batch_loss"], plain.history["loss"], rtol=1e-6)
+    assert_losses_close(result.history["loss"], plain.history["mse"])
+    assert_losses_close(result.history["batch_loss"], plain.history["loss"])
 
 
 def test_a_score_that_should_be_large_is_noted():

@@ -187,7 +187,7 @@ def test_the_table_and_the_file(tmp_path):
     assert len(str(table).splitlines()) == 5 + len(table.notes) and "<td" in table._repr_html_()
     assert len(made.table(None).cells) == 6
     made.to_csv(tmp_path / "runs.csv")
-    lines = (tmp_path / "runs.csv").read_text().splitlines()
+    lines = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "member,seed,optimizer,learning_rate,weight_decay,score,status,steps" and len(lines) == 19
     assert lines[-1].startswith("5,2,lion,0.01,0.1,") and lines[-1].endswith(",done,1000")
 
@@ -195,7 +195,7 @@ def test_the_table_and_the_file(tmp_path):
 def test_a_file_has_functions_by_name(tmp_path):
     rules = sweep.grid(lambda rule, learning_rate: rule(learning_rate), rule=[ol.adamw, ol.lion], learning_rate=[0.1])
     course(rules).to_csv(tmp_path / "runs.csv")
-    _, first, *_, last = (tmp_path / "runs.csv").read_text().splitlines()
+    _, first, *_, last = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
     assert first.startswith("0,0,adamw,<function adamw>,0.1,") and last.startswith("1,2,lion,<function lion>,0.1,")
 
 

@@ -265,6 +265,7 @@ def test_hyperparameters_in_the_state_are_those_of_the_new_optimizer():
     assert report.dropped == {"hyperparams/learning_rate": "the new optimizer sets it"}
 
 
+@pytest.mark.usefixtures("eight_devices")
 def test_sharded_state_stays_where_it_is():
     mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))

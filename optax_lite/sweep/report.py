@@ -140,7 +140,7 @@ def write_csv(result: Any, path: str | Path) -> None:
     lines = rows(result)
     *settings, score, status, steps = max(lines, key=len)
     names = dict.fromkeys([*settings, *(name for line in lines for name in list(line)[:-3]), score, status, steps])
-    with Path(path).open("w", newline="") as file:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()
         writer.writerows({name: steady(x) if callable(x) else x for name, x in line.items()} for line in lines)
