@@ -47,7 +47,7 @@ def safe_norm(x: Array, min_norm: float, ord: Any = None, axis: Any = None, keep
 
 def rms(x: Array) -> Array:
     """√(mean of |x|²) of an array; 0 where there are no entries."""
-    return sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
+    return sqrt(jnp.sum(abs_sq(x)) / max(float(x.size), 1.0))  # as an int it may not fit in 32 bits
 
 
 @jax.jit

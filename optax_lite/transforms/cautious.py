@@ -26,7 +26,7 @@ def cautious(inner):
 
     def rule(u, g):
         phi = ((u * jnp.conj(g)).real > 0).astype(g.real.dtype)
-        return u * phi * (u.size / (jnp.sum(phi) + 1))
+        return u * phi * (float(u.size) / (jnp.sum(phi) + 1))
 
     def update(updates, state, params=None, **extra):
         new, inner_state = inner.update(updates, state.inner_state, params, **extra)
