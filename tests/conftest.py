@@ -6,12 +6,15 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-# The older code generator of XLA's CPU backend compiles small programs in less than half the time, and thousands are
-# compiled here. `make test-slow` runs the laws that ask for equal bits with the one that users have.
-# A newer XLA may not know the flag, and ends the process over one that it does not know.
+# Thousands of small programs are compiled here and run once or twice, so that what counts is the time to compile them:
+# without optimizations, in one piece, and with XLA's older code generator, each of which saves a quarter to a half.
+# USERS_CODE_GENERATOR=1 compiles as users do. An XLA ends the process over a flag that it does not know.
+AS_USERS_DO = "USERS_CODE_GENERATOR" in os.environ
 FLAGS = ["--xla_force_host_platform_device_count=8"]
-if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11) and "USERS_CODE_GENERATOR" not in os.environ:
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+if not AS_USERS_DO:
+    FLAGS += ["--xla_cpu_parallel_codegen_split_count=1"]
+    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
+        FLAGS += ["--xla_cpu_use_fusion_emitters=false"]
 # Added to the caller's flags, not instead of them; a flag that the caller sets wins.
 GIVEN = os.environ.get("XLA_FLAGS", "").split()
 NAMED = {flag.partition("=")[0] for flag in GIVEN}
@@ -24,6 +27,9 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_disable_most_optimizations", not AS_USERS_DO)
+jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads the locations in the programs
+gc.set_threshold(100_000, 20, 100)  # JAX's caches are a large heap, and nearly none of it is garbage
 
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 30_000  # of the 65,530 that Linux allows a process; a compiled program keeps a few
@@ -64,17 +70,10 @@ def pytest_runtest_call(item):
         raise
 
 
-def pytest_collection_modifyitems(config, items):
-    """Tests of one row of the catalogue run in one process, where what they compile is shared (`--dist loadgroup`)."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        parameters = getattr(item, "callspec", None)
-        row = parameters and parameters.params.get("row")
-        if row is not None and hasattr(row, "name"):
-            item.add_marker(pytest.mark.xdist_group(row.name))
-        elif parameters and "tx" in parameters.params:
-            item.add_marker(pytest.mark.xdist_group(f"law of {parameters.id.split('-')[-1]}"))
+def pytest_collection_modifyitems(items):
+    """The laws come first, and the references first of all: a wrong rule is named before what is built on it fails."""
+    order = ("tests/laws/test_references", "tests/laws/")
+    items.sort(key=lambda item: next((i for i, start in enumerate(order) if item.nodeid.startswith(start)), len(order)))
 
 
 def pytest_runtest_teardown(item):

@@ -117,3 +117,7 @@ def is_slow(name: str, tx: ol.GradientTransformation) -> bool:
 def bad_settings() -> list[tuple[Row, Settings, str]]:
     """Every bad setting, with a pattern for its message."""
     return [(row, settings, re.escape(message)) for row in ROWS for settings, message in row.bad]
+
+
+# The rules of their own: what a composition chains is proven of its members.
+OWN = tuple(row for row in ROWS if not is_composed(row.factory(**row.settings[0])))

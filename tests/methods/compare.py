@@ -1,5 +1,6 @@
 """Running a rule beside its numpy reference, step by step, states included."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -90,18 +91,18 @@ def relative_error(ours: Any, reference: Any) -> float:
     return float(np.max(np.abs(ours - reference), initial=0.0) / (scale or 1.0))
 
 
-def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int = 0) -> float:
-    """The largest relative error of updates and states over some steps, leaves and slots, `dtype` being the leaves'.
+def compared(row, settings, dtype, *, start: bool, steps: int, seed: int = 0) -> Iterator[tuple[str, Any, Any]]:
+    """Run a rule beside its reference, and yield what to compare: a name, our value and the reference's.
 
-    The reference runs in float64 on what the run is given: gradients, parameters and hyperparameters as rounded.
+    `dtype` is that of the leaves. The reference runs in float64 on what the run is given: gradients, parameters and
+    hyperparameters as rounded. With `start` the state is one that training might have reached after 7 updates.
     """
     quirks = row.quirks
     params, gradients = quirks.data(random_trees(seed, steps, complex_=quirks.complex_, shapes=quirks.shapes))
-
     complex_dtype = np.result_type(dtype, np.complex64)
 
     def given(tree):
-        return {k: jnp.asarray(v, complex_dtype if np.iscomplexobj(v) else dtype) for k, v in tree.items()}
+        return {k: np.asarray(v, complex_dtype if np.iscomplexobj(v) else dtype) for k, v in tree.items()}
 
     def exact(tree):
         return {k: np.asarray(v, np.complex128 if np.iscomplexobj(v) else np.float64) for k, v in given(tree).items()}
@@ -114,7 +115,6 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
     if start:
         state = (quirks.used or started)(state, seed)
         memory = _as_reference(state, w, row)
-    worst = 0.0
     for step, gradient in enumerate(gradients):
         count = step + 7 if start else step
         extra = quirks.extra(step)
@@ -122,11 +122,38 @@ def worst_error(row, settings, dtype, *, start: bool, steps: int = 5, seed: int 
         given_now = {k: v if k in tx._call.static else seen_by_run(v, count) for k, v in hyperparameters.items()}
         now = quirks.translate(given_now) | extra
         reference, memory = _reference_step(row, exact(gradient), memory, w, now)
-        errors = [relative_error(updates[k], reference[k]) for k in w]
-        counts = {int(c) for c in slots(state).get("count", [])} if quirks.counts_updates else set()
-        assert counts <= {count + 1}, f"counts {counts} after update {count + 1}"
-        worst = max(worst, *errors, _state_error(_as_reference(state, w, row), memory, row))
-    return worst
+        for k in w:
+            yield f"update {step + 1} of leaf {k!r}", updates[k], reference[k]
+        for found in slots(state).get("count", []) if quirks.counts_updates else []:
+            yield f"a count after update {step + 1}", found, count + 1
+        for name, ours, theirs in _state_pairs(_as_reference(state, w, row), memory, row):
+            yield f"{name} after update {step + 1}", ours, theirs
+
+
+def worst_error(row, settings, dtype, *, start: bool, steps: int = 5) -> float:
+    """The largest relative error of updates and states over some steps, leaves and slots."""
+    pairs = compared(row, settings, dtype, start=start, steps=steps)
+    return max((relative_error(ours, reference) for _, ours, reference in pairs), default=0.0)
+
+
+def assert_agrees(row, settings, dtype, *, start: bool, steps: int) -> None:
+    """Fail with the row, the setting and the entry where a rule is not its reference."""
+    bound = row.quirks.float64 if dtype == jnp.float64 else row.quirks.float32
+    number = row.settings.index(settings)
+    where = f"{row.name}, setting {number} {settings}{', from a used state' if start else ''}"
+    for name, ours, reference in compared(row, settings, dtype, start=start, steps=steps):
+        error = relative_error(ours, reference)
+        if not error <= bound:
+            raise AssertionError(f"{where}: {name} is off by {error:.2g} of its largest entry{_entry(ours, reference)}")
+
+
+def _entry(ours: Any, reference: Any) -> str:
+    """The entry of two arrays that differs most, and both values."""
+    if isinstance(reference, (dict, list, tuple)):
+        return ""
+    ours, reference = np.asarray(ours), np.asarray(reference)
+    index = np.unravel_index(np.argmax(np.abs(ours - reference)), reference.shape)
+    return f": entry {list(map(int, index))} is {ours[index]}, the reference has {reference[index]}"
 
 
 def _reference_step(row, gradient, memory, w, now):
@@ -177,19 +204,17 @@ def _as_reference(state, w, row):
     return {f: by_leaf(f, v) if isinstance(v[0], dict) else exact(v[0]) for f, v in fields.items()}
 
 
-def _state_error(ours, reference, row):
+def _state_pairs(ours, reference, row) -> Iterator[tuple[str, Any, Any]]:
     kept = set(ours) - ({"count"} - set(reference))  # a count may be there for a schedule alone
-    assert kept == set(reference), (set(ours), set(reference))
-    worst = 0.0
-    for f in kept:
+    assert kept == set(reference), f"the state has {sorted(ours)}, the reference's {sorted(reference)}"
+    for f in sorted(kept):
         values, theirs = ours[f], reference[f]
         if isinstance(values, dict):
             seen = row.quirks.determined
-            worst = max(worst, *(relative_error(seen(f, values[k]), seen(f, theirs[k])) for k in values))
+            yield from ((f"state field {f!r} of leaf {k!r}", seen(f, values[k]), seen(f, theirs[k])) for k in values)
         else:  # a number that all leaves share, which a reference of one leaf has once for each
             alike = theirs.values() if isinstance(theirs, dict) else [theirs]
-            worst = max(worst, *(relative_error(values, x) for x in alike))
-    return worst
+            yield from ((f"state field {f!r}", values, x) for x in alike)
 
 
 def changes_at(tx, g, slot, expected, **extra):

@@ -1,0 +1,55 @@
+"""Every rule against its numpy reference: updates and states, step by step, from the start and from a used state."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from tests.methods import OWN as RULES, ROWS
+from tests.methods.compare import assert_agrees
+
+REFERENCED = [row for row in ROWS if row.reference]
+OWN = [row for row in RULES if row.reference]
+
+
+def each(rows):
+    return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
+
+
+def starts(row):
+    return (False,) if row.quirks.fresh_only else (False, True)
+
+
+@each(OWN)
+def test_rule_is_its_reference(row, x64):
+    """All settings in double precision; two steps, as more notice nothing more."""
+    for settings in row.settings:
+        for start in starts(row):
+            assert_agrees(row, settings, jnp.float64, start=start, steps=2)
+
+
+@each(OWN)
+def test_rule_in_single_precision(row):
+    """What is wrong with a rule shows in double precision; this is about rounding, operation by operation."""
+    with jax.disable_jit():
+        assert_agrees(row, row.settings[0], jnp.float32, start=False, steps=2)
+
+
+@pytest.mark.nightly
+@each(REFERENCED)
+def test_rule_follows_its_reference(row, x64):
+    """All settings of all methods, compositions too, for five steps."""
+    for settings in row.settings:
+        for start in starts(row):
+            assert_agrees(row, settings, jnp.float64, start=start, steps=5)
+
+
+@pytest.mark.nightly
+@each(REFERENCED)
+def test_rule_follows_its_reference_in_single_precision(row):
+    for start in starts(row):
+        assert_agrees(row, row.settings[0], jnp.float32, start=start, steps=5)
+
+
+def test_every_method_has_eight_settings():
+    few = {row.name: len(row.settings) for row in REFERENCED if row.factory.signature.parameters}
+    assert {name: count for name, count in few.items() if count < 8} == {}
