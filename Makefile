@@ -5,10 +5,10 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install -qq $(CONSTRAINTS:%=--constraint %)
-JOBS ?= auto
-ONLY ?= tests
+ONLY ?=
+JOBS ?= $(if $(ONLY),0,auto)
 
-.PHONY: demo test test-slow test-oldest test-newest lint format size bench mutate catalogue gallery clean
+.PHONY: demo test nightly test-isa test-oldest test-newest lint format size bench mutate catalogue gallery clean
 
 # One stamp per extra, so that a target installs only what it needs.
 $(VENV)/bin/python:
@@ -23,10 +23,21 @@ $(VENV)/.%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 demo: $(VENV)/.examples
 	$(RUN) examples/compare_optimizers.py $(DEMO)
 
-PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup
+PYTEST := $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
+# ONLY=yogi: everything about one method.
 test: $(VENV)/.test
-	$(PYTEST) -m "not slow" $(ONLY)
+	$(PYTEST) -m "not nightly" $(if $(ONLY),-k "$(ONLY)") tests
+
+# All settings, all dtypes, long runs, killed processes; and the laws once more with the code generator that users have.
+nightly: $(VENV)/.test
+	$(PYTEST) -m nightly $(if $(ONLY),-k "$(ONLY)") tests
+	USERS_CODE_GENERATOR=1 $(PYTEST) -m "not nightly" tests/laws
+
+# The laws about numbers, compiled for older processors: other instructions round and reorder otherwise.
+test-isa: $(VENV)/.test
+	XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(PYTEST) -m "not nightly" tests/laws/test_values.py tests/laws/test_boundary.py
+	XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 $(PYTEST) -m "not nightly" tests/laws/test_values.py tests/laws/test_boundary.py
 
 # The same tests on the oldest JAX that is supported, and on the newest releases of everything.
 test-oldest:

@@ -92,7 +92,7 @@ def test_average_of_low_precision_params_is_of_the_rounded_ones_in_float32():
     chex.assert_trees_all_equal_shapes_and_dtypes(evaluated, params)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_long_average_keeps_its_digits():
     """(1 - c)·a + c·w, with 1 - c rounded, is 1e-4 away here."""
     noisy = np.random.default_rng(0).normal([1.7, 0.3], 0.01, size=(60_000, 2)).astype(np.float32)

@@ -11,16 +11,30 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests.slow import slow_after, slow_where
+from tests.nightly import first
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
-LONG = ("loop.md", "sweeps.md", "wrappers.md")  # they train for seconds
 
 
-@pytest.mark.parametrize("page", slow_where(lambda page: page.name in LONG, WITH_CODE), ids=lambda page: page.name)
+def trains(page):
+    """Whether the code of a page trains something, which takes seconds."""
+    return bool(re.search(r"\b(fit|make_step|run|pbt)\(", page.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_CODE if not trains(page)], ids=lambda page: page.name)
 def test_snippets_run(page):
+    run_snippets(page)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("page", [page for page in WITH_CODE if trains(page)], ids=lambda page: page.name)
+def test_snippets_that_train_run(page):
+    run_snippets(page)
+
+
+def run_snippets(page):
     text = page.read_text(encoding="utf-8")
     namespace: dict = {"__name__": "__main__"}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as users have it
@@ -57,7 +71,7 @@ def test_links_lead_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", slow_after(1, ["custom_transform", "training_loop"]))
+@pytest.mark.parametrize("name", first(1, ["custom_transform", "training_loop"]))
 def test_examples_run(name):
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / f"{name}.py"], capture_output=True, text=True, check=False
@@ -66,7 +80,7 @@ def test_examples_run(name):
     assert done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_in_bfloat16_runs(tmp_path):
     command = [sys.executable, ROOT / "examples" / "bf16_training.py", "--steps", "300", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -76,7 +90,7 @@ def test_training_in_bfloat16_runs(tmp_path):
     assert (tmp_path / "bf16_training.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_fine_tuning_runs(tmp_path):
     pytest.importorskip("sklearn")
     command = [sys.executable, ROOT / "examples" / "finetune.py", "--quick", "--out", tmp_path]
@@ -95,7 +109,7 @@ SWEEPS = {  # example: what it prints, and the pictures and tables that it leave
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", SWEEPS)
 def test_examples_of_sweeps_run(name, tmp_path):
     if name != "rl_sweep":

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import optax_lite as ol
-from tests.slow import slow_after
+from tests.nightly import first
 
 WIDTH = 120
 ADAMW = ol.adamw(1e-3)
@@ -78,7 +78,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("tx", slow_after(6, OPTIMIZERS.values()), ids=OPTIMIZERS.keys())
+@pytest.mark.parametrize("tx", first(6, OPTIMIZERS.values()), ids=OPTIMIZERS.keys())
 def test_bytes_are_those_of_the_real_state(tx):
     found, state = ol.explain(tx, shapes(P)), tx.init(P)
     own, kept = (sum(x.nbytes for x in jax.tree.leaves(tree)) for tree in (P, state))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
+from tests.nightly import first
 
 STEPS, FAULTS, SEEDS = 160, 16, range(3)
 HUGE = 1e30  # its square overflows in float32
@@ -42,6 +43,16 @@ RATE = ol.cosine_decay_schedule(0.2, STEPS)
 OF_PAIRS = ol.cosine_decay_schedule(0.3, STEPS // 2)  # for those that see every second step only
 finite = {"values": (np.nan, np.inf), "was_refused": lambda old, new: new.total_notfinite > old.total_notfinite}
 CASES = {
+    "outliers": Case(
+        ol.skip_bad_steps(ol.adamw(RATE), outlier=6.0, window=12), (np.nan, np.inf, HUGE, SPIKE), first=12
+    ),
+    "MultiSteps": Case(
+        ol.MultiSteps(ol.adam(OF_PAIRS), 2, should_skip_update_fn=ol.skip_not_finite),
+        values=(np.nan, np.inf),
+        was_refused=lambda old, new: bool(new.skip_state["should_skip"]),
+        kept=lambda state: state._replace(skip_state=()),
+    ),
+    "apply_if_finite": Case(ol.apply_if_finite(ol.adam(RATE), 2), **finite),
     "sgd": Case(ol.skip_bad_steps(ol.sgd(RATE))),
     "momentum": Case(ol.skip_bad_steps(ol.sgd(0.03, 0.9, nesterov=True))),
     "adam": Case(ol.skip_bad_steps(ol.adam(RATE))),
@@ -54,9 +65,6 @@ CASES = {
     "muon": Case(ol.skip_bad_steps(ol.muon(RATE))),
     "schedule_free": Case(ol.skip_bad_steps(ol.schedule_free_adamw(0.2, 5))),
     "clipped": Case(ol.skip_bad_steps(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(RATE)))),
-    "outliers": Case(
-        ol.skip_bad_steps(ol.adamw(RATE), outlier=6.0, window=12), (np.nan, np.inf, HUGE, SPIKE), first=12
-    ),
     "skipping around accumulation": Case(ol.skip_bad_steps(ol.accumulate(ol.adamw(OF_PAIRS), 2))),
     "skipping in accumulation": Case(
         ol.accumulate(ol.skip_bad_steps(ol.adamw(OF_PAIRS)), 2),
@@ -70,19 +78,12 @@ CASES = {
         was_refused=lambda old, new: new[1].total_notfinite > old[1].total_notfinite,
         kept=lambda state: (),  # the other gradient of the pair makes the step
     ),
-    "MultiSteps": Case(
-        ol.MultiSteps(ol.adam(OF_PAIRS), 2, should_skip_update_fn=ol.skip_not_finite),
-        values=(np.nan, np.inf),
-        was_refused=lambda old, new: bool(new.skip_state["should_skip"]),
-        kept=lambda state: state._replace(skip_state=()),
-    ),
     "skipping in MultiSteps": Case(
         ol.MultiSteps(ol.skip_bad_steps(ol.adam(OF_PAIRS)), 2),
         refused=windows(np.nan, np.inf, HUGE),
         was_refused=lambda old, new: new.inner_opt_state.total_skipped > old.inner_opt_state.total_skipped,
         kept=lambda state: state.inner_opt_state.inner_state,
     ),
-    "apply_if_finite": Case(ol.apply_if_finite(ol.adam(RATE), 2), **finite),
     "apply_if_finite, in a group": Case(
         ol.partition({"w": ol.apply_if_finite(ol.adam(RATE), 0), "b": ol.sgd(RATE)}, {"w": "w", "b": "b"}),
         values=(np.nan, np.inf),
@@ -96,10 +97,7 @@ CASES = {
         kept=lambda state: state.inner_state.inner_state,
     ),
 }
-QUICK = ("outliers", "MultiSteps", "apply_if_finite")
-each = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CASES]
-)
+each = pytest.mark.parametrize("name", first(3, CASES))
 
 
 def of_group(state):

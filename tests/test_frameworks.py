@@ -15,7 +15,7 @@ from flax.training.train_state import TrainState
 
 import optax_lite
 from tests.compilations import count_lowerings
-from tests.slow import slow_after
+from tests.nightly import first
 
 STEPS = 3
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
@@ -27,7 +27,7 @@ OPTIMIZERS = {
     "clipped sgd": lambda lib: lib.chain(lib.clip_by_global_norm(0.5), lib.sgd(0.1, momentum=0.9, nesterov=True)),
     "adamw": lambda lib: lib.adamw(lib.cosine_decay_schedule(1e-2, 10), **ADAM, weight_decay=0.1),
 }
-over_optimizers = pytest.mark.parametrize("make", slow_after(1, OPTIMIZERS.values()), ids=OPTIMIZERS)
+over_optimizers = pytest.mark.parametrize("make", first(1, OPTIMIZERS.values()), ids=OPTIMIZERS)
 
 
 def assert_same_run(ours, theirs, tolerance=2e-6):
@@ -94,7 +94,7 @@ MIXED = {
 }
 
 
-@pytest.mark.parametrize("make", slow_after(3, MIXED.values()), ids=MIXED)
+@pytest.mark.parametrize("make", first(3, MIXED.values()), ids=MIXED)
 def test_our_transformations_inside_those_of_optax(make):
     assert_same_run(train(optax, make(optax_lite)), train(optax, make(optax)))
 
@@ -312,8 +312,8 @@ def equinox_reference():
     return {name: as_optax_does(equinox_run, make(optax), run) for name, make in OPTIMIZERS.items()}
 
 
-@pytest.mark.parametrize("name", slow_after(1, OPTIMIZERS))
-@pytest.mark.parametrize("advance", slow_after(2, ADVANCES.values()), ids=ADVANCES)
+@pytest.mark.parametrize("name", first(1, OPTIMIZERS))
+@pytest.mark.parametrize("advance", first(2, ADVANCES.values()), ids=ADVANCES)
 def test_equinox_module(advance, name, equinox_reference):
     tx = OPTIMIZERS[name](optax_lite)
     # One runs eagerly, the other passes through filter_jit as an argument.

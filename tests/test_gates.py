@@ -13,7 +13,7 @@ import pytest
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
-from tests.slow import slow_after
+from tests.nightly import first
 from tests.test_optax_parity import arguments, outline, trajectory, tree
 
 PARAMS = {"w": jnp.array([[1.0, -0.0], [0.5, 3.0]]), "z": jnp.array([1 - 0j, -0.0 - 0j]), "b": jnp.array([0.3, -0.1])}
@@ -42,7 +42,7 @@ def stepped(tx, grads, state, params, **extra):
     return tx.step(grads, state, params, **extra)
 
 
-both = pytest.mark.parametrize("call", slow_after(1, [stepped, applied]))
+both = pytest.mark.parametrize("call", first(1, [stepped, applied]))
 
 
 def never(step):
@@ -258,7 +258,7 @@ def conds(f, *args):
     return str(jax.make_jaxpr(f)(*args)).count(" cond[")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_in_a_population_the_optimizer_still_runs_only_when_it_is_due():
     def train(tx):
         def body(carry, g):
@@ -323,7 +323,7 @@ def multi_steps(lib, *args, **kwargs):
     return lib.MultiSteps(lib.adam(0.1), *args, accumulator_dtype=accumulator_dtype, **kwargs).gradient_transformation()
 
 
-@pytest.mark.parametrize("name", slow_after(1, LIKE_OPTAX, of=lambda name: name.split(",")[0]))
+@pytest.mark.parametrize("name", first(1, LIKE_OPTAX, of=lambda name: name.split(",")[0]))
 def test_ten_steps_in_float64_are_those_of_optax(name, x64):
     ours = trajectory(ol, LIKE_OPTAX[name])
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax mixes both

@@ -11,7 +11,7 @@ import pytest
 import optax_lite as ol
 from optax_lite.precision.in_turn import in_turn
 from tests.closeness import assert_close
-from tests.slow import slow_after
+from tests.nightly import first
 
 X = [jnp.arange(6.0) + i for i in range(4)]
 
@@ -98,7 +98,7 @@ METHODS = {
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="what other backends do has not been measured")
-@pytest.mark.parametrize("name", slow_after(2, METHODS))
+@pytest.mark.parametrize("name", first(2, METHODS))
 def test_no_more_than_a_leaf_is_in_full_precision_at_once(name):
     leaf, found = 128 * 128 * 4, {}
     for leaves in (4, 8):

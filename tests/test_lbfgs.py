@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.methods.lbfgs import smallest_curvature_used, trajectory
-from tests.slow import slow_after
+from tests.nightly import first
 from tests.test_optax_parity import outline
 
 
@@ -26,15 +26,15 @@ def directions(tx, points, gradients):
 FLOAT64, FLOAT32 = 2e-13, 5e-5
 
 
-@pytest.mark.parametrize("scale_init_precond", slow_after(1, [True, False]), ids=["scaled", "identity"])
-@pytest.mark.parametrize("memory_size", slow_after(3, [3, 1, 25, 2, 10]))
+@pytest.mark.parametrize("scale_init_precond", first(1, [True, False]), ids=["scaled", "identity"])
+@pytest.mark.parametrize("memory_size", first(3, [3, 1, 25, 2, 10]))
 def test_float64_equals_the_textbook(memory_size, scale_init_precond, x64):
     errors, curvatures = trajectory(ol.scale_by_lbfgs, np.float64, memory_size, scale_init_precond, seed=1)
     assert sum(c < 0 for c in curvatures) > 3 and sum(c > 0 for c in curvatures) > 3
     assert max(errors) < FLOAT64
 
 
-@pytest.mark.parametrize("memory_size", slow_after(1, [3, 1, 10]))
+@pytest.mark.parametrize("memory_size", first(1, [3, 1, 10]))
 def test_float32_equals_the_textbook(memory_size):
     assert max(trajectory(ol.scale_by_lbfgs, np.float32, memory_size, True, seed=1)[0]) < FLOAT32
 
@@ -86,7 +86,7 @@ def test_every_direction_goes_downhill(seed, memory_size, scaled):
         assert float(jnp.vdot(u.astype(float), g.astype(float))) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_pair_that_curves_downwards_makes_optax_go_uphill():
     # f(x) = x⁴/4 - x²/2 from 0.1: the first two points lie where f is concave.
     def f(x):
@@ -111,7 +111,7 @@ def test_a_pair_that_curves_downwards_makes_optax_go_uphill():
 
 
 @pytest.mark.parametrize("memory_size", [1, 4])
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x64):
     def loss(p):
         return jnp.sum(jnp.cosh(p["a"] * jnp.arange(1.0, 4.0))) + jnp.exp(p["b"] - p["a"][0]) + p["b"] ** 2
@@ -156,7 +156,7 @@ def test_the_smallest_curvature_that_has_a_reciprocal_is_used(x64):
     assert smallest_curvature_used(ol.scale_by_lbfgs)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_hypergradients_pass_through_the_memory(x64):
     @jax.jit
     def last(rate):

@@ -16,7 +16,7 @@ from tests import test_laws
 from tests.closeness import A_STEP, assert_close
 from tests.methods import PROBES
 from tests.methods.zoom import approximate_decrease_error, wolfe_errors
-from tests.slow import slow_after
+from tests.nightly import first
 from tests.test_optax_parity import outline
 
 SEARCHES = ("optax_lite.transforms.linesearch", "optax_lite.transforms.zoom")
@@ -25,7 +25,7 @@ TEXTBOOK = [(module, name) for module in SEARCHES for name in PROBES[module]]
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    slow_after(12, TEXTBOOK, of=lambda case: case[0]),
+    first(12, TEXTBOOK, of=lambda case: case[0]),
     ids=[f"{module.rsplit('.')[-1]}-{name}" for module, name in TEXTBOOK],
 )
 def test_equals_the_textbook(module, name, x64):
@@ -117,8 +117,8 @@ def along_the_gradient(f, curv_rtol, **settings):
         yield *functions, here, -functions[1](here), jax.tree.map(lambda leaf, i=i: leaf[i], found)
 
 
-@pytest.mark.parametrize("curv_rtol", slow_after(1, [0.9, 0.1]))
-@pytest.mark.parametrize("family", slow_after(4, FAMILIES), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("curv_rtol", first(1, [0.9, 0.1]))
+@pytest.mark.parametrize("family", first(4, FAMILIES), ids=lambda f: f.__name__)
 def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rtol, x64):
     failed = ours = theirs = 0
     for f, grad, x, u, state in along_the_gradient(family, curv_rtol):
@@ -138,7 +138,7 @@ def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rto
     assert ours <= 1.1 * theirs, (ours, theirs)
 
 
-@pytest.mark.parametrize("scale", slow_after(1, [1e-3, 1.0]))
+@pytest.mark.parametrize("scale", first(1, [1e-3, 1.0]))
 def test_a_float32_search_goes_on_where_rounding_hides_the_decrease(scale):
     x = jnp.array([3.001, 2.998])
     for tx in (ol.lbfgs(), ol.chain(ol.sgd(0.1 / scale), zoom()), ol.chain(ol.sgd(1e-3 / scale), zoom())):
@@ -241,7 +241,7 @@ def of_tree(p):
     return jnp.sum((p["w"] - 3) ** 2) * p["n"].astype("float32") + jnp.sum(p["frozen"] ** 2)
 
 
-@pytest.mark.parametrize("frozen", slow_after(1, [False, True]), ids=["integer", "None"])
+@pytest.mark.parametrize("frozen", first(1, [False, True]), ids=["integer", "None"])
 @pytest.mark.parametrize(
     "tx",
     [
@@ -265,7 +265,7 @@ def test_leaves_without_gradient_stay_and_are_passed_to_the_function(tx, frozen)
     chex.assert_trees_all_equal_shapes_and_dtypes(state, tx.init(TREE))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_mask_outside_is_fine_and_one_around_the_search_is_an_error():
     p = {"w": jnp.array([1.0, -2.0]), "b": jnp.ones(2)}
 
@@ -293,7 +293,7 @@ def test_a_mask_outside_is_fine_and_one_around_the_search_is_an_error():
     [ol.chain(ol.sgd(1.0), backtracking(store_grad=True)), ol.chain(ol.sgd(1.0), zoom()), ol.lbfgs()],
     ids=["backtracking", "zoom", "lbfgs"],
 )
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_complex_parameters_are_pairs_of_real_ones(tx):
     def f(z):
         return jnp.sum(jnp.abs(z - (3 - 2j)) ** 2 * jnp.array([1.0, 4.0])) + jnp.abs(z[0] * z[1]) ** 2
@@ -425,7 +425,7 @@ def rippled(x):
 
 
 @each
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_jitted_equals_eager_and_as_an_argument(tx):
     x = jnp.array([0.5, -1.0])
     eager = steps(tx, rippled, x, 3)
@@ -436,7 +436,7 @@ def test_jitted_equals_eager_and_as_an_argument(tx):
 
 
 @each
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_vmap_over_starting_points_equals_a_loop(tx, x64):
     points = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)))
     run = jax.jit(lambda x: steps(tx, rippled, x, 3))
@@ -446,7 +446,7 @@ def test_vmap_over_starting_points_equals_a_loop(tx, x64):
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone, ulps=100 * A_STEP, largest=1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @each
 def test_forward_mode_through_every_number_is_finite(tx, x64):
     def end(tx, x):
@@ -464,7 +464,7 @@ def test_forward_mode_through_every_number_is_finite(tx, x64):
         chex.assert_tree_all_finite(slopes)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_forward_mode_is_the_derivative(x64):
     # The first step is taken as it is, so the derivative with respect to sgd's rate is that of the point.
     def value(rate):
@@ -476,7 +476,7 @@ def test_forward_mode_is_the_derivative(x64):
         np.testing.assert_allclose(slope, (value(rate + 1e-6) - value(rate - 1e-6)) / 2e-6, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_population_of_searches_equals_a_loop():
     factors = jnp.array([1.5, 2.0, 4.0])
     x = jnp.array([0.5, -1.0])
@@ -521,7 +521,7 @@ def test_states_are_those_of_optax(make):
 
 @pytest.mark.parametrize(
     "settings",
-    slow_after(
+    first(
         2, [{}, {"increase_factor": np.inf}, {"slope_rtol": 0.4, "decrease_factor": 0.5}, {"atol": 0.1, "rtol": 0.2}]
     ),
 )

@@ -16,7 +16,7 @@ import pytest
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
-from tests.slow import slow_after
+from tests.nightly import first
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(64, 3)), jnp.float32)
@@ -73,7 +73,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", slow_after(5, OPTIMIZERS))
+@pytest.mark.parametrize("name", first(5, OPTIMIZERS))
 def test_the_loop_is_that_of_a_user(name):
     tx = OPTIMIZERS[name]
     values, params, state = by_hand(tx, 3)  # more steps and a line search compares what is rounding alone

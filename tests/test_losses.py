@@ -36,12 +36,12 @@ from tests.methods.losses import (
     Y,
     Z,
 )
-from tests.slow import slow_after
+from tests.nightly import first
 
 
 def cases(most):
     """Every case; those after the first `most` of a loss are slow."""
-    marked = slow_after(most, CASES, of=lambda case: case.name)
+    marked = first(most, CASES, of=lambda case: case.name)
     return pytest.mark.parametrize("case", marked, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)])
 
 
@@ -72,7 +72,7 @@ def test_float32_equals_the_reference(case):
 
 
 @first_cases
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compiled_and_batched_it_is_the_same(case):
     function, given = FUNCTIONS[case.name], case.given(jnp.float32)
 
@@ -86,7 +86,7 @@ def test_compiled_and_batched_it_is_the_same(case):
 
 
 @first_cases
-@pytest.mark.parametrize("dtype", slow_after(1, ["float16", "bfloat16"]))
+@pytest.mark.parametrize("dtype", first(1, ["float16", "bfloat16"]))
 def test_low_precision_is_computed_in_float32_and_rounded_once(case, dtype):
     function, given = FUNCTIONS[case.name], case.given(dtype)
     if case.name == "ctc_loss":

@@ -12,27 +12,34 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from tests.methods import ROWS, extra_of, is_composed, is_slow, one_of_each, row_of
+from tests.methods import COMPOSED, OWN, extra_of, row_of
 from tests.methods.compare import relative_error, slots
+from tests.nightly import first
 from tests.test_extras import PARAMS as WRAPPED, WRAPPERS
 
-EACH = one_of_each()
-# Decompositions, memories and random bits: seconds, operation by operation.
-LONG = (
-    "add_noise", "galore", "lbfgs", "mechanize", "sam, of one", "scale_by_galore", "scale_by_lbfgs", "scale_by_muon",
-    "quantize_state", "scale_by_shampoo", "scale_by_soap", "stochastic_rounding", "with_state_dtype",
-)  # fmt: skip
-# One of a kind each; what holds for them mostly holds for the others, which are slow, and composed ones are left out.
-FEW = ("scale_by_adam", "scale_by_lion", "scale_by_radam", "scale_by_novograd", "sam", "lookahead", "prodigy", "kahan")
+RULES = {row.name: row.factory(**row.settings[0]) for row in OWN if not row.quirks.no_laws} | {
+    name: make() for name, make in COMPOSED.items()
+}
+# One of a kind each, for `make test`; what holds for them mostly holds for the others, which are nightly.
+HANDFUL = (
+    "scale_by_adam",
+    "scale_by_lion",
+    "scale_by_radam",
+    "scale_by_novograd",
+    "sam",
+    "lookahead",
+    "prodigy",
+    "kahan",
+)
 
 
-def over(rows, is_fast):
-    marks = {name: [] if is_fast(name, tx) else [pytest.mark.slow] for name, tx in rows.items()}
-    return pytest.mark.parametrize("tx", [pytest.param(tx, id=k, marks=marks[k]) for k, tx in rows.items()])
+def over(rules):
+    """The handful, and every night the others."""
+    marks = {name: [] if name in HANDFUL else [pytest.mark.nightly] for name in rules}
+    return pytest.mark.parametrize("tx", [pytest.param(tx, id=name, marks=marks[name]) for name, tx in rules.items()])
 
 
-each = over(EACH, lambda name, tx: name not in LONG and not is_slow(name, tx))
-few = over({k: tx for k, tx in EACH.items() if not is_slow(k, tx)}, lambda name, tx: name in FEW)
+each = over(RULES)
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 TOP = np.iinfo(np.int32).max
@@ -41,7 +48,7 @@ TOP = np.iinfo(np.int32).max
 def static_choices():
     """The settings of each rule of its own, without schedules, whose static choices no setting before has."""
     found = {}
-    for row in (row for row in ROWS if not row.quirks.no_laws and not is_composed(row.factory(**row.settings[0]))):
+    for row in (row for row in OWN if not row.quirks.no_laws):
         known = []
         for i, tx in enumerate(row.factory(**settings) for settings in row.settings):
             is_new = jax.tree.structure(tx) not in known
@@ -52,7 +59,7 @@ def static_choices():
 
 
 CHOICES = static_choices()
-each_choice = over(EACH | CHOICES, lambda name, tx: name not in (*LONG, *CHOICES) and not is_slow(name, tx))
+each_choice = over(RULES | CHOICES)
 
 # Exact in float16 and bfloat16. "b" are parameters of 0, "scalar" has no gradient but 0; 2^14 times the gradient has
 # squares and a norm that float16 does not hold, and of 2^-20 times it not even the entries are normal.
@@ -152,7 +159,7 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
 PAIRS = [(p, g) for p in DTYPES for g in DTYPES if p != g or p == "float64"]
 
 
-@few
+@each
 def test_every_pair_of_dtypes_settles_at_once_in_scan_and_cond(tx, x64):
     """A leaf for each pair, in one tree: what a loop carries may not change its dtype. Only traced."""
     p = {"w": {f"{a} {b}": jnp.ones((3, 2), a) for a, b in PAIRS}, "b": jnp.ones(2, "bfloat16"), "scalar": jnp.ones(())}
@@ -188,7 +195,7 @@ def assert_sits(tx, p, zeros, extra, *, moves=False):
     chex.assert_trees_all_equal_shapes_and_dtypes((updates, stepped), (p, p))
 
 
-@few
+@each
 def test_zero_gradients_do_nothing_in_float64(tx, x64):
     """In the other dtypes by a law."""
     if any("weight_decay/" in path for path in tx.hyperparams):
@@ -215,7 +222,7 @@ STATIONARY = {
 }
 
 
-@pytest.mark.parametrize("dtype", [pytest.param(d, marks=[pytest.mark.slow] * (d in DTYPES[::2])) for d in DTYPES])
+@pytest.mark.parametrize("dtype", first(1, DTYPES))
 @pytest.mark.parametrize("name", STATIONARY)
 def test_what_the_laws_do_not_call_rests_at_a_zero_gradient(name, dtype, x64):
     tx, extra = STATIONARY[name]
@@ -334,7 +341,7 @@ def spread_of(tx):
 
 @each
 def test_a_nan_reaches_no_further_than_the_rule_looks(tx):
-    name = next(name for name, other in EACH.items() if other is tx)
+    name = next(name for name, other in RULES.items() if other is tx)
     expected = [reach for reach, names in SPREAD.items() if name in names] or ["entry"]
     with jax.disable_jit():
         assert [spread_of(tx)] == expected
@@ -382,7 +389,7 @@ UNDETERMINED = ("scale_by_soap", "soap")
 FEW_DIGITS = {"scale_by_factored_rms": 1e-3}
 
 
-@few
+@each
 def test_float32_follows_float64_at_every_count_and_beta(tx):
     """b = 0, b near 1, a million updates, and the last count that there is, at which counts stay."""
     row = row_of(tx)
@@ -426,11 +433,8 @@ def bits(tree):
     return [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("inside", INSIDE)
-@pytest.mark.parametrize(
-    "gate",
-    [pytest.param(gate, marks=[pytest.mark.slow] * (gate not in ("accumulate", "loss_scaling"))) for gate in GATES],
-)
+@pytest.mark.parametrize("inside", first(1, INSIDE))
+@pytest.mark.parametrize("gate", GATES)
 def test_what_is_left_out_might_as_well_not_have_been(gate, inside, x64):
     """To the bit, in every dtype, by `step` and by `update`; and the run goes on as one without it."""
     wrap, inner = GATES[gate]

@@ -11,7 +11,7 @@ import pytest
 import optax_lite as ol
 from optax_lite.matrices import from_blocks, to_blocks
 from tests.closeness import A_STEP, assert_close
-from tests.slow import slow_after
+from tests.nightly import first
 
 # Units that a direction may be off by: five iterations (or a root by eigenvalues) of three products of matrices, sums
 # of up to seven terms; and by how much matrices that are normally distributed and this small may raise it.
@@ -44,7 +44,7 @@ def singular_values(x):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 64), (64, 16), (1, 5)])
-@pytest.mark.parametrize("preconditioning", slow_after(2, ["frobenius", "spectral", "aol", "schatten"]))
+@pytest.mark.parametrize("preconditioning", first(2, ["frobenius", "spectral", "aol", "schatten"]))
 def test_muon_brings_all_singular_values_near_one(shape, preconditioning):
     u = directions(ol.scale_by_muon(preconditioning=preconditioning), [normal(*shape)])[0]
     s = singular_values(u)
@@ -60,7 +60,7 @@ def test_muon_with_a_convergent_iteration_finds_the_polar_factor(x64):
     assert_close(found, u @ vt, ulps=10 * 3 * 9, largest=1.0)
 
 
-@pytest.mark.parametrize("factor", slow_after(1, [1e-6, 1e6]))
+@pytest.mark.parametrize("factor", first(1, [1e-6, 1e6]))
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
 def test_muon_does_not_see_the_size_of_gradients(factor, preconditioning, x64):
     gradients = [normal(4, 7, seed=i) for i in range(3)]
@@ -79,8 +79,8 @@ def test_muon_turns_with_the_gradient_on_both_sides(preconditioning, x64):
         assert_close(a @ u @ b, v, ulps=A_PRODUCT * CONDITION)
 
 
-@pytest.mark.parametrize("adaptive", slow_after(1, [False, True]))
-@pytest.mark.parametrize("preconditioning", slow_after(2, ["frobenius", "spectral", "aol", "schatten"]))
+@pytest.mark.parametrize("adaptive", first(1, [False, True]))
+@pytest.mark.parametrize("preconditioning", first(2, ["frobenius", "spectral", "aol", "schatten"]))
 def test_stacked_layers_are_a_loop_over_layers(adaptive, preconditioning, x64):
     how = {"adaptive": adaptive, "preconditioning": preconditioning, "adam_learning_rate": 1.0}
     numbers = ol.MuonDimensionNumbers(1, 2)
@@ -98,7 +98,7 @@ def test_several_axes_make_one(x64):
     assert_close(directions(tx, [kernel])[0], as_matrix.reshape(kernel.shape), ulps=A_PRODUCT * CONDITION)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_embeddings_and_heads_can_be_left_to_adam_by_name():
     params = {"embed": normal(5, 4), "body": {"w": normal(4, 4), "b": normal(4)}, "head": normal(4, 2)}
     by_name = ol.muon(0.1, muon_weight_dimension_numbers=["!embed", "!head"])
@@ -138,7 +138,7 @@ def test_coefficients_are_data():
     assert ol.scale_by_muon("standard").update(g, tx.init(g))[0].shape == g.shape
 
 
-@pytest.mark.parametrize("dtype", slow_after(1, ["float16", "bfloat16", "float32"]))
+@pytest.mark.parametrize("dtype", first(1, ["float16", "bfloat16", "float32"]))
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
 def test_newton_schulz_of_zero_is_zero_in_every_dtype(dtype, preconditioning):
     zeros = jnp.zeros((3, 4), dtype)
@@ -176,7 +176,7 @@ def test_the_first_update_of_shampoo_is_the_polar_factor(x64):
     np.testing.assert_allclose(directions(ol.scale_by_shampoo(eps=1e-14), [g])[0], u @ vt, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("every", slow_after(1, [1, 3]))
+@pytest.mark.parametrize("every", first(1, [1, 3]))
 def test_shampoo_turns_with_the_gradient_on_both_sides(every, x64):
     a, b, tx = rotation(4), rotation(7, seed=1), ol.scale_by_shampoo(b2=0.9, eps=0.1, every=every)
     gradients = [normal(4, 7, seed=i) for i in range(4)]
@@ -194,7 +194,7 @@ def test_shampoo_of_a_vector_is_full_matrix_adagrad(x64):
         assert_close(u, vectors @ (vectors.T @ g / np.sqrt(values)), ulps=A_PRODUCT * CONDITION)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_shampoo_of_blocks_is_a_loop_over_blocks(x64):
     gradients = [normal(5, 3, seed=i) for i in range(3)]
     tx = ol.scale_by_shampoo(eps=0.1, block_size=2)
@@ -206,7 +206,7 @@ def test_shampoo_of_blocks_is_a_loop_over_blocks(x64):
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (0,), (0, 3), (4, 4), (5, 7), (3, 1, 6)])
-@pytest.mark.parametrize("size", slow_after(2, [4, 1, 2, 128]))
+@pytest.mark.parametrize("size", first(2, [4, 1, 2, 128]))
 def test_blocks_make_the_array_again(shape, size):
     x = normal(*shape)
     blocks = to_blocks(x, size)
@@ -217,7 +217,7 @@ def test_blocks_make_the_array_again(shape, size):
 # --- SOAP ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frequency", slow_after(1, [1, 3]))
+@pytest.mark.parametrize("frequency", first(1, [1, 3]))
 def test_soap_turns_with_the_gradient_on_both_sides(frequency, x64):
     a, b, tx = rotation(4), rotation(5, seed=1), ol.scale_by_soap(precondition_frequency=frequency)
     gradients = [normal(4, 5, seed=i) for i in range(6)]

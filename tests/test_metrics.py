@@ -13,7 +13,7 @@ import optax_lite as ol
 from optax_lite.inspection.survey import survey, without_places
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS
-from tests.slow import slow_after
+from tests.nightly import first
 
 P = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 G = jax.tree.map(lambda p: 0.1 * p, P)
@@ -68,7 +68,7 @@ NOW = {
 }
 
 
-@pytest.mark.parametrize(("tx", "expected"), slow_after(6, NOW.values()), ids=NOW.keys())
+@pytest.mark.parametrize(("tx", "expected"), first(6, NOW.values()), ids=NOW.keys())
 def test_schedules_stand_at_their_own_path_with_the_value_of_the_next_update(tx, expected):
     _, state = after(tx, 3)
     now = ol.current_hyperparams(tx, state)
@@ -135,7 +135,7 @@ def test_a_state_of_another_optimizer_is_named():
         ol.current_hyperparams(ol.adamw(rate), P)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("row", [r for r in ROWS if r.factory.signature.parameters], ids=lambda r: r.name)
 def test_every_schedule_of_the_catalogue_is_found(row):
     for settings in row.settings:
@@ -149,7 +149,7 @@ def test_every_schedule_of_the_catalogue_is_found(row):
                     np.testing.assert_allclose(now[name], value(0), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_a_survey_has_the_structure_of_the_state(row):
     tx, shapes = row.factory(**row.settings[0]), jax.eval_shape(lambda: P)

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import optax_lite as ol
 from tests.closeness import assert_close
-from tests.slow import slow_after
+from tests.nightly import first
 
 PARAMS = {"w": jnp.array([[1.0], [-2.0], [0.5]]), "b": jnp.array([0.3])}
 
@@ -25,7 +25,7 @@ def loss_fn(params, x, y, *, weight=1.0):
     return weight * jnp.mean((x @ params["w"] + params["b"][None] - y["target"]) ** 2)
 
 
-@pytest.mark.parametrize("n", slow_after(2, [3, 1, 2, 12]))
+@pytest.mark.parametrize("n", first(2, [3, 1, 2, 12]))
 def test_it_is_the_value_and_gradient_of_the_whole_batch(n):
     for keywords in ({}, {"weight": 0.5}):
         ours = ol.microbatch_value_and_grad(loss_fn, n)(PARAMS, *data(), **keywords)

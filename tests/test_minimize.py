@@ -10,7 +10,7 @@ import scipy.optimize
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
-from tests.slow import slow_after
+from tests.nightly import first
 
 
 def valley(x):
@@ -45,7 +45,7 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", slow_after(2, PROBLEMS))
+@pytest.mark.parametrize("name", first(2, PROBLEMS))
 def test_finds_what_scipy_finds_in_about_as_many_steps(name, x64):
     fn, start, args = PROBLEMS[name]
     x0, args = start(), args()
@@ -65,7 +65,7 @@ def test_finds_what_scipy_finds_in_about_as_many_steps(name, x64):
     assert_close(found.grad_norm, grad_norm, ulps=2 * A_STEP + 200, largest=float(slope))
 
 
-@pytest.mark.parametrize("name", slow_after(2, PROBLEMS))
+@pytest.mark.parametrize("name", first(2, PROBLEMS))
 def test_float32_comes_as_close_as_float32_can(name):
     fn, start, args = PROBLEMS[name]
     found = ol.minimize(fn, start(), args=args(), tol=1e-3)
@@ -97,7 +97,7 @@ TRANSFORMATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", slow_after(6, TRANSFORMATIONS))
+@pytest.mark.parametrize("name", first(6, TRANSFORMATIONS))
 def test_any_transformation_minimizes(name):
     found = ol.minimize(bowl, jnp.array([1.0, -1.0]), TRANSFORMATIONS[name], tol=1e-4, max_steps=2000)
     assert bool(found.converged), found
@@ -133,7 +133,7 @@ def test_the_function_is_evaluated_by_the_search_alone():
             assert len(calls) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_starting_points_under_vmap_equal_a_loop(x64):
     points = jnp.asarray(np.random.default_rng(0).uniform(-2, 2, size=(6, 2)))
     ended = jax.vmap(lambda x: ol.minimize(valley, x)._replace(state=None))(points)
@@ -148,7 +148,7 @@ def test_starting_points_under_vmap_equal_a_loop(x64):
         np.testing.assert_allclose(here.value, alone.value, rtol=0, atol=1e-8 * valley(x))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_problems_rates_and_tolerances_under_vmap():
     centres = jnp.array([[1.0, 2.0], [3.0, -4.0]])
     found = jax.vmap(lambda c: ol.minimize(bowl, jnp.zeros(2), args=(c,), tol=1e-4))(centres)
@@ -195,7 +195,7 @@ def test_complex_starting_points():
         np.testing.assert_allclose(found.x, centre, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", slow_after(1, ["bfloat16", "float16"]))
+@pytest.mark.parametrize("dtype", first(1, ["bfloat16", "float16"]))
 def test_low_precision_parameters(dtype):
     found = ol.minimize(lambda x: jnp.sum((x - 3) ** 2), jnp.array([1.0, -1.0], dtype), tol=0.05)
     assert found.x.dtype == dtype and bool(found.converged)
@@ -219,7 +219,7 @@ def test_no_step_where_none_is_asked_for_or_needed():
     assert one.steps.dtype == jnp.int32
 
 
-@pytest.mark.parametrize("start", slow_after(2, [np.nan, np.inf, -1.0, -2.0]))
+@pytest.mark.parametrize("start", first(2, [np.nan, np.inf, -1.0, -2.0]))
 @pytest.mark.parametrize("name", ["lbfgs", "sgd"])
 def test_a_start_that_is_not_finite_is_where_it_ends(name, start):
     def fn(x):  # at -1 the value is not a number and the slope 2; at -2 the slope is 0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.equivalent import EQUIVALENT
 from tests.mutate import Mutant, killer, modules, mutants, source
-from tests.slow import slow_after
+from tests.nightly import first
 
 ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rms", "optax_lite.schedules"
 
@@ -34,7 +34,8 @@ def as_in_a_run(x64):
         yield
 
 
-@pytest.mark.parametrize("module", slow_after(1, [RMSPROP, ADAM, SCHEDULES]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("module", first(1, [RMSPROP, ADAM, SCHEDULES]))
 def test_unchanged_rules_pass(module):
     assert killer(Mutant(module, "(module)", 0, "nothing", source(module))) == ""
 
@@ -45,7 +46,7 @@ def test_famous_mistakes_are_noticed(module, rule, right, wrong):
     assert killer(Mutant(module, rule, 0, f"{right} -> {wrong}", source(module).replace(right, wrong)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_module_has_mutants_that_differ_in_one_place():
     for module in modules():
         made = list(mutants(module))
@@ -84,7 +85,7 @@ def mutants_of(code):
         return list(mutants("optax_lite.example"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_equivalence_has_a_proof_and_names_a_rule():
     rules = {m.rule for module in modules() for m in mutants(module)}
     assert set(EQUIVALENT) <= rules

@@ -146,7 +146,7 @@ def test_the_noise_of_the_mean_is_the_multiplier_times_the_clip_over_the_example
     assert not np.any(first == second)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_example_moves_the_mean_by_more_than_the_clip():
     """What the noise is measured against: the sum changes by the clip at most when an example leaves."""
     tx = ol.differentially_private_aggregate(0.7, 0.0)
@@ -158,7 +158,7 @@ def test_no_example_moves_the_mean_by_more_than_the_clip():
 
 
 @pytest.mark.parametrize("tx", PRIVATE, ids=["dpsgd", "chain", "masked", "named_chain"])
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_gradients_of_examples_go_through_update_step_and_jit(tx):
     state = tx.init(PARAMS)
     updates, new = tx.update(GRADS, state, PARAMS)

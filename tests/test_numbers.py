@@ -9,13 +9,8 @@ import pytest
 import optax_lite as ol
 from tests.closeness import assert_close
 from tests.compilations import count_lowerings
-from tests.methods import is_slow, one_of_each
 from tests.methods.compare import slots
 
-EACH = one_of_each()
-every = pytest.mark.parametrize(
-    "tx", [pytest.param(tx, id=name, marks=[pytest.mark.slow] * is_slow(name, tx)) for name, tx in EACH.items()]
-)
 OPTIMIZERS = {
     "sgd": ol.sgd(0.1, 0.9),
     "rmsprop": ol.rmsprop(0.1, momentum=0.9, centered=True, bias_correction=True),
@@ -54,36 +49,6 @@ def test_bfloat16_parameters_follow_float32_on_small_steps_within_their_rounding
         p16, s16 = tx.step(p16, s16, p16)
         p32, s32 = tx.step(p32, s32, p32)
     np.testing.assert_allclose(p16.astype(jnp.float32), p32, rtol=0.03)
-
-
-DTYPES = ["bfloat16", "float16", "float32", "float64"]
-
-
-@optimizers
-@pytest.mark.parametrize("param", DTYPES)
-@pytest.mark.parametrize("grad", DTYPES)
-def test_two_steps_are_one_program_for_every_pair_of_dtypes(tx, param, grad, x64):
-    p, g = jnp.ones(3, param), jnp.full(3, 0.5, grad)
-    step = jax.jit(lambda tx, g, s, p: tx.step(g, s, p))
-    with jax.disable_jit():  # dtypes only
-        state = tx.init(p)
-        new_p, new_state = step(tx, g, state, p)
-        updates, _ = tx.update(g, state, p)
-    chex.assert_trees_all_equal_shapes_and_dtypes((new_p, new_state), (p, state))
-    assert updates.dtype == g.dtype
-
-
-@optimizers
-def test_the_state_goes_through_scan_and_cond(tx):
-    p = {"w": jnp.ones(3, jnp.bfloat16), "b": jnp.ones(2)}
-    g = {"w": jnp.ones(3), "b": jnp.ones(2, jnp.float16)}
-
-    def body(carry, skip):
-        p, state = carry
-        return jax.lax.cond(skip, lambda: (p, state), lambda: tx.step(g, state, p)), None
-
-    (_, state), _ = jax.lax.scan(body, (p, tx.init(p)), jnp.array([True, False, False]))
-    assert all(int(c) == 2 for c in slots(state).get("count", []))
 
 
 @optimizers

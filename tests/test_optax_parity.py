@@ -15,8 +15,7 @@ import pytest
 import optax_lite
 import optax_lite.contrib
 from tests.methods.losses import CASES as LOSSES
-from tests.slow import slow_after, slow_where
-from tests.test_reference import HEAVY
+from tests.nightly import first
 
 LISTED = [
     "scale",
@@ -112,18 +111,24 @@ def test_every_listed_name_is_shared():
     assert not set(LISTED) - set(SHARED)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_signature_is_that_of_optax(name):
-    skip = [argument for where, argument in MISSING_ARGUMENTS if where == name]
-    ours = [argument for where, argument in OUR_ARGUMENTS if where == name]
-    assert arguments(getattr(optax_lite, name), ours) == arguments(getattr(optax, name), skip)
-    parameters = inspect.signature(getattr(optax_lite, name)).parameters
-    assert all(parameters[argument].kind is inspect.Parameter.KEYWORD_ONLY for argument in ours)
+def test_signatures_are_those_of_optax():
+    different = {}
+    for name in FUNCTIONS:
+        skip = [argument for where, argument in MISSING_ARGUMENTS if where == name]
+        extra = [argument for where, argument in OUR_ARGUMENTS if where == name]
+        ours, theirs = arguments(getattr(optax_lite, name), extra), arguments(getattr(optax, name), skip)
+        if ours != theirs:
+            different[name] = ours, theirs
+    assert different == {}
+    parameters = {
+        where: inspect.signature(getattr(optax_lite, where[0])).parameters[where[1]] for where in OUR_ARGUMENTS
+    }
+    assert {where for where, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY} == set()
 
 
-@pytest.mark.parametrize("name", STATES)
-def test_state_class_has_the_fields_of_optax(name):
-    assert getattr(optax_lite, name)._fields == getattr(optax, name)._fields
+def test_state_classes_have_the_fields_of_optax():
+    fields = {name: (getattr(optax_lite, name)._fields, getattr(optax, name)._fields) for name in STATES}
+    assert {name: pair for name, pair in fields.items() if pair[0] != pair[1]} == {}
 
 
 # --- states and trajectories -----------------------------------------------------------------------------------------
@@ -300,12 +305,8 @@ def trajectory(lib, make):
     return seen
 
 
-def is_repeated(name):
-    """Whether a name is of another rate, or of a rule that takes seconds to compile and has its reference."""
-    return name.endswith(", schedule") or name.split(",")[0].removesuffix(" without rate") in HEAVY
-
-
-@pytest.mark.parametrize("name", slow_where(is_repeated, CONFIGURATIONS))
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_ten_steps_in_float64_are_those_of_optax(name, x64):
     rtol, _ = DEVIATIONS.get(name, (1e-10, ""))
     ours = trajectory(optax_lite, CONFIGURATIONS[name])
@@ -344,6 +345,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 def test_schedule_in_float64_is_that_of_optax(make, x64):
     counts = jnp.arange(25)  # int64: optax divides an int32 count in float32
@@ -382,10 +384,13 @@ INNER = [
 ]
 
 
-@pytest.mark.parametrize(("place", "name"), INNER, ids=[".".join(pair) for pair in INNER])
-def test_signature_inside_a_module_is_that_of_optax(place, name):
-    ours, theirs = getattr(getattr(optax_lite, place), name), getattr(getattr(optax, place), name)
-    assert arguments(ours) == arguments(theirs)
+def test_signatures_inside_modules_are_those_of_optax():
+    different = {}
+    for place, name in INNER:
+        ours, theirs = (arguments(getattr(getattr(lib, place), name)) for lib in (optax_lite, optax))
+        if ours != theirs:
+            different[place, name] = ours, theirs
+    assert different == {}
 
 
 def test_every_helper_for_trees_is_here():
@@ -406,10 +411,11 @@ SAME_LOSSES = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:The function convex_kl_divergence is deprecated")
 @pytest.mark.parametrize(
     "case",
-    slow_after(1, SAME_LOSSES, of=lambda case: case.name),
+    first(1, SAME_LOSSES, of=lambda case: case.name),
     ids=[f"{case.name}-{i}" for i, case in enumerate(SAME_LOSSES)],
 )
 def test_loss_is_that_of_optax(case, x64):

@@ -10,7 +10,7 @@ import pytest
 import optax_lite as ol
 from optax_lite.outline import outline
 from tests.closeness import A_STEP, assert_close
-from tests.slow import slow_after
+from tests.nightly import first
 
 TX = ol.adamw(0.1)
 
@@ -185,7 +185,7 @@ def test_a_senseless_order_names_the_right_one(build, message, right):
         build()
 
 
-@pytest.mark.parametrize("right", slow_after(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS)
+@pytest.mark.parametrize("right", first(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS)
 def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)
 
@@ -206,7 +206,7 @@ def test_what_only_scales_may_follow_a_gate():
         assert_close(u, e, ulps=A_STEP)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("outer", "inner"), list(itertools.permutations(WRAPPERS, 2)))
 def test_every_pair_of_wrappers_trains_or_says_why_not(outer, inner):
     try:

@@ -15,10 +15,10 @@ from optax_lite.precision import low
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS, extra_of, low as reference, one_of_each
 from tests.methods.compare import slots
-from tests.slow import slow_after
+from tests.nightly import first
 
 LOW = ("bfloat16", "float16")
-low_dtypes = pytest.mark.parametrize("dtype", slow_after(1, LOW))
+low_dtypes = pytest.mark.parametrize("dtype", first(1, LOW))
 WRAPPERS = {"stochastic_rounding": ol.stochastic_rounding, "kahan": ol.kahan, "master_weights": ol.master_weights}
 wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 EDGES = [0.0, -0.0, np.inf, -np.inf, np.nan]
@@ -296,7 +296,7 @@ RUNS = {
         ol.accumulate(ol.average_params(ol.kahan(ol.groups(ol.adamw(0.01), {"b": {"b1": 0.5}})), decay=0.9), 2)
     ),
 }
-runs = pytest.mark.parametrize("make", slow_after(4, RUNS.values()), ids=RUNS)
+runs = pytest.mark.parametrize("make", first(4, RUNS.values()), ids=RUNS)
 
 
 def values(seed, dtype="bfloat16"):
@@ -319,7 +319,7 @@ def test_a_run_resumed_equals_one_that_went_on_bit_for_bit(make):
 
 
 @pytest.mark.usefixtures("eight_devices")
-@pytest.mark.parametrize("kind", slow_after(1, [AxisType.Auto, AxisType.Explicit]), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", first(1, [AxisType.Auto, AxisType.Explicit]), ids=lambda kind: kind.name)
 @runs
 def test_a_sharded_run_draws_and_rounds_as_one_on_a_single_device(make, kind):
     """Bits drawn by shard would change half of the entries.
@@ -437,7 +437,7 @@ def test_slots_are_named_and_the_others_stay():
         ol.with_state_dtype(ol.sgd(0.1), {"mu": "bfloat16"}).init(p)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", sorted(one_of_each(scheduled=False)))
 def test_every_optimizer_keeps_its_slots_in_bfloat16(name):
     """Two steps with one structure; floating slots of a parameter are bfloat16, and nothing else is."""

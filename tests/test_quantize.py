@@ -246,6 +246,7 @@ def second_moments(b2, gradient, steps, size=4096):
     return np.asarray(exact.nu, np.float64), np.asarray(decode(rounded.inner_state.nu, block=256), np.float64)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("b2", [0.999, 0.9999])
 def test_a_second_moment_in_8_bits_follows_float32_over_ten_thousand_steps(b2):
     """After gradients have shrunk: its mean within 2 %, half of the entries within 20 %, all within a factor of 3."""
@@ -255,6 +256,7 @@ def test_a_second_moment_in_8_bits_follows_float32_over_ten_thousand_steps(b2):
     assert np.median(np.abs(ratio - 1)) < 0.2 and np.min(ratio) > 1 / 3 and np.max(ratio) < 3
 
 
+@pytest.mark.nightly
 def test_a_second_moment_in_8_bits_follows_float32_under_noise():
     """Its mean within 2 %; an entry is off by the root of (1 - b2)-weighted steps: a fifth in the root mean square."""
     exact, rounded = second_moments(0.999, lambda i, key, size: jax.random.normal(key, (size,)), 4000)
@@ -263,6 +265,7 @@ def test_a_second_moment_in_8_bits_follows_float32_under_noise():
     assert np.sqrt(np.mean((ratio - 1) ** 2)) < 0.25
 
 
+@pytest.mark.nightly
 def test_adam_in_8_bits_ends_where_adam_does():
     """A regression of 4096 weights, noisy gradients: the distance to the solution within a tenth of that of Adam."""
     target = jax.random.normal(jax.random.key(1), (64, 64))

@@ -11,12 +11,12 @@ import pytest
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.methods.schedules import CASES, counts
-from tests.slow import slow_after
+from tests.nightly import first
 
 
 def cases(most):
     """Every case; those after the first `most` of a schedule are slow."""
-    marked = slow_after(most, CASES, of=lambda case: case[0])
+    marked = first(most, CASES, of=lambda case: case[0])
     ids = [f"{case[0]}-{i}" for i, case in enumerate(CASES)]
     return pytest.mark.parametrize(("name", "factory", "settings", "reference"), marked, ids=ids)
 

@@ -9,7 +9,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import optax_lite
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
-from tests.slow import slow_after
+from tests.nightly import first
 
 pytestmark = pytest.mark.usefixtures("eight_devices")
 
@@ -58,13 +58,13 @@ def assert_placed_like_params(mesh, state):
         assert leaf.sharding.is_equivalent_to(NamedSharding(mesh, spec), leaf.ndim), f"{path}: {leaf.sharding}"
 
 
-@pytest.mark.parametrize("make", slow_after(2, OPTIMIZERS.values()), ids=OPTIMIZERS)
+@pytest.mark.parametrize("make", first(2, OPTIMIZERS.values()), ids=OPTIMIZERS)
 def test_init_places_slots_like_their_params_and_counts_everywhere(make, mesh):
     assert_placed_like_params(mesh, make().init(placed(mesh, values(0))))
 
 
-@pytest.mark.parametrize("verb", slow_after(1, ["update", "step"]))
-@pytest.mark.parametrize("mode", slow_after(2, ["eager", "jit", "jit, tx as argument"]))
+@pytest.mark.parametrize("verb", first(1, ["update", "step"]))
+@pytest.mark.parametrize("mode", first(2, ["eager", "jit", "jit, tx as argument"]))
 def test_second_call_compiles_nothing_and_placement_stays(mode, verb, mesh):
     tx = optax_lite.chain(
         optax_lite.clip_by_global_norm(0.1), optax_lite.adamw(optax_lite.cosine_decay_schedule(0.1, 9))
@@ -115,7 +115,7 @@ def test_init_under_jit_places_as_out_shardings_say(make):
     chex.assert_trees_all_equal(state, eager)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_init_under_jit_keeps_the_placement_on_an_explicit_mesh():
     mesh = make_mesh(AxisType.Explicit)
     with jax.set_mesh(mesh):

@@ -16,7 +16,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.sweep.population import Flag, Population
 from optax_lite.sweep.spaces import edges
 from tests.closeness import A_STEP, assert_close
-from tests.slow import slow_after
+from tests.nightly import first
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
 START = {"w": np.array([0.5, -1.0, 2.0], np.float32), "b": np.float32(0.1)}
@@ -137,7 +137,7 @@ POPULATIONS = {
 }
 
 
-@pytest.mark.parametrize("double", slow_after(1, [False, True]))
+@pytest.mark.parametrize("double", first(1, [False, True]))
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_a_member_under_vmap_is_the_member_alone(name, double):
     make, factory, axes = POPULATIONS[name]
@@ -226,7 +226,7 @@ def test_a_population_of_settings_that_differ_in_their_names():
     assert repr(Population.of([({}, ol.adam(0.1))])) == "Population(1 member over nothing, 1 structure)"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_thousands_of_members_are_made_in_seconds():
     from time import process_time
 

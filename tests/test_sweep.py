@@ -24,7 +24,7 @@ from optax_lite.sweep.feed import Feed
 from optax_lite.sweep.programs import Work, block_length
 from optax_lite.sweep.sizes import Size, Sizes
 from tests.closeness import A_STEP, assert_close
-from tests.slow import slow_after
+from tests.nightly import first
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 5)).astype(np.float32)
@@ -91,7 +91,7 @@ HALVING_FIRST = {name: SEARCHES[name] for name in ("halving", "none", "pbt")}
 # --- one run of many -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_member_is_the_setting_trained_alone():
     members, train = population(), training(steps=10, every=5)
     result = run(members, train, seeds=[3, 4])
@@ -104,7 +104,7 @@ def test_a_member_is_the_setting_trained_alone():
             assert_losses_close(losses, jnp.append(means, mse(params)["mse"]))
 
 
-@pytest.mark.parametrize("chunk", slow_after(1, [5, 1, 7, 24]))
+@pytest.mark.parametrize("chunk", first(1, [5, 1, 7, 24]))
 def test_the_chunk_changes_nothing_but_rounding(chunk):
     whole, cut = (run(population(), training(steps=10, every=10), seeds=2, chunk=size) for size in (100, chunk))
     assert_losses_close(cut.scores, whole.scores)
@@ -163,7 +163,7 @@ def test_schedules_chains_and_groups_hold_the_numbers_too():
     assert result.compiles == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_unpaired_seeds_see_batches_of_their_own():
     paired, unpaired = (run(population(), training(steps=10, every=10, paired=p), seeds=[0, 1]) for p in (True, False))
     # Seed 0 shuffles as training does.
@@ -171,7 +171,7 @@ def test_unpaired_seeds_see_batches_of_their_own():
     assert not np.allclose(unpaired.scores[:, 1], paired.scores[:, 1], rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", slow_after(3, ["iterator", "whole", "host", "list"]))
+@pytest.mark.parametrize("kind", first(3, ["iterator", "whole", "host", "list"]))
 def test_data_of_every_kind(kind, monkeypatch):
     order = np.random.default_rng(0).permutation(96).reshape(6, 16)
     batches = [(X[i], Y[i]) for i in order]
@@ -306,7 +306,7 @@ def test_pbt_revives_what_has_diverged():
     assert np.isfinite(result.scores).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_few_that_are_left_are_packed_into_smaller_chunks():
     rates = np.geomspace(1e-3, 0.1, 32).tolist()
     search = sweep.successive_halving([10, 20, 30], keep=0.25)
@@ -342,7 +342,7 @@ CLOCKS = {  # seconds of a step of a run by size, the size that is chosen of the
 }
 
 
-@pytest.mark.parametrize("clock", slow_after(1, CLOCKS))
+@pytest.mark.parametrize("clock", first(1, CLOCKS))
 def test_sizes_are_tried_while_they_are_faster(clock, monkeypatch):
     seconds, chosen, tried = CLOCKS[clock]
     monkeypatch.setattr(sizes, "_SHARE", np.inf)
@@ -395,7 +395,7 @@ def test_processes_agree_on_the_largest():
     assert spread.agree(3.5) == 3.5 and spread.agree(False) == 0
 
 
-@pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
+@pytest.mark.parametrize("search", first(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
 def test_eight_devices_are_one_to_the_bit(search, eight_devices):
     # The same lanes through the same function on each device: docs/sweeps.md promises these bits.
     options = {"seeds": 2, "chunk": 3} | search
@@ -439,7 +439,7 @@ print("equal", jax.device_count())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_are_one_to_the_bit(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -463,8 +463,8 @@ RANDOM = np.random.default_rng(0)
 MOMENTS = [int(RANDOM.integers(1, 9)) for _ in range(4)]
 
 
-@pytest.mark.parametrize("left", slow_after(1, MOMENTS))
-@pytest.mark.parametrize("search", slow_after(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
+@pytest.mark.parametrize("left", first(1, MOMENTS))
+@pytest.mark.parametrize("search", first(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
 def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, left, tmp_path, monkeypatch):
     options = {"seeds": 2, "chunk": 5} | search
     whole = run(population(), **options)
@@ -500,7 +500,7 @@ print(result.scores.tobytes().hex())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_kills_at_random_moments(tmp_path):
     def start(folder):
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)]
@@ -522,7 +522,7 @@ def test_ten_kills_at_random_moments(tmp_path):
     assert output.split()[-1] == whole.split()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
     def train(member, key):
         x = jax.random.normal(key, (3,))
@@ -639,7 +639,7 @@ def test_runs_that_do_not_fit_together_are_refused_or_wait_on_the_host(monkeypat
     same(run(population(), seeds=4, chunk=4), whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("search", list(SEARCHES.values())[1:], ids=list(SEARCHES)[1:])
 def test_searches_move_runs_that_wait_on_the_host(search, monkeypatch):
     monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 60_000)

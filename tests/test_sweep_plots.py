@@ -9,7 +9,7 @@ import pytest
 import optax_lite as ol
 from optax_lite import sweep
 from optax_lite.check import ArgumentError
-from tests.slow import slow_after
+from tests.nightly import first
 from tests.test_sweep_result import course, evolved, halved, rates
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -110,7 +110,7 @@ def test_a_map_is_of_those_that_have_both_axes():
     assert len(course(mixed).plot().axes) == 5
 
 
-@pytest.mark.parametrize("case", slow_after(2, ["all diverged", "interrupted", "one seed", "sampled"]))
+@pytest.mark.parametrize("case", first(2, ["all diverged", "interrupted", "one seed", "sampled"]))
 def test_odd_sweeps_are_drawn_without_a_warning(case):
     made = course(rates(6, weight_decay=[0.0, 0.1]), seeds=1 if case == "one seed" else 3)
     if case == "all diverged":

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import optax_lite as ol
-from tests.slow import slow_after
+from tests.nightly import first
 
 PARAMS = {"head": {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([0.3, 0.1])}, "body": {"w": jnp.array([0.5, 1.0])}}
 LABELS = {"head": "on", "body": "off"}
@@ -66,7 +66,7 @@ def moments(state):
     return found
 
 
-@pytest.mark.parametrize(("old", "new"), slow_after(6, SAME.values()), ids=SAME)
+@pytest.mark.parametrize(("old", "new"), first(6, SAME.values()), ids=SAME)
 def test_moments_and_counts_go_on(old, new):
     before, (state, report) = trained(old)[1], carried(old, new)
     chex.assert_trees_all_equal(moments(state), moments(before))

@@ -262,7 +262,7 @@ def test_dtype_names_the_leaves_that_differ():
         tree.norm(mixed, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_leaf_has_its_own_random_numbers():
     key, like = jax.random.key(0), {"a": jnp.ones((2, 3)), "b": [jnp.ones((2, 3), jnp.bfloat16), None], "c": 1.0}
     draws = tree.random_like(key, like)

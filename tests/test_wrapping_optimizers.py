@@ -78,7 +78,7 @@ def test_sam_at_a_stationary_point_stays_there():
         chex.assert_trees_all_equal(jax.tree.map(jnp.abs, updates), zeros)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sam_counts_the_steps_of_the_outer_schedule_only():
     _, state = descend(ol.sam(ol.sgd(ol.cosine_decay_schedule(0.1, 10)), climbing(), 3), 9)
     assert [int(x) for x in jax.tree.leaves(state.opt_state)] == [3]
@@ -87,7 +87,7 @@ def test_sam_counts_the_steps_of_the_outer_schedule_only():
 # --- Sophia ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sophia_with_the_exact_diagonal_is_newtons_method():
     tx = ol.sophia(1.0, b1=0.0, b2=0.0, weight_decay=0.0, gamma=1.0, clip_threshold=1e3, eps=1e-3, update_interval=1)
     state = tx.init(START)
@@ -99,7 +99,7 @@ def test_sophia_with_the_exact_diagonal_is_newtons_method():
     assert_close(updates, jax.tree.map(jnp.negative, START), ulps=40 * A_STEP)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sophia_estimates_at_the_first_of_every_interval():
     tx = ol.sophia(0.1, b2=0.5, update_interval=3)
     p, state = START, tx.init(START)
@@ -110,7 +110,7 @@ def test_sophia_estimates_at_the_first_of_every_interval():
     np.testing.assert_allclose(seen, [0.5, 0.5, 0.5, 0.75, 0.75, 0.75, 0.875], rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_hutchinsons_estimate_is_unbiased():
     matrix = jnp.array([[2.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, -3.0]])
 
@@ -135,7 +135,7 @@ def test_hutchinsons_estimate_is_unbiased():
 # --- Schedule-Free ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_schedule_free_keeps_the_average_that_it_evaluates_at():
     tx = ol.schedule_free_sgd(0.3, warmup_steps=4, b1=0.8)
     x = y = z = START
@@ -164,7 +164,7 @@ def test_schedule_free_evaluation_keeps_dtypes_and_what_does_not_move():
         ol.schedule_free_eval_params((ol.EmptyState(), state), p)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_schedule_free_average_is_better_than_the_iterate_under_noise():
     tx = ol.schedule_free_sgd(0.4)
 
@@ -204,7 +204,7 @@ def along(tx, gradients):
     return seen, state
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_galore_of_full_rank_around_a_linear_optimizer_is_that_optimizer():
     gradients = [matrices(i) for i in range(5)]
     plain, _ = along(ol.trace(0.9), gradients)
@@ -220,7 +220,7 @@ def only_square(tree):
     return {k: x for k, x in tree.items() if k not in ("tall", "wide")}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_galore_of_full_rank_equals_adam_where_the_singular_vectors_are_the_axes():
     gradients = [{"w": jnp.diag(jnp.array([3.0, 2.0, 1.0]) * (1 + i))} for i in range(4)]
     p = {"w": jnp.ones((3, 3))}
@@ -234,7 +234,7 @@ def test_galore_of_full_rank_equals_adam_where_the_singular_vectors_are_the_axes
             assert_close(u["w"], jnp.where(mask, v["w"], 0.0), ulps=4 * A_STEP)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_galore_keeps_slots_of_the_shorter_side():
     state = ol.scale_by_galore(2).init(matrices(0))
     shapes = jax.tree.map(jnp.shape, state.base_optimizer_state.mu, is_leaf=lambda x: hasattr(x, "shape"))
@@ -260,7 +260,7 @@ def test_galore_keeps_slots_of_the_shorter_side():
         ),
     ],
 )
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_galore_reads_arrays_as_matrices(numbers, fold, unfold):
     given = dict.fromkeys(MATRICES) | {"cube": numbers}
     ours = ol.scale_by_galore(2, 2, weight_dimension_numbers=given)
@@ -277,7 +277,7 @@ def test_galore_reads_arrays_as_matrices(numbers, fold, unfold):
     assert_close(state.base_optimizer_state.mu["cube"], matrix_state.base_optimizer_state.mu, ulps=10 * 3 * A_STEP)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_galore_names_the_leaf_whose_axes_are_not_all_named():
     numbers = ol.GaLoreDimensionNumbers(0, 1)
     with pytest.raises(ValueError, match=r"leaf 'cube'.* must name each axis"):
@@ -302,7 +302,7 @@ FREE = {
 
 
 @pytest.mark.parametrize("name", FREE)
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_finds_a_step_size_by_itself(name):
     params, _ = descend(FREE[name](), 1000)
     assert bowl(params) < 0.05 * bowl(START)
@@ -321,7 +321,7 @@ def test_momo_needs_the_loss_and_estimates_its_lower_bound():
     np.testing.assert_allclose(state.lb, 7.0, atol=0.3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_distances_are_not_overestimated():
     for tx, read in ((ol.dadapt_adamw(), lambda s: s.estim_lr), (ol.dog(), lambda s: s[1].max_dist)):
         _, state = descend(tx, 300)
@@ -340,7 +340,7 @@ def test_a_schedule_leaves_the_state_of_these_methods_as_it_is():
 # --- complex leaves --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
     z = jnp.array([1 + 2j, -0.5j, 3.0])
     split, plain = ol.split_real_and_imaginary(ol.adam(0.1)), ol.adam(0.1)
