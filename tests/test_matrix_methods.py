@@ -231,7 +231,10 @@ def test_soap_without_bases_is_adam_from_the_second_update_on(shape, x64):
     gradients = [normal(*shape, seed=i) for i in range(5)]
     found = directions(ol.scale_by_soap(0.9, 0.99, eps=1e-12, max_precondition_dim=4), gradients)
     chex.assert_trees_all_equal(found[0], jnp.zeros(shape))
-    assert_close(found[1:], directions(ol.scale_by_adam(0.9, 0.99, 1e-12), gradients[1:]), ulps=4 * A_STEP)
+    # Of updates up to 1 the eps beside a √v that is not corrected, at least √(1 - b2)·|g|, is this share.
+    share = 1e-12 / (0.1 * min(float(jnp.min(jnp.abs(g))) for g in gradients[1:]))
+    for u, v in zip(found[1:], directions(ol.scale_by_adam(0.9, 0.99, 1e-12), gradients[1:]), strict=True):
+        np.testing.assert_allclose(u, v, rtol=0, atol=share + 4 * A_STEP * np.finfo(float).eps)
 
 
 def test_soap_is_adam_in_its_basis(x64):
