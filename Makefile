@@ -52,16 +52,6 @@ test-newest:
 	@rm -f .venv-newest/.test # so that pip looks for newer releases every time
 	@$(MAKE) test VENV=.venv-newest CONSTRAINTS= PYTHON=$(NEWEST) UPGRADE='--upgrade --upgrade-strategy eager'
 
-# The slow ones; the laws that double precision could break, once more with it on everywhere; and those about equal bits,
-# the slow ones only with the code generator that users have (see tests/conftest.py).
-test-slow: $(VENV)/.test
-	$(PYTEST) -m slow tests -k "not (test_laws and ($(BITS)))"
-	JAX_ENABLE_X64=1 $(PYTEST) tests/test_laws.py -m "not slow" -k "$(X64)"
-	USERS_CODE_GENERATOR=1 $(PYTEST) tests/test_laws.py -k "$(BITS)"
-
-BITS := to_the_bit or scan_equals_loop
-X64 := state_keeps or abstract_init or dtypes or scan or vmap or step_is or float0 or chain
-
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

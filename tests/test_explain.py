@@ -221,13 +221,21 @@ class Net(nnx.Module):
         self.dense, self.norm = nnx.Linear(3, 4, rngs=rngs), nnx.LayerNorm(4, rngs=rngs)
 
 
-MLP = eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0))
+def mlp():
+    return eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0))
+
+
+def net():
+    return nnx.state(Net(nnx.Rngs(0)), nnx.Param)
+
+
+# Functions make what would compile something when this module is imported.
 KINDS = {
     "NamedTuple": (Pair(floats(3, 4), floats(4)), ["w", "b"]),
     "dataclass": (Fields(floats(3, 4), floats(4)), ["w", "b"]),
     "list": ([floats(3), {"w": floats(2)}], ["0", "1/w"]),
-    "NNX": (nnx.state(Net(nnx.Rngs(0)), nnx.Param), ["dense/bias", "dense/kernel", "norm/bias", "norm/scale"]),
-    "Equinox": (MLP, ["layers/0/weight", "layers/0/bias", "layers/1/weight", "layers/1/bias"]),
+    "NNX": (net, ["dense/bias", "dense/kernel", "norm/bias", "norm/scale"]),
+    "Equinox": (mlp, ["layers/0/weight", "layers/0/bias", "layers/1/weight", "layers/1/bias"]),
     "Nones": ({"w": floats(3), "n": None, "tag": "text"}, ["w"]),
     "numpy": ({"w": np.ones((3, 2))}, ["w"]),
     "bare": (floats(3, 2), ["(the only leaf)"]),
@@ -238,7 +246,7 @@ KINDS = {
 @pytest.mark.parametrize("params, paths", KINDS.values(), ids=KINDS.keys())
 @pytest.mark.parametrize("tx", [PLAIN, ol.shampoo(1e-3)], ids=["adamw", "shampoo"])
 def test_containers(tx, params, paths):
-    found = ol.explain(tx, params)
+    found = ol.explain(tx, params() if callable(params) else params)
     assert [row.path for row in found.rows] == paths
     assert found.totals["state_bytes"].get("shared", 0) == 4
     assert all(row.slots for row in found.rows) and not found.warnings

@@ -199,11 +199,10 @@ def linen_step(state):
 
 
 LINEN = Linen()
-LINEN_PARAMS = LINEN.init(jax.random.key(0), X)["params"]
 
 
 def linen_state(tx):
-    return TrainState.create(apply_fn=LINEN.apply, params=LINEN_PARAMS, tx=tx)
+    return TrainState.create(apply_fn=LINEN.apply, params=LINEN.init(jax.random.key(0), X)["params"], tx=tx)
 
 
 @over_optimizers

@@ -12,8 +12,8 @@ import pytest
 import scipy.optimize
 
 import optax_lite as ol
-from tests import test_laws
 from tests.closeness import A_STEP, assert_close
+from tests.laws import test_data
 from tests.methods import PROBES
 from tests.methods.zoom import approximate_decrease_error, wolfe_errors
 from tests.nightly import first
@@ -489,21 +489,12 @@ def test_a_population_of_searches_equals_a_loop():
 
 # --- as data, and beside optax ---------------------------------------------------------------------------------------
 
-LAWS = [
-    test_laws.test_replacing_the_hyperparams_by_themselves_changes_nothing,
-    test_laws.test_equal_by_value_and_hashable,
-    test_laws.test_pickles,
-    test_laws.test_structure_depends_on_static_choices_only,
-    test_laws.test_repr_names_the_factory_and_every_number,
-    test_laws.test_abstract_init_has_the_shapes_of_init,
-    test_laws.test_state_shares_no_memory_with_the_params,
-]
 
-
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.removeprefix("test_"))
 @each
-def test_laws_that_need_no_function(tx, law):
-    law(tx.replace(increase_factor=3.0))  # half of an infinite one is no other
+def test_a_search_is_data(tx):
+    tx = tx.replace(increase_factor=3.0)  # half of an infinite one is no other
+    test_data.test_an_optimizer_is_data(tx)
+    test_data.assert_state_is_its_own(tx)
 
 
 @pytest.mark.parametrize(

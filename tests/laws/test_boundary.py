@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies
 
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
@@ -197,20 +196,15 @@ def test_leaves_without_gradient_are_left_alone(tx):
 
 
 @handful
-@settings(max_examples=3, deadline=None, database=None)
-@given(shape=strategies.sampled_from([(), (1,), (0,), (2, 0), (7,), (2, 3), (1, 1, 4)]), nested=strategies.booleans())
-def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
-    if names_leaves(tx):
+def test_a_leaf_does_not_depend_on_the_tree_around_it(tx):
+    if names_leaves(tx) or "global_norm" in repr(tx):  # a norm looks at the tree on purpose
         return
-    g = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
-    tree = {"a": [g, {"w": g}], "b": (g,)} if nested else {"w": g}
-    alone, _ = update(tx, g, tx.init(g), g)
+    rng = np.random.default_rng(0)
+    leaves = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((), (0,), (2, 0), (7,), (1, 1, 4))]
+    tree = {"a": [leaves[0], {"w": leaves[1]}], "b": (leaves[2],), "c": leaves[3:]}
     among, _ = update(tx, tree, tx.init(tree), tree)
-    for leaf in jax.tree.leaves(among):
-        if "global_norm" in repr(tx):  # it looks at the tree on purpose
-            chex.assert_tree_all_finite(leaf)
-        else:
-            assert_close(leaf, alone, ulps=A_STEP)
+    alone = [update(tx, g, tx.init(g), g)[0] for g in leaves]
+    assert_close(jax.tree.leaves(among), alone, ulps=A_STEP)
 
 
 # --- composition -----------------------------------------------------------------------------------------------------
