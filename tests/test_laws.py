@@ -80,7 +80,7 @@ def descend(tx, steps, update=update):
 
 
 def assert_same_program(tx, a, b, least=0.0):
-    tolerance = max(row_of(tx).same_program if row_of(tx) else 0.0, least)
+    tolerance = max(row_of(tx).quirks.same_program if row_of(tx) else 0.0, least)
     chex.assert_trees_all_close(a, b, rtol=tolerance, atol=tolerance)
 
 
@@ -164,7 +164,7 @@ def test_state_keeps_structure_shapes_and_dtypes(tx):
 
 @every
 def test_state_structure_does_not_depend_on_values(tx):
-    positive = row_of(tx).positive if row_of(tx) else ()
+    positive = row_of(tx).quirks.positive if row_of(tx) else ()
     may_be_zero = {path: x for path, x in tx.hyperparams.items() if "steps" not in path and path not in positive}
     zeros = tx.replace({path: 0.0 if x < 1 else 1.0 for path, x in may_be_zero.items()})
     assert jax.tree.structure(zeros.init(params())) == jax.tree.structure(tx.init(params()))
@@ -332,7 +332,7 @@ def test_leaves_without_gradient_are_left_alone(tx):
     stepped, _ = step(tx, g, state, p)
     chex.assert_trees_all_equal({k: stepped[k] for k in g if k != "w"}, {k: p[k] for k in g if k != "w"})
     chex.assert_trees_all_equal_structs(state, new)
-    if not (row_of(tx) and row_of(tx).random):
+    if not (row_of(tx) and row_of(tx).quirks.random):
         g, p = {"w": g["w"], "wt": None}, {"w": p["w"], "wt": p["wt"]}
         chex.assert_trees_all_equal(updates["w"], update(tx, g, tx.init(p), p)[0]["w"])
 
@@ -381,7 +381,7 @@ def test_zero_gradients_do_nothing(tx, dtype):
     state = tx.init(p)
     for _ in range(2):
         updates, state = update(tx, zeros, state, p)
-        if row_of(tx) is None or not row_of(tx).moves_without_gradient:
+        if row_of(tx) is None or not row_of(tx).quirks.moves_without_gradient:
             chex.assert_trees_all_equal(jax.tree.map(jnp.abs, updates), zeros)
         chex.assert_tree_all_finite(updates)
     chex.assert_tree_all_finite(state)
@@ -428,7 +428,8 @@ def test_a_leaf_does_not_depend_on_the_tree_around_it(tx, shape, nested):
     alone, _ = update(tx, g, tx.init(g), g)
     among, _ = update(tx, tree, tx.init(tree), tree)
     for leaf in jax.tree.leaves(among):
-        if "global_norm" in repr(tx) or (row_of(tx) and row_of(tx).whole_tree):  # these look at the tree on purpose
+        # These look at the tree on purpose.
+        if "global_norm" in repr(tx) or (row_of(tx) and row_of(tx).quirks.whole_tree):
             chex.assert_tree_all_finite(leaf)
         else:
             assert_same_program(tx, leaf, alone, least=2e-6)
