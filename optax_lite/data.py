@@ -38,7 +38,7 @@ class Call:
     @property
     def key(self) -> tuple:
         if self._key is None:  # not its hash: that of a string is another one in the next process
-            self._key = (self.factory, self.names, tuple((k, _hashable(v)) for k, v in self.static.items()))
+            self._key = (self.factory, self.names, tuple((k, hashable(v)) for k, v in self.static.items()))
         return self._key
 
     def __eq__(self, other: object) -> bool:
@@ -91,7 +91,8 @@ def _snapshot(value: Any) -> Any:
         return jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, value, is_leaf=lambda x: x is None)
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
+    """A static choice as something that can be hashed and compared, a tree by its structure and leaves."""
     try:
         hash(value)
         return value

@@ -202,7 +202,7 @@ def test_zero_gradients_do_nothing_in_float64(tx, x64):
         return  # decay moves without a gradient, and a schedule of it cannot be set to 0
     tx = tx.replace({path: 0.0 for path in tx.hyperparams if path.endswith("weight_decay")})
     p = given(only(NAMED, PARAMS), lambda name: "float64")
-    moves = row_of(tx) is not None and bool(row_of(tx).moves_without_gradient)
+    moves = row_of(tx) is not None and bool(row_of(tx).quirks.moves_without_gradient)
     with jax.disable_jit():
         assert_sits(tx, p, jax.tree.map(jnp.zeros_like, p), extra_of(tx), moves=moves)
 
@@ -356,7 +356,7 @@ NEAR = float(np.float32(0.999999))
 
 def with_betas(tx, beta):
     """An optimizer whose numbers are float32 ones, all its decays the same."""
-    positive = row_of(tx).positive if row_of(tx) else ()
+    positive = row_of(tx).quirks.positive if row_of(tx) else ()
     decays = [k for k in tx.hyperparams if k.split("/")[-1] in BETAS or k.endswith(BETAS[-2:])]
     exact = {k: float(np.float32(x)) for k, x in tx.hyperparams.items()}
     return tx.replace(exact | {k: beta for k in decays if beta is not None and (beta or k not in positive)})

@@ -1,6 +1,6 @@
 """Muon: momentum made orthogonal, matrix by matrix."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_count, check_unit_interval
 from optax_lite.compose import chain, partition
 from optax_lite.core import Array, EmptyState, Number, PyTree, transform
+from optax_lite.data import hashable
 from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.norms import norm
@@ -128,6 +129,28 @@ def _scale_by_shape(numbers, consistent_rms: Number | None = None):
     return lambda params: EmptyState(), update
 
 
+def _label(tree, numbers):
+    """Label every leaf "muon" if it has dimension numbers, else "adam"."""
+    treedef = jax.tree.structure(tree, is_leaf=is_nothing)
+    return treedef.unflatten(["adam" if n is None else "muon" for n in dimension_numbers(numbers, tree)])
+
+
+class _Labels:
+    """`_label` as a function of the tree alone; an object, so that equal muons have equal labels."""
+
+    def __init__(self, numbers: Any):
+        self.numbers = numbers
+
+    def __call__(self, tree: PyTree) -> PyTree:
+        return _label(tree, self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Labels) and hashable(self.numbers) == hashable(other.numbers)
+
+    def __hash__(self) -> int:
+        return hash(hashable(self.numbers))
+
+
 @transform(static=("ns_steps", "mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"))
 def muon(
     learning_rate: Number, ns_coeffs: tuple | str = _STANDARD, ns_steps=5, beta: Number = 0.95, eps: Number = 1e-8,
@@ -150,11 +173,6 @@ def muon(
     for AdamW's leaves, or a function that makes one of the params.
     """
     numbers = muon_weight_dimension_numbers
-
-    def labels(tree):
-        treedef = jax.tree.structure(tree, is_leaf=is_nothing)
-        return treedef.unflatten(["adam" if n is None else "muon" for n in dimension_numbers(numbers, tree)])
-
     how = {"nesterov": nesterov, "adaptive": adaptive, "preconditioning": preconditioning, "ns_dtype": ns_dtype}
     of_matrices = chain(
         scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, weight_dimension_numbers=numbers, **how),
@@ -165,4 +183,4 @@ def muon(
     adam_rate, decay = learning_rate if adam_learning_rate is None else adam_learning_rate, adam_weight_decay
     mask = weight_decay_mask
     of_others = adamw(adam_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, decay, mask, nesterov=nesterov)
-    return partition({"muon": of_matrices, "adam": of_others}, labels)
+    return partition({"muon": of_matrices, "adam": of_others}, _Labels(numbers))
