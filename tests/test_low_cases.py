@@ -222,7 +222,8 @@ STATIONARY = {
 }
 
 
-@pytest.mark.parametrize("dtype", first(1, DTYPES))
+@pytest.mark.nightly
+@dtypes
 @pytest.mark.parametrize("name", STATIONARY)
 def test_what_the_laws_do_not_call_rests_at_a_zero_gradient(name, dtype, x64):
     tx, extra = STATIONARY[name]

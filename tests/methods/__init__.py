@@ -13,20 +13,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 import optax_lite as ol
-from tests.methods.row import Namespace, Row as Row, Settings, rate as rate
+from tests.methods.row import Namespace, Row as Row, rate as rate
 
 FILES = {found.name: importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)}
 ROWS: tuple[Row, ...] = tuple(row for file in FILES.values() for row in getattr(file, "ROWS", ()))
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     module: probes for file in FILES.values() for module, probes in getattr(file, "PROBES", {}).items()
-}
-
-# What the laws are shown for with a schedule too.
-FOUNDATION = {
-    *("scale", "scale_by_learning_rate", "scale_by_schedule", "trace", "ema", "scale_by_sign", "identity"),
-    *("set_to_zero", "clip", "clip_by_global_norm", "add_decayed_weights", "scale_by_rms", "scale_by_stddev"),
-    *("scale_by_rss", "scale_by_adam", "sgd", "rmsprop", "rmsprop, centered", "adagrad", "adam", "adamw", "nadam"),
-    *("nadamw", "sign_sgd", "signum"),
 }
 
 # Compositions that the laws hold for too; their parts are proven above.
@@ -72,19 +64,9 @@ def _update_count(updates, state, params=None):
     return scaled_by_tenth(updates, params), state + 1
 
 
-def all_settings() -> list[tuple[str, Row, Settings]]:
-    """Every row that has a reference with each of its settings, and a name for it."""
-    rows = [row for row in ROWS if row.reference]
-    return [(f"{row.name}-{i}", row, settings) for row in rows for i, settings in enumerate(row.settings)]
-
-
-def one_of_each(*, scheduled: bool = True) -> dict[str, ol.GradientTransformation]:
-    """The first setting of every row, those of the foundation with a schedule too, and the compositions."""
+def one_of_each() -> dict[str, ol.GradientTransformation]:
+    """The first setting of every row, and the compositions."""
     chosen = {row.name: row.factory(**row.settings[0]) for row in ROWS if not row.quirks.no_laws}
-    for row in (row for row in ROWS if row.name in FOUNDATION):
-        with_schedule = [s for s in row.settings if any(isinstance(v, ol.Schedule) for v in s.values())]
-        if scheduled and with_schedule:
-            chosen[f"{row.name}, scheduled"] = row.factory(**with_schedule[-1])
     return chosen | {name: make() for name, make in COMPOSED.items()}
 
 
@@ -102,21 +84,6 @@ def extra_of(tx: ol.GradientTransformation) -> dict:
 def is_composed(tx: ol.GradientTransformation) -> bool:
     """Whether a transformation's builder returns another one, a chain mostly, and has no rule of its own."""
     return isinstance(tx._call.build(tx._values), ol.GradientTransformation)
-
-
-def is_slow(name: str, tx: ol.GradientTransformation) -> bool:
-    """Whether a transformation only chains others, for which the laws hold by themselves, or repeats one on a schedule.
-
-    Some of both kinds are not slow, to show that this is so.
-    """
-    if name in COMPOSED or name in ("sgd", "adamw", "lion", "trace, scheduled", "adamw, scheduled"):
-        return False
-    return name.endswith(", scheduled") or is_composed(tx)
-
-
-def bad_settings() -> list[tuple[Row, Settings, str]]:
-    """Every bad setting, with a pattern for its message."""
-    return [(row, settings, re.escape(message)) for row in ROWS for settings, message in row.bad]
 
 
 # Rules of their own: a composition is proven by what it stands for, and its members by theirs.
