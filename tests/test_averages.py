@@ -254,6 +254,7 @@ def in_pairs(lib, tx, steps):
     return seen
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "make",
     [

@@ -75,6 +75,7 @@ def train(lib, tx, jit=lambda step: step):
 # --- optax -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @over_optimizers
 def test_loop_of_the_optax_tutorial(make):
     assert_same_run(train(optax_lite, make(optax_lite), jax.jit), train(optax, make(optax)))

@@ -323,6 +323,7 @@ def multi_steps(lib, *args, **kwargs):
     return lib.MultiSteps(lib.adam(0.1), *args, accumulator_dtype=accumulator_dtype, **kwargs).gradient_transformation()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", first(1, LIKE_OPTAX, of=lambda name: name.split(",")[0]))
 def test_ten_steps_in_float64_are_those_of_optax(name, x64):
     ours = trajectory(ol, LIKE_OPTAX[name])

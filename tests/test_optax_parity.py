@@ -464,6 +464,7 @@ HELPERS = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("call", HELPERS.values(), ids=HELPERS)
 def test_helper_for_trees_is_that_of_optax(call, x64):
     ours = call(optax_lite.tree)

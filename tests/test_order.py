@@ -185,6 +185,7 @@ def test_a_senseless_order_names_the_right_one(build, message, right):
         build()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("right", first(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS)
 def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)

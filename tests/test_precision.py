@@ -395,6 +395,7 @@ def shrinking(tx, steps, size=256):
     return jax.jit(lambda: jax.lax.fori_loop(0, steps, body, tx.init(p)))()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("b2", [0.999, 0.9999])
 def test_a_second_moment_in_bfloat16_follows_float32_over_ten_thousand_steps(b2):
     """Its mean within 1 %, an entry within 20 %; rounded to the nearest it would stay at its first value."""

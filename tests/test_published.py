@@ -65,6 +65,7 @@ def test_heavy_ball_with_the_tuning_for_quadratics_can_cycle_on_a_convex_functio
 # --- counterexamples -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scale", [3.0, 5.0])
 def test_adam_goes_to_the_worst_point_where_amsgrad_goes_to_the_best(scale):
     b1, b2, limit = published.online_settings(scale)
@@ -95,6 +96,7 @@ SIGN_BLIND = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", SIGN_BLIND)
 def test_adaptive_methods_find_the_solution_whose_entries_are_all_of_one_size(name):
     y = np.array([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
@@ -162,6 +164,7 @@ LIMITS = {
 CASES = [(name, (b,)) for name, (*_, momenta) in LIMITS.items() for b in momenta] + [("gradient descent", ())]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "momentum"), CASES)
 @pytest.mark.parametrize("curvature", [1.0, 30.0])
 def test_stability_ends_where_the_algebra_says(name, momentum, curvature):

@@ -187,6 +187,7 @@ def test_copies_of_the_parameters_and_matrices_of_axes_stay_in_float():
     }
 
 
+@pytest.mark.nightly
 def test_inside_of_groups_accumulation_skipping_and_averages():
     real = {name: PARAMS[name] for name in ("w", "long", "b")}
     small = ol.quantize_state(ol.adamw(1e-2))
