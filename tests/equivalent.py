@@ -4,7 +4,6 @@ _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one
 _R_UNUSED = "r is not used where tractable is False; that its derivative is finite there is in test_laws"
 _EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
-_NO_RATE = "without a rate that part is the identity; that the state has no place for it is in test_optax_parity"
 _ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in test_laws, zero gradients"
 _IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
 _REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
@@ -97,10 +96,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "1.0 -> 2.0": _R_UNUSED,
         "1.0 -> 2.0 (#2)": _R_UNUSED,
     },
-    "optimizers.adafactor.adafactor": {
-        "learning_rate is None -> eps is None": _NO_RATE,
-        "learning_rate is None -> min_dim_size_to_factor is None": _NO_RATE,
-    },
     "optimizers.dpsgd.differentially_private_aggregate": {
         "params is not None -> params is None": "a check; that it speaks is in test_noise_and_privacy",
         "max -> min": "all leaves have the same number of examples",
@@ -183,9 +178,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "optimizers.schedule_free.schedule_free": {
         "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT
-    },
-    "optimizers.sign_sgd.signum": {
-        "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"
     },
     "schedules._fraction": {
         "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED

@@ -30,6 +30,7 @@ from tests.equivalent import EQUIVALENT
 from tests.methods import PROBES, ROWS
 from tests.methods.clip import OF_EXAMPLES
 from tests.methods.compare import worst_error
+from tests.methods.composition import composition_settings, sides
 from tests.methods.losses import CASES as LOSS_CASES, HARD
 from tests.methods.schedules import CASES, counts
 
@@ -265,12 +266,15 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
         return of_cases + hard + list(PROBES.get(module, {}).items())
     rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
     starts = {row.name: (False,) if row.quirks.fresh_only else (True, False) for row in rows}
-    runs = [(row, i, s) for row in rows if row.reference for i, s in enumerate(row.settings)]
+    composed = [(row, i, s) for row in rows if row.stands_for for i, s in enumerate(composition_settings(row))]
+    made = [(f"{row.name}-{i}", _parts_agree(row, settings)) for row, i, settings in composed]
+    compared = [row for row in rows if row.reference and not row.stands_for]
+    runs = [(row, i, s) for row in compared for i, s in enumerate(row.settings)]
     runs = [(row, i, s, start) for row, i, s in runs for start in starts[row.name]]
     of_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
     cases = [case for case in OF_EXAMPLES if case.function.__module__ == module and case.function.__name__ in names]
     of_cases = [(f"{c.name}-{i}", _function_agrees(c, s)) for c in cases for i, s in enumerate(c.settings)]
-    return of_rows + of_cases + list(PROBES.get(module, {}).items())
+    return made + of_rows + of_cases + list(PROBES.get(module, {}).items())
 
 
 @cache
@@ -311,6 +315,16 @@ def _row_agrees(row, settings, start):
         factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
         run = dataclasses.replace(row, factory=factory)
         return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= row.quirks.float64
+
+    return agrees
+
+
+def _parts_agree(row, settings):
+    """Whether a composition is what it stands for; its parts are compared where they are defined."""
+
+    def agrees(namespace):
+        made, expected = sides(row, settings, namespace)
+        return made == expected
 
     return agrees
 

@@ -42,6 +42,14 @@ def acprop(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decay
 acprop_settings = tuple({k: v for k, v in s.items() if k != "nesterov"} for s in belief_settings)
 
 
+def acprop_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, weight_decay=0.0, mask=None):
+    return lib.chain(
+        lib.scale_by_acprop(b1=b1, b2=b2, eps=eps, eps_root=eps_root),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_acprop, scale_by_acprop, acprop_settings, (*beta_bad, *eps_bad)),
     Row(
@@ -49,6 +57,7 @@ ROWS: tuple[Row, ...] = (
         acprop,
         decayed_optimizer_settings(acprop_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad), weight_decay_bad),
+        stands_for=acprop_parts,
         quirks=Quirks(unlike=("mask",)),
     ),
 )

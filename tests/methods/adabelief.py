@@ -44,7 +44,20 @@ belief_settings = (
 )
 
 
+def adabelief_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, nesterov=False):
+    return lib.chain(
+        lib.scale_by_belief(b1=b1, b2=b2, eps=eps, eps_root=eps_root, nesterov=nesterov),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_belief, scale_by_belief, belief_settings, (*beta_bad, *eps_bad)),
-    Row(ol.adabelief, adabelief, optimizer_settings(belief_settings), (*rate_bad, *with_rate(beta_bad + eps_bad))),
+    Row(
+        ol.adabelief,
+        adabelief,
+        optimizer_settings(belief_settings),
+        (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=adabelief_parts,
+    ),
 )

@@ -26,6 +26,14 @@ def adadelta(g, s, w, *, learning_rate, rho, eps, weight_decay, decayed=True):
     return -(1.0 if learning_rate is None else learning_rate) * dx, s_new
 
 
+def adadelta_parts(lib, learning_rate=None, rho=0.9, eps=1e-6, weight_decay=0.0, weight_decay_mask=None):
+    return lib.chain(
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=weight_decay_mask),
+        lib.scale_by_adadelta(rho=rho, eps=eps),
+        lib.scale_by_learning_rate(1.0 if learning_rate is None else learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_adadelta,
@@ -47,6 +55,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 2.0, "eps": rate, "weight_decay": fast},
         ),
         (({"rho": 1}, "rho must be in [0, 1), got 1.0"), ({"lr": 1.0}, "no argument 'lr'; write learning_rate")),
+        stands_for=adadelta_parts,
         quirks=Quirks(unlike=("weight_decay_mask",)),
     ),
 )

@@ -1,6 +1,7 @@
 """Adafactor (Shazeer & Stern 2018)."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
@@ -125,6 +126,42 @@ adafactor_settings = (
 )
 
 
+def adafactor_parts(
+    lib,
+    learning_rate=None,
+    min_dim_size_to_factor=128,
+    decay_rate=0.8,
+    decay_offset=0,
+    multiply_by_parameter_scale=True,
+    clipping_threshold=1.0,
+    momentum=None,
+    dtype_momentum=jnp.float32,
+    weight_decay_rate=None,
+    eps=1e-30,
+    factored=True,
+    weight_decay_mask=None,
+):
+    direction = lib.scale_by_factored_rms(
+        factored=factored,
+        decay_rate=decay_rate,
+        step_offset=decay_offset,
+        min_dim_size_to_factor=min_dim_size_to_factor,
+        epsilon=eps,
+    )
+    parts = [direction]
+    if clipping_threshold is not None:
+        parts += [lib.clip_by_block_rms(threshold=clipping_threshold)]
+    if learning_rate is not None:
+        parts += [lib.scale_by_learning_rate(learning_rate, flip_sign=False)]
+    if multiply_by_parameter_scale:
+        parts += [lib.scale_by_param_block_rms(min_scale=1e-3)]
+    if momentum is not None:
+        parts += [lib.ema(decay=momentum, debias=False, accumulator_dtype=dtype_momentum)]
+    if weight_decay_rate is not None:
+        parts += [lib.add_decayed_weights(weight_decay=weight_decay_rate, mask=weight_decay_mask)]
+    return lib.chain(*parts, lib.scale(-1.0))
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_factored_rms,
@@ -147,6 +184,7 @@ ROWS: tuple[Row, ...] = (
             ({"momentum": 0.5, "dtype_momentum": int}, "accumulator_dtype must be a floating dtype"),
             ({"lr": 0.1}, "no argument 'lr'; write learning_rate"),
         ),
+        stands_for=adafactor_parts,
         quirks=Quirks(unlike=("dtype_momentum", "weight_decay_mask"), used=used_factored, data=with_large_leaves),
     ),
 )

@@ -25,6 +25,13 @@ def adagrad(g, s, w, *, learning_rate, initial_accumulator_value, eps, eps_in_sq
     return -learning_rate * u, s_new
 
 
+def adagrad_parts(lib, learning_rate, initial_accumulator_value=0.1, eps=1e-7, eps_in_sqrt=True):
+    return lib.chain(
+        lib.scale_by_rss(initial_accumulator_value=initial_accumulator_value, eps=eps, eps_in_sqrt=eps_in_sqrt),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_rss,
@@ -44,6 +51,7 @@ ROWS: tuple[Row, ...] = (
                 learning_rate=(0.1, rate), initial_accumulator_value=(0.0, 0.5), eps=(1e-7, 0.2), eps_in_sqrt=(False,)
             ),
         ),
+        stands_for=adagrad_parts,
         quirks=Quirks(variant=", eps beside the root"),
     ),
     Row(
@@ -68,5 +76,6 @@ ROWS: tuple[Row, ...] = (
             *over(learning_rate=(0.1, rate), initial_accumulator_value=(0.0, 0.5), eps=(1e-7, 0.2)),
         ),
         rate_bad,
+        stands_for=adagrad_parts,
     ),
 )

@@ -49,6 +49,32 @@ def adamw(g, s, w, *, learning_rate, b1, b2, eps, eps_root, nesterov, weight_dec
     return -learning_rate * u, s_new
 
 
+def adam_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=False):
+    return lib.chain(
+        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
+def adamw_parts(
+    lib,
+    learning_rate,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    eps_root=0.0,
+    mu_dtype=None,
+    weight_decay=1e-4,
+    mask=None,
+    nesterov=False,
+):
+    return lib.chain(
+        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_adam, scale_by_adam, adam_settings, (*beta_bad, *eps_bad), quirks=Quirks(unlike=("mu_dtype",))),
     Row(
@@ -56,6 +82,7 @@ ROWS: tuple[Row, ...] = (
         adam,
         (*({"learning_rate": 0.1, **s} for s in adam_settings), {"learning_rate": rate}),
         (*rate_bad, *wrong_names, *with_rate(beta_bad + eps_bad)),
+        stands_for=adam_parts,
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
     Row(
@@ -67,6 +94,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": rate, "weight_decay": fast},
         ),
         (*rate_bad, *wrong_names, *with_rate(beta_bad + eps_bad)),
+        stands_for=adamw_parts,
         quirks=Quirks(unlike=("mu_dtype", "mask")),
     ),
 )

@@ -55,6 +55,14 @@ atan2_settings = (
 )
 
 
+def adam_atan2_parts(lib, learning_rate, b1=0.9, b2=0.999, a=1.27, b=1.0, mu_dtype=None, weight_decay=0.0, mask=None):
+    return lib.chain(
+        lib.scale_by_adam_atan2(b1=b1, b2=b2, a=a, b=b, mu_dtype=mu_dtype),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_adam_atan2,
@@ -68,6 +76,7 @@ ROWS: tuple[Row, ...] = (
         adam_atan2,
         decayed_optimizer_settings(atan2_settings),
         (*rate_bad, *with_rate(beta_bad), weight_decay_bad),
+        stands_for=adam_atan2_parts,
         quirks=Quirks(unlike=("mu_dtype", "mask")),
     ),
 )

@@ -57,14 +57,33 @@ adamax_settings = (
 )
 
 
+def adamax_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8):
+    return lib.chain(lib.scale_by_adamax(b1=b1, b2=b2, eps=eps), lib.scale_by_learning_rate(learning_rate))
+
+
+def adamaxw_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4, mask=None):
+    return lib.chain(
+        lib.scale_by_adamax(b1=b1, b2=b2, eps=eps),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_adamax, scale_by_adamax, adamax_settings, (*beta_bad, eps_bad[0])),
-    Row(ol.adamax, adamax, optimizer_settings(adamax_settings), (*rate_bad, *with_rate(beta_bad))),
+    Row(
+        ol.adamax,
+        adamax,
+        optimizer_settings(adamax_settings),
+        (*rate_bad, *with_rate(beta_bad)),
+        stands_for=adamax_parts,
+    ),
     Row(
         ol.adamaxw,
         adamaxw,
         decayed_optimizer_settings(adamax_settings),
         (*rate_bad, weight_decay_bad),
+        stands_for=adamaxw_parts,
         quirks=Quirks(unlike=("mask",)),
     ),
 )

@@ -60,6 +60,14 @@ adan_settings = (
 )
 
 
+def adan_parts(lib, learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8, weight_decay=0.0, mask=None):
+    return lib.chain(
+        lib.scale_by_adan(b1=b1, b2=b2, b3=b3, eps=eps, eps_root=eps_root),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_adan,
@@ -72,6 +80,7 @@ ROWS: tuple[Row, ...] = (
         adan,
         decayed_optimizer_settings(adan_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad), weight_decay_bad),
+        stands_for=adan_parts,
         quirks=Quirks(
             unlike=("mask",), translate=lambda settings: {**settings, "proximal": False}
         ),  # decay as in AdamW, a choice of the authors' too

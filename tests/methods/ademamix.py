@@ -54,6 +54,26 @@ ademamix_settings = (
 )
 
 
+def ademamix_parts(
+    lib,
+    learning_rate,
+    b1=0.9,
+    b2=0.999,
+    b3=0.9999,
+    alpha=5.0,
+    eps=1e-8,
+    eps_root=0.0,
+    mu_dtype=None,
+    weight_decay=0.0,
+    mask=None,
+):
+    return lib.chain(
+        lib.scale_by_ademamix(b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_ademamix,
@@ -72,6 +92,7 @@ ROWS: tuple[Row, ...] = (
         ademamix,
         decayed_optimizer_settings(ademamix_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad), weight_decay_bad),
+        stands_for=ademamix_parts,
         quirks=Quirks(unlike=("mu_dtype", "mask")),
     ),
 )

@@ -63,22 +63,43 @@ adopt_settings = (
 )
 
 
+def adopt_parts(
+    lib,
+    learning_rate,
+    b1=0.9,
+    b2=0.9999,
+    eps=1e-6,
+    mu_dtype=None,
+    nesterov=False,
+    use_clipping=True,
+    clip_value_fn=None,  # t^(1/4)
+):
+    direction = lib.scale_by_adopt(
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        mu_dtype=mu_dtype,
+        nesterov=nesterov,
+        use_clipping=use_clipping,
+        clip_value_fn=clip_value_fn or lib.fourth_root,
+    )
+    return lib.chain(direction, lib.scale_by_learning_rate(learning_rate))
+
+
+adopt_quirks = Quirks(
+    unlike=("mu_dtype",),
+    # The default bound is the reference's own.
+    translate=lambda settings: {k: v for k, v in settings.items() if v is not default_bound},
+)
+
 ROWS: tuple[Row, ...] = (
-    *(
-        Row(
-            factory,
-            reference,
-            settings,
-            bad,
-            quirks=Quirks(
-                unlike=("mu_dtype",),
-                # The default bound is the reference's own.
-                translate=lambda settings: {k: v for k, v in settings.items() if v is not default_bound},
-            ),
-        )
-        for factory, reference, settings, bad in (
-            (ol.scale_by_adopt, scale_by_adopt, adopt_settings, (*beta_bad, eps_bad[0])),
-            (ol.adopt, adopt, optimizer_settings(adopt_settings), (*rate_bad, *with_rate(beta_bad))),
-        )
+    Row(ol.scale_by_adopt, scale_by_adopt, adopt_settings, (*beta_bad, eps_bad[0]), quirks=adopt_quirks),
+    Row(
+        ol.adopt,
+        adopt,
+        optimizer_settings(adopt_settings),
+        (*rate_bad, *with_rate(beta_bad)),
+        stands_for=adopt_parts,
+        quirks=adopt_quirks,
     ),
 )

@@ -65,6 +65,31 @@ amsgrad_settings = (
 max_of_bad = ({"max_of": "v"}, "max_of must be 'corrected' or 'raw', got 'v'")
 
 
+def amsgrad_parts(
+    lib,
+    learning_rate,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    eps_root=0.0,
+    mu_dtype=None,
+    bias_correction_mu=True,
+    bias_correction_nu=True,
+    max_of="corrected",
+):
+    direction = lib.scale_by_amsgrad(
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        eps_root=eps_root,
+        mu_dtype=mu_dtype,
+        bias_correction_mu=bias_correction_mu,
+        bias_correction_nu=bias_correction_nu,
+        max_of=max_of,
+    )
+    return lib.chain(direction, lib.scale_by_learning_rate(learning_rate))
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_amsgrad,
@@ -78,6 +103,7 @@ ROWS: tuple[Row, ...] = (
         amsgrad,
         optimizer_settings(amsgrad_settings),
         (*rate_bad, *with_rate((*beta_bad, max_of_bad))),
+        stands_for=amsgrad_parts,
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
 )

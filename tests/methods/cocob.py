@@ -45,6 +45,14 @@ cocob_settings = (
 )
 
 
+def cocob_parts(lib, learning_rate=1.0, alpha=100.0, eps=1e-8, weight_decay=0.0, mask=None):
+    return lib.chain(
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate, flip_sign=False),
+        lib.scale_by_cocob(alpha=alpha, eps=eps),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_cocob,
@@ -62,6 +70,7 @@ ROWS: tuple[Row, ...] = (
             {},
         ),
         (*rate_bad, *with_rate(eps_bad[:1])),
+        stands_for=cocob_parts,
         quirks=Quirks(unlike=("mask",)),
     ),
 )

@@ -49,6 +49,10 @@ def with_short_steps(trees):
     return params, [{k: x * 1e-3 ** (i % 2) for k, x in g.items()} for i, g in enumerate(gradients)]
 
 
+def normalize_parts(lib):
+    return lib.normalize_by_update_norm(scale_factor=1.0, eps=0.0)
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.zero_nans, zero_nans, ({},), quirks=Quirks(data=with_nans)),
     Row(
@@ -69,5 +73,5 @@ ROWS: tuple[Row, ...] = (
         (({"eps": -1}, "eps must be at least 0, got -1.0"),),
         quirks=Quirks(whole_tree=True, data=with_short_steps),
     ),
-    Row(ol.normalize, normalize, ({},), quirks=Quirks(whole_tree=True)),
+    Row(ol.normalize, normalize, ({},), stands_for=normalize_parts, quirks=Quirks(whole_tree=True)),
 )

@@ -17,12 +17,17 @@ def independent_weight_decay(g, s, w, *, weight_decay, decayed=True):
     return g - weight_decay * w, {}
 
 
+def independent_weight_decay_parts(lib, weight_decay, mask=None):
+    return lib.add_decayed_weights(weight_decay=-weight_decay, mask=mask)
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.independent_weight_decay,
         independent_weight_decay,
         tuple({"weight_decay": d} for d in (0.0, 1e-4, 0.1, 1, -0.1, 3.0, rate, fast)),
         (({"weight_decay": "x"}, "weight_decay must be a number or a schedule, got 'x'"),),
+        stands_for=independent_weight_decay_parts,
         quirks=Quirks(unlike=("mask",)),
     ),
     Row(

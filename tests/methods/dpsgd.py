@@ -63,6 +63,14 @@ private_bad = (
 examples_only = "it takes gradients of examples: see test_noise_and_privacy"
 
 
+def dpsgd_parts(lib, learning_rate, l2_norm_clip, noise_multiplier, seed, momentum=None, nesterov=False):
+    return lib.chain(
+        lib.differentially_private_aggregate(l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=seed),
+        lib.identity() if momentum is None else lib.trace(decay=momentum, nesterov=nesterov),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.differentially_private_aggregate,
@@ -84,6 +92,7 @@ ROWS: tuple[Row, ...] = (
             *bad_with(private_bad, learning_rate=0.1, seed=0, **private),
             ({"learning_rate": 0.1, **private, "seed": 0.5}, "key must be an int seed"),
         ),
+        stands_for=dpsgd_parts,
         quirks=Quirks(whole_tree=True, data=of_examples, no_laws=examples_only),
     ),
 )

@@ -38,6 +38,31 @@ def galore(g, s, w, *, learning_rate, rank, update_proj_gap, scale, base, weight
     return -learning_rate * u, {"count": count + 1, "base": s_base, "projector": P}
 
 
+def galore_parts(
+    lib,
+    learning_rate,
+    rank=128,
+    update_proj_gap=200,
+    scale=1.0,
+    base_optimizer=None,
+    weight_decay=0.0,
+    mask=None,
+    weight_dimension_numbers=None,
+):
+    direction = lib.scale_by_galore(
+        rank=rank,
+        update_proj_gap=update_proj_gap,
+        scale=scale,
+        base_optimizer=base_optimizer,
+        weight_dimension_numbers=weight_dimension_numbers,
+    )
+    return lib.chain(
+        direction,
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.galore,
@@ -59,6 +84,7 @@ ROWS: tuple[Row, ...] = (
             ({"learning_rate": 0.1, "update_proj_gap": 0}, "update_proj_gap must be an integer of at least 1, got 0"),
             ({"learning_rate": 0.1, "base_optimizer": 0.1}, f"member base_optimizer {no_transformation}"),
         ),
+        stands_for=galore_parts,
         quirks=Quirks(unlike=("mask", "weight_dimension_numbers"), translate=with_base),
     ),
     Row(

@@ -25,6 +25,15 @@ def lamb(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decayed
     return -learning_rate * ratio * r, {"count": t, "mu": m, "nu": v}
 
 
+def lamb_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-6, eps_root=0.0, weight_decay=0.0, mask=None):
+    return lib.chain(
+        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=None, nesterov=False),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_trust_ratio(min_norm=0.0, trust_coefficient=1.0, eps=0.0),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.lamb,
@@ -40,6 +49,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": rate, "weight_decay": fast, "eps_root": 1e-3},
         ),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=lamb_parts,
         quirks=Quirks(unlike=("mask",)),
     ),
 )

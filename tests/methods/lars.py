@@ -35,6 +35,26 @@ def with_masks(s):
     }
 
 
+def lars_parts(
+    lib,
+    learning_rate,
+    weight_decay=0.0,
+    weight_decay_mask=True,
+    trust_coefficient=0.001,
+    eps=0.0,
+    trust_ratio_mask=True,
+    momentum=0.9,
+    nesterov=False,
+):
+    ratio = lib.scale_by_trust_ratio(min_norm=0.0, trust_coefficient=trust_coefficient, eps=eps)
+    return lib.chain(
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=weight_decay_mask),
+        lib.masked(ratio, mask=trust_ratio_mask),
+        lib.scale_by_learning_rate(learning_rate),
+        lib.trace(decay=momentum, nesterov=nesterov),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.lars,
@@ -49,6 +69,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": rate, "trust_coefficient": fast, "weight_decay": rate},
         ),
         (*rate_bad, *with_rate((({"momentum": 1}, "decay must be in [0, 1)"), trust_bad[1]))),
+        stands_for=lars_parts,
         quirks=Quirks(translate=with_masks),
     ),
 )

@@ -126,6 +126,16 @@ lbfgs_settings = ({}, *over(memory_size=(1, 3, 10), scale_init_precond=(True, Fa
 cancels = 1e-5  # a direction is a sum over twenty vectors, of either sign
 
 
+def lbfgs_parts(lib, learning_rate=None, memory_size=10, scale_init_precond=True, linesearch="zoom"):
+    zoom = lib.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+    searches = {"zoom": zoom, None: lib.identity()}
+    return lib.chain(
+        lib.scale_by_lbfgs(memory_size=memory_size, scale_init_precond=scale_init_precond),
+        lib.scale(-1.0) if learning_rate is None else lib.scale_by_learning_rate(learning_rate),
+        searches[linesearch],
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_lbfgs,
@@ -142,6 +152,7 @@ ROWS: tuple[Row, ...] = (
             for lr, s in zip((0.1, None, rate, 2, 0.1, 0.5, 1.0, rate), lbfgs_settings, strict=True)
         ),
         (*size_bad, ({"lr": 1}, "no argument 'lr'; write learning_rate")),
+        stands_for=lbfgs_parts,
         quirks=Quirks(whole_tree=True, translate=whole_size, used=with_pairs, unlike=("linesearch",), float32=cancels),
     ),
 )

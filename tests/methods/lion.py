@@ -59,6 +59,14 @@ lion_settings = (
 mode_bad = ({"mode": "soft"}, "mode must be 'hard', 'smooth' or 'refined', got 'soft'")
 
 
+def lion_parts(lib, learning_rate, b1=0.9, b2=0.99, mu_dtype=None, weight_decay=1e-3, mask=None):
+    return lib.chain(
+        lib.scale_by_lion(b1=b1, b2=b2, mu_dtype=mu_dtype, mode="hard"),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_lion,
@@ -76,6 +84,7 @@ ROWS: tuple[Row, ...] = (
         lion,
         decayed_optimizer_settings(lion_settings),
         (*rate_bad, *with_rate(beta_bad), weight_decay_bad),
+        stands_for=lion_parts,
         quirks=Quirks(unlike=("mu_dtype", "mask")),
     ),
 )

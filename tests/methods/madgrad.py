@@ -29,6 +29,13 @@ def madgrad(g, s, w, *, learning_rate, momentum, weight_decay, eps):
     return scale_by_madgrad(g + weight_decay * w, s, w, learning_rate=learning_rate, momentum=momentum, eps=eps)
 
 
+def madgrad_parts(lib, learning_rate, momentum=0.9, weight_decay=0.0, eps=1e-6):
+    return lib.chain(
+        lib.add_decayed_weights(weight_decay=weight_decay),
+        lib.scale_by_madgrad(learning_rate=learning_rate, momentum=momentum, eps=eps),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_madgrad,
@@ -54,5 +61,6 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 1, "weight_decay": fast},
         ),
         (*rate_bad, *with_rate(eps_bad[:1])),
+        stands_for=madgrad_parts,
     ),
 )

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 
 import optax_lite as ol
+from optax_lite.optimizers.muon import _scale_by_shape
 from tests.methods.adam import adamw
-from tests.methods.row import Quirks, Row, fast, rate, rate_bad, slow, with_rate
+from tests.methods.row import Namespace, Quirks, Row, fast, rate, rate_bad, slow, with_rate
 
 # One quintic for every step (Jordan 2024), or one quintic per step (the released code of Dion, Ahn et al. 2025).
 PRESETS = {
@@ -74,6 +75,15 @@ def scale_by_muon(
     return (np.stack(layers) if stacked else layers[0]), {"count": t, "mu": m}
 
 
+def scale_by_shape(g, s, w, *, consistent_rms):
+    """The factor of a step of fan_in rows and fan_out columns (Jordan 2024; consistent_rms: Liu et al. 2025)."""
+    # A weight is used as x W here (optax), so that columns are outputs; Jordan's torch weights have them in rows.
+    fan_in, fan_out = g.shape[-2:]
+    if consistent_rms is None:
+        return np.sqrt(max(1, fan_out / fan_in)) * g, {}
+    return consistent_rms * np.sqrt(max(fan_in, fan_out)) * g, {}
+
+
 def muon(
     g,
     s,
@@ -125,12 +135,7 @@ def muon(
         preconditioning=preconditioning,
         stacked=stacked,
     )
-    # A weight is used as x W here (optax), so that columns are outputs; Jordan's torch weights have them in rows.
-    fan_in, fan_out = g.shape[-2:]
-    if consistent_rms is None:
-        update = np.sqrt(max(1, fan_out / fan_in)) * update
-    else:
-        update = consistent_rms * np.sqrt(max(fan_in, fan_out)) * update
+    update, _ = scale_by_shape(update, None, w, consistent_rms=consistent_rms)
     if decayed:
         # After the scaling by shape: the decay has no such factor (Jordan's and Liu et al.'s code).
         update = update + weight_decay * w
@@ -164,8 +169,61 @@ muon_settings = (
     {"ns_coeffs": (1.5, -0.5, 0.1), "ns_steps": 3, "preconditioning": "aol", "beta": fast},
     {"preconditioning": "schatten", "ns_steps": 4, "beta": slow, "nesterov": False},
 )
+matrices = {"w": (3, 4), "wide": (5, 2), "b": (1, 3), "scalar": (1, 1)}
 # A step multiplies a small singular value, and its rounding, by up to 3.4: five of them by 480.
 muon_float32 = 5e-6
+
+
+def muon_parts(
+    lib,
+    learning_rate,
+    ns_coeffs=(3.4445, -4.7750, 2.0315),
+    ns_steps=5,
+    beta=0.95,
+    eps=1e-8,
+    weight_decay=0.0,
+    weight_decay_mask=None,
+    mu_dtype=None,
+    *,
+    nesterov=True,
+    adaptive=False,
+    preconditioning="frobenius",
+    adam_b1=0.9,
+    adam_b2=0.999,
+    adam_eps_root=0.0,
+    adam_weight_decay=0.0,
+    adam_learning_rate=None,
+    muon_weight_dimension_numbers=None,
+    consistent_rms=None,
+    ns_dtype=None,
+):
+    numbers = muon_weight_dimension_numbers
+    direction = lib.scale_by_muon(
+        ns_coeffs=ns_coeffs,
+        ns_steps=ns_steps,
+        beta=beta,
+        eps=eps,
+        mu_dtype=mu_dtype,
+        nesterov=nesterov,
+        adaptive=adaptive,
+        preconditioning=preconditioning,
+        weight_dimension_numbers=numbers,
+        ns_dtype=ns_dtype,
+    )
+    of_matrices = lib.chain(
+        direction,
+        lib._scale_by_shape(numbers, consistent_rms),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=weight_decay_mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+    of_others = lib.chain(
+        lib.scale_by_adam(
+            b1=adam_b1, b2=adam_b2, eps=eps, eps_root=adam_eps_root, mu_dtype=mu_dtype, nesterov=nesterov
+        ),
+        lib.add_decayed_weights(weight_decay=adam_weight_decay, mask=weight_decay_mask),
+        lib.scale_by_learning_rate(learning_rate if adam_learning_rate is None else adam_learning_rate),
+    )
+    return lib.partition({"muon": of_matrices, "adam": of_others}, lib._Labels(numbers))
 
 
 ROWS: tuple[Row, ...] = (
@@ -176,7 +234,7 @@ ROWS: tuple[Row, ...] = (
         newton_schulz_bad,
         quirks=Quirks(
             unlike=("mu_dtype", "weight_dimension_numbers", "ns_dtype"),
-            shapes={"w": (3, 4), "wide": (5, 2), "b": (1, 3), "scalar": (1, 1)},
+            shapes=matrices,
             float32=muon_float32,
             same_program=2e-5,
         ),
@@ -197,6 +255,12 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        _scale_by_shape,
+        scale_by_shape,
+        tuple({"numbers": rows_of_any, "consistent_rms": r} for r in (None, 0.2, 0.0, -1.0, 3, 1e3, rate, fast)),
+        quirks=Quirks(unlike=("numbers",), shapes=matrices),
+    ),
+    Row(
         ol.muon,
         muon,
         (
@@ -207,6 +271,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": fast, "adam_learning_rate": rate, "adam_b1": 0.0, "nesterov": False},
         ),
         (*rate_bad, *with_rate(newton_schulz_bad)),
+        stands_for=muon_parts,
         quirks=Quirks(
             unlike=("mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"),
             shapes={"w": (3, 4), "tall": (5, 2), "row": (1, 3), "wide": (2, 1, 5), "b": (3,), "scalar": ()},
@@ -215,3 +280,16 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
 )
+
+
+def _labels_matrices(namespace: Namespace) -> bool:
+    """Only leaves of two axes are Muon's, or those that have dimension numbers."""
+    tree = {"b": np.ones(3), "cube": np.ones((2, 3, 4)), "nothing": None, "w": np.ones((3, 4))}
+    given = dict.fromkeys(tree) | {"cube": ol.MuonDimensionNumbers(1, 2)}
+    labels = [namespace["_Labels"](numbers)(tree) for numbers in (None, ["!w"], given)]
+    found = [{name for name, label in of.items() if label == "muon"} for of in labels]
+    assert all(set(of.values()) <= {"muon", "adam"} for of in labels)
+    return found == [{"w"}, set(), {"cube"}]
+
+
+PROBES = {"optax_lite.optimizers.muon": {"labels": _labels_matrices}}

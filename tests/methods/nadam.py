@@ -34,12 +34,30 @@ def nadamw(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decay
 nadam_settings = tuple({k: v for k, v in s.items() if k != "nesterov"} for s in adam_settings)
 
 
+def nadam_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None):
+    return lib.chain(
+        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=True),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
+def nadamw_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, weight_decay=1e-4, mask=None
+):
+    return lib.chain(
+        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=True),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.nadam,
         nadam,
         tuple({"learning_rate": 0.1, **s} for s in nadam_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=nadam_parts,
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
     Row(
@@ -47,6 +65,7 @@ ROWS: tuple[Row, ...] = (
         nadamw,
         ({"learning_rate": 0.1}, *({"learning_rate": rate, "weight_decay": 0.3, **s} for s in nadam_settings)),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=nadamw_parts,
         quirks=Quirks(unlike=("mu_dtype", "mask")),
     ),
 )

@@ -41,6 +41,13 @@ nadam_settings = (
 )
 
 
+def nadam_dozat_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, momentum_decay=4e-3, mu_dtype=None):
+    return lib.chain(
+        lib.scale_by_nadam(b1=b1, b2=b2, eps=eps, momentum_decay=momentum_decay, mu_dtype=mu_dtype),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_nadam,
@@ -54,6 +61,7 @@ ROWS: tuple[Row, ...] = (
         nadam_dozat,
         optimizer_settings(nadam_settings),
         (*rate_bad, *with_rate(beta_bad)),
+        stands_for=nadam_dozat_parts,
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
 )

@@ -10,6 +10,10 @@ def noisy_sgd(g, s, w, *, learning_rate, **rest):
     return [-learning_rate * x for x in u], s_new
 
 
+def noisy_sgd_parts(lib, learning_rate, eta=0.01, gamma=0.55, key=None, seed=None):
+    return lib.chain(lib.add_noise(eta=eta, gamma=gamma, key=key, seed=seed), lib.scale_by_learning_rate(learning_rate))
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.noisy_sgd,
@@ -22,6 +26,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 1, "eta": rate, "gamma": fast},
         ),
         (*rate_bad, *bad_with((eta_bad, *key_bad), learning_rate=0.1)),
+        stands_for=noisy_sgd_parts,
         quirks=Quirks(whole_tree=True, data=sorted_by_name, random=True, moves_without_gradient="there is noise"),
     ),
 )

@@ -35,6 +35,13 @@ novograd_settings = (
 )
 
 
+def novograd_parts(lib, learning_rate, b1=0.9, b2=0.25, eps=1e-6, eps_root=0.0, weight_decay=0.0):
+    return lib.chain(
+        lib.scale_by_novograd(b1=b1, b2=b2, eps=eps, eps_root=eps_root, weight_decay=weight_decay),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_novograd,
@@ -48,6 +55,7 @@ ROWS: tuple[Row, ...] = (
         novograd,
         optimizer_settings(novograd_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=novograd_parts,
         quirks=Quirks(same_program=1e-6),
     ),
 )

@@ -48,6 +48,22 @@ optimism = (
 )
 
 
+def optimistic_gradient_descent_parts(lib, learning_rate, alpha=1.0, beta=1.0):
+    return lib.chain(
+        lib.scale_by_optimistic_gradient(alpha=alpha, beta=beta), lib.scale_by_learning_rate(learning_rate)
+    )
+
+
+def optimistic_adam_v2_parts(
+    lib, learning_rate, alpha=1.0, beta=1.0, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=True
+):
+    return lib.chain(
+        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov),
+        lib.scale_by_optimistic_gradient(alpha=alpha, beta=beta),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_optimistic_gradient, scale_by_optimistic_gradient, optimism),
     Row(
@@ -55,6 +71,7 @@ ROWS: tuple[Row, ...] = (
         optimistic_gradient_descent,
         (*({"learning_rate": 0.1, **s} for s in optimism), {"learning_rate": rate, "alpha": 0.5}),
         rate_bad,
+        stands_for=optimistic_gradient_descent_parts,
     ),
     Row(
         ol.optimistic_adam_v2,
@@ -66,6 +83,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "b1": fast, "b2": slow, "eps": rate, "eps_root": 1e-3},
         ),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=optimistic_adam_v2_parts,
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
 )

@@ -49,6 +49,12 @@ polyak_bad = (
 )
 
 
+def polyak_sgd_parts(lib, max_learning_rate=1.0, scaling=1.0, f_min=0.0, eps=0.0, variant="sps"):
+    direction = lib.scale_by_polyak(f_min=f_min, max_learning_rate=max_learning_rate, eps=eps, variant=variant)
+    # The two members are those of optax's chain, where SGD comes before the Polyak step: states have one shape.
+    return lib.chain(lib.chain(direction, lib.scale_by_learning_rate(scaling)), lib.identity())
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_polyak,
@@ -62,6 +68,7 @@ ROWS: tuple[Row, ...] = (
         polyak_sgd,
         (*polyak_settings, {"scaling": 0.1, "max_learning_rate": 100.0}, {"scaling": rate}, {"scaling": 2.0}),
         polyak_bad,
+        stands_for=polyak_sgd_parts,
         quirks=Quirks(whole_tree=True, extra=losses, data=with_short_steps),
     ),
 )

@@ -62,6 +62,13 @@ radam_settings = (
 )
 
 
+def radam_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=5.0, nesterov=False):
+    return lib.chain(
+        lib.scale_by_radam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, threshold=threshold, nesterov=nesterov),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_radam,
@@ -69,5 +76,11 @@ ROWS: tuple[Row, ...] = (
         radam_settings,
         (*beta_bad, *eps_bad, ({"threshold": -1}, "threshold must be at least 0, got -1.0")),
     ),
-    Row(ol.radam, radam, optimizer_settings(radam_settings), (*rate_bad, *with_rate(beta_bad + eps_bad))),
+    Row(
+        ol.radam,
+        radam,
+        optimizer_settings(radam_settings),
+        (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=radam_parts,
+    ),
 )

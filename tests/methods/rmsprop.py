@@ -33,6 +33,28 @@ def rmsprop(
     return u, s_new
 
 
+def rmsprop_parts(
+    lib,
+    learning_rate,
+    decay=0.9,
+    eps=1e-8,
+    initial_scale=0.0,
+    eps_in_sqrt=True,
+    centered=False,
+    momentum=None,
+    nesterov=False,
+    bias_correction=False,
+):
+    scale_by = lib.scale_by_stddev if centered else lib.scale_by_rms
+    return lib.chain(
+        scale_by(
+            decay=decay, eps=eps, initial_scale=initial_scale, eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction
+        ),
+        lib.scale_by_learning_rate(learning_rate),
+        lib.identity() if momentum is None else lib.trace(decay=momentum, nesterov=nesterov),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.rmsprop,
@@ -43,6 +65,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True},
         ),
         (*rate_bad, *with_rate(rms_bad)),
+        stands_for=rmsprop_parts,
     ),
     Row(
         ol.rmsprop,
@@ -52,6 +75,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "centered": True, "momentum": 0.9, "eps": 0.01},
             {"learning_rate": rate, "centered": True, "momentum": 0.5, "nesterov": True, "eps": 0.1},
         ),
+        stands_for=rmsprop_parts,
         quirks=Quirks(float32=centered_float32, variant=", centered"),
     ),
 )

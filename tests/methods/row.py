@@ -64,6 +64,9 @@ class Row:
     reference: Callable | None  # from the paper: (g, s, w, **hyperparameters) -> (u, s)
     settings: tuple[Settings, ...]
     bad: tuple[tuple[Settings, str], ...] = ()
+    # What a composition stands for: (lib, **settings) -> the composition made of names of the namespace `lib`, written
+    # from the paper or the documentation, defaults included.
+    stands_for: Callable[..., ol.GradientTransformation] | None = None
     quirks: Quirks = Quirks()
 
     @property

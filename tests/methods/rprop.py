@@ -54,6 +54,17 @@ step_bad = (
 )
 
 
+def rprop_parts(lib, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, max_step_size=50.0):
+    direction = lib.scale_by_rprop(
+        learning_rate=learning_rate,
+        eta_minus=eta_minus,
+        eta_plus=eta_plus,
+        min_step_size=min_step_size,
+        max_step_size=max_step_size,
+    )
+    return lib.chain(direction, lib.scale(-1.0))
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_rprop,
@@ -67,6 +78,7 @@ ROWS: tuple[Row, ...] = (
         rprop,
         (*({"learning_rate": 0.1, **s} for s in step_bounds), *at_bounds, {"learning_rate": rate}),
         (*rate_bad, *step_bad),
+        stands_for=rprop_parts,
         quirks=Quirks(complex_=False, refuses_complex="this is for real ones"),
     ),
 )

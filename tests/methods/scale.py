@@ -30,6 +30,14 @@ def scale_by_sign(g, s, w):
     return np.where(size > 0, g / np.where(size > 0, size, 1.0), 0.0), {}
 
 
+def scale_by_learning_rate_parts(lib, learning_rate, flip_sign=True):
+    return lib.scale(-learning_rate if flip_sign else learning_rate)
+
+
+def scale_by_schedule_parts(lib, step_size_fn):
+    return lib.scale(step_size_fn)
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale,
@@ -42,12 +50,14 @@ ROWS: tuple[Row, ...] = (
         scale_by_learning_rate,
         ({"learning_rate": 0.1}, *over(learning_rate=(0.1, 3, 1e-6, rate), flip_sign=(True, False))),
         rate_bad,
+        stands_for=scale_by_learning_rate_parts,
     ),
     Row(
         ol.scale_by_schedule,
         scale_by_schedule,
         tuple({"step_size_fn": s} for s in (rate, fast, slow, -rate, 0.1 * fast, rate + fast, rate / 2, 1 - slow)),
         (({"step_size_fn": "x"}, "step_size_fn must be a number or a schedule"),),
+        stands_for=scale_by_schedule_parts,
     ),
     Row(ol.scale_by_sign, scale_by_sign, ({},)),
     Row(ol.set_to_zero, lambda g, s, w: (0 * g, {}), ({},)),

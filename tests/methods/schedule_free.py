@@ -93,6 +93,43 @@ def averaged_for_a_while(state, seed):
 giant_rate, schedule_free_float32 = 2.0**20, 2e-5
 
 
+def warmed(lib, learning_rate, warmup_steps):
+    """Return the rate, behind a linear rise from 0 if there is a warm-up."""
+    if warmup_steps is None:
+        return learning_rate
+    return lib.warmup_constant_schedule(init_value=0, peak_value=1, warmup_steps=warmup_steps) * learning_rate
+
+
+def schedule_free_sgd_parts(
+    lib, learning_rate=1.0, warmup_steps=None, b1=0.9, weight_decay=None, weight_lr_power=2.0, state_dtype=None
+):
+    rate = warmed(lib, learning_rate, warmup_steps)
+    base = lib.chain(lib.identity(), lib.scale_by_learning_rate(rate))
+    if weight_decay is not None:
+        base = lib.chain(lib.add_decayed_weights(weight_decay=weight_decay), base)
+    return lib.schedule_free(base, rate, b1=b1, weight_lr_power=weight_lr_power, state_dtype=state_dtype)
+
+
+def schedule_free_adamw_parts(
+    lib,
+    learning_rate=0.0025,
+    warmup_steps=None,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    weight_decay=0.0,
+    weight_lr_power=2.0,
+    state_dtype=None,
+):
+    rate = warmed(lib, learning_rate, warmup_steps)
+    base = lib.chain(
+        lib.scale_by_rms(decay=b2, eps=eps, initial_scale=0.0, eps_in_sqrt=False, bias_correction=True),
+        lib.add_decayed_weights(weight_decay=weight_decay),
+        lib.scale_by_learning_rate(rate),
+    )
+    return lib.schedule_free(base, rate, b1=b1, weight_lr_power=weight_lr_power, state_dtype=state_dtype)
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.schedule_free,
@@ -140,6 +177,7 @@ ROWS: tuple[Row, ...] = (
             ({"b1": 0}, "b1 must be above 0, got 0.0"),
             ({"weight_decay": "x"}, "weight_decay must be a number"),
         ),
+        stands_for=schedule_free_sgd_parts,
         quirks=Quirks(
             unlike=("state_dtype",), used=averaged_for_a_while, float32=schedule_free_float32, positive=("b1",)
         ),
@@ -154,6 +192,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": rate, "b1": 0.6},
         ),
         (*rate_bad, *beta_bad[:1], *eps_bad[:1]),
+        stands_for=schedule_free_adamw_parts,
         quirks=Quirks(
             unlike=("state_dtype",), used=averaged_for_a_while, float32=schedule_free_float32, positive=("b1",)
         ),

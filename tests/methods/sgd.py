@@ -17,6 +17,15 @@ def sgd(g, s, w, *, learning_rate, momentum, nesterov):
     return -learning_rate * direction, {"trace": t}
 
 
+def sgd_parts(lib, learning_rate, momentum=None, nesterov=False, accumulator_dtype=None):
+    trace = (
+        lib.trace(decay=momentum, nesterov=nesterov, accumulator_dtype=accumulator_dtype)
+        if momentum is not None
+        else lib.identity()
+    )
+    return lib.chain(trace, lib.scale_by_learning_rate(learning_rate))
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.sgd,
@@ -29,6 +38,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 1, "momentum": fast, "nesterov": True},
         ),
         (*rate_bad, ({"learning_rate": 0.1, "momentum": 1.5}, "decay must be in [0, 1)")),
+        stands_for=sgd_parts,
         quirks=Quirks(unlike=("accumulator_dtype",)),
     ),
 )

@@ -107,6 +107,14 @@ shampoo_how = {
 }
 
 
+def shampoo_parts(lib, learning_rate, momentum=0.9, nesterov=False, b2=1.0, eps=1e-6, block_size=128, every=1):
+    return lib.chain(
+        lib.scale_by_shampoo(b2=b2, eps=eps, block_size=block_size, every=every),
+        lib.trace(decay=momentum, nesterov=nesterov),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_shampoo,
@@ -125,6 +133,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "momentum": fast, "eps": 0.1, "every": 2},
         ),
         (*rate_bad, *with_rate(shampoo_bad), ({"learning_rate": 0.1, "momentum": 1.0}, "decay must be in [0, 1)")),
+        stands_for=shampoo_parts,
         quirks=Quirks(**shampoo_how, positive=("eps",), same_program=1e-4),
     ),
 )

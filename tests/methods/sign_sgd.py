@@ -23,13 +23,32 @@ def signum(g, s, w, *, learning_rate, beta):
     return u, {"count": count, "ema": m}
 
 
+def sign_sgd_parts(lib, learning_rate):
+    return lib.chain(lib.scale_by_sign(), lib.scale_by_learning_rate(learning_rate))
+
+
+def signum_parts(lib, learning_rate, beta=0.9, accumulator_dtype=None):
+    return lib.chain(
+        lib.ema(decay=beta, debias=False, accumulator_dtype=accumulator_dtype),
+        lib.scale_by_sign(),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
-    Row(ol.sign_sgd, sign_sgd, tuple({"learning_rate": r} for r in (0.0, 1e-6, 0.1, 1, -1, 30, rate, fast)), rate_bad),
+    Row(
+        ol.sign_sgd,
+        sign_sgd,
+        tuple({"learning_rate": r} for r in (0.0, 1e-6, 0.1, 1, -1, 30, rate, fast)),
+        rate_bad,
+        stands_for=sign_sgd_parts,
+    ),
     Row(
         ol.signum,
         signum,
         ({"learning_rate": 0.1}, *over(learning_rate=(0.1, rate), beta=(0.0, 0.5, 0.9, fast))),
         (*rate_bad, ({"learning_rate": 0.1, "beta": 1}, "beta must be in [0, 1), got 1.0")),
+        stands_for=signum_parts,
         quirks=Quirks(unlike=("accumulator_dtype",)),
     ),
 )

@@ -51,6 +51,16 @@ simplified_settings = (
 )
 
 
+def simplified_ademamix_parts(
+    lib, learning_rate, b1=0.99, b2=0.95, alpha=0.0, eps=1e-8, eps_root=0.0, weight_decay=0.0, mask=None
+):
+    return lib.chain(
+        lib.scale_by_simplified_ademamix(b1=b1, b2=b2, alpha=alpha, eps=eps, eps_root=eps_root),
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_simplified_ademamix,
@@ -63,6 +73,7 @@ ROWS: tuple[Row, ...] = (
         simplified_ademamix,
         decayed_optimizer_settings(simplified_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad), weight_decay_bad),
+        stands_for=simplified_ademamix_parts,
         quirks=Quirks(unlike=("mask",)),
     ),
 )

@@ -43,6 +43,10 @@ sm3_settings = (
 )
 
 
+def sm3_parts(lib, learning_rate, momentum=0.9):
+    return lib.chain(lib.scale_by_sm3(b1=momentum, b2=1.0, eps=1e-8), lib.scale_by_learning_rate(learning_rate))
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_sm3,
@@ -64,5 +68,6 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "momentum": fast},
         ),
         (*rate_bad, ({"learning_rate": 0.1, "momentum": 1}, "b1 must be in [0, 1), got 1.0")),
+        stands_for=sm3_parts,
     ),
 )

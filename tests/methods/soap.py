@@ -168,6 +168,33 @@ soap_how = {
 }
 
 
+def soap_parts(
+    lib,
+    learning_rate=3e-3,
+    b1=0.95,
+    b2=0.95,
+    shampoo_beta=None,
+    eps=1e-8,
+    weight_decay=0.01,
+    mask=None,
+    precondition_frequency=10,
+    max_precondition_dim=10000,
+):
+    direction = lib.scale_by_soap(
+        b1=b1,
+        b2=b2,
+        shampoo_beta=shampoo_beta,
+        eps=eps,
+        precondition_frequency=precondition_frequency,
+        max_precondition_dim=max_precondition_dim,
+    )
+    return lib.chain(
+        direction,
+        lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_soap, scale_by_soap, soap_settings, soap_bad, quirks=Quirks(same_program=1e-4, **soap_how)),
     Row(
@@ -179,6 +206,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": rate, "weight_decay": fast, "eps": 0.1, "precondition_frequency": 2},
         ),
         (*rate_bad, *wrong_names, *with_rate(soap_bad)),
+        stands_for=soap_parts,
         quirks=Quirks(unlike=("mask",), **soap_how, same_program=1e-4),
     ),
 )

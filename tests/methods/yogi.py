@@ -39,6 +39,13 @@ yogi_settings = (
 )
 
 
+def yogi_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-3):
+    return lib.chain(
+        lib.scale_by_yogi(b1=b1, b2=b2, eps=eps, eps_root=0.0, initial_accumulator_value=1e-6),
+        lib.scale_by_learning_rate(learning_rate),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_yogi,
@@ -50,5 +57,5 @@ ROWS: tuple[Row, ...] = (
         ),
         (*beta_bad, *eps_bad, ({"initial_accumulator_value": -1}, "initial_accumulator_value must be at least 0")),
     ),
-    Row(ol.yogi, yogi, optimizer_settings(yogi_settings), (*rate_bad, *with_rate(beta_bad))),
+    Row(ol.yogi, yogi, optimizer_settings(yogi_settings), (*rate_bad, *with_rate(beta_bad)), stands_for=yogi_parts),
 )

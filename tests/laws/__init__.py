@@ -1,0 +1,1 @@
+"""Laws that the rows keep."""
