@@ -439,10 +439,10 @@ def test_slots_are_named_and_the_others_stay():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", sorted(one_of_each(scheduled=False)))
+@pytest.mark.parametrize("name", sorted(one_of_each()))
 def test_every_optimizer_keeps_its_slots_in_bfloat16(name):
     """Two steps with one structure; floating slots of a parameter are bfloat16, and nothing else is."""
-    tx = one_of_each(scheduled=False)[name]
+    tx = one_of_each()[name]
     try:
         lowered = ol.with_state_dtype(tx, "bfloat16")
     except ValueError as error:

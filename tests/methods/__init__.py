@@ -7,7 +7,6 @@ right. A row is tested by the references, the laws, the errors and the mutants w
 
 import importlib
 import pkgutil
-import re
 from collections.abc import Callable
 
 import jax.numpy as jnp
