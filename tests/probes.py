@@ -16,6 +16,7 @@ import numpy as np
 import optax_lite as ol
 from tests.agreement import relative_error
 from tests.loss_probes import LOSS_PROBES
+from tests.precision_probes import PRECISION_PROBES
 from tests.reference.lbfgs import dot, flat, lbfgs_direction, unflat
 from tests.reference.linesearch import approximate_decrease_error, backtracking, wolfe_errors
 from tests.reference.zoom import interpolate, strong_wolfe_search
@@ -749,6 +750,7 @@ def _freezes(namespace):
 
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     **LOSS_PROBES,
+    **PRECISION_PROBES,
     **TUNING_PROBES,
     "optax_lite.optimizers.galore": {"defaults": _galore_by_default},
     "optax_lite.optimizers.galore_axes": {"axes": _names_axes, "matrices": _folds},

@@ -1,5 +1,6 @@
 """Rounding of parameters and state: its mean, its neighbours, what is not finite, runs resumed and sharded."""
 
+import importlib
 import pickle
 
 import chex
@@ -14,6 +15,7 @@ import optax_lite as ol
 from optax_lite.precision import low
 from tests.agreement import slots
 from tests.catalogue import ROWS, extra_of, one_of_each
+from tests.precision_probes import PRECISION_PROBES
 from tests.reference import low as reference
 from tests.slow import slow_after
 
@@ -115,6 +117,14 @@ def test_random_bits_are_even_and_differ_by_leaf_count_seed_and_place():
     assert np.max(np.abs(close - np.eye(24))) < 5 / np.sqrt(64 * 256)
     typed = low.leaf_keys(jax.random.key(1), jnp.int32(1), ["a"])[0]
     np.testing.assert_array_equal(typed, words[6])
+
+
+CASES = [(module, name) for module in PRECISION_PROBES for name in PRECISION_PROBES[module]]
+
+
+@pytest.mark.parametrize(("module", "name"), CASES)
+def test_rounding_is_that_of_numpy_to_the_bit(module, name):
+    assert PRECISION_PROBES[module][name](vars(importlib.import_module(module)))
 
 
 # --- the wrappers against their definitions --------------------------------------------------------------------------
