@@ -748,6 +748,16 @@ def _freezes(namespace):
     return bool(signs) and nothing is None and stepped[0] is w and stepped[1] is None
 
 
+# --- rules of groups -------------------------------------------------------------------------------------------------
+
+
+def _the_later_rule_wins(namespace):
+    rules = {"a": {"learning_rate": 2.0}, "a*": {"learning_rate": 3.0}}
+    plan = namespace["Plan"](ol.sgd(1.0), rules, {}, {}, True)
+    labels = plan.labels({"a": 1.0, "ab": 1.0, "b": 1.0})
+    return labels == {"a": "a*", "ab": "a*", "b": "base"} and plan.transformation("a*") == ol.sgd(3.0)
+
+
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
     **LOSS_PROBES,
     **PRECISION_PROBES,
@@ -781,6 +791,7 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "defaults": _prints("scale_by_backtracking_linesearch", 7),
     },
     "optax_lite.transforms.scale": {"frozen": _freezes},
+    "optax_lite.wrappers.rules": {"later": _the_later_rule_wins},
     "optax_lite.transforms.zoom": {
         **{name: _zoom_agrees(name) for name in SEARCHES},
         "interpolation": _interpolates,
