@@ -7,18 +7,22 @@ A mistake that nothing notices means a missing setting in tests/methods, or is l
 
 import argparse
 import ast
+import builtins
 import dataclasses
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -29,13 +33,12 @@ import numpy as np
 from tests.equivalent import EQUIVALENT
 from tests.methods import PROBES, ROWS
 from tests.methods.clip import OF_EXAMPLES
-from tests.methods.compare import worst_error
+from tests.methods.compare import steps_of, worst_error
 from tests.methods.composition import composition_settings, sides
 from tests.methods.losses import CASES as LOSS_CASES, HARD
 from tests.methods.schedules import CASES, counts
 
 ROOT = Path(__file__).parent.parent
-STEPS = 2  # five kill nothing more
 UNCHANGED = "nothing"  # the change of a rule as it is
 
 
@@ -46,6 +49,7 @@ class Mutant:
     line: int
     change: str  # "original -> mutated"
     code: str  # of the whole module
+    lines: tuple[int, int] = (0, 0)  # the first and the last of the statement, of which a killer runs one
 
     @property
     def rule(self) -> str:
@@ -56,7 +60,8 @@ class Mutant:
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
 OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.And: ast.Or, ast.Or: ast.And}
-OPERATORS |= {ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
+OPERATORS |= {ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd}
+OPERATORS |= {ast.LShift: ast.RShift, ast.RShift: ast.LShift}
 COMPARISONS = {
     ast.Lt: (ast.LtE, ast.Gt),
     ast.LtE: (ast.Lt, ast.GtE),
@@ -76,6 +81,8 @@ FUNCTIONS = {
     "max": "min",
 }
 FUNCTIONS |= {
+    "any": "all",
+    "all": "any",
     "minimum": "maximum",
     "min": "max",
     "sign": "abs",
@@ -83,7 +90,7 @@ FUNCTIONS |= {
     "real": "imag",
     "zeros_like": "ones_like",
 }
-TREES = {"params", "updates", "state", "extra"}  # not numbers: no names to confuse
+TREES = {"params", "updates", "state", "extra", "self", "cls"}  # not numbers: no names to confuse
 
 
 def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
@@ -117,6 +124,8 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
                 yield from (rest[0], rest[1], ast.Call(function, [first, *reversed(rest)], []))
             if name == "where":
                 yield ast.Call(function, [first, *reversed(rest)], [])
+            if name == "cond" and len(rest) > 1:
+                yield ast.Call(function, [first, rest[1], rest[0], *rest[2:]], node.keywords)
         case ast.Attribute(value, name) if name in FUNCTIONS:
             yield ast.Attribute(value, FUNCTIONS[name])
         case ast.Name(name, ast.Load()) if name in FUNCTIONS and name not in siblings:
@@ -138,9 +147,23 @@ def is_check(node: ast.AST) -> bool:
             return all(isinstance(statement, ast.Raise) for statement in body)
         case ast.keyword(arg):
             return arg == "strict"
-        case ast.arg() | ast.JoinedStr() | ast.ClassDef():
+        case ast.AnnAssign(_, ast.Name("TypeAlias")) | ast.Assign([ast.Name()], ast.BinOp(_, ast.BitOr())):
+            return is_union(node.value) or isinstance(node, ast.AnnAssign)
+        case ast.arg() | ast.JoinedStr():
             return True
     return False
+
+
+def is_union(node: ast.AST) -> bool:
+    """Whether an expression is one of types, as `Array | None`."""
+    match node:
+        case ast.BinOp(left, ast.BitOr(), right):
+            return is_union(left) and is_union(right)
+        case ast.Name(name):
+            return name[0].isupper() or name in dir(builtins)
+        case ast.Subscript(ast.Name(name)):
+            return name[0].isupper()
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def confusable(node: ast.FunctionDef | ast.Lambda) -> dict[str, list[str]]:
@@ -184,6 +207,14 @@ def places(node: ast.AST, above: tuple, siblings: dict[str, list[str]]) -> Itera
                 yield from places(child, (*above, node), siblings)
 
 
+def lines_of(node: ast.AST, above: tuple) -> tuple[int, int]:
+    """The lines of the statement that a node is in: of a compound one its head, of a function (a default) all."""
+    statement = next(x for x in (node, *reversed(above)) if isinstance(x, ast.stmt))
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) or not getattr(statement, "body", None):
+        return statement.lineno, statement.end_lineno
+    return statement.lineno, max(statement.lineno, statement.body[0].lineno - 1)
+
+
 def shown(node: ast.AST, above: tuple) -> tuple[ast.AST, str]:
     """The largest piece of code around a node that still fits a line, and what it belongs to."""
     if isinstance(above[-1], ast.arguments):
@@ -223,15 +254,21 @@ def mutants(module: str) -> Iterator[Mutant]:
                 seen[i, change] += 1
                 change += f" (#{seen[i, change]})" if seen[i, change] > 1 else ""
                 code = "\n".join([*texts[:i], ast.unparse(statement), *texts[i + 1 :]])
-                yield Mutant(module, getattr(statement, "name", "(module)"), node.lineno, change, code)
+                function = getattr(statement, "name", "(module)")
+                yield Mutant(module, function, node.lineno, change, code, lines_of(node, above))
                 put(key, node)
 
 
+PARTS = ("optimizers", "transforms", "losses", "schedules", "wrappers", "precision", "inspection", "sweep")
+FILES = ("schedules.py", "inspection/metrics.py", "sweep/search.py")  # of the parts that are not mutated as a whole
+
+
 def modules() -> list[str]:
-    """The modules whose rules are mutated."""
+    """The modules that are mutated."""
     package = ROOT / "optax_lite"
-    paths = [p for folder in ("optimizers", "transforms", "losses") for p in package.glob(f"{folder}/*.py")]
-    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in [*paths, package / "schedules.py"]]
+    paths = [p for folder in PARTS if folder not in ("inspection", "sweep") for p in package.glob(f"{folder}/*.py")]
+    paths += [package / file for file in FILES]
+    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths]
     return sorted(name for name in names if not name.endswith(("__init__", "losses.inputs")))
 
 
@@ -314,7 +351,7 @@ def _row_agrees(row, settings, start):
 
         factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
         run = dataclasses.replace(row, factory=factory)
-        return worst_error(run, settings, jnp.float64, start=start, steps=STEPS) <= row.quirks.float64
+        return worst_error(run, settings, jnp.float64, start=start, steps=steps_of(row)) <= row.quirks.float64
 
     return agrees
 
@@ -416,24 +453,129 @@ def _run(mutant: Mutant) -> tuple[Mutant, str]:
 
 
 def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, file: Path | None = None) -> dict:
-    """What killed each mutant, "" where nothing did, after a run of the unchanged rules.
+    """What killed each mutant, "" where nothing did, after a run of the unchanged modules.
 
-    Results go to the file one by one, and those that are there already, of the same code, are not run again.
+    Results go to the file one by one. Those of the same code are not run again if it was killed or is proven.
     """
     made = [m for module in modules() for m in mutants(module) if wanted(m)]
-    results = saved(file, made) if file and file.exists() else {}
+    before = saved(file, made) if file and file.exists() else {}
+    results = {m: by for m, by in before.items() if by or is_proven(m)}
     left = [m for m in made if m not in results]
-    unchanged = [Mutant(module, "(module)", 0, UNCHANGED, source(module)) for module in {m.module: 0 for m in left}]
-    with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool, open(file or os.devnull, "a") as out:
-        for mutant, by in pool.imap_unordered(_run, unchanged + left, chunksize=8):
-            results[mutant] = by
-            out.write(json.dumps([*_named(mutant), by]) + "\n")
-            out.flush()
-            if len(results) % 500 == 0:
-                print(f"{len(results)} of {len(made)} run, now in {mutant.module}", file=sys.stderr, flush=True)
-    if wrong := [f"{m.module}: {results[m]}" for m in unchanged if results[m]]:
-        sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
+    files = {module: test_files(module) for module in {m.module: 0 for m in left}}
+
+    def keep(mutant, by):
+        results[mutant] = by
+        out.write(json.dumps([*_named(mutant), by]) + "\n")
+        out.flush()
+        if len(results) % 200 == 0:
+            print(f"{len(results)} of {len(made)} run, now in {mutant.module}", file=sys.stderr, flush=True)
+
+    with open(file or os.devnull, "a") as out:
+        compare = [m for m in left if comparisons(m.module, m.function) or comparisons_elsewhere(m.module, m.function)]
+        alone = set(left) - set(compare)
+        survivors = [m for m in left if m in alone and files[m.module]]
+        for mutant in (m for m in left if m in alone and not files[m.module]):
+            keep(mutant, "")
+        for mutant, by in compared(compare, jobs):
+            if by or not files[mutant.module]:
+                keep(mutant, by)
+            else:
+                survivors.append(mutant)
+        run_tests(survivors, files, jobs, keep)
     return {m: results[m] for m in made}
+
+
+def compared(left: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, str]]:
+    """The mutants, and the comparison that killed each of them."""
+    if not left:
+        return
+    unchanged = [Mutant(module, "(module)", 0, UNCHANGED, source(module)) for module in {m.module: 0 for m in left}]
+    wrong = []
+    with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool:
+        for mutant, by in pool.imap_unordered(_run, unchanged + left, chunksize=8):
+            if mutant.change == UNCHANGED:
+                wrong += [f"{mutant.module}: {by}"] if by else []
+            else:
+                yield mutant, by
+    if wrong:
+        sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
+
+
+# --- running the tests on them ---------------------------------------------------------------------------------------
+
+
+@cache
+def test_files(module: str) -> list[str]:
+    """The test files that prove a module: those that name it in a constant PROVES."""
+    found = []
+    for path in sorted((ROOT / "tests").glob("**/test_*.py")):
+        for statement in ast.parse(path.read_text()).body:
+            match statement:
+                case ast.Assign([ast.Name("PROVES")], value) if module.removeprefix("optax_lite.") in ast.literal_eval(
+                    value
+                ):
+                    found.append(str(path.relative_to(ROOT)))
+    return found
+
+
+class Trials:
+    """The fast tests of a module, run on one mutant after the other until one fails."""
+
+    def __init__(self, module: str, files: list[str]) -> None:
+        command = [sys.executable, "-m", "tests.trials", module, *files]
+        self.module, pipe = module, subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT)
+        unchanged = self._ask(code=source(module))
+        if unchanged["failed"]:
+            sys.exit(f"{module}: tests fail without a mutant: {', '.join(unchanged['failed'])}")
+        self.tests: dict[str, tuple[float, list[int]]] = unchanged["tests"]
+        self.last: dict[str, int] = {}  # when a test killed a mutant last
+        self.ran = 0
+
+    def killer(self, mutant: Mutant) -> str:
+        """The first test that fails of those that run the changed lines; all where these run at import."""
+        first, last = mutant.lines
+        touching = [name for name, (_, lines) in self.tests.items() if any(first <= x <= last for x in lines)]
+        at_import = mutant.function == "(module)" or not touching
+        some = [name for name, (_, lines) in self.tests.items() if lines] if at_import else touching
+        order = sorted(some, key=lambda name: (-self.last.get(name, 0), self.tests[name][0]))
+        by = self._ask(code=mutant.code, order=order)["killer"] if order else ""
+        self.ran += 1
+        self.last[by] = self.ran
+        return by
+
+    def _ask(self, **trial) -> dict:
+        print(json.dumps(trial), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.module}: the process of the trials ended")
+        answer = json.loads(line)
+        number = -answer.pop("signal", 0)
+        if number and (number == signal.SIGKILL or "order" not in trial):
+            sys.exit(f"{self.module}: a trial was ended by signal {number}")
+        return answer | ({"killer": f"ended by {signal.Signals(number).name}"} if number else {})
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def run_tests(survivors: list[Mutant], files: dict, jobs: int, keep: Callable[[Mutant, str], None]) -> None:
+    """Run the tests on what the comparisons did not notice, each module in a process."""
+    lock = threading.Lock()
+
+    def run(module):
+        trials = Trials(module, files[module])
+        try:
+            for mutant in (m for m in survivors if m.module == module):
+                by = trials.killer(mutant)
+                with lock:
+                    keep(mutant, by)
+        finally:
+            trials.close()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, {m.module: 0 for m in survivors}))
 
 
 def _named(m: Mutant) -> tuple[str, ...]:
@@ -474,6 +616,15 @@ def main() -> int:
     for rule, change in stale:
         print(f"STALE       {rule}: {change}: it is killed, or gone")
     made, unproven = len(results), len(survivors) - len(proven)
+    for part in PARTS:
+        mine = [m for m in results if m.module.split(".")[1] == part]
+        alive = [m for m in mine if not results[m]]
+        same = sum(map(is_proven, alive))
+        if mine:
+            print(
+                f"{part:12s} {len(mine):5d} made, {len(mine) - len(alive):5d} killed, {same:3d} equivalent, "
+                f"{len(alive) - same} left"
+            )
     print(f"{made} mutants, {made - len(survivors)} killed, {len(proven)} equivalent, {unproven} not noticed")
     print(f"{time.monotonic() - started:.0f} s")
     return 1 if unproven or stale else 0

@@ -21,6 +21,8 @@ from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 from tests.methods import PROBES
 
+PROVES = ("wrappers.groups", "wrappers.rules")
+
 PARAMS = {
     "encoder": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.3, -0.1])},
     "norm1": {"scale": jnp.ones(2)},
@@ -96,9 +98,19 @@ RULES = {
 }
 
 
+OWN = {name: case for name, case in RULES.items() if "optax" not in name}
+
+
 @pytest.mark.parametrize(("rules", "moved"), RULES.values(), ids=RULES)
 def test_rules(rules, moved):
     assert rates(rules) == ALL | moved
+
+
+@pytest.mark.parametrize(("rules", "moved"), OWN.values(), ids=OWN)
+def test_the_group_of_each_leaf_has_its_settings(rules, moved):
+    labels, made = group_of_leaves(ol.groups(ol.sgd(1.0), rules), PARAMS)
+    found = {path: made[label].hyperparams.get("learning_rate", 0) for path, label in by_path(labels).items()}
+    assert found == ALL | moved
 
 
 @pytest.mark.parametrize(

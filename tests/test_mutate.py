@@ -11,6 +11,11 @@ from tests.nightly import first
 
 ADAM, RMSPROP, SCHEDULES = "optax_lite.optimizers.adam", "optax_lite.optimizers.rms", "optax_lite.schedules"
 
+ACCUMULATE, SKIP = "optax_lite.wrappers.accumulate", "optax_lite.wrappers.skip"
+AVERAGE, LOOKAHEAD = "optax_lite.wrappers.average", "optax_lite.wrappers.lookahead"
+RULES = "optax_lite.wrappers.rules"
+KAHAN, LOSS_SCALING = "optax_lite.precision.kahan", "optax_lite.precision.loss_scaling"
+
 # What somebody did write somewhere, or what one-line tests do not notice: module, rule, right, wrong.
 FAMOUS = {
     "no bias correction": (ADAM, "corrected_mean", "if nesterov else m / c", "if nesterov else m"),
@@ -25,6 +30,18 @@ FAMOUS = {
     "default changed": (ADAM, "adam", "b2: Number = 0.999", "b2: Number = 0.99"),
     "eps on the wrong side": (RMSPROP, "over_root", "if eps_in_sqrt", "if not eps_in_sqrt"),
     "warm-up a step late": (SCHEDULES, "_fraction", "_time(count) - begin", "_time(count) + 1 - begin"),
+    "a sum for a mean": (ACCUMULATE, "accumulate", "total / share, here", "total, here"),
+    "a bad step counts as good": (SKIP, "skip_bad_steps", "counted = good & finite", "counted = good | True"),
+    "no debias": (AVERAGE, "average_params", "where(weight == 0, 1, weight)", "where(weight == weight, 1, weight)"),
+    "fast and slow swapped": (LOOKAHEAD, "lookahead", "def rule(u, phi, theta)", "def rule(u, theta, phi)"),
+    "no compensation": (KAHAN, "kahan", "y = u + c.astype(jnp.float32)", "y = u"),
+    "the first rule wins": (RULES, "Plan", "| {place: name}", "| {place: source.get(place, name)}"),
+    "a scale that never grows": (
+        LOSS_SCALING,
+        "loss_scaling",
+        "where(due, growth_factor, 1.0)",
+        "where(due, 1.0, 1.0)",
+    ),
 }
 
 

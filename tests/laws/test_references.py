@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.methods import OWN as RULES, ROWS
-from tests.methods.compare import assert_agrees
+from tests.methods.compare import assert_agrees, steps_of
 
 REFERENCED = [row for row in ROWS if row.reference]
 OWN = [row for row in RULES if row.reference]
@@ -20,10 +20,10 @@ def starts(row):
 
 @each(OWN)
 def test_rule_is_its_reference(row, x64):
-    """All settings in double precision; two steps, as more notice nothing more."""
+    """All settings in double precision."""
     for settings in row.settings:
         for start in starts(row):
-            assert_agrees(row, settings, jnp.float64, start=start, steps=2)
+            assert_agrees(row, settings, jnp.float64, start=start, steps=steps_of(row))
 
 
 @pytest.mark.nightly
