@@ -1,4 +1,4 @@
-"""Laws about numbers, in one program a rule: two updates of a population of two, and a step beside each."""
+"""Laws about numbers: of each rule a population of two is compiled by its updates, and a member alone by its steps."""
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +19,32 @@ GRADIENTS = {k: RNG.normal(size=(2, *p.shape)).astype(np.float32) for k, p in PA
 ZEROS = {k: np.zeros_like(g) for k, g in GRADIENTS.items()}
 
 
-def run(tx, gradients, extra, *, steps=True):
-    """After each update: updates, (params, state), and the (params, state) that a step from the same place gives."""
+def updated(tx, gradients, extra):
+    """The updates, and the params and states after them."""
 
     def body(carry, g):
         params, state = carry
-        updates, new = tx.update(g, state, params, **extra)
-        after = ol.apply_updates(params, updates), new
-        return after, (updates, after, tx.step(g, state, params, **extra) if steps else None)
+        updates, state = tx.update(g, state, params, **extra)
+        after = ol.apply_updates(params, updates), state
+        return after, (updates, after)
 
+    return jax.lax.scan(body, start(tx), gradients)[1]
+
+
+def stepped(tx, gradients, extra):
+    """The params and states after each step."""
+
+    def body(carry, g):
+        params, state = carry
+        after = tx.step(g, state, params, **extra)
+        return after, after
+
+    return jax.lax.scan(body, start(tx), gradients)[1]
+
+
+def start(tx):
     params = jax.tree.map(jnp.asarray, PARAMS)
-    return jax.lax.scan(body, (params, tx.init(params)), gradients)[1]
+    return params, tx.init(params)
 
 
 def edited(tx, change):
@@ -37,26 +52,24 @@ def edited(tx, change):
 
 
 @pytest.mark.parametrize("row", [row for row in OWN if not row.quirks.no_laws], ids=lambda row: row.name)
-def test_a_population_is_its_members(row):
-    """Besides, `step` is `update` and `apply_updates`, and gradients of zero move nothing."""
+def test_a_population_by_update_is_its_members_by_step(row):
+    """So `vmap` is a loop, `step` is `update` and `apply_updates`; and gradients of zero move nothing."""
     tx, extra = row.factory(**row.settings[0]), row.quirks.extra(0)
     members = (
         edited(tx, lambda path, x: 0.0 if path.endswith("weight_decay") else x),
         edited(tx, lambda path, x: 0.9 * x),
     )
     population = jax.tree.map(lambda *xs: jnp.array(xs), *members)
-    program = jax.jit(jax.vmap(lambda tx, g: run(tx, g, extra), in_axes=(0, None), axis_size=2))
+    together = jax.jit(jax.vmap(lambda tx, g: updated(tx, g, extra), in_axes=(0, None), axis_size=2))
+    alone = jax.jit(lambda tx, g: stepped(tx, g, extra))
 
-    updates, after, stepped = program(population, GRADIENTS)
+    _, after = together(population, GRADIENTS)
     ulps = max(4 * A_STEP, row.quirks.same_program / np.finfo(np.float32).eps)
-    assert_close(stepped, after, ulps=ulps)
-    alone = jax.jit(lambda tx, g: run(tx, g, extra, steps=False)[:2])
     for i, member in enumerate(members):
-        found = jax.tree.map(lambda x, i=i: x[i], (updates, after))
-        assert_close(found, alone(member, GRADIENTS), ulps=ulps)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], after), alone(member, GRADIENTS), ulps=ulps)
 
-    updates, after, stepped = program(population, ZEROS)
-    numbers = [x for x in jax.tree.leaves((updates, after, stepped)) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    updates, after = together(population, ZEROS)
+    numbers = [x for x in jax.tree.leaves((updates, after)) if jnp.issubdtype(x.dtype, jnp.inexact)]
     assert all(jnp.all(jnp.isfinite(x)) for x in numbers)
     if not row.quirks.moves_without_gradient:
         jax.tree.map(lambda u: np.testing.assert_array_equal(u[0], np.zeros_like(u[0])), updates)
