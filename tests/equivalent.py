@@ -30,6 +30,8 @@ _NO_SLOPE = (
 )
 _AXES = "init makes one of each for every axis"
 
+_NO_COPY = "where the parameter is nothing so is its copy, which slots_of_low makes of it"
+
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "losses.classes._log_softmax": {
@@ -187,6 +189,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.sign_sgd.signum": {
         "debias=False -> debias=True": "a positive factor leaves the sign, and the state holds the average without it"
     },
+    "precision.low.nearest": {
+        "exponent_bits=8 -> exponent_bits=9": "float32 has 8 itself",
+        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": "at equality x is stored exactly, and both give x",
+    },
+    "precision.master._exact": {
+        "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY
+    },
+    "precision.master._followed": {"is_nothing(p) or is_nothing(m) -> is_nothing(m) or is_nothing(m)": _NO_COPY},
     "schedules._fraction": {
         "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED
     },

@@ -15,6 +15,8 @@ import optax_lite as ol
 from tests.slow import slow_after
 from tests.test_optax_parity import arguments, outline, trajectory, tree
 
+PROVES = ("wrappers.accumulate", "wrappers.skip", "wrappers.gate")
+
 PARAMS = {"w": jnp.array([[1.0, -0.0], [0.5, 3.0]]), "z": jnp.array([1 - 0j, -0.0 - 0j]), "b": jnp.array([0.3, -0.1])}
 
 

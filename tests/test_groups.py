@@ -20,7 +20,7 @@ from optax_lite.wrappers.groups import group_of_leaves
 from optax_lite.wrappers.rules import name_of
 from tests.probes import PROBES
 
-PROVES = ("wrappers.groups", "wrappers.rules")
+PROVES = ("wrappers.groups", "wrappers.rules", "wrappers.freeze")
 
 PARAMS = {
     "encoder": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.3, -0.1])},

@@ -12,6 +12,8 @@ import optax_lite as ol
 from optax_lite.precision.in_turn import in_turn
 from tests.slow import slow_after
 
+PROVES = ("precision.in_turn",)
+
 X = [jnp.arange(6.0) + i for i in range(4)]
 
 

@@ -14,6 +14,8 @@ from jax._src import test_util  # counts compilations; there is no public counte
 
 import optax_lite as ol
 
+PROVES = ("wrappers.inject", "wrappers.set_hyperparams")
+
 PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([0.3, -0.1])}
 GRADS = jax.tree.map(lambda p: 0.5 * p + 0.1, PARAMS)
 ADAM = {"b1": 0.875, "b2": 0.984375}  # exact in float32, where optax rounds 1 - b2 apart

@@ -14,6 +14,8 @@ from optax_lite.inspection.survey import survey, without_places
 from tests.catalogue import ROWS
 from tests.slow import slow_after
 
+PROVES = ("inspection.metrics",)
+
 P = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 G = jax.tree.map(lambda p: 0.1 * p, P)
 rate = ol.linear_schedule(1.0, 0.0, 10)

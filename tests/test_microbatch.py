@@ -10,6 +10,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 import optax_lite as ol
 from tests.slow import slow_after
 
+PROVES = ("wrappers.microbatch",)
+
 PARAMS = {"w": jnp.array([[1.0], [-2.0], [0.5]]), "b": jnp.array([0.3])}
 
 

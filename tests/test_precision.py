@@ -19,6 +19,15 @@ from tests.precision_probes import PRECISION_PROBES
 from tests.reference import low as reference
 from tests.slow import slow_after
 
+PROVES = (
+    "precision.kahan",
+    "precision.master",
+    "precision.rounding",
+    "precision.low",
+    "precision.loss_scaling",
+    "precision.state_dtype",
+)
+
 LOW = ("bfloat16", "float16")
 low_dtypes = pytest.mark.parametrize("dtype", slow_after(1, LOW))
 WRAPPERS = {"stochastic_rounding": ol.stochastic_rounding, "kahan": ol.kahan, "master_weights": ol.master_weights}

@@ -14,6 +14,8 @@ from optax_lite.precision.codes import decode, encode, layout
 from optax_lite.precision.low import leaf_keys
 from tests.reference import quantize as reference
 
+PROVES = ("precision.quantize", "precision.codes", "precision.slots")
+
 BLOCK = 64
 
 

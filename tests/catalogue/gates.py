@@ -78,11 +78,11 @@ def between(state, seed):
 
 
 def with_norms(state, seed):
-    """Used, with the statistics of norms that the gradients have."""
+    """Used, with the statistics of norms that the gradients have, of as many as the default window."""
     used = started(state, seed)
     own = used.inner_state if isinstance(used, ol.ScheduledState) else used
     mean, var = (jnp.array(x, own.norm_mean.dtype) for x in (48.0, 30.0))
-    own = own._replace(norm_mean=mean, norm_var=var)
+    own = own._replace(norm_mean=mean, norm_var=var, good_steps=jnp.int32(100))
     return used._replace(inner_state=own) if isinstance(used, ol.ScheduledState) else own
 
 
@@ -198,6 +198,17 @@ ROWS: tuple[Row, ...] = (
         data=with_a_spike,
         used=with_norms,
         positive=("outlier",),
+    ),
+    Row(
+        ol.skip_bad_steps,
+        around(skip.skip_bad_steps),
+        tuple({"outlier": 6.0, **s} for s in over(tx=(scaled, heavy), window=(1, 2), max_consecutive=(None, 1))),
+        whole_tree=True,
+        translate=with_base,
+        data=all_at_fault,
+        variant=", all at fault",
+        used=with_norms,
+        no_laws="the same transformation as that of the row before",
     ),
     Row(
         ol.apply_if_finite,
