@@ -29,6 +29,8 @@ _NO_SLOPE = (
 )
 _AXES = "init makes one of each for every axis"
 
+_NO_COPY = "where the parameter is nothing so is its copy, which slots_of_low makes of it"
+
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "losses.classes._log_softmax": {
@@ -179,6 +181,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.schedule_free.schedule_free": {
         "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT
     },
+    "precision.low.nearest": {
+        "exponent_bits=8 -> exponent_bits=9": "float32 has 8 itself",
+        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": "at equality x is stored exactly, and both give x",
+    },
+    "precision.master._exact": {
+        "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY
+    },
+    "precision.master._followed": {"is_nothing(p) or is_nothing(m) -> is_nothing(m) or is_nothing(m)": _NO_COPY},
     "schedules._fraction": {
         "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED
     },

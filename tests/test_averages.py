@@ -12,6 +12,8 @@ import pytest
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 
+PROVES = ("wrappers.average", "wrappers.lookahead", "wrappers.flatten")
+
 START = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 
 

@@ -16,6 +16,8 @@ from tests.compilations import count_lowerings
 from tests.nightly import first
 from tests.test_optax_parity import arguments, outline, trajectory, tree
 
+PROVES = ("wrappers.accumulate", "wrappers.skip", "wrappers.gate")
+
 PARAMS = {"w": jnp.array([[1.0, -0.0], [0.5, 3.0]]), "z": jnp.array([1 - 0j, -0.0 - 0j]), "b": jnp.array([0.3, -0.1])}
 
 

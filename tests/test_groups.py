@@ -21,7 +21,7 @@ from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 from tests.methods import PROBES
 
-PROVES = ("wrappers.groups", "wrappers.rules")
+PROVES = ("wrappers.groups", "wrappers.rules", "wrappers.freeze")
 
 PARAMS = {
     "encoder": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.3, -0.1])},

@@ -13,6 +13,8 @@ from optax_lite.precision.in_turn import in_turn
 from tests.closeness import assert_close
 from tests.nightly import first
 
+PROVES = ("precision.in_turn",)
+
 X = [jnp.arange(6.0) + i for i in range(4)]
 
 

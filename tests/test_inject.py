@@ -15,6 +15,8 @@ import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 
+PROVES = ("wrappers.inject", "wrappers.set_hyperparams")
+
 PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array([0.3, -0.1])}
 GRADS = jax.tree.map(lambda p: 0.5 * p + 0.1, PARAMS)
 ADAM = {"b1": 0.875, "b2": 0.984375}  # exact in float32, where optax rounds 1 - b2 apart

@@ -15,6 +15,8 @@ from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS
 from tests.nightly import first
 
+PROVES = ("inspection.metrics",)
+
 P = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 G = jax.tree.map(lambda p: 0.1 * p, P)
 rate = ol.linear_schedule(1.0, 0.0, 10)

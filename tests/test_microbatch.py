@@ -11,6 +11,8 @@ import optax_lite as ol
 from tests.closeness import assert_close
 from tests.nightly import first
 
+PROVES = ("wrappers.microbatch",)
+
 PARAMS = {"w": jnp.array([[1.0], [-2.0], [0.5]]), "b": jnp.array([0.3])}
 
 SUMS = 2 * 10 + 12  # twice the ten operations of a residual, and a sum over the rows, of terms of about 1 that cancel

@@ -19,6 +19,15 @@ from tests.methods.compare import slots
 from tests.methods.low_probes import PROBES
 from tests.nightly import first
 
+PROVES = (
+    "precision.kahan",
+    "precision.master",
+    "precision.rounding",
+    "precision.low",
+    "precision.loss_scaling",
+    "precision.state_dtype",
+)
+
 LOW = ("bfloat16", "float16")
 low_dtypes = pytest.mark.parametrize("dtype", first(1, LOW))
 WRAPPERS = {"stochastic_rounding": ol.stochastic_rounding, "kahan": ol.kahan, "master_weights": ol.master_weights}

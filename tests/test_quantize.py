@@ -15,6 +15,8 @@ from optax_lite.precision.low import leaf_keys
 from tests.closeness import A_STEP, assert_close
 from tests.methods import quantize as reference
 
+PROVES = ("precision.quantize", "precision.codes", "precision.slots")
+
 BLOCK = 64
 
 

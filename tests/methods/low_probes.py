@@ -92,13 +92,14 @@ def finalized(x: np.ndarray) -> np.ndarray:
 
 def _hashes_the_place(namespace: Namespace) -> bool:
     words = np.array([0x12345678, 0xFEDCBA98], np.uint32)
-    for shape in ((), (3,), (2, 3, 4), (0, 2)):
+    for shape in ((), (3,), (2, 3, 4), (2, 5, 20), (0, 2)):
         place = np.arange(np.prod(shape, dtype=int)).reshape(shape)
         expected = finalized(finalized(place ^ int(words[0])) ^ int(words[1]))
         found = namespace["random_bits"](jnp.asarray(words), shape)
         if found.dtype != jnp.uint32 or not np.array_equal(found, expected):
             return False
-    return finalized(np.array(1)) == 0x514E28B7
+    many = jax.eval_shape(lambda w: namespace["random_bits"](w, (2, 2**16, 2**16)), jnp.asarray(words))  # and wraps
+    return many.size == 2**33 and finalized(np.array(1)) == 0x514E28B7
 
 
 def _folds_count_and_path_into_the_seed(namespace: Namespace) -> bool:
@@ -119,16 +120,16 @@ def _folds_count_and_path_into_the_seed(namespace: Namespace) -> bool:
 
 def _walks(namespace: Namespace) -> bool:
     """Low leaves as the rule means, to the bit; others by the update; columns beside them; nothing is passed over."""
-    low_p = jnp.array([1.0, -0.0, 4.0, jnp.inf, 2.0], "bfloat16")
+    low_p = jnp.array([1.0, -0.0, 4.0, jnp.inf, 2.0, 3e38, jnp.inf], "bfloat16")
     p = {"a": low_p, "b": jnp.array([1.0, 2.0], "float32"), "c": None, "d": jnp.array(3), "e": jnp.ones(1, "bfloat16")}
-    u = {"a": jnp.array([2.0, 0.0, 1.0, 1.0, jnp.nan]), "b": jnp.array([0.5, -0.5], "float16"), "c": None, "d": None}
-    u = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype != jnp.float16 else x, u) | {"e": None}
+    u = {"a": jnp.array([2.0, 0.0, 1.0, 1.0, jnp.nan, 3e38, 5.0], "float32"), "b": jnp.array([0.5, -0.5], "float16")}
+    p, u = p | {"f": jnp.ones(1, "bfloat16")}, u | {"c": None, "d": None, "e": None, "f": ol.MaskedNode()}
     column = {k: jnp.float32(i) for i, k in enumerate(p)}
     seen = []
 
     def rule(w, u, dtype, c):
         seen.append((w.dtype, u.dtype, dtype))
-        return true_low.nearest(w + u, dtype), c + 1
+        return jnp.where(u == 5, 1.0, true_low.nearest(w + u, dtype)).astype(w.dtype), c + 1
 
     new, after = namespace["moved"]("step", rule, u, p, column)
     updates, also = namespace["moved"]("update", rule, u, p, column)
@@ -137,12 +138,12 @@ def _walks(namespace: Namespace) -> bool:
         jnp.bfloat16, jnp.float32, jnp.float32, jnp.float16,
     )  # fmt: skip
     for columns in (after, also):
-        assert {k: float(x) for k, x in columns.items()} == {"a": 1, "b": 1, "c": 2, "d": 3, "e": 4}
+        assert {k: float(x) for k, x in columns.items()} == {"a": 1, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5}
     found, moves = np.asarray(new["a"], np.float32), np.asarray(updates["a"])
-    assert np.array_equal(found, [3.0, 0.0, 5.0, np.inf, np.nan], equal_nan=True) and np.signbit(found[1])
-    assert np.array_equal(moves, [2.0, 0.0, 1.0, 1.0, np.nan], equal_nan=True) and np.signbit(moves[1])
+    assert np.array_equal(found, [3.0, 0.0, 5.0, np.inf, np.nan, np.inf, 1.0], equal_nan=True) and np.signbit(found[1])
+    assert np.array_equal(moves, [2.0, 0.0, 1.0, 1.0, np.nan, u["a"][5], 5.0], equal_nan=True) and np.signbit(moves[1])
     assert np.array_equal(new["b"], [1.5, 1.5]) and np.array_equal(updates["b"], [0.5, -0.5])
-    assert all(new[k] is None and updates[k] is None for k in "cde")
+    assert all(new[k] is None and updates[k] is u[k] for k in "cdef")
     return namespace["moved"]("update", rule, {}, {}, {}) == ({}, {})
 
 
@@ -169,27 +170,30 @@ def given():
     return lambda params: jax.tree.map(lambda p: 0 * p.astype(jnp.float32), params), update
 
 
-def steps_of(dtype: str) -> tuple[np.ndarray, np.ndarray]:
+def steps_of(dtype: str, least: int) -> tuple[np.ndarray, np.ndarray]:
     """A parameter on the grid, and steps many of which are below the distance to its neighbours."""
     rng = np.random.default_rng(3)
     p = reference.nearest(rng.normal(size=40), dtype)
-    return p, np.round(rng.normal(size=(6, 40)) * 8) / 8 * np.exp2(rng.integers(-16, 1, (6, 40)))
+    return p, np.round(rng.normal(size=(6, 40)) * 8) / 8 * np.exp2(rng.integers(least, 1, (6, 40)))
 
 
 def _follows(name: str, dtype: str) -> Callable[[Namespace], bool]:
     """The parameters and what is kept beside them, through `step` and through `update`, where nothing halves."""
-    p, updates = steps_of(dtype)
+    p, updates = steps_of(dtype, -24 if (name, dtype) == ("kahan", "bfloat16") else -16)
     rule = vars(reference)[name]
 
     def agrees(namespace):
         tx, w = namespace[name](given()), jnp.asarray(p, dtype)
         state, mine = tx.init(w), p
-        kept = np.zeros_like(p) if name == "kahan" else p
+        kept, seen = np.zeros_like(p) if name == "kahan" else p, np.zeros_like(p)
         for i, u in enumerate(updates):
             u32 = jnp.asarray(u, jnp.float32)
             if i == 3 and name == "master_weights":
                 w, mine = w.at[0].set(7.0), np.concatenate([[7.0], mine[1:]])  # changed from outside
             before, now = mine, kept
+            seen = seen + (
+                np.where(reference.nearest(now, dtype) == before, now, before) if "master" in name else before
+            )
             mine, kept = rule(before, u, now, dtype)
             moves, _ = tx.update(u32, state, w)
             w, state = tx.step(u32, state, w)
@@ -199,10 +203,16 @@ def _follows(name: str, dtype: str) -> Callable[[Namespace], bool]:
                 return False
             if not np.allclose(np.asarray(state[0], np.float64), kept, rtol=1e-6, atol=0):
                 return False
-        seen = np.asarray(state.inner_state, np.float64)
-        return state[0].dtype == (dtype if name == "kahan" else jnp.float32) and np.all(np.isfinite(seen))
+        is_seen = np.allclose(np.asarray(state.inner_state, np.float64), seen, rtol=1e-5, atol=0)
+        return state[0].dtype == (dtype if name == "kahan" else jnp.float32) and is_seen
 
     return agrees
+
+
+def _compensates_nothing_beyond_all_numbers(namespace: Namespace) -> bool:
+    tx, p = namespace["kahan"](given()), jnp.array([jnp.inf, 3e38, 1.0], "bfloat16")
+    _, state = tx.step(jnp.array([1.0, 3e38, 2.0**-12], jnp.float32), tx.init(p), p)
+    return np.array_equal(np.asarray(state.compensation, np.float64), [0.0, 0.0, 2.0**-12])
 
 
 PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
@@ -217,6 +227,9 @@ PROBES: dict[str, dict[str, Callable[[Namespace], bool]]] = {
         "walk": _walks,
         "slots": _makes_slots,
     },
-    "optax_lite.precision.kahan": {dtype: _follows("kahan", dtype) for dtype in LOW},
+    "optax_lite.precision.kahan": {
+        **{dtype: _follows("kahan", dtype) for dtype in LOW},
+        "ends": _compensates_nothing_beyond_all_numbers,
+    },
     "optax_lite.precision.master": {dtype: _follows("master_weights", dtype) for dtype in LOW},
 }

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.accumulate import growing, is_finite, still, with_faults
+from tests.methods.accumulate import all_at_fault, growing, is_finite, still, with_faults
 from tests.methods.bases import given_own_fields, heavy, no_transformation, plain, scaled, slower, with_fresh_base
 from tests.methods.compare import started
 from tests.methods.row import Quirks, Row, fast, over
@@ -70,11 +70,11 @@ def with_a_spike(trees):
 
 
 def with_norms(state, seed):
-    """Used, with the statistics of norms that the gradients have."""
+    """Used, with the statistics of norms that the gradients have, of as many as the default window."""
     used = started(state, seed)
     own = used.inner_state if isinstance(used, ol.ScheduledState) else used
     mean, var = (jnp.array(x, own.norm_mean.dtype) for x in (48.0, 30.0))
-    own = own._replace(norm_mean=mean, norm_var=var)
+    own = own._replace(norm_mean=mean, norm_var=var, good_steps=jnp.int32(100))
     return used._replace(inner_state=own) if isinstance(used, ol.ScheduledState) else own
 
 
@@ -122,6 +122,19 @@ ROWS: tuple[Row, ...] = (
         ),
         quirks=Quirks(
             whole_tree=True, translate=with_fresh_base, data=with_a_spike, used=with_norms, positive=("outlier",)
+        ),
+    ),
+    Row(
+        ol.skip_bad_steps,
+        given_own_fields(skip_bad_steps),
+        tuple({"outlier": 6.0, **s} for s in over(tx=(scaled, heavy), window=(1, 2), max_consecutive=(None, 1))),
+        quirks=Quirks(
+            whole_tree=True,
+            translate=with_fresh_base,
+            data=all_at_fault,
+            used=with_norms,
+            no_laws="the same transformation as that of the row before",
+            variant=", all at fault",
         ),
     ),
     Row(
