@@ -456,7 +456,7 @@ def test_two_processes_are_one_to_the_bit(tmp_path):
         for i in (0, 1)
     ]
     for process in started:
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate()  # however slow the machine is; of a dead process the other one hears
         assert "equal 4" in output, output[-2000:]
 
 
