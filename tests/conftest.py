@@ -3,6 +3,10 @@
 import functools
 import gc
 import os
+import platform
+import re
+import sys
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,10 +29,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+CPUINFO = Path("/proc/cpuinfo")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", not AS_USERS_DO)
 jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads the locations in the programs
+# Programs are kept in the virtual environment for the next run, those of each kind of processor by themselves.
+PROCESSOR = re.search("^(?:flags|Features).*$", CPUINFO.read_text(), re.MULTILINE) if CPUINFO.exists() else None
+FOLDER = f"{zlib.crc32(PROCESSOR[0].encode()):08x}" if PROCESSOR else platform.machine()
+jax.config.update("jax_compilation_cache_dir", str(Path(sys.prefix) / "compiled" / FOLDER))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 gc.set_threshold(100_000, 20, 100)  # JAX's caches are a large heap, and nearly none of it is garbage
 
 MAPS = Path("/proc/self/maps")

@@ -154,7 +154,8 @@ def seed_of(name):
     return zlib.crc32(name.encode())
 
 
-@pytest.mark.parametrize("name", first(1, CASES))
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", CASES)
 def test_training_survives_faults(name):
     case = CASES[name]
     final = {"clean": [], "with faults": []}

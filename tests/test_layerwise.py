@@ -131,7 +131,7 @@ def test_nans_are_found_by_leaf_and_infinities_stay():
 
 
 @pytest.mark.parametrize(
-    "kwargs", first(3, [{}, {"axis": 0}, {"axis": 1, "keepdims": True}, {"ord": 1}, {"ord": np.inf, "axis": 1}])
+    "kwargs", first(1, [{}, {"axis": 0}, {"axis": 1, "keepdims": True}, {"ord": 1}, {"ord": np.inf, "axis": 1}])
 )
 def test_safe_norm_is_the_norm_and_flat_at_zero(kwargs):
     x = jnp.array([[3.0, 0.0, 1.0], [4.0, 0.0, 2.0]])

@@ -213,6 +213,7 @@ def test_optax_stands_still_for_ever_after_such_a_step():
 # --- trees, dtypes, complex ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @BOTH
 def test_the_step_is_in_the_dtypes_of_the_parameters(search):
     for dtype in ("bfloat16", "float16", "float32"):
@@ -227,6 +228,7 @@ def test_the_step_is_in_the_dtypes_of_the_parameters(search):
     chex.assert_trees_all_equal_shapes_and_dtypes(new, mixed)
 
 
+@pytest.mark.nightly
 @BOTH
 def test_float64_parameters_are_searched_in_float64(search, x64):
     x, state = steps(ol.chain(ol.sgd(0.1), search()), bowl, jnp.ones(2), 2)

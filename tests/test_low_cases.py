@@ -435,7 +435,7 @@ def bits(tree):
 
 
 @pytest.mark.parametrize("inside", first(1, INSIDE))
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", first(2, GATES))
 def test_what_is_left_out_might_as_well_not_have_been(gate, inside, x64):
     """To the bit, in every dtype, by `step` and by `update`; and the run goes on as one without it."""
     wrap, inner = GATES[gate]

@@ -206,7 +206,7 @@ def test_shampoo_of_blocks_is_a_loop_over_blocks(x64):
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (0,), (0, 3), (4, 4), (5, 7), (3, 1, 6)])
-@pytest.mark.parametrize("size", first(2, [4, 1, 2, 128]))
+@pytest.mark.parametrize("size", first(1, [4, 1, 2, 128]))
 def test_blocks_make_the_array_again(shape, size):
     x = normal(*shape)
     blocks = to_blocks(x, size)

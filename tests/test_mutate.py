@@ -57,7 +57,7 @@ def test_unchanged_rules_pass(module):
     assert killer(Mutant(module, "(module)", 0, "nothing", source(module))) == ""
 
 
-@pytest.mark.parametrize(("module", "rule", "right", "wrong"), FAMOUS.values(), ids=FAMOUS)
+@pytest.mark.parametrize(("module", "rule", "right", "wrong"), first(8, FAMOUS.values()), ids=FAMOUS)
 def test_famous_mistakes_are_noticed(module, rule, right, wrong):
     assert right in source(module)
     assert killer(Mutant(module, rule, 0, f"{right} -> {wrong}", source(module).replace(right, wrong)))

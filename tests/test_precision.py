@@ -337,6 +337,7 @@ def test_a_run_resumed_equals_one_that_went_on_bit_for_bit(make):
     chex.assert_trees_all_equal((p, state), (again, resumed))
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("eight_devices")
 @pytest.mark.parametrize("kind", first(1, [AxisType.Auto, AxisType.Explicit]), ids=lambda kind: kind.name)
 @runs

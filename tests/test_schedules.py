@@ -40,6 +40,7 @@ def test_float32_equals_the_reference(name, factory, settings, reference):
     assert np.max(np.abs(values - expected)) <= 2e-6 * np.max(np.abs(expected))
 
 
+@pytest.mark.nightly
 @cases(1)
 def test_every_number_is_data(name, factory, settings, reference):
     schedule = factory(**settings)

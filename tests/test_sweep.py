@@ -171,6 +171,7 @@ def test_unpaired_seeds_see_batches_of_their_own():
     assert not np.allclose(unpaired.scores[:, 1], paired.scores[:, 1], rtol=1e-3)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", first(3, ["iterator", "whole", "host", "list"]))
 def test_data_of_every_kind(kind, monkeypatch):
     order = np.random.default_rng(0).permutation(96).reshape(6, 16)
@@ -397,6 +398,7 @@ def test_processes_agree_on_the_largest():
     assert spread.agree(3.5) == 3.5 and spread.agree(False) == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("search", first(1, HALVING_FIRST.values()), ids=HALVING_FIRST)
 def test_eight_devices_are_one_to_the_bit(search, eight_devices):
     # The same lanes through the same function on each device: docs/sweeps.md promises these bits.
@@ -552,6 +554,7 @@ def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
     assert len(calls) == 4
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
     def limited(limit=1.0):  # other functions each time, as in the next process
         def make(rate, option):

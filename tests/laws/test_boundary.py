@@ -18,12 +18,11 @@ from tests.methods import COMPOSED, extra_of, one_of_each, rate
 HANDFUL = {
     "adamw": ol.adamw(0.1),
     "adamw, scheduled": ol.adamw(rate, weight_decay=0.1),
-    "lion": ol.lion(0.1),
     "schedule_free": ol.schedule_free(ol.sgd(0.1), 0.1),
-    **{name: COMPOSED[name]() for name in ("chain", "named_chain", "masked", "partition", "pair")},
+    **{name: COMPOSED[name]() for name in ("chain", "masked", "partition", "pair")},
 }
 handful = pytest.mark.parametrize("tx", HANDFUL.values(), ids=HANDFUL)
-pair_or_rule = pytest.mark.parametrize("tx", [HANDFUL[name] for name in ("adamw", "lion", "pair")])
+pair_or_rule = pytest.mark.parametrize("tx", [HANDFUL[name] for name in ("adamw", "pair")])
 everything = pytest.mark.parametrize("tx", [pytest.param(tx, id=name) for name, tx in one_of_each().items()])
 
 
