@@ -1,6 +1,5 @@
 """Line searches: beside their references, on random functions, in compositions, under the transformations of JAX."""
 
-import importlib
 import warnings
 
 import chex
@@ -14,23 +13,9 @@ import scipy.optimize
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.laws import test_data
-from tests.methods import PROBES
 from tests.methods.zoom import approximate_decrease_error, wolfe_errors
 from tests.nightly import first
 from tests.test_optax_parity import outline
-
-SEARCHES = ("optax_lite.transforms.linesearch", "optax_lite.transforms.zoom")
-TEXTBOOK = [(module, name) for module in SEARCHES for name in PROBES[module]]
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    first(12, TEXTBOOK, of=lambda case: case[0]),
-    ids=[f"{module.rsplit('.')[-1]}-{name}" for module, name in TEXTBOOK],
-)
-def test_equals_the_textbook(module, name, x64):
-    with jax.disable_jit():  # each case is another function to compile
-        assert PROBES[module][name](vars(importlib.import_module(module)))
 
 
 def backtracking(**settings):

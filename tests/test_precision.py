@@ -1,6 +1,5 @@
 """Rounding of parameters and state: its mean, its neighbours, what is not finite, runs resumed and sharded."""
 
-import importlib
 import pickle
 
 import chex
@@ -16,7 +15,6 @@ from optax_lite.precision import low
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS, extra_of, low as reference, one_of_each
 from tests.methods.compare import slots
-from tests.methods.low_probes import PROBES
 from tests.nightly import first
 
 PROVES = (
@@ -126,14 +124,6 @@ def test_random_bits_are_even_and_differ_by_leaf_count_seed_and_place():
     assert np.max(np.abs(close - np.eye(24))) < 5 / np.sqrt(64 * 256)
     typed = low.leaf_keys(jax.random.key(1), jnp.int32(1), ["a"])[0]
     np.testing.assert_array_equal(typed, words[6])
-
-
-CASES = [(module, name) for module in PROBES for name in PROBES[module]]
-
-
-@pytest.mark.parametrize(("module", "name"), CASES)
-def test_rounding_is_that_of_numpy_to_the_bit(module, name):
-    assert PROBES[module][name](vars(importlib.import_module(module)))
 
 
 # --- the wrappers against their definitions --------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import pytest
 
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
-from tests.methods import PROBES
 from tests.methods.sam import sam_step
 
 CURVATURE = {"w": jnp.array([[1.0, 4.0], [0.5, 2.0], [3.0, 0.1]]), "b": jnp.array([2.0, 0.3])}
@@ -352,14 +351,3 @@ def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
         v, of_pair = plain.update({"re": g.real, "im": g.imag}, of_pair, pair)
         assert_close(u, jax.lax.complex(v["re"], v["im"]), ulps=3 * A_STEP)
     assert ol.split_real_and_imaginary(ol.clip(0.1)).update(z, split.init(z)._replace(inner_state=ol.EmptyState()))
-
-
-# --- what has no row -------------------------------------------------------------------------------------------------
-
-ELSEWHERE = ("losses.", "optimizers.lbfgs", "transforms.linesearch", "transforms.scale", "transforms.zoom")
-OWN = [module for module in PROBES if not module.removeprefix("optax_lite.").startswith(ELSEWHERE)]
-
-
-@pytest.mark.parametrize(("module", "name"), [(m, name) for m in OWN for name in PROBES[m]])
-def test_probe(module, name, x64):
-    assert PROBES[module][name](vars(__import__(module, fromlist=["optax_lite"])))

@@ -1,9 +1,12 @@
 """Every rule against its numpy reference: updates and states, step by step, from the start and from a used state."""
 
+import importlib
+
+import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.methods import OWN as RULES, ROWS
+from tests.methods import OWN as RULES, PROBES, ROWS
 from tests.methods.compare import assert_agrees, steps_of
 
 REFERENCED = [row for row in ROWS if row.reference]
@@ -24,6 +27,13 @@ def test_rule_is_its_reference(row, x64):
     for settings in row.settings:
         for start in starts(row):
             assert_agrees(row, settings, jnp.float64, start=start, steps=steps_of(row))
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in PROBES for name in PROBES[module]])
+def test_what_no_row_can_state(module, name, x64):
+    """Searches run operation by operation, as each would compile another function."""
+    with jax.disable_jit(module.startswith("optax_lite.transforms.")):
+        assert PROBES[module][name](vars(importlib.import_module(module)))
 
 
 @pytest.mark.nightly
