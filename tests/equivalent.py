@@ -30,6 +30,7 @@ _NO_SLOPE = (
 )
 _AXES = "init makes one of each for every axis"
 
+_ON_THE_GRID = "at equality x is a number of the dtype, and both ways of rounding return it"
 _NO_COPY = "where the parameter is nothing so is its copy, which slots_of_low makes of it"
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
@@ -191,7 +192,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "precision.low.nearest": {
         "exponent_bits=8 -> exponent_bits=9": "float32 has 8 itself",
-        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": "at equality x is stored exactly, and both give x",
+        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
+    },
+    "precision.low.stochastic": {
+        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
+        "jnp.abs(x) <= float(jnp.finfo(dtype).max) -> jnp.abs(x) < float(jnp.finfo(dtype).max)": _ON_THE_GRID,
     },
     "precision.master._exact": {
         "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY

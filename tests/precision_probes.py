@@ -51,6 +51,7 @@ def drawn(x: np.ndarray, bits: np.ndarray, dtype: str) -> np.ndarray:
 def _draws_a_neighbour(dtype: str) -> Callable[[Namespace], bool]:
     x = np.tile(sizes(dtype), 4)
     bits = np.random.default_rng(1).integers(0, 2**32, x.size, np.uint32)
+    x, bits = np.append(x, np.float32(2.0**-25)), np.append(bits, np.uint32(2**31))  # a draw that equals the chance
     expected = drawn(x, bits, dtype)
 
     def agrees(namespace):
@@ -65,7 +66,11 @@ def _leaves_the_ends(namespace: Namespace) -> bool:
     x = jnp.array([jnp.inf, -jnp.inf, 65519.0, 65521.0, -65519.0, jnp.nan], jnp.float32)
     bits = jnp.full(6, 2**32 - 1, jnp.uint32)
     found = namespace["stochastic"](x, bits, jnp.dtype("float16"))
-    return np.array_equal(found, [np.inf, -np.inf, 65504.0, np.inf, -65504.0, np.nan], equal_nan=True)
+    most = float(jnp.finfo("bfloat16").max)
+    beyond = namespace["stochastic"](jnp.array([1.0005 * most], "float32"), bits[:1], jnp.dtype("bfloat16"))
+    return float(beyond[0]) == most and np.array_equal(
+        found, [np.inf, -np.inf, 65504.0, np.inf, -65504.0, np.nan], equal_nan=True
+    )
 
 
 def _has_the_slope_of_the_exact_number(namespace: Namespace) -> bool:
