@@ -29,6 +29,8 @@ _NO_SLOPE = (
 )
 _AXES = "init makes one of each for every axis"
 
+_ON_THE_GRID = "at equality x is a number of the dtype, and both ways of rounding return it"
+_NO_NUMBER = "what is nothing is not inexact either, which is asked next"
 _NO_COPY = "where the parameter is nothing so is its copy, which slots_of_low makes of it"
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
@@ -183,7 +185,20 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "precision.low.nearest": {
         "exponent_bits=8 -> exponent_bits=9": "float32 has 8 itself",
-        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": "at equality x is stored exactly, and both give x",
+        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
+    },
+    "precision.low.random_bits": {
+        "_scrambled(place ^ words[0]) ^ words[1] -> _scrambled(place ^ words[0]) ^ words[2]": (
+            "there are two words, and an index of JAX beyond the end is that of the last"
+        )
+    },
+    "precision.low.slots_of_low": {
+        "is_nothing(p) -> is_nothing(path)": _NO_NUMBER,
+        "is_nothing(p) -> is_nothing(paths)": _NO_NUMBER,
+    },
+    "precision.low.stochastic": {
+        "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
+        "jnp.abs(x) <= float(jnp.finfo(dtype).max) -> jnp.abs(x) < float(jnp.finfo(dtype).max)": _ON_THE_GRID,
     },
     "precision.master._exact": {
         "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY

@@ -1,8 +1,9 @@
-"""Mutation testing: make one small mistake in a rule at a time; the comparison with the references must notice.
+"""Mutation testing: make one small mistake at a time; the references, or else the fast tests, must notice it.
 
-    python -m tests.mutate [--only NAME] [--jobs 2]
+    python -m tests.mutate [--only NAME] [--jobs 2] [--file RESULTS]
 
-A mistake that nothing notices means a missing setting in tests/methods, or is listed in EQUIVALENT with a proof.
+A mistake is compared with the references first. What they pass goes to the fast tests of the files that name its module
+in PROVES. One that nothing notices means a missing setting or test, or is listed in EQUIVALENT with a proof.
 """
 
 import argparse

@@ -50,6 +50,7 @@ def drawn(x: np.ndarray, bits: np.ndarray, dtype: str) -> np.ndarray:
 def _draws_a_neighbour(dtype: str) -> Callable[[Namespace], bool]:
     x = np.tile(sizes(dtype), 4)
     bits = np.random.default_rng(1).integers(0, 2**32, x.size, np.uint32)
+    x, bits = np.append(x, np.float32(2.0**-25)), np.append(bits, np.uint32(2**31))  # a draw that equals the chance
     expected = drawn(x, bits, dtype)
 
     def agrees(namespace):
@@ -64,7 +65,11 @@ def _leaves_the_ends(namespace: Namespace) -> bool:
     x = jnp.array([jnp.inf, -jnp.inf, 65519.0, 65521.0, -65519.0, jnp.nan], jnp.float32)
     bits = jnp.full(6, 2**32 - 1, jnp.uint32)
     found = namespace["stochastic"](x, bits, jnp.dtype("float16"))
-    return np.array_equal(found, [np.inf, -np.inf, 65504.0, np.inf, -65504.0, np.nan], equal_nan=True)
+    most = float(jnp.finfo("bfloat16").max)
+    beyond = namespace["stochastic"](jnp.array([1.0005 * most], "float32"), bits[:1], jnp.dtype("bfloat16"))
+    return float(beyond[0]) == most and np.array_equal(
+        found, [np.inf, -np.inf, 65504.0, np.inf, -65504.0, np.nan], equal_nan=True
+    )
 
 
 def _has_the_slope_of_the_exact_number(namespace: Namespace) -> bool:
@@ -120,16 +125,21 @@ def _folds_count_and_path_into_the_seed(namespace: Namespace) -> bool:
 
 def _walks(namespace: Namespace) -> bool:
     """Low leaves as the rule means, to the bit; others by the update; columns beside them; nothing is passed over."""
-    low_p = jnp.array([1.0, -0.0, 4.0, jnp.inf, 2.0, 3e38, jnp.inf], "bfloat16")
+    low_p = jnp.array([1.0, -0.0, 4.0, jnp.inf, 2.0, 3e38, jnp.inf, 3e38], "bfloat16")
     p = {"a": low_p, "b": jnp.array([1.0, 2.0], "float32"), "c": None, "d": jnp.array(3), "e": jnp.ones(1, "bfloat16")}
-    u = {"a": jnp.array([2.0, 0.0, 1.0, 1.0, jnp.nan, 3e38, 5.0], "float32"), "b": jnp.array([0.5, -0.5], "float16")}
-    p, u = p | {"f": jnp.ones(1, "bfloat16")}, u | {"c": None, "d": None, "e": None, "f": ol.MaskedNode()}
+    u = {
+        "a": jnp.array([2.0, 0.0, 1.0, 1.0, jnp.nan, 3e38, 5.0, 7.0], "float32"),
+        "b": jnp.array([0.5, -0.5], "float16"),
+    }
+    p = p | {"f": jnp.ones(1, "bfloat16"), "g": jnp.array([1 / 3])}
+    u = u | {"c": None, "d": None, "e": None, "f": ol.MaskedNode(), "g": jnp.array([0.25], "float32")}
     column = {k: jnp.float32(i) for i, k in enumerate(p)}
     seen = []
 
     def rule(w, u, dtype, c):
         seen.append((w.dtype, u.dtype, dtype))
-        return jnp.where(u == 5, 1.0, true_low.nearest(w + u, dtype)).astype(w.dtype), c + 1
+        q = jnp.where(u == 7, -w, true_low.nearest(w + u, dtype))
+        return jnp.where(u == 5, 1.0, q).astype(w.dtype), c + 1
 
     new, after = namespace["moved"]("step", rule, u, p, column)
     updates, also = namespace["moved"]("update", rule, u, p, column)
@@ -138,10 +148,13 @@ def _walks(namespace: Namespace) -> bool:
         jnp.bfloat16, jnp.float32, jnp.float32, jnp.float16,
     )  # fmt: skip
     for columns in (after, also):
-        assert {k: float(x) for k, x in columns.items()} == {"a": 1, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5}
+        assert {k: float(x) for k, x in columns.items()} == {"a": 1, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6}
     found, moves = np.asarray(new["a"], np.float32), np.asarray(updates["a"])
-    assert np.array_equal(found, [3.0, 0.0, 5.0, np.inf, np.nan, np.inf, 1.0], equal_nan=True) and np.signbit(found[1])
-    assert np.array_equal(moves, [2.0, 0.0, 1.0, 1.0, np.nan, u["a"][5], 5.0], equal_nan=True) and np.signbit(moves[1])
+    stepped = [3.0, 0.0, 5.0, np.inf, np.nan, np.inf, 1.0, -low_p[7].astype(jnp.float32)]
+    assert np.array_equal(found, stepped, equal_nan=True) and np.signbit(found[1])
+    expected = [2.0, 0.0, 1.0, 1.0, np.nan, u["a"][5], 5.0, -np.inf]
+    assert np.array_equal(moves, expected, equal_nan=True) and np.signbit(moves[1])
+    assert np.array_equal(new["g"], np.asarray(p["g"]) + new["g"].dtype.type(0.25)) and new["g"].dtype == p["g"].dtype
     assert np.array_equal(new["b"], [1.5, 1.5]) and np.array_equal(updates["b"], [0.5, -0.5])
     assert all(new[k] is None and updates[k] is u[k] for k in "cdef")
     return namespace["moved"]("update", rule, {}, {}, {}) == ({}, {})
