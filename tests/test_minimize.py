@@ -72,13 +72,16 @@ def test_float32_comes_as_close_as_float32_can(name):
     assert bool(found.converged) and int(found.steps) < 100
     out_of_reach = ol.minimize(fn, start(), args=args(), tol=1e-12)
     assert float(out_of_reach.grad_norm) <= float(found.grad_norm)
-    assert int(out_of_reach.steps) < 200
 
 
 def test_a_tolerance_out_of_reach_ends_with_converged_false():
     found = ol.minimize(logistic, jnp.zeros(8), args=(labelled(),), tol=0.0)
-    assert not found.converged and int(found.steps) < 300  # of 1000: it ends where nothing moves any more
-    assert float(found.grad_norm) < 1e-5
+    assert not found.converged and float(found.grad_norm) < 1e-5
+
+
+def test_it_ends_where_three_updates_in_a_row_moved_nothing():
+    found = ol.minimize(jnp.sum, jnp.full(8, 1e9), ol.sgd(1e-3), tol=0.0)  # float32 has steps of 64 there
+    assert not found.converged and int(found.steps) == 3
 
 
 TRANSFORMATIONS = {
