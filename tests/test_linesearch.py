@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import scipy.optimize
 
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
@@ -105,6 +104,8 @@ def along_the_gradient(f, curv_rtol, **settings):
 @pytest.mark.parametrize("curv_rtol", first(1, [0.9, 0.1]))
 @pytest.mark.parametrize("family", first(2, FAMILIES), ids=lambda f: f.__name__)
 def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rtol, x64):
+    import scipy.optimize  # half a second, which only this test should wait for
+
     failed = ours = theirs = 0
     for f, grad, x, u, state in along_the_gradient(family, curv_rtol):
         step, (tried, *said) = float(state.learning_rate), map(float, state.info)

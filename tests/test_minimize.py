@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.optimize
 
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
@@ -47,6 +46,8 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("name", first(1, PROBLEMS))
 def test_finds_what_scipy_finds_in_about_as_many_steps(name, x64):
+    import scipy.optimize  # half a second, which only this test should wait for
+
     fn, start, args = PROBLEMS[name]
     x0, args = start(), args()
     found = ol.minimize(fn, x0, args=args, tol=1e-7)
