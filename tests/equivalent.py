@@ -1,12 +1,14 @@
 """The mutants that no test can notice, each with its proof: rule, then change."""
 
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
-_R_UNUSED = "r is not used where tractable is False; that its derivative is finite there is in test_laws"
-_EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in test_laws, zero gradients"
+_R_UNUSED = (
+    "r is not used where tractable is False; that its derivative is finite there is in laws/test_boundary, nightly"
+)
+_EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in laws/test_values, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
-_ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in test_laws, zero gradients"
+_ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in laws/test_values, zero gradients"
 _IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
-_REFUSED = "the numbers are the same; that complex leaves are refused is in test_laws"
+_REFUSED = "the numbers are the same; that complex leaves are refused is in laws/test_types"
 
 _CUT_OFF = "what is added on the right is cut off in the same line"
 _NEAR = "jnp.square(jnp.sinh(0.5 * jnp.clip(e, {})))"
@@ -80,7 +82,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "optimizers.adam_atan2.scale_by_adam_atan2": {
         f"{_ATAN2.format('m == 0', 1)} -> {_ATAN2.format('v == 0', 1)}": "where v is 0 m is 0 too, and its angle",
-        f"{_ATAN2.format('m == 0', 1)} -> {_ATAN2.format('m == 1', 1)}": "values agree; the derivative is in test_laws",
+        f"{_ATAN2.format('m == 0', 1)} -> {_ATAN2.format('m == 1', 1)}": "values agree; the derivative is in laws/test_boundary, nightly",
         f"{_ATAN2.format('m == 0', 1)} -> {_ATAN2.format('m == 0', 2)}": "the angle of m = 0 is 0, whatever the root",
     },
     "optimizers.radam._langevin": {
