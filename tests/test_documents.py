@@ -18,10 +18,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 
+BLOCK = re.compile(
+    r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", re.DOTALL
+)  # code, and the error it raises
+
+
 def trains(page):
     """Whether a block of a page trains something, which takes seconds; one that shows an error does not get so far."""
-    blocks = re.findall(r"```python\n(.*?)```(?!\s+```text\n\w+Error: )", page.read_text(encoding="utf-8"), re.DOTALL)
-    return any(re.search(r"\b(fit|make_step|run|pbt)\(", block) for block in blocks)
+    blocks = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return any(
+        re.search(r"\b(fit|make_step|run|pbt)\(", code) for code, error in (m.groups() for m in blocks) if not error
+    )
 
 
 @pytest.mark.parametrize("page", [page for page in WITH_CODE if not trains(page)], ids=lambda page: page.name)
@@ -39,7 +46,7 @@ def run_snippets(page):
     text = page.read_text(encoding="utf-8")
     namespace: dict = {"__name__": "__main__"}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as users have it
-        for match in re.finditer(r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", text, re.DOTALL):
+        for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start(1))
             code = compile("\n" * line + match[1], page.name, "exec")
             if match[2] is None:
