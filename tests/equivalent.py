@@ -186,7 +186,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT
     },
     "precision.low.nearest": {
-        "exponent_bits=8 -> exponent_bits=9": "float32 has 8 itself",
+        "exponent_bits=8 -> exponent_bits=9": "float32 has 8 bits of exponent itself, so that 9 change nothing",
         "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
     },
     "precision.low.random_bits": {
