@@ -1,13 +1,32 @@
-"""Count what JAX compiles: the one place of tests and benchmarks that imports a private name of JAX."""
+"""What JAX compiles, counted and made cheaper: the one place of tests and benchmarks with private names of JAX."""
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+
+import jax
 
 # JAX has no public counter. A listener of jax.monitoring could count the event that each lowering records, but no
 # document fixes that event's name: once renamed, it would count 0, and every test of "compiles nothing" would pass.
 from jax._src import test_util
+from jax._src.interpreters import mlir
 
 
 def count_lowerings() -> AbstractContextManager[Callable[[], int]]:
     """Count the functions lowered for the compiler in this thread: `with count_lowerings() as count: ...; count()`."""
     return test_util.count_jit_and_pmap_lowerings()
+
+
+def reuse_contexts() -> None:
+    """Lower ten programs in one context of MLIR, as JAX 0.12 does; before, each makes its own, which takes a sixth."""
+    if jax.__version_info__ >= (0, 12):
+        return
+    thread, make = threading.local(), mlir.make_ir_context
+
+    def reused():
+        thread.uses = getattr(thread, "uses", -1) + 1
+        if thread.uses % 10 == 0:
+            thread.context = make()
+        return thread.context
+
+    mlir.make_ir_context = reused

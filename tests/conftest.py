@@ -1,5 +1,6 @@
 """Stricter than users are: strict dtype and rank promotion, warnings as errors, eight host devices."""
 
+import atexit
 import functools
 import gc
 import os
@@ -23,11 +24,16 @@ if not AS_USERS_DO:
 GIVEN = os.environ.get("XLA_FLAGS", "").split()
 NAMED = {flag.partition("=")[0] for flag in GIVEN}
 os.environ["XLA_FLAGS"] = " ".join(GIVEN + [flag for flag in FLAGS if flag.partition("=")[0] not in NAMED])
+# For the workers of xdist: memory that is freed stays theirs, as the next program needs it again.
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
+os.environ.setdefault("MALLOC_TOP_PAD_", str(2**26))
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from tests.compilations import reuse_contexts
 
 CPUINFO = Path("/proc/cpuinfo")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -41,6 +47,7 @@ jax.config.update("jax_compilation_cache_dir", str(Path(sys.prefix) / "compiled"
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 gc.set_threshold(100_000, 20, 100)  # JAX's caches are a large heap, and nearly none of it is garbage
+reuse_contexts()
 
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 30_000  # of the 65,530 that Linux allows a process; a compiled program keeps a few
@@ -96,3 +103,10 @@ def pytest_runtest_teardown(item):
 
 
 pytest_runtest_teardown.tests = 0
+
+
+def pytest_unconfigure(config):
+    """End at once: pytest would walk through all objects five times, and JAX free every program by itself."""
+    gc.freeze()
+    if hasattr(config, "workerinput"):  # of a worker the exit status is not asked for
+        atexit.register(os._exit, 0)

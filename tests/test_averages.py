@@ -14,7 +14,7 @@ from tests.closeness import A_STEP, assert_close
 
 PROVES = ("wrappers.average", "wrappers.lookahead", "wrappers.flatten")
 
-START = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
+START = {"w": np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), "b": np.array([0.3, -0.1], np.float32)}
 
 
 def gradient(params):

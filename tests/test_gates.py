@@ -18,7 +18,11 @@ from tests.test_optax_parity import arguments, outline, trajectory, tree
 
 PROVES = ("wrappers.accumulate", "wrappers.skip", "wrappers.gate")
 
-PARAMS = {"w": jnp.array([[1.0, -0.0], [0.5, 3.0]]), "z": jnp.array([1 - 0j, -0.0 - 0j]), "b": jnp.array([0.3, -0.1])}
+PARAMS = {
+    "w": np.array([[1.0, -0.0], [0.5, 3.0]], np.float32),
+    "z": np.array([1 - 0j, -0.0 - 0j], np.complex64),
+    "b": np.array([0.3, -0.1], np.float32),
+}
 
 
 def gradient(seed):

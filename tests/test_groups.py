@@ -22,10 +22,11 @@ from tests.compilations import count_lowerings
 PROVES = ("wrappers.groups", "wrappers.rules", "wrappers.freeze")
 
 PARAMS = {
-    "encoder": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.3, -0.1])},
-    "norm1": {"scale": jnp.ones(2)},
-    "head": {"kernel": jnp.array([2.0, -1.0]), "bias": jnp.array([-0.0])},
+    "encoder": {"kernel": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([0.3, -0.1])},
+    "norm1": {"scale": np.ones(2)},
+    "head": {"kernel": np.array([2.0, -1.0]), "bias": np.array([-0.0])},
 }
+PARAMS = jax.tree.map(np.float32, PARAMS)
 GRADS = jax.tree.map(lambda p: 0.5 * p + 1.0, PARAMS)
 NO_DECAY = {("bias", "norm*"): {"weight_decay": 0.0}}
 HEAVY_BIAS = {"bias": {"momentum": 0.5}}

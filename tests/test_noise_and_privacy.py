@@ -12,7 +12,7 @@ from tests.methods import dpsgd, noise
 from tests.methods.clip import OF_EXAMPLES
 
 MANY = 100_000
-ROOMY = {"a": jnp.zeros(MANY), "b": jnp.ones((MANY // 100, 100))}
+ROOMY = {"a": np.zeros(MANY, np.float32), "b": np.ones((MANY // 100, 100), np.float32)}
 
 
 def steps(tx, grads, n, params=None):

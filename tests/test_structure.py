@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 import types
+from functools import cache
 from pathlib import Path
 
 import optax_lite
@@ -64,14 +65,22 @@ def own_module(name):
     return inner.replace("/", ".") if is_own else None
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def all_imports(file):
-    return imports(ast.walk(ast.parse(FILES[file].read_text(encoding="utf-8"))))
+    return imports(ast.walk(parsed(FILES[file])))
 
 
 def unstable_names(path):
     """The modules of JAX without a promise of stability that a file names, in an import or as `jax.extend.core`."""
     places = ("jax._src", "jax.extend", "jax.experimental", "jax.interpreters")
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    if not any(place in path.read_text(encoding="utf-8") for place in places):
+        return []
+    nodes = list(ast.walk(parsed(path)))
     attributes = [ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)]
     imported = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     for node in nodes:
@@ -82,7 +91,7 @@ def unstable_names(path):
 
 def module_level_imports(file):
     """Those that run when the module is imported: not those inside functions."""
-    pending, found = list(ast.parse(FILES[file].read_text(encoding="utf-8")).body), []
+    pending, found = list(parsed(FILES[file]).body), []
     while pending:
         node = pending.pop()
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -143,12 +152,12 @@ def test_core_is_small():
 
 
 def test_every_module_says_what_it_answers():
-    trees = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in FILES.items()}
+    trees = {file: parsed(path) for file, path in FILES.items()}
     assert {file for file, tree in trees.items() if not ast.get_docstring(tree)} == set()
 
 
 def test_tables_of_contents_have_no_logic():
-    body = ast.parse(FILES["__init__.py"].read_text(encoding="utf-8")).body
+    body = parsed(FILES["__init__.py"]).body
     allowed = ast.Expr | ast.ImportFrom | ast.Assign
     assert all(isinstance(node, allowed) for node in body)
     assert all(isinstance(node.value, ast.Constant) for node in body if isinstance(node, ast.Expr))

@@ -12,14 +12,16 @@ from optax_lite.check import ArgumentError
 from tests.nightly import first
 from tests.test_sweep_result import course, evolved, halved, rates
 
-matplotlib = pytest.importorskip("matplotlib")
-matplotlib.use("agg")
-from matplotlib import pyplot  # noqa: E402
-
 
 @pytest.fixture(autouse=True)
-def closed():
-    yield
+def pyplot():
+    """Imported by the one process that draws."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    yield pyplot
     pyplot.close("all")
 
 
@@ -43,7 +45,7 @@ def test_a_figure_has_what_there_is_to_see():
     assert [x for x, _ in titles(halving)] == ["updates", "learning_rate"]
 
 
-def test_curves_name_the_best():
+def test_curves_name_the_best(pyplot):
     made = course(rates(9))
     ax = made.plot("curves")
     assert ax.get_yscale() == "log" and ax.get_xlabel() == "updates"
@@ -129,7 +131,7 @@ def test_odd_sweeps_are_drawn_without_a_warning(case):
         made.plot().canvas.draw()
 
 
-def test_what_cannot_be_drawn_is_told(monkeypatch):
+def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
     made = course(rates(4))
     for kind, why in {
         "brackets": "no member was dropped on the way; search=successive_halving",

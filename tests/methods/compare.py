@@ -55,10 +55,10 @@ def started(state: Any, seed: int) -> Any:
 
     def one(x):
         if x.dtype == bool:
-            return jnp.zeros_like(x)
+            return np.zeros(x.shape, x.dtype)
         if jnp.issubdtype(x.dtype, jnp.integer):
-            return x if x.dtype == jnp.uint32 else jnp.full_like(x, 7)  # uint32: a random key
-        return jnp.asarray(0.5 + rng.random(x.shape), x.dtype)
+            return x if x.dtype == jnp.uint32 else np.full(x.shape, 7, x.dtype)  # uint32: a random key
+        return np.asarray(0.5 + rng.random(x.shape), x.dtype)
 
     return jax.tree.map(one, state)
 
