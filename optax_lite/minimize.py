@@ -1,7 +1,6 @@
 """A whole minimization as one compiled loop, with any transformation."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import as_optimizer
 from optax_lite.core import GradientTransformation
 from optax_lite.leaves import cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.lifetimes import Programs
 from optax_lite.mistakes import is_no_tree, written
 from optax_lite.norms import global_norm
 from optax_lite.optimizers.lbfgs import lbfgs
@@ -58,7 +58,7 @@ def minimize(
     for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
         if not is_inexact(x):
             raise ArgumentError(f"x0 leaf {path!r} is {show_leaf(x)}; it must be floating or complex", "minimize")
-    return _minimize(fn, x0, tx, tuple(args), tol, max_steps)
+    return _programs.of(fn)(x0, tx, tuple(args), tol, max_steps)
 
 
 class _Loop(NamedTuple):
@@ -70,7 +70,6 @@ class _Loop(NamedTuple):
     unmoved: Array  # updates in a row that changed nothing
 
 
-@partial(jax.jit, static_argnums=0)
 def _minimize(fn, x0, tx, args, tol, max_steps):
     def value_fn(x):
         value = fn(x, *args)
@@ -104,3 +103,6 @@ def _minimize(fn, x0, tx, args, tol, max_steps):
     norm = global_norm(end.grad)
     converged = (norm <= tol) & jnp.isfinite(end.value)  # a value that is no number may have slope 0
     return MinimizeResult(end.x, end.value, norm, end.steps, converged, end.state)
+
+
+_programs = Programs(_minimize)

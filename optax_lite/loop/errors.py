@@ -25,6 +25,12 @@ def explain_failure(error: Exception, params: Any, state: Any, args: Any, by: st
     for where, leaf in leaves:
         if isinstance(leaf, Tracer) or not isinstance(leaf, jax.Array):
             continue
+        if leaf.is_deleted() and "has been deleted" not in str(error):
+            error.add_note(
+                f"{by}: params and state were given to this step, which failed, and are gone with it: go on from a "
+                "saved copy, or write make_step(loss_fn, donate=False)"
+            )
+            return
         if leaf.is_deleted():
             raise RuntimeError(
                 f"make_step: {where} was donated: an earlier step gave its memory to what it returned. Go on with "

@@ -15,7 +15,7 @@ from optax_lite.inspection.explain import explain
 from optax_lite.inspection.table import show_bytes
 from optax_lite.leaves import is_inexact, show_leaf
 from optax_lite.loop.last import Last
-from optax_lite.loop.step import compiled_step, hashable
+from optax_lite.loop.step import compiled_step
 from optax_lite.mistakes import check_params, written
 from optax_lite.wrappers.lookahead import LookaheadParams
 
@@ -68,7 +68,7 @@ def explain_memory(
         lowered = (_stepping if donate else jax.jit(_step)).lower(tx, grads, state, params)
     else:
         same = Last().unchanged(tx, params, state, args)
-        lowered = compiled_step(donate).lower(hashable(loss_fn), has_aux, tx, params, state, args, same)
+        lowered = compiled_step(loss_fn, donate).run.lower(has_aux, tx, params, state, args, same)
     plan = lowered.compile().memory_analysis()
     if plan is None:
         raise RuntimeError("explain_memory: this backend tells nothing of the memory that a program takes")

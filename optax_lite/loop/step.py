@@ -2,21 +2,22 @@
 
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from optax_lite.aliases import Array, PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.compose import as_optimizer
 from optax_lite.core import GradientTransformation
 from optax_lite.leaves import is_inexact, show_leaf
+from optax_lite.lifetimes import Program, Programs
 from optax_lite.loop.errors import explain_failure
 from optax_lite.loop.last import Last, own_arrays
 from optax_lite.loop.metrics import checked, telemetry
-from optax_lite.mistakes import written
+from optax_lite.mistakes import check_params, written
 from optax_lite.outline import is_state
 from optax_lite.precision.loss_scaling import loss_scale_of, scale_loss
 from optax_lite.transforms.linesearch import searches, value_and_grad_from_state
@@ -35,12 +36,13 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
     loss before the update, and what `with_metrics` keeps; they stay on the device, and to read one waits for it. With
     `has_aux` the loss function returns (loss, aux), and `metrics["aux"]` is aux.
 
-    `donate` gives the memory of params and state to the new ones, so the old ones cannot be used again; args never are.
+    `donate` gives the memory of params and state to the new ones, so the old ones cannot be used again; args never are,
+    and within `jax.jit`, `jax.vmap` or a scan nothing is: what is theirs to give away, the outer call decides.
     Integer and bool leaves of the params stay as they are. Gradients of complex ones are conjugated for descent.
     """
     if not callable(loss_fn):
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step")
-    loss_fn, run, last = hashable(loss_fn), compiled_step(donate), Last()
+    run, inside, last = compiled_step(loss_fn, donate), compiled_step(loss_fn, donate=False), Last()
 
     def step(tx, params, state, *args):
         tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
@@ -50,7 +52,8 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
             params, state = own_arrays(params, state)
         same = last.unchanged(tx, params, state, args)
         try:
-            params, state, metrics = run(loss_fn, has_aux, tx, params, state, args, same)
+            now = inside if _is_traced(tx, params, state, args) else run
+            params, state, metrics = now(has_aux, tx, params, state, args, same)
         except (TypeError, ValueError, RuntimeError) as error:
             explain_failure(error, params, state, args)
             raise
@@ -66,6 +69,7 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
 def advance(loss_fn, has_aux, tx, params, state, args, same):
     if is_state(params):
         raise TypeError("make_step: params is a state; the order is step(tx, params, state, *args)")
+    check_params("make_step", params)
     _check_call(loss_fn, params, args)
 
     def loss_and_aux(params):
@@ -96,22 +100,14 @@ def advance(loss_fn, has_aux, tx, params, state, args, same):
     return params, state, metrics | ({"aux": aux} if has_aux else {})
 
 
-# The loss function is static, so that two steps, or two fits, of one loss share what is compiled.
-_keeping = partial(jax.jit, static_argnums=(0, 1))(advance)
-_donating = partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))(advance)
+# Two steps, or two fits, of one loss share what is compiled.
+_keeping = Programs(advance, static_argnums=0)
+_donating = Programs(advance, static_argnums=0, donate_argnums=(2, 3))
 
 
-def compiled_step(donate: bool) -> Any:
-    """The program behind every step: (loss_fn, has_aux, tx, params, state, args, same)."""
-    return _donating if donate else _keeping
-
-
-def hashable(loss_fn):
-    try:
-        hash(loss_fn)
-    except TypeError:  # a module or another callable that compares by value: then one object is one loss
-        return partial(loss_fn)
-    return loss_fn
+def compiled_step(loss_fn: Callable[..., Any], donate: bool) -> Program:
+    """The program behind every step: (has_aux, tx, params, state, args, same)."""
+    return (_donating if donate else _keeping).of(loss_fn)
 
 
 def _check_call(loss_fn, params, args):
@@ -123,7 +119,12 @@ def _check_call(loss_fn, params, args):
         signature.bind(params, *args)
     except TypeError as error:
         given = ", ".join(["params", *(show_leaf(x) if hasattr(x, "dtype") else type(x).__name__ for x in args)])
-        raise TypeError(f"make_step: loss_fn{signature} was called with ({given}): {error}") from None
+        name = getattr(loss_fn, "__name__", "loss_fn")
+        raise TypeError(f"{name}{signature} was called with ({given}): {error}") from None
+
+
+def _is_traced(*trees: PyTree) -> bool:
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(trees))
 
 
 def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
