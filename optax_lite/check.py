@@ -79,11 +79,11 @@ def check_positive(**values: Any) -> None:
     _check(values, "above 0", lambda x: x > 0)
 
 
-def check_count(**values: Any) -> None:
-    """Raise unless every argument is an int of at least 1: a number of steps, a size."""
+def check_count(least: int = 1, /, **values: Any) -> None:
+    """Raise unless every argument is an int of at least 1, or another least one: a number of steps, a size."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{name} must be an integer of at least 1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 def check_function(**values: Any) -> None:

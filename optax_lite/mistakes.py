@@ -6,6 +6,7 @@ certainly the reason, and return where none is, so that the first error stands.
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -110,6 +111,26 @@ def check_params(where: str, params: PyTree) -> None:
         )
     if problem:
         raise ArgumentError(f"params must be a pytree of arrays, got {problem}", where)
+    if untrained := _untrained_variable(params):
+        raise ArgumentError(
+            f"params leaf {untrained}, which no gradient trains. Split the module, and hand on what it keeps as aux:\n"
+            "    graphdef, params, rest = nnx.split(model, nnx.Param, ...)\n"
+            "    def loss_fn(params, rest, x, y): model = nnx.merge(graphdef, params, rest, copy=True); ...; "
+            "return loss, nnx.state(model, nnx.Not(nnx.Param))\n"
+            "    step = make_step(loss_fn, has_aux=True)  # or fit(..., aux=rest)",
+            where,
+        )
+
+
+def _untrained_variable(params: PyTree) -> str | None:
+    """The first variable of Flax NNX's own kinds that is no `nnx.Param`: a running statistic, a key for dropout."""
+    nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
+    if nnx is None:
+        return None
+    for path, x in jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda x: isinstance(x, nnx.Variable)):
+        if isinstance(x, nnx.Variable) and not isinstance(x, nnx.Param) and type(x).__module__.startswith("flax."):
+            return f"{path_string(path)!r} is a Flax NNX {type(x).__name__}"
+    return None
 
 
 # --- after a call has failed -----------------------------------------------------------------------------------------

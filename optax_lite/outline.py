@@ -23,6 +23,14 @@ def _has_parts(value: Any) -> bool:
     return hasattr(value, "_fields") or any(map(_has_parts, children))
 
 
+def states_with(state: Any, *fields: str) -> list:
+    """The states nested in a state that have these fields; what is nested in one of them is not looked at."""
+    if set(fields) <= set(getattr(state, "_fields", ())):
+        return [state]
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
+    return [found for part in parts for found in states_with(part, *fields)]
+
+
 def is_state(tree: Any) -> bool:
     """Whether a tree holds one of our states, as far as tuples go."""
     ours = hasattr(tree, "_fields") and type(tree).__module__.startswith("optax_lite.")

@@ -14,6 +14,7 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 import optax_lite
+from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 from tests.nightly import first
 
@@ -249,6 +250,52 @@ def test_flax_nnx_optimizer(make):
         return nnx.to_pure_dict(nnx.state(model, nnx.Param)), jax.tree.leaves(nnx.state(optimizer))
 
     assert_same_run(run(make(optax_lite)), as_optax_does(run, make(optax)))
+
+
+class Noisy(nnx.Module):
+    """With what is no parameter: statistics, and a key for dropout."""
+
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 1, rngs=rngs)
+        self.norm, self.drop = nnx.BatchNorm(4, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(self.drop(jnp.tanh(self.norm(self.first(x)))))
+
+
+def test_a_split_nnx_module_trains_as_by_its_own_optimizer():
+    model, tx = Noisy(nnx.Rngs(0)), optax_lite.adamw(0.1)
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    graphdef, params, rest = nnx.split(Noisy(nnx.Rngs(0)), nnx.Param, ...)
+
+    def loss_fn(params, rest, x, y):
+        model = nnx.merge(graphdef, params, rest, copy=True)
+        return jnp.mean((model(x) - y) ** 2), nnx.state(model, nnx.Not(nnx.Param))
+
+    params, history = optax_lite.fit(loss_fn, params, (X, Y), tx, steps=STEPS, aux=rest)
+    for _ in range(STEPS):
+        nnx_step(model, optimizer)
+    expected = nnx.split(model, nnx.Param, ...)[1:]
+    assert jax.tree.structure((params, history.aux)) == jax.tree.structure(expected)
+    pairs = zip(jax.tree.leaves((params, history.aux)), jax.tree.leaves(expected), strict=True)
+    for found, other in pairs:
+        if jnp.issubdtype(other.dtype, jnp.floating):
+            assert_close(found, other, ulps=STEPS * 4 * A_STEP, largest=1.0)
+        else:  # keys and their counts
+            assert (found == other).all()
+
+
+def test_what_nnx_does_not_train_is_refused_by_name():
+    model, tx = Noisy(nnx.Rngs(0)), optax_lite.adam(0.1)
+    message = r"params leaf 'drop/rngs/count' is a Flax NNX RngCount, which no gradient trains.*\n.*nnx.split.*\n"
+    for call in (
+        lambda: tx.init(model),
+        lambda: tx.init(nnx.state(model)),
+        lambda: optax_lite.make_step(lambda p: 0.0)(tx, model, tx.init({})),
+        lambda: optax_lite.fit(lambda p, x: 0.0, nnx.state(model), X, tx, steps=1),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 # --- Equinox ---------------------------------------------------------------------------------------------------------

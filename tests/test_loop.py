@@ -447,6 +447,30 @@ def test_what_was_donated_and_is_used_again_is_explained():
         step(tx, new, state, X, Y)
 
 
+def test_within_a_trace_nothing_is_donated():
+    step, many = ol.make_step(loss_fn), {"w": jnp.zeros((2, 3)), "b": jnp.zeros(2)}
+    params, txs = fresh(), jax.vmap(ol.adam)(jnp.array([0.1, 0.2]))
+    states, state = jax.vmap(ol.adam(0.1).init)(many), ol.adam(0.1).init(params)
+    jax.vmap(step, in_axes=(0, 0, 0, None, None))(txs, many, states, X, Y)
+    jax.vmap(step, in_axes=(0, None, None, None, None))(txs, params, state, X, Y)
+    new = step(ol.adam(0.1), fresh(), state, X, Y)[:2]
+    jax.vmap(lambda x: step(ol.adam(0.1), *new, x, Y))(jnp.stack([X, X]))
+    assert not any(x.is_deleted() for x in jax.tree.leaves((many, params, states, new)))
+
+
+def test_a_step_that_fails_says_what_failed_and_what_is_gone():
+    def loss(params, x, y):
+        def write(_):
+            raise OSError("disk full")
+
+        written = jax.pure_callback(write, jax.ShapeDtypeStruct((), jnp.float32), jax.lax.stop_gradient(params["b"]))
+        return loss_fn(params, x, y) + written
+
+    with pytest.raises(RuntimeError, match="disk full") as told:
+        run(ol.make_step(loss), ol.sgd(0.1), 1)
+    assert any("are gone with it: go on from a saved copy" in note for note in told.value.__notes__)
+
+
 def test_an_argument_that_is_donated_in_the_same_call_is_explained():
     def distance(params, target):
         return sum(jnp.sum((a - b) ** 2) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(target), strict=True))
@@ -481,7 +505,7 @@ WRONG = {
     "no aux": (lambda: call(has_aux=True), r"with has_aux=True loss_fn must return \(loss, aux\), got float32\[\]"),
     "arguments missing": (
         lambda: call(args=(X,)),
-        r"loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a required argument: 'y'",
+        r"^loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a required argument: 'y'",
     ),
     "other state": (
         lambda: call(state=ol.sgd(0.1, momentum=0.9).init(fresh())),
@@ -593,13 +617,92 @@ def test_evaluations_stand_at_the_updates_they_followed():
     assert len(history.evals["eval"]) == 10
 
 
-def test_a_run_goes_on_from_its_state():
-    tx = ol.adam(ol.cosine_decay_schedule(0.1, 20))
-    whole, _ = ol.fit(loss_fn, fresh(), (X, Y), tx, steps=20)
-    half, history = ol.fit(loss_fn, fresh(), (X, Y), tx, steps=10)
-    rest, _ = ol.fit(loss_fn, half, (X, Y), tx, steps=10, state=history.state)
+QUARTERS = [[X[i::4], Y[i::4]] for i in range(4)]
+SOURCES = {
+    "all": (lambda: (X, Y), {}),
+    "arrays": (lambda: (X, Y), {"batch_size": 24}),
+    "list": (lambda: QUARTERS, {}),
+    "generator": (lambda: (QUARTERS[i % 4] for i in range(99)), {}),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_two_halves_of_a_run_are_the_run(name):
+    data, options = SOURCES[name]
+    tx = ol.adam(ol.cosine_decay_schedule(0.1, 10))
+    whole, told = ol.fit(loss_fn, fresh(), data(), tx, steps=10, **options)
+    half, first = ol.fit(loss_fn, fresh(), data(), tx, steps=3, **options)
+    rest, second = ol.fit(loss_fn, half, data(), tx, steps=7, state=first.state, start=first.end, **options)
+    chex.assert_trees_all_equal((rest, second.state), (whole, told.state))
+    np.testing.assert_array_equal(np.concatenate([first.loss, second.loss]), told.loss)
+    assert second.steps.tolist() == list(range(3, 10)) and second.end == told.end == 10
+    assert not first.state[0].mu["w"].is_deleted()
+
+
+def test_data_that_begins_anew_is_told():
+    _, history = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2)
+    for data, options in ((QUARTERS, {}), ((X, Y), {"batch_size": 24})):
+        with pytest.warns(UserWarning, match=r"the data begins anew; write start=history.end to go on, or start=0"):
+            ol.fit(loss_fn, fresh(), data, ol.adam(0.1), steps=2, state=history.state, **options)
+    again, _ = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2, state=history.state, start=0)
+    goes_on, _ = ol.fit(loss_fn, fresh(), iter(QUARTERS), ol.adam(0.1), steps=2, state=history.state)
+    chex.assert_trees_all_equal(again, goes_on)
+
+
+def test_epochs_are_steps():
+    for data, options, count in (((X, Y), {"batch_size": 24}, 4), (QUARTERS, {}, 8), ((X, Y), {}, 2)):
+        assert len(ol.fit(loss_fn, fresh(), data, ol.sgd(0.1), epochs=2, **options)[1].loss) == count
+
+
+def test_gradients_that_wait_are_told():
+    tx = ol.accumulate(ol.sgd(0.1), 4)
+    with pytest.warns(UserWarning, match="fit: 2 gradients wait for more of them to be a step"):
+        half, history = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=6)
+    rest, _ = ol.fit(loss_fn, half, QUARTERS, tx, steps=2, state=history.state, start=history.end)
+    whole, _ = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=8)
     chex.assert_trees_all_equal(rest, whole)
-    assert not history.state[0].mu["w"].is_deleted()
+
+
+def test_patience_keeps_what_was_best():
+    values, seen = iter([3.0, 2.0, np.nan, 2.5, 1.0, 0.0]), []
+
+    def evaluate(params):
+        seen.append(jax.tree.map(np.asarray, params))
+        return {"loss": next(values), "other": -len(seen)}
+
+    options = {"steps": 20, "eval_fn": evaluate, "every": 2}
+    params, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), patience=2, **options)
+    assert history.stopped == "no evaluation was better for the last of `patience`"
+    assert history.end == 8 and history.best_step == 4 and history.eval_steps.tolist() == [2, 4, 6, 8]
+    chex.assert_trees_all_equal(history.best_params, seen[1])
+    chex.assert_trees_all_equal(params, seen[-1])
+
+
+def test_an_evaluation_can_end_the_run():
+    def evaluate(params):
+        if float(params["b"]) > 0.1:
+            raise StopIteration
+        return 0.0
+
+    _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), steps=50, eval_fn=evaluate, every=1)
+    assert history.stopped == "eval_fn ended it" and 1 < history.end < 50
+    assert len(history.evals["eval"]) == history.end - 1
+
+
+def test_statistics_go_through_fit():
+    def loss(params, mean, x, y):
+        return loss_fn(params, x - mean[None], y), 0.9 * mean + 0.1 * x.mean(0)
+
+    params, history = ol.fit(
+        loss, fresh(), (X, Y), ol.sgd(0.1), steps=3, aux=jnp.zeros(3), eval_fn=lambda p, mean: float(mean[0])
+    )
+    step, by_step, tx, mean = ol.make_step(loss, has_aux=True), fresh(), ol.sgd(0.1), jnp.zeros(3)
+    state = tx.init(by_step)
+    for _ in range(3):
+        by_step, state, metrics = step(tx, by_step, state, mean, X, Y)
+        mean = metrics["aux"]
+    chex.assert_trees_all_equal((params, history.aux), (by_step, mean))
+    assert history.evals["eval"][-1] == float(mean[0]) and history.metrics == {}
 
 
 def test_whole_batch_methods_fit():
@@ -722,6 +825,15 @@ WRONG_FIT = {
         lambda: fitted(data=[(X, Y)], batch_size=2),
         r"batch_size=2 is for arrays, and data is list, an iterable of batches",
     ),
+    "start": (lambda: fitted(start=-1), r"fit: start must be an integer of at least 0, got -1"),
+    "no end": (lambda: fitted(steps=None), r"fit: write steps=, the number of updates, or epochs=, how often"),
+    "two ends": (lambda: fitted(epochs=2), r"fit: write steps=, the number of updates, or epochs=, how often"),
+    "epochs": (
+        lambda: fitted(data=iter(QUARTERS), steps=None, epochs=2),
+        r"fit: epochs=2 needs data that tells its length, got list_iterator; write steps=",
+    ),
+    "patience": (lambda: fitted(patience=3), r"fit: patience counts evaluations; write eval_fn="),
+    "too late": (lambda: fitted(data=iter(QUARTERS), start=5), r"data is an iterable that ends before batch 5"),
     "progress": (lambda: fitted(progress="yes"), r"fit: progress must be 'auto', True or False, got 'yes'"),
     "evaluation": (lambda: fitted(eval_fn=lambda p: None), r"eval_fn must return a number or a dict .*got eval=None"),
     "array": (lambda: fitted(eval_fn=lambda p: p["w"]), r"eval_fn must return a number .*got eval=Array"),

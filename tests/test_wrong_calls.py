@@ -367,7 +367,7 @@ NOT_ENTERED = {  # what is missing, unknown or too much
     "eval_params": (lambda: ol.eval_params(STATE, PARAMS), "'params'; write eval_params(tx, state, params)"),
     "current_hyperparams": (lambda: ol.current_hyperparams(ADAM), "'state'; write current_hyperparams(tx, state)"),
     "transfer": (lambda: ol.transfer(STATE, ADAM), "'params'; write state, report = transfer(state, tx, params)"),
-    "fit": (lambda: ol.fit(of_x, LESS, (X, Y), ADAM, epochs=3), "'epochs'; write params, history = fit(loss_fn, "),
+    "fit": (lambda: ol.fit(of_x, LESS, (X, Y), ADAM, n_steps=3), "'n_steps'; write params, history = fit(loss_fn, "),
     "minimize": (lambda: ol.minimize(loss), "'x0'; write result = minimize(fn, x0, tx)"),
 }
 

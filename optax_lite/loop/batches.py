@@ -1,7 +1,7 @@
 """The arguments of one step after another, from arrays or from an iterable of batches."""
 
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 import jax
@@ -13,14 +13,27 @@ from optax_lite.check import ArgumentError
 from optax_lite.leaves import leaf_paths, show_leaf
 
 
-def batches(data: Any, batch_size: int | None, seed: int) -> Iterator[tuple]:
-    """The positional arguments behind the params, step by step: without end, unless data is an iterator."""
+def batches(data: Any, batch_size: int | None, seed: int, start: int) -> Iterator[tuple]:
+    """The positional arguments behind the params, from a step on: without end, unless data is an iterator."""
     rows = check_data(data, batch_size, "fit")
     if is_stream(data):
-        return again_and_again(data)
+        return islice(again_and_again(data), start, None)
     if rows is None or batch_size is None:
         return repeat(as_args(jax.tree.map(jnp.asarray, data)))  # on the device once, and the same arrays every time
-    return (as_args(_take(data, index)) for index in shuffled(rows, batch_size, seed))
+    return (as_args(_take(data, index)) for index in islice(shuffled(rows, batch_size, seed), start, None))
+
+
+def begins_anew(data: Any, batch_size: int | None) -> bool:
+    """Whether another call begins with the same batches: an iterator goes on, and all rows are always the same."""
+    return not hasattr(data, "__next__") if is_stream(data) else batch_size is not None
+
+
+def batches_in_an_epoch(data: Any, batch_size: int | None) -> int | None:
+    """How many steps see all data once; None where an iterable does not tell its length."""
+    if is_stream(data):
+        return len(data) if hasattr(data, "__len__") else None
+    rows = check_data(data, batch_size, "fit")
+    return rows // batch_size if rows and batch_size else 1
 
 
 def check_data(data: Any, batch_size: int | None, where: str) -> int | None:
@@ -43,8 +56,8 @@ def is_stream(data: Any) -> bool:
 
 
 def as_args(batch: Any) -> tuple:
-    """A tuple is several arguments, anything else is one."""
-    return batch if type(batch) is tuple else (batch,)
+    """A tuple or a list is several arguments, anything else is one."""
+    return tuple(batch) if type(batch) in (tuple, list) else (batch,)
 
 
 def again_and_again(data: Any) -> Iterator[tuple]:

@@ -18,7 +18,7 @@ class History:
     """
 
     loss: np.ndarray  # of every step, before its update
-    steps: np.ndarray  # 0, 1, ...: updates made before each loss
+    steps: np.ndarray  # 0, 1, ...: updates made before each loss, those before `start` included
     metrics: dict[str, np.ndarray]  # the other numbers of every step: those of with_metrics
     evals: dict[str, np.ndarray]  # what eval_fn returned, by name; "eval" where that was one number
     eval_steps: np.ndarray  # updates made before each evaluation
@@ -27,6 +27,10 @@ class History:
     compile_seconds: float  # of the first step, nearly all of it compilation
     examples_per_step: int | None  # rows of the first array of a batch
     stopped: str | None  # why it ended before its last step, None if it did not
+    end: int = 0  # updates made at the end: the `start` of a run that goes on
+    aux: PyTree = field(default=None, compare=False)  # of the last step, where loss_fn returns it
+    best_params: PyTree = field(default=None, compare=False)  # at the best evaluation, with `patience`
+    best_step: int | None = None  # updates made before that evaluation
 
     @property
     def steps_per_second(self) -> float:

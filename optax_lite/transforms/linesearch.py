@@ -17,6 +17,7 @@ from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import MaskedNode, compute_dtype, is_inexact, is_nothing, leafwise, weak, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import dot
+from optax_lite.outline import states_with
 
 
 def value_dtype(params: PyTree) -> Any:
@@ -107,10 +108,7 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
 
 def searches(state):
     """The states nested in a state that keep a value and a gradient of the objective."""
-    if hasattr(state, "_fields") and {"learning_rate", "value", "grad", "info"} <= set(state._fields):
-        return [state]
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
-    return [found for part in parts for found in searches(part)]
+    return states_with(state, "learning_rate", "value", "grad", "info")
 
 
 class BacktrackingLinesearchInfo(NamedTuple):
