@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
+from flax import serialization
 
 import optax_lite as ol
 from tests.nightly import first
@@ -353,3 +355,36 @@ def test_an_average_starts_at_the_parameters_and_needs_no_warning():
     (state, report), params = ol.transfer(old.init(PARAMS), tx, PARAMS), PARAMS
     assert report.notes == () and any("average/body" in path for path in report.new)
     assert jnp.array_equal(state.average["body"]["w"], params["body"]["w"])
+
+
+# --- states that have lost their classes -----------------------------------------------------------------------------
+
+
+def as_orbax_restores(state, folder):
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "state", state)
+        checkpointer.wait_until_finished()
+        return checkpointer.restore(folder / "state")
+
+
+def as_flax_restores(state, folder):
+    return serialization.msgpack_restore(serialization.msgpack_serialize(serialization.to_state_dict(state)))
+
+
+@pytest.mark.parametrize("restored", [as_orbax_restores, as_flax_restores])
+def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restored, tmp_path):
+    params = {"w": jnp.ones((2, 3)), "l": [jnp.ones(2), jnp.zeros(3)], "none": None}
+    base = ol.groups(ol.chain(ol.clip(1.0), ol.adamw(line)), {"w": {"mask": "w"}})
+    tx = ol.accumulate(ol.with_metrics(base), 2)
+    params, state = trained(tx, params=params)
+    lost = restored(state, tmp_path)
+    found, report = ol.transfer(lost, tx, params)
+    chex.assert_trees_all_equal(found, state)
+    assert "fresh" not in str(report)
+    with pytest.raises(ValueError, match=r"this state is a dict, as one restored without a target; write .*transfer\("):
+        tx.update(gradient(params), lost, params)
+    for other in (base, ol.adam(0.1), ol.accumulate(ol.adam(0.1), 2)):
+        with pytest.raises(
+            ValueError, match=r"the state has lost its classes, and .* Restore it into the state of the"
+        ):
+            ol.transfer(lost, other, params)

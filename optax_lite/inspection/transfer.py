@@ -13,6 +13,7 @@ from optax_lite.core import GradientTransformation, OptState, Params, StateError
 from optax_lite.data import Configured
 from optax_lite.inspection.matching import Plan
 from optax_lite.inspection.parts import parts
+from optax_lite.inspection.restored import with_classes
 from optax_lite.inspection.transfer_report import TransferReport, report_of
 from optax_lite.leaves import as_array, leaf_paths
 from optax_lite.mistakes import written
@@ -31,11 +32,14 @@ def transfer(
     parameter and its shape agree: all slots that a parameter has in one state, or none. Places in a chain are no names:
     of two states of one class that nothing else tells apart neither is guessed. A count goes with the moments beside
     it, and the count of a schedule that is new is taken from there. Hyperparameters in the state are the new
-    optimizer's. All else is as `tx.init(params)` makes it. `renamed` are new paths of parameters by the old ones,
+    optimizer's. All else is as `tx.init(params)` makes it. A state of this optimizer that was restored as dicts and
+    lists is put back into its classes, by names and places. `renamed` are new paths of parameters by the old ones,
     {"encoder/w": "body/w"}, or of subtrees.
     """
     _check_arguments("transfer", state, tx, params)
-    fresh, known = tx.init(params), [f"/{path}/" for path in leaf_paths(state)]
+    fresh = tx.init(params)
+    state = with_classes(state, fresh)
+    known = [f"/{path}/" for path in leaf_paths(state)]
     for old in renamed or {}:
         if not any(f"/{old}/" in path for path in known):
             raise ArgumentError(f"renamed: nothing in the old state is called {old!r}", "transfer")
