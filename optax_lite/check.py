@@ -23,9 +23,9 @@ class ArgumentError(ValueError):
     A ValueError, so that code which expects one from an optimizer library goes on working.
     """
 
-    def __init__(self, problem: str, factory: str = ""):
+    def __init__(self, problem: str, factory: str = "", about: tuple[str, Any] = ("", None)):
         super().__init__(f"{factory}: {problem}" if factory else problem)
-        self.problem = problem
+        self.problem, self.about = problem, about  # the name and the value of the argument
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -42,7 +42,7 @@ def unknown_argument(name: str, known: Iterable[str]) -> str:
 def _check(values: dict[str, Any], allowed: str, test) -> None:
     for name, value in values.items():
         if isinstance(value, (int, float)) and not test(value):
-            raise ArgumentError(f"{name} must be {allowed}, got {value!r}")
+            raise ArgumentError(f"{name} must be {allowed}, got {value!r}", about=(name, value))
 
 
 def check_shared(values: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def check_number(**values: Any) -> None:
     """Raise unless every value can be multiplied: a number, traced or not, or a schedule."""
     for name, value in values.items():
         if not hasattr(value, "__mul__") or isinstance(value, (tuple, list, str)):
-            raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
+            raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}", about=(name, value))
 
 
 def check_unit_interval(**values: Any) -> None:
@@ -83,14 +83,14 @@ def check_count(least: int = 1, /, **values: Any) -> None:
     """Raise unless every argument is an int of at least 1, or another least one: a number of steps, a size."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}")
+            raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}", about=(name, value))
 
 
 def check_function(**values: Any) -> None:
     """Raise unless every value can be called."""
     for name, value in values.items():
         if not callable(value):
-            raise ArgumentError(f"{name} must be a function, got {value!r}")
+            raise ArgumentError(f"{name} must be a function, got {value!r}", about=(name, value))
 
 
 def check_dtype(**values: Any) -> None:
@@ -101,4 +101,4 @@ def check_dtype(**values: Any) -> None:
         except TypeError:
             valid = False
         if not valid:
-            raise ArgumentError(f"{name} must be a floating dtype or None, got {value!r}")
+            raise ArgumentError(f"{name} must be a floating dtype or None, got {value!r}", about=(name, value))

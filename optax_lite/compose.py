@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_function
 from optax_lite.core import EmptyState, GradientTransformation, transform
+from optax_lite.direction import check_one_sign, leads_downhill, of_chain
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
 from optax_lite.mistakes import written
 from optax_lite.order import check_sequence
@@ -61,6 +62,7 @@ def moving(transforms: Iterable[GradientTransformation], updates: PyTree, params
     return updates
 
 
+@leads_downhill(lambda tx: of_chain(_links([tx])))
 @transform
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states.
@@ -74,6 +76,7 @@ def chain(*transforms):
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
     check_sequence((t._call.name, t._call.factory.__module__) for t in _links(transforms))
+    check_one_sign(list(_links(transforms)))
 
     def init(params):
         return tuple(t.init(params) for t in transforms)
@@ -109,6 +112,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
     return _named_chain(**dict(transforms))
 
 
+@leads_downhill(lambda tx: of_chain(_links(tx._values)))
 @transform
 def _named_chain(**transforms):
     check_members(transforms)

@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.check import ArgumentError, check_shared, unknown_argument
-from optax_lite.habits import attribute_hint, plain
+from optax_lite.habits import attribute_hint, own_name, plain
 from optax_lite.leaves import weak
 from optax_lite.order import check_inside
 
@@ -69,7 +69,8 @@ class Call:
             check_inside(self.name, arguments, _children)
             return builder(*args, **kwargs)
         except ArgumentError as error:
-            raise ArgumentError(error.problem, self.name) from None
+            (name, value), own = error.about, own_name(*error.about, arguments)
+            raise ArgumentError(error.problem.replace(name, own, 1), self.name, (own, value)) from None
         except jax.errors.ConcretizationTypeError as error:
             error.add_note(f"{self.name}: a hyperparameter may be traced: use jnp.where, or name the choice in static=")
             raise

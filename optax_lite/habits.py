@@ -5,7 +5,8 @@ Asked only once a keyword or an attribute is known to be wrong.
 
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _RENAMED = {  # the first of these names that there is
     "lr": ("learning_rate",),
@@ -124,3 +125,9 @@ def plain(signature: inspect.Signature) -> str:
     """A signature without its annotations."""
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+
+
+def own_name(name: str, value: Any, arguments: Mapping[str, Any]) -> str:
+    """What a factory calls an argument that its builder handed on under another name; the name itself where unclear."""
+    own = [other for other, x in arguments.items() if x is value]
+    return own[0] if name and name not in arguments and len(own) == 1 else name

@@ -30,7 +30,7 @@ def chosen_key(key: Any, seed: Any) -> Any:
     dtype = getattr(chosen, "dtype", None)
     is_key = dtype is not None and (dtype == jnp.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key))
     if isinstance(chosen, bool) or not (is_key or isinstance(chosen, (int, np.integer))):
-        raise ArgumentError(f"key must be an int seed or a random key, got {chosen!r}")
+        raise ArgumentError(f"key must be an int seed or a random key, got {chosen!r}", about=("key", chosen))
     return chosen
 
 

@@ -18,6 +18,24 @@ def test_bad_settings_are_named_by_the_factory_called(row):
         assert said.startswith(f"{row.factory.__name__}: ") and message in said, f"{settings}: {said}"
 
 
+def test_an_argument_is_told_by_the_name_that_the_user_wrote():
+    """Also where the builder hands it on to another factory, which calls it otherwise."""
+    strange = {}
+    for row in {row.factory: row for row in ROWS}.values():
+        known, factory = row.factory.signature.parameters, row.factory.__name__
+        for name in known:
+            for value in (-1.0, 2.0):
+                try:
+                    row.factory(**{**row.settings[0], name: value})
+                except ValueError as error:
+                    told = str(error).removeprefix(f"{factory.lstrip('_')}: ").removeprefix("member ").split(" ")
+                    if told[1:3] == ["must", "be"] and told[0] not in known and told[0] != "2":  # of lbfgs's chain
+                        strange[factory, name] = str(error)
+                except (TypeError, AttributeError):
+                    pass  # of settings that stand in for arrays and functions
+    assert strange == {}
+
+
 @pytest.mark.parametrize(("call", "message"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
 def test_wrong_calls_say_what_to_write(call, message):
     with pytest.raises(ValueError) as caught:

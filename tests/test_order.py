@@ -5,14 +5,99 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import optax_lite as ol
+from optax_lite.direction import descends
 from optax_lite.outline import outline
 from tests.closeness import A_STEP, assert_close
+from tests.methods import OWN
+from tests.methods.row import no_extra
 from tests.nightly import first
 
 TX = ol.adamw(0.1)
+
+
+DIRECTION = ol.scale_by_adam()
+UNDONE = {
+    "a rate after an optimizer": (
+        lambda: ol.chain(ol.adam(0.1), ol.scale_by_learning_rate(0.1)),
+        "chain: scale_by_learning_rate after adam changes the sign again, so that params would climb; keep one of",
+    ),
+    "two optimizers": (
+        lambda: ol.chain(ol.chain(ol.clip(1.0), ol.sgd(0.1)), ol.adam(0.1)),
+        "adam after sgd changes the sign again",
+    ),
+    "decay behind": (
+        lambda: ol.chain(ol.average_params(ol.sgd(0.1)), ol.add_decayed_weights(0.1)),
+        "add_decayed_weights after average_params would let the weights grow by their decay; write chain(add_decayed_",
+    ),
+    "a rule behind": (
+        lambda: ol.named_chain(("a", ol.sgd(0.1)), ("b", ol.scale_by_adam())),
+        "scale_by_adam after sgd would undo its learning rate; write chain(scale_by_adam(...), sgd(...))",
+    ),
+    "a whole optimizer, cautious": (
+        lambda: ol.cautious(ol.adamw(0.1)),
+        "cautious: adamw inside changes the sign already, so every update would be against its gradient and dropped",
+    ),
+    "a direction, schedule-free": (lambda: ol.schedule_free(DIRECTION, 0.1), "scale_by_adam inside changes no sign"),
+    "a direction, lookahead": (lambda: ol.lookahead(DIRECTION, 5, 0.5), "so params would climb; write chain("),
+    "a direction, mechanize": (lambda: ol.mechanize(DIRECTION), "mechanize: scale_by_adam inside changes no sign"),
+    "a direction, sam": (lambda: ol.sam(DIRECTION, ol.sgd(0.1)), "sam: scale_by_adam inside changes no sign"),
+    "a direction climbs": (lambda: ol.sam(ol.sgd(0.1), DIRECTION), "the adversary, which does the opposite, would"),
+}
+
+
+@pytest.mark.parametrize("name", UNDONE)
+def test_what_undoes_another_is_told(name):
+    make, message = UNDONE[name]
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_what_may_stand_behind_an_optimizer():
+    """Ascent on purpose, decay of its own, clips of steps; and what is not known is not judged."""
+    shape = ol.cosine_decay_schedule(1.0, 10)
+    own = ol.GradientTransformation(lambda p: (), lambda u, s, p=None: (u, s))
+    for behind in (
+        ol.scale(-1.0),
+        ol.independent_weight_decay(1e-4 * shape),
+        ol.add_decayed_weights(-1e-4),
+        ol.clip(1.0),
+        ol.scale_by_schedule(shape),
+        ol.trace(0.9),
+        own,
+    ):
+        ol.chain(ol.adam(0.1), behind)
+    for unknown in (own, ol.chain(ol.scale_by_adam(), ol.scale_by_schedule(lambda t: -0.1)), ol.set_to_zero()):
+        ol.sam(unknown, ol.sgd(0.1))
+        ol.lookahead(unknown, 5, 0.5)
+        ol.cautious(unknown)
+    jax.vmap(lambda rate: ol.chain(ol.scale_by_adam(), ol.scale(-rate), ol.add_decayed_weights(rate)))(jnp.ones(2))
+
+
+GRADIENT = {"w": np.full((3, 4), 0.1, np.float32), "b": np.full(3, 0.1, np.float32)}
+
+
+def makes_a_direction_alone(row):
+    own = row.factory.__module__.startswith("optax_lite.optimizers.") and row.quirks.extra is no_extra
+    around = any("optimizer" in name for name in row.factory.signature.parameters)
+    return own and not (around or row.quirks.shapes or row.quirks.no_laws)
+
+
+JUDGED = list(filter(makes_a_direction_alone, OWN))
+
+
+@pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
+def test_the_direction_that_is_told_is_that_of_the_updates(row):
+    tx = row.factory(**row.settings[0])
+    updates, _ = tx.update(GRADIENT, tx.init(GRADIENT), GRADIENT)
+    moved = sum(float(u.sum()) for u in updates.values())
+    assert moved == 0 or descends(tx) in (moved < 0, None)
+    told = {descends(row.factory(**settings)) for settings in row.settings}
+    assert len(told - {None}) <= 1, "a factory is asked once"
 
 
 def of_part(tx):

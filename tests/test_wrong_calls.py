@@ -186,7 +186,7 @@ WRONG = {
     "centralize": (lambda: ol.centralize(0.1), "centralize: too many positional arguments"),
     "hutchinson_estimator_diag_hessian": (
         lambda: ol.hutchinson_estimator_diag_hessian("x"),
-        "hutchinson_estimator_diag_hessian: key must be an int seed or a random key, got 'x'",
+        "hutchinson_estimator_diag_hessian: random_seed must be an int seed or a random key, got 'x'",
     ),
     "keep_params_nonnegative": (
         lambda: (tx := ol.keep_params_nonnegative()).update(GRADS, tx.init(PARAMS)),

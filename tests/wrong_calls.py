@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import optax_lite as ol
+from optax_lite import sweep
 from tests.methods.row import rate
 
 PARAMS = {"w": jnp.ones(3), "layer": {"b": jnp.ones((2, 2))}}
@@ -232,8 +233,12 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "chain.replace: no argument 'learning_rat'; the nearest is 1/learning_rate",
     ),
     "replace what is there twice": (
-        lambda: ol.chain(ol.sgd(1.0), ol.adam(0.1)).replace(learning_rate=1.0),
-        "several arguments are called 'learning_rate': 0/learning_rate, 1/learning_rate; write the path",
+        lambda: ol.partition({"0": ol.sgd(1.0), "1": ol.adam(0.1)}, "0").replace(learning_rate=1.0),
+        "several arguments are called 'learning_rate': ",
+    ),
+    "two numbers for an axis": (
+        lambda: sweep.sample(ol.adam, 4, learning_rate=(1e-4, 1e-1)),
+        "learning_rate may be a range or two values, got (0.0001, 0.1); write uniform(0.0001, 0.1), loguniform(",
     ),
     "replace by a bad value": (lambda: ol.adam(0.1).replace(b1=1.5), "b1 must be in [0, 1), got 1.5"),
     "replace by an array": (

@@ -5,13 +5,12 @@ from typing import NamedTuple
 import jax
 
 from optax_lite.check import check_nonnegative
-from optax_lite.compose import identity
 from optax_lite.core import Array, Number, transform
 from optax_lite.keys import chosen_key, key_data, next_key
 from optax_lite.leaves import check_like, leafwise
 from optax_lite.transforms.clip import per_example_global_norm_clip
 from optax_lite.transforms.decay import descend
-from optax_lite.transforms.momentum import trace
+from optax_lite.transforms.momentum import trace_if
 from optax_lite.transforms.noise import with_normal
 
 
@@ -62,5 +61,5 @@ def dpsgd(
     return descend(
         learning_rate,
         differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed),
-        identity() if momentum is None else trace(momentum, nesterov),
+        trace_if(momentum, nesterov),
     )

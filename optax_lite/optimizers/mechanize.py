@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
+from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import copies, increment, leafwise, scalar_like, sqrt, weak, zero_count
 from optax_lite.norms import dot, global_norm
 
@@ -39,6 +40,7 @@ def mechanize(
     these in float32 at least. Extra arguments of `update` go on to the base optimizer.
     """
     check_members({"base_optimizer": base_optimizer})
+    check_makes_steps(base_optimizer, "no scale of its updates would lower the loss")
     check_nonnegative(s_init=s_init)
     check_count(num_betas=num_betas)
 

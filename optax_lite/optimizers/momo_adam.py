@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
+from optax_lite.direction import leads_downhill
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, scalar_like, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.momo import model_step
 
@@ -17,6 +18,7 @@ class MomoAdamState(NamedTuple):
     count: Array  # updates so far, int32
 
 
+@leads_downhill()
 @transform(scheduled=MomoAdamState)
 def momo_adam(
     learning_rate: Number = 1e-2, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, lower_bound: Number = 0.0,

@@ -1,9 +1,9 @@
 """RMSProp, and its centered form."""
 
-from optax_lite.compose import chain, identity
+from optax_lite.compose import chain
 from optax_lite.core import Number, transform
 from optax_lite.optimizers.rms import scale_by_rms, scale_by_stddev
-from optax_lite.transforms.momentum import trace
+from optax_lite.transforms.momentum import trace_if
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 
@@ -22,5 +22,5 @@ def rmsprop(
     return chain(
         scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
-        identity() if momentum is None else trace(momentum, nesterov),
+        trace_if(momentum, nesterov),
     )

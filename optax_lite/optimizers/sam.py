@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
+from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count
 
 
@@ -41,6 +42,8 @@ def sam(
     of the loss on the batch. `batch_axis_name` averages these gradients over devices.
     """
     check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
+    check_makes_steps(optimizer, "params would climb")
+    check_makes_steps(adv_optimizer, "the adversary, which does the opposite, would descend")
     check_count(sync_period=sync_period)
 
     def init(params):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_number, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, incremental_update, transform
+from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
 
 
@@ -42,6 +43,7 @@ def schedule_free(
     `update` go on to the base optimizer.
     """
     check_members({"base_optimizer": base_optimizer})
+    check_makes_steps(base_optimizer, "params would climb")
     check_number(learning_rate=learning_rate)
     check_positive(b1=b1)
 

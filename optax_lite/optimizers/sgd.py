@@ -1,9 +1,8 @@
 """Stochastic gradient descent, plain and with momentum."""
 
-from optax_lite.compose import identity
 from optax_lite.core import Number, transform
 from optax_lite.transforms.decay import descend
-from optax_lite.transforms.momentum import trace
+from optax_lite.transforms.momentum import trace_if
 
 
 @transform(static=("accumulator_dtype",))
@@ -14,4 +13,4 @@ def sgd(learning_rate: Number, momentum: Number | None = None, nesterov=False, a
     times a constant gradient, so a rate tuned without momentum is that much too large with it. No momentum keeps no
     state, while momentum=0.0 keeps t, as optax does.
     """
-    return descend(learning_rate, identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype))
+    return descend(learning_rate, trace_if(momentum, nesterov, accumulator_dtype))

@@ -137,6 +137,10 @@ def sample(
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ArgumentError(f"seed must be an integer of at least 0, got {seed!r:.60}{advice}", "sample")
     _check_factory(factory, axes, "sample")
+    for name, axis in axes.items():
+        if isinstance(axis, tuple) and len(axis) == 2 and all(isinstance(x, (int, float)) for x in axis):
+            problem = f"{name} may be a range or two values, got {axis!r}; write uniform{axis!r}, loguniform{axis!r} or"
+            raise ArgumentError(f"{problem} {list(axis)!r}", "sample")
     space = {
         name: axis if isinstance(axis, (Range, Choice)) else Choice(_values("sample", name, axis))
         for name, axis in axes.items()

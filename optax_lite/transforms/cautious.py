@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
+from optax_lite.direction import check_makes_direction
 from optax_lite.leaves import leafwise
 
 
@@ -23,6 +24,7 @@ def cautious(inner):
     `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is positive.
     """
     check_members({"inner": inner})
+    check_makes_direction("cautious", inner, "every update would be against its gradient and dropped")
 
     def rule(u, g):
         phi = ((u * jnp.conj(g)).real > 0).astype(g.real.dtype)

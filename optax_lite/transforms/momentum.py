@@ -1,9 +1,10 @@
 """Momentum: the accumulator of heavy ball and Nesterov, and the exponential moving average."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from optax_lite.check import check_unit_interval
-from optax_lite.core import Array, Number, PyTree, transform
+from optax_lite.check import ArgumentError, check_unit_interval
+from optax_lite.compose import identity
+from optax_lite.core import Array, GradientTransformation, Number, PyTree, transform
 from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
 
 
@@ -29,6 +30,13 @@ def trace(decay: Number, nesterov=False, accumulator_dtype=None):
         return updates, TraceState(trace)
 
     return lambda params: TraceState(zeros_like(params, accumulator_dtype)), update
+
+
+def trace_if(momentum: Number | None, nesterov: bool, accumulator_dtype: Any = None) -> GradientTransformation:
+    """`trace`, or nothing and no state without a momentum, which Nesterov's look ahead needs."""
+    if momentum is None and nesterov:
+        raise ArgumentError("nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9")
+    return identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
 
 
 class EmaState(NamedTuple):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_number
 from optax_lite.compose import identity
 from optax_lite.core import Array, EmptyState, Number, transform
+from optax_lite.direction import leads_downhill
 from optax_lite.leaves import is_nothing, leafwise
 
 
@@ -15,6 +16,12 @@ class ScaleByScheduleState(NamedTuple):
     count: Array  # updates so far, int32
 
 
+def _is_turned(tx):
+    step_size = tx._values[0]
+    return bool(step_size < 0) if isinstance(step_size, (int, float)) else None
+
+
+@leads_downhill(_is_turned)
 @transform(scheduled=ScaleByScheduleState)
 def scale(step_size: Number):
     """Multiply the updates by `step_size`."""
@@ -25,6 +32,7 @@ def scale(step_size: Number):
     return lambda params: EmptyState(), update
 
 
+@leads_downhill(lambda tx: None)
 @transform
 def scale_by_schedule(step_size_fn: Number):
     """Multiply the updates by a schedule's value at the number of updates so far (0 on the first)."""
@@ -43,12 +51,16 @@ def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=Tru
     return scale(-learning_rate if flip_sign else learning_rate)
 
 
+leads_downhill(lambda tx: tx._values[0] is not None and tx._call.static["flip_sign"])(scale_by_learning_rate)
+
+
 @transform
 def scale_by_sign():
     """Replace g by sign(g), with 0 where g is 0; g/|g| for complex g."""
     return lambda params: EmptyState(), lambda updates, state: (leafwise(jnp.sign, updates), state)
 
 
+@leads_downhill(lambda tx: None)
 @transform
 def set_to_zero():
     """Replace every update by -0.0, which freezes the parameters to the bit: -0.0 + 0.0 would be 0.0."""

@@ -180,8 +180,8 @@ ROWS: tuple[Row, ...] = (
         adafactor_settings,
         (
             ({"clipping_threshold": -1}, "threshold must be at least 0, got -1.0"),
-            ({"momentum": 1.5}, "decay must be in [0, 1), got 1.5"),
-            ({"momentum": 0.5, "dtype_momentum": int}, "accumulator_dtype must be a floating dtype"),
+            ({"momentum": 1.5}, "momentum must be in [0, 1), got 1.5"),
+            ({"momentum": 0.5, "dtype_momentum": int}, "dtype_momentum must be a floating dtype"),
             ({"lr": 0.1}, "no argument 'lr'; write learning_rate"),
         ),
         stands_for=adafactor_parts,

@@ -37,7 +37,14 @@ ROWS: tuple[Row, ...] = (
             *over(learning_rate=(0.1, rate), momentum=(0.0, 0.9), nesterov=(False, True)),
             {"learning_rate": 1, "momentum": fast, "nesterov": True},
         ),
-        (*rate_bad, ({"learning_rate": 0.1, "momentum": 1.5}, "decay must be in [0, 1)")),
+        (
+            *rate_bad,
+            ({"learning_rate": 0.1, "momentum": 1.5}, "momentum must be in [0, 1)"),
+            (
+                {"learning_rate": 0.1, "nesterov": True},
+                "nesterov=True looks ahead along the momentum, and there is none",
+            ),
+        ),
         stands_for=sgd_parts,
         quirks=Quirks(unlike=("accumulator_dtype",)),
     ),

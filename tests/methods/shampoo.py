@@ -132,7 +132,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "momentum": 0.0, "b2": 0.7, "eps": 0.1, "block_size": 2},
             {"learning_rate": 0.1, "momentum": fast, "eps": 0.1, "every": 2},
         ),
-        (*rate_bad, *with_rate(shampoo_bad), ({"learning_rate": 0.1, "momentum": 1.0}, "decay must be in [0, 1)")),
+        (*rate_bad, *with_rate(shampoo_bad), ({"learning_rate": 0.1, "momentum": 1.0}, "momentum must be in [0, 1)")),
         stands_for=shampoo_parts,
         quirks=Quirks(**shampoo_how, positive=("eps",), same_program=1e-4),
     ),

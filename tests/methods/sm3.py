@@ -67,7 +67,7 @@ ROWS: tuple[Row, ...] = (
             *over(learning_rate=(0.01, 1, rate), momentum=(0.0, 0.5)),
             {"learning_rate": 0.1, "momentum": fast},
         ),
-        (*rate_bad, ({"learning_rate": 0.1, "momentum": 1}, "b1 must be in [0, 1), got 1.0")),
+        (*rate_bad, ({"learning_rate": 0.1, "momentum": 1}, "momentum must be in [0, 1), got 1.0")),
         stands_for=sm3_parts,
     ),
 )

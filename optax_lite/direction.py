@@ -1,0 +1,96 @@
+"""Which way the updates of a transformation lead: the sign of the gradient is changed once, where descent begins."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+from optax_lite.check import ArgumentError
+from optax_lite.core import GradientTransformation
+
+F = TypeVar("F")
+
+
+def descends(tx: GradientTransformation) -> bool | None:
+    """Whether updates lead downhill, by what the factories declare; None where that cannot be known.
+
+    A factory that declares nothing is as what it builds, or, of plain functions, as its members: uphill without any.
+    A transformation from elsewhere is unknown.
+    """
+    factory: Any = tx._call.factory
+    told: Any = getattr(factory, "descends", None)
+    if told is not None:
+        return cast("bool | None", told(tx) if callable(told) else told)
+    built, members = tx._call.build(tx._values), list(_members(tx._values))
+    if isinstance(built, GradientTransformation):
+        found = descends(built)
+    elif members:
+        each = list(map(descends, members))
+        found = True if True in each else None if None in each else False
+    else:
+        found = False if factory.__module__.startswith("optax_lite.") and factory.__name__ != "_from_pair" else None
+    if not members:
+        factory.descends = found  # its numbers do not matter
+    return found
+
+
+def leads_downhill(how: bool | Callable[[Any], bool | None] = True) -> Callable[[F], F]:
+    """Declare that a factory's updates lead downhill, or a function that tells it of a transformation."""
+
+    def declare(factory: F) -> F:
+        cast(Any, factory).descends = how
+        return factory
+
+    return declare
+
+
+def _members(value: Any) -> Iterator[GradientTransformation]:
+    """The transformations among arguments, without those within them."""
+    if isinstance(value, GradientTransformation):
+        yield value
+    elif isinstance(value, (tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _members(part)
+
+
+def of_chain(members: Any) -> bool | None:
+    """The direction behind members one after another; two changes of sign are none."""
+    found = list(map(descends, members))
+    return None if None in found else sum(filter(None, found)) % 2 == 1
+
+
+def check_makes_direction(wrapper: str, inner: GradientTransformation, why: str) -> None:
+    """Raise if what a wrapper takes for a direction is a step downhill already."""
+    if descends(inner):
+        name = inner._call.name
+        raise ArgumentError(
+            f"{name} inside changes the sign already, so {why}; write chain({wrapper}(scale_by_...()), "
+            "add_decayed_weights(...), scale_by_learning_rate(...)) with the direction of it alone"
+        )
+
+
+def check_makes_steps(inner: GradientTransformation, why: str) -> None:
+    """Raise if what a wrapper takes for an optimizer leads uphill."""
+    if descends(inner) is False:
+        name = inner._call.name
+        raise ArgumentError(
+            f"{name} inside changes no sign, so {why}; write chain({name}(...), scale_by_learning_rate(...)) inside"
+        )
+
+
+def check_one_sign(members: list[GradientTransformation]) -> None:
+    """Raise if members of a chain undo what one before them did: the sign, the learning rate, the side of a decay."""
+    down = None
+    for member in members:
+        factory, name, turned = member._call.factory, member._call.name, descends(member)
+        problem = getattr(factory, "before_descent", lambda _: None)(member)
+        if down and problem:
+            raise ArgumentError(f"{name} after {down} {problem}; write chain({name}(...), {down}(...))")
+        is_rule = factory.__module__.startswith("optax_lite.optimizers.")
+        if down and turned and (is_rule or name == "scale_by_learning_rate"):
+            raise ArgumentError(
+                f"{name} after {down} changes the sign again, so that params would climb; keep one of the two"
+            )
+        if down and is_rule and name.startswith("scale_by_"):
+            raise ArgumentError(
+                f"{name} after {down} would undo its learning rate; write chain({name}(...), {down}(...))"
+            )
+        down = down or (name if turned else None)
