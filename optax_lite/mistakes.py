@@ -17,7 +17,7 @@ from jax.core import Tracer
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.data import Configured
-from optax_lite.leaves import is_nothing, leaf_paths, path_string, show_leaf
+from optax_lite.leaves import is_inexact, is_nothing, leaf_paths, path_string, show_leaf
 from optax_lite.outline import is_state, outline
 
 P = ParamSpec("P")
@@ -109,6 +109,8 @@ def check_params(where: str, params: PyTree) -> None:
             f"{show_leaf(params)}; of a Flax module they are variables['params'], of an Equinox one "
             "equinox.filter(model, equinox.is_inexact_array)"
         )
+    elif (leaves := jax.tree.leaves(params)) and not any(map(is_inexact, leaves)):
+        problem = f"{show_leaf(leaves[0])} and no floating leaf; an update of it would be no step downhill"
     if problem:
         raise ArgumentError(f"params must be a pytree of arrays, got {problem}", where)
     if untrained := _untrained_variable(params):

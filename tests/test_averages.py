@@ -145,7 +145,7 @@ NESTED = {
     "named_chain": lambda tx: ol.named_chain(("clip", ol.clip(1.0)), ("main", tx)),
     "masked": lambda tx: ol.masked(tx, {"w": True, "b": True}),
     "flatten, not": lambda tx: ol.partition({"all": tx}, {"w": "all", "b": "all"}),
-    "cautious": lambda tx: ol.cautious(tx),
+    "split": lambda tx: ol.split_real_and_imaginary(tx),
     "scheduled": lambda tx: ol.chain(tx, ol.scale_by_schedule(ol.constant_schedule(1.0))),
 }
 AVERAGING = {

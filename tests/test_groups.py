@@ -173,9 +173,9 @@ def test_a_later_rule_may_edit_inside_what_it_finds_and_replace_it():
 
 
 def test_lenient_rules_do_what_they_can():
-    base = ol.chain(ol.sgd(2.0), ol.sgd(-0.5))
-    rules = {"nowhere": rate(5), "bias": {"nothing": 1.0}, "head": rate(-3.0)}
-    assert rates(rules, base, strict=False) == ALL | {"head/bias": -9, "head/kernel": -9}
+    base = ol.chain(ol.scale_by_learning_rate(2.0, flip_sign=False), ol.sgd(0.5))
+    rules = {"nowhere": rate(5), "bias": {"nothing": 1.0}, "head": rate(3.0)}
+    assert rates(rules, base, strict=False) == ALL | {"head/bias": 9, "head/kernel": 9}
     assert rates({lambda path, leaf: False: rate(5)}, strict=False) == ALL
 
 
@@ -549,7 +549,7 @@ def test_what_is_frozen_stays_to_the_bit():
 # --- wrong calls -----------------------------------------------------------------------------------------------------
 
 adamw = ol.adamw(0.1)
-two = ol.chain(ol.sgd(1.0), ol.sgd(0.1))
+two = ol.chain(ol.scale_by_learning_rate(1.0, flip_sign=False), ol.sgd(0.1))
 WRONG = {
     "no transformation": (lambda: ol.groups(0.1, {}), "groups: base must be a GradientTransformation, got 0.1"),
     "no rules": (

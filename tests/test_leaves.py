@@ -347,7 +347,11 @@ MISFITS = {
     "scalar on (3,)": ({"w": jnp.ones(3)}, {"w": jnp.ones(())}, r"'w'.*\(\).*\(3,\)"),
     "other key": ({"w": jnp.ones(3)}, {"v": jnp.ones(3)}, r"'v' only in the updates.*'w' only in the params"),
     "missing key": ({"w": jnp.ones(3), "v": jnp.ones(3)}, {"w": jnp.ones(3)}, r"'v' only in the params"),
-    "update of an integer": ({"w": jnp.arange(3)}, {"w": jnp.ones(3)}, r"'w'.*int32\[3\].*pass None"),
+    "update of an integer": (
+        {"w": jnp.arange(3), "v": jnp.ones(3)},
+        {"w": jnp.ones(3), "v": jnp.ones(3)},
+        r"'w'.*int32\[3\].*pass None",
+    ),
     "integer update": ({"w": jnp.ones(3)}, {"w": jnp.arange(3)}, r"'w'.*int32\[3\].*pass None"),
     "no parameter": ({"w": None}, {"w": jnp.ones(3)}, r"'w'"),
 }

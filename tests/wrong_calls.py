@@ -11,6 +11,7 @@ from optax_lite import sweep
 from tests.methods.row import rate
 
 PARAMS = {"w": jnp.ones(3), "layer": {"b": jnp.ones((2, 2))}}
+COUNTED, FLOATS = {"n": jnp.array(3), "w": jnp.ones(())}, {"n": jnp.ones(()), "w": jnp.ones(())}
 GRADS = jax.tree.map(jnp.ones_like, PARAMS)
 
 
@@ -145,11 +146,11 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "update needs the parameters; write tx.update(grads, state, params)",
     ),
     "integer parameter": (
-        lambda: ol.adam(0.1).update({"n": jnp.ones(())}, ol.adam(0.1).init({"n": jnp.array(3)}), {"n": jnp.array(3)}),
+        lambda: ol.adam(0.1).update(FLOATS, ol.adam(0.1).init(COUNTED), COUNTED),
         "leaf 'n': the gradient is float32[], its parameter int32[], which is not moved: pass None for it",
     ),
     "integer parameter, no params": (
-        lambda: ol.adam(0.1).update({"n": jnp.ones(())}, ol.adam(0.1).init({"n": jnp.array(3)})),
+        lambda: ol.adam(0.1).update(FLOATS, ol.adam(0.1).init(COUNTED)),
         "leaf 'n': a gradient float32[] for a parameter that had none at init",
     ),
     "integer gradient": (
@@ -235,6 +236,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "replace what is there twice": (
         lambda: ol.partition({"0": ol.sgd(1.0), "1": ol.adam(0.1)}, "0").replace(learning_rate=1.0),
         "several arguments are called 'learning_rate': ",
+    ),
+    "integers for params": (
+        lambda: ol.adam(0.1).init({"n": jnp.arange(3), "none": None}),
+        "adam: params must be a pytree of arrays, got int32[3] and no floating leaf; an update of it would be no step",
     ),
     "two numbers for an axis": (
         lambda: sweep.sample(ol.adam, 4, learning_rate=(1e-4, 1e-1)),
