@@ -26,6 +26,8 @@ from optax_lite.leaves import (
     check_like,
     check_state_leaves,
     compute_dtype,
+    divide,
+    fitting,
     increment,
     is_inexact,
     is_nothing,
@@ -75,6 +77,7 @@ class Schedule(Configured):
 
     def __call__(self, count: Any) -> Array:
         """The value at a count, or at an array of counts; 0 is the first update."""
+        count = fitting(count)
         return self._at(count) if self._inner else _evaluate(self, count)
 
     def _at(self, count):
@@ -98,7 +101,7 @@ class Schedule(Configured):
     __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
     __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, swapped=True)
     __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, swapped=True)
-    __truediv__, __rtruediv__ = _operator(operator.truediv), _operator(operator.truediv, swapped=True)
+    __truediv__, __rtruediv__ = _operator(divide), _operator(divide, swapped=True)
 
     def __neg__(self):
         return _combined(operator.mul, -1.0, self)

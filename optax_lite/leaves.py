@@ -309,6 +309,33 @@ def zero_count() -> Array:
     return jnp.zeros((), jnp.int32)
 
 
+def fitting(count: Any) -> Any:
+    """A count that JAX can hold: one of Python or NumPy that its integers would wrap becomes a float, rounded down."""
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer, np.ndarray)):
+        return count
+    exact, largest = np.asarray(count), jnp.iinfo(jnp.result_type(int)).max
+    if exact.dtype.kind not in "iuO" or not np.any(exact > largest):
+        return count
+    rounded = exact.astype(jnp.result_type(float))
+    return np.where(rounded > exact, np.nextafter(rounded, np.zeros_like(rounded)), rounded)
+
+
+def since(count: Any, begin: Number) -> Array:
+    """count - begin in the default float dtype, rounded down for an integer count, so that no step comes early.
+
+    Float32 has 24 bits: integers are subtracted as integers, and only then lose what does not fit.
+    """
+    count, dtype = jnp.asarray(count), jnp.result_type(float)
+    whole = jnp.result_type(int)
+    if not jnp.issubdtype(count.dtype, jnp.integer) or promote(count.dtype, whole) != whole:
+        return count.astype(dtype) - begin
+    bits, top = jnp.iinfo(whole).bits, float(np.nextafter(np.asarray(2.0 ** (jnp.iinfo(whole).bits - 1), dtype), 0))
+    start = jnp.clip(jnp.floor(begin), 0.0, top)
+    elapsed = count.astype(whole) - start.astype(whole)
+    lost = jnp.maximum(bits - 1 - jnp.finfo(dtype).nmant - jax.lax.clz(jnp.abs(elapsed)), 0)
+    return ((elapsed >> lost) << lost).astype(dtype) - (begin - start)
+
+
 def increment(count: Any) -> Array:
     """`count + 1`; at the largest value of its dtype it stays there instead of turning negative.
 
@@ -325,6 +352,12 @@ def increment(count: Any) -> Array:
 
 
 # --- arithmetic of the rules -----------------------------------------------------------------------------------------
+
+
+def divide(x: Number, y: Number) -> Array:
+    """x / y, rounded once in every program; without the barrier XLA divides a number, and multiplies an array by 1 / y."""
+    x, y = jnp.broadcast_arrays(x, y)
+    return x / jax.lax.optimization_barrier(y)
 
 
 def mix(b: Number, m: Array, g: Array) -> Array:
@@ -372,4 +405,4 @@ def ema_weight(decay: Number, count: Number) -> Array:
     """
     check_number(decay=decay, count=count)
     b = jnp.asarray(decay)
-    return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))
+    return weak(_one_minus_power(b, jnp.asarray(fitting(count)).astype(b.dtype)))
