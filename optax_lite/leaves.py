@@ -355,9 +355,18 @@ def increment(count: Any) -> Array:
 
 
 def divide(x: Number, y: Number) -> Array:
-    """x / y, rounded once in every program; without the barrier XLA divides a number, and multiplies an array by 1 / y."""
+    """x / y, rounded once in every program.
+
+    Without the barrier XLA divides where there is one number, and multiplies an array by 1 / y.
+    """
     x, y = jnp.broadcast_arrays(x, y)
     return x / jax.lax.optimization_barrier(y)
+
+
+def over(x: Array, y: Array) -> Array:
+    """x / y, and 0 with slope 0 where y is 0, so that with eps=0 an entry without a gradient so far does not move."""
+    none = y == 0
+    return jnp.where(none, 0, x / jnp.where(none, 1, y))
 
 
 def mix(b: Number, m: Array, g: Array) -> Array:

@@ -10,7 +10,6 @@ from optax_lite.check import ArgumentError
 from optax_lite.leaves import sqrt
 from optax_lite.losses.inputs import ArrayLike, Axis, Mask, at_least_zero, check_fit, included, loss, times
 
-
 _OF_ALL = 0.01  # how far the sum of a distribution may be from 1, for the rounding of bfloat16
 
 
