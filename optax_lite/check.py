@@ -5,6 +5,7 @@ keyword, so that the message has their names, and passes over schedules, None an
 user called stands in front: "adam: b1 must be in [0, 1), got 1.5".
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,6 +46,37 @@ def _check(values: dict[str, Any], allowed: str, test) -> None:
             raise ArgumentError(f"{name} must be {allowed}, got {value!r}")
 
 
+def check_held(**values: Any) -> None:
+    """Raise if JAX's default float makes a concrete number infinite or 0; infinity itself may be meant.
+
+    Below the smallest normal number everything counts as 0: XLA flushes the subnormal ones.
+    """
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or value == 0 or 2e-38 < abs(value) < 3e38:
+            continue
+        kind = jnp.finfo(jnp.result_type(float))
+        largest, tiny = float(kind.max), float(kind.tiny)
+        if largest * (1 + float(kind.eps) / 4) < abs(value) < math.inf:
+            becomes = f"infinite; the largest number is {largest:.2g}"
+        elif 0 < abs(value) < tiny:
+            becomes = f"0; the smallest number above 0 is {tiny:.2g}"
+        else:
+            continue
+        shown = f"{value!r:.20}..." if isinstance(value, int) else repr(value)
+        raise ArgumentError(f"{name} must fit in {kind.dtype}, got {shown}, which becomes {becomes}")
+
+
+def check_below_one(**values: Any) -> None:
+    """Raise if JAX's default float rounds a concrete number below 1 up to 1, which would be no decay at all."""
+    for name, value in values.items():
+        if isinstance(value, (int, float)) and 1 - 1e-7 < value < 1:
+            kind = jnp.finfo(jnp.result_type(float))
+            if value >= 1 - float(kind.eps) / 4:
+                nearest_below = 1 - float(kind.eps) / 2
+                problem = f"becomes 1; the largest number below 1 is {nearest_below:.8f}"
+                raise ArgumentError(f"{name} must be below 1 in {kind.dtype}, got {value!r}, which {problem}")
+
+
 def check_shared(values: dict[str, Any]) -> None:
     """Check every argument whose name says what it may be, wherever it stands: averages' decays, eps, dtypes."""
     check_unit_interval(**{name: x for name, x in values.items() if name in _DECAYS})
@@ -60,8 +92,9 @@ def check_number(**values: Any) -> None:
 
 
 def check_unit_interval(**values: Any) -> None:
-    """Raise unless every concrete value lies in [0, 1)."""
+    """Raise unless every concrete value lies in [0, 1), also after rounding."""
     _check(values, "in [0, 1)", lambda x: 0 <= x < 1)
+    check_below_one(**values)
 
 
 def check_closed_unit_interval(**values: Any) -> None:

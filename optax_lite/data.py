@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.check import ArgumentError, check_shared, unknown_argument
+from optax_lite.check import ArgumentError, check_held, check_shared, unknown_argument
 from optax_lite.habits import attribute_hint, plain
 from optax_lite.leaves import weak
 from optax_lite.order import check_inside
@@ -337,7 +337,10 @@ def as_data(name: str, value: Any) -> Any:
     Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
     compile once; a plain function becomes a schedule, a pair of functions a transformation.
     """
-    if value is None or type(value) is float or isinstance(value, Configured):
+    if value is None or isinstance(value, Configured):
+        return value
+    if type(value) is float:
+        check_held(**{name: value})
         return value
     if hasattr(value, "builder"):
         raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
@@ -365,6 +368,7 @@ def _as_number(name: str, value: Any) -> Any:
         return weak(value)
     if isinstance(value, complex) or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be real, got {value!r}")
+    check_held(**{name: value if isinstance(value, int) else float(value)})
     return float(value)
 
 

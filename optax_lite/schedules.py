@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Array, Number
-from optax_lite.check import ArgumentError, check_nonnegative, check_positive
+from optax_lite.check import ArgumentError, check_below_one, check_held, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
 from optax_lite.leaves import divide, since
 
@@ -146,6 +146,7 @@ def exponential_decay(
     init_value. A decay_rate of 0 is an error here; write `piecewise_constant_schedule` for a jump to 0.
     """
     check_positive(transition_steps=transition_steps, decay_rate=decay_rate)
+    check_below_one(decay_rate=decay_rate)
     check_nonnegative(transition_begin=transition_begin)
 
     def value(count):
@@ -182,7 +183,9 @@ def _check_boundaries(boundaries: list[Number]) -> None:
     concrete = all(isinstance(b, (int, float)) for b in boundaries)
     if concrete and any(b < a for a, b in pairwise(boundaries)):
         raise ArgumentError(f"the boundaries must increase, got {boundaries}")
-    check_nonnegative(**{f"boundary {i}": b for i, b in enumerate(boundaries)})
+    named = {f"boundary {i}": b for i, b in enumerate(boundaries)}
+    check_nonnegative(**named)
+    check_held(**named)  # those of a dict are no arguments
 
 
 @schedule
@@ -423,6 +426,7 @@ def cyclic_schedule(base_value: Number, peak_value: Number, half_cycle_steps: Nu
     """
     check_positive(half_cycle_steps=half_cycle_steps)
     check_nonnegative(decay_rate=decay_rate)
+    check_below_one(decay_rate=decay_rate)
 
     def value(count):
         elapsed, period = since(count, 0.0), 2 * half_cycle_steps
