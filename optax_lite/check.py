@@ -5,12 +5,12 @@ keyword, so that the message has their names, and passes over schedules, None an
 user called stands in front: "adam: b1 must be in [0, 1), got 1.5".
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 
+from optax_lite.floats import lost, rounded_to_one
 from optax_lite.habits import argument_hint, nearest
 
 # What arguments of these names may be in every method; others have a check in their builder.
@@ -47,34 +47,17 @@ def _check(values: dict[str, Any], allowed: str, test) -> None:
 
 
 def check_held(**values: Any) -> None:
-    """Raise if JAX's default float makes a concrete number infinite or 0; infinity itself may be meant.
-
-    Below the smallest normal number everything counts as 0: XLA flushes the subnormal ones.
-    """
+    """Raise if JAX's default float makes a concrete number infinite or 0; infinity itself may be meant."""
     for name, value in values.items():
-        if not isinstance(value, (int, float)) or value == 0 or 2e-38 < abs(value) < 3e38:
-            continue
-        kind = jnp.finfo(jnp.result_type(float))
-        largest, tiny = float(kind.max), float(kind.tiny)
-        if largest * (1 + float(kind.eps) / 4) < abs(value) < math.inf:
-            becomes = f"infinite; the largest number is {largest:.2g}"
-        elif 0 < abs(value) < tiny:
-            becomes = f"0; the smallest number above 0 is {tiny:.2g}"
-        else:
-            continue
-        shown = f"{value!r:.20}..." if isinstance(value, int) else repr(value)
-        raise ArgumentError(f"{name} must fit in {kind.dtype}, got {shown}, which becomes {becomes}")
+        if found := lost(value):
+            raise ArgumentError(f"{name} must fit in JAX's default float, got {found}")
 
 
 def check_below_one(**values: Any) -> None:
-    """Raise if JAX's default float rounds a concrete number below 1 up to 1, which would be no decay at all."""
+    """Raise if JAX's default float rounds a concrete decay below 1 up to 1."""
     for name, value in values.items():
-        if isinstance(value, (int, float)) and 1 - 1e-7 < value < 1:
-            kind = jnp.finfo(jnp.result_type(float))
-            if value >= 1 - float(kind.eps) / 4:
-                nearest_below = 1 - float(kind.eps) / 2
-                problem = f"becomes 1; the largest number below 1 is {nearest_below:.8f}"
-                raise ArgumentError(f"{name} must be below 1 in {kind.dtype}, got {value!r}, which {problem}")
+        if found := rounded_to_one(value):
+            raise ArgumentError(f"{name} must be below 1, got {found}")
 
 
 def check_shared(values: dict[str, Any]) -> None:

@@ -337,10 +337,8 @@ def as_data(name: str, value: Any) -> Any:
     Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
     compile once; a plain function becomes a schedule, a pair of functions a transformation.
     """
-    if value is None or isinstance(value, Configured):
-        return value
-    if type(value) is float:
-        check_held(**{name: value})
+    check_held(**{name: value})
+    if value is None or type(value) is float or isinstance(value, Configured):
         return value
     if hasattr(value, "builder"):
         raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
@@ -368,8 +366,7 @@ def _as_number(name: str, value: Any) -> Any:
         return weak(value)
     if isinstance(value, complex) or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be real, got {value!r}")
-    check_held(**{name: value if isinstance(value, int) else float(value)})
-    return float(value)
+    return as_data(name, float(value))
 
 
 def is_scalar(value: Any) -> bool:

@@ -17,6 +17,7 @@ from jax.core import Tracer
 
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 from optax_lite.check import check_dtype, check_number
+from optax_lite.floats import fitting
 
 
 class MaskedNode(NamedTuple):
@@ -309,33 +310,6 @@ def zero_count() -> Array:
     return jnp.zeros((), jnp.int32)
 
 
-def fitting(count: Any) -> Any:
-    """A count that JAX can hold: one of Python or NumPy that its integers would wrap becomes a float, rounded down."""
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer, np.ndarray)):
-        return count
-    exact, largest = np.asarray(count), jnp.iinfo(jnp.result_type(int)).max
-    if exact.dtype.kind not in "iuO" or not np.any(exact > largest):
-        return count
-    rounded = exact.astype(jnp.result_type(float))
-    return np.where(rounded > exact, np.nextafter(rounded, np.zeros_like(rounded)), rounded)
-
-
-def since(count: Any, begin: Number) -> Array:
-    """count - begin in the default float dtype, rounded down for an integer count, so that no step comes early.
-
-    Float32 has 24 bits: integers are subtracted as integers, and only then lose what does not fit.
-    """
-    count, dtype = jnp.asarray(count), jnp.result_type(float)
-    whole = jnp.result_type(int)
-    if not jnp.issubdtype(count.dtype, jnp.integer) or promote(count.dtype, whole) != whole:
-        return count.astype(dtype) - begin
-    bits, top = jnp.iinfo(whole).bits, float(np.nextafter(np.asarray(2.0 ** (jnp.iinfo(whole).bits - 1), dtype), 0))
-    start = jnp.clip(jnp.floor(begin), 0.0, top)
-    elapsed = count.astype(whole) - start.astype(whole)
-    lost = jnp.maximum(bits - 1 - jnp.finfo(dtype).nmant - jax.lax.clz(jnp.abs(elapsed)), 0)
-    return ((elapsed >> lost) << lost).astype(dtype) - (begin - start)
-
-
 def increment(count: Any) -> Array:
     """`count + 1`; at the largest value of its dtype it stays there instead of turning negative.
 
@@ -352,15 +326,6 @@ def increment(count: Any) -> Array:
 
 
 # --- arithmetic of the rules -----------------------------------------------------------------------------------------
-
-
-def divide(x: Number, y: Number) -> Array:
-    """x / y, rounded once in every program.
-
-    Without the barrier XLA divides where there is one number, and multiplies an array by 1 / y.
-    """
-    x, y = jnp.broadcast_arrays(x, y)
-    return x / jax.lax.optimization_barrier(y)
 
 
 def over(x: Array, y: Array) -> Array:

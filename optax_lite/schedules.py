@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError, check_below_one, check_held, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
-from optax_lite.leaves import divide, since
+from optax_lite.floats import divide, since
 
 
 def _full(count: Any, value: Number) -> Array:
