@@ -48,6 +48,15 @@ def divide(x: Number, y: Number) -> Array:
     return x / jax.lax.optimization_barrier(y)
 
 
+def multiply(x: Number, y: Number) -> Array:
+    """x·y, rounded before it is added to something.
+
+    Some programs fuse a product and the sum around it, and round once; no compiler does so across a bound.
+    """
+    largest = float(jnp.finfo(jnp.result_type(float)).max)
+    return jnp.clip(x * y, -largest, largest)
+
+
 # --- numbers that are lost -------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 None branches in Python on its numbers, so that every number may be traced, swept and differentiated. All take a count
 or an array of counts, and return the default float dtype: the same bits either way, and whether the schedule is an
-argument of the program or closed over. The first update sees count 0: a warm-up that starts at 0 spends its first step
+argument of its program or closed over. The first update sees count 0: a warm-up that starts at 0 spends its first step
 at 0. Numbers of steps count updates, and may be fractions; above 2²⁴ they have the 24 bits of float32.
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError, check_below_one, check_held, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
-from optax_lite.floats import divide, since
+from optax_lite.floats import divide, multiply, since
 
 
 def _full(count: Any, value: Number) -> Array:
@@ -46,12 +46,12 @@ def _share_of(steps: Number, share: Number) -> Array:
 
 def _mix(start: Number, end: Number, fraction: Array) -> Array:
     """From start to end; exact at both."""
-    return jnp.where(fraction < 1.0, start + (end - start) * fraction, end)
+    return jnp.where(fraction < 1.0, start + multiply(end - start, fraction), end)
 
 
 def _remaining(start: Number, end: Number, left: Array) -> Array:
     """From start, where all is left, to end, where nothing is; exact at both, and all digits near an end of 0."""
-    return jnp.where(left == 1.0, start, end + (start - end) * left)
+    return jnp.where(left == 1.0, start, end + multiply(start - end, left))
 
 
 def _ease(fraction: Array) -> Array:
@@ -431,7 +431,7 @@ def cyclic_schedule(base_value: Number, peak_value: Number, half_cycle_steps: Nu
     def value(count):
         elapsed, period = since(count, 0.0), 2 * half_cycle_steps
         cycle = _whole_periods(elapsed, period)
-        now = elapsed - cycle * period
+        now = elapsed - multiply(cycle, period)
         height = jnp.where(now == half_cycle_steps, 1.0, divide(jnp.minimum(now, period - now), half_cycle_steps))
         return _mix(base_value, _remaining(peak_value, base_value, _power(decay_rate, cycle)), height)
 
