@@ -115,7 +115,7 @@ def test_one_cycle_peaks_at_its_share_and_phases_end_exactly():
         [*ends], [jnp.array([*values]) for values in ends.values()]
     )
     for now, (schedule, values) in zip(found, ends.items(), strict=True):
-        np.testing.assert_array_equal(now, np.float32([*values.values()]), err_msg=repr(schedule))
+        np.testing.assert_array_equal(now, np.array([*values.values()], np.float32), err_msg=repr(schedule))
 
 
 @pytest.mark.nightly
