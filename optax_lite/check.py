@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from optax_lite.floats import lost, rounded_to_one
 from optax_lite.habits import argument_hint, nearest
 
 # What arguments of these names may be in every method; others have a check in their builder.
@@ -45,6 +46,20 @@ def _check(values: dict[str, Any], allowed: str, test) -> None:
             raise ArgumentError(f"{name} must be {allowed}, got {value!r}", about=(name, value))
 
 
+def check_held(**values: Any) -> None:
+    """Raise if JAX's default float makes a concrete number infinite or 0; infinity itself may be meant."""
+    for name, value in values.items():
+        if found := lost(value):
+            raise ArgumentError(f"{name} must fit in JAX's default float, got {found}")
+
+
+def check_below_one(**values: Any) -> None:
+    """Raise if JAX's default float rounds a concrete decay below 1 up to 1."""
+    for name, value in values.items():
+        if found := rounded_to_one(value):
+            raise ArgumentError(f"{name} must be below 1, got {found}")
+
+
 def check_shared(values: dict[str, Any]) -> None:
     """Check every argument whose name says what it may be, wherever it stands: averages' decays, eps, dtypes."""
     check_unit_interval(**{name: x for name, x in values.items() if name in _DECAYS})
@@ -60,8 +75,9 @@ def check_number(**values: Any) -> None:
 
 
 def check_unit_interval(**values: Any) -> None:
-    """Raise unless every concrete value lies in [0, 1)."""
+    """Raise unless every concrete value lies in [0, 1), also after rounding."""
     _check(values, "in [0, 1)", lambda x: 0 <= x < 1)
+    check_below_one(**values)
 
 
 def check_closed_unit_interval(**values: Any) -> None:

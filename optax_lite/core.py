@@ -19,6 +19,7 @@ from jax.core import Tracer
 
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
+from optax_lite.floats import divide, fitting
 from optax_lite.leaves import (
     align,
     as_array,
@@ -29,9 +30,6 @@ from optax_lite.leaves import (
     increment,
     is_inexact,
     is_nothing,
-    leaf_paths,
-    leafwise,
-    show_leaf,
     weak,
     zero_count,
 )
@@ -75,6 +73,7 @@ class Schedule(Configured):
 
     def __call__(self, count: Any) -> Array:
         """The value at a count, or at an array of counts; 0 is the first update."""
+        count = fitting(count)
         return self._at(count) if self._inner else _evaluate(self, count)
 
     def _at(self, count):
@@ -98,7 +97,7 @@ class Schedule(Configured):
     __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
     __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, swapped=True)
     __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, swapped=True)
-    __truediv__, __rtruediv__ = _operator(operator.truediv), _operator(operator.truediv, swapped=True)
+    __truediv__, __rtruediv__ = _operator(divide), _operator(divide, swapped=True)
 
     def __neg__(self):
         return _combined(operator.mul, -1.0, self)
@@ -228,7 +227,7 @@ class GradientTransformation(Configured):
         if self._inner:
             return _functions(self).step(updates, state, params, **extra)
         updates, new, state = _enter(_step, self, updates, state, params, extra)
-        return _fill(updates, new, params), state
+        return fill(updates, new, params), state
 
 
 GradientTransformationExtraArgs = GradientTransformation  # optax's name; every transformation takes extra arguments
@@ -400,7 +399,7 @@ def _update(tx, updates, state, params, extra):
     new, state = _run("update", tx, updates, state, params, extra)
     if params is not None or not takes_examples(tx):
         check_like(new, updates if params is None else params, "update")
-    return _in_dtype_of(updates, new), state
+    return in_dtype_of(updates, new), state
 
 
 @jax.jit
@@ -453,7 +452,7 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
     return updates, treedef.unflatten(kept)
 
 
-def _fill(updates: Updates, new: Params, params: Params) -> Params:
+def fill(updates: Updates, new: Params, params: Params) -> Params:
     """The new params, with the old ones where there was no update."""
     if jax.tree.structure(new) == jax.tree.structure(params):
         return new
@@ -463,7 +462,7 @@ def _fill(updates: Updates, new: Params, params: Params) -> Params:
     return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(treedef.unflatten(kept)))
 
 
-def _in_dtype_of(gradients, updates):
+def in_dtype_of(gradients, updates):
     def cast(g, u):
         return u if is_nothing(g) or is_nothing(u) else cast_like(u, g)
 
@@ -495,7 +494,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     """
     try:
         kept, present = _present(updates, params)
-        return _fill(kept, _apply(present, kept), params)
+        return fill(kept, _apply(present, kept), params)
     except FAILURES as error:
         explain_apply(params, updates, error)
         raise
@@ -513,24 +512,3 @@ def _replicate(state: OptState, params: list) -> OptState:
         return state
     everywhere = jax.sharding.NamedSharding(meshes[0], jax.sharding.PartitionSpec())
     return jax.tree.map(lambda x: x if x.sharding.num_devices > 1 else jax.device_put(x, everywhere), state)
-
-
-@jax.jit
-def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
-    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters.
-
-    Where the new one is None the old one stays.
-    """
-
-    def mix(new, old):
-        return weak(step_size) * new + (1 - weak(step_size)) * old
-
-    leaves = jax.tree.leaves(new_tensors, is_leaf=is_nothing)
-    olds = align(new_tensors, old_tensors, "old tensors", "new tensors")
-    for path, new, old in zip(leaf_paths(new_tensors), leaves, olds, strict=True):
-        if not is_nothing(new) and (jnp.shape(new) != jnp.shape(old) or not is_inexact(old)):
-            raise ValueError(
-                f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; leave it out with None"
-            )
-    mixed = _in_dtype_of(old_tensors, leafwise(mix, new_tensors, read=(old_tensors,)))
-    return _fill(new_tensors, mixed, old_tensors)

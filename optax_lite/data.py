@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.check import ArgumentError, check_shared, unknown_argument
+from optax_lite.check import ArgumentError, check_held, check_shared, unknown_argument
 from optax_lite.habits import attribute_hint, own_name, plain
 from optax_lite.leaves import weak
 from optax_lite.order import check_inside
@@ -338,6 +338,7 @@ def as_data(name: str, value: Any) -> Any:
     Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
     compile once; a plain function becomes a schedule, a pair of functions a transformation.
     """
+    check_held(**{name: value})
     if value is None or type(value) is float or isinstance(value, Configured):
         return value
     if hasattr(value, "builder"):
@@ -366,7 +367,7 @@ def _as_number(name: str, value: Any) -> Any:
         return weak(value)
     if isinstance(value, complex) or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be real, got {value!r}")
-    return float(value)
+    return as_data(name, float(value))
 
 
 def is_scalar(value: Any) -> bool:

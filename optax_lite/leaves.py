@@ -17,6 +17,7 @@ from jax.core import Tracer
 
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 from optax_lite.check import check_dtype, check_number
+from optax_lite.floats import fitting
 
 
 class MaskedNode(NamedTuple):
@@ -327,6 +328,12 @@ def increment(count: Any) -> Array:
 # --- arithmetic of the rules -----------------------------------------------------------------------------------------
 
 
+def over(x: Array, y: Array) -> Array:
+    """x / y, and 0 with slope 0 where y is 0, so that with eps=0 an entry without a gradient so far does not move."""
+    none = y == 0
+    return jnp.where(none, 0, x / jnp.where(none, 1, y))
+
+
 def mix(b: Number, m: Array, g: Array) -> Array:
     """b·m + (1 - b)·g: a moving average m takes in g.
 
@@ -372,4 +379,4 @@ def ema_weight(decay: Number, count: Number) -> Array:
     """
     check_number(decay=decay, count=count)
     b = jnp.asarray(decay)
-    return weak(_one_minus_power(b, jnp.asarray(count).astype(b.dtype)))
+    return weak(_one_minus_power(b, jnp.asarray(fitting(count)).astype(b.dtype)))

@@ -148,7 +148,7 @@ def explain_update(
     problem = _wrong_gradients(updates, params)
     if problem:
         raise ValueError(f"{name}: {problem}") from error
-    _check_arrays(name, {"gradient": updates, "state": state}, error)
+    check_arrays(name, {"gradient": updates, "state": state}, error)
     if _strangers(updates, params):
         found = error if isinstance(updates, (dict, list, tuple)) else f"the gradients are {show_leaf(updates)}"
         raise ValueError(
@@ -172,7 +172,7 @@ def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
     if updates is None:
         raise ValueError(f"{name}: the updates are None, and the params {show_leaf(params)}; {order}") from error
     _check_deleted(name, {"params": params, "update": updates}, error)
-    _check_arrays(name, {"update": updates}, error)
+    check_arrays(name, {"update": updates}, error)
 
 
 def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
@@ -255,12 +255,14 @@ def _check_deleted(name: str, trees: dict[str, PyTree], error: Exception) -> Non
                 ) from error
 
 
-def _check_arrays(name: str, trees: dict[str, PyTree], error: Exception) -> None:
-    """Raise if a leaf that is no array is the reason."""
+def check_arrays(name: str, trees: dict[str, PyTree], error: Exception) -> None:
+    """Raise if a leaf that is not an array is the reason, and say how such leaves are left out."""
     for what, tree in trees.items():
         for path, leaf in _leaves(tree):
             if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "dtype"):
-                raise TypeError(f"{name}: {what} leaf {path!r} is {show_leaf(leaf)}, no array") from error
+                problem = f"{what} leaf {path!r} is {show_leaf(leaf):.60}, no array"
+                remedy = "pass None for it, as eqx.filter(model, eqx.is_inexact_array) does for all such leaves"
+                raise TypeError(f"{name}: {problem}; {remedy}") from error
 
 
 def _leaves(tree: PyTree) -> Iterator[tuple[str, Any]]:

@@ -1,8 +1,9 @@
 """Schedules: hyperparameters as functions of the number of updates so far.
 
 None branches in Python on its numbers, so that every number may be traced, swept and differentiated. All take a count
-or an array of counts, and return the default float dtype. The first update sees count 0: a warm-up that starts at 0
-spends its first step at 0. Numbers of steps count updates, and may be fractions.
+or an array of counts, and return the default float dtype: the same bits either way, and whether the schedule is an
+argument of its program or closed over. The first update sees count 0: a warm-up that starts at 0 spends its first step
+at 0. Numbers of steps count updates, and may be fractions; above 2²⁴ they have the 24 bits of float32.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,26 +14,44 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Array, Number
-from optax_lite.check import ArgumentError, check_nonnegative, check_positive
+from optax_lite.check import ArgumentError, check_below_one, check_held, check_nonnegative, check_positive
 from optax_lite.core import Schedule, function_schedule, schedule
+from optax_lite.floats import divide, multiply, since
 
 
-def _time(count: Any) -> Array:
-    """The count in the default float dtype."""
-    count = jnp.asarray(count)
-    return count.astype(jnp.result_type(float))
+def _full(count: Any, value: Number) -> Array:
+    """A value at every count, in the default float dtype."""
+    return jnp.full(jnp.shape(count), value, jnp.result_type(float))
 
 
 def _fraction(count: Any, begin: Number, steps: Number) -> Array:
     """How much of a phase is over: 0 before its begin, 1 from its end on, also when it takes no steps."""
-    elapsed = _time(count) - begin
-    inside = jnp.clip(elapsed / jnp.where(steps > 0, steps, 1.0), 0.0, 1.0)
-    return jnp.where(steps > 0, inside, jnp.where(elapsed < 0, 0.0, 1.0))
+    elapsed = since(count, begin)
+    inside = jnp.clip(divide(elapsed, jnp.where(steps > 0, steps, 1.0)), 0.0, 1.0)
+    return jnp.where(elapsed >= jnp.maximum(steps, 0.0), 1.0, inside)
+
+
+def _whole_periods(elapsed: Array, period: Number) -> Array:
+    """How many periods are over: by comparison with their ends, for a quotient may be off by its rounding."""
+    n = jnp.floor(divide(elapsed, period))
+    n = jnp.where(elapsed >= (n + 1.0) * period, n + 1.0, n)
+    return jnp.where(elapsed < n * period, n - 1.0, n)
+
+
+def _share_of(steps: Number, share: Number) -> Array:
+    """share·steps, rounded down to a whole step: of 100, 0.29 is 29, although float32 and float64 make it less."""
+    product = share * steps
+    return jnp.floor(product + product * float(jnp.finfo(jnp.result_type(product)).eps))
 
 
 def _mix(start: Number, end: Number, fraction: Array) -> Array:
     """From start to end; exact at both."""
-    return jnp.where(fraction < 1.0, start + (end - start) * fraction, end)
+    return jnp.where(fraction < 1.0, start + multiply(end - start, fraction), end)
+
+
+def _remaining(start: Number, end: Number, left: Array) -> Array:
+    """From start, where all is left, to end, where nothing is; exact at both, and all digits near an end of 0."""
+    return jnp.where(left == 1.0, start, end + multiply(start - end, left))
 
 
 def _ease(fraction: Array) -> Array:
@@ -52,9 +71,9 @@ def _power(base: Array, exponent: Number) -> Array:
 
 def _through(count: Any, knots: list[tuple[Number, Number]], ease: Callable[[Array], Array]) -> Array:
     """Interpolate between (count, value) knots in order, constant outside."""
-    now = jnp.full_like(_time(count), knots[0][1])
+    now = _full(count, knots[0][1])
     for (begin, low), (end, high) in pairwise(knots):
-        reached = _time(count) >= begin
+        reached = since(count, begin) >= 0
         now = jnp.where(reached, _mix(low, high, ease(_fraction(count, begin, end - begin))), now)
     return now
 
@@ -62,7 +81,7 @@ def _through(count: Any, knots: list[tuple[Number, Number]], ease: Callable[[Arr
 @schedule
 def constant_schedule(value: Number):
     """The same value at every count."""
-    return lambda count: jnp.full_like(_time(count), value)
+    return lambda count: _full(count, value)
 
 
 @schedule
@@ -79,7 +98,7 @@ def polynomial_schedule(
 
     def value(count):
         left = 1.0 - _fraction(count, transition_begin, transition_steps)
-        return (init_value - end_value) * _power(left, power) + end_value
+        return _remaining(init_value, end_value, _power(left, power))
 
     return value
 
@@ -97,7 +116,8 @@ def linear_schedule(init_value: Number, end_value: Number, transition_steps: Num
 
 
 def _cosine(peak: Number, end: Number, exponent: Number, fraction: Array) -> Array:
-    return end + (peak - end) * _power(0.5 * (1.0 + jnp.cos(jnp.pi * fraction)), exponent)
+    left = jnp.where(fraction < 1.0, 0.5 * (1.0 + jnp.cos(jnp.pi * fraction)), 0.0)
+    return _remaining(peak, end, _power(left, exponent))
 
 
 @schedule
@@ -126,11 +146,12 @@ def exponential_decay(
     init_value. A decay_rate of 0 is an error here; write `piecewise_constant_schedule` for a jump to 0.
     """
     check_positive(transition_steps=transition_steps, decay_rate=decay_rate)
+    check_below_one(decay_rate=decay_rate)
     check_nonnegative(transition_begin=transition_begin)
 
     def value(count):
-        x = jnp.maximum(_time(count) - transition_begin, 0.0) / transition_steps
-        x = jnp.floor(x) if staircase else x
+        elapsed = jnp.maximum(since(count, transition_begin), 0.0)
+        x = _whole_periods(elapsed, transition_steps) if staircase else divide(elapsed, transition_steps)
         if end_value is None:
             return init_value * decay_rate**x
         # Growth ends long before it overflows: the gradient of a bounded infinity would be NaN.
@@ -162,7 +183,9 @@ def _check_boundaries(boundaries: list[Number]) -> None:
     concrete = all(isinstance(b, (int, float)) for b in boundaries)
     if concrete and any(b < a for a, b in pairwise(boundaries)):
         raise ArgumentError(f"the boundaries must increase, got {boundaries}")
-    check_nonnegative(**{f"boundary {i}": b for i, b in enumerate(boundaries)})
+    named = {f"boundary {i}": b for i, b in enumerate(boundaries)}
+    check_nonnegative(**named)
+    check_held(**named)  # those of a dict are no arguments
 
 
 @schedule
@@ -176,10 +199,9 @@ def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any =
     _check_boundaries([b for b, _ in pairs])
 
     def value(count):
-        t = _time(count)
-        now = jnp.full_like(t, init_value)
+        now = _full(count, init_value)
         for boundary, factor in pairs:
-            now = now * jnp.where(t < boundary, 1.0, factor)
+            now = now * jnp.where(since(count, boundary) < 0, 1.0, factor)
         return now
 
     return value
@@ -224,10 +246,11 @@ def join_schedules(schedules: Any, boundaries: Any):
     def value(count):
         now = schedules[0](count)
         for part, boundary in zip(schedules[1:], boundaries, strict=True):
-            since = _time(count) - boundary
+            elapsed = since(count, boundary)
+            its_count = elapsed
             if part._call.factory is function_schedule:  # it may index by its count
-                since = since.astype(jnp.asarray(count).dtype)
-            now = jnp.where(_time(count) < boundary, now, part(since))
+                its_count = elapsed.astype(jnp.asarray(count).dtype)
+            now = jnp.where(elapsed < 0, now, part(its_count))
         return now
 
     return value
@@ -287,7 +310,7 @@ def warmup_exponential_decay_schedule(
     decay = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
 
     def value(count):
-        return _after_warmup(count, init_value, peak_value, warmup_steps, decay(_time(count) - warmup_steps))
+        return _after_warmup(count, init_value, peak_value, warmup_steps, decay(since(count, warmup_steps)))
 
     return value
 
@@ -308,9 +331,9 @@ def cosine_onecycle_schedule(
     check_nonnegative(pct_start=pct_start)
 
     def value(count):
-        low = peak_value / div_factor
-        top = jnp.floor(pct_start * transition_steps)
-        return _through(count, [(0.0, low), (top, peak_value), (transition_steps, low / final_div_factor)], _ease)
+        low, top = divide(peak_value, div_factor), _share_of(transition_steps, pct_start)
+        knots = [(0.0, low), (top, peak_value), (transition_steps, divide(low, final_div_factor))]
+        return _through(count, knots, _ease)
 
     return value
 
@@ -333,9 +356,9 @@ def linear_onecycle_schedule(
     check_nonnegative(pct_start=pct_start, pct_final=pct_final)
 
     def value(count):
-        low = peak_value / div_factor
-        up, down = jnp.floor(pct_start * transition_steps), jnp.floor(pct_final * transition_steps)
-        knots = [(0.0, low), (up, peak_value), (down, low), (transition_steps, low / final_div_factor)]
+        low, final = divide(peak_value, div_factor), divide(divide(peak_value, div_factor), final_div_factor)
+        up, down = _share_of(transition_steps, pct_start), _share_of(transition_steps, pct_final)
+        knots = [(0.0, low), (up, peak_value), (down, low), (transition_steps, final)]
         return _through(count, knots, _straight)
 
     return value
@@ -388,7 +411,7 @@ def inverse_sqrt_schedule(peak_value: Number, warmup_steps: Number, init_value: 
     check_positive(warmup_steps=warmup_steps)
 
     def value(count):
-        after = peak_value * jnp.sqrt(warmup_steps / jnp.maximum(_time(count), warmup_steps))
+        after = peak_value * jnp.sqrt(divide(warmup_steps, jnp.maximum(since(count, 0.0), warmup_steps)))
         return _after_warmup(count, init_value, peak_value, warmup_steps, after)
 
     return value
@@ -403,11 +426,13 @@ def cyclic_schedule(base_value: Number, peak_value: Number, half_cycle_steps: Nu
     """
     check_positive(half_cycle_steps=half_cycle_steps)
     check_nonnegative(decay_rate=decay_rate)
+    check_below_one(decay_rate=decay_rate)
 
     def value(count):
-        t = _time(count) / half_cycle_steps
-        cycle = jnp.floor(t / 2)
-        height = 1.0 - jnp.abs(t - 2 * cycle - 1.0)
-        return base_value + (peak_value - base_value) * _power(decay_rate, cycle) * height
+        elapsed, period = since(count, 0.0), 2 * half_cycle_steps
+        cycle = _whole_periods(elapsed, period)
+        now = elapsed - multiply(cycle, period)
+        height = jnp.where(now == half_cycle_steps, 1.0, divide(jnp.minimum(now, period - now), half_cycle_steps))
+        return _mix(base_value, _remaining(peak_value, base_value, _power(decay_rate, cycle)), height)
 
     return value

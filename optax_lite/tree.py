@@ -23,6 +23,7 @@ from optax_lite.leaves import (
     cast_up,
     compute_dtype,
     ema_weight,
+    is_inexact,
     is_nothing,
     leaf_paths,
     leafwise,
@@ -278,13 +279,16 @@ def _is_key(x):
 
 
 def _wide(x):
-    """A leaf in float32 at least; integers as they are."""
+    """A leaf in float32 at least; integers and bools in JAX's default integer, for int8 holds no product of its own."""
     x = jnp.asarray(x)
-    return cast_up(x, compute_dtype(x))
+    return cast_up(x, compute_dtype(x)) if is_inexact(x) else x.astype(jax.eval_shape(jnp.sum, x).dtype)
 
 
 def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
-    """The sum of all entries; `associative_reduction` adds the leaves up by pairs, which compiles faster if many."""
+    """The sum of all entries; `associative_reduction` adds the leaves up by pairs, which compiles faster if many.
+
+    Integers add up to one of JAX's default size: where 32 bits may not hold it, cast the tree to a float first.
+    """
     parts = jax.tree.map(lambda x: jnp.sum(_wide(x)), tree)
     with jax.numpy_dtype_promotion("standard"):
         if associative_reduction:
@@ -293,7 +297,7 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
 
 
 def vdot(tree_x: PyTree, tree_y: PyTree) -> Array:
-    """⟨x, y⟩ = Σ x̄·y over all entries of all leaves."""
+    """⟨x, y⟩ = Σ x̄·y over all entries of all leaves, those of integers as in `sum`."""
     with jax.numpy_dtype_promotion("standard"):
         return sum(_zipped(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y))
 
@@ -321,7 +325,7 @@ def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = Fal
         return sum_sq(tree) if squared else global_norm(tree)
     if ord not in (1, jnp.inf, "inf"):
         raise ArgumentError(f"ord must be None, 1, 2 or inf, got {ord!r}", "norm")
-    sizes = jax.tree.map(lambda x: jnp.abs(_wide(x)), tree)
+    sizes = jax.tree.map(lambda x: jnp.abs(_wide(x)), tree)  # of int8 too: |-128| is not one
     found = sum(sizes) if ord == 1 else _reduced(jnp.maximum, 0.0, sizes)
     return found * found if squared else found
 

@@ -207,7 +207,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "precision.master._followed": {"is_nothing(p) or is_nothing(m) -> is_nothing(m) or is_nothing(m)": _NO_COPY},
     "schedules._fraction": {
-        "elapsed / jnp.where(steps > 0, steps, 1.0) -> elapsed / jnp.where(steps > 0, steps, 2.0)": _UNUSED
+        "divide(elapsed, jnp.where(steps > 0, steps, 1.0)) -> divide(elapsed, jnp.where(steps > 0, steps, 2.0))": _UNUSED
     },
     "schedules._power": {
         "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 
 import optax_lite
-from optax_lite import MaskedNode, apply_updates, ema_weight, global_norm, increment, incremental_update, leafwise
+from optax_lite import (
+    MaskedNode,
+    apply_updates,
+    ema_weight,
+    global_norm,
+    increment,
+    incremental_update,
+    leafwise,
+    periodic_update,
+)
 from optax_lite.leaves import abs_sq, compute_dtype, full_like, leaf_paths, sqrt, zeros_like
+from tests.compilations import count_lowerings
 
 MODES = {"eager": lambda f: f, "jit": jax.jit}
 
@@ -391,9 +401,9 @@ def test_incremental_update(old, new, step, mixed):
 def test_incremental_update_keeps_none_and_scheduled_steps_do_not_compile_again():
     new, old = {"w": jnp.ones(2), "x": None}, {"w": jnp.zeros(2), "x": None}
     assert incremental_update(new, old, 0.1)["x"] is None
-    before = incremental_update._cache_size()
-    incremental_update(new, old, 0.7)
-    assert incremental_update._cache_size() == before
+    with count_lowerings() as lowered:
+        incremental_update(new, old, 0.7)
+    assert lowered() == 0
 
 
 @pytest.mark.parametrize(
@@ -409,3 +419,30 @@ def test_incremental_update_names_the_leaf_that_does_not_fit(new, old, message):
     with pytest.raises(ValueError, match=message) as error:
         incremental_update(new, old, 0.1)
     assert "gradient" not in str(error.value), "there is none here"
+
+
+def test_following_takes_the_arrays_of_a_module_and_leaves_its_functions():
+    old = {"w": jnp.zeros(2), "act": jax.nn.relu, "n": jnp.array(3)}
+    new = {"w": jnp.ones(2), "act": None, "n": None}
+    for follow, w in (
+        (lambda: incremental_update(new, old, 0.25), 0.25),
+        (lambda: periodic_update(new, old, 4, 2), 1.0),
+    ):
+        followed = follow()
+        np.testing.assert_array_equal(followed["w"], [w, w])
+        assert followed["act"] is jax.nn.relu and followed["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda tree: incremental_update(tree, tree, 0.25), "incremental_update: new leaf"),
+        (lambda tree: periodic_update(tree, tree, 4, 2), "periodic_update: new leaf"),
+        (lambda tree: apply_updates(tree, tree), "apply_updates: update leaf"),
+        (lambda tree: optax_lite.sgd(0.1).update(tree, optax_lite.sgd(0.1).init(tree)), "sgd: gradient leaf"),
+    ],
+    ids=["incremental_update", "periodic_update", "apply_updates", "update"],
+)
+def test_a_leaf_that_is_a_function_is_named_with_the_remedy(call, name):
+    with pytest.raises(TypeError, match=rf"{name} 'act' is .*relu, no array; pass None for it, as eqx.filter\(model"):
+        call({"w": jnp.zeros(2), "act": jax.nn.relu})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optax_lite import losses
+from optax_lite.losses.inputs import at_least_zero
 from tests.methods.losses import (
     CASES,
     FAR,
@@ -123,6 +124,61 @@ def test_half_precision_errors_are_squared_beyond_its_range_without_a_nan():
 @pytest.mark.parametrize("place", HARD.values(), ids=HARD.keys())
 def test_hard_places(place):
     assert place.error(FUNCTIONS[place.name]) <= 3e-6
+
+
+X_ALL = 3 * jax.random.normal(jax.random.key(0), (500, 10))
+LOG_P, Q = jax.nn.log_softmax(X_ALL), jax.nn.softmax(X_ALL)
+BEST = jnp.argmax(X_ALL, -1)
+NEVER_NEGATIVE = {
+    "ctc_loss": lambda: losses.ctc_loss(
+        jnp.array([[[0.0, 17.0], [0.0, 17.0]]]), jnp.zeros((1, 2)), jnp.array([[1]]), jnp.zeros((1, 1))
+    ),
+    "kl_divergence": lambda: losses.kl_divergence(LOG_P, Q),
+    "kl_divergence over a mask": lambda: losses.kl_divergence(
+        jnp.pad(LOG_P, ((0, 0), (0, 1))), jnp.pad(Q, ((0, 0), (0, 1))), where=jnp.arange(11)[None] < 10
+    ),
+    "kl_divergence_with_log_targets": lambda: losses.kl_divergence_with_log_targets(LOG_P, jnp.log(Q)),
+    "generalized_kl_divergence": lambda: losses.generalized_kl_divergence(LOG_P, Q),
+    "generalized_kl_divergence, terms": lambda: losses.generalized_kl_divergence(LOG_P, Q, axis=()),
+    "cosine_distance": lambda: losses.cosine_distance(X_ALL, 2 * X_ALL),
+    "multiclass_hinge_loss": lambda: losses.multiclass_hinge_loss(X_ALL, BEST),
+    "poly_loss_cross_entropy": lambda: losses.poly_loss_cross_entropy(
+        10 * X_ALL, jax.nn.one_hot(BEST, 10), epsilon=-1.0
+    ),
+    "log_cosh": lambda: losses.log_cosh(jnp.linspace(-1e-3, 1e-3, 501)),
+    "huber_loss": lambda: losses.huber_loss(jnp.linspace(-1.1, 1.1, 501)),
+    "sigmoid_focal_loss": lambda: losses.sigmoid_focal_loss(30 * X_ALL, (X_ALL > 0).astype(float)),
+    "softmax_cross_entropy": lambda: losses.softmax_cross_entropy(30 * X_ALL, jax.nn.one_hot(BEST, 10)),
+    "ntxent": lambda: losses.ntxent(X_ALL[:8], jnp.arange(8) // 2, 0.01),
+}
+
+
+@pytest.mark.parametrize("call", NEVER_NEGATIVE.values(), ids=NEVER_NEGATIVE.keys())
+def test_what_cannot_be_negative_is_not_by_rounding(call):
+    assert float(jnp.min(call())) >= 0
+
+
+def test_at_the_bound_a_loss_keeps_its_slope_and_curvature():
+    """As many entries as not are clamped there; the slope is that of the formula for all of them."""
+    slope = jax.grad(lambda log_q: jnp.sum(losses.kl_divergence(log_q, Q)))(LOG_P)
+    np.testing.assert_allclose(slope, -Q, atol=1e-6)
+    slope = jax.grad(lambda log_q: jnp.sum(losses.generalized_kl_divergence(log_q, Q)))(LOG_P)
+    np.testing.assert_allclose(slope, 0, atol=1e-6)
+    curved = jax.grad(jax.grad(at_least_zero))
+    assert jax.grad(at_least_zero)(-1e-7) == 1.0 and curved(-1e-7) == 0.0
+    square = jax.grad(jax.grad(lambda x: at_least_zero(x * x - 1e-7)))
+    assert square(0.0) == 2.0 and jnp.isnan(at_least_zero(jnp.nan))
+
+
+def test_what_can_be_negative_stays_so():
+    p, q = jnp.array([0.2, 0.8]), jnp.log(jnp.array([0.5, 0.5]))
+    terms = p * (jnp.log(p) - q)
+    np.testing.assert_allclose(losses.kl_divergence(q, p, axis=()), terms, rtol=1e-6)
+    np.testing.assert_allclose(losses.kl_divergence(q, p, where=jnp.array([True, False])), terms[0], rtol=1e-6)
+    joint = losses.kl_divergence(jnp.stack([q, q]) - jnp.log(2.0), jnp.stack([0.25 * p, 0.75 * p]))
+    np.testing.assert_allclose(joint[0], np.sum(0.25 * p * (np.log(0.25 * p) - q + np.log(2.0))), rtol=1e-6)
+    assert joint[0] < 0
+    assert losses.poly_loss_cross_entropy(jnp.array([3.0, 0.0]), jnp.array([1.0, 0.0]), epsilon=-2.0) < 0
 
 
 def test_curvatures_at_0_are_there():

@@ -1,5 +1,7 @@
 """Low precision, norms, counters and NaN: the cases in which optimizers are silently wrong."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
+from optax_lite.check import ArgumentError
+from optax_lite.leaves import over
 from tests.closeness import assert_close
 from tests.compilations import count_lowerings
 from tests.methods.compare import slots
@@ -130,3 +134,87 @@ def test_changing_any_number_of_a_chain_compiles_nothing():
         for path, x in tx.hyperparams.items():
             step(tx.replace({path: 0.5 * x}), p, state, p)
     assert count() == 0
+
+
+NOT_HELD = {
+    "eps": (
+        lambda: ol.adam(1e-3, eps=1e-50),
+        "adam: eps must fit in JAX's default float, got 1e-50, which is 0 in float32",
+    ),
+    "subnormal": (
+        lambda: ol.adam(1e-3, eps=1e-40),
+        "got 1e-40, which is 0 in float32; the smallest number above 0 is 1.2e-38",
+    ),
+    "negative": (lambda: ol.scale(-1e-50), "scale: step_size must fit in JAX's default float, got -1e-50, which is 0"),
+    "rate": (lambda: ol.sgd(1e100), "got 1e+100, which is infinite in float32; the largest number is 3.4e+38"),
+    "integer": (
+        lambda: ol.sgd(10**400),
+        "learning_rate must fit in JAX's default float, got 10000000000000000000..., which is infi",
+    ),
+    "of numpy": (lambda: ol.sgd(np.float64(1e100)), "got 1e+100, which is infinite"),
+    "array of numpy": (lambda: ol.sgd(np.array(1e100)), "got 1e+100, which is infinite"),
+    "replaced": (lambda: ol.adam(1e-3).replace(eps=1e-50), "adam.replace: eps must fit"),
+    "in a dict": (lambda: ol.piecewise_constant_schedule(1.0, {10: 1e100}), "boundaries_and_scales/10 must fit in"),
+    "boundary": (lambda: ol.piecewise_constant_schedule(1.0, {1e100: 0.1}), "boundary 0 must fit in"),
+    "decay": (
+        lambda: ol.adam(1e-3, b2=1 - 1e-9),
+        "b2 must be below 1, got 0.999999999, which is 1 in float32; the largest number ",
+    ),
+    "average": (lambda: ol.ema(1 - 1e-9), "ema: decay must be below 1, got 0.999999999, which is 1 in float32"),
+    "sum": (lambda: ol.scale_by_sm3(b2=1 - 1e-9), "b2 must be below 1, got 0.999999999"),
+    "schedule": (lambda: ol.exponential_decay(1.0, 1, 1 - 1e-9), "decay_rate must be below 1, got 0.999999999"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), NOT_HELD.values(), ids=NOT_HELD.keys())
+def test_a_number_that_float32_turns_into_another_is_named_when_it_is_given(make, message):
+    with pytest.raises(ArgumentError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_numbers_that_lose_digits_alone_are_taken_and_so_is_infinity():
+    assert ol.clip_by_global_norm(math.inf).hyperparams["max_norm"] == math.inf
+    for tx in (
+        ol.sgd(3.4028235e38),
+        ol.adam(0.1 + 1e-17, eps=1.2e-38, b2=1 - 6e-8),
+        ol.scale_by_sm3(b2=1.0),
+        ol.sgd(0.0),
+    ):
+        assert tx == tx.replace(tx.hyperparams)
+    assert math.isnan(ol.sgd(math.nan).hyperparams["learning_rate"])
+    assert ol.sgd(1 - 1e-9).hyperparams["learning_rate"] == 1 - 1e-9, "no decay"
+
+
+def test_in_float64_they_are_numbers_like_others(x64):
+    tx = ol.adam(1e100, eps=1e-50, b2=1 - 1e-9)
+    assert tx.hyperparams["eps"] == 1e-50
+    with pytest.raises(ArgumentError, match="infinite in float64; the largest number is"):
+        ol.sgd(10**400)
+
+
+def test_without_eps_what_was_never_seen_rests_and_the_rest_is_the_quotient():
+    x, y = jnp.array([0.0, 1.0, -3.0, jnp.nan, 1.0]), jnp.array([0.0, 0.0, 7.0, 1.0, jnp.nan])
+    np.testing.assert_array_equal(over(x, y), [0.0, 0.0, np.float32(-3) / np.float32(7), np.nan, np.nan])
+    slopes = jax.grad(lambda x, y: jnp.sum(over(x, y)), argnums=(0, 1))(x[:3], y[:3])
+    np.testing.assert_allclose(slopes, [[0.0, 0.0, 1 / 7], [0.0, 0.0, 3 / 49]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("eps_in_sqrt", [True, False])
+@pytest.mark.parametrize("make", [ol.scale_by_rms, ol.scale_by_stddev, ol.scale_by_rss], ids=lambda f: f.__name__)
+def test_both_places_of_eps_may_be_0(make, eps_in_sqrt):
+    tx, g = make(eps=0.0, eps_in_sqrt=eps_in_sqrt), jnp.array([0.0, 2.0])
+    updates, state = tx.update(g, tx.init(g))
+    updates, _ = tx.update(g, state)
+    assert updates[0] == 0 and 0 < updates[1] < 10
+
+
+def test_sophia_and_adopt_clip_what_has_no_curvature_yet():
+    """There m/0 is infinite and meant so: the bound is the step."""
+    g = jnp.array([0.0, 2.0, -2.0])
+    adopt = ol.scale_by_adopt(b1=0.0, eps=0.0)
+    _, state = adopt.update(0 * g, adopt.init(g))
+    np.testing.assert_array_equal(adopt.update(g, state)[0], [0.0, 1.0, -1.0])
+    flat = ol.GradientTransformation(lambda p: (), lambda u, s, p=None: (0 * u, s))
+    sophia = ol.sophia(1.0, eps=0.0, weight_decay=0.0, hessian_diagonal_fn=flat)
+    np.testing.assert_array_equal(sophia.update(g, sophia.init(g), g)[0], [0.0, -1.0, 1.0])

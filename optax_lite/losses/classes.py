@@ -6,7 +6,18 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError, check_closed_unit_interval
 from optax_lite.leaves import promote
-from optax_lite.losses.inputs import ArrayLike, Axis, Mask, axes, check_fit, check_labels, included, loss, times
+from optax_lite.losses.inputs import (
+    ArrayLike,
+    Axis,
+    Mask,
+    at_least_zero,
+    axes,
+    check_fit,
+    check_labels,
+    included,
+    loss,
+    times,
+)
 
 
 def _log_softmax(logits, axis, where):
@@ -97,7 +108,11 @@ def poly_loss_cross_entropy(
     The paper takes epsilon = 2 for image classification and -1 for detection.
     """
     log_p, labels = _parts(logits, labels, axis, where)
-    return jnp.sum(times(labels, -log_p) + epsilon * labels * (1 - jnp.exp(log_p)), axis)
+    terms = -log_p - epsilon * jnp.expm1(log_p)
+    terms = jnp.where(
+        epsilon >= -1, at_least_zero(terms), terms
+    )  # -log p ≥ 1 - p; a smaller epsilon has negative terms
+    return jnp.sum(times(labels, terms), axis)
 
 
 @loss("labels")
@@ -119,7 +134,7 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
 
     A label outside [0, classes) makes the loss NaN.
     """
-    margins = scores + 1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
+    margins = scores + (1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype))  # that of y is f_y to the bit
     return jnp.max(margins, -1) - _pick(scores, labels, -1)
 
 

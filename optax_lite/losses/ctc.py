@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError
 from optax_lite.losses.classes import take
-from optax_lite.losses.inputs import ArrayLike, check_labels, loss
+from optax_lite.losses.inputs import ArrayLike, at_least_zero, check_labels, loss
 
 
 def ctc_loss(
@@ -70,7 +70,7 @@ def ctc_loss_with_forward_probs(
     last, log_alpha = jax.lax.scan(frame, start, frames)
     end = 2 * jnp.sum(~label_off, 1, keepdims=True, dtype=int)
     at_label = jnp.where(end > 0, take(last, jnp.maximum(end - 1, 0)), log_epsilon)
-    cost = -jnp.squeeze(jnp.logaddexp(take(last, end), at_label), 1)
+    cost = at_least_zero(-jnp.squeeze(jnp.logaddexp(take(last, end), at_label), 1))
     return cost, log_alpha[:, :, 0::2], log_alpha[:, :, 1::2]
 
 

@@ -1,4 +1,4 @@
-"""What all losses share: the precision they are computed in, the shapes they accept, and 0·∞ = 0."""
+"""What all losses share: the precision they are computed in, the shapes they accept, 0·∞ = 0, and bounds."""
 
 import functools
 import inspect
@@ -118,3 +118,15 @@ def included(x: Array, where: Array | None) -> Array:
 def times(p: Array, x: Array) -> Array:
     """p·x with 0·∞ = 0: what cannot happen weighs nothing, however unlikely it is."""
     return p * jnp.where((p == 0) & jnp.isinf(x), 0, x)
+
+
+@jax.custom_jvp
+def at_least_zero(x: Array) -> Array:
+    """max(x, 0) with the slope of x: for what is below 0 by rounding alone. NaN stays NaN."""
+    return jnp.maximum(x, 0)
+
+
+@at_least_zero.defjvp
+def _at_least_zero_jvp(primals, tangents):
+    # Not x - stop_gradient(x) below 0: a compiler that fuses x = a·b into the difference leaves a·b's rounding error.
+    return at_least_zero(*primals), tangents[0]

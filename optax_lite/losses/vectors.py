@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError
 from optax_lite.leaves import sqrt
-from optax_lite.losses.inputs import ArrayLike, Axis, Mask, check_fit, included, loss, times
+from optax_lite.losses.inputs import ArrayLike, Axis, Mask, at_least_zero, check_fit, included, loss, times
+
+_OF_ALL = 0.01  # how far the sum of a distribution may be from 1, for the rounding of bfloat16
 
 
 def _divergence(log_q, targets, both, axis, where, generalized=False):
@@ -16,8 +18,14 @@ def _divergence(log_q, targets, both, axis, where, generalized=False):
     check_fit(axis, log_predictions=log_q, targets=targets)
     check_fit((), log_predictions=log_q, where=where)
     log_q, (p, log_p) = included(log_q, where), both(included(targets, where))
+    q = jnp.exp(log_q)
     terms = times(p, log_p - log_q)
-    return jnp.sum(terms + jnp.exp(log_q) - p if generalized else terms, axis, where=where)
+    total = jnp.sum(terms + q - p if generalized else terms, axis, where=where)
+    if generalized:
+        return at_least_zero(total)
+    # Of whole distributions it cannot be negative; of single terms, or of a part that the mask leaves, it can.
+    whole = [jnp.abs(jnp.sum(x, axis, where=where) - 1) < _OF_ALL for x in jnp.broadcast_arrays(p, q)]
+    return jnp.where(whole[0] & whole[1], at_least_zero(total), total)
 
 
 def _with_log(p):
@@ -83,7 +91,7 @@ def cosine_distance(
     predictions: ArrayLike, targets: ArrayLike, *, epsilon: Number = 0.0, axis: Axis = -1, where: Mask = None
 ) -> Array:
     """1 - `cosine_similarity`."""
-    return 1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where)
+    return at_least_zero(1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where))
 
 
 @loss("embeddings")

@@ -7,7 +7,7 @@ steps are short, even if they are small.
 from typing import NamedTuple
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import corrected_mean
 from optax_lite.transforms.decay import descend
 
@@ -42,7 +42,7 @@ def scale_by_belief(
         def rule(g, m, s):
             m = mix(b1, m, g)
             s = mix(b2, s, abs_sq(g - m)) + eps_root
-            return m_hat(m, g) / (sqrt(s / c2) + eps), m, s
+            return over(m_hat(m, g), sqrt(s / c2) + eps), m, s
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByBeliefState(t, mu, nu)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from optax_lite.check import check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
+from optax_lite.leaves import abs_sq, leafwise, mix, over, sqrt, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -26,7 +26,7 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6):
 
     def rule(g, e_g, e_x):
         e_g = mix(rho, e_g, abs_sq(g))
-        u = sqrt(e_x + eps) / sqrt(e_g + eps) * g
+        u = over(sqrt(e_x + eps), sqrt(e_g + eps)) * g
         return u, e_g, mix(rho, e_x, abs_sq(u))
 
     def update(updates, state):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
 from optax_lite.transforms.clip import clip_by_block_rms
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.momentum import ema
@@ -70,10 +70,10 @@ def scale_by_factored_rms(
             row, col, v = averages = [mix(b, a, m) for a, m in zip(averages, means(abs_sq(g) + epsilon), strict=True)]
             axes = factored_axes(g.shape)
             if not axes:
-                return g / sqrt(v), *averages
+                return over(g, sqrt(v)), *averages
             r, c = jnp.expand_dims(row, axes[1]), jnp.expand_dims(col, axes[0])
             mean = jnp.mean(r, axis=axes[0], keepdims=True)
-            return g / sqrt(r) / sqrt(c) * sqrt(mean), *averages  # r·c may be below the smallest number
+            return over(over(g, sqrt(r)), sqrt(c)) * sqrt(mean), *averages  # r·c may be below the smallest number
 
         updates, *averages = leafwise(rule, updates, state.v_row, state.v_col, state.v, same_shape=False)
         return updates, FactoredState(increment(state.count), *averages)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -44,7 +44,7 @@ def scale_by_adam(
         def rule(g, m, v):
             m = mix(b1, m, g)
             v = mix(b2, v, abs_sq(g))
-            return m_hat(m, g) / (sqrt(v / c2 + eps_root) + eps), m, v
+            return over(m_hat(m, g), sqrt(v / c2 + eps_root) + eps), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByAdamState(t, mu, nu)

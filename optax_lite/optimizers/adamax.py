@@ -7,7 +7,7 @@ long memory of the largest one, which fades by b2 a step.
 import jax.numpy as jnp
 
 from optax_lite.core import Number, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
 from optax_lite.transforms.decay import descend
 
@@ -33,7 +33,7 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
         def rule(g, m, u):
             m = mix(b1, m, g)
             u = jnp.maximum(b2 * u, jnp.abs(g) + eps)
-            return m / c1 / u, m, u
+            return over(m / c1, u), m, u
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByAdamState(t, mu, nu)

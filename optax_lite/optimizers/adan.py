@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
 
@@ -48,7 +48,7 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
             m = mix(b1, m, g)
             v = mix(b2, v, d)
             n = mix(b3, n, abs_sq(g + b2 * d))
-            return (m / c1 + b2 * v / c2) / (sqrt(n / c3 + eps_root) + eps), m, v, n, g
+            return over(m / c1 + b2 * v / c2, sqrt(n / c3 + eps_root) + eps), m, v, n, g
 
         updates, m, v, n, g = leafwise(rule, updates, state.m, state.v, state.n, state.g)
         return updates, ScaleByAdanState(m, v, n, g, t)

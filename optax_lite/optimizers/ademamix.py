@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
 
@@ -51,7 +51,7 @@ def scale_by_ademamix(
             m1 = mix(b1, m1, g)
             m2 = mix(b3, m2, g)
             v = mix(b2, v, abs_sq(g))
-            return (m1 / c1 + alpha * m2) / (sqrt(v / c2 + eps_root) + eps), m1, m2, v
+            return over(m1 / c1 + alpha * m2, sqrt(v / c2 + eps_root) + eps), m1, m2, v
 
         updates, m1, m2, nu = leafwise(rule, updates, state.m1, state.m2, state.nu)
         return updates, ScaleByAdemamixState(t, increment(state.count_m2), m1, m2, nu)

@@ -40,7 +40,7 @@ def scale_by_adopt(
         c = weak(clip_value_fn(weak(state.count)))
 
         def rule(g, m, v):
-            d = g / jnp.maximum(sqrt(v), eps)
+            d = g / jnp.where(g == 0, 1, jnp.maximum(sqrt(v), eps))  # with eps=0: 0/0 is 0, and g/0 is clipped
             d = jnp.sign(d) * jnp.minimum(jnp.abs(d), c) if use_clipping else d
             d = jnp.where(first, 0, d)  # m is 0 then and stays so
             m = mix(b1, m, d)

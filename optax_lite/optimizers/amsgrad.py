@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
 
@@ -58,7 +58,7 @@ def scale_by_amsgrad(
             m = mix(b1, m, g)
             v = mix(b2, v, abs_sq(g))
             v_max = jnp.maximum(v_max, v / before)
-            return m / c1 / (sqrt(v_max / after + eps_root) + eps), m, v, v_max
+            return over(m / c1, sqrt(v_max / after + eps_root) + eps), m, v, v_max
 
         updates, mu, nu, nu_max = leafwise(rule, updates, state.mu, state.nu, state.nu_max)
         return updates, ScaleByAmsgradState(t, mu, nu, nu_max)

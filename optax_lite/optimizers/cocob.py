@@ -8,7 +8,7 @@ from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Number, PyTree, transform
 from optax_lite.direction import leads_downhill
-from optax_lite.leaves import copies, full_like, leafwise, zeros_like
+from optax_lite.leaves import copies, full_like, leafwise, over, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -44,7 +44,7 @@ def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
         total = total + jnp.abs(g)
         reward = jnp.maximum(reward - (jnp.conj(g) * (w - w1)).real, 0)
         theta = theta - g
-        bet = theta * (largest + reward) / (largest * jnp.maximum(total + largest, alpha * largest))
+        bet = over(theta * (largest + reward), largest * jnp.maximum(total + largest, alpha * largest))
         return bet - (w - w1), theta, largest, total, reward
 
     def update(updates, state, params):

@@ -13,6 +13,7 @@ from optax_lite.leaves import (
     increment,
     leafwise,
     mix,
+    over,
     scalar_like,
     sqrt,
     weak,
@@ -78,7 +79,7 @@ def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
         rest = (1 - b2) / (1 + root)  # 1 - √b2, which cancels in float32
 
         def averages(g, m, v, s):
-            whitened = s / (sqrt(v) + eps)
+            whitened = over(s, sqrt(v) + eps)
             return whitened, mix(b1, m, rate * g), mix(b2, v, abs_sq(g)), root * s + rest * rate * g
 
         whitened, m, v, s = leafwise(averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum)
@@ -86,7 +87,7 @@ def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
         size = rest * weak(sum_abs(s))
         d = jnp.maximum(d, r / jnp.where(size == 0, 1, size))
         updates = leafwise(
-            lambda g, m, v, w: -m / (sqrt(v) + eps) - weight_decay * rate * w, updates, read=(m, v, params)
+            lambda g, m, v, w: -over(m, sqrt(v) + eps) - weight_decay * rate * w, updates, read=(m, v, params)
         )
         return updates, DAdaptAdamWState(m, v, s, d, r, t)
 

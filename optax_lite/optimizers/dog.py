@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.compose import identity
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, cast_like, copies, leafwise, scalar_like, sqrt, weak, zeros_like
+from optax_lite.leaves import abs_sq, cast_like, copies, leafwise, over, scalar_like, sqrt, weak, zeros_like
 from optax_lite.norms import global_norm, norm, sum_sq
 from optax_lite.transforms.decay import add_decayed_weights, descend
 
@@ -48,7 +48,7 @@ def scale_by_distance_over_gradients(
     def rule(g, r, total, x0, x):
         r = jnp.maximum(r, norm(x - x0))
         total = total + jnp.sum(abs_sq(g))
-        return global_scale * r / sqrt(total.squeeze() + eps) * g, r, total
+        return over(global_scale * r, sqrt(total.squeeze() + eps)) * g, r, total
 
     def update(updates, state, params):
         r, total, x0 = state
@@ -77,7 +77,7 @@ def _scale_by_dog(init_step, eps):
     def update(updates, state, params):
         r = jnp.maximum(weak(state.max_dist), distance(updates, params, state.init_params))
         total = weak(state.sum_sq_norm_grads) + weak(sum_sq(updates))
-        eta = r / sqrt(total + eps)
+        eta = over(r, sqrt(total + eps))
         if kind == "learning_rate":
             eta = jnp.where(state.is_init_step, first, eta)
         updates = leafwise(lambda g: weak(eta) * g, updates)

@@ -8,7 +8,7 @@ from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.direction import check_makes_steps
-from optax_lite.leaves import copies, increment, leafwise, scalar_like, sqrt, weak, zero_count
+from optax_lite.leaves import copies, increment, leafwise, over, scalar_like, sqrt, weak, zero_count
 from optax_lite.norms import dot, global_norm
 
 
@@ -53,15 +53,15 @@ def mechanize(
         u, base = base_optimizer.update(updates, base, params, **extra)
         total = weak(jnp.sum(s))
         x = leafwise(lambda g, x: x, updates, read=(params,))  # those with a gradient
-        delta = leafwise(lambda x, x0: (x - x0) / (total + eps), x, read=(state.x0,))
-        pull = weight_decay * total * weak(global_norm(updates)) / (weak(global_norm(x)) + eps)
+        delta = leafwise(lambda x, x0: over(x - x0, total + eps), x, read=(state.x0,))
+        pull = over(weight_decay * total * weak(global_norm(updates)), weak(global_norm(x)) + eps)
         h = weak(dot(delta, updates)) + pull * weak(dot(delta, x))
 
         beta = 1 - jnp.power(0.1, jnp.arange(1, num_betas + 1).astype(state.s.dtype))
         r = beta * r - s * jnp.clip(h, -m, m)
         m = jnp.maximum(beta * m, jnp.abs(h) + eps)
         v = beta**2 * v + h**2
-        s = (jnp.maximum(r, 0) + s_init / num_betas * m) / (sqrt(v) + eps)
+        s = over(jnp.maximum(r, 0) + s_init / num_betas * m, sqrt(v) + eps)
         scale = weak(jnp.sum(s))
         # (Σs)·(Δ + u) - (x - x₀), where x₀ + ... - x would lose the digits of small steps
         updates = leafwise(lambda u, d: scale * (d + u) - (total + eps) * d, u, read=(delta,))

@@ -9,7 +9,7 @@ from optax_lite.check import ArgumentError, check_count, check_unit_interval
 from optax_lite.compose import chain, partition
 from optax_lite.core import Array, EmptyState, Number, PyTree, transform
 from optax_lite.data import hashable
-from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.norms import norm
 from optax_lite.optimizers.adam import adamw
@@ -52,7 +52,7 @@ def _newton_schulz(x, steps, eps, bound, dtype):
     """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
     if x.shape[-2] > x.shape[-1]:
         return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
-    made = (x / bound(x, eps)).astype(dtype or x.dtype)
+    made = over(x, bound(x, eps)).astype(dtype or x.dtype)
     for a, b, c in steps:
         gram = made @ adjoint(made)
         made = a * made + (b * gram + c * gram @ gram) @ made

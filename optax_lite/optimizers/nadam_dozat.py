@@ -10,6 +10,7 @@ from optax_lite.leaves import (
     increment,
     leafwise,
     mix,
+    over,
     scalar_like,
     sqrt,
     weak,
@@ -58,7 +59,7 @@ def scale_by_nadam(
             m = mix(b1, m, g)
             v = mix(b2, v, abs_sq(g))
             m_bar = then * m / (1 - product * then) + (1 - now) * g / (1 - product)
-            return m_bar / (sqrt(v / c2) + eps), m, v
+            return over(m_bar, sqrt(v / c2) + eps), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByNadamState(t, product, mu, nu)

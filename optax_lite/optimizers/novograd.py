@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
 
@@ -48,7 +48,7 @@ def scale_by_novograd(
         def rule(g, m, v, w):
             g_sq = jnp.sum(abs_sq(g))
             v = jnp.where(first, g_sq, mix(b2, v, g_sq))
-            m = b1 * m + (g / (sqrt(v + eps_root) + eps) + weight_decay * w)
+            m = b1 * m + (over(g, sqrt(v + eps_root) + eps) + weight_decay * w)
             return m, m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, read=(params,), same_shape=False)

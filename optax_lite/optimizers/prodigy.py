@@ -14,6 +14,7 @@ from optax_lite.leaves import (
     increment,
     leafwise,
     mix,
+    over,
     scalar_like,
     sqrt,
     weak,
@@ -85,7 +86,7 @@ def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay,
         size = weak(sum_abs(s))
         d = weak(jnp.maximum(d, estim_lr_coef * r / jnp.where(size == 0, 1, size)))
         updates = leafwise(
-            lambda g, m, v, w: -rate * (m / (sqrt(v) + d * eps) + weight_decay * w), updates, read=(m, v, params)
+            lambda g, m, v, w: -rate * (over(m, sqrt(v) + d * eps) + weight_decay * w), updates, read=(m, v, params)
         )
         return updates, ProdigyState(m, v, s, state.params0, d, r, t)
 

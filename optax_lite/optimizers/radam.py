@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState, corrected_mean
 from optax_lite.transforms.decay import descend
 
@@ -64,7 +64,7 @@ def scale_by_radam(
         def rule(g, m, v):
             m = mix(b1, m, g)
             v = mix(b2, v, abs_sq(g))
-            rectified = r * m_hat(m, g) / (sqrt(v / c2 + eps_root) + eps)
+            rectified = over(r * m_hat(m, g), sqrt(v / c2 + eps_root) + eps)
             return jnp.where(tractable, rectified, m_hat(m, g)), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)

@@ -6,7 +6,18 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import (
+    abs_sq,
+    ema_weight,
+    full_like,
+    increment,
+    leafwise,
+    mix,
+    over,
+    sqrt,
+    zero_count,
+    zeros_like,
+)
 
 
 class ScaleByRmsState(NamedTuple):
@@ -31,7 +42,7 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 
 def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
     """g / √(v + eps), or g / (√v + eps)."""
-    return g / sqrt(v + eps) if eps_in_sqrt else g / (sqrt(v) + eps)
+    return over(g, sqrt(v + eps) if eps_in_sqrt else sqrt(v) + eps)
 
 
 @transform

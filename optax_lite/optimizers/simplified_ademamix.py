@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
 
@@ -43,7 +43,7 @@ def scale_by_simplified_ademamix(
         def rule(g, m, n):
             m = b1 * m + g
             n = mix(b2, n, abs_sq(g))
-            return (m + alpha * g) / (sqrt(n / c2 + eps_root) + eps), m, n
+            return over(m + alpha * g, sqrt(n / c2 + eps_root) + eps), m, n
 
         updates, m, n = leafwise(rule, updates, state.m, state.n)
         return updates, ScaleBySimplifiedAdEMAMixState(t, m, n)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_closed_unit_interval
+from optax_lite.check import check_below_one, check_closed_unit_interval
 from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
 from optax_lite.transforms.decay import descend
@@ -40,6 +40,7 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
     is 0 so is the update. b1 averages the updates, not the gradients.
     """
     check_closed_unit_interval(b2=b2)
+    check_below_one(b2=b2)  # 1 is a sum, and no average at all
 
     def init(params):
         def slices(p):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_count, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, gram
 from optax_lite.transforms.decay import descend
 
@@ -81,7 +81,7 @@ def scale_by_soap(
             back = jax.tree.map(adjoint, q)
             m = jnp.where(t == 0, m, mix(b1, m, g))
             v = jnp.where(t == 0, v, mix(b2, v, abs_sq(_multiply(g, back))))
-            n = _multiply(m, back) / (sqrt(v) + eps) * (jnp.sqrt(c2) / c1)
+            n = over(_multiply(m, back), sqrt(v) + eps) * (jnp.sqrt(c2) / c1)
             u = jnp.where(t == 0, 0, _multiply(n, q))
             gg = [p if p is None else mix(beta, p, gram(g, axis)) for axis, p in enumerate(gg)]
             if jax.tree.leaves(q):

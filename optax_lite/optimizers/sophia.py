@@ -63,7 +63,8 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
 
         def rule(g, m, h):
             m = mix(b1, m, g)
-            return jnp.clip(m / c / jnp.maximum(gamma * h, eps), -clip_threshold, clip_threshold), m
+            h = jnp.where(m == 0, 1, jnp.maximum(gamma * h, eps))  # with eps=0: 0/0 is 0, and m/0 is clipped
+            return jnp.clip(m / c / h, -clip_threshold, clip_threshold), m
 
         def estimate():
             h, fn_state = hessian_diagonal_fn.update(updates, state.hessian_fn_state, params, **extra)

@@ -6,7 +6,7 @@ It takes over the clipping of Adafactor, and serves in place of clipping the gra
 import jax.numpy as jnp
 
 from optax_lite.core import Number, transform
-from optax_lite.leaves import ema_weight, leafwise, sqrt
+from optax_lite.leaves import ema_weight, leafwise, over, sqrt
 from optax_lite.norms import rms
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.decay import add_decayed_weights, descend
@@ -26,7 +26,7 @@ def _update_clipped(b1, b2, eps, decay):
         c2 = ema_weight(b2, adam_state.count)
 
         def rule(u, v, g):
-            return u / jnp.maximum(1, rms(g / jnp.maximum(sqrt(v / c2), eps)))
+            return u / jnp.maximum(1, rms(over(g, jnp.maximum(sqrt(v / c2), eps))))
 
         return leafwise(rule, new, read=(adam_state.nu, updates)), (adam_state, decay_state)
 

@@ -8,7 +8,18 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Number, transform
-from optax_lite.leaves import abs_sq, ema_weight, full_like, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import (
+    abs_sq,
+    ema_weight,
+    full_like,
+    increment,
+    leafwise,
+    mix,
+    over,
+    sqrt,
+    zero_count,
+    zeros_like,
+)
 from optax_lite.optimizers.adam import ScaleByAdamState
 from optax_lite.transforms.decay import descend
 
@@ -42,7 +53,7 @@ def scale_by_yogi(
         def rule(g, m, v):
             m = mix(b1, m, g)
             v = v - (1 - b2) * jnp.sign(v - abs_sq(g)) * abs_sq(g)
-            return m / c1 / (sqrt(v / c2 + eps_root) + eps), m, v
+            return over(m / c1, sqrt(v / c2 + eps_root) + eps), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
         return updates, ScaleByAdamState(t, mu, nu)

@@ -20,8 +20,6 @@ from optax_lite.core import (
     transform,
 )
 from optax_lite.leaves import (
-    align,
-    as_array,
     cast_like,
     copies,
     increment,
@@ -30,7 +28,6 @@ from optax_lite.leaves import (
     leafwise,
     path_string,
     scalar_like,
-    show_leaf,
     weak,
     zero_count,
     zeros_like,
@@ -179,22 +176,3 @@ def _check_call(tx: Any, state: OptState, params: Params) -> None:
         raise StateError(
             f"eval_params: this state was not made by the optimizer: expected {expected}, got {outline(state)}"
         )
-
-
-@jax.jit
-def periodic_update(new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any) -> PyTree:
-    """The new tensors where `steps` is a multiple of `update_period`, else the old ones: a target network's copy.
-
-    In the dtype of the old ones; where the new one is None the old one stays.
-    """
-    leaves = jax.tree.leaves(new_tensors, is_leaf=is_nothing)
-    olds = align(new_tensors, old_tensors, "old tensors", "new tensors")
-    for path, new, old in zip(leaf_paths(new_tensors), leaves, olds, strict=True):
-        if not is_nothing(new) and jnp.shape(new) != jnp.shape(old):
-            raise ValueError(f"leaf {path!r}: {show_leaf(new)} cannot replace {show_leaf(old)}; nothing is broadcast")
-    is_due = steps % update_period == 0
-
-    def choose(new, old):
-        return old if is_nothing(new) else jnp.where(is_due, as_array(new).astype(old.dtype), old)
-
-    return jax.tree.map(choose, new_tensors, jax.tree.map(as_array, old_tensors), is_leaf=is_nothing)
