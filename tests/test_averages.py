@@ -137,6 +137,14 @@ def test_leaves_without_gradient_keep_their_value():
         chex.assert_trees_all_close(evaluated["w"], new["w"])
 
 
+def test_slow_weights_without_gradient_stay_too():
+    pair = ol.LookaheadParams.init_synced({"w": jnp.ones(2), "frozen": jnp.full(3, 7.0), "count": jnp.array(3)})
+    tx, g = ol.lookahead(ol.sgd(0.1), 1, 0.5), {"w": jnp.ones(2), "frozen": None, "count": None}
+    updates, _ = tx.update(g, tx.init(pair), pair, value_fn=lambda params: 0.0)  # not compiled: all params are there
+    assert all(u["frozen"] is u["count"] is None for u in updates)
+    chex.assert_trees_all_close(updates.slow["w"], jnp.full(2, -0.05))
+
+
 # --- the one reader --------------------------------------------------------------------------------------------------
 
 NESTED = {
@@ -280,21 +288,31 @@ def test_lookahead_keeps_the_slow_weights_itself_or_in_the_params(reset, x64):
     state, of_pair = tx.init(params), tx.init(pair)
     assert isinstance(of_pair, ol.LookaheadState) and of_pair._fields == optax.LookaheadState._fields
     stepped, of_stepped = pair, of_pair
+    alone, of_alone = params, state
     for _ in range(7):
         updates, state = tx.update(gradient(params), state, params)
         params = ol.apply_updates(params, updates)
         updates, of_pair = tx.update(gradient(pair.fast), of_pair, pair)
         pair = ol.apply_updates(pair, updates)
         stepped, of_stepped = tx.step(gradient(stepped.fast), of_stepped, stepped)
+        alone, of_alone = tx.step(gradient(alone), of_alone, alone)
         assert_close((pair.fast, pair.slow), (params, state.slow), ulps=7 * A_STEP)
         assert_close((stepped, of_stepped), (pair, of_pair), ulps=7 * A_STEP)
+        assert_close((alone, of_alone), (params, state), ulps=7 * A_STEP)
         assert_close(ol.eval_params(tx, state, params), pair.slow, ulps=7 * A_STEP)
         chex.assert_trees_all_equal(ol.eval_params(tx, of_pair, pair), pair.slow)
     pickle.loads(pickle.dumps(jax.device_get(of_pair)))
 
 
+def test_lookahead_starts_the_fast_optimizer_afresh_at_the_slow_weights():
+    anchored = ol.transform(lambda: (lambda params: params, lambda g, start, p: (g, start)))()
+    tx = ol.lookahead(anchored, 1, 0.5, reset_state=True)
+    _, state = tx.update({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}), {"w": jnp.ones(2)})
+    chex.assert_trees_all_equal(state.fast_state, {"w": jnp.full(2, 1.5)})
+
+
 def test_lookahead_takes_a_gradient_of_the_pair_too():
-    tx = ol.lookahead(ol.adam(0.1), 2, 0.5)
+    tx = ol.chain(ol.clip_by_global_norm(0.5), ol.lookahead(ol.sgd(0.1), 2, 0.5))  # slow weights count nothing
     pair = ol.LookaheadParams.init_synced(START)
     of_pair = jax.grad(lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p.fast)))(pair)
     of_fast = tx.update(of_pair.fast, tx.init(pair), pair)
@@ -359,6 +377,19 @@ def test_flatten_keeps_vectors_and_changes_nothing_else():
         assert_close(updates, expected, ulps=2 * A_STEP)
     with pytest.raises(ValueError, match=r"its leaf '0/mu' is float32\[9\], and with these params it is float32\[5\]"):
         tx.update(mixed | {"w": None}, state, mixed)
+
+
+def test_flatten_of_nothing_is_an_empty_vector():
+    state = ol.flatten(ol.trace(0.9)).init({"count": jnp.array(3)})
+    assert state.trace.shape == (0,) and state.trace.dtype == jnp.float32
+
+
+def test_flatten_gives_params_that_have_a_gradient():
+    params, g = {"w": jnp.ones(2), "frozen": jnp.ones(3)}, {"w": jnp.zeros(2), "frozen": None}
+    tx = ol.flatten(ol.add_decayed_weights(0.5))
+    for extra in ({}, {"value_fn": lambda params: 0.0}):  # compiled, and not
+        updates, _ = tx.update(g, tx.init(params), params, **extra)
+        chex.assert_trees_all_equal(updates, {"w": jnp.full(2, 0.5), "frozen": None})
 
 
 def test_flatten_is_that_of_optax(x64):
