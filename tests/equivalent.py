@@ -255,4 +255,5 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
+    "wrappers.flatten._split": {"u.size -> part.size": "part was given the shape of u"},
 }
