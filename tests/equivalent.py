@@ -256,4 +256,5 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
     "wrappers.flatten._split": {"u.size -> part.size": "part was given the shape of u"},
+    "wrappers.rules.Plan": {"keyed -> paths (#3)": "one of each for every leaf"},
 }

@@ -446,6 +446,11 @@ class Attention(eqx.Module):
     activation: object = jnp.tanh
 
 
+class Valued(NamedTuple):
+    value: jax.Array
+    scale: jax.Array
+
+
 TREES = {
     "dict": {"a": {"kernel": jnp.ones(2), "bias": jnp.ones(1)}},
     "named tuple": {"a": Pair(jnp.ones(2), jnp.ones(1))},
@@ -461,6 +466,11 @@ def test_containers(params):
     assert rates({"bias": rate(2.0), "kernel": "freeze"}, params=params) == expected
     predicates = [(lambda path, leaf: path.endswith("bias"), rate(2.0)), (lambda path, _: "kernel" in path, "freeze")]
     assert rates(predicates, params=params) == expected
+
+
+def test_a_glob_may_name_a_field_that_is_called_value():
+    params = {"block": Valued(jnp.ones(2), jnp.ones(1))}
+    assert rates({"block/value": rate(2.0)}, params=params) == {"block/value": 2, "block/scale": 1}
 
 
 def test_equinox_module():
