@@ -14,7 +14,7 @@ import pytest
 from flax import linen, nnx
 
 import optax_lite as ol
-from optax_lite.wrappers.groups import group_of_leaves
+from optax_lite.wrappers.groups import group_of_leaves, idle_rules
 from optax_lite.wrappers.rules import name_of
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
@@ -177,6 +177,12 @@ def test_lenient_rules_do_what_they_can():
     rules = {"nowhere": rate(5), "bias": {"nothing": 1.0}, "head": rate(-3.0)}
     assert rates(rules, base, strict=False) == ALL | {"head/bias": -9, "head/kernel": -9}
     assert rates({lambda path, leaf: False: rate(5)}, strict=False) == ALL
+    said = idle_rules(ol.groups(base, rules | {lambda path, leaf: False: rate(5)}, strict=False), PARAMS)
+    assert said == [
+        "the rule 'nowhere' matches no leaf",
+        "the rule 'bias' names no hyperparameter of chain",
+        "the rule '<lambda>' is True for no leaf that moves",
+    ]
 
 
 # --- its numbers are data --------------------------------------------------------------------------------------------
@@ -315,6 +321,9 @@ def test_leaves_without_gradient_keep_their_group_and_state():
     stepped, _ = tx.step(grads, state, params)
     chex.assert_trees_all_equal(stepped["encoder"], params["encoder"])
     assert jax.tree.structure(stepped) == jax.tree.structure(params)
+    assert ol.groups(ol.sgd(0.1), {"w": rate(2)}).init({"n": jnp.array(3), "w": jnp.ones(2)}).inner_states.keys() == {
+        "w"
+    }
 
 
 def test_a_predicate_sees_the_parameter_and_not_its_gradient():
@@ -623,6 +632,10 @@ WRONG = {
         lambda: ol.groups(adamw, {"encoder": "freeze", "encoder/bias": rate(1.0)}).init(PARAMS),
         "groups: the rule 'encoder/bias' has no effect: 'encoder', which stands before it, takes over all its leaves; "
         "let that leave them out, as in ('encoder', '!encoder/bias')",
+    ),
+    "rule behind the end and another one": (
+        lambda: ol.groups(adamw, {"kernel": rate(1.0), "head": "freeze", "head/kernel": rate(2.0)}).init(PARAMS),
+        "groups: the rule 'head/kernel' has no effect: 'head', which stands before it, takes over all its leaves",
     ),
     "state of another grouping": (
         lambda: ol.groups(adamw, {"bias": rate(1.0)}).update(GRADS, ol.groups(adamw, {}).init(PARAMS), PARAMS),
