@@ -1,6 +1,7 @@
 """What is kept beside the parameters, and what to evaluate at: averages, lookahead, periodic copies."""
 
 import pickle
+from typing import NamedTuple
 
 import chex
 import jax
@@ -76,7 +77,15 @@ def test_average_of_one_is_that_one_and_of_none_the_params():
     (first, state), (second, after) = path_of(tx, 2)
     chex.assert_trees_all_equal(ol.eval_params(tx, tx.init(START), START), START)
     chex.assert_trees_all_equal(ol.eval_params(tx, state, first), first)
-    assert_close(ol.eval_params(tx, after, second), second, ulps=4)  # w̄ + 1·(w - w̄)
+    chex.assert_trees_all_equal(ol.eval_params(tx, after, second), second)
+    random = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
+    once = ol.average_params(ol.sgd(1.0), decay=0.999, start=1)
+    moved, taken = once.step(random[0], once.init(random[1]), random[1])
+    moved, taken = once.step(jnp.sin(random[0]), taken, moved)
+    assert not np.array_equal(random[1] + (moved - random[1]), moved)
+    chex.assert_trees_all_equal(ol.eval_params(once, taken, moved), moved)
+    late = ol.average_params(ol.sgd(1.0), decay=lambda t: jnp.where(t == 0, 1.0, 0.5))  # the first counts nothing
+    chex.assert_trees_all_equal(late.step(random[0], late.init(random[1]), random[1])[1].average, random[1])
     elsewhere = jax.tree.map(lambda p: p + 1, second)
     assert_close(ol.eval_params(tx, after, elsewhere), second, ulps=4)
     chex.assert_trees_all_equal(ol.eval_params(tx, state, elsewhere), elsewhere)
@@ -129,7 +138,7 @@ def test_leaves_without_gradient_keep_their_value():
     state = tx.init(p)
     for extra in ({}, {"value_fn": lambda params: 0.0}):  # compiled, and not
         g = {"w": jnp.ones(2), "frozen": None, "count": None, "none": None}
-        new, after = tx.step(g, tx.step(g, state, p)[1], p, **extra)
+        new, after = tx.step(g, tx.update(g, state, p, **extra)[1], p, **extra)
         evaluated = ol.eval_params(tx, after, new)
         chex.assert_trees_all_equal(
             {k: evaluated[k] for k in ("frozen", "count", "none")}, {k: p[k] for k in ("frozen", "count", "none")}
@@ -218,6 +227,17 @@ def test_reader_asks_a_users_state_too():
     chex.assert_trees_all_equal(ol.eval_params(tx, tx.init(START), START), jax.tree.map(lambda p: p / 2, START))
 
 
+class Around(NamedTuple):
+    inner_state: ol.OptState
+
+    def eval_params(self, params):
+        return params
+
+
+def around(tx):
+    return ol.GradientTransformation(lambda p: Around(tx.init(p)), lambda u, s, p=None: (u, s))
+
+
 @pytest.mark.parametrize(
     ("make", "names"),
     [
@@ -229,12 +249,31 @@ def test_reader_asks_a_users_state_too():
             lambda: ol.chain(ol.average_params(ol.identity()), ol.average_params(ol.sgd(0.1))),
             "AverageParamsState at '0' and AverageParamsState at '1'",
         ),
+        (
+            lambda: ol.chain(around(ol.average_params(ol.sgd(0.1)))),
+            "Around at '0' and AverageParamsState at '0/inner_state'",
+        ),
     ],
 )
 def test_two_averages_of_one_parameter_are_an_error_that_names_both(make, names):
     tx = make()
     with pytest.raises(ValueError, match=f"leaf 'b' has two averages, {names}"):
         ol.eval_params(tx, tx.init(START), START)
+
+
+def test_reader_traces_an_init_once_and_takes_params_that_are_no_arrays():
+    calls = []
+
+    @ol.transform
+    def counted(rate):
+        return lambda params: calls.append(rate) or ol.EmptyState(), lambda updates, state: (updates, state)
+
+    for params in (START, START | {"activation": jnp.tanh}):
+        tx = ol.average_params(counted(0.1))
+        state, before = tx.init(params), len(calls)
+        for _ in range(2):
+            chex.assert_trees_all_equal(ol.eval_params(tx, state, params)["w"], params["w"])
+        assert len(calls) == before + (1 if params is START else 2)
 
 
 def test_reader_says_what_is_wrong_with_a_call():
@@ -358,7 +397,7 @@ def test_periodic_update_is_that_of_optax():
 
 
 def test_periodic_update_keeps_dtypes_and_what_has_no_new_value():
-    new, old = {"w": jnp.ones(2), "b": None}, {"w": jnp.zeros(2, jnp.bfloat16), "b": jnp.full(3, 2.0)}
+    new, old = {"w": jnp.ones(2), "b": None}, {"w": jnp.zeros(2, jnp.bfloat16), "b": [jnp.full(3, 2.0), jnp.ones(1)]}
     copied = ol.periodic_update(new, old, 4, 2)
     chex.assert_trees_all_equal(copied, {"w": jnp.ones(2, jnp.bfloat16), "b": old["b"]})
     with pytest.raises(ValueError, match=r"leaf 'w': float32\[3\] cannot replace bfloat16\[2\]; nothing is broadcast"):

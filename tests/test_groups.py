@@ -1,6 +1,7 @@
 """Settings by parameter: rules, their merging, their numbers as data, groups and their state, freezing."""
 
 import dataclasses
+import functools
 import re
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from flax import linen, nnx
 
 import optax_lite as ol
 from optax_lite.wrappers.groups import group_of_leaves, idle_rules
-from optax_lite.wrappers.rules import name_of
+from optax_lite.wrappers.rules import _path, name_of
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 
@@ -207,10 +208,11 @@ def test_names_of_rules():
         return leaf.ndim < 2
 
     names = ["bias", ("bias", re.compile("norm[0-9]")), re.compile("^a & b"), thin, "bias", "base", "freeze", "strict"]
+    names.append(functools.partial(thin))
     given = []
     for where in names:
         given.append(name_of(where, given))
-    assert given == ["bias", "bias,norm[0-9]", "^a&b", "thin", "bias#2", "base#2", "freeze#2", "strict#2"]
+    assert given == ["bias", "bias,norm[0-9]", "^a&b", "thin", "bias#2", "base#2", "freeze#2", "strict#2", "partial"]
     params = {"base": jnp.ones(2), "freeze": jnp.ones(2), "w": jnp.ones(2)}
     assert rates({"base": rate(2), "freeze": rate(3)}, params=params) == {"base": 2, "freeze": 3, "w": 1}
     shown = repr(ol.groups(ol.sgd(1.0), {"bias": rate(2), "head": "freeze"}))
@@ -475,6 +477,11 @@ def test_containers(params):
     assert rates({"bias": rate(2.0), "kernel": "freeze"}, params=params) == expected
     predicates = [(lambda path, leaf: path.endswith("bias"), rate(2.0)), (lambda path, _: "kernel" in path, "freeze")]
     assert rates(predicates, params=params) == expected
+
+
+def test_a_function_sees_the_name_of_a_variable_at_the_top_too():
+    keys = jax.tree_util.DictKey("w"), jax.tree_util.GetAttrKey("value")
+    assert [_path(keys), _path(keys[1:]), _path((keys[1], *keys))] == ["w", "value", "value/w"]
 
 
 def test_a_glob_may_name_a_field_that_is_called_value():
