@@ -147,7 +147,7 @@ def test_overrides_by_path_of_a_schedule_and_of_a_flag():
         {
             "encoder": {"1/learning_rate": 0.1 * schedule, "nesterov": True},
             "norm1": {"init_value": 3.0, "accumulator_dtype": "float16"},
-            "head": {"learning_rate": 0.5, "momentum": None},
+            ("head", "!norm1"): {"learning_rate": 0.5, "momentum": None},
         },
     )
     changes = {
@@ -598,6 +598,10 @@ WRONG = {
     "misspelt hyperparameter": (
         lambda: ol.groups(adamw, {"bias": {"weight_decy": 0.0}}),
         "groups: the rule 'bias': no argument 'weight_decy'; the nearest is weight_decay",
+    ),
+    "misspelt hyperparameter of a tuple": (
+        lambda: ol.groups(adamw, {("bias", "norm*"): {"weight_decy": 0.0}}),
+        "groups: the rule 'bias,norm*': no argument 'weight_decy'; the nearest is weight_decay",
     ),
     "habit": (
         lambda: ol.groups(adamw, {"bias": {"lr": 0.0}}),

@@ -47,7 +47,7 @@ class Plan(NamedTuple):
         """`tx` with the settings of one rule."""
         for key, value in sorted((self.rules[name] | self.choices.get(name, {})).items()):
             try:
-                tx = tx.replace({"/".join(place): value for place in places(tx, name, key, self.strict)})
+                tx = tx.replace({"/".join(place): value for place in _checked_places(tx, name, key, self.strict)})
             except ArgumentError as error:
                 said = f"the rule {name!r}: "
                 raise ArgumentError(said + error.problem.removeprefix(said), "groups") from None
@@ -78,7 +78,7 @@ class Plan(NamedTuple):
             if isinstance(setting, GradientTransformation):
                 return FROZEN if is_frozen(setting) else name
             for key in sorted([*setting, *self.choices.get(name, ())]):
-                for place in _places(self.base, key):
+                for place in places(self.base, key):
                     source = {p: n for p, n in source.items() if p[: len(place)] != place} | {place: name}
         return AND.join(name for name in names if name in source.values()) or BASE
 
@@ -161,9 +161,9 @@ def name_of(where: Any, taken: Iterable[str]) -> str:
     return next(n for n in chain([name], (f"{name}#{i}" for i in count(2))) if n not in reserved)
 
 
-def places(tx: GradientTransformation, name: str, key: str, strict: bool) -> list[tuple[str, ...]]:
+def _checked_places(tx: GradientTransformation, name: str, key: str, strict: bool) -> list[tuple[str, ...]]:
     """Where in a transformation a hyperparameter of a rule stands; with `strict` that must be one place."""
-    found = _places(tx, key)
+    found = places(tx, key)
     if strict and len(found) != 1:
         try:
             tx._find(key)
@@ -172,7 +172,7 @@ def places(tx: GradientTransformation, name: str, key: str, strict: bool) -> lis
     return found
 
 
-def _places(tx: GradientTransformation, key: str) -> list[tuple[str, ...]]:
+def places(tx: GradientTransformation, key: str) -> list[tuple[str, ...]]:
     """The paths in a transformation that are `key`, or else those that end so."""
     known = [parts for parts, _ in tx._arguments()]
     exact = [parts for parts in known if "/".join(parts) == key]
@@ -182,6 +182,6 @@ def _places(tx: GradientTransformation, key: str) -> list[tuple[str, ...]]:
 def is_choice(base: GradientTransformation, name: str, key: str, strict: bool) -> bool:
     """Whether an argument of `base` is no number but a flag, a dtype or the like."""
     arguments = {(): base, **dict(base._arguments())}
-    place = next(iter(places(base, name, key, strict)), ())
+    place = next(iter(_checked_places(base, name, key, strict)), ())
     owners = [(arguments[place[:i]], part) for i, part in enumerate(place)]
     return any(isinstance(owner, Configured) and part not in owner._call.names for owner, part in owners)
