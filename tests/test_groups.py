@@ -145,9 +145,9 @@ def test_overrides_by_path_of_a_schedule_and_of_a_flag():
     tx = ol.groups(
         base,
         {
-            "encoder": {"1/learning_rate": 0.1 * schedule, "nesterov": True},
+            ("encoder", "!norm1"): {"1/learning_rate": 0.1 * schedule, "nesterov": True},
             "norm1": {"init_value": 3.0, "accumulator_dtype": "float16"},
-            ("head", "!norm1"): {"learning_rate": 0.5, "momentum": None},
+            "head": {"learning_rate": 0.5, "momentum": None},
         },
     )
     changes = {
@@ -184,6 +184,7 @@ def test_lenient_rules_do_what_they_can():
         "the rule 'bias' names no hyperparameter of chain",
         "the rule '<lambda>' is True for no leaf that moves",
     ]
+    assert len(idle_rules(ol.chain(ol.groups(base, rules, strict=False)), PARAMS)) == 2
 
 
 # --- its numbers are data --------------------------------------------------------------------------------------------
@@ -197,6 +198,8 @@ def test_hyperparams_and_replace_by_path():
     ]  # fmt: skip
     changed = tx.replace({"bias/learning_rate": 3, "base/learning_rate": 4, "norm*/learning_rate": 0.25})
     assert changed == ol.groups(ol.sgd(4), {"bias": rate(3), "head/*": {"momentum": None}, "norm*": ol.adam(0.25)})
+    flagged = ol.groups(ol.sgd(1.0, 0.9), {"bias": {"nesterov": True}})
+    assert list(flagged.hyperparams) == ["base/learning_rate", "base/momentum"]  # a flag is none
     with pytest.raises(ValueError, match="several arguments are called 'learning_rate': bias/learning_rate, norm"):
         tx.replace(learning_rate=1.0)
     with pytest.raises(ValueError, match=r"groups: the rule 'bias': weight_decay must be"):
