@@ -35,6 +35,10 @@ _ON_THE_GRID = "at equality x is a number of the dtype, and both ways of roundin
 _NO_NUMBER = "what is nothing is not inexact either, which is asked next"
 _NO_COPY = "where the parameter is nothing so is its copy, which slots_of_low makes of it"
 
+_SHARE = "weak(share / jnp.where({}, {}, weight))"
+_TAKEN = "{}, jnp.where(c == 1, w, a + c * (w - a))"
+_SPARED = "where every update is due, both branches take in the parameters, and one of them asks first"
+
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
     "losses.classes._log_softmax": {
@@ -255,4 +259,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
+    "wrappers.average.average_params": {
+        f"{_SHARE.format('weight == 0', 1)} -> {_SHARE.format('share == 0', 1)}": _NO_WEIGHT,
+        f"{_SHARE.format('weight == 0', 1)} -> {_SHARE.format('weight == 0', 2)}": _NO_WEIGHT,
+        f"({_TAKEN.format('u')}) -> ({_TAKEN.format('w')})": _FIRST_DROPPED,
+        f"({_TAKEN.format('u')}) -> ({_TAKEN.format('a')})": _FIRST_DROPPED,
+        "(start, every) == (0, 1) -> (every, every) == (0, 1)": _SPARED,
+        "(start, every) == (0, 1) -> (start, start) == (0, 1)": _SPARED,
+        "(start, every) == (0, 1) -> (start, tx) == (0, 1)": _SPARED,
+    },
+    "wrappers.flatten._split": {"u.size -> part.size": "part was given the shape of u"},
+    "wrappers.rules.Plan": {"keyed -> paths (#3)": "one of each for every leaf"},
 }

@@ -249,6 +249,9 @@ def mutants(module: str) -> Iterator[Mutant]:
             for new in changed(node, siblings):
                 put(key, ast.fix_missing_locations(new))
                 after = ast.unparse(new if piece is node else piece)
+                if after.removesuffix(":") == before:  # where(a, b), with a single argument to turn around, say
+                    put(key, node)
+                    continue
                 change = (
                     f"{label}{before} -> {after}" if len(before) < 200 else f"if {ast.unparse(node.test)} -> if not"
                 )

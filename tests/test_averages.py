@@ -1,6 +1,7 @@
 """What is kept beside the parameters, and what to evaluate at: averages, lookahead, periodic copies."""
 
 import pickle
+from typing import NamedTuple
 
 import chex
 import jax
@@ -76,7 +77,15 @@ def test_average_of_one_is_that_one_and_of_none_the_params():
     (first, state), (second, after) = path_of(tx, 2)
     chex.assert_trees_all_equal(ol.eval_params(tx, tx.init(START), START), START)
     chex.assert_trees_all_equal(ol.eval_params(tx, state, first), first)
-    assert_close(ol.eval_params(tx, after, second), second, ulps=4)  # w̄ + 1·(w - w̄)
+    chex.assert_trees_all_equal(ol.eval_params(tx, after, second), second)
+    random = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
+    once = ol.average_params(ol.sgd(1.0), decay=0.999, start=1)
+    moved, taken = once.step(random[0], once.init(random[1]), random[1])
+    moved, taken = once.step(jnp.sin(random[0]), taken, moved)
+    assert not np.array_equal(random[1] + (moved - random[1]), moved)
+    chex.assert_trees_all_equal(ol.eval_params(once, taken, moved), moved)
+    late = ol.average_params(ol.sgd(1.0), decay=lambda t: jnp.where(t == 0, 1.0, 0.5))  # the first counts nothing
+    chex.assert_trees_all_equal(late.step(random[0], late.init(random[1]), random[1])[1].average, random[1])
     elsewhere = jax.tree.map(lambda p: p + 1, second)
     assert_close(ol.eval_params(tx, after, elsewhere), second, ulps=4)
     chex.assert_trees_all_equal(ol.eval_params(tx, state, elsewhere), elsewhere)
@@ -129,12 +138,20 @@ def test_leaves_without_gradient_keep_their_value():
     state = tx.init(p)
     for extra in ({}, {"value_fn": lambda params: 0.0}):  # compiled, and not
         g = {"w": jnp.ones(2), "frozen": None, "count": None, "none": None}
-        new, after = tx.step(g, tx.step(g, state, p)[1], p, **extra)
+        new, after = tx.step(g, tx.update(g, state, p, **extra)[1], p, **extra)
         evaluated = ol.eval_params(tx, after, new)
         chex.assert_trees_all_equal(
             {k: evaluated[k] for k in ("frozen", "count", "none")}, {k: p[k] for k in ("frozen", "count", "none")}
         )
         chex.assert_trees_all_close(evaluated["w"], new["w"])
+
+
+def test_slow_weights_without_gradient_stay_too():
+    pair = ol.LookaheadParams.init_synced({"w": jnp.ones(2), "frozen": jnp.full(3, 7.0), "count": jnp.array(3)})
+    tx, g = ol.lookahead(ol.sgd(0.1), 1, 0.5), {"w": jnp.ones(2), "frozen": None, "count": None}
+    updates, _ = tx.update(g, tx.init(pair), pair, value_fn=lambda params: 0.0)  # not compiled: all params are there
+    assert all(u["frozen"] is u["count"] is None for u in updates)
+    chex.assert_trees_all_close(updates.slow["w"], jnp.full(2, -0.05))
 
 
 # --- the one reader --------------------------------------------------------------------------------------------------
@@ -210,6 +227,17 @@ def test_reader_asks_a_users_state_too():
     chex.assert_trees_all_equal(ol.eval_params(tx, tx.init(START), START), jax.tree.map(lambda p: p / 2, START))
 
 
+class Around(NamedTuple):
+    inner_state: ol.OptState
+
+    def eval_params(self, params):
+        return params
+
+
+def around(tx):
+    return ol.GradientTransformation(lambda p: Around(tx.init(p)), lambda u, s, p=None: (u, s))
+
+
 @pytest.mark.parametrize(
     ("make", "names"),
     [
@@ -221,12 +249,31 @@ def test_reader_asks_a_users_state_too():
             lambda: ol.chain(ol.average_params(ol.identity()), ol.average_params(ol.sgd(0.1))),
             "AverageParamsState at '0' and AverageParamsState at '1'",
         ),
+        (
+            lambda: ol.chain(around(ol.average_params(ol.sgd(0.1)))),
+            "Around at '0' and AverageParamsState at '0/inner_state'",
+        ),
     ],
 )
 def test_two_averages_of_one_parameter_are_an_error_that_names_both(make, names):
     tx = make()
     with pytest.raises(ValueError, match=f"leaf 'b' has two averages, {names}"):
         ol.eval_params(tx, tx.init(START), START)
+
+
+def test_reader_traces_an_init_once_and_takes_params_that_are_no_arrays():
+    calls = []
+
+    @ol.transform
+    def counted(rate):
+        return lambda params: calls.append(rate) or ol.EmptyState(), lambda updates, state: (updates, state)
+
+    for params in (START, START | {"activation": jnp.tanh}):
+        tx = ol.average_params(counted(0.1))
+        state, before = tx.init(params), len(calls)
+        for _ in range(2):
+            chex.assert_trees_all_equal(ol.eval_params(tx, state, params)["w"], params["w"])
+        assert len(calls) == before + (1 if params is START else 2)
 
 
 def test_reader_says_what_is_wrong_with_a_call():
@@ -280,21 +327,31 @@ def test_lookahead_keeps_the_slow_weights_itself_or_in_the_params(reset, x64):
     state, of_pair = tx.init(params), tx.init(pair)
     assert isinstance(of_pair, ol.LookaheadState) and of_pair._fields == optax.LookaheadState._fields
     stepped, of_stepped = pair, of_pair
+    alone, of_alone = params, state
     for _ in range(7):
         updates, state = tx.update(gradient(params), state, params)
         params = ol.apply_updates(params, updates)
         updates, of_pair = tx.update(gradient(pair.fast), of_pair, pair)
         pair = ol.apply_updates(pair, updates)
         stepped, of_stepped = tx.step(gradient(stepped.fast), of_stepped, stepped)
+        alone, of_alone = tx.step(gradient(alone), of_alone, alone)
         assert_close((pair.fast, pair.slow), (params, state.slow), ulps=7 * A_STEP)
         assert_close((stepped, of_stepped), (pair, of_pair), ulps=7 * A_STEP)
+        assert_close((alone, of_alone), (params, state), ulps=7 * A_STEP)
         assert_close(ol.eval_params(tx, state, params), pair.slow, ulps=7 * A_STEP)
         chex.assert_trees_all_equal(ol.eval_params(tx, of_pair, pair), pair.slow)
     pickle.loads(pickle.dumps(jax.device_get(of_pair)))
 
 
+def test_lookahead_starts_the_fast_optimizer_afresh_at_the_slow_weights():
+    anchored = ol.transform(lambda: (lambda params: params, lambda g, start, p: (g, start)))()
+    tx = ol.lookahead(anchored, 1, 0.5, reset_state=True)
+    _, state = tx.update({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}), {"w": jnp.ones(2)})
+    chex.assert_trees_all_equal(state.fast_state, {"w": jnp.full(2, 1.5)})
+
+
 def test_lookahead_takes_a_gradient_of_the_pair_too():
-    tx = ol.lookahead(ol.adam(0.1), 2, 0.5)
+    tx = ol.chain(ol.clip_by_global_norm(0.5), ol.lookahead(ol.sgd(0.1), 2, 0.5))  # slow weights count nothing
     pair = ol.LookaheadParams.init_synced(START)
     of_pair = jax.grad(lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p.fast)))(pair)
     of_fast = tx.update(of_pair.fast, tx.init(pair), pair)
@@ -340,7 +397,7 @@ def test_periodic_update_is_that_of_optax():
 
 
 def test_periodic_update_keeps_dtypes_and_what_has_no_new_value():
-    new, old = {"w": jnp.ones(2), "b": None}, {"w": jnp.zeros(2, jnp.bfloat16), "b": jnp.full(3, 2.0)}
+    new, old = {"w": jnp.ones(2), "b": None}, {"w": jnp.zeros(2, jnp.bfloat16), "b": [jnp.full(3, 2.0), jnp.ones(1)]}
     copied = ol.periodic_update(new, old, 4, 2)
     chex.assert_trees_all_equal(copied, {"w": jnp.ones(2, jnp.bfloat16), "b": old["b"]})
     with pytest.raises(ValueError, match=r"leaf 'w': float32\[3\] cannot replace bfloat16\[2\]; nothing is broadcast"):
@@ -359,6 +416,19 @@ def test_flatten_keeps_vectors_and_changes_nothing_else():
         assert_close(updates, expected, ulps=2 * A_STEP)
     with pytest.raises(ValueError, match=r"its leaf '0/mu' is float32\[9\], and with these params it is float32\[5\]"):
         tx.update(mixed | {"w": None}, state, mixed)
+
+
+def test_flatten_of_nothing_is_an_empty_vector():
+    state = ol.flatten(ol.trace(0.9)).init({"count": jnp.array(3)})
+    assert state.trace.shape == (0,) and state.trace.dtype == jnp.float32
+
+
+def test_flatten_gives_params_that_have_a_gradient():
+    params, g = {"w": jnp.ones(2), "frozen": jnp.ones(3)}, {"w": jnp.zeros(2), "frozen": None}
+    tx = ol.flatten(ol.add_decayed_weights(0.5))
+    for extra in ({}, {"value_fn": lambda params: 0.0}):  # compiled, and not
+        updates, _ = tx.update(g, tx.init(params), params, **extra)
+        chex.assert_trees_all_equal(updates, {"w": jnp.full(2, 0.5), "frozen": None})
 
 
 def test_flatten_is_that_of_optax(x64):

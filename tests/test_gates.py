@@ -183,6 +183,14 @@ def test_a_leaf_that_has_no_gradient_is_left_alone(name, call):
     assert bits(params["w"]) != bits(PARAMS["w"])
 
 
+def test_without_the_transformation_the_updates_are_as_they_came():
+    tx, params = ol.conditionally_transform(ol.adam(0.1), never), PARAMS | {"half": jnp.ones(2, jnp.bfloat16)}
+    grads = gradient(0) | {"half": jnp.full(2, 0.3, jnp.bfloat16), "b": None}
+    state = tx.init(params)
+    chex.assert_trees_all_equal(tx.step(grads, state, params)[0], ol.apply_updates(params, grads))
+    chex.assert_trees_all_equal(tx.update(grads, state, params)[0], grads)
+
+
 # --- accumulate ------------------------------------------------------------------------------------------------------
 
 

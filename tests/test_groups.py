@@ -1,6 +1,7 @@
 """Settings by parameter: rules, their merging, their numbers as data, groups and their state, freezing."""
 
 import dataclasses
+import functools
 import re
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ import pytest
 from flax import linen, nnx
 
 import optax_lite as ol
-from optax_lite.wrappers.groups import group_of_leaves
-from optax_lite.wrappers.rules import name_of
+from optax_lite.wrappers.groups import group_of_leaves, idle_rules
+from optax_lite.wrappers.rules import _path, name_of
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 
@@ -144,7 +145,7 @@ def test_overrides_by_path_of_a_schedule_and_of_a_flag():
     tx = ol.groups(
         base,
         {
-            "encoder": {"1/learning_rate": 0.1 * schedule, "nesterov": True},
+            ("encoder", "!norm1"): {"1/learning_rate": 0.1 * schedule, "nesterov": True},
             "norm1": {"init_value": 3.0, "accumulator_dtype": "float16"},
             "head": {"learning_rate": 0.5, "momentum": None},
         },
@@ -177,6 +178,13 @@ def test_lenient_rules_do_what_they_can():
     rules = {"nowhere": rate(5), "bias": {"nothing": 1.0}, "head": rate(3.0)}
     assert rates(rules, base, strict=False) == ALL | {"head/bias": 9, "head/kernel": 9}
     assert rates({lambda path, leaf: False: rate(5)}, strict=False) == ALL
+    said = idle_rules(ol.groups(base, rules | {lambda path, leaf: False: rate(5)}, strict=False), PARAMS)
+    assert said == [
+        "the rule 'nowhere' matches no leaf",
+        "the rule 'bias' names no hyperparameter of chain",
+        "the rule '<lambda>' is True for no leaf that moves",
+    ]
+    assert len(idle_rules(ol.chain(ol.groups(base, rules, strict=False)), PARAMS)) == 2
 
 
 # --- its numbers are data --------------------------------------------------------------------------------------------
@@ -190,6 +198,8 @@ def test_hyperparams_and_replace_by_path():
     ]  # fmt: skip
     changed = tx.replace({"bias/learning_rate": 3, "base/learning_rate": 4, "norm*/learning_rate": 0.25})
     assert changed == ol.groups(ol.sgd(4), {"bias": rate(3), "head/*": {"momentum": None}, "norm*": ol.adam(0.25)})
+    flagged = ol.groups(ol.sgd(1.0, 0.9), {"bias": {"nesterov": True}})
+    assert list(flagged.hyperparams) == ["base/learning_rate", "base/momentum"]  # a flag is none
     with pytest.raises(ValueError, match="several arguments are called 'learning_rate': bias/learning_rate, norm"):
         tx.replace(learning_rate=1.0)
     with pytest.raises(ValueError, match=r"groups: the rule 'bias': weight_decay must be"):
@@ -201,10 +211,11 @@ def test_names_of_rules():
         return leaf.ndim < 2
 
     names = ["bias", ("bias", re.compile("norm[0-9]")), re.compile("^a & b"), thin, "bias", "base", "freeze", "strict"]
+    names.append(functools.partial(thin))
     given = []
     for where in names:
         given.append(name_of(where, given))
-    assert given == ["bias", "bias,norm[0-9]", "^a&b", "thin", "bias#2", "base#2", "freeze#2", "strict#2"]
+    assert given == ["bias", "bias,norm[0-9]", "^a&b", "thin", "bias#2", "base#2", "freeze#2", "strict#2", "partial"]
     params = {"base": jnp.ones(2), "freeze": jnp.ones(2), "w": jnp.ones(2)}
     assert rates({"base": rate(2), "freeze": rate(3)}, params=params) == {"base": 2, "freeze": 3, "w": 1}
     shown = repr(ol.groups(ol.sgd(1.0), {"bias": rate(2), "head": "freeze"}))
@@ -315,6 +326,9 @@ def test_leaves_without_gradient_keep_their_group_and_state():
     stepped, _ = tx.step(grads, state, params)
     chex.assert_trees_all_equal(stepped["encoder"], params["encoder"])
     assert jax.tree.structure(stepped) == jax.tree.structure(params)
+    assert ol.groups(ol.sgd(0.1), {"w": rate(2)}).init({"n": jnp.array(3), "w": jnp.ones(2)}).inner_states.keys() == {
+        "w"
+    }
 
 
 def test_a_predicate_sees_the_parameter_and_not_its_gradient():
@@ -446,6 +460,11 @@ class Attention(eqx.Module):
     activation: object = jnp.tanh
 
 
+class Valued(NamedTuple):
+    value: jax.Array
+    scale: jax.Array
+
+
 TREES = {
     "dict": {"a": {"kernel": jnp.ones(2), "bias": jnp.ones(1)}},
     "named tuple": {"a": Pair(jnp.ones(2), jnp.ones(1))},
@@ -461,6 +480,16 @@ def test_containers(params):
     assert rates({"bias": rate(2.0), "kernel": "freeze"}, params=params) == expected
     predicates = [(lambda path, leaf: path.endswith("bias"), rate(2.0)), (lambda path, _: "kernel" in path, "freeze")]
     assert rates(predicates, params=params) == expected
+
+
+def test_a_function_sees_the_name_of_a_variable_at_the_top_too():
+    keys = jax.tree_util.DictKey("w"), jax.tree_util.GetAttrKey("value")
+    assert [_path(keys), _path(keys[1:]), _path((keys[1], *keys))] == ["w", "value", "value/w"]
+
+
+def test_a_glob_may_name_a_field_that_is_called_value():
+    params = {"block": Valued(jnp.ones(2), jnp.ones(1))}
+    assert rates({"block/value": rate(2.0)}, params=params) == {"block/value": 2, "block/scale": 1}
 
 
 def test_equinox_module():
@@ -573,6 +602,10 @@ WRONG = {
         lambda: ol.groups(adamw, {"bias": {"weight_decy": 0.0}}),
         "groups: the rule 'bias': no argument 'weight_decy'; the nearest is weight_decay",
     ),
+    "misspelt hyperparameter of a tuple": (
+        lambda: ol.groups(adamw, {("bias", "norm*"): {"weight_decy": 0.0}}),
+        "groups: the rule 'bias,norm*': no argument 'weight_decy'; the nearest is weight_decay",
+    ),
     "habit": (
         lambda: ol.groups(adamw, {"bias": {"lr": 0.0}}),
         "the rule 'bias': no argument 'lr'; write learning_rate",
@@ -613,6 +646,10 @@ WRONG = {
         lambda: ol.groups(adamw, {"encoder": "freeze", "encoder/bias": rate(1.0)}).init(PARAMS),
         "groups: the rule 'encoder/bias' has no effect: 'encoder', which stands before it, takes over all its leaves; "
         "let that leave them out, as in ('encoder', '!encoder/bias')",
+    ),
+    "rule behind the end and another one": (
+        lambda: ol.groups(adamw, {"kernel": rate(1.0), "head": "freeze", "head/kernel": rate(2.0)}).init(PARAMS),
+        "groups: the rule 'head/kernel' has no effect: 'head', which stands before it, takes over all its leaves",
     ),
     "state of another grouping": (
         lambda: ol.groups(adamw, {"bias": rate(1.0)}).update(GRADS, ol.groups(adamw, {}).init(PARAMS), PARAMS),

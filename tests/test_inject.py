@@ -10,6 +10,7 @@ import optax
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
+from jax.sharding import NamedSharding, PartitionSpec
 
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
@@ -247,6 +248,21 @@ def test_set_hyperparams_inside_jit():
     chex.assert_trees_all_close(step(0.5, tx.init(PARAMS)), jax.tree.map(lambda g: -0.5 * g, GRADS))
 
 
+@pytest.mark.usefixtures("eight_devices")
+def test_set_hyperparams_puts_a_number_where_the_old_one_lay():
+    everywhere = NamedSharding(jax.make_mesh((8,), ("x",)), PartitionSpec())
+    state = jax.device_put(ol.inject_hyperparams(ol.sgd(0.1)).init(PARAMS), everywhere)
+
+    def rate(value, state=state):
+        return ol.set_hyperparams(state, learning_rate=value).hyperparams["learning_rate"]
+
+    for value in (0.5, jnp.float32(0.5), jax.device_put(jnp.float32(0.5), jax.devices()[1])):
+        assert rate(value) == 0.5 and rate(value).sharding == everywhere
+    assert jax.jit(lambda state: rate(0.5, state))(state) == 0.5
+    assert jax.grad(rate)(0.5) == 1
+    assert rate(0.5, jax.device_get(state)) == 0.5
+
+
 def test_set_hyperparams_finds_several_injected_parts_by_path():
     tx = ol.chain(ol.inject_hyperparams(ol.trace(0.9)), ol.inject_hyperparams(ol.scale(-0.1)))
     state = ol.set_hyperparams(tx.init(PARAMS), {"0/decay": 0.5}, step_size=-0.2)
@@ -271,6 +287,8 @@ WRONG = {
         "tx must be the optimizer made by inject_hyperparams, got adamw(",
     ),
     "a word": (lambda: ol.set_hyperparams(STATE, b1="x"), "set_hyperparams: b1 must be a real number, got 'x'"),
+    "a bool": (lambda: ol.set_hyperparams(STATE, b1=True), "set_hyperparams: b1 must be a real number, got True"),
+    "a word by path": (lambda: ol.set_hyperparams((STATE, STATE), {"1/b1": "x"}), "set_hyperparams: b1 must be a real"),
     "a schedule": (lambda: ol.set_hyperparams(STATE, b1=line), "set_hyperparams: b1 must be a real number, got linear"),
     "a shape": (
         lambda: ol.set_hyperparams(STATE, b1=jnp.ones(3)),
@@ -284,6 +302,10 @@ WRONG = {
         lambda: ol.set_hyperparams(ol.inject_hyperparams(ol.adamw(line)).init(PARAMS), learning_rate=0.1),
         "learning_rate follows a schedule, and the next update would undo this; set its numbers: "
         "learning_rate/end_value, learning_rate/init_value, learning_rate/transition_begin",
+    ),
+    "what follows a schedule, by path": (
+        lambda: ol.set_hyperparams((STATE, ol.inject_hyperparams(ol.sgd)(line).init(PARAMS)), {"1/learning_rate": 0.1}),
+        "set_hyperparams: learning_rate follows a schedule, and the next update would undo this",
     ),
     "what follows a schedule, factory form": (
         lambda: ol.set_hyperparams(ol.inject_hyperparams(ol.adamw)(line).init(PARAMS), learning_rate=0.1),

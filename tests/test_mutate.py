@@ -96,6 +96,12 @@ def rule(b1=0.5, b2: Number = 2, *, nesterov=False):
     }
 
 
+def test_what_is_as_before_is_no_mutant():
+    code = "def rule(where, low, high):\n    return where(low, 1.5) if low is None else jnp.where(low, high, 1.5)"
+    changes = [m.change.split(" -> ") for m in mutants_of(code)]
+    assert changes and all(before != after for before, after in changes)
+
+
 def mutants_of(code):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.mutate.source", lambda module: code)

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lite as ol
 from optax_lite.precision import low
+from optax_lite.precision.slots import slots_of as fields_of
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS, extra_of, low as reference, one_of_each
 from tests.methods.compare import slots
@@ -24,6 +25,7 @@ PROVES = (
     "precision.low",
     "precision.loss_scaling",
     "precision.state_dtype",
+    "precision.slots",
 )
 
 LOW = ("bfloat16", "float16")
@@ -124,6 +126,25 @@ def test_random_bits_are_even_and_differ_by_leaf_count_seed_and_place():
     assert np.max(np.abs(close - np.eye(24))) < 5 / np.sqrt(64 * 256)
     typed = low.leaf_keys(jax.random.key(1), jnp.int32(1), ["a"])[0]
     np.testing.assert_array_equal(typed, words[6])
+
+
+@pytest.mark.parametrize("traced", [(0,), (1,), (0, 1)], ids=["updates", "params", "both"])
+def test_leaves_that_look_alike_are_traced_once(traced):
+    calls = []
+
+    def rule(w, u, dtype):
+        calls.append(dtype)
+        return (w + u,)
+
+    trees = [{"a": jnp.ones(2), "b": jnp.ones(2)}, {name: jnp.ones(2, jnp.bfloat16) for name in "ab"}]
+
+    def move(*some):
+        return low.moved("step", rule, *(some[traced.index(i)] if i in traced else trees[i] for i in (0, 1)))
+
+    jax.eval_shape(move, *(trees[i] for i in traced))
+    assert len(calls) == 1
+    low.moved("step", rule, *trees)
+    assert len(calls) == 3  # a program of its own would be compiled anew in every call
 
 
 # --- the wrappers against their definitions --------------------------------------------------------------------------
@@ -370,6 +391,7 @@ def test_leaves_and_seeds_draw_apart_and_the_place_in_the_tree_does_not_matter()
     assert 0.4 < jnp.mean(two["a"] == two["b"]) < 0.6
     chex.assert_trees_all_equal(end({"b": p, "z": p})["b"], two["b"])
     assert 0.4 < jnp.mean(end({"a": p}, seed=1)["a"] == two["a"]) < 0.6
+    assert ol.stochastic_rounding(given()) == ol.stochastic_rounding(given(), seed=0)
     population = jax.vmap(lambda key: ol.stochastic_rounding(given(), seed=key))(jax.random.split(jax.random.key(0), 2))
     states = jax.vmap(lambda tx: tx.init(p))(population)
     members, _ = jax.vmap(lambda tx, state: tx.step(g, state, p))(population, states)
@@ -429,6 +451,19 @@ def test_a_slow_first_moment_in_bfloat16_follows_float32():
     np.testing.assert_allclose(jnp.mean(stored.astype(jnp.float32)) / exact, 1.0, atol=0.01)
 
 
+def test_slots_that_were_not_asked_for_are_as_ever_and_draws_need_no_place_in_the_tree():
+    p, g = {"n": jnp.array(3), "w": jnp.ones(64)}, {"n": None, "w": jnp.linspace(0.1, 1, 64)}
+    bare = ol.scale_by_adam(mu_dtype="bfloat16")
+    tx = ol.with_state_dtype(bare, {"nu": "bfloat16"})
+    assert tx == ol.with_state_dtype(bare, {"nu": "bfloat16"}, seed=0)
+    (_, plain), (_, state) = (each.update(g, each.init(p), p) for each in (bare, tx))
+    chex.assert_trees_all_equal(state.inner_state.mu, plain.mu)
+    alone, of_alone = {"w": p["w"]}, {"w": g["w"]}
+    chex.assert_trees_all_equal(
+        tx.update(of_alone, tx.init(alone), alone)[1].inner_state.nu["w"], state.inner_state.nu["w"]
+    )
+
+
 def test_slots_are_named_and_the_others_stay():
     p = {"w": jnp.ones(3, jnp.bfloat16), "z": jnp.ones(2, jnp.complex64), "n": jnp.array(3)}
     adam = ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(ol.cosine_decay_schedule(0.1, 9)))
@@ -446,6 +481,18 @@ def test_slots_are_named_and_the_others_stay():
         dtypes({"trace": "bfloat16"})
     with pytest.raises(ValueError, match="no slot is named 'mu'; there are none"):
         ol.with_state_dtype(ol.sgd(0.1), {"mu": "bfloat16"}).init(p)
+
+
+def test_a_slot_is_known_by_its_field_and_its_path_there():
+    p = {"w": jnp.ones(3), "b": jnp.ones(2)}
+    bare = ol.transform(lambda: (ol.zeros_like, lambda g, state: (g, state)))()
+    grouped = ol.groups(ol.chain(ol.trace(0.5), bare), {"b": {"decay": 0.25}})
+    tx = ol.chain(bare, ol.scale_by_adam(), grouped)
+    found, known = fields_of(tx, jax.eval_shape(tx.init, p))
+    of_each = [[(field, name) for field in ("trace", "inner_state")] for name in ("b", "w")]  # each in a MaskedState
+    of_adam = [(field, name) for field in ("mu", "nu") for name in ("b", "w")]
+    assert found == [("values", "b"), ("values", "w"), ("", ""), *of_adam, *of_each[0], *of_each[1]]
+    assert known == {"values", "mu", "nu", "trace", "inner_state"}
 
 
 @pytest.mark.nightly
@@ -507,6 +554,9 @@ def test_loss_scaling_saves_gradients_that_are_zero_in_float16():
     p, x = TINY
     assert jnp.all(jax.grad(tiny)(p, x)["w"] == 0)
     tx = ol.loss_scaling(ol.scale_by_learning_rate(1e6))
+    assert tx == ol.loss_scaling(ol.scale_by_learning_rate(1e6), 2.0**15, 2.0, 0.5, 2000), (
+        "torch's numbers, but the 1st"
+    )
     state, step = tx.init(p), ol.make_step(tiny, donate=False)
     by_step, _, metrics = step(tx, p, state, x)
     np.testing.assert_allclose(by_step["w"].astype(jnp.float32), 0.98, rtol=1e-3)

@@ -53,7 +53,8 @@ def stochastic_rounding(tx, *, seed: int = 0):
         words = treedef.unflatten(leaf_keys(seed, state.count, leaf_paths(updates)))
 
         def rule(p, u, dtype, words):
-            return stochastic(p + u, random_bits(words, p.shape), dtype), words
+            x = p + u
+            return stochastic(x, random_bits(words, x.shape), dtype), None
 
         new, _ = moved(kind, rule, updates, params, words)
         return new, StochasticRoundingState(increment(state.count), inner_state)

@@ -16,13 +16,13 @@ def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str,
     """
     known = set()
 
-    def walk(marked, state, outer):
+    def walk(marked, state):
         marks, treedef = jax.tree_util.tree_flatten_with_path(marked, is_leaf=lambda x: isinstance(x, StandIn))
         found = []
         for (keys, mark), part in zip(marks, treedef.flatten_up_to(state), strict=True):
-            name = next((key.name for key in reversed(keys) if hasattr(key, "name")), outer)
+            name = next((key.name for key in reversed(keys) if hasattr(key, "name")), "values")
             if isinstance(mark, StandIn) and mark.expand is not None:
-                found += walk(without_places(mark.expand(part)), part, name)
+                found += walk(without_places(mark.expand(part)), part)
             else:
                 is_slot = isinstance(mark, StandIn)
                 known.update({name} if is_slot else ())
@@ -35,4 +35,4 @@ def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str,
     except Exception as error:
         error.add_note("init is run with a stand-in for the params here; this one needs the leaves themselves")
         raise
-    return walk(without_places(marked), without_places(state), "values"), known
+    return walk(without_places(marked), without_places(state)), known

@@ -37,14 +37,12 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
     """
     check_members({"tx": tx})
     check_seed(seed)
-    if isinstance(dtype, Mapping):
-        if not dtype:
-            raise ArgumentError('dtype must be a dtype or a dict from slots to dtypes, as {"nu": jnp.bfloat16}, got {}')
-        check_dtype(**{f"dtype[{name!r}]": x for name, x in dtype.items()})
-    elif dtype is None:
-        raise ArgumentError('dtype must be a dtype or a dict from slots to dtypes, as {"nu": jnp.bfloat16}, got None')
-    else:
-        check_dtype(dtype=dtype)
+    if dtype is None or (isinstance(dtype, Mapping) and not dtype):
+        raise ArgumentError(
+            f'dtype must be a dtype or a dict from slots to dtypes, as {{"nu": jnp.bfloat16}}, got {dtype!r}'
+        )
+    by_slot = {f"dtype[{name!r}]": x for name, x in dtype.items()} if isinstance(dtype, Mapping) else {"dtype": dtype}
+    check_dtype(**by_slot)
 
     def wanted(x, slot):
         """The dtype for a leaf of the state in a slot of this name, None to leave it as it is."""

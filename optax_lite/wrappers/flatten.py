@@ -40,7 +40,7 @@ def _vector(tree: PyTree) -> Array:
     leaves = [as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x)]
     dtype = compute_dtype(*leaves)
     parts = [jnp.ravel(jax.lax.convert_element_type(x, dtype)) for x in leaves]
-    return jnp.concatenate(parts) if parts else jnp.zeros(0, dtype)
+    return jnp.concatenate(parts or [jnp.zeros(0, dtype)])
 
 
 def _split(vector: Array, updates: PyTree) -> PyTree:

@@ -53,7 +53,7 @@ def groups(
             patterns[name] = where
         if isinstance(setting, Mapping):
             numbers = {key: value for key, value in setting.items() if not is_choice(base, name, key, strict)}
-            given[name] = {key: value for key, value in numbers.items() if places(base, name, key, strict)}
+            given[name] = {key: value for key, value in numbers.items() if places(base, key)}
             choices |= {name: {key: value for key, value in setting.items() if key not in numbers}}
         else:
             given[name] = set_to_zero() if isinstance(setting, str) and setting == FROZEN else setting

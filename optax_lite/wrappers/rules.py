@@ -1,6 +1,7 @@
 """Rules of `groups`: what they are called, which leaves they match, and what they make of the base optimizer."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
         """`tx` with the settings of one rule."""
         for key, value in sorted((self.rules[name] | self.choices.get(name, {})).items()):
             try:
-                tx = tx.replace({"/".join(place): value for place in places(tx, name, key, self.strict)})
+                tx = tx.replace({"/".join(place): value for place in _checked_places(tx, name, key, self.strict)})
             except ArgumentError as error:
                 said = f"the rule {name!r}: "
                 raise ArgumentError(said + error.problem.removeprefix(said), "groups") from None
@@ -77,7 +78,7 @@ class Plan(NamedTuple):
             if isinstance(setting, GradientTransformation):
                 return FROZEN if is_frozen(setting) else name
             for key in sorted([*setting, *self.choices.get(name, ())]):
-                for place in places(self.base, name, key, self.strict):
+                for place in places(self.base, key):
                     source = {p: n for p, n in source.items() if p[: len(place)] != place} | {place: name}
         return AND.join(name for name in names if name in source.values()) or BASE
 
@@ -157,25 +158,30 @@ def name_of(where: Any, taken: Iterable[str]) -> str:
             "groups",
         )
     reserved = {BASE, FROZEN, "patterns", "choices", "strict", "rules", *taken}
-    return next(n for n in (name, *(f"{name}#{i}" for i in range(2, len(reserved) + 3))) if n not in reserved)
+    return next(n for n in chain([name], (f"{name}#{i}" for i in count(2))) if n not in reserved)
 
 
-def places(tx: GradientTransformation, name: str, key: str, strict: bool) -> list[tuple[str, ...]]:
-    """Where in a transformation a hyperparameter stands, by its path or the end of it."""
-    known = [parts for parts, _ in tx._arguments()]
-    exact = [parts for parts in known if "/".join(parts) == key]
-    places = exact or [parts for parts in known if "/".join(parts).endswith(f"/{key}")]
-    if strict and len(places) != 1:
+def _checked_places(tx: GradientTransformation, name: str, key: str, strict: bool) -> list[tuple[str, ...]]:
+    """Where in a transformation a hyperparameter of a rule stands; with `strict` that must be one place."""
+    found = places(tx, key)
+    if strict and len(found) != 1:
         try:
             tx._find(key)
         except ArgumentError as error:
             raise ArgumentError(f"the rule {name!r}: {error.problem}", "groups") from None
-    return places
+    return found
+
+
+def places(tx: GradientTransformation, key: str) -> list[tuple[str, ...]]:
+    """The paths in a transformation that are `key`, or else those that end so."""
+    known = [parts for parts, _ in tx._arguments()]
+    exact = [parts for parts in known if "/".join(parts) == key]
+    return exact or [parts for parts in known if "/".join(parts).endswith(f"/{key}")]
 
 
 def is_choice(base: GradientTransformation, name: str, key: str, strict: bool) -> bool:
     """Whether an argument of `base` is no number but a flag, a dtype or the like."""
     arguments = {(): base, **dict(base._arguments())}
-    place = next(iter(places(base, name, key, strict)), ())
+    place = next(iter(_checked_places(base, name, key, strict)), ())
     owners = [(arguments[place[:i]], part) for i, part in enumerate(place)]
     return any(isinstance(owner, Configured) and part not in owner._call.names for owner, part in owners)

@@ -52,7 +52,7 @@ def set_hyperparams(state: PyTree, changes: Mapping[str, Any] | None = None, /, 
 
 
 def _holds_hyperparams(node: Any) -> bool:
-    return {"hyperparams", "hyperparams_states"} <= set(getattr(node, "_fields", ()))
+    return "hyperparams_states" in getattr(node, "_fields", ())
 
 
 def _found(path: str, known: list[str]) -> str:
@@ -73,8 +73,8 @@ def _in_place_of(old: Any, name: str, value: Any) -> Any:
     if value.shape not in ((), old.shape):
         raise ArgumentError(f"{name} has shape {old.shape} in the state, got {value.shape}", _NAME)
     new = jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
-    is_there = isinstance(new, Tracer) or isinstance(old, Tracer) or not isinstance(old, jax.Array)
-    return new if is_there else jax.device_put(new, old.sharding if old.committed else None)
+    is_traced = isinstance(new, Tracer) or isinstance(old, Tracer)
+    return new if is_traced or not getattr(old, "committed", False) else jax.device_put(new, old.sharding)
 
 
 def _check_range(name: str, value: Any, tx: Any) -> None:

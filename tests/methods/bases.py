@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 import optax_lite as ol
-from tests.methods import adam, momentum, rmsprop, sgd
+from tests.methods import adam, decay, momentum, rmsprop, sgd
 from tests.methods.compare import seen_by_run
 
 
@@ -60,8 +60,9 @@ BASES = {
     ),
     ol.trace(0.5): partial(momentum.trace, decay=0.5, nesterov=False),
     ol.sgd(2.0**20): partial(sgd.sgd, learning_rate=2.0**20, momentum=None, nesterov=False),
+    ol.add_decayed_weights(-0.25): partial(decay.add_decayed_weights, weight_decay=-0.25),  # reads the params
 }
-plain, heavy, light, adaptive, scaled, slower, adam_direction, trace, giant = BASES
+plain, heavy, light, adaptive, scaled, slower, adam_direction, trace, giant, decayed = BASES
 # What the bases remember before they have run, so that the references know it where they never do.
 FRESH = {plain: (), heavy: ("trace",), light: ("trace",), scaled: ("nu",), slower: ("nu",)}
 

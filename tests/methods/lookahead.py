@@ -5,7 +5,7 @@ import numpy as np
 
 import optax_lite as ol
 from tests.methods.average import no_small_difference
-from tests.methods.bases import heavy, no_transformation, plain, scaled, with_base_of
+from tests.methods.bases import decayed, heavy, no_transformation, plain, scaled, with_base_of
 from tests.methods.compare import started
 from tests.methods.row import Quirks, Row, over, rate
 
@@ -54,7 +54,7 @@ ROWS: tuple[Row, ...] = (
                 for s in over(sync_period=(1, 3), slow_step_size=(0.25, 1.0), reset_state=(False, True))
             ),
             {"fast_optimizer": heavy, "sync_period": 2, "slow_step_size": 0.0},
-            {"fast_optimizer": plain, "sync_period": 3, "slow_step_size": rate},
+            {"fast_optimizer": decayed, "sync_period": 3, "slow_step_size": rate},
         ),
         (
             ({"fast_optimizer": 0.1, "sync_period": 2, "slow_step_size": 0.5}, f"fast_optimizer {no_transformation}"),

@@ -131,8 +131,9 @@ def _walks(namespace: Namespace) -> bool:
         "a": jnp.array([2.0, 0.0, 1.0, 1.0, jnp.nan, 3e38, 5.0, 7.0], "float32"),
         "b": jnp.array([0.5, -0.5], "float16"),
     }
-    p = p | {"f": jnp.ones(1, "bfloat16"), "g": jnp.array([1 / 3])}
+    p = p | {"f": jnp.ones(1, "bfloat16"), "g": jnp.array([1 / 3]), "h": jnp.ones(1, "float32")}
     u = u | {"c": None, "d": None, "e": None, "f": ol.MaskedNode(), "g": jnp.array([0.25], "float32")}
+    u = u | {"h": jnp.array([2.0**-24 + 2.0**-50])}  # half a digit of 1, and in float64 a little more
     column = {k: jnp.float32(i) for i, k in enumerate(p)}
     seen = []
 
@@ -148,13 +149,23 @@ def _walks(namespace: Namespace) -> bool:
         jnp.bfloat16, jnp.float32, jnp.float32, jnp.float16,
     )  # fmt: skip
     for columns in (after, also):
-        assert {k: float(x) for k, x in columns.items()} == {"a": 1, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6}
+        assert {k: float(x) for k, x in columns.items()} == {
+            "a": 1,
+            "b": 1,
+            "c": 2,
+            "d": 3,
+            "e": 4,
+            "f": 5,
+            "g": 6,
+            "h": 7,
+        }
     found, moves = np.asarray(new["a"], np.float32), np.asarray(updates["a"])
     stepped = [3.0, 0.0, 5.0, np.inf, np.nan, np.inf, 1.0, -low_p[7].astype(jnp.float32)]
     assert np.array_equal(found, stepped, equal_nan=True) and np.signbit(found[1])
     expected = [2.0, 0.0, 1.0, 1.0, np.nan, u["a"][5], 5.0, -np.inf]
     assert np.array_equal(moves, expected, equal_nan=True) and np.signbit(moves[1])
     assert np.array_equal(new["g"], np.asarray(p["g"]) + new["g"].dtype.type(0.25)) and new["g"].dtype == p["g"].dtype
+    assert np.array_equal(new["h"], np.float32(1 + np.asarray(u["h"], np.float64))) and new["h"].dtype == jnp.float32
     assert np.array_equal(new["b"], [1.5, 1.5]) and np.array_equal(updates["b"], [0.5, -0.5])
     assert all(new[k] is None and updates[k] is u[k] for k in "cdef")
     return namespace["moved"]("update", rule, {}, {}, {}) == ({}, {})
