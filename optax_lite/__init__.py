@@ -9,7 +9,7 @@ from optax_lite.compose import (
 )
 from optax_lite.core import (
     EmptyState, GradientTransformation, GradientTransformationExtraArgs, OptState, Params, ScalarOrSchedule,
-    Schedule, ScheduledState, Updates, apply_updates, incremental_update, schedule, transform,
+    Schedule, ScheduledState, Updates, apply_updates, schedule, transform,
 )
 from optax_lite.inspection.current import current_hyperparams
 from optax_lite.inspection.explain import explain
@@ -127,6 +127,7 @@ from optax_lite.transforms.scale import (
 )
 from optax_lite.transforms.trust_ratio import scale_by_param_block_norm, scale_by_param_block_rms, scale_by_trust_ratio
 from optax_lite.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
+from optax_lite.tree import incremental_update
 from optax_lite.wrappers.accumulate import (
     AccumulateState, ApplyEvery, MultiSteps, MultiStepsState, accumulate, apply_every, skip_large_updates,
     skip_not_finite,

@@ -29,9 +29,6 @@ from optax_lite.leaves import (
     increment,
     is_inexact,
     is_nothing,
-    leaf_paths,
-    leafwise,
-    show_leaf,
     weak,
     zero_count,
 )
@@ -424,8 +421,8 @@ def _enter(compiled, tx, updates, state, params, extra):
     kept = params
     try:
         present, kept = _present(updates, params)
-        run = _boundary(compiled, extra)
-        return present, *run(tx, present, state, kept if run is compiled else params, extra)
+        extra = extra if kept is params else _of_present(extra, present, params)
+        return present, *_boundary(compiled, extra)(tx, present, state, kept, extra)
     except FAILURES as error:
         fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
         explain_update(tx._call.name, updates, state, params, fresh, error)
@@ -451,6 +448,23 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     kept = [None if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
     return updates, treedef.unflatten(kept)
+
+
+OBJECTIVES = ("value_fn", "obj_fn", "grad_fn")  # extra arguments that are functions of the params
+
+
+def _of_present(extra: Mapping[str, Any], updates: Updates, params: Params) -> dict[str, Any]:
+    """The extra arguments, functions of all params as functions of those that have an update."""
+
+    def one(name, function):
+        @functools.wraps(function)
+        def of_present(present, *args, **kwargs):
+            result = function(_fill(updates, present, params), *args, **kwargs)
+            return _present(updates, result)[1] if name == "grad_fn" else result
+
+        return of_present
+
+    return {name: one(name, x) if name in OBJECTIVES and callable(x) else x for name, x in extra.items()}
 
 
 def _fill(updates: Updates, new: Params, params: Params) -> Params:
@@ -513,24 +527,3 @@ def _replicate(state: OptState, params: list) -> OptState:
         return state
     everywhere = jax.sharding.NamedSharding(meshes[0], jax.sharding.PartitionSpec())
     return jax.tree.map(lambda x: x if x.sharding.num_devices > 1 else jax.device_put(x, everywhere), state)
-
-
-@jax.jit
-def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
-    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters.
-
-    Where the new one is None the old one stays.
-    """
-
-    def mix(new, old):
-        return weak(step_size) * new + (1 - weak(step_size)) * old
-
-    leaves = jax.tree.leaves(new_tensors, is_leaf=is_nothing)
-    olds = align(new_tensors, old_tensors, "old tensors", "new tensors")
-    for path, new, old in zip(leaf_paths(new_tensors), leaves, olds, strict=True):
-        if not is_nothing(new) and (jnp.shape(new) != jnp.shape(old) or not is_inexact(old)):
-            raise ValueError(
-                f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; leave it out with None"
-            )
-    mixed = _in_dtype_of(old_tensors, leafwise(mix, new_tensors, read=(old_tensors,)))
-    return _fill(new_tensors, mixed, old_tensors)

@@ -23,6 +23,7 @@ from optax_lite.leaves import (
     cast_up,
     compute_dtype,
     ema_weight,
+    is_inexact,
     is_nothing,
     leaf_paths,
     leafwise,
@@ -136,7 +137,7 @@ def map_params(
     def part(mark, value):
         if isinstance(mark, StandIn) and mark.expand is not None:
             return jax.tree.map(part, mark.expand(value), value, is_leaf=lambda x: isinstance(x, StandIn))
-        if isinstance(mark, StandIn):
+        if isinstance(mark, StandIn) and not mark.joined:
             return jax.tree.map(one, value, *rest, is_leaf=is_leaf or is_nothing)
         return value if transform_non_params is None else transform_non_params(value)
 
@@ -394,3 +395,28 @@ def bias_correction(moment: PyTree, decay: Number, count: Number) -> PyTree:
     """m / (1 - decay^count), for a moving average that started at 0, after `count` updates. Kingma & Ba 2015."""
     c = ema_weight(decay, count)
     return cast_like(leafwise(lambda m: m / c, moment), moment)
+
+
+@jax.jit
+def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
+    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy of parameters.
+
+    Where the new one is None the old one stays.
+    """
+
+    def average(new, old):
+        return weak(step_size) * new + (1 - weak(step_size)) * old
+
+    leaves = jax.tree.leaves(new_tensors, is_leaf=is_nothing)
+    olds = align(new_tensors, old_tensors, "old tensors", "new tensors")
+    for path, new, old in zip(leaf_paths(new_tensors), leaves, olds, strict=True):
+        if not is_nothing(new) and (jnp.shape(new) != jnp.shape(old) or not is_inexact(old)):
+            raise ValueError(
+                f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; leave it out with None"
+            )
+
+    def stored(mixed, old):
+        return old if is_nothing(mixed) else cast_like(mixed, old)
+
+    mixed = leafwise(average, new_tensors, read=(old_tensors,))
+    return jax.tree.map(stored, mixed, old_tensors, is_leaf=is_nothing)

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_number, check_positive
 from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, OptState, Params, PyTree, incremental_update, transform
+from optax_lite.core import Array, Number, OptState, Params, PyTree, transform
 from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
+from optax_lite.tree import incremental_update
 
 
 class ScheduleFreeState(NamedTuple):
