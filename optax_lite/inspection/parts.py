@@ -41,10 +41,9 @@ def parts(state: PyTree, params: PyTree, renamed: Mapping[str, str] | None = Non
     known = dict(zip(paths_of(params), owners(params), strict=True))
     not_states = {type(node) for path in of_params for node in _along(params, path)}
     found: dict[tuple, Part] = {}
-    keyed = jax.tree_util.tree_flatten_with_path(state)[0]
+    keyed = [(_unwrapped(state, path), value) for path, value in jax.tree_util.tree_flatten_with_path(state)[0]]
     in_words = path_strings([path for path, _ in keyed])
     for index, (path, value) in enumerate(keyed):
-        path = _unwrapped(state, path)
         nodes, place = _along(state, path), steps(path)
         is_part = [hasattr(node, "_fields") and type(node) not in not_states for node in nodes]
         depth = max((i for i, yes in enumerate(is_part) if yes), default=0)
