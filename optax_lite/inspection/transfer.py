@@ -90,7 +90,8 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
     named = zip(owners(params), jax.tree.leaves(params, is_leaf=is_nothing), strict=True)
     by_path = dict(zip(paths_of(params), named, strict=True))
     for paths, part in found:
-        own = [(owner in chosen, np.size(p)) for owner, p in (by_path[path] for path in paths)]
+        at = (next(path[:i] for i in range(len(path), -1, -1) if path[:i] in by_path) for path in paths)
+        own = [(owner in chosen, np.size(p)) for owner, p in map(by_path.__getitem__, at)]  # `z/real` is part of `z`
         picked = np.repeat([yes for yes, _ in own], [size for _, size in own])
         for index in jax.tree.leaves(part):
             if picked.all():
