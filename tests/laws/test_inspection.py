@@ -36,7 +36,9 @@ def test_every_reader_reads_the_state_of_every_pair_that_builds(outer, inner):
     try:
         tx = WRAPPERS[outer](WRAPPERS[inner](BASE))
     except ValueError as error:
-        assert re.search(" is inside, | before loss_scaling | after .* would |the rule 'w': ", str(error))  # tests/test_order.py
+        assert re.search(
+            " is inside, | before loss_scaling | after .* would |the rule 'w': ", str(error)
+        )  # tests/test_order.py
         return
     state = jax.eval_shape(tx.init, PARAMS)
     explanation = ol.explain(tx, PARAMS)
