@@ -37,9 +37,9 @@ class Checkpoint:
         self.folder, self.fingerprint = Path(folder).absolute(), json.loads(json.dumps(fingerprint, default=str))
         if self.folder.exists() and not self.folder.is_dir():
             raise ArgumentError(f"checkpoint must be a folder, and {folder} is a file", "run")
-        self._check_contents()
         self.lock = Lock(self.folder) if jax.process_index() == 0 else None  # one for all processes of a sweep
         try:
+            self._check_contents()
             options = self.ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
             self.manager = self.ocp.CheckpointManager(self.folder, options=options)
         except BaseException:
@@ -51,17 +51,15 @@ class Checkpoint:
 
     def _check_contents(self) -> None:
         """Raise if the folder holds what no sweep has saved, by names alone."""
-        found = sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
-        instead = "take another folder, or an empty one"
-        if any(name in ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt") for name in found):
+        if (self.folder / "_CHECKPOINT_METADATA").exists():
             problem = f"checkpoint {self.folder.name!r} is a checkpoint of Orbax that no sweep has saved"
-            raise ArgumentError(f"{problem}; {instead}", "run")
-        for name in filter(str.isdecimal, found):
-            inside = sorted(path.name for path in (self.folder / name).iterdir()) if found else []
-            if not {"arrays", "meta"} & set(inside):
-                holds = f"with {', '.join(inside[:4])} in it" if inside else "which is empty"
-                problem = f"checkpoint {self.folder.name!r} has a folder {name!r}, {holds}, that no sweep has saved"
-                raise ArgumentError(f"{problem}; {instead}", "run")
+            raise ArgumentError(f"{problem}; take another folder", "run")
+        for path in sorted(self.folder.iterdir()):
+            inside = sorted(x.name for x in path.iterdir()) if path.is_dir() and path.name.isdecimal() else ["meta"]
+            if "arrays" not in inside and "meta" not in inside:
+                holds = f"which holds {', '.join(inside[:4])}" if inside else "which is empty"
+                problem = f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}: no save of a sweep"
+                raise ArgumentError(f"{problem}; remove {path}, or take another folder", "run")
 
     def last(self, target_of: Callable[[dict[str, Any]], PyTree]) -> tuple[dict[str, Any], PyTree] | None:
         """The last save that can be read: what is no array, and the arrays, as those of `target_of` that are.
