@@ -432,3 +432,15 @@ def test_a_static_schedule_beside_injected_numbers_is_read():
     for _ in range(3):
         _, state = tx.update(P, state, P)
     np.testing.assert_allclose(ol.current_hyperparams(tx, state)["inner/learning_rate"], 0.7, rtol=1e-6)
+
+
+def test_groups_in_other_dtypes_and_settings_injected_twice():
+    params = {"w": floats(2, 3), "bias": floats(3)}
+    tx = ol.with_state_dtype(ol.groups(ol.adamw(0.1), {"bias": {"weight_decay": 0.0}}), jnp.bfloat16)
+    rows = {row.path: row for row in ol.explain(tx, params).rows}
+    assert {row.slots["mu"][0].dtype for row in rows.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert (rows["w"].group, rows["bias"].group) == ("base", "bias")
+    schedule = ol.linear_schedule(0.5, 0.9, 5)
+    tx = ol.inject_hyperparams(ol.inject_hyperparams(ol.signum(0.1, schedule)))
+    (row,) = ol.explain(tx, {"w": floats(3)}).rows
+    assert row.hyperparams["inner/inner/learning_rate"] == 0.1 and row.hyperparams["inner/inner/beta"] == schedule

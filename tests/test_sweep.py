@@ -802,10 +802,12 @@ def test_one_suggestion_that_fails_or_is_pruned_is_one_trial():
         except KeyError:
             return [trial.state.name for trial in study.trials]
 
-    with pytest.warns(UserWarning, match="^run_study: trial 2 failed in suggest, and the study goes on: KeyError: 0."):
+    with pytest.warns(
+        UserWarning, match=r"^run_study: trial 2 failed in suggest, and the study goes on: KeyError: 0\."
+    ):
         assert states(KeyError) == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED", "PRUNED"]
     assert states(()) == ["FAIL", "PRUNED", "FAIL"]  # it ends the study, as in study.optimize
-    with pytest.raises(ValueError, match="^run_study: catch must be an exception class or a tuple of these, got"):
+    with pytest.raises(ValueError, match=r"^run_study: catch must be an exception class or a tuple of these, got"):
         states(("KeyError",))
 
 

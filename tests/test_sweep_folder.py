@@ -111,7 +111,7 @@ def test_the_next_save_keeps_the_good_one_and_not_the_damaged_one(tmp_path):
 def test_where_every_save_is_damaged_nothing_is_begun_over_it(tmp_path):
     folder = saved(tmp_path / "mine", 1, 2)
     cut(folder, "meta")
-    with pytest.raises(ValueError, match="^run: checkpoint 'mine': save 1 is damaged, its meta.*save 0 is damaged"):
+    with pytest.raises(ValueError, match=r"^run: checkpoint 'mine': save 1 is damaged, its meta.*save 0 is damaged"):
         last(folder)
     assert sorted(os.listdir(folder)) == ["0", "1"]
 
