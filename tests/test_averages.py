@@ -399,12 +399,24 @@ def test_an_average_of_a_vector_is_read_for_each_parameter(tx):
     chex.assert_trees_all_equal(at_once["read"]["n"], params["n"])
 
 
-def test_a_line_search_in_a_vector_asks_for_values_of_the_tree():
+def bowl(p):
+    return jnp.sum((p["w"] - 1) ** 2) + 3 * jnp.sum(p["b"] ** 2) + p["n"][0].astype(jnp.float32)
+
+
+def test_a_line_search_in_a_vector_is_given_functions_of_the_vector():
+    params, tx = START | {"n": jnp.arange(2)}, ol.flatten(ol.lbfgs())
+
+    def once(p, state):
+        value, grad = ol.value_and_grad_from_state(bowl)(p, state=state)
+        return tx.step(grad, state, p, value=value, grad=grad, value_fn=bowl)
+
+    state = jax.eval_shape(tx.init, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(once, params, state), (params, state))
+
+
+@pytest.mark.nightly
+def test_a_line_search_in_a_vector_is_that_of_the_tree():
     params = START | {"n": jnp.arange(2)}
-
-    def bowl(p):
-        return jnp.sum((p["w"] - 1) ** 2) + 3 * jnp.sum(p["b"] ** 2) + p["n"][0].astype(jnp.float32)
-
     step, found = ol.make_step(bowl, donate=False), []
     for tx in (ol.flatten(ol.lbfgs()), ol.lbfgs()):
         p, state = params, tx.init(params)

@@ -20,7 +20,8 @@ def flatten(inner):
     For rules that look at all entries together, and for very many tiny leaves; large ones are copied twice in an
     update. The vector has the widest precision among the leaves, and is complex if one is; updates of real leaves are
     the real part. Every parameter must have its gradient in every update; others are left out by `masked` around this.
-    Of the extra arguments `grad` becomes a vector too, and `value_fn`, `obj_fn` and `grad_fn` functions of one.
+    `eval_params`, `explain` and `reset` know whose the entries are. Of the extra arguments `grad` becomes a vector too,
+    and `value_fn`, `obj_fn` and `grad_fn` functions of one.
     """
     check_members({"inner": inner})
 
