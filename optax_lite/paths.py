@@ -29,6 +29,9 @@ class StandIn:
     joined: bool = False
 
 
+OF_NO_PARAMETER = StandIn(lambda part: part)  # in an init that is run with a stand-in: whatever structure this has
+
+
 def steps(path: Sequence[Any]) -> tuple[str, ...]:
     """A key path as its components: two leaves never have the same, as their paths in words may."""
     return tuple(path_string([key]) for key in path)

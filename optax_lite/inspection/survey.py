@@ -54,7 +54,7 @@ def _argument(value, path):
 
 
 class Surveyed(GradientTransformation):
-    """A transformation whose `init` makes places; only that is for use."""
+    """A transformation whose `init` makes places; an `init` around it may run an update to see what that returns."""
 
     __slots__ = ()
 
@@ -79,6 +79,18 @@ class Surveyed(GradientTransformation):
             for place in _places_in(state):
                 place.leaves, place.joined = tuple(steps(path) for path, x in keyed if is_inexact(x)), True
         return Place(state, call.name, arguments, paths, tuple(steps(path) for path, _ in keyed))
+
+    def update(self, updates, state, params=None, **extra):
+        return _bare(self).update(updates, without_places(state), params, **extra)
+
+
+def _bare(value: Any) -> Any:
+    """The same without a survey."""
+    if isinstance(value, GradientTransformation):
+        return GradientTransformation._make(value._call, tuple(map(_bare, value._values)), inner=True)
+    if type(value) is tuple:
+        return tuple(map(_bare, value))
+    return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
 
 
 def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
