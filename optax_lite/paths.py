@@ -29,7 +29,7 @@ class StandIn:
     joined: bool = False
 
 
-OF_NO_PARAMETER = StandIn(lambda part: part)  # in an init that is run with a stand-in: whatever structure this has
+OF_NO_PARAMETER: Any = StandIn(lambda part: part)  # in an init that is run with a stand-in: whatever structure this has
 
 
 def steps(path: Sequence[Any]) -> tuple[str, ...]:

@@ -399,6 +399,17 @@ def test_an_average_of_a_vector_is_read_for_each_parameter(tx):
     chex.assert_trees_all_equal(at_once["read"]["n"], params["n"])
 
 
+def test_the_reader_asks_no_more_of_a_builder_than_init_does():
+    @ol.transform
+    def picky(rate, n):
+        assert isinstance(rate, float) or jnp.shape(rate) == ()  # a number, not something that stands for one
+        return ol.flatten(ol.average_params(ol.sgd(rate * jnp.sqrt(n))))
+
+    tx = picky(0.1, 4.0)
+    params, state = tx.step(START, tx.init(START), START)
+    chex.assert_trees_all_equal(ol.eval_params(tx, state, params), params)
+
+
 def bowl(p):
     return jnp.sum((p["w"] - 1) ** 2) + 3 * jnp.sum(p["b"] ** 2) + p["n"][0].astype(jnp.float32)
 

@@ -152,8 +152,8 @@ def _marked_inside(injecting: GradientTransformation, state: Any, params: PyTree
         return state.inner_state
     arguments = dict(inner._arguments())
     for path in (tuple(name.split("/")) for name in state.hyperparams_states):
-        mark = arguments[path]._call.static.get("path")  # None inside of another one, which makes these places again
-        inner = inner._with(path, 0.5 if mark is None else _argument(0.5, mark))
+        marks = _argument_paths(arguments[path])  # none inside of another one, which makes these places again
+        inner = inner._with(path, _argument(0.5, marks[0]) if marks else 0.5)
     return inner.init(params)
 
 
@@ -204,7 +204,9 @@ def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
             return Joined(without_places(x.state), x.leaves)
         return jax.tree.map(marked, x.state, is_leaf=_ends)
 
-    return marked(survey(tx, params))
+    return marked(
+        _surveyed(_without_marks(member(tx))).init(params)
+    )  # without paths of arguments: builders get numbers
 
 
 def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...], ...], PyTree]]:
