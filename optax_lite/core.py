@@ -421,7 +421,7 @@ def _enter(compiled, tx, updates, state, params, extra):
     kept = params
     try:
         present, kept = _present(updates, params)
-        extra = extra if kept is params else _of_present(extra, present, params)
+        extra = extra if kept is params else _of_present(extra, present, kept, params)
         return present, *_boundary(compiled, extra)(tx, present, state, kept, extra)
     except FAILURES as error:
         fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
@@ -453,13 +453,14 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
 OBJECTIVES = ("value_fn", "obj_fn", "grad_fn")  # extra arguments that are functions of the params
 
 
-def _of_present(extra: Mapping[str, Any], updates: Updates, params: Params) -> dict[str, Any]:
+def _of_present(extra: Mapping[str, Any], updates: Updates, kept: Params, params: Params) -> dict[str, Any]:
     """The extra arguments, functions of all params as functions of those that have an update."""
 
     def one(name, function):
         @functools.wraps(function)
-        def of_present(present, *args, **kwargs):
-            result = function(_fill(updates, present, params), *args, **kwargs)
+        def of_present(at, *args, **kwargs):
+            is_point = jax.tree.structure(at) == jax.tree.structure(kept)
+            result = function(_fill(updates, at, params) if is_point else at, *args, **kwargs)
             return _present(updates, result)[1] if name == "grad_fn" else result
 
         return of_present
