@@ -58,8 +58,12 @@ def moving(transforms: Iterable[GradientTransformation], updates: PyTree, params
     for t in _links(transforms):
         if (still := getattr(t._call.factory, "still", None)) is not None:
             held = still(t, updates, params)
-            updates = jax.tree.map(lambda u, h: jnp.zeros_like(u) if h else u, updates, held, is_leaf=is_nothing)
+            updates = jax.tree.map(_unless_held, updates, held, is_leaf=is_nothing)
     return updates
+
+
+def _unless_held(u, held):
+    return jnp.zeros_like(u) if held and not is_nothing(u) else u
 
 
 @leads_downhill(lambda tx: of_chain(_links([tx])))

@@ -423,8 +423,8 @@ def _enter(compiled, tx, updates, state, params, extra):
     kept = params
     try:
         present, kept = _present(updates, params)
-        run = _boundary(compiled, extra)
-        return present, *run(tx, present, state, kept if run is compiled else params, extra)
+        extra = extra if kept is params else _of_present(extra, present, kept, params)
+        return present, *_boundary(compiled, extra)(tx, present, state, kept, extra)
     except FAILURES as error:
         fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
         explain_update(tx._call.name, updates, state, params, fresh, error)
@@ -450,6 +450,24 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     kept = [None if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
     return updates, treedef.unflatten(kept)
+
+
+OBJECTIVES = ("value_fn", "obj_fn", "grad_fn")  # extra arguments that are functions of the params
+
+
+def _of_present(extra: Mapping[str, Any], updates: Updates, kept: Params, params: Params) -> dict[str, Any]:
+    """The extra arguments, functions of all params as functions of those that have an update."""
+
+    def one(name, function):
+        @functools.wraps(function)
+        def of_present(at, *args, **kwargs):
+            is_point = jax.tree.structure(at) == jax.tree.structure(kept)
+            result = function(fill(updates, at, params) if is_point else at, *args, **kwargs)
+            return _present(updates, result)[1] if name == "grad_fn" else result
+
+        return of_present
+
+    return {name: one(name, x) if name in OBJECTIVES and callable(x) else x for name, x in extra.items()}
 
 
 def fill(updates: Updates, new: Params, params: Params) -> Params:

@@ -406,7 +406,7 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
     parameters = signature.parameters.values()
     names = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     statics = set(static) | {p.name for p in parameters if isinstance(p.default, (bool, str))}
-    if unknown := statics - names.keys():
+    if unknown := sorted(statics - names.keys()):
         raise ValueError(f"{builder.__name__}: static= names {', '.join(unknown)}, which are no arguments of it")
 
     @functools.wraps(builder)

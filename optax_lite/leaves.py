@@ -7,6 +7,7 @@ never in that of a hyperparameter. And what an error says: the path of the leaf,
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -53,10 +54,19 @@ def path_string(path: Sequence[Any]) -> str:
     return jax.tree_util.keystr(tuple(path), simple=True, separator="/") or "(the only leaf)"
 
 
+def path_strings(paths: Sequence[Sequence[Any]]) -> list[str]:
+    """The key paths of a tree as strings; those that would be alike, "a/b" and {"a": {"b"}}, in Python's notation."""
+    shown = [path_string(path) for path in paths]
+    times = Counter(shown)
+    if len(times) == len(shown):
+        return shown
+    return [s if times[s] == 1 else jax.tree_util.keystr(tuple(path)) for s, path in zip(shown, paths, strict=True)]
+
+
 def leaf_paths(tree: PyTree, *, nothing_too: bool = True) -> list[str]:
-    """The path of every leaf, by default those that are None or masked included."""
+    """The path of every leaf, no two alike, by default those that are None or masked included."""
     is_leaf = is_nothing if nothing_too else None
-    return [path_string(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]]
+    return path_strings([path for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]])
 
 
 def align(updates: PyTree, tree: PyTree, what: str, updates_are: str = "updates") -> list[Any]:

@@ -8,6 +8,7 @@ from optax_lite.check import ArgumentError
 _RESTING = ("accumulate", "MultiSteps")  # move nothing in most calls
 _GATES = (*_RESTING, "skip_bad_steps", "apply_if_finite", "loss_scaling")  # move nothing in some calls, to the bit
 _AVERAGES = ("average_params", "lookahead", "schedule_free", "schedule_free_sgd", "schedule_free_adamw")
+_SEARCHES = ("scale_by_backtracking_linesearch", "scale_by_zoom_linesearch")
 _BY_PATH = ("groups", "masked", "partition", "selective_transform")
 _OF_EVERY_CALL = {  # what each does in every call, also where nothing moved
     "average_params": "the average would take in every point several times",
@@ -44,7 +45,7 @@ _WATCHING = ("identity", "monitor", "snapshot")  # change no update
 _MOVING = ("transforms.decay", "transforms.momentum", "transforms.noise", "optimizers")  # where 0 does not stay 0
 _CHECKED = {
     *_GATES, *_AVERAGES, *_BY_PATH, *_ROUNDING, *_OF_EVERY_CALL, *_ROUNDING_INSIDE, "with_state_dtype",
-    "quantize_state", "with_metrics", "conditionally_mask", "conditionally_transform",
+    "quantize_state", "with_metrics", "conditionally_mask", "conditionally_transform", "split_real_and_imaginary",
 }  # fmt: skip
 
 
@@ -72,6 +73,10 @@ def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[
             raise ArgumentError(f"{inner} is inside, so {_OF_EVERY_CALL[outer]}; write {inner}({outer}(...), ...)")
         if outer in _AVERAGES and inner in _AVERAGES:
             raise ArgumentError(f"{inner} is inside, which has parameters to evaluate at as well; keep one of the two")
+        if outer == "split_real_and_imaginary" and inner in _AVERAGES:
+            raise ArgumentError(f"{inner} is inside, whose average would be in halves; write {inner}({outer}(...))")
+        if outer == "split_real_and_imaginary" and inner in _SEARCHES:
+            raise ArgumentError(f"{inner} is inside, which needs the parameters whole; it takes complex ones by itself")
         if outer == "flatten" and inner in _BY_PATH:
             raise ArgumentError(f"{inner} is inside, where all is one leaf without a path; write {inner}(flatten(...))")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, closest
-from optax_lite.leaves import check_prefix, is_nothing, leaf_paths
+from optax_lite.leaves import check_prefix, is_nothing, leaf_paths, path_string
 
 Pattern = str | re.Pattern
 
@@ -21,10 +21,20 @@ Pattern = str | re.Pattern
 class StandIn:
     """A tree without leaves in place of the parameters: a state made of it shows where it keeps something of theirs.
 
-    Where the leaves decide the structure of a state, `expand` makes the part with stand-ins of the real one.
+    Where the leaves decide the structure of a state, `expand` makes the part with stand-ins of the real one. `joined`
+    says that one vector stands there for all of them, as inside `flatten`.
     """
 
     expand: Callable[[Any], Any] | None = None
+    joined: bool = False
+
+
+OF_NO_PARAMETER: Any = StandIn(lambda part: part)  # in an init that is run with a stand-in: whatever structure this has
+
+
+def steps(path: Sequence[Any]) -> tuple[str, ...]:
+    """A key path as its components: two leaves never have the same, as their paths in words may."""
+    return tuple(path_string([key]) for key in path)
 
 
 def is_patterns(value: Any) -> bool:
@@ -66,8 +76,8 @@ def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
 
     If the first is an exclusion everything else is in. A pattern that matches nothing is an error.
     """
-    treedef = jax.tree.structure(tree, is_leaf=is_nothing)
-    return treedef.unflatten(pick(patterns, leaf_paths(tree)))
+    keyed, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_nothing)
+    return treedef.unflatten(pick(patterns, [path_string(path) for path, _ in keyed]))
 
 
 def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bool]:

@@ -137,7 +137,7 @@ def map_params(
     def part(mark, value):
         if isinstance(mark, StandIn) and mark.expand is not None:
             return jax.tree.map(part, mark.expand(value), value, is_leaf=lambda x: isinstance(x, StandIn))
-        if isinstance(mark, StandIn):
+        if isinstance(mark, StandIn) and not mark.joined:
             return jax.tree.map(one, value, *rest, is_leaf=is_leaf or is_nothing)
         return value if transform_non_params is None else transform_non_params(value)
 

@@ -441,3 +441,84 @@ def test_flatten_is_that_of_optax(x64):
     with jax.numpy_dtype_promotion("standard"):
         theirs = run(optax)
     chex.assert_trees_all_close(jax.tree.leaves(run(ol)), jax.tree.leaves(theirs), rtol=1e-12)
+
+
+IN_A_VECTOR = {
+    "average": lambda: ol.flatten(ol.average_params(ol.sgd(0.1))),
+    "lookahead": lambda: ol.flatten(ol.lookahead(ol.sgd(0.1), 2, 0.5)),
+    "schedule-free": lambda: ol.flatten(ol.schedule_free(ol.sgd(0.1), 0.1)),
+    "a part": lambda: ol.masked(ol.flatten(ol.average_params(ol.sgd(0.1))), "w"),
+}
+
+
+@pytest.mark.parametrize("tx", IN_A_VECTOR.values(), ids=IN_A_VECTOR)
+def test_an_average_of_a_vector_is_read_for_each_parameter(tx):
+    params = START | {"n": jnp.arange(2), "none": None}
+    grads = {name: x if name in START else None for name, x in params.items()}
+    at_once, apart = {"made": tx()}, {"made": next(iter(tx()._values))}
+    if tx is IN_A_VECTOR["a part"]:
+        apart = {"made": ol.masked(ol.average_params(ol.sgd(0.1)), "w")}
+    for found in (at_once, apart):
+        p, state = params, found["made"].init(params)
+        for _ in range(3):
+            p, state = found["made"].step(grads, state, p)
+        found["read"] = ol.eval_params(found["made"], state, p)
+    chex.assert_trees_all_equal_shapes_and_dtypes(at_once["read"], params)
+    for name in START:
+        assert_close(at_once["read"][name], apart["read"][name], ulps=3 * A_STEP)
+    chex.assert_trees_all_equal(at_once["read"]["n"], params["n"])
+
+
+def test_the_reader_asks_no_more_of_a_builder_than_init_does():
+    @ol.transform
+    def picky(rate, n):
+        assert isinstance(rate, float) or jnp.shape(rate) == ()  # a number, not something that stands for one
+        return ol.flatten(ol.average_params(ol.sgd(rate * jnp.sqrt(n))))
+
+    tx = picky(0.1, 4.0)
+    params, state = tx.step(START, tx.init(START), START)
+    chex.assert_trees_all_equal(ol.eval_params(tx, state, params), params)
+
+
+def bowl(p):
+    return jnp.sum((p["w"] - 1) ** 2) + 3 * jnp.sum(p["b"] ** 2) + p["n"][0].astype(jnp.float32)
+
+
+def test_a_line_search_in_a_vector_is_given_functions_of_the_vector():
+    params, tx = START | {"n": jnp.arange(2)}, ol.flatten(ol.lbfgs())
+
+    def once(p, state):
+        value, grad = ol.value_and_grad_from_state(bowl)(p, state=state)
+        return tx.step(grad, state, p, value=value, grad=grad, value_fn=bowl)
+
+    state = jax.eval_shape(tx.init, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(once, params, state), (params, state))
+
+
+@pytest.mark.nightly
+def test_a_line_search_in_a_vector_is_that_of_the_tree():
+    params = START | {"n": jnp.arange(2)}
+    step, found = ol.make_step(bowl, donate=False), []
+    for tx in (ol.flatten(ol.lbfgs()), ol.lbfgs()):
+        p, state = params, tx.init(params)
+        for _ in range(2):
+            p, state, _ = step(tx, p, state)
+        found.append((p, state))
+    (of_vector, vectors), (of_tree, _) = found
+    assert [x.ndim for x in jax.tree.leaves(vectors[0].updates)] == [1]
+    for name in START:
+        assert_close(of_vector[name], of_tree[name], ulps=20 * A_STEP)
+
+
+def test_in_dtypes_and_reset_a_vector_is_the_slot_of_its_parameters():
+    tx = ol.with_state_dtype(ol.flatten(ol.adam(0.1)), jnp.bfloat16)
+    assert {x.dtype for x in jax.tree.leaves(tx.init(START)) if x.ndim} == {jnp.dtype(jnp.bfloat16)}
+    tx = ol.flatten(ol.adam(0.1))
+    _, state = tx.update(START, tx.init(START), START)
+    again = ol.reset(state, tx, START, where="b")
+    size, adam = START["b"].size, again[0]  # 'b' comes first
+    assert not jnp.any(adam.mu[:size]) and jnp.array_equal(adam.mu[size:], state[0].mu[size:])
+    assert adam.count == 1 and ol.reset(state, tx, START, where=["b", "w"])[0].count == 0
+    rows = ol.explain(tx, START).rows
+    assert {row.path: row.slots["mu"][0].shape for row in rows} == {k: x.shape for k, x in START.items()}
+    assert all("learning_rate" in "".join(row.hyperparams) for row in rows)

@@ -432,3 +432,37 @@ def test_a_static_schedule_beside_injected_numbers_is_read():
     for _ in range(3):
         _, state = tx.update(P, state, P)
     np.testing.assert_allclose(ol.current_hyperparams(tx, state)["inner/learning_rate"], 0.7, rtol=1e-6)
+
+
+def test_what_looks_at_leaves_by_name_is_asked_for_its_real_structure():
+    params = {"w": floats(2, 3), "b": floats(3)}
+
+    def norm_of_w(updates, *_):
+        return {"of": {"w": jnp.linalg.norm(updates["w"])}}
+
+    measures = {
+        "norm": norm_of_w,
+        "slow": ol.measure_with_ema(norm_of_w, 0.9),
+        "skipped": ol.skip_bad_steps(ol.adam(1.0)),
+    }
+    for tx in (
+        ol.chain(ol.monitor(measures), ol.snapshot("norm", norm_of_w), ol.adam(0.1)),
+        ol.MultiSteps(ol.adam(0.1), 2, should_skip_update_fn=lambda g, *_: (g["w"][0, 0] > 1, norm_of_w(g))),
+    ):
+        state = jax.eval_shape(ol.with_state_dtype(tx, {"nu": jnp.bfloat16}).init, params)
+        arrays = jax.tree.leaves((jax.eval_shape(tx.init, params), params))
+        assert ol.explain(tx, params).totals["bytes"] == sum(x.size * x.dtype.itemsize for x in arrays)
+        slots = [nu for _, nu in ol.tree.get_all_with_path(state, "nu")]
+        assert {x.dtype for x in jax.tree.leaves(slots)} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_groups_in_other_dtypes_and_settings_injected_twice():
+    params = {"w": floats(2, 3), "bias": floats(3)}
+    tx = ol.with_state_dtype(ol.groups(ol.adamw(0.1), {"bias": {"weight_decay": 0.0}}), jnp.bfloat16)
+    rows = {row.path: row for row in ol.explain(tx, params).rows}
+    assert {row.slots["mu"][0].dtype for row in rows.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert (rows["w"].group, rows["bias"].group) == ("base", "bias")
+    schedule = ol.linear_schedule(0.5, 0.9, 5)
+    tx = ol.inject_hyperparams(ol.inject_hyperparams(ol.signum(0.1, schedule)))
+    (row,) = ol.explain(tx, {"w": floats(3)}).rows
+    assert row.hyperparams["inner/inner/learning_rate"] == 0.1 and row.hyperparams["inner/inner/beta"] == schedule

@@ -79,6 +79,12 @@ WRAPPERS = {
     "quantize_state": lambda t: ol.quantize_state(t, min_size=1),
     "with_state_dtype": lambda t: ol.with_state_dtype(t, "bfloat16"),
 }
+VECTOR, OF_VECTOR = jnp.array([0.3, -0.1, 1.0, -2.0, 0.5, 3.0]), jnp.array([0.6, -0.2, 2.0, -4.0, 1.0, 6.0])
+AS_VECTORS = {  # what is told of the objective, about the vector that `flatten` makes of the params
+    "grad": lambda x: jnp.array_equal(x, VECTOR),
+    "value_fn": lambda f: f(VECTOR) == loss(PARAMS),
+    "grad_fn": lambda f: jnp.array_equal(f(VECTOR, 0), OF_VECTOR),
+}
 # What a wrapper itself takes out of the extra arguments.
 TAKEN = {"sam, opaque": {"grad_fn"}}
 
@@ -98,7 +104,10 @@ def test_every_extra_argument_reaches_what_is_wrapped(name, names, kind):
     for seen in SEEN:
         assert set(seen) == set(given) - TAKEN.get(name, set())
         for k, value in seen.items():
-            assert value is given[k] if callable(value) else same_structure(value, given[k])
+            if name == "flatten" and k in AS_VECTORS:
+                assert AS_VECTORS[k](value)
+            else:
+                assert value is given[k] if callable(value) else same_structure(value, given[k])
 
 
 def same_structure(a, b):

@@ -372,6 +372,29 @@ def test_equinox_module(advance, name, equinox_reference):
     assert jax.tree.structure(model) == jax.tree.structure(module())
 
 
+def test_functions_and_flags_among_the_extras_drop_what_has_no_gradient_too():
+    model = {"w": jnp.array([1.0, 2.0]), "steps": jnp.arange(2), "activation": jnp.tanh, "name": "net"}
+    grads = {"w": jnp.ones(2), "steps": None, "activation": None, "name": None}
+    tx = optax_lite.adamw(1e-2)
+    state = tx.init(eqx.filter(model, eqx.is_inexact_array))
+
+    def value_fn(model):  # of the whole, its function too
+        return jnp.sum(model["activation"](model["w"])) + model["steps"][1].astype(jnp.float32)
+
+    expected = tx.step(grads, state, model)
+    assert expected[0]["activation"] is jnp.tanh
+    for extra in ({"is_last": True}, {"value_fn": value_fn}):
+        assert_same_run(*(eqx.filter(x, eqx.is_array) for x in (tx.step(grads, state, model, **extra), expected)))
+
+    def update(updates, state, params, *, value_fn, grad_fn):
+        assert jax.tree.structure(grad_fn(params)) == jax.tree.structure(params) == jax.tree.structure(grads)
+        return updates, value_fn(params)
+
+    looking = optax_lite.GradientTransformation(lambda params: jnp.zeros(()), update)
+    _, value = looking.update(grads, jnp.zeros(()), model, value_fn=value_fn, grad_fn=eqx.filter_grad(value_fn))
+    assert value == value_fn(model)
+
+
 @over_optimizers
 def test_equinox_state_of_a_whole_module_is_that_of_its_arrays(make):
     tx = make(optax_lite)

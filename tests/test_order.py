@@ -160,6 +160,16 @@ SENSELESS = {
         "flatten: groups is inside, where all is one leaf without a path; write groups(flatten(...))",
         lambda: ol.groups(ol.flatten(ol.sgd(0.1)), {"w": {"learning_rate": 0.2}}),
     ),
+    "in halves, average": (
+        lambda: ol.split_real_and_imaginary(ol.average_params(TX)),
+        "split_real_and_imaginary: average_params is inside, whose average would be in halves; write average_params(",
+        lambda: ol.average_params(ol.split_real_and_imaginary(TX)),
+    ),
+    "in halves, line search": (
+        lambda: ol.split_real_and_imaginary(ol.lbfgs()),
+        "scale_by_zoom_linesearch is inside, which needs the parameters whole; it takes complex ones by itself",
+        lambda: TX,
+    ),
     "kahan, stochastic rounding": (
         lambda: ol.kahan(ol.chain(ol.clip(1.0), ol.stochastic_rounding(TX))),
         "kahan: stochastic_rounding is inside, which rounds the parameters as well; keep one of the two",

@@ -17,8 +17,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 # From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
-    ["aliases", "floats", "habits", "check", "leaves", "norms", "keys", "outline", "order", "unstable", "lifetimes"],
-    ["data", "paths", "mistakes", "core", "direction", "compose", "matrices", "targets"],
+    ["aliases", "floats", "habits", "check", "leaves", "norms", "keys", "outline", "order", "unstable"],
+    ["lifetimes", "vectors", "data", "paths", "mistakes", "core", "direction", "compose", "matrices", "targets"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],
@@ -228,3 +228,57 @@ def test_adamw_is_read_in_four_files_and_a_hundred_lines():
         spans = [(min([n.lineno, *(d.lineno for d in n.decorator_list)]), n.end_lineno) for n in nodes]
         lines += sum(bool(line.strip()) for a, b in spans for line in source.splitlines()[a - 1 : b])
     assert lines <= 100
+
+
+# --- no order comes from a set: its iteration differs from process to process ----------------------------------------
+
+
+def is_set(node, sets):
+    """Whether an expression is a set, as far as its syntax and the names of sets in its function tell."""
+    if isinstance(node, ast.Set | ast.SetComp):
+        return True
+    if isinstance(node, ast.NamedExpr):
+        return is_set(node.value, sets)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.BitAnd | ast.BitOr | ast.BitXor):
+        return any(is_set(side, sets) or ".keys()" in ast.unparse(side) for side in (node.left, node.right))
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Attribute):
+        return called.attr in ("union", "intersection", "difference") and is_set(called.value, sets)
+    return getattr(called, "id", None) in ("set", "frozenset") or getattr(node, "id", None) in sets
+
+
+def iterations_of_sets(tree):
+    """The lines in which a set is gone through in its own order."""
+    found = set()
+    own = [x for x in tree.body if not isinstance(x, ast.FunctionDef | ast.ClassDef)]
+    functions = [x for x in ast.walk(tree) if isinstance(x, ast.FunctionDef)]
+    for function in (*functions, ast.Module(own, [])):
+        sets = set()
+        for node in ast.walk(function):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            value = getattr(node, "value", None)
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and value and is_set(value, sets):
+                sets |= {target.id for target in targets if isinstance(target, ast.Name)}
+        unordered = {id(part) for x in ast.walk(function) if isinstance(x, ast.SetComp) for part in x.generators}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) in ("sorted", "min", "max", "any", "all"):
+                unordered |= {id(part) for x in node.args for part in getattr(x, "generators", ())}
+        for node in ast.walk(function):
+            is_loop = isinstance(node, ast.For | ast.comprehension) and id(node) not in unordered
+            if is_loop and is_set(node.iter, sets):
+                found.add(getattr(node, "lineno", node.iter.lineno))
+            ordering = ("list", "tuple", "dict", "iter", "map", "zip", "enumerate", "join", "fromkeys", "filter")
+            name = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+            if name in ordering and any(is_set(x, sets) for x in node.args):
+                found.add(node.lineno)
+            if isinstance(node, ast.Starred) and is_set(node.value, sets):
+                found.add(node.lineno)
+    return sorted(found)
+
+
+def test_no_order_comes_from_a_set():
+    """Of a set only membership, size, its least and largest, its one member or its sorted members are asked."""
+    assert iterations_of_sets(ast.parse("a = {1} - b\nfor x in a: pass")) == [2]
+    assert iterations_of_sets(ast.parse("sorted({f(x) for x in y}); ', '.join(z := x.keys() - y)")) == [1]
+    found = {file: lines for file, path in FILES.items() if (lines := iterations_of_sets(parsed(path)))}
+    assert found == {}

@@ -782,6 +782,35 @@ def test_a_study_that_fails_leaves_no_trial_running():
     assert [t.state.name for t in study.trials] == ["FAIL"] * 4
 
 
+def test_one_suggestion_that_fails_or_is_pruned_is_one_trial():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def suggest(trial):
+        rate = trial.suggest_float("rate", 1e-3, 0.1)
+        if trial.number in (1, 4, 5):
+            raise optuna.TrialPruned("not this one")
+        return ol.sgd(rate) if trial.number != 2 else ol.sgd({}[rate])
+
+    def states(catch):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        call = partial(sweep.run_study, study, suggest, training(steps=4, every=4), n_trials=6, batch=4)
+        try:
+            results = call(catch=catch, progress=False, devices=1, chunk=4)
+            assert [len(result.population) for result in results] == [2]  # of the second batch nothing was left
+            return [trial.state.name for trial in study.trials]
+        except KeyError:
+            return [trial.state.name for trial in study.trials]
+
+    with pytest.warns(
+        UserWarning, match=r"^run_study: trial 2 failed in suggest, and the study goes on: KeyError: 0\."
+    ):
+        assert states(KeyError) == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED", "PRUNED"]
+    assert states(()) == ["FAIL", "PRUNED", "FAIL"]  # it ends the study, as in study.optimize
+    with pytest.raises(ValueError, match=r"^run_study: catch must be an exception class or a tuple of these, got"):
+        states(("KeyError",))
+
+
 def test_a_trial_that_was_left_out_is_pruned_and_what_fits_no_study_is_refused():
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

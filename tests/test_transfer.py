@@ -357,6 +357,30 @@ def test_an_average_starts_at_the_parameters_and_needs_no_warning():
     assert jnp.array_equal(state.average["body"]["w"], params["body"]["w"])
 
 
+def test_two_leaves_of_one_path_stay_two():
+    params = {"a/b": jnp.ones(3), "a": {"b": jnp.zeros(3)}}
+    grads = {"a/b": jnp.ones(3), "a": {"b": 2 * jnp.ones(3)}}
+    tx = ol.average_params(ol.adam(0.1))
+    moved, state = tx.step(grads, tx.init(params), params)
+    new, report = ol.transfer(state, tx, moved)
+    chex.assert_trees_all_equal(new, state)
+    assert not report.new and not report.dropped
+    names = ["['a']['b']", "['a/b']"]
+    assert [row.path for row in ol.explain(tx, params).rows] == names
+    chex.assert_trees_all_equal(ol.eval_params(tx, state, moved), moved)  # and no "two averages of one"
+    chex.assert_trees_all_equal(ol.reset(state, tx, moved, where="a/b"), tx.init(moved))  # a pattern means both
+
+
+def test_renamed_is_by_path_where_leaves_are_told_apart_too():
+    params = {"a/b": jnp.ones(3), "a": {"b": jnp.zeros(3)}, "old": jnp.ones(2)}
+    tx = ol.adam(0.1)
+    _, state = tx.update(params, tx.init(params), params)
+    now = {"a/b": params["a/b"], "a": params["a"], "new": params["old"]}
+    moved, report = ol.transfer(state, tx, now, renamed={"old": "new"})
+    chex.assert_trees_all_equal(moved[0].mu["new"], state[0].mu["old"])
+    assert not report.dropped
+
+
 # --- states that have lost their classes -----------------------------------------------------------------------------
 
 

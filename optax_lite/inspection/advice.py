@@ -20,9 +20,9 @@ _DECAYS = {"b1", "b2", "b3", "decay", "beta"}
 
 
 def warnings(
-    rows: list[LeafRow], given: dict[str, Any], places: list[tuple[Place, list[tuple[str, Any]]]]
+    rows: list[LeafRow], given: dict[str, Any], places: list[tuple[Place, list[str], list[tuple[str, Any]]]]
 ) -> list[str]:
-    """All that applies, in words: `given` are the settings by path, with every place the trees in its state."""
+    """All that applies, in words: `given` are the settings by path, with every place whose it is and its trees."""
     moved = [row for row in rows if row.is_moved]
     found = ["no parameter is moved"] if rows and not moved else []
     found += [f"the group {label!r} has no leaves" for label in _empty_groups(places)]
@@ -53,7 +53,7 @@ def _undecayed(row: LeafRow) -> bool:
 
 
 def _empty_groups(places) -> Iterable[str]:
-    for place, _ in places:
+    for place, _, _ in places:
         if isinstance(place.state, PartitionState):
             for label, masked in place.state.inner_states.items():
                 if not masked.inner_state.leaves:
@@ -62,8 +62,8 @@ def _empty_groups(places) -> Iterable[str]:
 
 def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
-    drawn = {id(x) for place, _ in places if place.name == "with_state_dtype" for x in places_in(place)}
-    for place, trees in places:
+    drawn = {id(x) for place, _, _ in places if place.name == "with_state_dtype" for x in places_in(place)}
+    for place, _, trees in places:
         if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean
             continue
         fields = {path.rsplit("/", 1)[-1]: jax.tree.leaves(tree) for path, tree in trees}
@@ -82,7 +82,7 @@ def _rounded_averages(given, places) -> Iterable[str]:
 def _rounded_updates(moved: list[LeafRow], places) -> Iterable[str]:
     """Rates so small beside a parameter of size 1 that steps of their size change nothing."""
     lost: dict[tuple[str, float], list[str]] = {}
-    kept = {leaf.removesuffix("/value") for place, _ in places if place.name in _KEEPING for leaf in place.leaves}
+    kept = {leaf.removesuffix("/value") for place, own, _ in places if place.name in _KEEPING for leaf in own}
     for row in moved:
         if row.path.removesuffix("/value") in kept:
             continue

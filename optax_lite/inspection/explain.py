@@ -1,7 +1,7 @@
 """What an optimizer will do to each parameter and keep for it, before anything is allocated."""
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -15,8 +15,9 @@ from optax_lite.inspection.advice import warnings
 from optax_lite.inspection.current import settings
 from optax_lite.inspection.survey import Place, member, places, survey, walk, without_places
 from optax_lite.inspection.table import Explanation, LeafRow
-from optax_lite.leaves import is_inexact, leaf_paths, path_string
+from optax_lite.leaves import is_inexact, path_strings
 from optax_lite.mistakes import check_params, written
+from optax_lite.paths import steps
 from optax_lite.wrappers.groups import idle_rules
 from optax_lite.wrappers.lookahead import LookaheadParams
 
@@ -37,23 +38,27 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     if isinstance(params, LookaheadParams):
         raise ArgumentError("of LookaheadParams give the fast ones: explain(tx, params.fast)", "explain")
     shapes = jax.tree.map(_abstract, params)
-    leaves = dict(zip(leaf_paths(shapes, nothing_too=False), jax.tree.leaves(shapes), strict=True))
+    keyed = jax.tree_util.tree_flatten_with_path(shapes)[0]
+    names = dict(zip((steps(path) for path, _ in keyed), path_strings([path for path, _ in keyed]), strict=True))
+    leaves = dict(zip(names.values(), (x for _, x in keyed), strict=True))
     one, given = member(tx), settings(tx)
     surveyed = jax.eval_shape(lambda p: survey(one, p), shapes)
     state = without_places(surveyed)
     seen, kept = list(places(surveyed)), [trees for _, _, trees in walk(jax.eval_shape(lambda: survey(one)), state)]
     still = {path for path, x in leaves.items() if not is_inexact(x)}
     effects, groups, slots = {path: set() for path in leaves}, dict.fromkeys(leaves, ""), {path: {} for path in leaves}
-    for place, trees in zip(seen, kept, strict=True):
-        for leaf in _owners(place.leaves, leaves):
+    owned = [_owners(place.leaves, names) for place in seen]
+    for place, own, trees in zip(seen, owned, kept, strict=True):
+        for leaf in own:
             effects[leaf] |= set() if _hands_on(place) else set(place.paths)
             still |= {leaf} if place.name == "set_to_zero" else set()
         labels = place.state.inner_states if isinstance(place.state, PartitionState) else {}
         for label, masked in labels.items():
-            for leaf in _owners(masked.inner_state.leaves, leaves):
+            for leaf in _owners(masked.inner_state.leaves, names):
                 groups[leaf] = f"{groups[leaf]}/{label}".strip("/")
         for name, tree in trees:
-            for leaf, arrays in _by_leaf(tree, leaves).items():
+            parts = _cut(tree, {leaf: leaves[leaf] for leaf in own}) if place.joined else _by_leaf(tree, names)
+            for leaf, arrays in parts.items():
                 field = name.rsplit("/", 1)[-1]
                 field = "values" if field.isdigit() or not field else field
                 slots[leaf][name if field in slots[leaf] else field] = arrays
@@ -64,7 +69,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
         nbytes, name = _nbytes((x, slots[path])), path.removesuffix(ending)
         rows.append(LeafRow(name, x.shape, x.dtype, groups[path], in_effect, slots[path], path not in still, nbytes))
     totals = _totals(rows, state) | {"members": max((np.size(x) for x in jax.tree.leaves(tx)), default=1)}
-    found = warnings(rows, given, list(zip(seen, kept, strict=True)))
+    found = warnings(rows, given, list(zip(seen, owned, kept, strict=True)))
     return Explanation(rows, totals, [*idle_rules(one, shapes), *found])
 
 
@@ -80,26 +85,32 @@ def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
     return jax.ShapeDtypeStruct((), jnp.result_type(float)) if is_inexact(x) else None
 
 
-_ROOT = path_string(())
-
-
-def _owner(path: str, leaves: Container[str]) -> str | None:
+def _owner(path: tuple[str, ...], names: Mapping[tuple[str, ...], str]) -> str | None:
     """The parameter to which a leaf of a tree like the parameters' belongs: itself, or the one above it."""
-    while path not in leaves and "/" in path:
-        path = path.rsplit("/", 1)[0]
-    return path if path in leaves else _ROOT if _ROOT in leaves else None
+    return next((names[path[:i]] for i in range(len(path), -1, -1) if path[:i] in names), None)
 
 
-def _owners(paths: Iterable[str], leaves: Container[str]) -> set[str]:
-    return {owner for path in paths if (owner := _owner(path, leaves)) is not None}
+def _owners(paths: Iterable[tuple[str, ...]], names: Mapping[tuple[str, ...], str]) -> list[str]:
+    return list(dict.fromkeys(owner for path in paths if (owner := _owner(path, names)) is not None))
 
 
-def _by_leaf(tree: Any, leaves: Container[str]) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
+def _by_leaf(tree: Any, names: Mapping[tuple[str, ...], str]) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
     found: dict[str, tuple[jax.ShapeDtypeStruct, ...]] = {}
     for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if (leaf := _owner(path_string(path), leaves)) is not None:
+        if (leaf := _owner(steps(path), names)) is not None:
             found[leaf] = (*found.get(leaf, ()), x)
     return found
+
+
+def _cut(tree: Any, own: Mapping[str, Any]) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
+    """Slots that are one vector of some parameters, as what each of these has of them."""
+    size = sum(math.prod(p.shape) for p in own.values())
+    vectors = [x for x in jax.tree.leaves(tree) if x.ndim and x.shape[-1] == size]
+    return {
+        leaf: tuple(jax.ShapeDtypeStruct((*x.shape[:-1], *p.shape), x.dtype) for x in vectors)
+        for leaf, p in own.items()
+        if vectors
+    }
 
 
 def _nbytes(tree: Any) -> int:

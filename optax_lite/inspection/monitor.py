@@ -10,6 +10,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import EmptyState, GradientTransformation, Number, PyTree, Updates, transform
 from optax_lite.leaves import as_array, copies, is_inexact, leafwise
+from optax_lite.paths import OF_NO_PARAMETER, StandIn
 from optax_lite.transforms.momentum import ema
 
 Measure = Callable[[Updates], Any]
@@ -43,6 +44,8 @@ def snapshot(measure_name: str, measure: Measure):
         raise ArgumentError(f"measure_name must be a string, got {measure_name!r}")
 
     def init(params):
+        if isinstance(params, StandIn):
+            return SnapshotState({measure_name: OF_NO_PARAMETER})
         return SnapshotState({measure_name: _arrays(measure(_measurable(copies(params))))})
 
     def update(updates, state):
@@ -75,6 +78,8 @@ def _monitor(**measures):
         return {name: _arrays(x) for name, (x, _) in zip(measures, pairs, strict=True)}, tuple(s for _, s in pairs)
 
     def init(params):
+        if isinstance(params, StandIn):
+            return MonitorState(OF_NO_PARAMETER, tuple(m.init(params) for m in measures.values()))
         params = _measurable(copies(params))
         states = tuple(m.init(params) for m in measures.values())
         return MonitorState(_zeros_of(lambda p, s: measured(p, s, p, {})[0], params, states), states)
@@ -100,6 +105,8 @@ def measure_with_ema(measure: Measure, decay: Number, debias=True, accumulator_d
     init_ema, update_ema = ema.builder(decay, debias, accumulator_dtype)
 
     def init(params):
+        if isinstance(params, StandIn):
+            return EmptyState(), init_ema(OF_NO_PARAMETER)
         return EmptyState(), init_ema(_zeros_of(lambda p: _numbers(measure(p)), copies(params)))
 
     def update(updates, state):

@@ -8,9 +8,8 @@ import jax
 import numpy as np
 
 from optax_lite.aliases import PyTree
-from optax_lite.leaves import is_inexact, path_string
-
-ONLY_LEAF = path_string(())
+from optax_lite.leaves import is_inexact, is_nothing, path_strings
+from optax_lite.paths import steps
 
 
 class Leaf(NamedTuple):
@@ -38,24 +37,42 @@ class Part:
 
 def parts(state: PyTree, params: PyTree, renamed: Mapping[str, str] | None = None) -> list[Part]:
     """The parts of a state made of such params, in order; `renamed` are paths of parameters as they are now, by old."""
-    of_params = [_unwrapped(params, path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-    known = set(map(path_string, of_params))
+    of_params = _paths_of(params)
+    known = dict(zip(paths_of(params), owners(params), strict=True))
     not_states = {type(node) for path in of_params for node in _along(params, path)}
     found: dict[tuple, Part] = {}
-    for index, (path, value) in enumerate(jax.tree_util.tree_flatten_with_path(state)[0]):
-        path = _unwrapped(state, path)
-        nodes, place = _along(state, path), [path_string([key]) for key in path]
+    keyed = [(_unwrapped(state, path), value) for path, value in jax.tree_util.tree_flatten_with_path(state)[0]]
+    in_words = path_strings([path for path, _ in keyed])
+    for index, (path, value) in enumerate(keyed):
+        nodes, place = _along(state, path), steps(path)
         is_part = [hasattr(node, "_fields") and type(node) not in not_states for node in nodes]
         depth = max((i for i, yes in enumerate(is_part) if yes), default=0)
         kind, fields = (type(nodes[depth]).__name__, nodes[depth]._fields) if any(is_part) else ("", ())
         context = tuple(name for node, step in zip(nodes[:depth], place, strict=False) for name in _names(node, step))
-        made = Part(kind, fields, tuple(place[:depth]), context)
+        made = Part(kind, fields, place[:depth], context)
         part = found.setdefault((made.place, kind), made)
-        below = _now_called("/".join(place[depth + 1 :]), renamed or {})
-        owner = _owner(below.split("/"), value, params, known)
+        below = "/".join(place[depth + 1 :])
+        now = _now_called(below, renamed or {})
+        owner = _owner(place[depth + 1 :], value, params, known) if now == below else _owner_called(now, known)
         leaves = part.shared if owner is None else part.of.setdefault(owner, {})
-        leaves["/".join(filter(None, [*place[depth : depth + 1], below]))] = Leaf(index, path_string(path), value)
+        name = "/".join(filter(None, [*place[depth : depth + 1], now]))
+        leaves[in_words[index] if name in leaves else name] = Leaf(index, in_words[index], value)
     return list(found.values())
+
+
+def owners(params: PyTree) -> list[str]:
+    """How the parts of a state call the parameters, the nothings among them too, in order."""
+    return path_strings(_paths_of(params))
+
+
+def paths_of(params: PyTree) -> list[tuple[str, ...]]:
+    """The paths of these parameters in components."""
+    return list(map(steps, _paths_of(params)))
+
+
+def _paths_of(params: PyTree) -> list[Sequence[Any]]:
+    keyed = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_nothing)[0]
+    return [_unwrapped(params, path) for path, _ in keyed]
 
 
 def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
@@ -95,12 +112,17 @@ def _now_called(path: str, renamed: Mapping[str, str]) -> str:
     return path
 
 
-def _owner(below: list[str], value: Any, params: Any, known: set[str]) -> str | None:
+def _owner(below: tuple[str, ...], value: Any, params: Any, known: Mapping[tuple[str, ...], str]) -> str | None:
     """The parameter that a leaf belongs to, by what follows its field in its path."""
-    above = ("/".join(below[: i + 1]) for i in range(len(below)))
-    if known == {ONLY_LEAF}:
-        return ONLY_LEAF if below == [""] and np.shape(value) == np.shape(params) and is_inexact(value) else None
-    return next((path for path in above if path in known), None)
+    if () in known:  # the only leaf
+        is_its = below == () and np.shape(value) == np.shape(params) and is_inexact(value)
+        return known[()] if is_its else None
+    return next((known[below[:i]] for i in range(1, len(below) + 1) if below[:i] in known), None)
+
+
+def _owner_called(path: str, known: Mapping[tuple[str, ...], str]) -> str | None:
+    """The parameter at or above a path in words."""
+    return next((name for at, name in known.items() if f"{path}/".startswith("/".join(at) + "/")), None)
 
 
 def distance(a: tuple[str, ...], b: tuple[str, ...]) -> int:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
 from optax_lite.core import GradientTransformation, Schedule, schedule
-from optax_lite.leaves import leaf_paths, path_string
-from optax_lite.paths import StandIn
+from optax_lite.leaves import is_inexact, path_string
+from optax_lite.paths import StandIn, steps
 
 
 @dataclasses.dataclass(eq=False)
@@ -25,10 +25,11 @@ class Place:
     name: str  # of the owner's factory
     arguments: dict[str, Any]  # of the owner, by name; a schedule as such
     paths: dict[str, str]  # the paths, in the whole, of the arguments that went into these: {path: name}
-    leaves: tuple[str, ...]  # the paths of the parameters the owner sees
+    leaves: tuple[tuple[str, ...], ...]  # of the parameters the owner sees, their paths in components
+    joined: bool = False  # whether it sees one vector of them, as inside `flatten`
 
 
-_PLACE_KEYS = ("name", "arguments", "paths", "leaves")
+_PLACE_KEYS = ("name", "arguments", "paths", "leaves", "joined")
 
 
 @dataclasses.dataclass(eq=False, frozen=True)
@@ -53,7 +54,7 @@ def _argument(value, path):
 
 
 class Surveyed(GradientTransformation):
-    """A transformation whose `init` makes places; only that is for use."""
+    """A transformation whose `init` makes places; an `init` around it may run an update to see what that returns."""
 
     __slots__ = ()
 
@@ -73,7 +74,23 @@ class Surveyed(GradientTransformation):
         if call.name == "inject_hyperparams":
             state = state._replace(inner_state=_marked_inside(self, state, params))
         arguments = dict(zip(call.names, plain._values, strict=True))
-        return Place(state, call.name, arguments, paths, tuple(leaf_paths(params, nothing_too=False)))
+        keyed = jax.tree_util.tree_flatten_with_path(params)[0]
+        if call.name == "flatten":  # of the members of which each sees the vector of these
+            for place in _places_in(state):
+                place.leaves, place.joined = tuple(steps(path) for path, x in keyed if is_inexact(x)), True
+        return Place(state, call.name, arguments, paths, tuple(steps(path) for path, _ in keyed))
+
+    def update(self, updates, state, params=None, **extra):
+        return _bare(self).update(updates, without_places(state), params, **extra)
+
+
+def _bare(value: Any) -> Any:
+    """The same without a survey."""
+    if isinstance(value, GradientTransformation):
+        return GradientTransformation._make(value._call, tuple(map(_bare, value._values)), inner=True)
+    if type(value) is tuple:
+        return tuple(map(_bare, value))
+    return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
 
 
 def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
@@ -135,7 +152,8 @@ def _marked_inside(injecting: GradientTransformation, state: Any, params: PyTree
         return state.inner_state
     arguments = dict(inner._arguments())
     for path in (tuple(name.split("/")) for name in state.hyperparams_states):
-        inner = inner._with(path, _argument(0.5, arguments[path]._call.static["path"]))
+        marks = _argument_paths(arguments[path])  # none inside of another one, which makes these places again
+        inner = inner._with(path, _argument(0.5, marks[0]) if marks else 0.5)
     return inner.init(params)
 
 
@@ -156,9 +174,47 @@ def _ends(x: Any) -> bool:
 def places(place: Place) -> Iterator[Place]:
     """Every place of a survey, from the outside in."""
     yield place
-    for inner in jax.tree.leaves(place.state, is_leaf=_ends):
+    yield from _places_in(place.state)
+
+
+def _places_in(state: PyTree) -> Iterator[Place]:
+    for inner in jax.tree.leaves(state, is_leaf=_ends):
         if isinstance(inner, Place):
             yield from places(inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """The state of the member of `flatten`, with the parameters that its vectors are made of; a pytree of the state."""
+
+    state: PyTree
+    leaves: tuple[tuple[str, ...], ...]  # their paths in components
+
+
+jax.tree_util.register_dataclass(Joined, data_fields=["state"], meta_fields=["leaves"])
+
+
+def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
+    """The state of `init(params)`, with `Joined` around the parts where one vector stands for several parameters."""
+
+    def marked(x):
+        if not isinstance(x, Place):
+            return x
+        if x.joined:
+            return Joined(without_places(x.state), x.leaves)
+        return jax.tree.map(marked, x.state, is_leaf=_ends)
+
+    return marked(
+        _surveyed(_without_marks(member(tx))).init(params)
+    )  # without paths of arguments: builders get numbers
+
+
+def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...], ...], PyTree]]:
+    """These parts of a state, each with the paths of its parameters."""
+    marks, treedef = jax.tree.flatten(marked, is_leaf=lambda x: isinstance(x, Joined))
+    if not any(isinstance(x, Joined) for x in marks):
+        return []
+    return [(x.leaves, part) for x, part in zip(marks, treedef.flatten_up_to(state), strict=True) if type(x) is Joined]
 
 
 def without_places(tree: PyTree) -> PyTree:

@@ -1,6 +1,6 @@
 """A state carried on: into an optimizer that was changed, or with some parameters started afresh."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,13 +12,15 @@ from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation, OptState, Params, StateError
 from optax_lite.data import Configured
 from optax_lite.inspection.matching import Plan
-from optax_lite.inspection.parts import parts
+from optax_lite.inspection.parts import owners, parts, paths_of
 from optax_lite.inspection.restored import with_classes
+from optax_lite.inspection.survey import vectors_in, with_vectors
 from optax_lite.inspection.transfer_report import TransferReport, report_of
-from optax_lite.leaves import as_array, leaf_paths
+from optax_lite.leaves import as_array, is_nothing, leaf_paths
 from optax_lite.mistakes import written
 from optax_lite.outline import outline
 from optax_lite.paths import pattern_mask
+from optax_lite.precision.slots import slots_of
 
 
 @written("state, report = transfer(state, tx, params)")
@@ -70,7 +72,8 @@ def reset(state: OptState, tx: GradientTransformation, params: Params, *, where:
         )
     if where is None:
         return fresh
-    chosen = {p for p, yes in zip(leaf_paths(params), jax.tree.leaves(pattern_mask(where, params)), strict=True) if yes}
+    picked = jax.tree.leaves(pattern_mask(where, params))
+    chosen = {owner for owner, yes in zip(owners(params), picked, strict=True) if yes}
     leaves, treedef = jax.tree.flatten(state)
     for part in parts(fresh, params):
         afresh = [slots for owner, slots in part.of.items() if owner in chosen]
@@ -78,7 +81,27 @@ def reset(state: OptState, tx: GradientTransformation, params: Params, *, where:
             afresh.append(part.shared)
         for leaf in (leaf for slots in afresh for leaf in slots.values()):
             leaves[leaf.index] = leaf.value
+    for index, leaf in _vectors_afresh(leaves, fresh, tx, params, chosen):
+        leaves[index] = leaf
     return treedef.unflatten(leaves)
+
+
+def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tuple[int, Any]]:
+    """The leaves of a state that are one vector of several parameters, as inside `flatten`, some of these afresh."""
+    news, treedef = jax.tree.flatten(fresh)
+    found = vectors_in(jax.eval_shape(lambda p: with_vectors(tx, p), params), treedef.unflatten(range(len(news))))
+    slots = slots_of(tx, fresh)[0] if found else []
+    named = zip(owners(params), jax.tree.leaves(params, is_leaf=is_nothing), strict=True)
+    by_path = dict(zip(paths_of(params), named, strict=True))
+    for paths, part in found:
+        at = (next(path[:i] for i in range(len(path), -1, -1) if path[:i] in by_path) for path in paths)
+        own = [(owner in chosen, np.size(p)) for owner, p in map(by_path.__getitem__, at)]  # `z/real` is part of `z`
+        picked = np.repeat([yes for yes, _ in own], [size for _, size in own])
+        for index in jax.tree.leaves(part):
+            if picked.all():
+                yield index, news[index]
+            elif slots[index][0] and news[index].shape[-1:] == picked.shape:
+                yield index, jax.numpy.where(picked, news[index], leaves[index])
 
 
 def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:

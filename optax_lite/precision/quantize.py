@@ -13,7 +13,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, PyTree, transform
 from optax_lite.inspection.survey import places, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
-from optax_lite.paths import StandIn, is_patterns, pick
+from optax_lite.paths import StandIn, is_patterns, pattern_mask
 from optax_lite.precision.codes import Quantized, decode, encode
 from optax_lite.precision.in_turn import in_turn
 from optax_lite.precision.low import keys_where
@@ -105,7 +105,7 @@ def _is_quantized(x: Any) -> bool:
 def _chosen(tx: GradientTransformation, state: PyTree, params: PyTree, keep: Any, min_size: int) -> list[bool]:
     """For every leaf of a state whether it is one to keep in 8 bits."""
     paths, leaves = leaf_paths(params), jax.tree.leaves(params, is_leaf=is_nothing)
-    kept = pick(keep, paths) if keep else [False] * len(paths)  # what a partition masks out is found as well
+    kept = jax.tree.leaves(pattern_mask(keep, params)) if keep else [False] * len(paths)  # of what is masked out too
     shapes = {path: np.shape(x) for path, x, no in zip(paths, leaves, kept, strict=True) if is_inexact(x) and not no}
     slots, _ = slots_of(tx, state)
     rows = zip(jax.tree.leaves(state), slots, _copied(tx, params), strict=True)

@@ -5,7 +5,7 @@ import jax
 from optax_lite.aliases import PyTree
 from optax_lite.core import GradientTransformation
 from optax_lite.inspection.survey import without_places
-from optax_lite.leaves import path_string
+from optax_lite.leaves import is_nothing, leaf_paths
 from optax_lite.paths import StandIn
 
 
@@ -26,7 +26,8 @@ def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str,
             else:
                 is_slot = isinstance(mark, StandIn)
                 known.update({name} if is_slot else ())
-                inside = [path_string(below) for below, _ in jax.tree_util.tree_flatten_with_path(part)[0]]
+                below = zip(leaf_paths(part), jax.tree.leaves(part, is_leaf=is_nothing), strict=True)
+                inside = [path for path, x in below if not is_nothing(x)]
                 found += [(name, path) if is_slot else ("", "") for path in inside]
         return found
 

@@ -11,6 +11,7 @@ from optax_lite.check import ArgumentError, check_dtype
 from optax_lite.compose import check_members
 from optax_lite.core import Array, PyTree, transform
 from optax_lite.leaves import cast_up, increment, is_inexact, leaf_paths, promote, zero_count
+from optax_lite.paths import StandIn
 from optax_lite.precision.low import is_low, keys_where, random_bits, stochastic
 from optax_lite.precision.rounding import check_seed
 from optax_lite.precision.slots import slots_of
@@ -53,6 +54,8 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
 
     def init(params):
         state = tx.init(params)
+        if isinstance(params, StandIn):
+            return WithStateDtypeState(zero_count(), state)
         leaves, treedef = jax.tree.flatten(state)
         slots, known = slots_of(tx, state)
         if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):

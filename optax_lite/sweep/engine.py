@@ -1,5 +1,6 @@
 """Train a population: chunks of runs as compiled programs, in step with one another from evaluation to evaluation."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def train_population(
     task = train if isinstance(train, Training) else Opaque(train, score)
     sweep = _Sweep(population, task, _seeds(seeds), score, mode, search, chunk, Devices(devices), checkpoint, programs)
     unit = "updates" if isinstance(task, Training) else "runs"
-    with bar(progress, sweep.log.planned, unit, "run") as show, until_interrupted() as interrupted:
+    with sweep.opened(), bar(progress, sweep.log.planned, unit, "run") as show, until_interrupted() as interrupted:
         sweep.go(show, interrupted)
     return sweep.result()
 
@@ -166,9 +167,13 @@ class _Sweep:
 
     # --- the course
 
+    def opened(self):
+        """Hold the folder of the saves, if there is one, to the end."""
+        return contextlib.nullcontext() if self.saved is None else contextlib.closing(self.saved)
+
     def go(self, show, interrupted):
         """Run from point to point, until the last or until somebody asks for the end."""
-        if not (self.saved and self.saved.exists() and self._resume()):
+        if not self._resume():
             self._plan()
         for point in range(self.point, len(self.points)):
             self.point = point
@@ -190,7 +195,6 @@ class _Sweep:
         self._flush()
         if self.saved:
             self._save()
-            self.saved.close()
 
     def _plan(self):
         for g, values in enumerate(self.values):
@@ -356,16 +360,18 @@ class _Sweep:
         )
 
     def _resume(self):
-        assert self.saved is not None
-        meta = self.saved.read()
+        """Go back to the last save; False without one."""
+        found = self.saved and self.saved.last(
+            lambda meta: {
+                "carries": {str(i): self._carry_shapes(c) for i, c in enumerate(_chunks(meta)) if c.done},
+                "values": self.values, "log": self.log.arrays(),
+            }
+        )  # fmt: skip
+        if not found:
+            return False
+        meta, arrays = found
         self.chosen = [Size(**size) for size in meta["sizes"]]
-        self.chunks = [_Chunk(c["structure"], np.asarray(c["runs"], int), c["size"], c["done"]) for c in meta["chunks"]]
-        self.point, self.parked = meta["point"], meta["parked"]
-        target = {
-            "carries": {str(i): self._carry_shapes(c) for i, c in enumerate(self.chunks) if c.done},
-            "values": self.values, "log": self.log.arrays(),
-        }  # fmt: skip
-        arrays = self.saved.load(target)
+        self.chunks, self.point, self.parked = _chunks(meta), meta["point"], meta["parked"]
         for i, carry in arrays["carries"].items():
             self.chunks[int(i)].carry = carry
         self.values = jax.tree.map(np.asarray, arrays["values"])
@@ -397,6 +403,10 @@ class _Sweep:
         (g, place), row = self.place[run], int(np.flatnonzero(found[0].runs == run)[0])
         lane = self.devices.row(found[0].carry, row)
         return self.task.output(_row(self.values[g], place), lane)
+
+
+def _chunks(meta: dict[str, Any]) -> list[_Chunk]:
+    return [_Chunk(c["structure"], np.asarray(c["runs"], int), c["size"], c["done"]) for c in meta["chunks"]]
 
 
 def _example(values: PyTree) -> PyTree:

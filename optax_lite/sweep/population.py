@@ -52,7 +52,7 @@ class Population:
         """A population of settings and members; what is wrong with one is told with `where` in front."""
         pairs = [(dict(settings), member) for settings, member in made]
         for i, (settings, member) in enumerate(pairs):
-            _check(i, settings, member, where)
+            check_member(i, settings, member, where)
         n = len(pairs)
         return cls(tuple(s for s, _ in pairs), tuple(m for _, m in pairs), (space or {},) * n)
 
@@ -163,7 +163,8 @@ def _stack(column: tuple) -> np.ndarray:
     return stacked.astype(_dtype(stacked))
 
 
-def _check(i: int, settings: Mapping[str, Any], member: PyTree, where: str) -> None:
+def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str) -> None:
+    """Raise, naming the member by its number and settings, unless there are numbers in it that can be stacked."""
     leaves = _flat(member)[0]
     if leaves and all(type(x) is float for x in leaves):
         return

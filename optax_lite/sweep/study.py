@@ -1,6 +1,7 @@
 """Optuna suggests, a population is trained, Optuna is told."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from optax_lite.check import ArgumentError, check_count
 from optax_lite.loop.extras import extra
 from optax_lite.mistakes import told_by, written
 from optax_lite.sweep.engine import train_population
-from optax_lite.sweep.population import Population
+from optax_lite.sweep.population import Population, check_member
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT
 from optax_lite.sweep.training import Training
@@ -19,7 +20,7 @@ from optax_lite.sweep.training import Training
 @written("sweep.run_study(study, suggest, train, n_trials=64, batch=16)")
 def run_study(
     study: Any, suggest: Callable[[Any], PyTree], train: Training | Callable[[PyTree, Any], Any], *, n_trials: int,
-    batch: int = 16, **options: Any,
+    batch: int = 16, catch: type[Exception] | Iterable[type[Exception]] = (), **options: Any,
 ) -> tuple[Result, ...]:  # fmt: skip
     """Let an Optuna study suggest members, and train them a batch at a time as populations.
 
@@ -33,6 +34,10 @@ def run_study(
     leaves the suggestions. A trial's value is the mean over its seeds; one that diverged has failed, and one that did
     not come to the end is pruned, with the value that it came to. Each structure and chunk size compiles once for all
     batches. Several machines work on one study through its storage. Returns the result of each batch.
+
+    A `suggest` that raises `optuna.TrialPruned` prunes its own trial. Exceptions of the classes in `catch`, as in
+    `study.optimize`, fail the trial that `suggest` was asked for, or the batch that was trained, with a warning, and
+    the study goes on; any other one ends it. Trials of a batch that ends before it was trained have failed.
     """
     optuna = extra("optuna", "sweep.run_study", "sweep")
     if not isinstance(study, optuna.study.Study):
@@ -51,27 +56,55 @@ def run_study(
         raise ArgumentError(f"{problem}; write search=successive_halving(...)", "run_study")
     with told_by("run_study"):
         check_count(n_trials=n_trials, batch=batch)
+    catch = (catch,) if isinstance(catch, type) else tuple(catch)
+    if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in catch):
+        raise ArgumentError(f"catch must be an exception class or a tuple of these, got {catch!r}", "run_study")
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
     results, programs = [], {}
     failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
-        trials = [study.ask() for _ in range(min(batch, n_trials - first))]
-        told = 0
+        waiting, made = [], []  # the trials that were not told yet, and the members of those that have one
         try:
-            population = Population.of([(dict(t.params), member) for t in trials for member in [suggest(t)]])
-            results.append(result := train_population(population, train, mode=mode, programs=programs, **options))
-            for trial, value, status in zip(trials, result.scores.mean(1), result.status, strict=True):
+            for _ in range(min(batch, n_trials - first)):
+                waiting.append(trial := study.ask())
+                try:
+                    made.append(_suggested(suggest, trial))
+                except optuna.TrialPruned:
+                    study.tell(waiting.pop(), state=pruned)
+                except catch as error:
+                    study.tell(waiting.pop(), state=failed)
+                    _warn(f"trial {trial.number} failed in suggest", error)
+            if not made:
+                continue
+            result = train_population(Population.of(made), train, mode=mode, programs=programs, **options)
+            results.append(result)
+            steps = result.steps
+            for value, status, done in zip(result.scores.mean(1), result.status, steps.min(1), strict=True):
+                trial = waiting.pop(0)
                 if not np.isfinite(value):
                     study.tell(trial, state=failed)
                 elif (status == "done").all():
                     study.tell(trial, float(value))
                 else:
-                    trial.report(float(value), int(result.steps[told].min()))
+                    trial.report(float(value), int(done))
                     study.tell(trial, state=pruned)
-                told += 1
+        except catch as error:
+            _warn(f"the batch of trials {', '.join(str(t.number) for t in waiting)} failed", error)
+            continue
         finally:
-            for trial in trials[told:]:  # none is left as running when something else failed
+            for trial in waiting:  # none is left as running when something else failed
                 study.tell(trial, state=failed)
         if result.interrupted:
             break
     return tuple(results)
+
+
+def _suggested(suggest: Callable[[Any], PyTree], trial: Any) -> tuple[dict[str, Any], PyTree]:
+    """The settings and the member of a trial; an error that names the trial where that is no member."""
+    member = suggest(trial)
+    check_member(trial.number, settings := dict(trial.params), member, "run_study")
+    return settings, member
+
+
+def _warn(what: str, error: Exception) -> None:
+    warnings.warn(f"run_study: {what}, and the study goes on: {type(error).__name__}: {error}", stacklevel=3)

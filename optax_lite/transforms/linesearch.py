@@ -14,10 +14,11 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_count, check_function, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import MaskedNode, compute_dtype, is_inexact, is_nothing, leafwise, weak, zeros_like
+from optax_lite.leaves import MaskedNode, compute_dtype, copies, is_inexact, is_nothing, leafwise, weak, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import dot
 from optax_lite.outline import states_with
+from optax_lite.vectors import as_tree
 
 
 def value_dtype(params: PyTree) -> Any:
@@ -96,6 +97,9 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
                 "the line search keeps no gradient; write scale_by_backtracking_linesearch(..., store_grad=True)",
                 "value_and_grad_from_state",
             )
+        slots = copies(params)
+        if hasattr(grad, "dtype") and getattr(slots, "shape", None) != grad.shape:
+            grad = as_tree(grad, slots)  # that of a search inside `flatten` is a vector
 
         def compute():
             new, gradient = value_and_descent(lambda p: value_fn(p, *args, **kwargs), params, grad)

@@ -13,6 +13,7 @@ from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes
 from optax_lite.leaves import increment, leafwise, weak, zero_count, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite, sum_sq
+from optax_lite.paths import OF_NO_PARAMETER, StandIn
 from optax_lite.wrappers.gate import run, run_if, still
 
 
@@ -120,6 +121,8 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
 
     def init(params):
         zeros, inner_opt_state = zeros_like(params, accumulator_dtype), opt.init(params)
+        if isinstance(params, StandIn):
+            return MultiStepsState(zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER)
         _, skip_state = look(zeros_like(params), zero_count(), params)
         skip_state = jax.tree.map(jnp.zeros_like, skip_state)
         return MultiStepsState(zero_count(), zero_count(), inner_opt_state, zeros, skip_state)

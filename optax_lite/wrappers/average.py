@@ -19,10 +19,12 @@ from optax_lite.core import (
     apply_updates,
     transform,
 )
+from optax_lite.inspection.survey import vectors_in, with_vectors
 from optax_lite.leaves import (
     cast_like,
     copies,
     increment,
+    is_inexact,
     is_nothing,
     leaf_paths,
     leafwise,
@@ -34,6 +36,8 @@ from optax_lite.leaves import (
 )
 from optax_lite.mistakes import written
 from optax_lite.outline import is_state, outline
+from optax_lite.paths import steps
+from optax_lite.vectors import as_tree, as_vector
 from optax_lite.wrappers.lookahead import LookaheadParams
 
 
@@ -113,8 +117,11 @@ def eval_params(tx: Any, state: OptState, params: Params) -> Params:
     """
     _check_call(tx, state, params)
     moving, owners, result = copies(params), {}, params
-    for path, node in _averages((state,)):
-        values, name = _evaluated(node, moving), f"{type(node).__name__} at {path_string(path[1:])!r}"
+    found = list(_averages((state,)))
+    joined = _joined(tx, state, params) if found else {}
+    for path, node in found:
+        values = _evaluated(node, moving) if id(node) not in joined else _of_vector(node, moving, joined[id(node)])
+        name = f"{type(node).__name__} at {path_string(path[1:])!r}"
         for leaf in _covered(values, params):
             if leaf in owners:
                 raise ValueError(
@@ -136,6 +143,27 @@ def _averages(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
         if is_average(x):
             yield (*path, *keys), x
             yield from _averages(x, (*path, *keys))
+
+
+_with_vectors = jax.jit(with_vectors)
+
+
+def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[str, ...], ...]]:
+    """The averages that are of one vector, as inside `flatten`, with the paths of the parameters it is made of."""
+    if not isinstance(tx, GradientTransformation):
+        return {}
+    arrays = jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
+    parts = vectors_in(_with_vectors.eval_shape(tx, arrays), state)
+    return {id(node): leaves for leaves, part in parts for _, node in _averages((part,))}
+
+
+def _of_vector(node: Any, params: Params, leaves: tuple[tuple[str, ...], ...]) -> Params:
+    """What an average of one vector says of the parameters it is made of, None for the others."""
+    keyed, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_nothing)
+    by_path = {steps(path): p for path, p in keyed}
+    own = [by_path[path] for path in leaves]
+    values = dict(zip(leaves, as_tree(_evaluated(node, as_vector(own)), own, lambda p: p.dtype), strict=True))
+    return treedef.unflatten([values.get(path) for path in by_path])
 
 
 @jax.jit

@@ -1,12 +1,16 @@
 """One vector in place of a tree."""
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Mapping
+from typing import Any
 
-from optax_lite.aliases import Array, PyTree
+import jax
+
+from optax_lite.aliases import PyTree
 from optax_lite.compose import check_members
-from optax_lite.core import transform
-from optax_lite.leaves import align, as_array, compute_dtype, is_inexact, is_nothing
+from optax_lite.core import OBJECTIVES, transform
+from optax_lite.leaves import MaskedNode, align, is_nothing
+from optax_lite.paths import StandIn
+from optax_lite.vectors import as_tree, as_vector, on_vectors
 
 
 @transform
@@ -16,16 +20,23 @@ def flatten(inner):
     For rules that look at all entries together, and for very many tiny leaves; large ones are copied twice in an
     update. The vector has the widest precision among the leaves, and is complex if one is; updates of real leaves are
     the real part. Every parameter must have its gradient in every update; others are left out by `masked` around this.
+    `eval_params`, `explain` and `reset` know whose the entries are. Of the extra arguments `grad` becomes a vector too,
+    and `value_fn`, `obj_fn` and `grad_fn` functions of one.
     """
     check_members({"inner": inner})
 
-    def update(updates, state, params=None, **extra):
-        vector = _vector(updates)
-        w = None if params is None else _vector(_alike(updates, params))
-        new, state = inner.update(vector, state, w, **extra)
-        return _split(new, updates), state
+    def init(params):
+        return inner.init(StandIn(joined=True) if isinstance(params, StandIn) else as_vector(params))
 
-    return lambda params: inner.init(_vector(params)), update
+    def update(updates, state, params=None, **extra):
+        vector, w = as_vector(updates), None
+        if params is not None:
+            extra = _of_vectors(extra, params)
+            w = as_vector(_alike(updates, params))
+        new, state = inner.update(vector, state, w, **extra)
+        return as_tree(new, updates), state
+
+    return init, update
 
 
 def _alike(updates: PyTree, params: PyTree) -> PyTree:
@@ -36,21 +47,17 @@ def _alike(updates: PyTree, params: PyTree) -> PyTree:
     return treedef.unflatten([None if is_nothing(u) else p for u, p in pairs])
 
 
-def _vector(tree: PyTree) -> Array:
-    leaves = [as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x)]
-    dtype = compute_dtype(*leaves)
-    parts = [jnp.ravel(jax.lax.convert_element_type(x, dtype)) for x in leaves]
-    return jnp.concatenate(parts or [jnp.zeros(0, dtype)])
+def _of_vectors(extra: Mapping[str, Any], params: PyTree) -> dict[str, Any]:
+    """The extra arguments, those about the gradient and the objective as they are for the vector of the params."""
+    nothings = jax.tree.leaves(params, is_leaf=lambda x: isinstance(x, MaskedNode))
+    is_whole = not any(isinstance(x, MaskedNode) for x in nothings)
 
+    def one(name, value):
+        if name == "grad":
+            return as_vector(value)
+        if name not in OBJECTIVES or not callable(value) or not is_whole:
+            return value
+        function = on_vectors(value, params)
+        return (lambda *args, **kwargs: as_vector(function(*args, **kwargs))) if name == "grad_fn" else function
 
-def _split(vector: Array, updates: PyTree) -> PyTree:
-    """The entries of a vector where those of the updates stand, each leaf in its own compute dtype."""
-    leaves, treedef = jax.tree.flatten(updates)
-    start, parts = 0, []
-    for u in leaves:
-        part = vector[start : start + u.size].reshape(u.shape)
-        start += u.size
-        dtype = compute_dtype(u)
-        is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
-        parts.append((part if is_complex or not jnp.iscomplexobj(part) else part.real).astype(dtype))
-    return treedef.unflatten(parts)
+    return {name: one(name, value) for name, value in extra.items()}

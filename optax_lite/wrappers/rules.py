@@ -86,7 +86,7 @@ class Plan(NamedTuple):
         """The tree of the names of groups; where nothing moves it is one of the others, so that it makes no group."""
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)
         moving, names = [is_inexact(x) for x in leaves], list(map(tuple, self.matched(tree, params)))
-        label = {key: self.label(key) for key in {n for n, moves in zip(names, moving, strict=True) if moves}}
+        label = {n: self.label(n) for n in dict.fromkeys(n for n, moves in zip(names, moving, strict=True) if moves)}
         other = next(iter(known or label.values()), BASE)
         return treedef.unflatten([label[n] if moves else other for n, moves in zip(names, moving, strict=True)])
 
