@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import PartitionSpec
 
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
@@ -47,6 +48,7 @@ from optax_lite.mistakes import (
     written,
 )
 from optax_lite.outline import outline
+from optax_lite.placement import called_outside, placed, spec_like
 
 P = ParamSpec("P")
 Params: TypeAlias = PyTree
@@ -386,7 +388,29 @@ def _run(kind, tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
     if params is not None and not takes_examples(tx):
         check_like(updates, params, "gradient")
-    return getattr(_functions(tx), kind)(updates, state, params, **extra)
+    arrays = {name: x for name, x in extra.items() if _is_array_tree(x)}
+    functions = {name: x for name, x in extra.items() if name not in arrays}
+
+    def call(tx, updates, state, params, arrays):
+        return getattr(_functions(tx), kind)(updates, state, params, **arrays, **others)
+
+    def specs():
+        return _specs_of_updates(kind, tx, updates, params), jax.tree.map(spec_like, state)
+
+    others = {name: called_outside(x, params, arrays) if callable(x) else x for name, x in functions.items()}
+    return placed(call, (tx, updates, state, params, arrays), specs)
+
+
+def _specs_of_updates(kind, tx, updates, params):
+    """Where on a mesh the updates lie, or the params after a step: like the gradients, or like the params."""
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
+    examples = takes_examples(tx)
+    by_params = params is not None and (examples or kind == "step")
+    models = align(updates, params, "params") if by_params else leaves
+    specs = [None if is_nothing(u) else spec_like(x) for u, x in zip(leaves, models, strict=True)]
+    if examples and not by_params:
+        specs = [None if spec is None else PartitionSpec(*spec[1:]) for spec in specs]
+    return treedef.unflatten(specs)
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
@@ -410,12 +434,16 @@ def _step(tx, updates, state, params, extra):
 
 def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
     """The compiled call, or the plain one where an extra argument is no array: a function, a name, a bool."""
+    return compiled if _is_array_tree(extra) else inspect.unwrap(compiled)
+
+
+def _is_array_tree(tree: PyTree) -> bool:
     kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
 
     def enters(x):
         return isinstance(x, kinds) and not isinstance(x, bool) and getattr(x, "dtype", None) != np.dtype(object)
 
-    return compiled if all(map(enters, jax.tree.leaves(extra))) else inspect.unwrap(compiled)
+    return all(map(enters, jax.tree.leaves(tree)))
 
 
 def _enter(compiled, tx, updates, state, params, extra):

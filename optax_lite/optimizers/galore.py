@@ -1,5 +1,6 @@
 """GaLore: another optimizer at work, with its state, on low-rank projections of matrix gradients."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -9,9 +10,10 @@ import numpy as np
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.leaves import compute_dtype, copies, increment, is_nothing, leafwise, zero_count
+from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.optimizers.galore_axes import fold, matrix_axes, unfold
+from optax_lite.placement import placed, spec_like, whole
 from optax_lite.transforms.decay import descend
 
 
@@ -45,15 +47,25 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
         return treedef.unflatten([x if a is None else fold(x, a) for x, a in zip(leaves, axes, strict=True)]), axes
 
     def init(params):
-        matrices, axes = folded(copies(params))
-        leaves, treedef = jax.tree.flatten(matrices, is_leaf=is_nothing)
-        shapes = [
-            (0, 0) if a is None else (max(x.shape), min(rank, *x.shape)) for x, a in zip(leaves, axes, strict=True)
+        def start(w, axes):
+            """The projector of a leaf, and what the base optimizer has in place of it."""
+            if is_nothing(w) or axes is None:
+                return (w, w) if is_nothing(w) else (jnp.zeros((0, 0), compute_dtype(w)), cast_up(w, compute_dtype(w)))
+            m, n = (math.prod(w.shape[a] for a in group) for group in axes)
+            p = jnp.zeros((max(m, n), min(rank, m, n)), compute_dtype(w))
+            low = (p.shape[1], n) if m >= n else (m, p.shape[1])
+
+            def project(w, p):
+                return _project(fold(cast_up(w, p.dtype), axes), p)
+
+            return p, placed(project, (w, p), lambda: spec_like(w, low))  # cut on a mesh as the updates will be
+
+        leaves, treedef = jax.tree.flatten(copies(params), is_leaf=is_nothing)
+        pairs = [
+            start(w, axes) for w, axes in zip(leaves, matrix_axes(numbers, treedef.unflatten(leaves)), strict=True)
         ]
-        p = [x if is_nothing(x) else jnp.zeros(s, compute_dtype(x)) for x, s in zip(leaves, shapes, strict=True)]
-        projector = treedef.unflatten(p)
-        low = leafwise(_project, matrices, read=(projector,), same_shape=False)
-        return GaLoreState(zero_count(), base_optimizer.init(low), projector)
+        projector, low = ([pair[i] for pair in pairs] for i in range(2))
+        return GaLoreState(zero_count(), base_optimizer.init(treedef.unflatten(low)), treedef.unflatten(projector))
 
     def update(updates, state, params=None, **extra):
         matrices, axes = folded(updates)
@@ -61,7 +73,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 
         def down(g, p):
             p = jax.lax.cond(due, lambda: _directions(g, p.shape[1]), lambda: p) if p.size else p
-            return _project(g, p), p
+            return _project(g, p), whole(p)
 
         low, projector = leafwise(down, matrices, state.projector, same_shape=False)
         low, base = base_optimizer.update(low, state.base_optimizer_state, **extra)

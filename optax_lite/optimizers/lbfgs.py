@@ -35,8 +35,10 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
     check_count(memory_size=memory_size)
 
     def init(params):
-        stacked = jax.tree.map(lambda z: jnp.zeros((memory_size, *z.shape), z.dtype), zeros_like(params))
         zeros = zeros_like(params)
+        stacked = jax.tree.map(
+            lambda z: jnp.broadcast_to(z, (memory_size, *z.shape)), zeros
+        )  # cut on a mesh like these
         weights = jnp.zeros(memory_size, value_dtype(params))
         return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 

@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from optax_lite.aliases import Array, PyTree
 from optax_lite.compose import check_members
 from optax_lite.core import transform
 from optax_lite.leaves import align, as_array, compute_dtype, is_inexact, is_nothing
+from optax_lite.placement import placed, whole
 
 
 @transform
@@ -15,7 +17,8 @@ def flatten(inner):
 
     For rules that look at all entries together, and for very many tiny leaves; large ones are copied twice in an
     update. The vector has the widest precision among the leaves, and is complex if one is; updates of real leaves are
-    the real part. Every parameter must have its gradient in every update; others are left out by `masked` around this.
+    the real part. On a mesh it lies, with the state, whole on every device. Every parameter
+    must have its gradient in every update; others are left out by `masked` around this.
     """
     check_members({"inner": inner})
 
@@ -23,7 +26,7 @@ def flatten(inner):
         vector = _vector(updates)
         w = None if params is None else _vector(_alike(updates, params))
         new, state = inner.update(vector, state, w, **extra)
-        return _split(new, updates), state
+        return _split(whole(new), updates), whole(state)
 
     return lambda params: inner.init(_vector(params)), update
 
@@ -37,10 +40,13 @@ def _alike(updates: PyTree, params: PyTree) -> PyTree:
 
 
 def _vector(tree: PyTree) -> Array:
-    leaves = [as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x)]
+    leaves = tuple(as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x))
     dtype = compute_dtype(*leaves)
-    parts = [jnp.ravel(jax.lax.convert_element_type(x, dtype)) for x in leaves]
-    return jnp.concatenate(parts) if parts else jnp.zeros(0, dtype)
+
+    def joined(*leaves):
+        return jnp.concatenate([jnp.ravel(jax.lax.convert_element_type(x, dtype)) for x in leaves])
+
+    return whole(placed(joined, leaves, P)) if leaves else jnp.zeros(0, dtype)
 
 
 def _split(vector: Array, updates: PyTree) -> PyTree:

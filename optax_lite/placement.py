@@ -1,0 +1,77 @@
+"""Where arrays lie on a mesh, by the types that JAX gives them.
+
+On axes that are explicit (those of `jax.make_mesh` are) JAX refuses to guess where the result of a product, a reshape
+or a decomposition lies. It is said once, around a whole update: the compiler places what is made on the way, and the
+updates lie like the gradients, the state where it lay before. On automatic axes a type names the mesh, but no place.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
+
+from optax_lite.aliases import PyTree
+
+
+def axes_of(arrays: PyTree, kind: AxisType) -> tuple[AbstractMesh | None, tuple[str, ...]]:
+    """The mesh of several devices in the types of some arrays, and its axes of a kind; None without any."""
+    for x in (x for x in jax.tree.leaves(arrays) if isinstance(x, (jax.Array, jax.ShapeDtypeStruct))):
+        mesh = jax.typeof(x).sharding.mesh
+        names = [name for name, each in zip(mesh.axis_names, mesh.axis_types, strict=True) if each is kind]
+        if names and mesh.size > 1:
+            return mesh, tuple(names)
+    return None, ()
+
+
+def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:
+    """How an array of a shape is cut that is made of `model`: axes of one length alike, others not at all."""
+    spec, lengths = jax.typeof(model).sharding.spec, np.shape(model)
+    if shape is None or shape == lengths:
+        return spec
+    if len(shape) != len(lengths):
+        return P()
+    return P(*(part if n == m else None for part, n, m in zip(spec, lengths, shape, strict=True)))
+
+
+def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], PyTree]) -> PyTree:
+    """`function(*arrays)`; on explicit axes the compiler places what is made on the way, and the results by `specs()`.
+
+    That is a tree of `PartitionSpec`s like the results. The function closes over no array.
+    """
+    mesh, axes = axes_of(arrays, AxisType.Explicit)
+    if mesh is None:
+        return function(*arrays)
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs(), is_leaf=lambda x: isinstance(x, P))
+    return jax.jit(jax.sharding.auto_axes(function, axes=axes, out_sharding=shardings))(*arrays)
+
+
+def called_outside(function: Callable[..., Any], like: PyTree, named: dict[str, PyTree]) -> Callable[..., Any]:
+    """A caller's function for use inside `placed`: its axes are explicit again, as those of what it closes over.
+
+    Arguments of the structure of `like` are placed like that, keyword arguments as they are in `named`.
+    """
+    _, axes = axes_of((like, named), AxisType.Explicit)
+    models = {name: jax.tree.map(spec_like, value) for name, value in named.items()}
+    structure, own = jax.tree.structure(like), jax.tree.map(spec_like, like)
+
+    def call(*args, **kwargs):
+        where = [own if jax.tree.structure(x) == structure else P() for x in args]
+        by_name = {name: models.get(name, P()) for name in kwargs}
+        inside = jax.sharding.explicit_axes(lambda xs, kw: function(*xs, **kw), axes=axes, in_sharding=(where, by_name))
+        return inside(list(args), kwargs)
+
+    return call if axes else function
+
+
+def whole(tree: PyTree) -> PyTree:
+    """Arrays that belong to no axis of a parameter (bases, statistics), whole on every device of their mesh.
+
+    Without it the compiler would cut them in the first step as it likes, and compile the second step for that.
+    """
+    mesh, _ = axes_of(tree, AxisType.Auto)
+    if mesh is None or not all(isinstance(x, Tracer) for x in jax.tree.leaves(tree)):
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, P()))
