@@ -14,9 +14,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeAlias, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
-from jax.sharding import PartitionSpec
 
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
@@ -48,7 +46,7 @@ from optax_lite.mistakes import (
     written,
 )
 from optax_lite.outline import outline
-from optax_lite.placement import called_outside, placed, spec_like
+from optax_lite.placement import is_arrays, placed_update
 
 P = ParamSpec("P")
 Params: TypeAlias = PyTree
@@ -386,31 +384,15 @@ def _checked(init: Callable, update: Callable, name: str) -> Callable:
 
 def _run(kind, tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
-    if params is not None and not takes_examples(tx):
-        check_like(updates, params, "gradient")
-    arrays = {name: x for name, x in extra.items() if _is_array_tree(x)}
-    functions = {name: x for name, x in extra.items() if name not in arrays}
-
-    def call(tx, updates, state, params, arrays):
-        return getattr(_functions(tx), kind)(updates, state, params, **arrays, **others)
-
-    def specs():
-        return _specs_of_updates(kind, tx, updates, params), jax.tree.map(spec_like, state)
-
-    others = {name: called_outside(x, params, arrays) if callable(x) else x for name, x in functions.items()}
-    return placed(call, (tx, updates, state, params, arrays), specs)
-
-
-def _specs_of_updates(kind, tx, updates, params):
-    """Where on a mesh the updates lie, or the params after a step: like the gradients, or like the params."""
-    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     examples = takes_examples(tx)
-    by_params = params is not None and (examples or kind == "step")
-    models = align(updates, params, "params") if by_params else leaves
-    specs = [None if is_nothing(u) else spec_like(x) for u, x in zip(leaves, models, strict=True)]
-    if examples and not by_params:
-        specs = [None if spec is None else PartitionSpec(*spec[1:]) for spec in specs]
-    return treedef.unflatten(specs)
+    if params is not None and not examples:
+        check_like(updates, params, "gradient")
+    models = params if params is not None and (examples or kind == "step") else updates
+
+    def call(tx, updates, state, params, extra):
+        return getattr(_functions(tx), kind)(updates, state, params, **extra)
+
+    return placed_update(call, (tx, updates, state, params), extra, models, examples)
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
@@ -434,16 +416,7 @@ def _step(tx, updates, state, params, extra):
 
 def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
     """The compiled call, or the plain one where an extra argument is no array: a function, a name, a bool."""
-    return compiled if _is_array_tree(extra) else inspect.unwrap(compiled)
-
-
-def _is_array_tree(tree: PyTree) -> bool:
-    kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
-
-    def enters(x):
-        return isinstance(x, kinds) and not isinstance(x, bool) and getattr(x, "dtype", None) != np.dtype(object)
-
-    return all(map(enters, jax.tree.leaves(tree)))
+    return compiled if is_arrays(extra) else inspect.unwrap(compiled)
 
 
 def _enter(compiled, tx, updates, state, params, extra):

@@ -5,6 +5,8 @@ or a decomposition lies. It is said once, around a whole update: the compiler pl
 updates lie like the gradients, the state where it lay before. On automatic axes a type names the mesh, but no place.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from jax.core import Tracer
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
 
 from optax_lite.aliases import PyTree
+from optax_lite.leaves import align, is_nothing
 
 
 def axes_of(arrays: PyTree, kind: AxisType) -> tuple[AbstractMesh | None, tuple[str, ...]]:
@@ -48,6 +51,28 @@ def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], P
     return jax.jit(jax.sharding.auto_axes(function, axes=axes, out_sharding=shardings))(*arrays)
 
 
+def placed_update(
+    call: Callable[..., PyTree], args: tuple, extra: dict[str, Any], models: PyTree, examples: bool
+) -> PyTree:
+    """`call(*args, extra)`, an update: its updates lie like the models, the state like that of args.
+
+    `args` are the transformation, updates, state and params; `examples` says that the updates have an axis of examples.
+    """
+    _, updates, state, params = args
+    arrays = {name: x for name, x in extra.items() if is_arrays(x)}
+    functions = {name: x for name, x in extra.items() if name not in arrays}
+    functions = {name: called_outside(x, params, arrays) if callable(x) else x for name, x in functions.items()}
+
+    def specs():
+        leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
+        pairs = list(zip(leaves, align(updates, models, "params"), strict=True))
+        shapes = [np.shape(u)[1:] if examples and m is u else np.shape(m) for u, m in pairs]
+        made = [u if is_nothing(u) else spec_like(m, shape) for (u, m), shape in zip(pairs, shapes, strict=True)]
+        return treedef.unflatten(made), jax.tree.map(spec_like, state)
+
+    return placed(lambda *args: call(*args[:-1], {**args[-1], **functions}), (*args, arrays), specs)
+
+
 def called_outside(function: Callable[..., Any], like: PyTree, named: dict[str, PyTree]) -> Callable[..., Any]:
     """A caller's function for use inside `placed`: its axes are explicit again, as those of what it closes over.
 
@@ -57,13 +82,39 @@ def called_outside(function: Callable[..., Any], like: PyTree, named: dict[str, 
     models = {name: jax.tree.map(spec_like, value) for name, value in named.items()}
     structure, own = jax.tree.structure(like), jax.tree.map(spec_like, like)
 
+    @functools.wraps(function)
     def call(*args, **kwargs):
         where = [own if jax.tree.structure(x) == structure else P() for x in args]
-        by_name = {name: models.get(name, P()) for name in kwargs}
-        inside = jax.sharding.explicit_axes(lambda xs, kw: function(*xs, **kw), axes=axes, in_sharding=(where, by_name))
-        return inside(list(args), kwargs)
+        arrays = {name: x for name, x in kwargs.items() if name in models}
+        others = {name: x for name, x in kwargs.items() if name not in models}
+        specs = where, {name: models[name] for name in arrays}
+
+        def rejoined(args, arrays):
+            return function(*args, **arrays, **others)
+
+        outside: Any = jax.sharding.explicit_axes(rejoined, axes=axes, in_sharding=specs)
+        return outside(list(args), arrays)
 
     return call if axes else function
+
+
+def is_arrays(tree: PyTree) -> bool:
+    """Whether all leaves are arrays, or numbers, that a compiled call takes."""
+    kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
+
+    def enters(x):
+        return isinstance(x, kinds) and not isinstance(x, bool) and getattr(x, "dtype", None) != np.dtype(object)
+
+    return all(map(enters, jax.tree.leaves(tree)))
+
+
+def rows_like(model: Any, rows: int) -> P:
+    """How so many rows of an array are cut: like all its rows where that divides them."""
+    sharding = jax.typeof(model).sharding
+    part = sharding.spec[0]
+    names = part if isinstance(part, tuple) else (part,) if part else ()
+    divides = rows % math.prod(sharding.mesh.shape[name] for name in names) == 0
+    return P(part if divides else None, *sharding.spec[1:])
 
 
 def whole(tree: PyTree) -> PyTree:

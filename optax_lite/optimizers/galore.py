@@ -1,6 +1,5 @@
 """GaLore: another optimizer at work, with its state, on low-rank projections of matrix gradients."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -12,8 +11,8 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.optimizers.galore_axes import fold, matrix_axes, unfold
-from optax_lite.placement import placed, spec_like, whole
+from optax_lite.optimizers.galore_axes import fold, matrix_axes, project, start, unfold
+from optax_lite.placement import whole
 from optax_lite.transforms.decay import descend
 
 
@@ -21,10 +20,6 @@ class GaLoreState(NamedTuple):
     count: Array  # updates so far, int32
     base_optimizer_state: OptState  # of the low-rank updates
     projector: PyTree  # P, with orthonormal columns; of shape (0, 0) where nothing is projected
-
-
-def _project(g, p):
-    return g if p.size == 0 else p.conj().T @ g if g.shape[0] >= g.shape[1] else g @ p
 
 
 def _directions(g, rank):
@@ -47,25 +42,14 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
         return treedef.unflatten([x if a is None else fold(x, a) for x, a in zip(leaves, axes, strict=True)]), axes
 
     def init(params):
-        def start(w, axes):
-            """The projector of a leaf, and what the base optimizer has in place of it."""
-            if is_nothing(w) or axes is None:
-                return (w, w) if is_nothing(w) else (jnp.zeros((0, 0), compute_dtype(w)), cast_up(w, compute_dtype(w)))
-            m, n = (math.prod(w.shape[a] for a in group) for group in axes)
-            p = jnp.zeros((max(m, n), min(rank, m, n)), compute_dtype(w))
-            low = (p.shape[1], n) if m >= n else (m, p.shape[1])
-
-            def project(w, p):
-                return _project(fold(cast_up(w, p.dtype), axes), p)
-
-            return p, placed(project, (w, p), lambda: spec_like(w, low))  # cut on a mesh as the updates will be
-
         leaves, treedef = jax.tree.flatten(copies(params), is_leaf=is_nothing)
+        axes = matrix_axes(numbers, treedef.unflatten(leaves))
         pairs = [
-            start(w, axes) for w, axes in zip(leaves, matrix_axes(numbers, treedef.unflatten(leaves)), strict=True)
+            (w, w) if is_nothing(w) else start(cast_up(w, compute_dtype(w)), a, rank)
+            for w, a in zip(leaves, axes, strict=True)
         ]
-        projector, low = ([pair[i] for pair in pairs] for i in range(2))
-        return GaLoreState(zero_count(), base_optimizer.init(treedef.unflatten(low)), treedef.unflatten(projector))
+        projector, low = (treedef.unflatten([pair[i] for pair in pairs]) for i in range(2))
+        return GaLoreState(zero_count(), base_optimizer.init(low), projector)
 
     def update(updates, state, params=None, **extra):
         matrices, axes = folded(updates)
@@ -73,7 +57,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 
         def down(g, p):
             p = jax.lax.cond(due, lambda: _directions(g, p.shape[1]), lambda: p) if p.size else p
-            return _project(g, p), whole(p)
+            return project(g, p), whole(p)
 
         low, projector = leafwise(down, matrices, state.projector, same_shape=False)
         low, base = base_optimizer.update(low, state.base_optimizer_state, **extra)
