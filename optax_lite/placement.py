@@ -13,20 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 from jax.core import Tracer
-from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from optax_lite.aliases import PyTree
+from optax_lite.axes import axes_of
 from optax_lite.leaves import align, is_nothing
-
-
-def axes_of(arrays: PyTree, kind: AxisType) -> tuple[AbstractMesh | None, tuple[str, ...]]:
-    """The mesh of several devices in the types of some arrays, and its axes of a kind; None without any."""
-    for x in (x for x in jax.tree.leaves(arrays) if isinstance(x, (jax.Array, jax.ShapeDtypeStruct))):
-        mesh = jax.typeof(x).sharding.mesh
-        names = [name for name, each in zip(mesh.axis_names, mesh.axis_types, strict=True) if each is kind]
-        if names and mesh.size > 1:
-            return mesh, tuple(names)
-    return None, ()
 
 
 def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:

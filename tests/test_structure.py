@@ -17,7 +17,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 # From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
-    ["aliases", "habits", "check", "leaves", "norms", "keys", "outline", "order", "placement", "unstable"],
+    ["aliases", "axes", "habits", "check", "leaves", "norms", "keys", "outline", "order", "placement", "unstable"],
     ["data", "paths", "mistakes", "core", "compose", "matrices"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
