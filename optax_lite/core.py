@@ -9,7 +9,7 @@ neither compile nor cast (they are inner views), and the rule.
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, overload
 
 import jax
@@ -387,12 +387,11 @@ def _run(kind, tx, updates, state, params, extra):
     examples = takes_examples(tx)
     if params is not None and not examples:
         check_like(updates, params, "gradient")
-    models = params if params is not None and (examples or kind == "step") else updates
 
     def call(tx, updates, state, params, extra):
         return getattr(_functions(tx), kind)(updates, state, params, **extra)
 
-    return placed_update(call, (tx, updates, state, params), extra, models, examples)
+    return placed_update(call, (tx, updates, state, params), extra, examples or kind == "step")
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
@@ -414,18 +413,13 @@ def _step(tx, updates, state, params, extra):
     return _run("step", tx, updates, state, params, extra)
 
 
-def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
-    """The compiled call, or the plain one where an extra argument is no array: a function, a name, a bool."""
-    return compiled if is_arrays(extra) else inspect.unwrap(compiled)
-
-
 def _enter(compiled, tx, updates, state, params, extra):
     """The updates that there are, and what the compiled call makes of them; an error is told as what it comes from."""
     check_order(tx._call.name, updates, state, params)
     kept = params
     try:
         present, kept = _present(updates, params)
-        run = _boundary(compiled, extra)
+        run = compiled if is_arrays(extra) else inspect.unwrap(compiled)  # plain where one is a function
         return present, *run(tx, present, state, kept if run is compiled else params, extra)
     except FAILURES as error:
         fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)

@@ -42,14 +42,13 @@ def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], P
     return jax.jit(jax.sharding.auto_axes(function, axes=axes, out_sharding=shardings))(*arrays)
 
 
-def placed_update(
-    call: Callable[..., PyTree], args: tuple, extra: dict[str, Any], models: PyTree, examples: bool
-) -> PyTree:
-    """`call(*args, extra)`, an update: its updates lie like the models, the state like that of args.
+def placed_update(call: Callable[..., PyTree], args: tuple, extra: dict[str, Any], like_params: bool) -> PyTree:
+    """`call(*args, extra)`, an update: what it makes of the updates lies like these, or like the params.
 
-    `args` are the transformation, updates, state and params; `examples` says that the updates have an axis of examples.
+    `args` are the transformation, updates, state and params. The state lies where it lay.
     """
     _, updates, state, params = args
+    models = params if like_params and params is not None else updates
     arrays = {name: x for name, x in extra.items() if is_arrays(x)}
     functions = {name: x for name, x in extra.items() if name not in arrays}
     functions = {name: called_outside(x, params, arrays) if callable(x) else x for name, x in functions.items()}
@@ -57,8 +56,8 @@ def placed_update(
     def specs():
         leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
         pairs = list(zip(leaves, align(updates, models, "params"), strict=True))
-        shapes = [np.shape(u)[1:] if examples and m is u else np.shape(m) for u, m in pairs]
-        made = [u if is_nothing(u) else spec_like(m, shape) for (u, m), shape in zip(pairs, shapes, strict=True)]
+        fewer = like_params and params is None  # updates with an axis of examples, which goes
+        made = [u if is_nothing(u) else P() if fewer else spec_like(m) for u, m in pairs]
         return treedef.unflatten(made), jax.tree.map(spec_like, state)
 
     return placed(lambda *args: call(*args[:-1], {**args[-1], **functions}), (*args, arrays), specs)
@@ -70,6 +69,8 @@ def called_outside(function: Callable[..., Any], like: PyTree, named: dict[str, 
     Arguments of the structure of `like` are placed like that, keyword arguments as they are in `named`.
     """
     _, axes = axes_of((like, named), AxisType.Explicit)
+    if not axes:
+        return function
     models = {name: jax.tree.map(spec_like, value) for name, value in named.items()}
     structure, own = jax.tree.structure(like), jax.tree.map(spec_like, like)
 
@@ -86,7 +87,7 @@ def called_outside(function: Callable[..., Any], like: PyTree, named: dict[str, 
         outside: Any = jax.sharding.explicit_axes(rejoined, axes=axes, in_sharding=specs)
         return outside(list(args), arrays)
 
-    return call if axes else function
+    return call
 
 
 def is_arrays(tree: PyTree) -> bool:

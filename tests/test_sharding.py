@@ -159,7 +159,8 @@ def cut_matrices(mesh, seed=None):
         kinds = {name: (shape, NamedSharding(mesh, spec)) for name, (shape, spec) in shapes.items()}
         return {name: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=at) for name, (shape, at) in kinds.items()}
     rng = np.random.default_rng(seed)
-    rotated = {name: np.linalg.qr(rng.normal(size=(8, 8)))[0] * np.arange(1.0, 9.0) for name in CUTS}
+    turns = {name: np.linalg.qr(rng.normal(size=(2, 8, 8)))[0] for name in CUTS}
+    rotated = {name: (left * np.arange(1.0, 9.0)) @ right for name, (left, right) in turns.items()}
     tree = jax.tree.map(jnp.float32, rotated | {"vector": rng.normal(size=8)})
     return tree if mesh is None else {k: jax.device_put(x, NamedSharding(mesh, shapes[k][1])) for k, x in tree.items()}
 
