@@ -90,9 +90,8 @@ def with_metrics(tx):
         zero, count = scalar_like(params, 0), zero_count()
         leaves = jnp.zeros(len(jax.tree.leaves(params, is_leaf=is_nothing)), bool)
         learning_rate, clipped = None if rate is None else zero, None if _first_clip(tx) is None else count
-        inner_state = tx.init(params)
-        measured = zero, zero, learning_rate, clipped, count, leaves
-        return MetricsState(count, *varying_like(measured, params), inner_state)
+        measured = MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, ())
+        return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
 
     def watched(updates, state, params):
         """The state before the update with what is known by then."""
