@@ -9,12 +9,11 @@ neither compile nor cast (they are inner views), and the rule.
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
@@ -45,6 +44,7 @@ from optax_lite.mistakes import (
     written,
 )
 from optax_lite.outline import outline
+from optax_lite.placement import is_arrays, placed_update
 
 P = ParamSpec("P")
 Params: TypeAlias = PyTree
@@ -383,9 +383,14 @@ def _checked(init: Callable, update: Callable, name: str) -> Callable:
 
 def _run(kind, tx, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
-    if params is not None and not takes_examples(tx):
+    examples = takes_examples(tx)
+    if params is not None and not examples:
         check_like(updates, params, "gradient")
-    return getattr(_functions(tx), kind)(updates, state, params, **extra)
+
+    def call(tx, updates, state, params, extra):
+        return getattr(_functions(tx), kind)(updates, state, params, **extra)
+
+    return placed_update(call, (tx, updates, state, params), extra, examples or kind == "step")
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
@@ -407,16 +412,6 @@ def _step(tx, updates, state, params, extra):
     return _run("step", tx, updates, state, params, extra)
 
 
-def _boundary(compiled: Callable, extra: Mapping[str, Any]) -> Callable:
-    """The compiled call, or the plain one where an extra argument is no array: a function, a name, a bool."""
-    kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
-
-    def enters(x):
-        return isinstance(x, kinds) and not isinstance(x, bool) and getattr(x, "dtype", None) != np.dtype(object)
-
-    return compiled if all(map(enters, jax.tree.leaves(extra))) else inspect.unwrap(compiled)
-
-
 def _enter(compiled, tx, updates, state, params, extra):
     """The updates that there are, and what the compiled call makes of them; an error is told as what it comes from."""
     check_order(tx._call.name, updates, state, params)
@@ -424,7 +419,8 @@ def _enter(compiled, tx, updates, state, params, extra):
     try:
         present, kept = _present(updates, params)
         extra = extra if kept is params else _of_present(extra, present, kept, params)
-        return present, *_boundary(compiled, extra)(tx, present, state, kept, extra)
+        run = compiled if is_arrays(extra) else inspect.unwrap(compiled)  # plain where one is a function
+        return present, *run(tx, present, state, kept, extra)
     except FAILURES as error:
         fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
         explain_update(tx._call.name, updates, state, params, fresh, error)
@@ -455,7 +451,7 @@ def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params |
 OBJECTIVES = ("value_fn", "obj_fn", "grad_fn")  # extra arguments that are functions of the params
 
 
-def _of_present(extra: Mapping[str, Any], updates: Updates, kept: Params, params: Params) -> dict[str, Any]:
+def _of_present(extra: dict[str, Any], updates: Updates, kept: Params, params: Params) -> dict[str, Any]:
     """The extra arguments, functions of all params as functions of those that have an update."""
 
     def one(name, function):

@@ -17,6 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
+from optax_lite.axes import varying_like as varying_like
 from optax_lite.check import check_dtype, check_number
 from optax_lite.floats import fitting
 
@@ -154,7 +155,7 @@ def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
     def cast(x, model):
         x, model = as_array(x), as_array(model)
         same = x.dtype == model.dtype and not getattr(x, "weak_type", False)
-        return x if same else jax.lax.convert_element_type(x, model.dtype)
+        return varying_like(x if same else jax.lax.convert_element_type(x, model.dtype), model)
 
     return jax.tree.map(cast, tree, other_tree)
 
@@ -303,9 +304,13 @@ def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -
     return full_like(params, 0, dtype, real=real)
 
 
-def scalar_like(params: PyTree, value: Any) -> Array:
-    """A real number that all leaves share, in the widest precision among them, float32 at least."""
-    return jnp.full((), value, jnp.finfo(compute_dtype(*map(as_array, jax.tree.leaves(params)))).dtype)
+def scalar_like(params: PyTree, value: Any, *, measured: bool = True) -> Array:
+    """A real number that all leaves share, in the widest precision among them, float32 at least.
+
+    `measured` says that gradients or params go into it, so that each device under `shard_map` has its own.
+    """
+    number = jnp.full((), value, jnp.finfo(compute_dtype(*map(as_array, jax.tree.leaves(params)))).dtype)
+    return varying_like(number, params) if measured else number
 
 
 def copies(params: PyTree) -> PyTree:

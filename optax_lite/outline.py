@@ -10,12 +10,18 @@ def outline(state: Any) -> str:
     """The named parts of a state, without the trees of arrays in them."""
     if hasattr(state, "_fields"):
         inner = [f"{f}={outline(v)}" if _has_parts(v) else f for f, v in zip(state._fields, state, strict=True)]
-        return f"{type(state).__name__}({', '.join(inner)})"
+        return f"{_owned(type(state))}({', '.join(inner)})"
     if isinstance(state, tuple):
         return f"({', '.join(map(outline, state))})"
     if isinstance(state, dict) and _has_parts(state):
         return f"{{{', '.join(f'{k}: {outline(v)}' for k, v in state.items())}}}"
     return "None" if state is None else "arrays"
+
+
+def _owned(kind: type) -> str:
+    """The name of a class, with the package in front if it is optax's, whose states have our names."""
+    package = kind.__module__.partition(".")[0]
+    return f"{package}.{kind.__name__}" if package == "optax" else kind.__name__
 
 
 def _has_parts(value: Any) -> bool:

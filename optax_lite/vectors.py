@@ -6,17 +6,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from optax_lite.aliases import Array, PyTree
 from optax_lite.leaves import as_array, compute_dtype, is_inexact
+from optax_lite.placement import placed, whole
 
 
 def as_vector(tree: PyTree) -> Array:
     """The entries of all floating and complex leaves, in the widest precision among them, float32 at least."""
-    leaves = [as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x)]
+    leaves = tuple(as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x))
     dtype = compute_dtype(*leaves)
-    parts = [jnp.ravel(jax.lax.convert_element_type(x, dtype)) for x in leaves]
-    return jnp.concatenate(parts) if parts else jnp.zeros(0, dtype)
+
+    def joined(*leaves):
+        return jnp.concatenate([jnp.ravel(jax.lax.convert_element_type(x, dtype)) for x in leaves])
+
+    return whole(placed(joined, leaves, P)) if leaves else jnp.zeros(0, dtype)
 
 
 def as_tree(vector: Array, like: PyTree, dtype_of: Callable[..., Any] = compute_dtype) -> PyTree:

@@ -8,8 +8,9 @@ import jax
 
 # JAX has no public counter. A listener of jax.monitoring could count the event that each lowering records, but no
 # document fixes that event's name: once renamed, it would count 0, and every test of "compiles nothing" would pass.
-from jax._src import test_util
+from jax._src import test_util, xla_bridge
 from jax._src.interpreters import mlir
+from jax.extend.backend import clear_backends
 
 
 def count_lowerings() -> AbstractContextManager[Callable[[], int]]:
@@ -30,3 +31,11 @@ def reuse_contexts() -> None:
         return thread.context
 
     mlir.make_ir_context = reused
+
+
+def without_backend(run: Callable[[], object]) -> None:
+    """Raise if `run` starts a backend; those that there are end before. For a process of its own."""
+    clear_backends()
+    run()
+    if xla_bridge._backends:
+        raise AssertionError(f"a backend was started: {list(xla_bridge._backends)}")

@@ -11,6 +11,9 @@ import pytest
 from flax import serialization
 
 import optax_lite as ol
+from optax_lite.inspection.matching import every_leaf
+from optax_lite.inspection.parts import parts
+from optax_lite.inspection.transfer_report import _lines
 from tests.nightly import first
 
 PARAMS = {"head": {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([0.3, 0.1])}, "body": {"w": jnp.array([0.5, 1.0])}}
@@ -379,6 +382,27 @@ def test_renamed_is_by_path_where_leaves_are_told_apart_too():
     moved, report = ol.transfer(state, tx, now, renamed={"old": "new"})
     chex.assert_trees_all_equal(moved[0].mu["new"], state[0].mu["old"])
     assert not report.dropped
+
+
+class Walks(dict):
+    """A dict that counts how often it is walked through."""
+
+    count = 0
+
+    def items(self):
+        type(self).count += 1
+        return super().items()
+
+
+def test_a_report_walks_through_a_part_once_however_many_leaves_it_has():
+    """Once for every leaf made 25 s of 5,000 leaves."""
+    params = {f"w{i}": np.ones(()) for i in range(20)}
+    found = parts(ol.adam(0.1).init(params), params)
+    for part in found:
+        part.of = Walks(part.of)
+    Walks.count = 0
+    _lines("new", list(every_leaf(found)), {}, {})
+    assert Walks.count == len(found)
 
 
 # --- states that have lost their classes -----------------------------------------------------------------------------

@@ -485,3 +485,9 @@ def test_an_error_inside_a_member_tells_whose_update_it_was():
     with pytest.raises(ValueError, match="add_decayed_weights: update needs the parameters") as caught:
         ol.adamw(0.1).update(GRADS, ol.adamw(0.1).init(PARAMS))
     assert "in an update of adamw" in caught.value.__notes__
+
+
+def test_a_state_of_optax_is_told_by_its_package():
+    optax, params = pytest.importorskip("optax"), {"w": jnp.ones(2)}
+    with pytest.raises(ValueError, match=r"expected \(ScaleByAdamState.*got \(optax\.ScaleByAdamState"):
+        ol.adam(0.1).update(params, optax.adam(0.1).init(params), params)

@@ -14,7 +14,17 @@ from optax_lite.core import Array, GradientTransformation, OptState, Params, PyT
 from optax_lite.data import Configured
 from optax_lite.inspection.current import current_hyperparams, settings
 from optax_lite.inspection.survey import Place, survey
-from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, leafwise, scalar_like, weak, zero_count
+from optax_lite.leaves import (
+    increment,
+    is_inexact,
+    is_nothing,
+    leaf_paths,
+    leafwise,
+    scalar_like,
+    varying_like,
+    weak,
+    zero_count,
+)
 from optax_lite.mistakes import written
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.outline import is_state
@@ -80,7 +90,8 @@ def with_metrics(tx):
         zero, count = scalar_like(params, 0), zero_count()
         leaves = jnp.zeros(len(jax.tree.leaves(params, is_leaf=is_nothing)), bool)
         learning_rate, clipped = None if rate is None else zero, None if _first_clip(tx) is None else count
-        return MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, tx.init(params))
+        measured = MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, ())
+        return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
 
     def watched(updates, state, params):
         """The state before the update with what is known by then."""

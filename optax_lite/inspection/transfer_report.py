@@ -51,7 +51,8 @@ def _lines(
     word: str, leaves: list[tuple[Part, str, Leaf]], why: dict[str, str], kept: dict[str, list[Leaf]]
 ) -> list[str]:
     groups: dict[tuple[str, str], list[Leaf]] = defaultdict(list)
-    owners = {leaf.path: owner for part, _, _ in leaves for owner, slots in part.of.items() for leaf in slots.values()}
+    parts = {id(part): part for part, _, _ in leaves}.values()  # each once: with its leaves it would be quadratic
+    owners = {leaf.path: owner for part in parts for owner, slots in part.of.items() for leaf in slots.values()}
     for part, field, leaf in leaves:
         groups[f"{part.kind}.{field}" if part.kind else leaf.path, why.get(leaf.path, "")].append(leaf)
     lines = []

@@ -11,6 +11,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.leaves import leaf_paths, show_leaf
+from optax_lite.placement import placed, rows_like
 
 
 def batches(data: Any, batch_size: int | None, seed: int, start: int) -> Iterator[tuple]:
@@ -87,7 +88,7 @@ def _take(data, index):
 
 @jax.jit
 def _rows_at(x, index):
-    return x[index]
+    return placed(lambda x, index: x[index], (x, index), lambda: rows_like(x, len(index)))
 
 
 def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:

@@ -9,9 +9,10 @@ import numpy as np
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.leaves import compute_dtype, copies, increment, is_nothing, leafwise, zero_count
+from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.optimizers.galore_axes import fold, matrix_axes, unfold
+from optax_lite.optimizers.galore_axes import fold, matrix_axes, project, start, unfold
+from optax_lite.placement import whole
 from optax_lite.transforms.decay import descend
 
 
@@ -19,10 +20,6 @@ class GaLoreState(NamedTuple):
     count: Array  # updates so far, int32
     base_optimizer_state: OptState  # of the low-rank updates
     projector: PyTree  # P, with orthonormal columns; of shape (0, 0) where nothing is projected
-
-
-def _project(g, p):
-    return g if p.size == 0 else p.conj().T @ g if g.shape[0] >= g.shape[1] else g @ p
 
 
 def _directions(g, rank):
@@ -45,14 +42,13 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
         return treedef.unflatten([x if a is None else fold(x, a) for x, a in zip(leaves, axes, strict=True)]), axes
 
     def init(params):
-        matrices, axes = folded(copies(params))
-        leaves, treedef = jax.tree.flatten(matrices, is_leaf=is_nothing)
-        shapes = [
-            (0, 0) if a is None else (max(x.shape), min(rank, *x.shape)) for x, a in zip(leaves, axes, strict=True)
+        leaves, treedef = jax.tree.flatten(copies(params), is_leaf=is_nothing)
+        axes = matrix_axes(numbers, treedef.unflatten(leaves))
+        pairs = [
+            (w, w) if is_nothing(w) else start(cast_up(w, compute_dtype(w)), a, rank)
+            for w, a in zip(leaves, axes, strict=True)
         ]
-        p = [x if is_nothing(x) else jnp.zeros(s, compute_dtype(x)) for x, s in zip(leaves, shapes, strict=True)]
-        projector = treedef.unflatten(p)
-        low = leafwise(_project, matrices, read=(projector,), same_shape=False)
+        projector, low = (treedef.unflatten([pair[i] for pair in pairs]) for i in range(2))
         return GaLoreState(zero_count(), base_optimizer.init(low), projector)
 
     def update(updates, state, params=None, **extra):
@@ -61,7 +57,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 
         def down(g, p):
             p = jax.lax.cond(due, lambda: _directions(g, p.shape[1]), lambda: p) if p.size else p
-            return _project(g, p), p
+            return project(g, p), whole(p)
 
         low, projector = leafwise(down, matrices, state.projector, same_shape=False)
         low, base = base_optimizer.update(low, state.base_optimizer_state, **extra)

@@ -10,6 +10,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.leaves import align, is_nothing, leaf_paths
+from optax_lite.placement import placed, spec_like
 
 
 class GaLoreDimensionNumbers(NamedTuple):
@@ -54,3 +55,19 @@ def unfold(matrix, axes, shape):
     """The array of a matrix."""
     order = axes[0] + axes[1]
     return jnp.transpose(matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))])
+
+
+def project(g, p):
+    """A matrix in the directions of a projector, as it is without any."""
+    return g if p.size == 0 else p.conj().T @ g if g.shape[0] >= g.shape[1] else g @ p
+
+
+def start(w, axes, rank):
+    """The projector of a leaf, and what the base optimizer has in its place."""
+    if axes is None:
+        return jnp.zeros((0, 0), w.dtype), w
+    m, n = (math.prod(w.shape[a] for a in group) for group in axes)
+    p = jnp.zeros((max(m, n), min(rank, m, n)), w.dtype)
+    low = (p.shape[1], n) if m >= n else (m, p.shape[1])
+    # Computed, though it is 0, so that it is cut on a mesh as the projected gradients will be.
+    return p, placed(lambda w, p: project(fold(w, axes), p), (w, p), lambda: spec_like(w, low))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count
 from optax_lite.compose import chain, identity
 from optax_lite.core import Array, GradientTransformation, Number, PyTree, transform
-from optax_lite.leaves import align, increment, is_nothing, leafwise, weak, zero_count, zeros_like
+from optax_lite.leaves import align, increment, is_nothing, leafwise, varying_like, weak, zero_count, zeros_like
 from optax_lite.norms import dot, global_norm, sum_sq
 from optax_lite.transforms.linesearch import value_dtype
 from optax_lite.transforms.scale import scale, scale_by_learning_rate
@@ -35,9 +35,11 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
     check_count(memory_size=memory_size)
 
     def init(params):
-        stacked = jax.tree.map(lambda z: jnp.zeros((memory_size, *z.shape), z.dtype), zeros_like(params))
         zeros = zeros_like(params)
-        weights = jnp.zeros(memory_size, value_dtype(params))
+        stacked = jax.tree.map(
+            lambda z: jnp.broadcast_to(z, (memory_size, *z.shape)), zeros
+        )  # cut on a mesh like these
+        weights = varying_like(jnp.zeros(memory_size, value_dtype(params)), params)
         return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 
     def update(updates, state, params):

@@ -48,7 +48,7 @@ def scale_by_nadam(
 
     def init(params):
         mu, nu = zeros_like(params, mu_dtype), zeros_like(params, real=True)
-        return ScaleByNadamState(zero_count(), scalar_like(params, 1), mu, nu)
+        return ScaleByNadamState(zero_count(), scalar_like(params, 1, measured=False), mu, nu)
 
     def update(updates, state):
         t = increment(state.count)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import abs_sq, increment, leafwise, mix, over, sqrt, varying_like, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
 
 
@@ -39,7 +39,7 @@ def scale_by_novograd(
     """
 
     def init(params):
-        nu = jax.tree.map(lambda z: jnp.zeros((), z.dtype), zeros_like(params, real=True))
+        nu = jax.tree.map(lambda z: varying_like(jnp.zeros((), z.dtype), z), zeros_like(params, real=True))
         return ScaleByNovogradState(zero_count(), zeros_like(params, mu_dtype), nu)
 
     def update(updates, state, params):

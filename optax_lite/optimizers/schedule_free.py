@@ -49,9 +49,9 @@ def schedule_free(
     check_positive(b1=b1)
 
     def init(params):
-        zero, base, one = scalar_like(params, 0), base_optimizer.init(params), increment(zero_count())
+        zero, base, one = scalar_like(params, 0, measured=False), base_optimizer.init(params), increment(zero_count())
         z = cast_like(copies(params), zeros_like(params, state_dtype))
-        return ScheduleFreeState(scalar_like(params, b1), zero, one, zero, base, z)
+        return ScheduleFreeState(scalar_like(params, b1, measured=False), zero, one, zero, base, z)
 
     def update(updates, state, params, **extra):
         updates, base = base_optimizer.update(updates, state.base_optimizer_state, params, **extra)

@@ -9,6 +9,7 @@ from optax_lite.check import ArgumentError, check_count, check_nonnegative, chec
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import increment, leafwise, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, from_blocks, gram, to_blocks
+from optax_lite.placement import whole
 from optax_lite.transforms.decay import descend
 from optax_lite.transforms.momentum import trace
 
@@ -45,8 +46,8 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
 
     def init(params):
         def start(m):
-            blocks = to_blocks(m, block_size)
-            return [jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (len(blocks), 1, 1)) for n in blocks.shape[1:]]
+            count, *sizes = jax.eval_shape(lambda: to_blocks(jnp.zeros(m.shape), block_size)).shape
+            return [jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (count, 1, 1)) for n in sizes]
 
         statistics = jax.tree.map(start, zeros_like(params))
         return ScaleByShampooState(zero_count(), statistics, jax.tree.map(jnp.zeros_like, statistics))
@@ -62,7 +63,7 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
             roots = jax.lax.cond(is_due, lambda: [_inverse_root(p, order, eps) for p in statistics], lambda: roots)
             for axis, root in enumerate(roots):
                 blocks = jax.vmap(lambda a, x, axis=axis: along(a, x, axis))(root, blocks)
-            return from_blocks(blocks, g.shape), statistics, roots
+            return from_blocks(blocks, g.shape), whole(statistics), whole(roots)
 
         updates, statistics, roots = leafwise(rule, updates, state.statistics, state.roots)
         return updates, ScaleByShampooState(increment(state.count), statistics, roots)

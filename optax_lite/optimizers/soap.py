@@ -9,6 +9,7 @@ from optax_lite.check import check_count, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, gram
+from optax_lite.placement import whole
 from optax_lite.transforms.decay import descend
 
 
@@ -87,7 +88,7 @@ def scale_by_soap(
             if jax.tree.leaves(q):
                 bases = jax.lax.stop_gradient((gg, q))
                 v, q = jax.lax.switch(change, [_first_basis, _next_basis, lambda v, gg, q: (v, q)], v, *bases)
-            return u, m, v, gg, q
+            return u, m, v, whole(gg), whole(q)
 
         updates, mu, nu, gg, q = leafwise(rule, updates, state.mu, state.nu, state.gg, state.q)
         return updates, ScaleBySoapState(increment(t), mu, nu, gg, q)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_count, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, weak, zero_count
+from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, varying_like, weak, zero_count
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite
 from optax_lite.wrappers.gate import run_if
@@ -49,7 +49,8 @@ def loss_scaling(
     check_count(growth_interval=growth_interval)
 
     def init(params):
-        return LossScalingState(jnp.full((), init_scale, jnp.float32), zero_count(), zero_count(), tx.init(params))
+        state = LossScalingState(jnp.full((), init_scale, jnp.float32), zero_count(), zero_count(), tx.init(params))
+        return varying_like(state, params)
 
     def gated(kind, updates, state, params=None, **extra):
         scale = weak(state.loss_scale)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import check_members
@@ -64,7 +65,7 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
         raise ArgumentError(f"bits must be 8, got {bits!r}")
     if keep not in ((), []) and not is_patterns(keep):
         raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
-    for name in (place.name.strip("_") for place in places(survey(tx))):
+    for name in _inside(tx):
         if name in _EXACT:
             raise ArgumentError(f"{name} is inside, which {_EXACT[name]}; keep its state in float")
 
@@ -72,7 +73,11 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
         state = tx.init(params)
         if isinstance(params, StandIn):
             return QuantizeState(zero_count(), state)
-        return stored(zero_count(), state, _chosen(tx, state, params, keep, min_size))
+        chosen = _chosen(tx, state, params, keep, min_size)
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(state)):
+            # XLA would encode the zeros, entry by entry, while it compiles: 136 s for a leaf of 2048 by 2048.
+            state = jax.lax.optimization_barrier(state)
+        return stored(zero_count(), state, chosen)
 
     def stored(count, state, chosen):
         leaves, treedef = jax.tree.flatten(state)
@@ -96,6 +101,13 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
         return in_turn(with_codes, list(compress(leaves, chosen)), [path for _, path in compress(slots, chosen)])
 
     return init, partial(run, "update"), partial(run, "step")
+
+
+def _inside(tx: GradientTransformation) -> list[str]:
+    """The names of all members; traced, as building an optimizer must not start a backend."""
+    names = []
+    jax.eval_shape(lambda: names.extend(place.name.strip("_") for place in places(survey(tx))))
+    return names
 
 
 def _is_quantized(x: Any) -> bool:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core import EmptyState, Number, PyTree, transform
-from optax_lite.leaves import copies, leafwise, weak
+from optax_lite.leaves import copies, leafwise, varying_like, weak
 from optax_lite.norms import global_norm
 
 
@@ -23,7 +23,7 @@ def zero_nans():
     """
 
     def init(params):
-        return ZeroNansState(jax.tree.map(lambda p: jnp.zeros((), bool), copies(params)))
+        return ZeroNansState(jax.tree.map(lambda p: varying_like(jnp.zeros((), bool), p), copies(params)))
 
     def rule(g, found):
         nan = jnp.isnan(g)

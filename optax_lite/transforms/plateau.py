@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_closed_unit_interval, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, transform
-from optax_lite.leaves import increment, leafwise, scalar_like, weak, zero_count
+from optax_lite.leaves import increment, leafwise, scalar_like, varying_like, weak, zero_count
 
 
 class ReduceLROnPlateauState(NamedTuple):
@@ -52,7 +52,8 @@ def reduce_on_plateau(
     def init(params):
         number = scalar_like(params, 0)
         zero = zero_count()
-        return ReduceLROnPlateauState(number + 1, number + jnp.inf, zero, zero, zero, number)
+        state = ReduceLROnPlateauState(number + 1, number + jnp.inf, zero, zero, zero, number)
+        return varying_like(state, params)
 
     def judged(s, value):
         """The state after a mean loss."""

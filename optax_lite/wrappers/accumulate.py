@@ -10,7 +10,7 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes_examples, transform
-from optax_lite.leaves import increment, leafwise, weak, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, varying_like, weak, zero_count, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite, sum_sq
 from optax_lite.paths import OF_NO_PARAMETER, StandIn
@@ -53,8 +53,9 @@ def accumulate(tx, every, *, reduce="mean"):
         )
 
     def init(params):
-        counts = (zero_count() for _ in range(4))
-        return AccumulateState(*counts, acc_grads=zeros_like(params), inner_state=tx.init(params))
+        mini_step, gradient_step = zero_count(), zero_count()
+        measured = zero_count(), zero_count(), zeros_like(params), tx.init(params)
+        return AccumulateState(mini_step, gradient_step, *varying_like(measured, params))
 
     def gated(kind, updates, state, params=None, **extra):
         is_first, finite = state.mini_step == 0, all_finite(updates)

@@ -74,7 +74,7 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
 
     def init(params):
         average = cast_like(copies(params), zeros_like(params))
-        return AverageParamsState(zero_count(), scalar_like(params, 0), average, tx.init(params))
+        return AverageParamsState(zero_count(), scalar_like(params, 0, measured=False), average, tx.init(params))
 
     def take_in(moved, new, state, inner_state):
         """The next state after the new params; what has no leaf in `moved` stays."""

@@ -10,6 +10,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import OBJECTIVES, transform
 from optax_lite.leaves import MaskedNode, align, is_nothing
 from optax_lite.paths import StandIn
+from optax_lite.placement import whole
 from optax_lite.vectors import as_tree, as_vector, on_vectors
 
 
@@ -19,7 +20,8 @@ def flatten(inner):
 
     For rules that look at all entries together, and for very many tiny leaves; large ones are copied twice in an
     update. The vector has the widest precision among the leaves, and is complex if one is; updates of real leaves are
-    the real part. Every parameter must have its gradient in every update; others are left out by `masked` around this.
+    the real part. On a mesh it lies, with the state, whole on every device. Every parameter must have its gradient in
+    every update; others are left out by `masked` around this.
     `eval_params`, `explain` and `reset` know whose the entries are. Of the extra arguments `grad` becomes a vector too,
     and `value_fn`, `obj_fn` and `grad_fn` functions of one.
     """
@@ -34,7 +36,7 @@ def flatten(inner):
             extra = _of_vectors(extra, params)
             w = as_vector(_alike(updates, params))
         new, state = inner.update(vector, state, w, **extra)
-        return as_tree(new, updates), state
+        return as_tree(whole(new), updates), whole(state)
 
     return init, update
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import increment, scalar_like, sqrt, zero_count
+from optax_lite.leaves import increment, scalar_like, sqrt, varying_like, zero_count
 from optax_lite.norms import all_finite, global_norm
 from optax_lite.wrappers.gate import run_if, still, unchanged
 
@@ -52,7 +52,8 @@ def skip_bad_steps(tx, *, nonfinite=True, outlier: Number = None, window: Number
         total, consecutive, reason, good_steps = (zero_count() for _ in range(4))
         mean, var = scalar_like(params, 0), scalar_like(params, 0)
         exceeded = jnp.zeros((), bool)
-        return SkipBadStepsState(total, consecutive, reason, exceeded, good_steps, mean, var, tx.init(params))
+        state = SkipBadStepsState(total, consecutive, reason, exceeded, good_steps, mean, var, tx.init(params))
+        return varying_like(state, params)
 
     def gated(kind, updates, state, params=None, **extra):
         m, v = state.norm_mean, state.norm_var
@@ -100,7 +101,8 @@ def apply_if_finite(inner, max_consecutive_errors):
     check_nonnegative(max_consecutive_errors=max_consecutive_errors)
 
     def init(params):
-        return ApplyIfFiniteState(zero_count(), jnp.ones((), bool), zero_count(), inner.init(params))
+        state = ApplyIfFiniteState(zero_count(), jnp.ones((), bool), zero_count(), inner.init(params))
+        return varying_like(state, params)
 
     def gated(kind, updates, state, params=None, **extra):
         finite = all_finite(updates)

@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import cloudpickle
 import jax
@@ -20,6 +23,15 @@ each = pytest.mark.parametrize("tx", [pytest.param(tx, id=name) for name, tx in 
 def moved(tx):
     """The same optimizer with every number changed."""
     return tx.replace({path: x / 2 + 0.01 for path, x in tx.hyperparams.items()})
+
+
+def test_building_starts_no_backend():
+    """`jax.distributed.initialize` may still come: a process of its own builds the whole catalogue."""
+    code = (
+        "from tests.compilations import without_backend; from tests.methods import one_of_each; "
+        "without_backend(one_of_each)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 
 
 @each
