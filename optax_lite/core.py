@@ -20,7 +20,6 @@ from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTre
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.floats import divide, fitting
 from optax_lite.leaves import (
-    align,
     as_array,
     cast_like,
     check_like,
@@ -45,6 +44,7 @@ from optax_lite.mistakes import (
 )
 from optax_lite.outline import outline
 from optax_lite.placement import is_arrays, placed_update
+from optax_lite.present import fill, in_dtype_of, objectives_of, present_of
 
 P = ParamSpec("P")
 Params: TypeAlias = PyTree
@@ -417,70 +417,14 @@ def _enter(compiled, tx, updates, state, params, extra):
     check_order(tx._call.name, updates, state, params)
     kept = params
     try:
-        present, kept = _present(updates, params)
-        extra = extra if kept is params else _of_present(extra, present, kept, params)
+        present, kept = present_of(updates, params)
+        extra = extra if kept is params else objectives_of(extra, present, kept, params)
         run = compiled if is_arrays(extra) else inspect.unwrap(compiled)  # plain where one is a function
         return present, *run(tx, present, state, kept, extra)
     except FAILURES as error:
         fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
         explain_update(tx._call.name, updates, state, params, fresh, error)
         raise
-
-
-def _present(updates: Updates, params: Params | None) -> tuple[Updates, Params | None]:
-    """Both without what has no gradient: float0 becomes None, and so does a parameter with a None gradient."""
-    leaves, treedef = jax.tree.flatten(updates)
-    dtypes = [getattr(x, "dtype", None) for x in leaves]
-    if jax.dtypes.float0 in dtypes:
-        updates = treedef.unflatten(
-            [None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)]
-        )
-        treedef = jax.tree.structure(updates)
-    if (lift := getattr(params, "as_gradient", None)) is not None:  # params that are more than what has a gradient
-        updates = lift(updates)
-        treedef = jax.tree.structure(updates)
-    if params is None or jax.tree.structure(params) == treedef:
-        return updates, params
-    if updates is None and not jax.tree_util.all_leaves([params]):
-        raise ValueError("None stands for all updates; it may for one leaf")
-    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
-    kept = [None if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
-    return updates, treedef.unflatten(kept)
-
-
-OBJECTIVES = ("value_fn", "obj_fn", "grad_fn")  # extra arguments that are functions of the params
-
-
-def _of_present(extra: dict[str, Any], updates: Updates, kept: Params, params: Params) -> dict[str, Any]:
-    """The extra arguments, functions of all params as functions of those that have an update."""
-
-    def one(name, function):
-        @functools.wraps(function)
-        def of_present(at, *args, **kwargs):
-            is_point = jax.tree.structure(at) == jax.tree.structure(kept)
-            result = function(fill(updates, at, params) if is_point else at, *args, **kwargs)
-            return _present(updates, result)[1] if name == "grad_fn" else result
-
-        return of_present
-
-    return {name: one(name, x) if name in OBJECTIVES and callable(x) else x for name, x in extra.items()}
-
-
-def fill(updates: Updates, new: Params, params: Params) -> Params:
-    """The new params, with the old ones where there was no update."""
-    if jax.tree.structure(new) == jax.tree.structure(params):
-        return new
-    treedef = jax.tree.structure(updates, is_leaf=is_nothing)
-    pairs = zip(treedef.flatten_up_to(new), treedef.flatten_up_to(params), strict=True)
-    kept = [old if is_nothing(n) else n for n, old in pairs]
-    return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(treedef.unflatten(kept)))
-
-
-def in_dtype_of(gradients, updates):
-    def cast(g, u):
-        return u if is_nothing(g) or is_nothing(u) else cast_like(u, g)
-
-    return jax.tree.map(cast, gradients, updates, is_leaf=is_nothing)
 
 
 def _added(params, updates):
@@ -507,7 +451,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     The sum is made in float32 at least and rounded once. Shapes must agree: nothing is broadcast.
     """
     try:
-        kept, present = _present(updates, params)
+        kept, present = present_of(updates, params)
         return fill(kept, _apply(present, kept), params)
     except FAILURES as error:
         explain_apply(params, updates, error)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import Number, PyTree
-from optax_lite.core import fill, in_dtype_of
 from optax_lite.leaves import align, as_array, is_inexact, is_nothing, leaf_paths, leafwise, show_leaf, weak
 from optax_lite.mistakes import FAILURES, check_arrays
+from optax_lite.present import fill, in_dtype_of
 
 
 def _followed(name: str, compiled: Callable[..., PyTree], new: PyTree, old: PyTree, *numbers: Any) -> PyTree:

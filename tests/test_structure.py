@@ -18,19 +18,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 # From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
     ["aliases", "axes", "floats", "habits", "check", "leaves", "norms", "keys", "outline", "order", "placement"],
-    [
-        "unstable",
-        "lifetimes",
-        "vectors",
-        "data",
-        "paths",
-        "mistakes",
-        "core",
-        "direction",
-        "compose",
-        "matrices",
-        "targets",
-    ],
+    ["present", "unstable", "lifetimes", "vectors"],
+    ["data", "paths", "mistakes", "core", "direction", "compose", "matrices", "targets"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],

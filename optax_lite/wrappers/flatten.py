@@ -7,10 +7,11 @@ import jax
 
 from optax_lite.aliases import PyTree
 from optax_lite.compose import check_members
-from optax_lite.core import OBJECTIVES, transform
+from optax_lite.core import transform
 from optax_lite.leaves import MaskedNode, align, is_nothing
 from optax_lite.paths import StandIn
 from optax_lite.placement import whole
+from optax_lite.present import OBJECTIVES
 from optax_lite.vectors import as_tree, as_vector, on_vectors
 
 
