@@ -42,7 +42,6 @@ UNDONE = {
         "cautious: adamw inside changes the sign already, so every update would be against its gradient and dropped",
     ),
     "a direction, schedule-free": (lambda: ol.schedule_free(DIRECTION, 0.1), "scale_by_adam inside changes no sign"),
-    "a direction, lookahead": (lambda: ol.lookahead(DIRECTION, 5, 0.5), "so params would climb; write chain("),
     "a direction, mechanize": (lambda: ol.mechanize(DIRECTION), "mechanize: scale_by_adam inside changes no sign"),
     "a direction, sam": (lambda: ol.sam(DIRECTION, ol.sgd(0.1)), "sam: scale_by_adam inside changes no sign"),
     "a direction climbs": (lambda: ol.sam(ol.sgd(0.1), DIRECTION), "the adversary, which does the opposite, would"),

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
-from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count, zeros_like
 
 
@@ -64,7 +63,6 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
     holds no weights. `reset_state` starts the fast optimizer afresh, at φ, whenever the slow weights move.
     """
     check_members({"fast_optimizer": fast_optimizer})
-    check_makes_steps(fast_optimizer, "params would climb")
     check_count(sync_period=sync_period)
     check_nonnegative(slow_step_size=slow_step_size)
 

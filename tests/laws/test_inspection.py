@@ -22,7 +22,7 @@ PARAMS = {
     "w": {"k": jnp.ones((2, 2)), "a/b": jnp.ones(3), "a": {"b": jnp.ones(3)}, "none": None, "flag": jnp.array(True)},
     "b": jnp.ones(2),
 }
-BASE = ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5))
+BASE = ol.chain(ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5)), ol.scale_by_schedule(ol.constant_schedule(-0.1)))
 MEETING = ("flatten", "groups", "inject_hyperparams", "lookahead", "split_real_and_imaginary", "with_state_dtype")
 PAIRS = sorted(itertools.product(WRAPPERS, WRAPPERS), key=lambda pair: not {*pair} <= {*MEETING})
 
