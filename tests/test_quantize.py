@@ -179,7 +179,7 @@ def test_copies_of_the_parameters_and_matrices_of_axes_stay_in_float():
         return quantized(ol.quantize_state(tx), real)
 
     found = slots(ol.schedule_free(ol.rmsprop(0.1), 0.1))
-    assert found == under("base_optimizer_state/nu", "long", "w"), "z starts as the parameters"
+    assert found == under("base_optimizer_state/0/nu", "long", "w"), "z starts as the parameters"
     assert slots(ol.average_params(ol.trace(0.9))) == under("inner_state/trace", "long", "w")
     assert slots(ol.master_weights(ol.trace(0.9))) == under("inner_state/trace", "long", "w")
     soap = slots(ol.soap(1e-3))  # w is square, and so are the bases of its axes
