@@ -450,8 +450,8 @@ def test_an_outlier_is_judged_by_the_good_norms_only():
     assert [int(s.last_reason) for s in states] == [0, 0, 0, 0, 2, 2, 1, 0]
     assert [int(s.consecutive_skipped) for s in states] == [0, 0, 0, 0, 1, 2, 3, 0]
     np.testing.assert_allclose(params["w"], -5.5 * np.array([0.6, 0.0, 0.8]), rtol=1e-5)
-    np.testing.assert_allclose(states[3].norm_mean, np.mean(sizes[:4]), rtol=1e-6)
-    np.testing.assert_allclose(states[3].norm_var, np.var(sizes[:4]), rtol=1e-5)
+    np.testing.assert_allclose(states[3].log_norm_mean, np.mean(np.log(sizes[:4])), atol=1e-6)
+    np.testing.assert_allclose(states[3].log_norm_var, np.var(np.log(sizes[:4])), rtol=1e-5)
     assert bits(states[6][4:7]) == bits(states[3][4:7])
     assert (int(states[-1].total_skipped), int(states[-1].good_steps)) == (3, 5)
 
@@ -459,6 +459,37 @@ def test_an_outlier_is_judged_by_the_good_norms_only():
 def test_before_the_window_is_full_nothing_is_an_outlier():
     _, states = run(ol.skip_bad_steps(ol.sgd(1.0), outlier=1.0, window=5), [1.0, 100.0, 1.0, 1.0, 50.0])
     assert int(states[-1].total_skipped) == 0
+
+
+def test_one_large_first_norm_hides_no_outlier_for_long():
+    """In a mean of the norms themselves it hid those of 50 for more than 500 steps."""
+    tx = ol.skip_bad_steps(ol.sgd(0.1), outlier=6.0)
+    rng = np.random.default_rng(0)
+
+    def train(state, sizes):
+        def one(state, size):
+            state = tx.step({"w": size * jnp.array([0.6, 0.0, 0.8])}, state, {"w": jnp.zeros(3)})[1]
+            return state, state.last_reason
+
+        return jax.lax.scan(one, state, jnp.asarray(sizes, jnp.float32))[1]
+
+    usual = rng.uniform(0.8, 1.2, 500)
+    reasons = train(tx.init({"w": jnp.zeros(3)}), [1000.0, *usual[:300], 50.0, *usual[300:], 50.0, 1.2])
+    assert np.flatnonzero(reasons).tolist() == [301, 502]
+
+
+def test_a_step_may_be_left_out_for_its_loss():
+    tx = ol.skip_bad_steps(ol.sgd(1.0), loss_outlier=5.0, window=4)
+    params, reasons = {"w": jnp.ones(3)}, []
+    state = tx.init(params)
+    for loss in (2.0, 2.1, -1.0, 1.9, 2.0, 2.2, 4.0, jnp.nan, 2.0):
+        params, state = tx.step({"w": jnp.ones(3)}, state, params, value=jnp.asarray(loss))
+        reasons.append(int(state.last_reason))
+    assert reasons == [0] * 6 + [4, 3, 0]
+    assert (int(state.total_skipped), int(state.good_losses)) == (2, 6)
+    np.testing.assert_array_equal(params["w"], -6.0)
+    with pytest.raises(TypeError, match="loss_outlier needs the loss"):
+        tx.step({"w": jnp.ones(3)}, state, params)
 
 
 def test_equal_norms_are_no_outliers():
@@ -481,7 +512,7 @@ def test_what_is_not_finite_may_be_somebody_elses_business():
     params, states = run(tx, [1.0, 1.1, jnp.nan, 9.0, 1.0])
     assert [int(s.last_reason) for s in states] == [0, 0, 0, 2, 0]
     assert (int(states[2].good_steps), int(states[4].good_steps)) == (2, 3)
-    assert np.isfinite(states[-1].norm_mean) and np.isfinite(params["w"]).all()
+    assert np.isfinite(states[-1].log_norm_mean) and np.isfinite(params["w"]).all()
 
 
 def test_thresholds_can_be_changed_without_compiling():

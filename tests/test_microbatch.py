@@ -139,3 +139,43 @@ def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
 def test_errors_say_what_to_write(call, message):
     with pytest.raises(ValueError, match=f"^microbatch_value_and_grad: {message}"):
         call()
+
+
+MASK = jnp.array([[1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [0] * 6], jnp.float32)
+
+
+def of_tokens(params, x, y, mask):
+    return jnp.sum(mask * (x @ params["w"] - y) ** 2) / jnp.sum(mask)
+
+
+def tokens():
+    return jax.random.normal(jax.random.key(0), (4, 6, 3)), jnp.arange(24.0).reshape(4, 6) / 10, MASK
+
+
+def count_tokens(params, x, y, mask):
+    return mask.sum()
+
+
+def test_a_mean_over_tokens_is_that_of_the_whole_batch():
+    """The last part has none, and its own mean is NaN."""
+    params = {"w": jnp.ones(3)}
+    ours = ol.microbatch_value_and_grad(of_tokens, 4, weight=count_tokens)(params, *tokens())
+    assert_close(ours, jax.value_and_grad(of_tokens)(params, *tokens()), ulps=SUMS)
+    with pytest.raises(ValueError, match="one number"):
+        ol.microbatch_value_and_grad(of_tokens, 4, weight=lambda p, x, y, m: m)(params, *tokens())
+
+
+def test_accumulated_means_over_tokens_are_those_of_the_whole_batch():
+    params = {"w": jnp.ones(3)}
+    tx = ol.accumulate(ol.sgd(1.0), 4, reduce="weighted")
+    moved, state = params, tx.init(params)
+    for part in zip(*tokens(), strict=True):
+        moved, state = tx.step(jax.grad(of_tokens)(params, *part), state, moved, weight=part[2].sum())
+    whole = jax.grad(of_tokens)(params, *tokens())
+    assert_close(params["w"] - moved["w"], whole["w"], ulps=SUMS)
+    assert (int(state.num_finite), int(state.total_notfinite), float(state.total_weight)) == (3, 0, 9.0)
+    for weight in (0.0, 0.0, 0.0, 0.0):
+        still, state = tx.step({"w": jnp.full(3, jnp.nan)}, state, moved, weight=jnp.asarray(weight))
+    np.testing.assert_array_equal(still["w"], moved["w"])
+    with pytest.raises(TypeError, match="needs tx"):
+        tx.step({"w": jnp.ones(3)}, state, params)

@@ -31,7 +31,7 @@ FAMOUS = {
     "eps on the wrong side": (RMSPROP, "over_root", "if eps_in_sqrt", "if not eps_in_sqrt"),
     "warm-up a step late": (SCHEDULES, "_fraction", "_time(count) - begin", "_time(count) + 1 - begin"),
     "a sum for a mean": (ACCUMULATE, "accumulate", "total / share, here", "total, here"),
-    "a bad step counts as good": (SKIP, "skip_bad_steps", "counted = good & finite", "counted = good | True"),
+    "a bad step counts as good": (SKIP, "skip_bad_steps", "norms, good & finite, window", "norms, good | True, window"),
     "no debias": (AVERAGE, "average_params", "where(weight == 0, 1, weight)", "where(weight == weight, 1, weight)"),
     "fast and slow swapped": (LOOKAHEAD, "lookahead", "def rule(u, phi, theta)", "def rule(u, theta, phi)"),
     "no compensation": (KAHAN, "kahan", "y = u + c.astype(jnp.float32)", "y = u"),

@@ -22,13 +22,14 @@ class AccumulateState(NamedTuple):
     gradient_step: Array  # real steps due so far, int32: the argument of a schedule for `every`
     num_finite: Array  # of the micro-gradients since the last real step: those in the sum, int32
     total_notfinite: Array  # micro-gradients left out so far, int32
+    total_weight: Array | None  # of the micro-gradients in the sum; None unless reduce="weighted"
     acc_grads: PyTree  # sum of the micro-gradients since the last real step, float32 at least; stays until the next one
     inner_state: PyTree  # of the transformation that makes the real steps
 
 
 @transform(static=("every",))
 def accumulate(tx, every, *, reduce="mean"):
-    """Let `tx` take one step with the mean (or `reduce="sum"`) of every `every` gradients; between them nothing moves.
+    """Let `tx` take one step with the mean (or other `reduce`) of every `every` gradients; between them nothing moves.
 
         tx = accumulate(chain(clip_by_global_norm(1.0), adamw(schedule)), 8)
 
@@ -38,40 +39,61 @@ def accumulate(tx, every, *, reduce="mean"):
     mean, and counted; if all of them were, the step that is due is not made. Extra arguments reach `tx` as they were
     with the last micro-gradient.
 
+    With `reduce="weighted"` it is Σ weight·g / Σ weight, and every call gives the `weight` of its gradient: with that
+    of the tokens in a micro-batch, means over tokens become the mean over all of them.
+
+        params, state = tx.step(grads, state, params, weight=mask.sum())
+
+    A micro-gradient of weight 0 adds nothing, even where it is NaN, as the mean of no token is; where all weights are
+    0 the step that is due is not made.
+
     `every` is an int, or a schedule (or function) of the number of real steps. It is static: a batch size is no number
     to sweep, and under `jax.vmap` over other numbers the counts stay the same for all members, so that `tx` still runs
     only when it is due, provided that `init` is called inside what is mapped.
     """
     check_members({"tx": tx})
     _check_every(every=every)
-    if reduce not in ("mean", "sum"):
-        raise ArgumentError(f'reduce must be "mean" or "sum", got {reduce!r}')
+    if reduce not in ("mean", "sum", "weighted"):
+        raise ArgumentError(f'reduce must be "mean", "sum" or "weighted", got {reduce!r}')
     if takes_examples(tx):
         raise ArgumentError(
             "tx takes per-example gradients, and means of these are none; write "
             "chain(differentially_private_aggregate(...), accumulate(...)), which clips each example first"
         )
 
+    weighted = reduce == "weighted"
+
     def init(params):
         mini_step, gradient_step = zero_count(), zero_count()
-        measured = zero_count(), zero_count(), zeros_like(params), tx.init(params)
-        return AccumulateState(mini_step, gradient_step, *varying_like(measured, params))
+        weight = jnp.zeros(()) if weighted else None
+        measured = varying_like((zero_count(), zero_count(), weight, zeros_like(params), tx.init(params)), params)
+        return AccumulateState(mini_step, gradient_step, *measured)
 
     def gated(kind, updates, state, params=None, **extra):
-        is_first, finite = state.mini_step == 0, all_finite(updates)
+        is_first, finite, weight = state.mini_step == 0, all_finite(updates), 1.0
+        counted, total_weight = finite, state.total_weight
+        if weighted:
+            if (given := extra.pop("weight", None)) is None:
+                raise TypeError('accumulate: reduce="weighted" needs tx.step(grads, state, params, weight=mask.sum())')
+            weight = jnp.asarray(given).astype(total_weight.dtype)
+            finite = (finite | (weight == 0)) & jnp.isfinite(weight)
+            counted = finite & (weight != 0)
+            total_weight = jnp.where(is_first, 0, total_weight) + jnp.where(counted, weight, 0)
+            weight = weak(weight)
 
         def add(g, total):
             total = jnp.where(is_first, 0, total)
-            total = jnp.where(finite, total + g, total)
+            total = jnp.where(counted, total + weight * g, total)
             return total, total
 
         here, total = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
-        num_finite = jnp.where(is_first, 0, state.num_finite) + finite.astype(jnp.int32)
+        num_finite = jnp.where(is_first, 0, state.num_finite) + counted.astype(jnp.int32)
         mini_step = increment(state.mini_step)
         due = mini_step >= _size(every, state.gradient_step)  # of counts alone: the same for all of a population
 
         def real():
             share = weak(jnp.maximum(num_finite, 1).astype(jnp.float32)) if reduce == "mean" else 1
+            share = weak(jnp.where(num_finite > 0, total_weight, 1)) if weighted else share
             reduced = leafwise(lambda total: total / share, here)
             return run_if(num_finite > 0, tx, kind, reduced, state.inner_state, params, extra)
 
@@ -79,7 +101,8 @@ def accumulate(tx, every, *, reduce="mean"):
         mini_step = jnp.where(due, 0, mini_step)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
         total_notfinite = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
-        return new, AccumulateState(mini_step, gradient_step, num_finite, total_notfinite, total, inner_state)
+        counts = (mini_step, gradient_step, num_finite, total_notfinite)
+        return new, AccumulateState(*counts, total_weight, total, inner_state)
 
     return init, partial(gated, "update"), partial(gated, "step")
 

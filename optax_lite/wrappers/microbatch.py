@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.check import ArgumentError, check_count, check_function
-from optax_lite.leaves import as_array, cast_like, compute_dtype, leafwise, path_string, zeros_like
+from optax_lite.leaves import as_array, cast_like, compute_dtype, leafwise, path_string, weak, zeros_like
 from optax_lite.mistakes import written
 
 
 @written("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
 def microbatch_value_and_grad(
-    loss_fn: Callable[..., Any], n: int, *, has_aux: bool = False, argnums: int | tuple[int, ...] = 0
-) -> Callable[..., Any]:
+    loss_fn: Callable[..., Any], n: int, *, has_aux: bool = False, argnums: int | tuple[int, ...] = 0,
+    weight: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:  # fmt: skip
     """`jax.value_and_grad` of a mean over examples, in n parts one after another: the same numbers, less memory.
 
         loss, grads = microbatch_value_and_grad(loss_fn, 8)(params, images, labels)
@@ -26,9 +27,15 @@ def microbatch_value_and_grad(
     spread over devices stays where it is. For dropout pass `jax.random.split(key, n)`: each part gets one row of it.
     Sums are made in float32 at least; a loss that is a sum over examples comes out divided by n. What the loss returns
     besides (`has_aux`) is stacked, one entry a part.
+
+    A loss that is no mean over examples alike, but over the tokens that count, has to say how many: `weight` is a
+    function of the arguments of the loss, and the mean of the parts is Σ weight·loss / Σ weight. A part of weight 0
+    adds nothing, even where its own mean is NaN.
+
+        of_tokens = microbatch_value_and_grad(loss_fn, 8, weight=lambda params, x, y, mask: mask.sum())
     """
     try:
-        check_function(loss_fn=loss_fn)
+        check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
         check_count(n=n)
     except ArgumentError as error:
         raise ArgumentError(error.problem, "microbatch_value_and_grad") from None
@@ -43,14 +50,29 @@ def microbatch_value_and_grad(
             raise ArgumentError("there is no batch to divide: pass it by position", "microbatch_value_and_grad")
 
         def add(total, part):
-            value, grads = in_one(*(part.get(i, arg) for i, arg in enumerate(args)), **kwargs)
-            return leafwise(lambda t, g: t + g, total, read=(grads,)), value
+            arguments = [part.get(i, arg) for i, arg in enumerate(args)]
+            value, grads = in_one(*arguments, **kwargs)
+            if weight is None:
+                return leafwise(lambda t, g: t + g, total, read=(grads,)), (value, None)
+            w: Any = weight(*arguments, **kwargs)
+            if np.shape(w) != ():
+                problem = f"weight must return one number, got shape {np.shape(w)}; write its sum"
+                raise ArgumentError(problem, "microbatch_value_and_grad")
+            w = jnp.asarray(w).astype(jnp.float32)
+            # Chosen, not multiplied: 0 times the NaN of an empty mean is NaN.
+            total = leafwise(lambda t, g: t + jnp.where(w == 0, 0, weak(w) * g), total, read=(grads,))
+            return total, (value, w)
 
         of = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in numbers)
-        total, values = jax.lax.scan(add, zeros_like(of), batch)
+        total, (values, weights) = jax.lax.scan(add, zeros_like(of), batch)
         value, aux = values if has_aux else (values, None)
-        grads = cast_like(leafwise(lambda t: t / n, total), of)
-        mean = jnp.mean(value.astype(compute_dtype(value))).astype(value.dtype)
+        wide = value.astype(compute_dtype(value))
+        if weights is None:
+            whole, mean = n, jnp.mean(wide)
+        else:
+            whole = weak(jnp.sum(weights))
+            mean = jnp.sum(jnp.where(weights == 0, 0, weights.astype(wide.dtype) * wide)) / whole
+        grads, mean = cast_like(leafwise(lambda t: t / whole, total), of), mean.astype(value.dtype)
         return ((mean, aux) if has_aux else mean), grads
 
     return value_and_grad

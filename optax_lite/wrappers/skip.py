@@ -9,76 +9,119 @@ from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import increment, scalar_like, sqrt, varying_like, zero_count
-from optax_lite.norms import all_finite, global_norm
+from optax_lite.norms import global_norm, sum_sq
 from optax_lite.wrappers.gate import run_if, still, unchanged
 
-GOOD, NOT_FINITE, OUTLIER = range(3)  # why the last step was left out, as its state says it
+# Why the last step was left out, as its state says it.
+GOOD, NOT_FINITE, OUTLIER, LOSS_NOT_FINITE, LOSS_OUTLIER = range(5)
 
 
 class SkipBadStepsState(NamedTuple):
     total_skipped: Array  # steps left out so far, int32
     consecutive_skipped: Array  # steps left out since the last good one, int32
-    last_reason: Array  # of the last step: 0 good, 1 norm not finite, 2 outlier; int32
+    last_reason: Array  # 0 good, 1 norm not finite, 2 norm an outlier, 3 loss not finite, 4 loss an outlier; int32
     exceeded: Array  # whether consecutive_skipped was ever above max_consecutive, bool
-    good_steps: Array  # steps in the statistics, int32
-    norm_mean: Array  # running mean of ‖g‖
-    norm_var: Array  # running variance of ‖g‖
+    good_steps: Array  # norms in the statistics, int32
+    log_norm_mean: Array  # running mean of log ‖g‖
+    log_norm_var: Array  # running variance of log ‖g‖
+    good_losses: Array | None  # losses in the statistics, int32; None without loss_outlier, like the next two
+    log_loss_mean: Array | None  # running mean of the logarithm of the loss
+    log_loss_var: Array | None  # running variance of it
     inner_state: PyTree  # of the transformation whose steps are left out
 
 
+def _is_outlier(x, statistics, outlier, window):
+    """Whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers. A number not above 0 is none."""
+    n, m, v = statistics
+    above = jnp.log(jnp.where(x > 0, x, 1)) > m + outlier * jnp.maximum(sqrt(v), 0.01)
+    return (n.astype(jnp.float32) >= window) & (x > 0) & above
+
+
+def _taken_in(x, statistics, good, window):
+    """Count, mean and variance of the logarithms so far, with that of x if it is good, and has one."""
+    n, m, v = statistics
+    counted = good & (x > 0) & (x < jnp.inf)
+    n = jnp.where(counted, increment(n), n)
+    a = 1 / jnp.minimum(jnp.maximum(n, 1).astype(m.dtype), window)
+    d = jnp.where(counted, jnp.log(jnp.where(counted, x, 1)) - m, 0)
+    return n, m + a * d, jnp.where(counted, (1 - a) * (v + a * d**2), v)
+
+
 @transform
-def skip_bad_steps(tx, *, nonfinite=True, outlier: Number = None, window: Number = 100, max_consecutive: Number = None):
+def skip_bad_steps(
+    tx, *, nonfinite=True, outlier: Number = None, window: Number = 100, max_consecutive: Number = None,
+    loss_outlier: Number = None,
+):  # fmt: skip
     """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they are, to the bit.
 
-    A gradient is bad if its norm over all leaves is not finite (entries near 1e20 overflow it in float32), or, given
-    `outlier`, above m + outlier·max(s, m / 100), where m and s are mean and standard deviation of the norms of good
-    gradients: plain ones over the first `window`, exponentially weighted with 1 / window from then on; before that no
-    gradient is an outlier. So where norms have grown for good every step may be left out: set `max_consecutive`, and
-    watch `exceeded`, which is set once more steps in a row were bad, and stays set. They are left out all the same.
+        log ‖g‖ > m + outlier·max(s, 0.01)
+
+    A gradient is bad if the square of its norm over all leaves is not finite (in float32, of a norm above 2e19), or,
+    given `outlier`, if it is above this bound. m and s are mean and standard deviation of log ‖g‖ over good gradients:
+    plain ones over the first `window`, exponentially weighted with 1 / window from then on; before that no gradient is
+    an outlier. Of logarithms, because one norm of a thousand among ones would hide every outlier for hundreds of steps
+    in a mean of the norms. So outlier=6.0 where norms vary by 10 % means 1.8 times the usual.
+
+    `loss_outlier` asks the same of the loss, with statistics of its own: a step is left out if its loss is not finite
+    or an outlier. The update then needs `value=`, as `fit` and `make_step` give it; a loss of 0 or below is never an
+    outlier. `last_reason` in the state is 0 for a good step, 1 for a norm that is not finite, 2 for an outlier among
+    norms, 3 for a loss that is not finite, 4 for an outlier among losses.
+
+    Where norms have grown for good every step may be left out: set `max_consecutive`, and watch `exceeded`, which is
+    set once more steps in a row were bad, and stays set. They are left out all the same.
 
     With `nonfinite=False` only outliers are bad; what is not finite goes on to `tx`, and not into the statistics.
     `tx.step` is the fast way. Averages and accumulation go inside or outside: inside, the bad mean of several
     gradients is left out, outside, one bad gradient of them.
     """
     check_members({"tx": tx})
-    check_positive(outlier=outlier)
+    check_positive(outlier=outlier, loss_outlier=loss_outlier)
     check_nonnegative(max_consecutive=max_consecutive)
     if isinstance(window, float) and window < 1:
         raise ArgumentError(f"window must be at least 1, got {window!r}")
-    if not nonfinite and outlier is None:
+    if not nonfinite and outlier is None and loss_outlier is None:
         raise ArgumentError("no step would be bad: write outlier=6.0, or leave nonfinite at True")
 
     def init(params):
-        total, consecutive, reason, good_steps = (zero_count() for _ in range(4))
-        mean, var = scalar_like(params, 0), scalar_like(params, 0)
-        exceeded = jnp.zeros((), bool)
-        state = SkipBadStepsState(total, consecutive, reason, exceeded, good_steps, mean, var, tx.init(params))
+        total, consecutive, reason = (zero_count() for _ in range(3))
+        none = (zero_count(), scalar_like(params, 0), scalar_like(params, 0))
+        losses = (None,) * 3 if loss_outlier is None else none
+        state = SkipBadStepsState(
+            total, consecutive, reason, jnp.zeros((), bool), *none, *losses, inner_state=tx.init(params)
+        )
         return varying_like(state, params)
 
     def gated(kind, updates, state, params=None, **extra):
-        m, v = state.norm_mean, state.norm_var
-        norm = global_norm(updates).astype(m.dtype)
-        finite = jnp.isfinite(norm)
-        reason = jnp.where(finite | (not nonfinite), GOOD, NOT_FINITE)
+        norms = (state.good_steps, state.log_norm_mean, state.log_norm_var)
+        losses = (state.good_losses, state.log_loss_mean, state.log_loss_var)
+        norm = global_norm(updates).astype(state.log_norm_mean.dtype)
+        finite = jnp.isfinite(norm * norm)  # beyond that a second moment could not hold it
+        reasons = [(~finite & nonfinite, NOT_FINITE)]
         if outlier is not None:
-            known = state.good_steps.astype(jnp.float32) >= window
-            bound = m + outlier * jnp.maximum(sqrt(v), 0.01 * m)
-            reason = jnp.where(finite & known & (norm > bound), OUTLIER, reason)
+            reasons.append((finite & _is_outlier(norm, norms, outlier, window), OUTLIER))
+        loss = None
+        if loss_outlier is not None:
+            if extra.get("value") is None:
+                raise TypeError(
+                    "skip_bad_steps: loss_outlier needs the loss: tx.step(grads, state, params, value=loss)"
+                )
+            loss = jnp.asarray(extra["value"]).astype(norm.dtype)
+            reasons.append((~jnp.isfinite(loss) & nonfinite, LOSS_NOT_FINITE))
+            reasons.append((jnp.isfinite(loss) & _is_outlier(loss, losses, loss_outlier, window), LOSS_OUTLIER))
+        reason = jnp.asarray(GOOD)
+        for is_bad, why in reversed(reasons):  # the first of them is told
+            reason = jnp.where(is_bad, why, reason)
         good = reason == GOOD
         new, inner_state = run_if(good, tx, kind, updates, state.inner_state, params, extra)
 
-        counted = good & finite
-        good_steps = jnp.where(counted, increment(state.good_steps), state.good_steps)
-        a = 1 / jnp.minimum(jnp.maximum(good_steps, 1).astype(m.dtype), window)
-        d = jnp.where(counted, norm - m, 0)
-        v = jnp.where(counted, (1 - a) * (v + a * d**2), v)
-        m = m + a * d
+        norms = _taken_in(norm, norms, good & finite, window)
+        losses = losses if loss is None else _taken_in(loss, losses, good, window)
         consecutive = jnp.where(good, 0, increment(state.consecutive_skipped))
         exceeded = state.exceeded
         if max_consecutive is not None:
             exceeded |= consecutive.astype(jnp.float32) > max_consecutive
         total = jnp.where(good, state.total_skipped, increment(state.total_skipped))
-        return new, SkipBadStepsState(total, consecutive, reason, exceeded, good_steps, m, v, inner_state)
+        return new, SkipBadStepsState(total, consecutive, reason, exceeded, *norms, *losses, inner_state=inner_state)
 
     return init, partial(gated, "update"), partial(gated, "step")
 
@@ -92,7 +135,7 @@ class ApplyIfFiniteState(NamedTuple):
 
 @transform
 def apply_if_finite(inner, max_consecutive_errors):
-    """Leave out the updates of `inner` whose gradient has an entry that is infinite or NaN.
+    """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is infinite or NaN.
 
     However many come in a row: where optax applies them once there are more than `max_consecutive_errors`, here
     `notfinite_count` above it tells, and the parameters stay finite. `skip_bad_steps` is the newer form.
@@ -105,7 +148,7 @@ def apply_if_finite(inner, max_consecutive_errors):
         return varying_like(state, params)
 
     def gated(kind, updates, state, params=None, **extra):
-        finite = all_finite(updates)
+        finite = jnp.isfinite(sum_sq(updates))  # entries of 2e19 are, and a second moment cannot hold their squares
         new, inner_state = run_if(finite, inner, kind, updates, state.inner_state, params, extra)
         count = jnp.where(finite, 0, increment(state.notfinite_count))
         total = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))

@@ -18,22 +18,25 @@ def still(g):
     return [np.zeros_like(x) for x in g]
 
 
-def accumulate(g, s, w, *, base, start, every, reduce):
-    """Every `every`-th gradient the base gets the mean (or sum) of the finite ones since the last time."""
+def accumulate(g, s, w, *, base, start, every, reduce, weight=1.0):
+    """Every `every`-th gradient the base gets the mean, weighted or not, or the sum of the finite ones since then."""
     s = s or {"mini_step": 0, "gradient_step": 0, "num_finite": 0, "total_notfinite": 0, "base": start(g)}
-    steps, inner = s["gradient_step"], s["base"]
-    total, finite = (still(g), 0) if s["mini_step"] == 0 else (s["acc_grads"], s["num_finite"])
-    if is_finite(g):
-        total, finite = [a + x for a, x in zip(total, g, strict=True)], finite + 1
+    steps, inner, fresh = s["gradient_step"], s["base"], s["mini_step"] == 0
+    total, finite = (still(g), 0) if fresh else (s["acc_grads"], s["num_finite"])
+    weights = 0.0 if fresh else s.get("total_weight", 0.0)
+    if is_finite(g) and weight != 0:
+        total, finite = [a + weight * x for a, x in zip(total, g, strict=True)], finite + 1
+        weights = weights + weight
     mini_step = s["mini_step"] + 1
     u = still(g)
     if mini_step >= (every(steps) if callable(every) else every):
         mini_step, steps = 0, steps + 1
         if finite > 0:
-            mean = [a / finite if reduce == "mean" else a for a in total]
-            u, inner = base(mean, inner, w)
-    bad = s["total_notfinite"] + (not is_finite(g))
+            share = {"mean": finite, "sum": 1, "weighted": weights}[reduce]
+            u, inner = base([a / share for a in total], inner, w)
+    bad = s["total_notfinite"] + (not is_finite(g) and weight != 0)
     counts = {"mini_step": mini_step, "gradient_step": steps, "num_finite": finite, "total_notfinite": bad}
+    counts |= {"total_weight": weights} if reduce == "weighted" else {}
     return u, {**counts, "acc_grads": total, "base": inner}
 
 
@@ -78,6 +81,11 @@ def all_at_fault(trees):
     return params, gradients
 
 
+def weights(step):
+    """Some of them 0, and one of these where the gradient is NaN."""
+    return {"weight": (2.0, 0.0, 0.5, 3.0)[step % 4]}
+
+
 def halfway(state, seed):
     """Used, and inside a period."""
     counts = {"mini_step": jnp.int32(1)}
@@ -110,13 +118,29 @@ ROWS: tuple[Row, ...] = (
             ({"tx": 0.1, "every": 2}, f"member tx {no_transformation}"),
             ({"tx": plain, "every": 0}, "every must be an integer of at least 1, got 0"),
             ({"tx": plain, "every": 2.5}, "every must be an integer of at least 1, got 2.5"),
-            ({"tx": plain, "every": 2, "reduce": "max"}, 'reduce must be "mean" or "sum", got \'max\''),
+            ({"tx": plain, "every": 2, "reduce": "max"}, 'reduce must be "mean", "sum" or "weighted", got \'max\''),
             (
                 {"tx": ol.dpsgd(0.1, 1.0, 0.1, seed=0), "every": 2},
                 "tx takes per-example gradients, and means of these are none; write chain(",
             ),
         ),
-        quirks=Quirks(whole_tree=True, translate=with_fresh_base, data=with_faults, used=halfway),
+        quirks=Quirks(
+            whole_tree=True, translate=with_fresh_base, data=with_faults, used=halfway, unseen=("total_weight",)
+        ),
+    ),
+    Row(
+        ol.accumulate,
+        given_own_fields(accumulate),
+        tuple({"reduce": "weighted", **s} for s in over(tx=(scaled, heavy), every=(1, 2, 3, growing))),
+        quirks=Quirks(
+            whole_tree=True,
+            translate=with_fresh_base,
+            data=with_faults,
+            extra=weights,
+            variant=", weighted",
+            used=halfway,
+            no_laws="the same transformation as that of the row before, which needs no weight",
+        ),
     ),
     Row(
         ol.accumulate,
@@ -128,6 +152,7 @@ ROWS: tuple[Row, ...] = (
             data=all_at_fault,
             variant=", all at fault",
             used=halfway,
+            unseen=("total_weight",),
             no_laws="the same transformation as that of the row before",
         ),
     ),

@@ -10,34 +10,44 @@ from tests.methods.compare import started
 from tests.methods.row import Quirks, Row, fast, over
 
 
-def skip_bad_steps(g, s, w, *, base, start, nonfinite, outlier, window, max_consecutive):
-    """Leave out a gradient without a finite norm, or with one `outlier` deviations above the mean of the good ones."""
-    fresh = {"total_skipped": 0, "consecutive_skipped": 0, "last_reason": 0, "exceeded": False}
-    s = s or {**fresh, "good_steps": 0, "norm_mean": 0.0, "norm_var": 0.0, "base": start(g)}
-    n, mean, var = s["good_steps"], s["norm_mean"], s["norm_var"]
-    norm = np.sqrt(sum(np.sum(np.abs(x) ** 2) for x in g))
+def skip_bad_steps(g, s, w, *, base, start, nonfinite, outlier, window, max_consecutive, loss_outlier, value=None):
+    """Leave out a gradient whose squared norm is not finite, or one with a logarithm of its norm, or of the loss,
+    `outlier` deviations above the mean of the good ones."""
+    with np.errstate(over="ignore"):
+        norm = np.sqrt(sum(np.sum(np.abs(x) ** 2) for x in g))
+    watched = {"norm": (norm, outlier, "good_steps", 1)}
+    if loss_outlier is not None:
+        watched["loss"] = (value, loss_outlier, "good_losses", 3)
+    if s is None:
+        s = {"total_skipped": 0, "consecutive_skipped": 0, "last_reason": 0, "exceeded": False, "base": start(g)}
+        for name, (_, _, count, _) in watched.items():
+            s |= {count: 0, f"log_{name}_mean": 0.0, f"log_{name}_var": 0.0}
     reason = 0
-    if not np.isfinite(norm):
-        reason = 1 if nonfinite else 0
-    elif outlier is not None and n >= window:
-        deviation = max(np.sqrt(var), 0.01 * mean)  # equal norms are no outliers
-        reason = 2 if norm > mean + outlier * deviation else 0
+    for name, (x, most, count, not_finite) in watched.items():
+        mean, deviation = s[f"log_{name}_mean"], max(np.sqrt(s[f"log_{name}_var"]), 0.01)
+        if reason:
+            continue
+        if not np.isfinite(x):
+            reason = not_finite if nonfinite else 0
+        elif most is not None and s[count] >= window and x > 0 and np.log(x) > mean + most * deviation:
+            reason = not_finite + 1
     u, inner = base(g, s["base"], w) if reason == 0 else (still(g), s["base"])
-    if reason == 0 and np.isfinite(norm):
-        # The mean and variance of the first `window` norms (Welford 1962), exponentially weighted after them.
-        n = n + 1
-        a = 1 / min(n, window)
-        var = (1 - a) * (var + a * (norm - mean) ** 2)
-        mean = mean + a * (norm - mean)
+    new = {}
+    for name, (x, _, count, _) in watched.items():
+        n, mean, var = s[count], s[f"log_{name}_mean"], s[f"log_{name}_var"]
+        if reason == 0 and np.isfinite(x) and x > 0:
+            # The mean and variance of the first `window` (Welford 1962), exponentially weighted after them.
+            n = n + 1
+            a = 1 / min(n, window)
+            var = (1 - a) * (var + a * (np.log(x) - mean) ** 2)
+            mean = mean + a * (np.log(x) - mean)
+        new |= {count: n, f"log_{name}_mean": mean, f"log_{name}_var": var}
     consecutive = s["consecutive_skipped"] + 1 if reason else 0
-    return u, {
+    return u, new | {
         "total_skipped": s["total_skipped"] + (reason > 0),
         "consecutive_skipped": consecutive,
         "last_reason": reason,
         "exceeded": s["exceeded"] or (max_consecutive is not None and consecutive > max_consecutive),
-        "good_steps": n,
-        "norm_mean": mean,
-        "norm_var": var,
         "base": inner,
     }
 
@@ -70,12 +80,22 @@ def with_a_spike(trees):
 
 
 def with_norms(state, seed):
-    """Used, with the statistics of norms that the gradients have, of as many as the default window."""
+    """Used, with the statistics of the norms and losses that there are, of as many as the default window."""
     used = started(state, seed)
     own = used.inner_state if isinstance(used, ol.ScheduledState) else used
-    mean, var = (jnp.array(x, own.norm_mean.dtype) for x in (48.0, 30.0))
-    own = own._replace(norm_mean=mean, norm_var=var, good_steps=jnp.int32(100))
+    mean, var, loss_mean = (jnp.array(x, own.log_norm_mean.dtype) for x in (3.87, 0.013, 0.5))
+    own = own._replace(log_norm_mean=mean, log_norm_var=var, good_steps=jnp.int32(100))
+    if own.good_losses is not None:
+        own = own._replace(log_loss_mean=loss_mean, log_loss_var=var, good_losses=jnp.int32(100))
     return used._replace(inner_state=own) if isinstance(used, ol.ScheduledState) else own
+
+
+def losses(step):
+    """Near 2, but for a spike, one that is not finite, and one below 0, which has no logarithm."""
+    return {"value": {3: 9.0, 5: np.inf, 6: -1.0}.get(step, 2.0 + 0.1 * (step % 3))}
+
+
+of_losses = ("good_losses", "log_loss_mean", "log_loss_var")  # None without loss_outlier
 
 
 def even(step):
@@ -115,13 +135,19 @@ ROWS: tuple[Row, ...] = (
         (
             ({"tx": 0.1}, f"member tx {no_transformation}"),
             ({"tx": plain, "outlier": 0}, "outlier must be above 0, got 0.0"),
+            ({"tx": plain, "loss_outlier": -1}, "loss_outlier must be above 0, got -1.0"),
             ({"tx": plain, "window": 0.5}, "window must be at least 1, got 0.5"),
             ({"tx": plain, "max_consecutive": -1}, "max_consecutive must be at least 0, got -1.0"),
             ({"tx": plain, "nonfinite": False}, "no step would be bad: write outlier=6.0"),
             ({"tx": plain, "nonfinite": 1}, "nonfinite must be True or False, got 1"),
         ),
         quirks=Quirks(
-            whole_tree=True, translate=with_fresh_base, data=with_a_spike, used=with_norms, positive=("outlier",)
+            whole_tree=True,
+            translate=with_fresh_base,
+            data=with_a_spike,
+            used=with_norms,
+            positive=("outlier",),
+            unseen=of_losses,
         ),
     ),
     Row(
@@ -133,8 +159,27 @@ ROWS: tuple[Row, ...] = (
             translate=with_fresh_base,
             data=all_at_fault,
             used=with_norms,
+            unseen=of_losses,
             no_laws="the same transformation as that of the row before",
             variant=", all at fault",
+        ),
+    ),
+    Row(
+        ol.skip_bad_steps,
+        given_own_fields(skip_bad_steps),
+        (
+            *over(tx=(scaled, heavy), loss_outlier=(2.0, 50.0), window=(2, 3)),
+            {"tx": heavy, "loss_outlier": 2.0 * fast, "outlier": 3.0, "window": 2, "max_consecutive": 1},
+        ),
+        quirks=Quirks(
+            whole_tree=True,
+            translate=with_fresh_base,
+            data=with_a_spike,
+            extra=losses,
+            used=with_norms,
+            positive=("loss_outlier",),
+            no_laws="the same transformation as that of the first row, which needs no value",
+            variant=", by loss",
         ),
     ),
     Row(
