@@ -87,3 +87,10 @@ def rounded_to_one(value: Any) -> str:
 
 def _short(value):
     return f"{value!r:.20}..." if isinstance(value, int) else repr(float(value))
+
+
+def power_of_two(x: Array) -> Array:
+    """About 1 / x for x ≥ 0: the power of two, if it is a normal number, that brings x into [1/2, 1); 1 for 0."""
+    exponent = jnp.frexp(x)[1]
+    least = int(jnp.finfo(x.dtype).minexp)  # below it they are denormal, and 0 on some processors
+    return jnp.ldexp(jnp.ones_like(x), jnp.maximum(-exponent, least))

@@ -60,14 +60,15 @@ def test_muon_with_a_convergent_iteration_finds_the_polar_factor(x64):
     assert_close(found, u @ vt, ulps=10 * 3 * 9, largest=1.0)
 
 
-@pytest.mark.parametrize("factor", first(1, [1e-6, 1e6]))
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
-def test_muon_does_not_see_the_size_of_gradients(factor, preconditioning, x64):
+def test_muon_does_not_see_the_size_of_gradients(preconditioning):
+    """Powers of two change no digit, so that the updates are the same to the bit."""
     gradients = [normal(4, 7, seed=i) for i in range(3)]
-    tx = ol.scale_by_muon(preconditioning=preconditioning, eps=1e-30)
-    scaled = directions(tx, [factor * g for g in gradients])
-    for plain, other in zip(directions(tx, gradients), scaled, strict=True):
-        assert_close(plain, other, ulps=A_PRODUCT * CONDITION)
+    tx = ol.scale_by_muon(preconditioning=preconditioning)
+    plain = directions(tx, gradients)
+    for factor in (2.0**-90, 2.0**-40, 2.0**40, 2.0**90):
+        scaled = directions(tx, [(factor * g).astype(g.dtype) for g in gradients])
+        np.testing.assert_array_equal(plain[-1], scaled[-1])
 
 
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "schatten"])

@@ -9,6 +9,7 @@ from optax_lite.check import ArgumentError, check_count, check_unit_interval
 from optax_lite.compose import chain, partition
 from optax_lite.core import Array, EmptyState, Number, PyTree, transform
 from optax_lite.data import hashable
+from optax_lite.floats import power_of_two
 from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.norms import norm
@@ -36,15 +37,11 @@ def _spectral_norm(x):
     return jnp.max(jnp.linalg.svdvals(jax.lax.stop_gradient(x)), axis=-1, initial=0)[..., None, None]
 
 
-def _or_one(x):
-    return jnp.where(x > 0, x, 1)
-
-
 _BOUNDS = {  # of the singular values of matrices (..., m, n), m ≤ n; "aol" has one for each row
-    "frobenius": lambda x, eps: norm(x, axis=(-2, -1)) + eps,
-    "spectral": lambda x, eps: _spectral_norm(x) + eps,
-    "aol": lambda x, eps: _or_one(sqrt(jnp.sum(jnp.abs(x @ adjoint(x)), axis=-1, keepdims=True))),
-    "schatten": lambda x, eps: _or_one(sqrt(norm(x @ adjoint(x), axis=(-2, -1)))),
+    "frobenius": lambda x: norm(x, axis=(-2, -1)),
+    "spectral": _spectral_norm,
+    "aol": lambda x: sqrt(jnp.sum(jnp.abs(x @ adjoint(x)), axis=-1, keepdims=True)),
+    "schatten": lambda x: sqrt(norm(x @ adjoint(x), axis=(-2, -1))),
 }
 
 
@@ -52,7 +49,10 @@ def _newton_schulz(x, steps, eps, bound, dtype):
     """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
     if x.shape[-2] > x.shape[-1]:
         return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
-    made = over(x, bound(x, eps)).astype(dtype or x.dtype)
+    # In units in which the largest entry is near 1: the gram of a bound has the entries' fourth powers in its norm.
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=(-2, -1), keepdims=True, initial=0)
+    x = x * power_of_two(largest)
+    made = over(x, bound(x) * (1 + eps)).astype(dtype or x.dtype)
     for a, b, c in steps:
         gram = made @ adjoint(made)
         made = a * made + (b * gram + c * gram @ gram) @ made
@@ -79,16 +79,16 @@ def scale_by_muon(
     """Replace g by UVᵀ, nearly, where USVᵀ is its corrected moving average m̂. Jordan et al. 2024.
 
     `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about 0.7 to 1.2, from
-    m̂ over a bound of them. `ns_coeffs` is (a, b, c), one such triple for each step, or "standard" or "dion" (Ahn et al.
-    2025). `preconditioning` is the bound; a tighter one saves a step: the norm plus eps, "frobenius" or "spectral" (an
-    SVD); the norm of order 4, "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al.
-    2025). `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
+    m̂ over a bound of them times 1 + eps. `ns_coeffs` is (a, b, c), one such triple for each step, or "standard" or
+    "dion" (Ahn et al. 2025). `preconditioning` is the bound; a tighter one saves a step: the norm, "frobenius" or
+    "spectral" (an SVD); the norm of order 4, "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol"
+    (Boissin et al. 2025). `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
 
     `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest. A leaf must have
     two axes, unless `weight_dimension_numbers` (as in `muon`) names those that make its matrix. Over the other axes
     matrices stand side by side: layers stacked for `jax.lax.scan` are orthogonalized one by one. The update does not
-    depend on the size of the gradient, and a zero gradient gives a zero update. The coefficients are no part of the
-    state, as they are in optax: they are hyperparameters.
+    depend on the size of the gradient (eps is a share of the bound; optax adds it), and a zero gradient gives a zero
+    update. The coefficients are no part of the state, as they are in optax: they are hyperparameters.
     """
     check_unit_interval(beta=beta)
     check_count(ns_steps=ns_steps)

@@ -31,20 +31,19 @@ def newton_schulz(x, coeffs, steps, eps, preconditioning="frobenius"):
     tall = x.shape[0] > x.shape[1]
     X = x.conj().T if tall else x
     if preconditioning == "frobenius":
-        X = X / (np.linalg.norm(X) + eps)
+        bound = np.linalg.norm(X)
     elif preconditioning == "spectral":
-        X = X / (np.linalg.norm(X, 2) + eps)
+        bound = np.linalg.norm(X, 2)
     elif preconditioning == "schatten":
-        # Grishina, Smirnov & Rakhuba 2025, section 3.4: (sum of s^4)^(1/4), which needs X X^H only. No eps, as there.
-        norm = np.sqrt(np.linalg.norm(X @ X.conj().T))
-        X = X / norm if norm > 0 else X
+        # Grishina, Smirnov & Rakhuba 2025, section 3.4: (sum of s^4)^(1/4), which needs X X^H only.
+        bound = np.sqrt(np.linalg.norm(X @ X.conj().T))
     elif preconditioning == "aol":
-        # Boissin et al. 2025: one factor per row. No eps, as in optax (the authors floor the sums at 1e-7); a row of
-        # zeros stays.
-        sums = np.sum(np.abs(X @ X.conj().T), axis=1, keepdims=True)
-        X = np.where(sums > 0, X / np.sqrt(np.where(sums > 0, sums, 1.0)), 0.0)
+        # Boissin et al. 2025: one factor per row. The authors floor the sums at 1e-7; here a row of zeros stays.
+        bound = np.sqrt(np.sum(np.abs(X @ X.conj().T), axis=1, keepdims=True))
     else:
         raise ValueError(preconditioning)
+    # Jordan adds eps to the norm; times 1 + eps the result is the same for a gradient of any size.
+    X = X / np.where(bound > 0, bound * (1 + eps), 1.0)
     for a, b, c in quintics:
         A = X @ X.conj().T
         B = b * A + c * A @ A
@@ -59,8 +58,8 @@ def scale_by_muon(
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     m = beta * m + (1 - beta) * g
-    # The bias correction is optax's (as in Adam and NAdam); Jordan has none. Without Nesterov it only matters next to
-    # eps, because newton_schulz divides by the norm; with Nesterov it also changes how m and g are mixed.
+    # The bias correction is optax's (as in Adam and NAdam); Jordan has none. Without Nesterov it
+    # does not matter, because newton_schulz divides by the norm; with Nesterov it also changes how m and g are mixed.
     if nesterov:
         m_hat = beta * m / (1 - beta ** (t + 1)) + (1 - beta) * g / (1 - beta**t)
     else:
