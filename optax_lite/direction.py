@@ -10,7 +10,7 @@ F = TypeVar("F")
 
 
 def descends(tx: GradientTransformation) -> bool | None:
-    """Whether updates lead downhill, by what the factories declare; None where that cannot be known.
+    """Tell whether updates lead downhill, by what the factories declare; None where that cannot be known.
 
     A factory that declares nothing is as what it builds, or, of plain functions, as its members: uphill without any.
     A transformation from elsewhere is unknown.

@@ -1,4 +1,4 @@
-"""What JAX's default floats and integers hold: counts of updates in them, quotients, and numbers that they lose."""
+"""Counts, quotients and products in JAX's default floats and integers, and the numbers that these lose."""
 
 import math
 from typing import Any
@@ -61,7 +61,7 @@ def multiply(x: Number, y: Number) -> Array:
 
 
 def lost(value: Any) -> str:
-    """What the default float makes of a concrete number that it turns into infinity or 0; empty if it holds it.
+    """Say what the default float makes of a concrete number that it turns into infinity or 0; empty if it holds it.
 
     Digits may be lost, and infinity itself may be meant. Below the smallest normal number everything counts as 0, for
     XLA flushes the subnormal ones.

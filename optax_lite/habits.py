@@ -128,6 +128,6 @@ def plain(signature: inspect.Signature) -> str:
 
 
 def own_name(name: str, value: Any, arguments: Mapping[str, Any]) -> str:
-    """What a factory calls an argument that its builder handed on under another name; the name itself where unclear."""
+    """Find what a factory calls an argument that its builder handed on by another name, or else keep that name."""
     own = [other for other, x in arguments.items() if x is value]
     return own[0] if name and name not in arguments and len(own) == 1 else name

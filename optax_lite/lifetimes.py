@@ -9,7 +9,7 @@ import jax
 
 
 class Program(NamedTuple):
-    """What is compiled of a function, and the function, which whoever calls the program keeps alive."""
+    """Hold what is compiled of a function, and the function, which whoever calls the program keeps alive."""
 
     function: Callable[..., Any]
     run: Any  # the jitted `body(function, ...)`

@@ -213,12 +213,13 @@ def _strangers(updates: PyTree, params: PyTree) -> bool:
 
 def _check_state(name: str, state: PyTree, expected: PyTree, has_params: bool, error: Exception) -> None:
     """Raise if the state is not one that the transformation makes; otherwise the first error says what is wrong."""
-    if outline(state) != outline(expected) and isinstance(state, (dict, list)):
+    is_other = outline(state) != outline(expected)
+    if is_other and isinstance(state, (dict, list)):
         raise StateError(
             f"{name}: this state is a {type(state).__name__}, as one restored without a target; write state, report = "
             "transfer(state, tx, params), which puts it back into its classes"
         ) from error
-    if outline(state) != outline(expected):
+    if is_other:
         raise StateError(
             f"{name}: this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
             "Write state = tx.init(params) first, and again after a change of the optimizer (a schedule for a number "

@@ -32,14 +32,14 @@ def _rebuilt(found: Any, fresh: Any, path: tuple) -> Any:
             raise _error(path, f"is {_kind(found)}, and should be an array")
         return found
     children = jax.tree_util.tree_leaves_with_path(fresh, is_leaf=lambda x: x is not fresh)
-    children = [(key, child) for (key,), child in children]
-    given = _by_name(found, [path_string((key,)) for key, _ in children])
+    names = [path_string(key) for key, _ in children]
+    given = _by_name(found, names)
     if given is None:
         raise _error(path, f"is {_kind(found)}, and should have the parts of {outline(fresh)}")
-    names = [path_string((key,)) for key, _ in children]
     if strange := [name for name in given if name not in names and jax.tree.leaves(given[name])]:
         raise _error(path, f"has {strange[0]!r}, which is no part of {outline(fresh)}")
-    parts = [_rebuilt(given.get(name), child, (*path, key)) for name, (key, child) in zip(names, children, strict=True)]
+    rows = zip(names, children, strict=True)
+    parts = [_rebuilt(given.get(name), child, (*path, *key)) for name, (key, child) in rows]
     return jax.tree.structure(fresh, is_leaf=lambda x: x is not fresh).unflatten(parts)
 
 

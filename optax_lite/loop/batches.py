@@ -25,7 +25,7 @@ def batches(data: Any, batch_size: int | None, seed: int, start: int) -> Iterato
 
 
 def begins_anew(data: Any, batch_size: int | None) -> bool:
-    """Whether another call begins with the same batches: an iterator goes on, and all rows are always the same."""
+    """Tell whether another call begins with the same batches: an iterator goes on, and all rows are always the same."""
     return not hasattr(data, "__next__") if is_stream(data) else batch_size is not None
 
 
