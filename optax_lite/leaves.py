@@ -20,6 +20,7 @@ from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 from optax_lite.axes import varying_like as varying_like
 from optax_lite.check import check_dtype, check_number
 from optax_lite.floats import fitting
+from optax_lite.squares import squarable
 
 
 class MaskedNode(NamedTuple):
@@ -170,13 +171,15 @@ def leafwise(
     read: tuple[PyTree, ...] = (),
     same_shape: bool = True,
     real_only: bool = False,
+    squares: bool = False,
 ) -> Any:
     """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns the new `(g, *slots)`.
 
     Returns `(updates, *slots)` as trees, or the updates alone when there are no slots. The arrays reach the rule in the
     compute dtype of their leaf (float32 at least) and its update leaves in it. A None or masked update is passed over
     together with its slots. Nothing is broadcast: every array of a leaf has one shape, unless `same_shape=False`.
-    A rule that means nothing for complex numbers says `real_only=True`, which makes them an error.
+    A rule that means nothing for complex numbers says `real_only=True`, which makes them an error. One that keeps
+    squares says `squares=True`, and is given gradients whose squares can be added up (see `squarable`).
 
         def rule(g, m):
             m = mix(0.9, m, g)
@@ -194,6 +197,7 @@ def leafwise(
     def on_leaf(*arrays: Any) -> Any:
         dtype = compute_dtype(*jax.tree.leaves(arrays))
         arrays = jax.tree.map(lambda x: cast_up(x, dtype), arrays)
+        arrays = (squarable(arrays[0]), *arrays[1:]) if squares else arrays
         is_complex = jnp.issubdtype(dtype, jnp.complexfloating)  # then real and complex arrays meet by intent
         with jax.numpy_dtype_promotion("standard") if is_complex else contextlib.nullcontext():
             new: Any = rule(*arrays)
@@ -355,11 +359,6 @@ def mix(b: Number, m: Array, g: Array) -> Array:
     The weights of all g so far sum to `ema_weight(b, t)` after t of them, for an average that started at 0.
     """
     return b * m + (1 - b) * g
-
-
-def abs_sq(x: Array) -> Array:
-    """|x|², real also for complex x."""
-    return (x * jnp.conj(x)).real if jnp.iscomplexobj(x) else x * x
 
 
 @jax.custom_jvp

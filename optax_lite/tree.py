@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
 from optax_lite.check import ArgumentError, closest
 from optax_lite.leaves import (
-    abs_sq,
     align,
     as_array,
     cast_like as cast_like,
@@ -35,6 +34,7 @@ from optax_lite.leaves import (
 )
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.paths import StandIn
+from optax_lite.squares import abs_sq
 
 # --- found by name ---------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from optax_lite import (
     leafwise,
     periodic_update,
 )
-from optax_lite.leaves import abs_sq, compute_dtype, full_like, leaf_paths, sqrt, zeros_like
+from optax_lite.leaves import compute_dtype, full_like, leaf_paths, sqrt, zeros_like
+from optax_lite.squares import abs_sq
 from tests.compilations import count_lowerings
 
 MODES = {"eager": lambda f: f, "jit": jax.jit}

@@ -290,3 +290,11 @@ def test_one_compilation_serves_data_points_tolerances_and_numbers():
 def test_inside_jit():
     found = jax.jit(lambda x, c: ol.minimize(bowl, x, args=(c,), tol=1e-4).x)(jnp.zeros(2), jnp.ones(2))
     np.testing.assert_allclose(found, 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale, tol", [(1e-25, 0.0), (1e30, 1e20)])
+def test_a_loss_may_have_any_unit(scale, tol):
+    """The squares of these gradients are 0, or infinite, in float32."""
+    found = ol.minimize(lambda x: scale * jnp.sum((x - 1) ** 2), jnp.array([3.0, -4.0]), tol=tol)
+    np.testing.assert_allclose(found.x, 1.0, atol=1e-3)
+    assert found.grad_norm <= 1e-3 * scale

@@ -9,6 +9,7 @@ from optax_lite.aliases import Array, Number
 from optax_lite.check import ArgumentError
 from optax_lite.leaves import sqrt
 from optax_lite.losses.inputs import ArrayLike, Axis, Mask, at_least_zero, check_fit, included, loss, times
+from optax_lite.norms import long_norm
 
 _OF_ALL = 0.01  # how far the sum of a distribution may be from 1, for the rounding of bfloat16
 
@@ -67,7 +68,7 @@ convex_kl_divergence = generalized_kl_divergence  # optax's earlier name
 
 def _unit(x, epsilon, axis):
     """x over its norm (over √epsilon if that is larger); 0, with slope 0, for a vector that is 0."""
-    size = sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis, keepdims=True), epsilon))
+    size = jnp.maximum(long_norm(x, axis), sqrt(epsilon))
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
 
 

@@ -6,8 +6,9 @@ The newest gradient does not shorten its own step: in Adam it does, and a rare l
 import jax.numpy as jnp
 
 from optax_lite.core import Number, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adabelief import ScaleByBeliefState
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -35,7 +36,7 @@ def scale_by_acprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, e
             m = mix(b1, m, g)
             return over(g, sqrt(s_hat) + eps), m, mix(b2, s, abs_sq(g - m)) + eps_root
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByBeliefState(increment(state.count), mu, nu)
 
     return init, update

@@ -7,8 +7,9 @@ steps are short, even if they are small.
 from typing import NamedTuple
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import corrected_mean
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -44,7 +45,7 @@ def scale_by_belief(
             s = mix(b2, s, abs_sq(g - m)) + eps_root
             return over(m_hat(m, g), sqrt(s / c2) + eps), m, s
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByBeliefState(t, mu, nu)
 
     return init, update

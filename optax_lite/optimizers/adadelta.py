@@ -5,7 +5,8 @@ from typing import NamedTuple
 from optax_lite.check import check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import abs_sq, leafwise, mix, over, sqrt, zeros_like
+from optax_lite.leaves import leafwise, mix, over, sqrt, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -30,7 +31,7 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6):
         return u, e_g, mix(rho, e_x, abs_sq(u))
 
     def update(updates, state):
-        updates, e_g, e_x = leafwise(rule, updates, state.e_g, state.e_x)
+        updates, e_g, e_x = leafwise(rule, updates, state.e_g, state.e_x, squares=True)
         return updates, ScaleByAdaDeltaState(e_g, e_x)
 
     return lambda params: ScaleByAdaDeltaState(zeros_like(params, real=True), zeros_like(params, real=True)), update

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.clip import clip_by_block_rms
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.momentum import ema
@@ -75,7 +76,7 @@ def scale_by_factored_rms(
             mean = jnp.mean(r, axis=axes[0], keepdims=True)
             return over(over(g, sqrt(r)), sqrt(c)) * sqrt(mean), *averages  # r·c may be below the smallest number
 
-        updates, *averages = leafwise(rule, updates, state.v_row, state.v_col, state.v, same_shape=False)
+        updates, *averages = leafwise(rule, updates, state.v_row, state.v_col, state.v, same_shape=False, squares=True)
         return updates, FactoredState(increment(state.count), *averages)
 
     return init, update

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import abs_sq, full_like, leafwise
+from optax_lite.leaves import full_like, leafwise
 from optax_lite.optimizers.rms import over_root
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -33,7 +34,7 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *,
         return jnp.where(unseen, 0, over_root(g, jnp.where(unseen, 1, s), eps, eps_in_sqrt)), s
 
     def update(updates, state):
-        updates, sum_of_squares = leafwise(rule, updates, state.sum_of_squares)
+        updates, sum_of_squares = leafwise(rule, updates, state.sum_of_squares, squares=True)
         return updates, ScaleByRssState(sum_of_squares)
 
     return init, update

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -46,7 +47,7 @@ def scale_by_adam(
             v = mix(b2, v, abs_sq(g))
             return over(m_hat(m, g), sqrt(v / c2 + eps_root) + eps), m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByAdamState(t, mu, nu)
 
     return init, update

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Number, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -39,7 +40,7 @@ def scale_by_adam_atan2(b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, 
             root = jnp.where(m == 0, 1, b * sqrt(v / c2))
             return a * jnp.sign(m) * jnp.arctan2(jnp.abs(m / c1), root), m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByAdamState(t, mu, nu)
 
     return init, update

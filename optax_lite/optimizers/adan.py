@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -50,7 +51,7 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
             n = mix(b3, n, abs_sq(g + b2 * d))
             return over(m / c1 + b2 * v / c2, sqrt(n / c3 + eps_root) + eps), m, v, n, g
 
-        updates, m, v, n, g = leafwise(rule, updates, state.m, state.v, state.n, state.g)
+        updates, m, v, n, g = leafwise(rule, updates, state.m, state.v, state.n, state.g, squares=True)
         return updates, ScaleByAdanState(m, v, n, g, t)
 
     return init, update

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -53,7 +54,7 @@ def scale_by_ademamix(
             v = mix(b2, v, abs_sq(g))
             return over(m1 / c1 + alpha * m2, sqrt(v / c2 + eps_root) + eps), m1, m2, v
 
-        updates, m1, m2, nu = leafwise(rule, updates, state.m1, state.m2, state.nu)
+        updates, m1, m2, nu = leafwise(rule, updates, state.m1, state.m2, state.nu, squares=True)
         return updates, ScaleByAdemamixState(t, increment(state.count_m2), m1, m2, nu)
 
     return init, update

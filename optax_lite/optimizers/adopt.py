@@ -6,8 +6,9 @@ So the gradient and what it is divided by are independent, and it converges with
 import jax.numpy as jnp
 
 from optax_lite.core import Number, transform
-from optax_lite.leaves import abs_sq, increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -47,7 +48,7 @@ def scale_by_adopt(
             v = jnp.where(first, abs_sq(g), mix(b2, v, abs_sq(g)))
             return mix(b1, m, d) if nesterov else m, m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByAdamState(increment(state.count), mu, nu)
 
     return init, update

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -60,7 +61,7 @@ def scale_by_amsgrad(
             v_max = jnp.maximum(v_max, v / before)
             return over(m / c1, sqrt(v_max / after + eps_root) + eps), m, v, v_max
 
-        updates, mu, nu, nu_max = leafwise(rule, updates, state.mu, state.nu, state.nu_max)
+        updates, mu, nu, nu_max = leafwise(rule, updates, state.mu, state.nu, state.nu_max, squares=True)
         return updates, ScaleByAmsgradState(t, mu, nu, nu_max)
 
     return init, update

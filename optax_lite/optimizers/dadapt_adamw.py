@@ -8,7 +8,6 @@ from optax_lite.check import ArgumentError, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.direction import leads_downhill
 from optax_lite.leaves import (
-    abs_sq,
     ema_weight,
     increment,
     leafwise,
@@ -21,6 +20,7 @@ from optax_lite.leaves import (
     zeros_like,
 )
 from optax_lite.norms import dot, sum_abs
+from optax_lite.squares import abs_sq
 
 
 class DAdaptAdamWState(NamedTuple):
@@ -82,7 +82,7 @@ def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
             whitened = over(s, sqrt(v) + eps)
             return whitened, mix(b1, m, rate * g), mix(b2, v, abs_sq(g)), root * s + rest * rate * g
 
-        whitened, m, v, s = leafwise(averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum)
+        whitened, m, v, s = leafwise(averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum, squares=True)
         r = root * weak(state.numerator_weighted) + rest * rate * weak(dot(updates, whitened))
         size = rest * weak(sum_abs(s))
         d = jnp.maximum(d, r / jnp.where(size == 0, 1, size))

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.compose import identity
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, cast_like, copies, leafwise, over, scalar_like, sqrt, weak, zeros_like
-from optax_lite.norms import global_norm, norm, sum_sq
+from optax_lite.leaves import cast_like, copies, leafwise, over, scalar_like, sqrt, weak, zeros_like
+from optax_lite.norms import global_norm, norm, with_sum_sq
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import add_decayed_weights, descend
 
 
@@ -52,7 +53,7 @@ def scale_by_distance_over_gradients(
 
     def update(updates, state, params):
         r, total, x0 = state
-        updates, r, total = leafwise(rule, updates, r, total, read=(x0, params), same_shape=False)
+        updates, r, total = leafwise(rule, updates, r, total, read=(x0, params), same_shape=False, squares=True)
         return updates, ScaleByDistanceOverGradientsState(r, total, x0)
 
     return init, update
@@ -76,7 +77,8 @@ def _scale_by_dog(init_step, eps):
 
     def update(updates, state, params):
         r = jnp.maximum(weak(state.max_dist), distance(updates, params, state.init_params))
-        total = weak(state.sum_sq_norm_grads) + weak(sum_sq(updates))
+        updates, square = with_sum_sq(updates)
+        total = weak(state.sum_sq_norm_grads) + square
         eta = over(r, sqrt(total + eps))
         if kind == "learning_rate":
             eta = jnp.where(state.is_init_step, first, eta)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import copies, leafwise, over, scalar_like, sqrt, weak
-from optax_lite.norms import sum_sq
+from optax_lite.norms import with_sum_sq
 from optax_lite.optimizers.dog import distance, with_decay
 
 
@@ -23,7 +23,8 @@ def _scale_by_dowg(init_estim_sq_dist, eps):
 
     def update(updates, state, params):
         r_sq = jnp.maximum(weak(state.estim_sq_dist), distance(updates, params, state.init_params) ** 2)
-        v = weak(state.weighted_sq_norm_grads) + r_sq * weak(sum_sq(updates))
+        updates, square = with_sum_sq(updates)
+        v = weak(state.weighted_sq_norm_grads) + r_sq * square
         updates = leafwise(lambda g: weak(over(r_sq, sqrt(v) + eps)) * g, updates)
         return updates, DoWGState(state.init_params, v, r_sq)
 

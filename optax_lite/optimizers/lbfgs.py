@@ -9,7 +9,7 @@ from optax_lite.check import check_count
 from optax_lite.compose import chain, identity
 from optax_lite.core import Array, GradientTransformation, Number, PyTree, transform
 from optax_lite.leaves import align, increment, is_nothing, leafwise, varying_like, weak, zero_count, zeros_like
-from optax_lite.norms import dot, global_norm, sum_sq
+from optax_lite.norms import dot, global_norm
 from optax_lite.transforms.linesearch import value_dtype
 from optax_lite.transforms.scale import scale, scale_by_learning_rate
 from optax_lite.transforms.zoom import scale_by_zoom_linesearch
@@ -29,16 +29,15 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
     """Replace g by H·g with H the inverse Hessian of BFGS from the last pairs. Nocedal & Wright 2006, Algorithm 7.4.
 
     H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or from I without
-    `scale_init_precond`. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the function is not
-    convex or the step was no line search's (optax keeps one). The memory takes 2·memory_size times the parameters'.
+    `scale_init_precond`. A first step shorter than eps·max(1, ‖w‖), eps that of the dtype, is made that long: below it
+    nothing moves. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the function is not convex
+    or the step was no line search's (optax keeps one). The memory takes 2·memory_size times the parameters'.
     """
     check_count(memory_size=memory_size)
 
     def init(params):
         zeros = zeros_like(params)
-        stacked = jax.tree.map(
-            lambda z: jnp.broadcast_to(z, (memory_size, *z.shape)), zeros
-        )  # cut on a mesh like these
+        stacked = jax.tree.map(lambda z: jnp.broadcast_to(z, (memory_size, *z.shape)), zeros)
         weights = varying_like(jnp.zeros(memory_size, value_dtype(params)), params)
         return ScaleByLBFGSState(zero_count(), zeros, zeros, stacked, stacked, weights)
 
@@ -57,7 +56,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
         weight = 1 / jnp.where(usable, curvature, jnp.inf)
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
         backwards = newest - jnp.arange(memory_size, dtype=jnp.int32)  # places below 0 count from the end
-        gamma = _gamma(g, Y, weights, backwards) if scale_init_precond else 1.0
+        gamma = _gamma(g, _present(updates, ws), Y, weights, backwards) if scale_init_precond else 1.0
         h = iter(_two_loops(g, S, Y, weights, backwards, gamma))
         leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
         updates = treedef.unflatten([u if is_nothing(u) else next(h) for u in leaves])
@@ -76,11 +75,14 @@ def _pair(memory, i):
     return [x[i] for x in memory]
 
 
-def _gamma(g, Y, weights, backwards):
-    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖)."""
+def _gamma(g, w, Y, weights, backwards):
+    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖), or more if that would move nothing."""
     i = backwards[jnp.argmax(weights[backwards] > 0)]
-    yy = weights[i] * sum_sq(_pair(Y, i))  # 0 without such a pair
-    return weak(1 / jnp.where(yy > 0, yy, jnp.maximum(global_norm(g), 1)))
+    y_norm, size = global_norm(_pair(Y, i)), global_norm(g)
+    yy = weights[i] * y_norm * y_norm  # 0 without such a pair; the square alone may leave the dtype
+    visible = jnp.finfo(size.dtype).eps * jnp.maximum(global_norm(w), 1)  # below it a search ends at once
+    first = jnp.where(size > 0, jnp.minimum(jnp.maximum(size, 1), size / visible), 1)
+    return weak(1 / jnp.where(yy > 0, yy, first))
 
 
 def _two_loops(g, S, Y, weights, backwards, gamma):

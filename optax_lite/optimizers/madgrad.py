@@ -8,7 +8,8 @@ from optax_lite.check import check_number, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.direction import leads_downhill
-from optax_lite.leaves import abs_sq, copies, increment, leafwise, sqrt, weak, zero_count, zeros_like
+from optax_lite.leaves import copies, increment, leafwise, sqrt, weak, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import add_decayed_weights
 
 
@@ -47,7 +48,7 @@ def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number 
             z_minus_x = (x0 - x) - s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps)
             return (1 - momentum) * z_minus_x, v, s
 
-        updates, v, s = leafwise(rule, updates, state.grad_sum_sq, state.s, read=(state.x0, params))
+        updates, v, s = leafwise(rule, updates, state.grad_sum_sq, state.s, read=(state.x0, params), squares=True)
         return updates, MadgradState(t, v, s, state.x0)
 
     return init, update

@@ -5,19 +5,9 @@ from typing import NamedTuple
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.direction import leads_downhill
-from optax_lite.leaves import (
-    abs_sq,
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
-    over,
-    scalar_like,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, scalar_like, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.momo import model_step
+from optax_lite.squares import abs_sq
 
 
 class MomoAdamState(NamedTuple):
@@ -54,7 +44,7 @@ def momo_adam(
             d = mix(b1, d, g)
             return d, d, mix(b2, v, abs_sq(g))
 
-        d, exp_avg, exp_avg_sq = leafwise(moments, updates, state.exp_avg, state.exp_avg_sq)
+        d, exp_avg, exp_avg_sq = leafwise(moments, updates, state.exp_avg, state.exp_avg_sq, squares=True)
         scaled = leafwise(lambda d, v: over(d, sqrt(v / c2) + eps), d, read=(exp_avg_sq,))
         settings = (learning_rate, lower_bound, weight_decay, adapt_lower_bound)
         updates, model = model_step(updates, d, scaled, params, value, state, b1, c1, *settings)

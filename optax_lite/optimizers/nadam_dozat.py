@@ -5,7 +5,6 @@ from typing import NamedTuple
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import (
-    abs_sq,
     ema_weight,
     increment,
     leafwise,
@@ -17,6 +16,7 @@ from optax_lite.leaves import (
     zero_count,
     zeros_like,
 )
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -61,7 +61,7 @@ def scale_by_nadam(
             m_bar = then * m / (1 - product * then) + (1 - now) * g / (1 - product)
             return over(m_bar, sqrt(v / c2) + eps), m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByNadamState(t, product, mu, nu)
 
     return init, update

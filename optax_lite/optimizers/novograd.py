@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, increment, leafwise, mix, over, sqrt, varying_like, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, mix, over, sqrt, varying_like, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -51,7 +52,7 @@ def scale_by_novograd(
             m = b1 * m + (over(g, sqrt(v + eps_root) + eps) + weight_decay * w)
             return m, m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, read=(params,), same_shape=False)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, read=(params,), same_shape=False, squares=True)
         return updates, ScaleByNovogradState(increment(state.count), mu, nu)
 
     return init, update

@@ -8,7 +8,6 @@ from optax_lite.check import check_nonnegative, check_positive, check_unit_inter
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.direction import leads_downhill
 from optax_lite.leaves import (
-    abs_sq,
     copies,
     ema_weight,
     increment,
@@ -23,6 +22,7 @@ from optax_lite.leaves import (
 )
 from optax_lite.norms import dot, sum_abs
 from optax_lite.optimizers.dadapt_adamw import check_betas
+from optax_lite.squares import abs_sq
 
 
 class ProdigyState(NamedTuple):
@@ -81,7 +81,7 @@ def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay,
             return w0 - w, mix(b1, m, d * g), mix(b2, v, abs_sq(d * g)), b3 * s + weight * g
 
         slots = (state.exp_avg, state.exp_avg_sq, state.grad_sum)
-        way, m, v, s = leafwise(averages, updates, *slots, read=(state.params0, params))
+        way, m, v, s = leafwise(averages, updates, *slots, read=(state.params0, params), squares=True)
         r = b3 * weak(state.numerator_weighted) + unit * rate * weak(dot(updates, way))
         size = weak(sum_abs(s))
         d = weak(jnp.maximum(d, estim_lr_coef * r / jnp.where(size == 0, 1, size)))

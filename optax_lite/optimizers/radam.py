@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState, corrected_mean
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -67,7 +68,7 @@ def scale_by_radam(
             rectified = over(r * m_hat(m, g), sqrt(v / c2 + eps_root) + eps)
             return jnp.where(tractable, rectified, m_hat(m, g)), m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByAdamState(t, mu, nu)
 
     return init, update

@@ -6,18 +6,8 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import (
-    abs_sq,
-    ema_weight,
-    full_like,
-    increment,
-    leafwise,
-    mix,
-    over,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import ema_weight, full_like, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 
 
 class ScaleByRmsState(NamedTuple):
@@ -72,7 +62,7 @@ def scale_by_rms(
             v = mix(decay, v, abs_sq(g))
             return over_root(g, v / c, eps, eps_in_sqrt), v
 
-        updates, nu = leafwise(rule, updates, state.nu)
+        updates, nu = leafwise(rule, updates, state.nu, squares=True)
         return updates, ScaleByRmsWithCountState(t, nu) if bias_correction else ScaleByRmsState(nu)
 
     return init, update
@@ -105,7 +95,7 @@ def scale_by_stddev(
             variance = jnp.maximum(v / c - abs_sq(m / c), 0)  # rounding can leave it just below 0
             return over_root(g, variance, eps, eps_in_sqrt), m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByRStdDevWithCountState(t, mu, nu) if bias_correction else ScaleByRStdDevState(mu, nu)
 
     return init, update

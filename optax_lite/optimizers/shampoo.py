@@ -65,7 +65,7 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
                 blocks = jax.vmap(lambda a, x, axis=axis: along(a, x, axis))(root, blocks)
             return from_blocks(blocks, g.shape), whole(statistics), whole(roots)
 
-        updates, statistics, roots = leafwise(rule, updates, state.statistics, state.roots)
+        updates, statistics, roots = leafwise(rule, updates, state.statistics, state.roots, squares=True)
         return updates, ScaleByShampooState(increment(state.count), statistics, roots)
 
     return init, update

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -45,7 +46,7 @@ def scale_by_simplified_ademamix(
             n = mix(b2, n, abs_sq(g))
             return over(m + alpha * g, sqrt(n / c2 + eps_root) + eps), m, n
 
-        updates, m, n = leafwise(rule, updates, state.m, state.n)
+        updates, m, n = leafwise(rule, updates, state.m, state.n, squares=True)
         return updates, ScaleBySimplifiedAdEMAMixState(t, m, n)
 
     return init, update

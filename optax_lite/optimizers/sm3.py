@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_below_one, check_closed_unit_interval
 from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import abs_sq, leafwise, mix, sqrt, zeros_like
+from optax_lite.leaves import leafwise, mix, sqrt, zeros_like
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -55,7 +56,7 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
         return m, m, _largest(v)
 
     def update(updates, state):
-        updates, nu, mu = leafwise(rule, updates, state.nu, state.mu)
+        updates, nu, mu = leafwise(rule, updates, state.nu, state.mu, squares=True)
         return updates, ScaleBySM3State(mu, nu)
 
     return init, update

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_count, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import abs_sq, ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, gram
+from optax_lite.norms import norm
 from optax_lite.placement import whole
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -82,15 +84,19 @@ def scale_by_soap(
             back = jax.tree.map(adjoint, q)
             m = jnp.where(t == 0, m, mix(b1, m, g))
             v = jnp.where(t == 0, v, mix(b2, v, abs_sq(_multiply(g, back))))
-            n = over(_multiply(m, back), sqrt(v) + eps) * (jnp.sqrt(c2) / c1)
+            turned = jax.tree.leaves(q)
+            # In exact arithmetic |m'| is at most about √v. A rotation is rounded to a share of the whole, in m and in v
+            # differently, so that below this share an entry is noise over noise, or over 0.
+            floor = jnp.finfo(v.dtype).eps * norm(m) * (jnp.sqrt(c2) / c1) if turned else 0
+            n = over(_multiply(m, back), jnp.maximum(sqrt(v), floor) + eps) * (jnp.sqrt(c2) / c1)
             u = jnp.where(t == 0, 0, _multiply(n, q))
             gg = [p if p is None else mix(beta, p, gram(g, axis)) for axis, p in enumerate(gg)]
-            if jax.tree.leaves(q):
+            if turned:
                 bases = jax.lax.stop_gradient((gg, q))
                 v, q = jax.lax.switch(change, [_first_basis, _next_basis, lambda v, gg, q: (v, q)], v, *bases)
             return u, m, v, whole(gg), whole(q)
 
-        updates, mu, nu, gg, q = leafwise(rule, updates, state.mu, state.nu, state.gg, state.q)
+        updates, mu, nu, gg, q = leafwise(rule, updates, state.mu, state.nu, state.gg, state.q, squares=True)
         return updates, ScaleBySoapState(increment(t), mu, nu, gg, q)
 
     return init, update

@@ -8,19 +8,9 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Number, transform
-from optax_lite.leaves import (
-    abs_sq,
-    ema_weight,
-    full_like,
-    increment,
-    leafwise,
-    mix,
-    over,
-    sqrt,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.leaves import ema_weight, full_like, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.adam import ScaleByAdamState
+from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import descend
 
 
@@ -55,7 +45,7 @@ def scale_by_yogi(
             v = v - (1 - b2) * jnp.sign(v - abs_sq(g)) * abs_sq(g)
             return over(m / c1, sqrt(v / c2 + eps_root) + eps), m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu)
+        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByAdamState(t, mu, nu)
 
     return init, update
