@@ -1,10 +1,11 @@
 """Names for types in signatures."""
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import jax
 
 Array: TypeAlias = jax.Array
 PyTree: TypeAlias = Any
 Number: TypeAlias = Any  # a number, an array of shape (), or a schedule
+Limit: TypeAlias = Annotated[Any, "infinite"]  # a number, of which infinity and what is too large to be held mean: none
 DTypeLike: TypeAlias = Any

@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_held, check_shared, unknown_argument
+from optax_lite.floats import as_limit
 from optax_lite.habits import attribute_hint, own_name, plain
 from optax_lite.leaves import weak
 from optax_lite.order import check_inside
@@ -253,6 +255,7 @@ class Configured:
         call, values = self._call, list(self._values)
         if name in call.names:
             index = call.names.index(name)
+            value = value if rest else _limited(call.factory.signature.parameters.get(name), value)
             values[index] = _edit(values[index], rest, value, f"{call.name}.replace: {'/'.join(path)}")
         else:
             call = Call(call.factory, call.names, {**call.static, name: value})
@@ -353,6 +356,12 @@ def as_data(name: str, value: Any) -> Any:
     return _as_number(name, value)
 
 
+def _limited(parameter: inspect.Parameter | None, value: Any) -> Any:
+    """The value of an argument; of one that is a limit, infinity for what is too large to be held."""
+    kinds = (parameter.annotation, *get_args(parameter.annotation)) if parameter else ()
+    return as_limit(value) if Limit in kinds else value
+
+
 def _as_number(name: str, value: Any) -> Any:
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) or isinstance(value, bool):
         raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
@@ -435,7 +444,7 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
                 else:
-                    data[p.name] = as_data(p.name, value)
+                    data[p.name] = as_data(p.name, _limited(p, value))
                     if value is None and (p.default is None or type(None) in get_args(p.annotation)):
                         continue
                     if value is None or (isinstance(p.default, (int, float)) and not is_scalar(data[p.name])):

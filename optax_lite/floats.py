@@ -76,6 +76,13 @@ def lost(value: Any) -> str:
     return ""
 
 
+def as_limit(value: Any) -> Any:
+    """A concrete limit, or infinity where it is larger than what the default float holds: both limit nothing."""
+    if not isinstance(value, (int, float)) or not 3e38 < value < math.inf:
+        return value
+    return math.inf if lost(value) else value
+
+
 def rounded_to_one(value: Any) -> str:
     """The same of a number below 1 that is rounded up to it, and would be no decay at all."""
     if not isinstance(value, (int, float)) or not 1 - 1e-7 < value < 1:

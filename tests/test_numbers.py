@@ -186,6 +186,31 @@ def test_numbers_that_lose_digits_alone_are_taken_and_so_is_infinity():
     assert ol.sgd(1 - 1e-9).hyperparams["learning_rate"] == 1 - 1e-9, "no decay"
 
 
+LIMITS = {
+    "clip": lambda limit: ol.clip(limit),
+    "clip_by_global_norm": lambda limit: ol.clip_by_global_norm(limit),
+    "replaced": lambda limit: ol.chain(ol.clip_by_global_norm(1.0), ol.sgd(1.0)).replace(max_norm=limit),
+    "clip_by_block_rms": lambda limit: ol.clip_by_block_rms(limit),
+    "adaptive_grad_clip": lambda limit: ol.adaptive_grad_clip(limit),
+    "adafactor": lambda limit: ol.adafactor(0.1, clipping_threshold=limit),
+    "mars": lambda limit: ol.mars(max_norm=limit),
+    "rprop": lambda limit: ol.rprop(0.1, max_step_size=limit),
+    "skip_bad_steps": lambda limit: ol.skip_bad_steps(ol.sgd(0.1), outlier=limit),
+    "polyak_sgd": lambda limit: ol.polyak_sgd(limit),
+}
+
+
+@pytest.mark.parametrize("make", LIMITS.values(), ids=LIMITS.keys())
+def test_a_limit_beyond_what_float32_holds_is_none(make):
+    assert make(1e300) == make(math.inf)
+    g = {"w": jnp.array([3.0, -4.0])}
+
+    def moved(tx):
+        return tx.update(g, tx.init(g), g, value=1.0)[0]["w"]
+
+    np.testing.assert_array_equal(moved(make(1e300)), moved(make(1e30)))
+
+
 def test_in_float64_they_are_numbers_like_others(x64):
     tx = ol.adam(1e100, eps=1e-50, b2=1 - 1e-9)
     assert tx.hyperparams["eps"] == 1e-50

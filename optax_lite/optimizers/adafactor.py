@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
@@ -85,7 +86,7 @@ def scale_by_factored_rms(
 @transform(static=("min_dim_size_to_factor", "dtype_momentum", "weight_decay_mask"))
 def adafactor(
     learning_rate: Number = None, min_dim_size_to_factor: int = 128, decay_rate: Number = 0.8, decay_offset: Number = 0,
-    multiply_by_parameter_scale=True, clipping_threshold: Number | None = 1.0, momentum: Number | None = None,
+    multiply_by_parameter_scale=True, clipping_threshold: Limit | None = 1.0, momentum: Number | None = None,
     dtype_momentum=jnp.float32, weight_decay_rate: Number | None = None, eps: Number = 1e-30, factored=True,
     weight_decay_mask=None,
 ):  # fmt: skip

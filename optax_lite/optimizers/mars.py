@@ -7,13 +7,13 @@ alone the difference makes it worse, so gamma is small: it multiplies b1 / (1 - 
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
+from optax_lite.aliases import Limit
 from optax_lite.check import check_nonnegative, check_positive
 from optax_lite.core import Number, PyTree, transform
 from optax_lite.leaves import leafwise, zeros_like
 from optax_lite.norms import norm
 from optax_lite.optimizers.adam import scale_by_adam
+from optax_lite.transforms.clip import fit
 from optax_lite.transforms.decay import descend
 
 
@@ -29,7 +29,7 @@ def _reduce_variance(b1, gamma, max_norm):
 
     def rule(g, g_last):
         c = g + gamma * (b1 / (1 - b1)) * (g - g_last)
-        return c * (max_norm / jnp.maximum(norm(c), max_norm)), g
+        return fit(norm(c), max_norm) * c, g
 
     def update(updates, state):
         updates, previous_gradient = leafwise(rule, updates, state.previous_gradient)
@@ -41,7 +41,7 @@ def _reduce_variance(b1, gamma, max_norm):
 @transform(static=("mask",))
 def mars(
     learning_rate: Number = 3e-3, b1: Number = 0.95, b2: Number = 0.99, eps: Number = 1e-8, gamma: Number = 0.025,
-    max_norm: Number = 1.0, weight_decay: Number = 0.0, mask=None,
+    max_norm: Limit = 1.0, weight_decay: Number = 0.0, mask=None,
 ):  # fmt: skip
     """AdamW with c in place of g. Yuan et al. 2024, Algorithm 2.
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.compose import chain, identity
 from optax_lite.core import EmptyState, Number, transform
@@ -11,7 +12,7 @@ from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 @transform
-def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Number = 1.0, eps: Number = 0.0, variant: str = "sps"):
+def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Limit = 1.0, eps: Number = 0.0, variant: str = "sps"):
     """Multiply g by min((value - f_min) / (‖g‖² + eps), max_learning_rate). Loizou et al. 2021, SPS_max with c = 1.
 
     `update` needs the loss: tx.update(grads, state, params, value=value). ‖g‖ is over all leaves. Below f_min the step
@@ -33,7 +34,7 @@ def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Number = 1.0, eps: N
 
 @transform
 def polyak_sgd(
-    max_learning_rate: Number = 1.0, scaling: Number = 1.0, f_min: Number = 0.0, eps: Number = 0.0, variant: str = "sps"
+    max_learning_rate: Limit = 1.0, scaling: Number = 1.0, f_min: Number = 0.0, eps: Number = 0.0, variant: str = "sps"
 ):
     """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021, Algorithm 1.
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Number, PyTree, transform
@@ -22,7 +23,7 @@ def scale_by_rprop(
     eta_minus: Number = 0.5,
     eta_plus: Number = 1.2,
     min_step_size: Number = 1e-6,
-    max_step_size: Number = 50.0,
+    max_step_size: Limit = 50.0,
 ):
     """Replace g by Δ·sign(g), or 0 where its sign has changed. Igel & Hüsken 2003, iRprop⁻.
 
@@ -57,7 +58,7 @@ def rprop(
     eta_minus: Number = 0.5,
     eta_plus: Number = 1.2,
     min_step_size: Number = 1e-6,
-    max_step_size: Number = 50.0,
+    max_step_size: Limit = 50.0,
 ):
     """w ← w - Δ·sign(g), with a step size Δ for every entry. Igel & Hüsken 2003, iRprop⁻.
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, apply_updates, transform
@@ -82,7 +83,7 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
 @transform(static=("update_interval", "mu_dtype", "weight_decay_mask"))
 def sophia(
     learning_rate: Number, b1: Number = 0.965, b2: Number = 0.99, eps: Number = 1e-8, weight_decay: Number = 1e-4,
-    weight_decay_mask=None, gamma: Number = 0.01, clip_threshold: Number = 1.0, update_interval: int = 10,
+    weight_decay_mask=None, gamma: Number = 0.01, clip_threshold: Limit = 1.0, update_interval: int = 10,
     hessian_diagonal_fn=hutchinson_estimator_diag_hessian(), mu_dtype=None,
 ):  # fmt: skip
     """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023, Algorithm 3.

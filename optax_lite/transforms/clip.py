@@ -5,13 +5,14 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.core import Array, EmptyState, Number, PyTree, transform
 from optax_lite.leaves import leaf_paths, leafwise, weak
 from optax_lite.norms import global_norm, norm, rms
 
 
-def _fit(norm, most):
+def fit(norm, most):
     """The factor that brings a norm down to `most`; 1 where it is not above, so that 0 / 0 does not arise."""
     fits = norm <= most
     return jnp.where(fits, 1.0, most / jnp.where(fits, 1.0, norm))
@@ -20,12 +21,12 @@ def _fit(norm, most):
 def _fit_tree(updates, max_norm):
     """The updates with their norm over all leaves brought down to `max_norm`, and the norm they had."""
     norm = weak(global_norm(updates))
-    factor = _fit(norm, max_norm)
+    factor = fit(norm, max_norm)
     return leafwise(lambda g: factor * g, updates), norm
 
 
 @transform
-def clip(max_delta: Number):
+def clip(max_delta: Limit):
     """Bring every entry into [-max_delta, max_delta]; for real updates only."""
     check_nonnegative(max_delta=max_delta)
 
@@ -36,7 +37,7 @@ def clip(max_delta: Number):
 
 
 @transform
-def clip_by_global_norm(max_norm: Number):
+def clip_by_global_norm(max_norm: Limit):
     """Scale all updates by max_norm / ‖g‖ if the norm ‖g‖ over all leaves is above it. Pascanu et al. 2013.
 
     A NaN or infinite entry makes every update NaN or 0; skip such a step instead of clipping it.
@@ -50,12 +51,12 @@ def clip_by_global_norm(max_norm: Number):
 
 
 @transform
-def clip_by_block_rms(threshold: Number):
+def clip_by_block_rms(threshold: Limit):
     """Scale a leaf by threshold / RMS(g) if its root mean square is above it. Shazeer & Stern 2018, section 6."""
     check_nonnegative(threshold=threshold)
 
     def update(updates, state):
-        return leafwise(lambda g: _fit(rms(g), threshold) * g, updates), state
+        return leafwise(lambda g: fit(rms(g), threshold) * g, updates), state
 
     return lambda params: EmptyState(), update
 
@@ -71,7 +72,7 @@ def _norm_by_unit(x, axis):
 
 
 @transform(static=("axis",))
-def adaptive_grad_clip(clipping: Number, eps: Number = 1e-3, axis: int | tuple[int, ...] | None = None):
+def adaptive_grad_clip(clipping: Limit, eps: Number = 1e-3, axis: int | tuple[int, ...] | None = None):
     """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation 3.
 
     A unit is an output of a layer, with its weights on the last axis (Flax); `axis` says which axes go into a norm

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import leafwise, sqrt, weak, zeros_like
@@ -51,7 +52,7 @@ class _Search(NamedTuple):
 
 @transform(static=("max_linesearch_steps",))
 def scale_by_zoom_linesearch(
-    max_linesearch_steps: int, max_learning_rate: Number | None = None, tol: Number = 0.0,
+    max_linesearch_steps: int, max_learning_rate: Limit | None = None, tol: Number = 0.0,
     increase_factor: Number = 2.0, slope_rtol: Number = 1e-4, curv_rtol: Number = 0.9,
     approx_dec_rtol: Number | None = 1e-6, stepsize_precision: Number = 1e-5, initial_guess_strategy="keep",
     verbose=False,

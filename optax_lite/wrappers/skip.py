@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, PyTree, transform
@@ -49,8 +50,8 @@ def _taken_in(x, statistics, good, window):
 
 @transform
 def skip_bad_steps(
-    tx, *, nonfinite=True, outlier: Number = None, window: Number = 100, max_consecutive: Number = None,
-    loss_outlier: Number = None,
+    tx, *, nonfinite=True, outlier: Limit = None, window: Number = 100, max_consecutive: Number = None,
+    loss_outlier: Limit = None,
 ):  # fmt: skip
     """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they are, to the bit.
 
