@@ -126,6 +126,20 @@ def test_the_cosine_of_vectors_of_any_size():
     np.testing.assert_allclose(ol.losses.cosine_similarity(x, jnp.broadcast_to(x[2], x.shape)), 1.0, rtol=1e-6)
 
 
+def test_shampoo_does_not_take_a_rounding_for_a_small_eigenvalue():
+    """The sums of a tall matrix have no full rank, and where they have none the root of what rounding left was largest."""
+    g, tx = jax.random.normal(jax.random.key(0), (6, 4)), ol.scale_by_shampoo()
+
+    def third(size):
+        state = tx.init(g)
+        for i in (1.0, 1.1, 0.9):
+            u, state = tx.update(i * size * g, state)
+        return u
+
+    updates = jax.jit(jax.vmap(third))(jnp.array([1e3, 1e12, 1e15]))
+    np.testing.assert_allclose(updates, jnp.broadcast_to(updates[0], updates.shape), atol=1e-4)
+
+
 def test_soap_is_bounded_where_the_turned_gradient_has_zeros():
     """A rank-one gradient has one entry in its eigenbasis; the others were rounding over rounding: 14 in the mean."""
     a = 1e6 * jax.random.normal(jax.random.key(1), (16, 1)) * jax.random.normal(jax.random.key(2), (1, 12))

@@ -22,7 +22,8 @@ class ScaleByShampooState(NamedTuple):
 
 def _inverse_root(statistics, order, floor):
     values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(statistics))
-    powers = jnp.maximum(values, floor) ** (-1 / order)
+    rounding = values.shape[-1] * jnp.finfo(values.dtype).eps * values[..., -1:]
+    powers = jnp.maximum(values, jnp.maximum(floor, rounding)) ** (-1 / order)
     return (vectors * powers[..., None, :]) @ adjoint(vectors)
 
 
@@ -31,8 +32,9 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
     """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018, Algorithms 1 and 2.
 
     L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 - b2)·GGᵀ instead of
-    sums. Eigenvalues below eps, which the sums have by rounding only, count as eps. A vector has full-matrix Adagrad's
-    preconditioner, a scalar is a vector of length 1.
+    sums. Eigenvalues below eps, or below the rounding of the largest one, count as that, for where the sums have none
+    the root of a rounding would be the largest of all. A vector has full-matrix Adagrad's preconditioner, a scalar is a
+    vector of length 1.
 
     Axes are cut into blocks of `block_size`, the last one shorter, and every block of a leaf is preconditioned by
     itself; a matrix of whole blocks has four times its own size as state. Roots are computed in the first update and in
