@@ -121,6 +121,13 @@ def test_a_gradient_of_any_size_is_clipped():
         np.testing.assert_allclose(u, [0.6, -0.8], rtol=1e-6)
 
 
+def test_a_polyak_step_is_that_of_the_loss_in_any_unit():
+    tx = ol.scale_by_polyak(max_learning_rate=float("inf"))
+    for size in SIZES:
+        u = tx.update({"a": size * jnp.array([3.0, -4.0])}, ol.EmptyState(), value=10.0 * size)[0]["a"]
+        np.testing.assert_allclose(u, [1.2, -1.6], rtol=1e-6)  # 10·(3, -4) / 5²
+
+
 def test_the_cosine_of_vectors_of_any_size():
     x = jnp.outer(jnp.asarray(SIZES), jnp.array([3.0, -4.0]))
     np.testing.assert_allclose(ol.losses.cosine_similarity(x, jnp.broadcast_to(x[2], x.shape)), 1.0, rtol=1e-6)

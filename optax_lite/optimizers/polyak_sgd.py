@@ -7,7 +7,7 @@ from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.compose import chain, identity
 from optax_lite.core import EmptyState, Number, transform
 from optax_lite.leaves import leafwise, weak
-from optax_lite.norms import sum_sq
+from optax_lite.norms import global_norm
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 
@@ -25,9 +25,10 @@ def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Limit = 1.0, eps: Nu
     def update(updates, state, *, value):
         gap = weak(value) - f_min
         gap = jnp.maximum(gap, 0) if variant == "sps+" else gap
-        square = weak(sum_sq(updates)) + eps
-        step = jnp.minimum(gap / jnp.where(square == 0, 1, square), max_learning_rate)
-        return leafwise(lambda g: step * g, updates), state
+        size = weak(global_norm(updates))
+        size = jnp.where(size == 0, 1, size)
+        length = jnp.minimum(gap / (size + eps / size), max_learning_rate * size)  # ‖g‖² may not be held where ‖g‖ is
+        return leafwise(lambda g: length * (g / size), updates), state
 
     return lambda params: EmptyState(), update
 
