@@ -134,7 +134,7 @@ def test_the_cosine_of_vectors_of_any_size():
 
 
 def test_shampoo_does_not_take_a_rounding_for_a_small_eigenvalue():
-    """The sums of a tall matrix have no full rank, and where they have none the root of what rounding left was largest."""
+    """The sums of a tall matrix have no full rank; the root of what rounding leaves there was the largest of all."""
     g, tx = jax.random.normal(jax.random.key(0), (6, 4)), ol.scale_by_shampoo()
 
     def third(size):
