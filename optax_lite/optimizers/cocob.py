@@ -44,7 +44,7 @@ def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
         total = total + jnp.abs(g)
         reward = jnp.maximum(reward - (jnp.conj(g) * (w - w1)).real, 0)
         theta = theta - g
-        bet = over(theta * (largest + reward), largest * jnp.maximum(total + largest, alpha * largest))
+        bet = over(theta, jnp.maximum(total + largest, alpha * largest)) * (1 + over(reward, largest))
         return bet - (w - w1), theta, largest, total, reward
 
     def update(updates, state, params):

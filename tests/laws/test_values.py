@@ -17,6 +17,9 @@ PARAMS = {
 RNG = np.random.default_rng(1)
 GRADIENTS = {k: RNG.normal(size=(2, *p.shape)).astype(np.float32) for k, p in PARAMS.items()}  # of two updates
 ZEROS = {k: np.zeros_like(g) for k, g in GRADIENTS.items()}
+SPIKES = {
+    k: np.concatenate([g[:1] * 0 + np.float32(2e19), g[1:]]) for k, g in GRADIENTS.items()
+}  # no squares in float32
 
 
 def updated(tx, gradients, extra):
@@ -58,6 +61,12 @@ def nothing_to_divide_by(path, x, positive):
     return 0.0 if (zero or name == "initial_accumulator_value") and name not in positive else x
 
 
+def assert_finite(tree):
+    numbers = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+    wrong = [k for k, x in numbers.items() if jnp.issubdtype(x.dtype, jnp.inexact) and not jnp.all(jnp.isfinite(x))]
+    assert not wrong, f"not finite: {wrong}"
+
+
 @pytest.mark.parametrize("row", [row for row in OWN if not row.quirks.no_laws], ids=lambda row: row.name)
 def test_a_population_by_update_is_its_members_by_step(row):
     """So `vmap` is a loop, `step` is `update` and `apply_updates`; and gradients of zero move nothing, eps=0 or not."""
@@ -76,9 +85,11 @@ def test_a_population_by_update_is_its_members_by_step(row):
     for i, member in enumerate(members[:2]):
         assert_close(jax.tree.map(lambda x, i=i: x[i], after), alone(member, GRADIENTS), ulps=ulps)
 
+    spiked = together(population, SPIKES)
+    if not any(jnp.any(jnp.isfinite(p) & (jnp.abs(p) > 1e18)) for p in jax.tree.leaves(spiked[1][0])):
+        assert_finite(spiked)  # of a rule whose steps do not grow with the gradient
     updates, after = together(population, ZEROS)
-    numbers = [x for x in jax.tree.leaves((updates, after)) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    assert all(jnp.all(jnp.isfinite(x)) for x in numbers)
+    assert_finite((updates, after))
     if not row.quirks.moves_without_gradient:
         still = [u[i] for u in jax.tree.leaves(updates) for i in (0, 2)]
         for u in still:
