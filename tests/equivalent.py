@@ -112,9 +112,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "default=1 -> default=2": "of a tree without leaves there is nothing to divide",
     },
     "optimizers.polyak_sgd.scale_by_polyak": {
-        "gap / jnp.where(square == 0, 1, square) -> gap / jnp.where(square == 1, 1, square)": _ZERO,
-        "gap / jnp.where(square == 0, 1, square) -> gap / jnp.where(gap == 0, 1, square)": _ZERO,
-        "gap / jnp.where(square == 0, 1, square) -> gap / jnp.where(square == 0, 2, square)": _IS_ZERO,
+        "size = jnp.where(size == 0, 1, size) -> size = jnp.where(size == 1, 1, size)": _ZERO,
+        "size = jnp.where(size == 0, 1, size) -> size = jnp.where(gap == 0, 1, size)": _ZERO,
+        "size = jnp.where(size == 0, 1, size) -> size = jnp.where(size == 0, 2, size)": _IS_ZERO,
     },
     "optimizers.rprop.scale_by_rprop": {
         "jnp.where(agreement > 0, eta_plus, eta_minus) -> jnp.where(agreement >= 0, eta_plus, eta_minus)": (

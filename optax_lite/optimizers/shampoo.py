@@ -22,7 +22,7 @@ class ScaleByShampooState(NamedTuple):
 
 def _inverse_root(statistics, order, floor):
     values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(statistics))
-    rounding = values.shape[-1] * jnp.finfo(values.dtype).eps * values[..., -1:]
+    rounding = jnp.finfo(values.dtype).eps * values[..., -1:]
     powers = jnp.maximum(values, jnp.maximum(floor, rounding)) ** (-1 / order)
     return (vectors * powers[..., None, :]) @ adjoint(vectors)
 

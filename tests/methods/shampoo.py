@@ -158,4 +158,20 @@ def _waits_for_roots(namespace: Namespace) -> bool:
     return moves == [False, False, True]
 
 
-PROBES = {"optax_lite.optimizers.shampoo": {"defaults": _blocks_by_default, "late": _waits_for_roots}}
+def _of_any_size(namespace: Namespace) -> bool:
+    """A tall matrix has sums without full rank; what rounding leaves there is no small eigenvalue."""
+    tx, g = namespace["scale_by_shampoo"](), np.random.default_rng(0).normal(size=(6, 4))
+    moves = []
+    for size in (1e6, 1e15):
+        state = tx.init(g)
+        for i in (1.0, 1.1, 0.9):
+            u, state = tx.update(i * size * g, state)
+        moves.append(u)
+    return np.allclose(*moves, rtol=0, atol=1e-9)
+
+
+PROBES = {
+    "optax_lite.optimizers.shampoo": {
+        "defaults": _blocks_by_default, "late": _waits_for_roots, "sizes": _of_any_size
+    }
+}  # fmt: skip
