@@ -66,6 +66,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         )
     },
     "losses.vectors._unit": {"x / jnp.where(size > 0, size, 1) -> x / jnp.where(size > 0, size, 2)": _UNUSED},
+    "losses.vectors._divergence": {
+        "jnp.abs(jnp.sum(x, axis, where=where) - 1) < _OF_ALL -> jnp.abs(jnp.sum(x, axis, where=where) - 1) <= _OF_ALL": (
+            "at equality, to the last digit of a sum, either is within what the comment says"
+        )
+    },
     "losses.vectors._with_exp": {
         "jnp.where(log_p == -jnp.inf, 0, log_p) -> jnp.where(log_p == -jnp.inf, 1, log_p)": (
             "there p is 0, and so are p·(log p - log q) and its slopes for any finite log p"
@@ -151,6 +156,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.muon._or_one": {
         "return jnp.where(x > 0, x, 1) -> return jnp.where(x > 0, x, 2)": (
             "where it is 0 so is the matrix or row that is divided (or too small to be squared)"
+        )
+    },
+    "optimizers.shampoo._inverse_root": {
+        "jnp.finfo(values.dtype).eps * values[..., -1:] -> jnp.finfo(vectors.dtype).eps * values[..., -1:]": (
+            "eigenvalues and eigenvectors of real matrices have one dtype, and those of complex ones one precision"
         )
     },
     "optimizers.shampoo.scale_by_shampoo": {

@@ -587,7 +587,18 @@ def _takes_lists(namespace: Namespace) -> bool:
     return np.allclose(namespace["ctc_loss"](*(x.tolist() for x in TEXT)), ctc_loss(*TEXT), rtol=1e-12)
 
 
+def _only_of_whole_distributions(namespace: Namespace) -> bool:
+    """No rounding below 0 where both sum to 1 within a hundredth; what is negative by its formula stays so."""
+    p = np.exp(log_softmax(np.random.default_rng(0).normal(size=(500, 10)), -1))
+    divergence = namespace["kl_divergence"]
+    near = divergence(np.log(p) + 1e-17, p), divergence(np.log(1.007 * p), p)
+    larger = divergence(np.log(2 * p), p), divergence(np.log(p / 2), p / 4)
+    no_less = all(np.all(x >= 0) for x in near)
+    return no_less and np.allclose(larger[0], -np.log(2)) and np.allclose(larger[1], -np.log(2) / 4)
+
+
 PROBES = {
+    "optax_lite.losses.vectors": {"whole": _only_of_whole_distributions},
     "optax_lite.losses.classes": {"no class": _no_class_is_seen, "mask": _mask_of_others_is_refused},
     "optax_lite.losses.ctc": {
         "forward": _forward_is_a_sum_over_paths,
