@@ -11,7 +11,7 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, closest
-from optax_lite.leaves import check_prefix, is_nothing, leaf_paths, path_string
+from optax_lite.leaves import check_prefix, is_nothing, leaf_paths, path_string, step_string
 
 Pattern = str | re.Pattern
 
@@ -34,7 +34,7 @@ OF_NO_PARAMETER: Any = StandIn(lambda part: part)  # in an init that is run with
 
 def steps(path: Sequence[Any]) -> tuple[str, ...]:
     """A key path as its components: two leaves never have the same, as their paths in words may."""
-    return tuple(path_string([key]) for key in path)
+    return tuple(map(step_string, path))
 
 
 def is_patterns(value: Any) -> bool:
