@@ -319,7 +319,7 @@ class _Fill:
     """
 
     def __init__(self, value: Any):
-        self.value, self.known = value, {}
+        self.value, self.known = float(value) if isinstance(value, int) else value, {}
 
     def like(self, p: Array, dtype: np.dtype) -> Array:
         """`jnp.full_like(p, value, dtype)`."""
