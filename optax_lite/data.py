@@ -7,7 +7,6 @@ told by its two kinds, `Schedule` and `GradientTransformation`.
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -17,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite.binding import Binding
 from optax_lite.check import ArgumentError, check_shared, shared_names, unknown_argument
 from optax_lite.floats import lost
-from optax_lite.habits import attribute_hint, own_name, plain
+from optax_lite.habits import attribute_hint, own_name
 from optax_lite.leaves import weak
 from optax_lite.order import check_inside
 
@@ -54,7 +54,7 @@ class Call:
     def build(self, values: tuple) -> Any:
         """Run the builder; what goes wrong in it is told with the factory's name."""
         arguments = dict(zip(self.names, values, strict=True)) | self.static
-        args, kwargs = ([], arguments) if self.factory.by_name else self._split(dict(arguments))
+        args, kwargs = self.factory.binding.split(arguments)
         try:
             if self.factory.checked:
                 check_shared({name: arguments[name] for name in self.factory.checked})
@@ -69,20 +69,6 @@ class Call:
         except (AttributeError, TypeError) as error:
             error.add_note(f"{self.name} was called with {', '.join(f'{k}={_show(v)}' for k, v in arguments.items())}")
             raise
-
-    def _split(self, given: dict[str, Any]) -> tuple[list, dict[str, Any]]:
-        """Arguments by name as those that the builder takes by place, and by name."""
-        args, kwargs = [], {}
-        for p in self.factory.signature.parameters.values():
-            if p.kind is p.VAR_POSITIONAL:
-                args += [given.pop(str(i)) for i in range(len(self.names))]
-            elif p.kind is p.VAR_KEYWORD:
-                kwargs |= given
-            elif p.kind is p.KEYWORD_ONLY:
-                kwargs[p.name] = given.pop(p.name)
-            else:
-                args.append(given.pop(p.name))
-        return args, kwargs
 
     @property
     def name(self) -> str:
@@ -411,37 +397,20 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
     """
     if not callable(builder):
         raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
-    signature = inspect.signature(builder)
-    parameters = list(signature.parameters.values())
+    binding = Binding(builder)
+    parameters = binding.parameters
     names = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     statics = set(static) | {p.name for p in parameters if isinstance(p.default, (bool, str))}
     if unknown := sorted(statics - names.keys()):
         raise ValueError(f"{builder.__name__}: static= names {', '.join(unknown)}, which are no arguments of it")
 
-    by_name = all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
-    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] if by_name else []
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-    def arguments_of(args, kwargs):
-        if by_name and len(args) <= len(places):  # `bind`, at ten times the cost, has the words where a call is wrong
-            given = defaults | dict(zip(places, args, strict=False)) | kwargs
-            if len(given) == len(names) and kwargs.keys().isdisjoint(places[: len(args)]):
-                return given
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{builder.__name__}: {error}; its signature is {plain(signature)}") from None
-        bound.apply_defaults()
-        return bound.arguments
-
     @functools.wraps(builder)
     def factory(*args, **kwargs):
         try:
             for name in kwargs:
-                if name not in names and not takes_more:
+                if name not in names and not binding.takes_any_name:
                     raise ArgumentError(unknown_argument(name, names))
-            given, data, choices = arguments_of(args, kwargs), {}, {}
+            given, data, choices = binding.bound(args, kwargs), {}, {}
             for p in parameters:
                 value = given[p.name]
                 if p.kind is p.VAR_POSITIONAL:
@@ -470,6 +439,6 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
         return kind._make(call, tuple(data.values()))
 
     made: Any = factory
-    made.builder, made.signature, made.by_name = builder, signature, by_name
+    made.builder, made.signature, made.binding = builder, binding.signature, binding
     made.checked = shared_names([] if own_range is None else names.keys() - set(own_range))
     return made

@@ -1,5 +1,7 @@
 """A state carried into a changed optimizer: what goes on, what starts afresh, what is not guessed."""
 
+import dataclasses
+import functools
 import sys
 from collections import Counter
 
@@ -439,6 +441,29 @@ def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restore
             ValueError, match=r"the state has lost its classes, and .* Restore it into the state of the"
         ):
             ol.transfer(lost, other, params)
+
+
+# --- a field called value ---------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["value", "scale"], meta_fields=[])
+@dataclasses.dataclass
+class Scaled:
+    """A user's class with the field that Flax NNX's variables have."""
+
+    value: jax.Array
+    scale: jax.Array
+
+
+def test_a_field_called_value_is_a_parameter_beside_others():
+    params = {"a": Scaled(jnp.ones(2), jnp.ones(2)), "b": jnp.ones(2)}
+    tx = ol.adam(0.1)
+    _, state = trained(tx, params=params)
+    mu = ol.reset(state, tx, params, where="a/scale")[0].mu
+    chex.assert_trees_all_equal(mu["a"].scale, np.zeros(2, np.float32))
+    assert bool(jnp.all(mu["a"].value != 0)) and bool(jnp.all(mu["b"] != 0))
+    (part,) = (x for x in parts(state, params) if x.of)
+    assert list(part.of) == ["a/value", "a/scale", "b"]
 
 
 # --- thousands of leaves ---------------------------------------------------------------------------------------------

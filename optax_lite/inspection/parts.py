@@ -10,7 +10,7 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.leaves import is_inexact, is_nothing, path_strings
-from optax_lite.paths import steps
+from optax_lite.paths import of_variables, steps
 
 
 class Leaf(NamedTuple):
@@ -44,9 +44,10 @@ def parts(state: PyTree, params: PyTree, renamed: Mapping[str, str] | None = Non
     order = {old: i for i, old in enumerate(renamed or {})}
     not_states = {type(node) for path in of_params for node in _along(params, path)}
     found: dict[tuple, Part] = {}
-    keyed = [(_unwrapped(state, path), value) for path, value in jax.tree_util.tree_flatten_with_path(state)[0]]
-    in_words = path_strings([path for path, _ in keyed])
-    for index, (path, value) in enumerate(keyed):
+    keyed = jax.tree_util.tree_flatten_with_path(state)[0]
+    paths = of_variables([path for path, _ in keyed], anywhere=True)
+    in_words = path_strings(paths)
+    for index, (path, (_, value)) in enumerate(zip(paths, keyed, strict=True)):
         nodes, place = _along(state, path), steps(path)
         named = [i for i, x in enumerate(nodes) if hasattr(x, "_fields") and type(x) not in not_states]
         depth, kind = (named[-1], type(nodes[named[-1]]).__name__) if named else (0, "")
@@ -75,7 +76,7 @@ def paths_of(params: PyTree) -> list[tuple[str, ...]]:
 
 def _paths_of(params: PyTree) -> list[Sequence[Any]]:
     keyed = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_nothing)[0]
-    return [_unwrapped(params, path) for path, _ in keyed]
+    return of_variables([path for path, _ in keyed], anywhere=True)
 
 
 def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
@@ -92,13 +93,6 @@ def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
         else:
             break
     return nodes
-
-
-def _unwrapped(tree: Any, path: Sequence[Any]) -> Sequence[Any]:
-    """A path without the `.value` of a Flax NNX variable at its end, which is there or not as the tree was split."""
-    if not path or getattr(path[-1], "name", "") != "value" or hasattr(_along(tree, path)[-1], "_fields"):
-        return path
-    return path[:-1]
 
 
 def _names(node: Any, step: str) -> list[str]:

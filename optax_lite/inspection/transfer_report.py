@@ -91,7 +91,7 @@ def _warnings(plan: Plan) -> Iterator[str]:
         lost = {name: leaf for old in olds for name, leaf in old.shared.items() if "/" in name}
         firsts = [next(iter(part.of[owner].items())) for owner in afresh]
         fields = [field.removesuffix(f"/{owner}") for owner, (field, _) in zip(afresh, firsts, strict=True)]
-        different = set(fields)
+        different = dict.fromkeys(fields)
         alike: dict[tuple, set[str]] = defaultdict(set)  # by field and form, as comparing each with each is quadratic
         for name, leaf in lost.items():
             for field in (f for f in different if name.startswith(f"{f}/")):
