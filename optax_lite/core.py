@@ -461,7 +461,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 def _strong(state: OptState) -> OptState:
     def strong(x):
-        return x if isinstance(x, jax.Array) and not x.weak_type else cast_like(x, jnp.asarray(x))
+        return x if isinstance(x, jax.Array) and not getattr(x, "weak_type", False) else cast_like(x, jnp.asarray(x))
 
     return jax.tree.map(strong, state)
 
