@@ -67,6 +67,11 @@ def check_shared(values: dict[str, Any]) -> None:
     check_dtype(**{name: x for name, x in values.items() if name.endswith("_dtype")})
 
 
+def shared_names(names: Iterable[str]) -> frozenset[str]:
+    """The names among these that `check_shared` says something about."""
+    return frozenset(name for name in names if name in _DECAYS | _NONNEGATIVE or name.endswith("_dtype"))
+
+
 def check_number(**values: Any) -> None:
     """Raise unless every value can be multiplied: a number, traced or not, or a schedule."""
     for name, value in values.items():

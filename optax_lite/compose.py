@@ -47,15 +47,15 @@ def check_members(members: Mapping[str, Any]) -> None:
             raise ArgumentError(f"member {name} must be a GradientTransformation, got {member!r}; one is adam(1e-3)")
 
 
-def _links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
+def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
     """The members of a chain, those of chains in it in their place."""
     for t in transforms:
-        yield from _links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
+        yield from links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
 
 
 def moving(transforms: Iterable[GradientTransformation], updates: PyTree, params: PyTree | None) -> PyTree:
     """The updates, 0 where one of the transformations freezes a leaf by name: no norm in front of it counts it."""
-    for t in _links(transforms):
+    for t in links(transforms):
         if (still := getattr(t._call.factory, "still", None)) is not None:
             held = still(t, updates, params)
             updates = jax.tree.map(_unless_held, updates, held, is_leaf=is_nothing)
@@ -66,7 +66,7 @@ def _unless_held(u, held):
     return jnp.zeros_like(u) if held and not is_nothing(u) else u
 
 
-@leads_downhill(lambda tx: of_chain(_links([tx])))
+@leads_downhill(lambda tx: of_chain(links([tx])))
 @transform
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states.
@@ -79,8 +79,8 @@ def chain(*transforms):
     that the norm of a clip is over the others.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
-    check_sequence((t._call.name, t._call.factory.__module__) for t in _links(transforms))
-    check_one_sign(list(_links(transforms)))
+    check_sequence((t._call.name, t._call.factory.__module__) for t in links(transforms))
+    check_one_sign(list(links(transforms)))
 
     def init(params):
         return tuple(t.init(params) for t in transforms)
@@ -116,7 +116,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
     return _named_chain(**dict(transforms))
 
 
-@leads_downhill(lambda tx: of_chain(_links(tx._values)))
+@leads_downhill(lambda tx: of_chain(links(tx._values)))
 @transform
 def _named_chain(**transforms):
     check_members(transforms)

@@ -301,7 +301,8 @@ def _functions(tx: GradientTransformation) -> _Functions:
         return inner_state if is_own else scheduled(count, inner_state) if keeps_inner else scheduled(count)
 
     def init(params):
-        init, *_ = call.build(_at(values, zero_count(), call))
+        whole = (v._make(v._call, v._values) if isinstance(v, Schedule) else v for v in values)  # one program each
+        init, *_ = call.build(_at(tuple(whole), zero_count(), call))
         return wrap(zero_count(), init(params))
 
     def run(kind, updates, state, params=None, **extra):
@@ -459,7 +460,10 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 
 def _strong(state: OptState) -> OptState:
-    return cast_like(state, jax.tree.map(jnp.asarray, state))
+    def strong(x):
+        return x if isinstance(x, jax.Array) and not getattr(x, "weak_type", False) else cast_like(x, jnp.asarray(x))
+
+    return jax.tree.map(strong, state)
 
 
 def _replicate(state: OptState, params: list) -> OptState:

@@ -7,7 +7,6 @@ told by its two kinds, `Schedule` and `GradientTransformation`.
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -17,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.aliases import Limit
-from optax_lite.check import ArgumentError, check_held, check_shared, unknown_argument
-from optax_lite.floats import as_limit
-from optax_lite.habits import attribute_hint, own_name, plain
+from optax_lite.binding import Binding
+from optax_lite.check import ArgumentError, check_shared, shared_names, unknown_argument
+from optax_lite.floats import as_limit, lost
+from optax_lite.habits import attribute_hint, own_name
 from optax_lite.leaves import weak
 from optax_lite.order import check_inside
 
@@ -54,22 +53,13 @@ class Call:
 
     def build(self, values: tuple) -> Any:
         """Run the builder; what goes wrong in it is told with the factory's name."""
-        builder, signature = self.factory.builder, self.factory.signature
-        given, args, kwargs = dict(zip(self.names, values, strict=True)) | self.static, [], {}
-        arguments = dict(given)
-        for p in signature.parameters.values():
-            if p.kind is p.VAR_POSITIONAL:
-                args += [given.pop(str(i)) for i in range(len(self.names))]
-            elif p.kind is p.VAR_KEYWORD:
-                kwargs |= given
-            elif p.kind is p.KEYWORD_ONLY:
-                kwargs[p.name] = given.pop(p.name)
-            else:
-                args.append(given.pop(p.name))
+        arguments = dict(zip(self.names, values, strict=True)) | self.static
+        args, kwargs = self.factory.binding.split(arguments)
         try:
-            check_shared({name: x for name, x in arguments.items() if name in self.factory.checked})
+            if self.factory.checked:
+                check_shared({name: arguments[name] for name in self.factory.checked})
             check_inside(self.name, arguments, _children)
-            return builder(*args, **kwargs)
+            return self.factory.builder(*args, **kwargs)
         except ArgumentError as error:
             (name, value), own = error.about, own_name(*error.about, arguments)
             raise ArgumentError(error.problem.replace(name, own, 1), self.name, (own, value)) from None
@@ -255,7 +245,7 @@ class Configured:
         call, values = self._call, list(self._values)
         if name in call.names:
             index = call.names.index(name)
-            value = value if rest else _limited(call.factory.signature.parameters.get(name), value)
+            value = as_limit(value) if name in call.factory.binding.limits and not rest else value
             values[index] = _edit(values[index], rest, value, f"{call.name}.replace: {'/'.join(path)}")
         else:
             call = Call(call.factory, call.names, {**call.static, name: value})
@@ -341,8 +331,11 @@ def as_data(name: str, value: Any) -> Any:
     Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
     compile once; a plain function becomes a schedule, a pair of functions a transformation.
     """
-    check_held(**{name: value})
-    if value is None or type(value) is float or isinstance(value, Configured):
+    if value is None or isinstance(value, Configured):
+        return value
+    if found := lost(value):
+        raise ArgumentError(f"{name} must fit in JAX's default float, got {found}")
+    if type(value) is float:
         return value
     if hasattr(value, "builder"):
         raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
@@ -354,12 +347,6 @@ def as_data(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
     return _as_number(name, value)
-
-
-def _limited(parameter: inspect.Parameter | None, value: Any) -> Any:
-    """The value of an argument; of one that is a limit, infinity for what is too large to be held."""
-    kinds = (parameter.annotation, *get_args(parameter.annotation)) if parameter else ()
-    return as_limit(value) if Limit in kinds else value
 
 
 def _as_number(name: str, value: Any) -> Any:
@@ -411,8 +398,8 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
     """
     if not callable(builder):
         raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
-    signature = inspect.signature(builder)
-    parameters = signature.parameters.values()
+    binding = Binding(builder)
+    parameters = binding.parameters
     names = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     statics = set(static) | {p.name for p in parameters if isinstance(p.default, (bool, str))}
     if unknown := sorted(statics - names.keys()):
@@ -422,16 +409,11 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
     def factory(*args, **kwargs):
         try:
             for name in kwargs:
-                if name not in names and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                if name not in names and not binding.takes_any_name:
                     raise ArgumentError(unknown_argument(name, names))
-            try:
-                bound = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{builder.__name__}: {error}; its signature is {plain(signature)}") from None
-            bound.apply_defaults()
-            data, choices = {}, {}
+            given, data, choices = binding.bound(args, kwargs), {}, {}
             for p in parameters:
-                value = bound.arguments[p.name]
+                value = given[p.name]
                 if p.kind is p.VAR_POSITIONAL:
                     data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
                 elif p.kind is p.VAR_KEYWORD:
@@ -444,7 +426,7 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     choices[p.name] = value
                 else:
-                    data[p.name] = as_data(p.name, _limited(p, value))
+                    data[p.name] = as_data(p.name, as_limit(value) if p.name in binding.limits else value)
                     if value is None and (p.default is None or type(None) in get_args(p.annotation)):
                         continue
                     if value is None or (isinstance(p.default, (int, float)) and not is_scalar(data[p.name])):
@@ -458,6 +440,6 @@ def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...
         return kind._make(call, tuple(data.values()))
 
     made: Any = factory
-    made.builder, made.signature = builder, signature
-    made.checked = frozenset() if own_range is None else frozenset(names.keys() - set(own_range))
+    made.builder, made.signature, made.binding = builder, binding.signature, binding
+    made.checked = shared_names([] if own_range is None else names.keys() - set(own_range))
     return made

@@ -3,7 +3,11 @@
 `(ScaleByAdamState(count, mu, nu), EmptyState())`: what an error says about a state that belongs to another optimizer.
 """
 
+from collections.abc import Iterable
 from typing import Any
+
+import jax
+import numpy as np
 
 
 def outline(state: Any) -> str:
@@ -33,8 +37,16 @@ def states_with(state: Any, *fields: str) -> list:
     """The states nested in a state that have these fields; what is nested in one of them is not looked at."""
     if set(fields) <= set(getattr(state, "_fields", ())):
         return [state]
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
-    return [found for part in parts for found in states_with(part, *fields)]
+    return [found for part in _parts_of(state) for found in states_with(part, *fields)]
+
+
+def _parts_of(node: Any) -> Iterable[Any]:
+    """The children of a node of any kind of tree, those of a dict in its own order."""
+    if isinstance(node, (dict, tuple, list)):
+        return node.values() if isinstance(node, dict) else node
+    if isinstance(node, (jax.Array, np.ndarray)):
+        return ()
+    return [x for x in jax.tree.leaves(node, is_leaf=lambda x: x is not node) if x is not node]
 
 
 def is_state(tree: Any) -> bool:

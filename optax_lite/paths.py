@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, closest
-from optax_lite.leaves import check_prefix, is_nothing, leaf_paths, path_string
+from optax_lite.leaves import check_prefix, is_nothing, leaf_paths, path_string, step_string
 
 Pattern = str | re.Pattern
 
@@ -34,7 +35,27 @@ OF_NO_PARAMETER: Any = StandIn(lambda part: part)  # in an init that is run with
 
 def steps(path: Sequence[Any]) -> tuple[str, ...]:
     """A key path as its components: two leaves never have the same, as their paths in words may."""
-    return tuple(path_string([key]) for key in path)
+    return tuple(map(step_string, path))
+
+
+def of_variables(paths: Sequence[Sequence[Any]], *, anywhere: bool = False) -> list[Sequence[Any]]:
+    """The key paths of a tree without the `.value` of a Flax NNX variable, which is there or not as it was split.
+
+    A variable has nothing else below its place, which is in a dict, or in a state `anywhere`; a class of the user's has
+    other fields beside its `value`.
+    """
+    if not any(path and path[-1] == _VALUE for path in paths):
+        return list(paths)
+    times = Counter(tuple(path[:i]) for path in paths for i in range(len(path)))
+
+    def is_variable(path):
+        below = len(path) > 1 and (anywhere or isinstance(path[-2], jax.tree_util.DictKey))
+        return below and path[-1] == _VALUE and times[tuple(path[:-1])] == 1
+
+    return [path[:-1] if is_variable(path) else path for path in paths]
+
+
+_VALUE = jax.tree_util.GetAttrKey("value")
 
 
 def is_patterns(value: Any) -> bool:

@@ -13,6 +13,9 @@ import pytest
 from flax import nnx
 
 import optax_lite as ol
+from optax_lite.direction import descends
+from optax_lite.inspection.doubts import doubts
+from tests.methods import ROWS
 from tests.nightly import first
 
 WIDTH = 120
@@ -305,6 +308,36 @@ WARNED = {
         "no learning rate reaches b",
     ),
 }
+COSINE = ol.cosine_decay_schedule(1e-3, 100)
+L2 = "add_decayed_weights before adamw is an L2 penalty"
+DOUBTFUL = {
+    "uphill on purpose": (ol.chain(PLAIN, ol.scale(-1.0)), "scale after adamw changes the sign again: params climb"),
+    "uphill inside": (ol.with_metrics(ol.chain(PLAIN, ol.scale(-1.0))), "scale after adamw changes the sign again"),
+    "no sign": (ol.chain(ol.clip(1.0), ol.scale_by_adam()), "no member changes the sign: params climb"),
+    "clip of a direction": (
+        ol.chain(ol.scale_by_adam(), ol.clip(1.0), ol.scale_by_learning_rate(0.1)),
+        "clip after scale_by_adam bounds the update",
+    ),
+    "clip of a step": (
+        ol.chain(PLAIN, ol.clip_by_global_norm(1.0)),
+        "clip_by_global_norm after adamw bounds the update",
+    ),
+    "L2": (ol.chain(ol.add_decayed_weights(0.1), PLAIN), L2),
+    "L2 of some": (ol.chain(ol.add_decayed_weights(0.1, "w"), ol.clip(1.0), PLAIN), L2),
+    "two rates": (ol.chain(PLAIN, ol.scale_by_schedule(COSINE)), "multiplies its learning rate by 0 to 0.001"),
+    "in a chain of chains": (ol.chain(ol.chain(PLAIN), ol.named_chain(("c", ol.clip(1.0)))), "clip after adamw bounds"),
+}
+MEANT = {
+    "clip of the gradient": ol.chain(ol.clip(1.0), ol.adaptive_grad_clip(0.1), PLAIN),
+    "clip of the update's RMS": ol.chain(PLAIN, ol.clip_by_block_rms(1.0)),
+    "decoupled": ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1)),
+    "L2 without a scaling": ol.chain(ol.add_decayed_weights(0.1), ol.sgd(0.1, 0.9)),
+    "L2 of 0": ol.chain(ol.add_decayed_weights(0.0), PLAIN),
+    "the only rate": ol.chain(ol.scale_by_adam(), ol.scale_by_schedule(COSINE), ol.scale(-1.0)),
+    "a schedule for a rate of 1": ol.chain(ol.adam(1.0), ol.scale_by_schedule(COSINE)),
+    "a share of a rate": ol.chain(PLAIN, ol.scale_by_schedule(ol.linear_schedule(1.0, 0.0, 9))),
+    "a direction that is turned outside": ol.chain(ol.cautious(ol.chain(ol.scale_by_adam())), ol.scale(-0.1)),
+}
 SILENT = {
     "no decay": (PLAIN, B),
     "decay masked": (ol.adamw(1e-3, mask="w"), B),
@@ -336,6 +369,39 @@ def test_warnings(tx, params, expected):
 def test_no_warnings(tx, params):
     found = ol.explain(tx, params)
     assert found.warnings == [] and "!" not in str(found)
+
+
+@pytest.mark.parametrize("tx, expected", DOUBTFUL.values(), ids=DOUBTFUL.keys())
+def test_warnings_of_chains(tx, expected):
+    (warning,) = doubts(tx)
+    assert expected in warning and warning in ol.explain(tx, W).warnings
+
+
+@pytest.mark.parametrize("tx", MEANT.values(), ids=MEANT.keys())
+def test_no_warnings_of_chains(tx):
+    assert list(doubts(tx)) == []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_no_factory_is_doubtful_nor_a_clip_and_a_schedule_around_it(row):
+    for settings in row.settings:
+        tx = row.factory(**settings)
+        if any(isinstance(x, ol.GradientTransformation) for _, x in tx._arguments()):
+            continue  # what a row of a wrapper has inside was written by somebody
+        assert list(doubts(tx)) == []
+        if descends(tx) and tx._call.name != "lbfgs":
+            assert list(doubts(ol.chain(ol.clip_by_global_norm(1.0), tx))) == []
+
+
+def test_what_the_warnings_say_is_so():
+    p, g = {"w": jnp.array([3.0, -4.0])}, {"w": jnp.array([30.0, -40.0])}
+    climbing = ol.chain(PLAIN, ol.scale(-1.0))
+    assert (climbing.step(g, climbing.init(p), p)[0]["w"] * jnp.sign(p["w"]) > jnp.abs(p["w"])).all()
+    late = ol.chain(ol.sgd(0.01), ol.clip_by_global_norm(1.0))
+    np.testing.assert_allclose(late.update(g, late.init(p), p)[0]["w"], -0.01 * g["w"], rtol=1e-6)  # of norm 0.5
+    l2 = ol.chain(ol.add_decayed_weights(10.0), ol.adam(0.1))
+    zero = {"w": jnp.zeros(2)}
+    np.testing.assert_allclose(l2.update(zero, l2.init(p), p)[0]["w"], [-0.1, 0.1], rtol=1e-5)  # whatever its size
 
 
 def test_a_rounded_average_is_what_the_warning_says():

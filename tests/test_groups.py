@@ -15,8 +15,10 @@ import pytest
 from flax import linen, nnx
 
 import optax_lite as ol
+from optax_lite.leaves import path_string
+from optax_lite.paths import of_variables
 from optax_lite.wrappers.groups import group_of_leaves, idle_rules
-from optax_lite.wrappers.rules import _path, name_of
+from optax_lite.wrappers.rules import name_of
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
 
@@ -484,7 +486,11 @@ def test_containers(params):
 
 def test_a_function_sees_the_name_of_a_variable_at_the_top_too():
     keys = jax.tree_util.DictKey("w"), jax.tree_util.GetAttrKey("value")
-    assert [_path(keys), _path(keys[1:]), _path((keys[1], *keys))] == ["w", "value", "value/w"]
+    found = of_variables([keys, keys[1:], (keys[1], *keys)])
+    assert list(map(path_string, found)) == ["w", "value", "value/w"]
+    for other in ((), (keys[0],)):  # a class of the user's, with arrays or trees in its other field
+        beside = of_variables([keys, (keys[0], jax.tree_util.GetAttrKey("scale"), *other)])
+        assert path_string(beside[0]) == "w/value"
 
 
 def test_a_glob_may_name_a_field_that_is_called_value():

@@ -228,6 +228,26 @@ def test_slots_are_new_arrays_of_the_value():
     chex.assert_trees_all_equal(full_like(params, 0.25), {"w": jnp.full(3, 0.25)})
 
 
+def test_slots_that_look_alike_share_a_program_and_no_memory():
+    params = [jnp.ones(5), jnp.ones(5), jnp.ones((3, 7)), jnp.ones(5)]
+    with count_lowerings() as count:
+        slots = [zeros_like(params), full_like(params, 0.5), zeros_like(params, real=True)]
+    assert count() <= 3  # one a shape, and one where the value is no integer
+    arrays = jax.tree.leaves([slots, jax.jit(zeros_like)(params)])
+    assert len({x.unsafe_buffer_pointer() for x in arrays}) == len(arrays)
+    assert len(jax.make_jaxpr(zeros_like)(params).eqns) == 2  # in a trace one line a shape
+
+
+def test_slots_are_committed_where_their_parameter_is():
+    device = jax.devices()[-1]
+    params = {"held": jax.device_put(jnp.ones(3), device), "free": jnp.ones(3)}
+    slots = full_like(params, 0.5)
+    assert slots["held"].committed
+    assert slots["held"].devices() == {device}
+    assert not slots["free"].committed
+    chex.assert_trees_all_equal(slots, {"held": np.full(3, 0.5, np.float32), "free": np.full(3, 0.5, np.float32)})
+
+
 def test_leaf_paths_count_none_and_masked():
     assert leaf_paths({"a": [None, jnp.ones(2)], "b": MaskedNode()}) == ["a/0", "a/1", "b"]
     assert leaf_paths(jnp.ones(2)) == ["(the only leaf)"]

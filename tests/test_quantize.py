@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
+from optax_lite.precision import in_turn
 from optax_lite.precision.codes import decode, encode, layout
 from optax_lite.precision.low import leaf_keys
 from tests.closeness import A_STEP, assert_close
@@ -306,3 +307,12 @@ def test_zeros_are_not_encoded_while_a_program_compiles():
     encoded = [line for line in program.eqns if line.params.get("name") == "encode"]
     assert len(encoded) == 2
     assert all(line.invars[0] in known for line in encoded)
+
+
+def test_leaves_that_look_alike_are_one_piece_of_the_program(monkeypatch):
+    pieces = []
+    monkeypatch.setattr(in_turn, "_in_one_piece", lambda run: pieces.append(run) or jax.jit(run))
+    tx = ol.quantize_state(ol.adamw(0.1), min_size=1)
+    params = {f"layer_{i}": {"w": jnp.ones((2, 3)), "b": jnp.ones(4)} for i in range(5)}
+    jax.jit(lambda g, s, p: tx.update(g, s, p)).trace(params, jax.eval_shape(tx.init, params), params)
+    assert len(pieces) == 2

@@ -17,20 +17,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 # From low to high; a module imports only from its own layer and lower ones.
 LAYERS = [
-    [
-        "aliases",
-        "axes",
-        "floats",
-        "habits",
-        "check",
-        "squares",
-        "leaves",
-        "norms",
-        "keys",
-        "outline",
-        "order",
-        "placement",
-    ],
+    ["aliases", "axes", "fills", "floats", "habits", "binding"],
+    ["check", "squares", "leaves", "norms", "keys", "outline", "order", "placement"],
     ["present", "unstable", "lifetimes", "vectors"],
     ["data", "paths", "mistakes", "core", "direction", "compose", "matrices", "targets"],
     ["transforms", "schedules", "losses", "tree"],

@@ -1,5 +1,10 @@
 """A state carried into a changed optimizer: what goes on, what starts afresh, what is not guessed."""
 
+import dataclasses
+import functools
+import sys
+from collections import Counter
+
 import chex
 import equinox as eqx
 import jax
@@ -436,3 +441,71 @@ def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restore
             ValueError, match=r"the state has lost its classes, and .* Restore it into the state of the"
         ):
             ol.transfer(lost, other, params)
+
+
+# --- a field called value ---------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["value", "scale"], meta_fields=[])
+@dataclasses.dataclass
+class Scaled:
+    """A user's class with the field that Flax NNX's variables have."""
+
+    value: jax.Array
+    scale: jax.Array
+
+
+def test_a_field_called_value_is_a_parameter_beside_others():
+    params = {"a": Scaled(jnp.ones(2), jnp.ones(2)), "b": jnp.ones(2)}
+    tx = ol.adam(0.1)
+    _, state = trained(tx, params=params)
+    mu = ol.reset(state, tx, params, where="a/scale")[0].mu
+    chex.assert_trees_all_equal(mu["a"].scale, np.zeros(2, np.float32))
+    assert bool(jnp.all(mu["a"].value != 0)) and bool(jnp.all(mu["b"] != 0))
+    (part,) = (x for x in parts(state, params) if x.of)
+    assert list(part.of) == ["a/value", "a/scale", "b"]
+
+
+# --- thousands of leaves ---------------------------------------------------------------------------------------------
+
+
+def calls_of(run):
+    """The functions called by a call, those of C too."""
+    found = Counter()
+    sys.setprofile(lambda _, event, __: found.update([event]))
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return found["call"] + found["c_call"]
+
+
+def layers(count, name="layer"):
+    return {f"{name}_{i}": {"w": jnp.zeros(2), "b": jnp.zeros(2)} for i in range(count)}
+
+
+def renamed_layers(tx, state, count):
+    return ol.transfer(state, tx, layers(count, "block"), renamed={f"layer_{i}": f"block_{i}" for i in range(count)})
+
+
+def grouped(count):
+    labels = {layer: {"w": "on", "b": "off"} for layer in layers(count)}
+    return ol.partition({"on": ol.adam(0.1), "off": ol.sgd(0.1, momentum=0.9)}, labels)
+
+
+OF_MANY = {
+    "transfer": lambda tx, state, count: ol.transfer(state, tx, layers(count)),
+    "renamed": renamed_layers,
+    "renamed unsaid": lambda tx, state, count: ol.transfer(state, tx, layers(count, "block")),
+    "reset": lambda tx, state, count: ol.reset(state, tx, layers(count), where="w"),
+    "explain": lambda tx, _, count: str(ol.explain(tx, layers(count))),
+    "explain groups": lambda tx, _, count: str(ol.explain(grouped(count), layers(count))),
+}
+
+
+@pytest.mark.parametrize("ask", OF_MANY.values(), ids=OF_MANY)
+def test_three_times_the_leaves_take_three_times_the_calls(ask):
+    """A part that compares each leaf with each other one takes nine times as many."""
+    tx = ol.adam(0.1)
+    few, many = (calls_of(lambda n=n: ask(tx, tx.init(layers(n)), n)) for n in (20, 60))
+    assert many < 3.3 * few

@@ -26,22 +26,23 @@ def warnings(
     moved = [row for row in rows if row.is_moved]
     found = ["no parameter is moved"] if rows and not moved else []
     found += [f"the group {label!r} has no leaves" for label in _empty_groups(places)]
-    reached = [len(_named(row, *_RATES)) > 0 for row in moved]
+    rates = _ending(given, *_RATES)
+    reached = [not rates.isdisjoint(row.hyperparams) for row in moved]
     if any(reached):
         lost = [row.path for row, is_reached in zip(moved, reached, strict=True) if not is_reached]
         found += [f"no learning rate reaches {some(lost)}: what comes out is added as it is"] if lost else []
-    decay = "weight_decay", "weight_decay_rate"
-    decayed = [row.path for row in moved if any(_largest(x) for x in _named(row, *decay)) and _undecayed(row)]
+    decays = {path for path in _ending(given, "weight_decay", "weight_decay_rate") if _largest(given[path])}
+    decayed = [row.path for row in moved if not decays.isdisjoint(row.hyperparams) and _undecayed(row)]
     if decayed:
         found.append(
             f"weight decay on {some(decayed)}: biases and norms usually have none "
             "(a mask, or a group with weight_decay 0)"
         )
-    return [*found, *_rounded_averages(given, places), *_rounded_updates(moved, places)]
+    return [*found, *_rounded_averages(given, places), *_rounded_updates(moved, given, places)]
 
 
-def _named(row: LeafRow, *endings: str) -> list[Any]:
-    return [value for path, value in row.hyperparams.items() if path.endswith(endings)]
+def _ending(given: dict[str, Any], *endings: str) -> set[str]:
+    return {path for path in given if path.endswith(endings)}
 
 
 def _largest(value: Any) -> float:
@@ -79,14 +80,15 @@ def _rounded_averages(given, places) -> Iterable[str]:
                     yield f"{path}={shown} is 1 in {dtype}: what is in {field} is never forgotten"
 
 
-def _rounded_updates(moved: list[LeafRow], places) -> Iterable[str]:
+def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Iterable[str]:
     """Rates so small beside a parameter of size 1 that steps of their size change nothing."""
     lost: dict[tuple[str, float], list[str]] = {}
+    known = {path: _largest(given[path]) for path in _ending(given, "learning_rate")}
     kept = {leaf.removesuffix("/value") for place, own, _ in places if place.name in _KEEPING for leaf in own}
     for row in moved:
         if row.path.removesuffix("/value") in kept:
             continue
-        rates = [_largest(value) for value in _named(row, "learning_rate")]
+        rates = [rate for path, rate in known.items() if path in row.hyperparams]
         if len(rates) == 1 and 0 < rates[0] < float(jnp.finfo(row.dtype).eps) / 4:
             lost.setdefault((str(row.dtype), rates[0]), []).append(row.path)
     for (dtype, rate), paths in lost.items():

@@ -40,10 +40,11 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
 def settings(tx: GradientTransformation) -> dict[str, Any]:
     """Every number and schedule by path, in the order of `tx.hyperparams`; nothing from inside a schedule."""
     given: dict[str, Any] = {}
+    numbers = tx.hyperparams
     for parts, value in tx._arguments():
         path, above = "/".join(parts), ("/".join(parts[:i]) for i in range(1, len(parts)))
         inside = any(isinstance(given.get(p), Schedule) for p in above)
-        if not inside and (isinstance(value, Schedule) or path in tx.hyperparams):
+        if not inside and (isinstance(value, Schedule) or path in numbers):
             given[path] = value
     return given
 

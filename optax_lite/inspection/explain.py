@@ -13,6 +13,7 @@ from optax_lite.compose import PartitionState, as_optimizer
 from optax_lite.core import GradientTransformation, Params
 from optax_lite.inspection.advice import warnings
 from optax_lite.inspection.current import settings
+from optax_lite.inspection.doubts import doubts
 from optax_lite.inspection.survey import Place, member, places, survey, walk, without_places
 from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.leaves import is_inexact, path_strings
@@ -31,7 +32,8 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     Shapes are enough: no state is allocated. A setting gets a column where leaves differ in it; a schedule is shown as
     its least and largest value. The warnings are guesses at what is not meant: decay of biases and norms, an average
     whose decay is 1 in the dtype it is kept in, steps that are rounded away, leaves that no learning rate reaches,
-    groups without leaves and rules without an effect. Of a population the state of one member is counted.
+    groups without leaves and rules without an effect, and in chains a direction uphill, a clip or a decay on the other
+    side of a scaling than is usual, and a rate given twice. Of a population the state of one member is counted.
     """
     tx = as_optimizer(tx, "explain", "explain(tx, params)")
     check_params("explain", params)
@@ -70,7 +72,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
         rows.append(LeafRow(name, x.shape, x.dtype, groups[path], in_effect, slots[path], path not in still, nbytes))
     totals = _totals(rows, state) | {"members": max((np.size(x) for x in jax.tree.leaves(tx)), default=1)}
     found = warnings(rows, given, list(zip(seen, owned, kept, strict=True)))
-    return Explanation(rows, totals, [*idle_rules(one, shapes), *found])
+    return Explanation(rows, totals, [*idle_rules(one, shapes), *doubts(one), *found])
 
 
 def _hands_on(place: Place) -> bool:

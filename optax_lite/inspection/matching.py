@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from optax_lite.inspection.parts import Leaf, Part, distance
-from optax_lite.leaves import show_leaf
+from optax_lite.leaves import as_array, show_leaf
 
 
 class Plan:
@@ -132,10 +132,20 @@ def every_leaf(of_parts: list[Part]) -> Iterator[tuple[Part, str, Leaf]]:
 
 def misfit(new: Leaf, old: Leaf) -> str:
     """Why an old leaf cannot stand where a new one does; empty if it can."""
-    a, b = new.value, jnp.asarray(old.value)
+    same = form(new) == form(old)
+    return "" if same else f"it was {show_leaf(as_array(old.value))}, and is {show_leaf(new.value)} now"
+
+
+def form(leaf: Leaf) -> tuple:
+    """What two leaves must share for one to stand in the other's place: shape, and kind of number."""
+    x = as_array(leaf.value)
+    return x.shape, _kind(x.dtype)
+
+
+@functools.cache
+def _kind(dtype: Any) -> tuple[bool, ...]:
     kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
-    same = all(jnp.issubdtype(a.dtype, kind) == jnp.issubdtype(b.dtype, kind) for kind in kinds)
-    return "" if a.shape == b.shape and same else f"it was {show_leaf(b)}, and is {show_leaf(a)} now"
+    return tuple(jnp.issubdtype(dtype, kind) for kind in kinds)
 
 
 def _nearest(part: Part, others: list[Part]) -> list[Part]:

@@ -89,7 +89,9 @@ def with_metrics(tx):
     def init(params):
         zero, count = scalar_like(params, 0), zero_count()
         leaves = jnp.zeros(len(jax.tree.leaves(params, is_leaf=is_nothing)), bool)
-        learning_rate, clipped = None if rate is None else zero, None if _first_clip(tx) is None else count
+        clips: list[bool] = []
+        jax.eval_shape(lambda: clips.append(_first_clip(tx) is not None))  # schedules in it would run one by one
+        learning_rate, clipped = None if rate is None else zero, count if clips[0] else None
         measured = MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, ())
         return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
 

@@ -1,6 +1,7 @@
 """A state as its named parts: which leaf belongs to which state class, field and parameter."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.leaves import is_inexact, is_nothing, path_strings
-from optax_lite.paths import steps
+from optax_lite.paths import of_variables, steps
 
 
 class Leaf(NamedTuple):
@@ -38,22 +39,25 @@ class Part:
 def parts(state: PyTree, params: PyTree, renamed: Mapping[str, str] | None = None) -> list[Part]:
     """The parts of a state made of such params, in order; `renamed` are paths of parameters as they are now, by old."""
     of_params = _paths_of(params)
-    known = dict(zip(paths_of(params), owners(params), strict=True))
+    known = dict(zip(map(steps, of_params), path_strings(of_params), strict=True))
+    called = {"/".join(at): name for at, name in reversed(known.items())}
+    order = {old: i for i, old in enumerate(renamed or {})}
     not_states = {type(node) for path in of_params for node in _along(params, path)}
     found: dict[tuple, Part] = {}
-    keyed = [(_unwrapped(state, path), value) for path, value in jax.tree_util.tree_flatten_with_path(state)[0]]
-    in_words = path_strings([path for path, _ in keyed])
-    for index, (path, value) in enumerate(keyed):
+    keyed = jax.tree_util.tree_flatten_with_path(state)[0]
+    paths = of_variables([path for path, _ in keyed], anywhere=True)
+    in_words = path_strings(paths)
+    for index, (path, (_, value)) in enumerate(zip(paths, keyed, strict=True)):
         nodes, place = _along(state, path), steps(path)
-        is_part = [hasattr(node, "_fields") and type(node) not in not_states for node in nodes]
-        depth = max((i for i, yes in enumerate(is_part) if yes), default=0)
-        kind, fields = (type(nodes[depth]).__name__, nodes[depth]._fields) if any(is_part) else ("", ())
-        context = tuple(name for node, step in zip(nodes[:depth], place, strict=False) for name in _names(node, step))
-        made = Part(kind, fields, place[:depth], context)
-        part = found.setdefault((made.place, kind), made)
-        below = "/".join(place[depth + 1 :])
-        now = _now_called(below, renamed or {})
-        owner = _owner(place[depth + 1 :], value, params, known) if now == below else _owner_called(now, known)
+        named = [i for i, x in enumerate(nodes) if hasattr(x, "_fields") and type(x) not in not_states]
+        depth, kind = (named[-1], type(nodes[named[-1]]).__name__) if named else (0, "")
+        at = place[:depth], kind
+        if at not in found:
+            context = tuple(name for x, step in zip(nodes[:depth], place, strict=False) for name in _names(x, step))
+            found[at] = Part(kind, nodes[depth]._fields if named else (), place[:depth], context)
+        part, below = found[at], "/".join(place[depth + 1 :])
+        now = _now_called(below, renamed, order) if renamed else below
+        owner = _owner(place[depth + 1 :], value, params, known) if now == below else _owner_called(now, called)
         leaves = part.shared if owner is None else part.of.setdefault(owner, {})
         name = "/".join(filter(None, [*place[depth : depth + 1], now]))
         leaves[in_words[index] if name in leaves else name] = Leaf(index, in_words[index], value)
@@ -72,7 +76,7 @@ def paths_of(params: PyTree) -> list[tuple[str, ...]]:
 
 def _paths_of(params: PyTree) -> list[Sequence[Any]]:
     keyed = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_nothing)[0]
-    return [_unwrapped(params, path) for path, _ in keyed]
+    return of_variables([path for path, _ in keyed], anywhere=True)
 
 
 def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
@@ -80,22 +84,15 @@ def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
     nodes = []
     for key in path:
         nodes.append(tree)
-        if hasattr(tree, "_fields") and hasattr(key, "name"):
+        if isinstance(tree, dict) and hasattr(key, "key"):
+            tree = tree[key.key]
+        elif hasattr(tree, "_fields") and hasattr(key, "name"):
             tree = getattr(tree, key.name)
         elif isinstance(tree, (tuple, list)) and hasattr(key, "idx"):
             tree = tree[key.idx]
-        elif isinstance(tree, dict) and hasattr(key, "key"):
-            tree = tree[key.key]
         else:
             break
     return nodes
-
-
-def _unwrapped(tree: Any, path: Sequence[Any]) -> Sequence[Any]:
-    """A path without the `.value` of a Flax NNX variable at its end, which is there or not as the tree was split."""
-    if not path or getattr(path[-1], "name", "") != "value" or hasattr(_along(tree, path)[-1], "_fields"):
-        return path
-    return path[:-1]
 
 
 def _names(node: Any, step: str) -> list[str]:
@@ -104,12 +101,15 @@ def _names(node: Any, step: str) -> list[str]:
     return [step] if isinstance(node, dict) else []
 
 
-def _now_called(path: str, renamed: Mapping[str, str]) -> str:
-    """A path as it is now, itself or what it lies in renamed."""
-    for old, new in renamed.items():
-        if path == old or path.startswith(f"{old}/"):
-            return new + path.removeprefix(old)
-    return path
+def _upwards(path: str) -> list[str]:
+    """A path and those above it, from the root."""
+    return list(itertools.accumulate(path.split("/"), "{}/{}".format))
+
+
+def _now_called(path: str, renamed: Mapping[str, str], order: Mapping[str, int]) -> str:
+    """A path as it is now, itself or what it lies in renamed, by the first name that applies."""
+    old = min((at for at in _upwards(path) if at in renamed), key=order.__getitem__, default=None)
+    return path if old is None else renamed[old] + path.removeprefix(old)
 
 
 def _owner(below: tuple[str, ...], value: Any, params: Any, known: Mapping[tuple[str, ...], str]) -> str | None:
@@ -120,9 +120,9 @@ def _owner(below: tuple[str, ...], value: Any, params: Any, known: Mapping[tuple
     return next((known[below[:i]] for i in range(1, len(below) + 1) if below[:i] in known), None)
 
 
-def _owner_called(path: str, known: Mapping[tuple[str, ...], str]) -> str | None:
+def _owner_called(path: str, known: Mapping[str, str]) -> str | None:
     """The parameter at or above a path in words."""
-    return next((name for at, name in known.items() if f"{path}/".startswith("/".join(at) + "/")), None)
+    return next((known[at] for at in _upwards(path) if at in known), None)
 
 
 def distance(a: tuple[str, ...], b: tuple[str, ...]) -> int:

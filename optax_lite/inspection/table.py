@@ -140,12 +140,17 @@ def _at(schedule: Schedule, counts: jax.Array) -> jax.Array:
 
 def _short(row: LeafRow) -> dict[str, Any]:
     """The settings by the end of their path, as much of it as tells them apart."""
-    found: dict[str, Any] = {}
-    for path, value in row.hyperparams.items():
+    return dict(zip(_ends(tuple(row.hyperparams)), row.hyperparams.values(), strict=True))
+
+
+@functools.lru_cache(16)  # most rows have the same
+def _ends(paths: tuple[str, ...]) -> list[str]:
+    found = []
+    for path in paths:
         parts = path.split("/")
         ends = ("/".join(parts[i:]) for i in reversed(range(len(parts))))
-        others = [other for other in row.hyperparams if other != path]
-        found[next((e for e in ends if not any(f"/{o}".endswith(f"/{e}") for o in others)), path)] = value
+        others = [other for other in paths if other != path]
+        found.append(next((e for e in ends if not any(f"/{o}".endswith(f"/{e}") for o in others)), path))
     return found
 
 

@@ -1,5 +1,6 @@
 """A state carried on: into an optimizer that was changed, or with some parameters started afresh."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from optax_lite.data import Configured
 from optax_lite.inspection.matching import Plan
 from optax_lite.inspection.parts import owners, parts, paths_of
 from optax_lite.inspection.restored import with_classes
-from optax_lite.inspection.survey import vectors_in, with_vectors
+from optax_lite.inspection.survey import survey, vectors_in, walk, with_vectors
 from optax_lite.inspection.transfer_report import TransferReport, report_of
 from optax_lite.leaves import as_array, is_nothing, leaf_paths
 from optax_lite.mistakes import written
@@ -41,9 +42,9 @@ def transfer(
     _check_arguments("transfer", state, tx, params)
     fresh = tx.init(params)
     state = with_classes(state, fresh)
-    known = [f"/{path}/" for path in leaf_paths(state)]
+    known = {below for path in leaf_paths(state) for below in _within(path.split("/"))} if renamed else set()
     for old in renamed or {}:
-        if not any(f"/{old}/" in path for path in known):
+        if old not in known:
             raise ArgumentError(f"renamed: nothing in the old state is called {old!r}", "transfer")
     olds, news = parts(state, params, renamed), parts(fresh, params)
     plan = Plan(olds, news)
@@ -88,9 +89,11 @@ def reset(state: OptState, tx: GradientTransformation, params: Params, *, where:
 
 def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tuple[int, Any]]:
     """The leaves of a state that are one vector of several parameters, as inside `flatten`, some of these afresh."""
+    if not any(place.joined for place, _, _ in walk(jax.eval_shape(lambda: survey(tx)), fresh)):
+        return
     news, treedef = jax.tree.flatten(fresh)
     found = vectors_in(jax.eval_shape(lambda p: with_vectors(tx, p), params), treedef.unflatten(range(len(news))))
-    slots = slots_of(tx, fresh)[0] if found else []
+    slots = slots_of(tx, fresh)[0]
     named = zip(owners(params), jax.tree.leaves(params, is_leaf=is_nothing), strict=True)
     by_path = dict(zip(paths_of(params), named, strict=True))
     for paths, part in found:
@@ -102,6 +105,12 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
                 yield index, news[index]
             elif slots[index][0] and news[index].shape[-1:] == picked.shape:
                 yield index, jax.numpy.where(picked, news[index], leaves[index])
+
+
+def _within(steps: list[str]) -> Iterator[str]:
+    """All paths that run along some steps."""
+    for start in range(len(steps)):
+        yield from itertools.accumulate(steps[start:], "{}/{}".format)
 
 
 def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:

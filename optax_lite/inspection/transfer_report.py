@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.inspection.matching import Plan, every_leaf, misfit
+from optax_lite.inspection.matching import Plan, every_leaf, form
 from optax_lite.inspection.parts import Leaf, Part
 from optax_lite.inspection.table import shorten, some
 
@@ -68,7 +68,7 @@ def _lines(
 
 def _is_set(value: Any) -> bool:
     """Whether a slot begins with something, as an average of the parameters does, and not at 0."""
-    return not isinstance(value, Tracer) and bool(np.any(value))
+    return not isinstance(value, Tracer) and bool(np.asarray(value).any())
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
@@ -89,10 +89,14 @@ def _warnings(plan: Plan) -> Iterator[str]:
             )
         olds = [p for p in plan.olds if p.kind == part.kind]
         lost = {name: leaf for old in olds for name, leaf in old.shared.items() if "/" in name}
-        for owner in afresh:
-            field, leaf = next(iter(part.of[owner].items()))
-            field = field.removesuffix(f"/{owner}")
-            alike = [n for n, x in lost.items() if n.startswith(f"{field}/") and not misfit(leaf, x)]
-            if len(alike) == 1:
-                was = alike[0].removeprefix(f"{field}/")
+        firsts = [next(iter(part.of[owner].items())) for owner in afresh]
+        fields = [field.removesuffix(f"/{owner}") for owner, (field, _) in zip(afresh, firsts, strict=True)]
+        different = dict.fromkeys(fields)
+        alike: dict[tuple, set[str]] = defaultdict(set)  # by field and form, as comparing each with each is quadratic
+        for name, leaf in lost.items():
+            for field in (f for f in different if name.startswith(f"{f}/")):
+                alike[field, form(leaf)].add(name.removeprefix(f"{field}/"))
+        for owner, field, (_, leaf) in zip(afresh, fields, firsts, strict=True):
+            if len(found := alike[field, form(leaf)]) == 1:
+                (was,) = found
                 yield f"is {owner} what {was} was? Then write transfer(..., renamed={{{was!r}: {owner!r}}})"

@@ -18,6 +18,7 @@ class Last:
 
     def __init__(self):
         self.ids, self.tx, self.searching, self.refs = (0, 0), None, False, []
+        self.is_traced = False  # whether the numbers of the optimizer are; looked up where it is another one
 
     def returned(self, params, state):
         return self.ids == (id(params), id(state))
@@ -25,7 +26,7 @@ class Last:
     def unchanged(self, tx, params, state, args):
         """Whether a search has value and gradient for this call already; None where none keeps them."""
         if self.tx is None or self.tx() is not tx:
-            self.tx = weakref.ref(tx)
+            self.tx, self.is_traced = weakref.ref(tx), any(isinstance(x, Tracer) for x in jax.tree.leaves(tx))
             self.searching = (found := searches(state)) != [] and len(found) == 1 and found[0].grad is not None
         if not self.searching:
             return None

@@ -52,7 +52,7 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
             params, state = own_arrays(params, state)
         same = last.unchanged(tx, params, state, args)
         try:
-            now = inside if _is_traced(tx, params, state, args) else run
+            now = inside if last.is_traced or _is_traced(params, state, args) else run
             params, state, metrics = now(has_aux, tx, params, state, args, same)
         except (TypeError, ValueError, RuntimeError) as error:
             explain_failure(error, params, state, args)
@@ -124,7 +124,7 @@ def _check_call(loss_fn, params, args):
 
 
 def _is_traced(*trees: PyTree) -> bool:
-    return any(isinstance(x, Tracer) for x in jax.tree.leaves(trees))
+    return any(issubclass(kind, Tracer) for kind in set(map(type, jax.tree.leaves(trees))))  # in every call, so by kind
 
 
 def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:

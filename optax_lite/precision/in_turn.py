@@ -4,6 +4,7 @@ XLA's CPU backend orders a program so that as much as possible can run at once: 
 would all exist beside each other. A call that it must not inline it runs as one piece.
 """
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 from jax.core import Tracer
 
 from optax_lite.aliases import PyTree
+from optax_lite.leaves import is_inexact
 from optax_lite.unstable import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun, set_xla_metadata
 
 
@@ -31,41 +33,83 @@ def in_turn(function: Callable[[list], PyTree], parts: list, turns: Sequence[Has
     lines, users = _by_turn(program, of_inputs, end)
     known = dict(zip(program.constvars, closed.consts, strict=True))
     known |= zip(program.invars, jax.tree.leaves(parts), strict=True)
-    for turn in range(end):
-        made = [x for line in lines[turn] for x in line.outvars if max(users.get(x, ()), default=-1) > turn]
-        inputs, run = _piece(program, lines[turn], made)
-        known |= zip(made, _in_one_piece(run)(*(known[x] for x in inputs)), strict=True)
-    inputs, run = _piece(program, lines[end], program.outvars)
-    return jax.tree.unflatten(jax.tree.structure(shapes), run(*(known[x] for x in inputs)))
+    made_once: dict[Hashable, Callable[..., list]] = {}  # leaves that look alike have one piece, traced once
+    for turn in range(-1, end):
+        own = lines[turn]
+        made = [x for line in own for x in line.outvars if max(users.get(x, ()), default=-1) > turn]
+        inputs, piece = _piece(program, own, made)
+        if turn < 0:
+            run = jaxpr_as_fun(ClosedJaxpr(piece, ()))
+        elif (run := made_once.get(form := _form(piece))) is None:
+            run = made_once[form] = _in_one_piece(jaxpr_as_fun(ClosedJaxpr(piece, ())))
+        known |= zip(made, run(*(known[x] for x in inputs)), strict=True)
+    inputs, piece = _piece(program, lines[end], program.outvars)
+    results = jaxpr_as_fun(ClosedJaxpr(piece, ()))(*(known[x] for x in inputs))
+    return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
 
-def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[list[list], dict[Var, set[int]]]:
+def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[dict[int, list], dict[Var, set[int]]]:
     """The lines of each turn, and the turns in which a variable is used; results are, at the end.
 
-    A line has the last turn of those it depends on. One that depends on none has the first turn that needs it.
+    A line has the last turn of those it depends on. One that depends on none has the first turn that needs it, or -1,
+    before all, where its results are as small as random words: which these are would tell leaves that are alike apart.
     """
     depends = dict(zip(program.invars, of_inputs, strict=True))
     users = {x: {end} for x in _variables(program.outvars)}
-    lines = [[] for _ in range(end + 1)]
+    lines: dict[int, list] = {turn: [] for turn in range(-1, end + 1)}
+    early: set[Any] = {*program.constvars}
     for line in program.eqns:
         depends |= dict.fromkeys(line.outvars, max((depends.get(x, -1) for x in _variables(line.invars)), default=-1))
+        if early.issuperset(_variables(line.invars)) and all(_is_small(x.aval, 4 * end) for x in line.outvars):
+            early.update(line.outvars)
     for line in reversed(program.eqns):
         turn = depends[line.outvars[0]]
-        if turn < 0:
+        if line.outvars[0] in early:
+            turn = -1
+        elif turn < 0:
             turn = min((user for x in line.outvars for user in users.get(x, ())), default=end)
         lines[turn].append(line)
         for x in _variables(line.invars):
             users.setdefault(x, set()).add(turn)
-    return [some[::-1] for some in lines], users
+    return {turn: some[::-1] for turn, some in lines.items()}, users
 
 
-def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Callable[..., list]]:
-    """What some lines of a program take, and the function of it that returns these results."""
+def _is_small(array: Any, words: int) -> bool:
+    """Whether an array is a number or a few, or random words, as many as there are for all leaves together."""
+    return math.prod(array.shape) <= (8 if is_inexact(array) else max(8, words))
+
+
+def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Jaxpr]:
+    """What some lines of a program take, and the program of them that returns these results."""
     made = {x for line in lines for x in line.outvars}
     needed = dict.fromkeys(_variables(x for line in lines for x in line.invars)) | dict.fromkeys(_variables(results))
     inputs = [x for x in needed if x not in made]
-    piece = program.replace(constvars=[], invars=inputs, outvars=results, eqns=lines)
-    return inputs, jaxpr_as_fun(ClosedJaxpr(piece, ()))
+    return inputs, program.replace(constvars=[], invars=inputs, outvars=results, eqns=lines)
+
+
+def _form(piece: Jaxpr) -> Hashable:
+    """What two pieces have in common that compute the same of what they are given."""
+    names = {x: i for i, x in enumerate([*piece.invars, *(x for line in piece.eqns for x in line.outvars)])}
+
+    def atom(x):
+        return (x.aval, _frozen(x.val)) if isinstance(x, Literal) else names[x]
+
+    lines = [
+        (line.primitive, _frozen(line.params), line.ctx, *map(atom, line.invars), *(x.aval for x in line.outvars))
+        for line in piece.eqns
+    ]
+    return tuple(x.aval for x in piece.invars), tuple(lines), tuple(map(atom, piece.outvars))
+
+
+def _frozen(value: Any) -> Hashable:
+    """A parameter of a line to compare by; what cannot be hashed is itself, as the program keeps it alive."""
+    try:
+        hash(value)
+    except TypeError:
+        if isinstance(value, dict):
+            return tuple((name, _frozen(x)) for name, x in value.items())
+        return (type(value), *map(_frozen, value)) if isinstance(value, (tuple, list)) else id(value)
+    return type(value), value
 
 
 def _variables(atoms: Iterable[Any]) -> list[Var]:
@@ -83,4 +127,4 @@ def _in_one_piece(run: Callable[..., list]) -> Callable[..., list]:
         with set_xla_metadata(inlineable="false"):
             return jax.jit(run)(*xs)
 
-    return lambda *xs: jax.lax.platform_dependent(*xs, cpu=on_cpu, default=run)
+    return jax.jit(lambda *xs: jax.lax.platform_dependent(*xs, cpu=on_cpu, default=run))

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_count, check_positive
@@ -12,6 +11,7 @@ from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, varying_like, weak, zero_count
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite
+from optax_lite.outline import states_with
 from optax_lite.wrappers.gate import run_if
 
 _LEAST, _MOST = 2.0**-24, 2.0**24  # beyond these float16 has nothing left to win
@@ -75,11 +75,7 @@ def loss_scaling(
 
 def loss_scale_of(state: OptState) -> Array | None:
     """The scale for the next loss that a state asks for; None where nothing scales it."""
-
-    def is_scaling(x):
-        return isinstance(x, LossScalingState)
-
-    found = [x.loss_scale for x in jax.tree.leaves(state, is_leaf=is_scaling) if is_scaling(x)]
+    found = [part.loss_scale for part in states_with(state, *LossScalingState._fields)]
     if len(found) > 1:
         raise ValueError(f"the state has {len(found)} loss scales, a loss takes one; keep one loss_scaling, outermost")
     return found[0] if found else None

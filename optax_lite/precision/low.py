@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array, PyTree
@@ -73,7 +74,12 @@ def leaf_keys(seed: Any, count: Array, paths: Sequence[str]) -> list[Array]:
         return []
     key = jax.random.fold_in(jax.random.key(seed) if isinstance(seed, int) else seed, count)
     names = jnp.array([zlib.crc32(path.encode()) for path in paths], jnp.uint32)
-    return list(jax.vmap(lambda name: jax.random.bits(jax.random.fold_in(key, name), (2,), jnp.uint32))(names))
+    words = jax.vmap(lambda name: jax.random.bits(jax.random.fold_in(key, name), (2,), jnp.uint32))(names)
+    if not isinstance(words, Tracer):
+        return list(np.asarray(words))
+    return list(
+        jax.lax.split(words.reshape(-1), (2,) * len(paths))
+    )  # one line, where taking it apart would be two for each
 
 
 def keys_where(chosen: Iterable[bool], seed: Any, count: Array, paths: Sequence[str]) -> list[Array | None]:

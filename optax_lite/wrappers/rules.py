@@ -12,7 +12,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
 from optax_lite.data import Configured, as_data
 from optax_lite.leaves import align, is_inexact, is_nothing, path_string
-from optax_lite.paths import is_patterns, pick
+from optax_lite.paths import is_patterns, of_variables, pick
 from optax_lite.transforms.scale import set_to_zero
 
 BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
@@ -56,7 +56,8 @@ class Plan(NamedTuple):
     def matched(self, tree: PyTree, params: PyTree = None, *, strict: bool = False) -> list[list[str]]:
         """For every leaf, the nothings among them too, the names of the rules that match it, in their order."""
         keyed = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_nothing)[0]
-        paths, seen = ([path_of(keys) for keys, _ in keyed] for path_of in (path_string, _path))
+        keys = [keys for keys, _ in keyed]
+        paths, seen = (list(map(path_string, some)) for some in (keys, of_variables(keys)))
         leaves = [x for _, x in keyed] if params is None else align(tree, params, "params")
         found = [[] for _ in keyed]
         for name in self.rules:
@@ -122,15 +123,6 @@ class Plan(NamedTuple):
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) if is_inexact(leaf) else None
-
-
-def _path(keys: tuple[Any, ...]) -> str:
-    """The path that a function sees: without the `.value` that Flax NNX has in `init` and not in `update`."""
-    is_variable = len(keys) > 1 and isinstance(keys[-2], jax.tree_util.DictKey) and keys[-1] == _VALUE
-    return path_string(keys[:-1] if is_variable else keys)
-
-
-_VALUE = jax.tree_util.GetAttrKey("value")
 
 
 def as_transformation(name: str, value: Any, or_else: str = "") -> GradientTransformation:
