@@ -70,6 +70,6 @@ def set_to_zero():
         return zeros, state
 
     def step(updates, state, params):
-        return jax.tree.map(lambda u, p: None if is_nothing(u) else p, updates, params, is_leaf=is_nothing), state
+        return jax.tree.map(lambda u, p: u if is_nothing(u) else p, updates, params, is_leaf=is_nothing), state
 
     return lambda params: EmptyState(), update, step
