@@ -19,6 +19,7 @@ from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, 
 from optax_lite.mistakes import written
 from optax_lite.order import check_sequence
 from optax_lite.paths import StandIn, as_mask
+from optax_lite.present import objectives_of
 
 
 @transform
@@ -144,11 +145,16 @@ class PartitionState(NamedTuple):
 
 
 def _select(mask, tree):
-    return None if tree is None else jax.tree.map(lambda m, x: x if m else MaskedNode(), mask, tree)
+    """The leaves where the mask is True; a function of the updates makes None of None, also where there is a param."""
+
+    def one(m, x):
+        return m if is_nothing(m) else x if m else MaskedNode()
+
+    return None if tree is None else jax.tree.map(one, mask, tree, is_leaf=is_nothing)
 
 
 def _merge(mask, new, old):
-    return jax.tree.map(lambda m, n, o: n if m else o, mask, new, old)
+    return jax.tree.map(lambda m, n, o: n if m and not is_nothing(m) else o, mask, new, old, is_leaf=is_nothing)
 
 
 def _run_part(run, mask, updates, state, params, extra, mask_extra):
@@ -156,7 +162,9 @@ def _run_part(run, mask, updates, state, params, extra, mask_extra):
     if mask_extra:
         same = jax.tree.structure(updates)
         extra = {k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()}
-    new, inner = run(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
+    part, own = _select(mask, updates), _select(mask, params)
+    extra = extra if params is None else objectives_of(extra, part, own, params)
+    new, inner = run(part, state.inner_state, own, **extra)
     return new, MaskedState(inner)
 
 

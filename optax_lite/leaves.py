@@ -34,6 +34,11 @@ def is_nothing(leaf: Any) -> bool:
     return leaf is None or isinstance(leaf, MaskedNode)
 
 
+def filled(new: PyTree, old: PyTree) -> PyTree:
+    """The new tree, with what the old one has where the new one has nothing: a leaf without gradient keeps its part."""
+    return jax.tree.map(lambda n, o: o if is_nothing(n) else n, new, old, is_leaf=is_nothing)
+
+
 def is_inexact(leaf: Any) -> bool:
     """Whether a leaf is a floating or complex array (or scalar, or shape of one): all that an optimizer moves."""
     dtype = getattr(leaf, "dtype", None)

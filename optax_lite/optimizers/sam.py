@@ -9,7 +9,7 @@ from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
 from optax_lite.direction import check_makes_steps
-from optax_lite.leaves import cast_like, copies, increment, is_nothing, leafwise, zero_count
+from optax_lite.leaves import cast_like, copies, filled, increment, leafwise, zero_count
 
 
 class SAMState(NamedTuple):
@@ -77,9 +77,8 @@ def sam(
             if batch_axis_name is not None:
                 updates = jax.lax.pmean(updates, batch_axis_name)
         updates, opt_state = optimizer.update(updates, state.opt_state, params, **extra)
-        if reset_state:  # what has no gradient, and so no parameter here, keeps its part of the state
-            fresh = adv_optimizer.init(params)
-            adv_state = jax.tree.map(lambda new, old: old if new is None else new, fresh, adv_state, is_leaf=is_nothing)
+        if reset_state:  # what has no gradient has no parameter here either
+            adv_state = filled(adv_optimizer.init(params), adv_state)
         return updates, SAMState(state.steps_since_sync, opt_state, adv_state, None)
 
     return init, opaque if opaque_mode else in_phases
