@@ -35,7 +35,10 @@ def is_nothing(leaf: Any) -> bool:
 
 
 def filled(new: PyTree, old: PyTree) -> PyTree:
-    """The new tree, with what the old one has where the new one has nothing: a leaf without gradient keeps its part."""
+    """The new tree with what the old one has where the new one has nothing.
+
+    So a state that starts again while an update runs, where integers and what has no gradient are gone, keeps its form.
+    """
     return jax.tree.map(lambda n, o: o if is_nothing(n) else n, new, old, is_leaf=is_nothing)
 
 

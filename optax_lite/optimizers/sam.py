@@ -61,7 +61,7 @@ def sam(
 
         def descend():
             u, opt_state = optimizer.update(updates, state.opt_state, cache, **extra)
-            adv_state = adv_optimizer.init(cache) if reset_state else state.adv_state
+            adv_state = filled(adv_optimizer.init(cache), state.adv_state) if reset_state else state.adv_state
             return leafwise(lambda u, w, c: (c - w) + u, u, read=(params, cache)), opt_state, adv_state
 
         steps = increment(state.steps_since_sync) % sync_period

@@ -107,7 +107,7 @@ def _check_rounded(inner: GradientTransformation, numbers: dict, dtype: Any) -> 
     """Raise if a number is out of its range in the dtype: in bfloat16 a decay of 0.999 is 1, and Adam divides by 0."""
     for path, x in numbers.items():
         if isinstance(x, float):
-            inner = inner._with(path, float(jnp.asarray(x, dtype)))
+            inner = inner._with(path, float(np.asarray(x).astype(dtype)))
     try:
         inner._check()
     except ArgumentError as error:

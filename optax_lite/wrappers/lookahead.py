@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
-from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count, zeros_like
+from optax_lite.leaves import cast_like, copies, filled, increment, leafwise, zero_count, zeros_like
 
 
 class LookaheadParams(NamedTuple):
@@ -81,8 +81,10 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
         def sync():
             new, new_slow = leafwise(rule, moved, slow, read=read)
             new_slow = cast_like(new_slow, slow)
-            again = cast_like(fast_optimizer.init(new_slow), state.fast_state) if reset_state else state.fast_state
-            return cast_like(new, moved), new_slow, again
+            fast_state = state.fast_state
+            if reset_state:
+                fast_state = cast_like(filled(fast_optimizer.init(new_slow), fast_state), fast_state)
+            return cast_like(new, moved), new_slow, fast_state
 
         steps = increment(state.steps_since_sync) % sync_period
         moved, slow, fast_state = jax.lax.cond(steps == 0, sync, lambda: (moved, slow, state.fast_state))
