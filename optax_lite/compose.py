@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_function
 from optax_lite.core import EmptyState, GradientTransformation, transform
 from optax_lite.direction import check_one_sign, leads_downhill, of_chain
+from optax_lite.frozen import by_any, by_part, freezes, moving
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
 from optax_lite.mistakes import written
 from optax_lite.order import check_sequence
@@ -54,19 +54,7 @@ def _links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTra
         yield from _links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
 
 
-def moving(transforms: Iterable[GradientTransformation], updates: PyTree, params: PyTree | None) -> PyTree:
-    """The updates, 0 where one of the transformations freezes a leaf by name: no norm in front of it counts it."""
-    for t in _links(transforms):
-        if (still := getattr(t._call.factory, "still", None)) is not None:
-            held = still(t, updates, params)
-            updates = jax.tree.map(_unless_held, updates, held, is_leaf=is_nothing)
-    return updates
-
-
-def _unless_held(u, held):
-    return jnp.zeros_like(u) if held and not is_nothing(u) else u
-
-
+@freezes(lambda tx, updates, params: by_any(tx._values, updates, params))
 @leads_downhill(lambda tx: of_chain(_links([tx])))
 @transform
 def chain(*transforms):
@@ -117,6 +105,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
     return _named_chain(**dict(transforms))
 
 
+@freezes(lambda tx, updates, params: by_any(tx._values, updates, params))
 @leads_downhill(lambda tx: of_chain(_links(tx._values)))
 @transform
 def _named_chain(**transforms):
@@ -168,6 +157,11 @@ def _run_part(run, mask, updates, state, params, extra, mask_extra):
     return new, MaskedState(inner)
 
 
+def _frozen_inside(tx, updates, params):
+    return by_part({True: tx._values[0]}, as_mask(tx._call.static["mask"], updates), updates, params)
+
+
+@freezes(_frozen_inside)
 @transform(static=("mask",))
 def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
@@ -189,6 +183,23 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     return init, update
 
 
+def _labels(param_labels, transforms, tree):
+    """The labels of a tree, each of them that of a transformation."""
+    is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
+    labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
+    check_prefix(labels, tree, "labels")
+    for label, path in zip(jax.tree.leaves(labels), leaf_paths(labels, nothing_too=False), strict=True):
+        if label not in list(transforms):  # a list, for a label may be unhashable by mistake
+            raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
+    return labels
+
+
+def _frozen_parts(tx, updates, params):
+    (transforms,) = tx._values
+    return by_part(transforms, _labels(tx._call.static["param_labels"], transforms, updates), updates, params)
+
+
+@freezes(_frozen_parts)
 @transform(static=("param_labels",))
 def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
@@ -205,12 +216,7 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     def masks(tree):
         if isinstance(tree, StandIn):
             return dict.fromkeys(transforms, tree)
-        is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
-        labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
-        check_prefix(labels, tree, "labels")
-        for label, path in zip(jax.tree.leaves(labels), leaf_paths(labels, nothing_too=False), strict=True):
-            if label not in list(transforms):  # a list, for a label may be unhashable by mistake
-                raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
+        labels = _labels(param_labels, transforms, tree)
         return {name: jax.tree.map(lambda x, name=name: x == name, labels) for name in transforms}
 
     def init(params):

@@ -19,6 +19,7 @@ from jax.core import Tracer
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.floats import divide, fitting
+from optax_lite.frozen import moving
 from optax_lite.leaves import (
     as_array,
     cast_like,
@@ -386,6 +387,8 @@ def _run(kind, tx, updates, state, params, extra):
     examples = takes_examples(tx)
     if params is not None and not examples:
         check_like(updates, params, "gradient")
+
+    updates = moving([tx], updates, params)
 
     def call(tx, updates, state, params, extra):
         return getattr(_functions(tx), kind)(updates, state, params, **extra)

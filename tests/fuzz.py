@@ -288,7 +288,7 @@ def of_ours(error: BaseException) -> bool:
 
 
 # What depends on the leaves that are given, and so cannot be known before `init`.
-OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least", "is no matrix")
+OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least", "is no matrix", "no slot is named")
 
 
 def guarded(law: str, run: Callable[[], Any], *, building: bool = False) -> Any:

@@ -19,7 +19,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = [
     ["aliases", "axes", "floats", "habits", "check", "leaves", "norms", "keys", "outline", "order", "placement"],
     ["present", "unstable", "lifetimes", "vectors"],
-    ["data", "paths", "mistakes", "core", "direction", "compose", "matrices", "targets"],
+    ["data", "paths", "mistakes", "frozen", "core", "direction", "compose", "matrices", "targets"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],
