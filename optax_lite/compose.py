@@ -64,8 +64,7 @@ def chain(*transforms):
 
     Each gets the updates of the one before it, in float32 at least, and the params and extra arguments of the call.
     Descent needs exactly one change of sign: that of `scale_by_learning_rate`, or of an optimizer that ends in it. A
-    chain of chains is the same as one chain. To leaves that `groups` freezes in it all members see a gradient of 0, so
-    that the norm of a clip is over the others.
+    chain of chains is one chain. Where a member freezes a leaf all see a gradient of 0: no norm counts it.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
     check_sequence((t._call.name, t._call.factory.__module__) for t in _links(transforms))

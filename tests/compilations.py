@@ -24,6 +24,12 @@ def what_makes(function: Callable[..., object], *args: object) -> str:
     return str(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), instantiate=False)[0])
 
 
+def reached(function: Callable[..., object], *args: object) -> list[bool]:
+    """Whether each leaf of the arguments has a part in the results of a function: nothing is compiled."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), instantiate=False)[1]
+
+
 def reuse_contexts() -> None:
     """Lower ten programs in one context of MLIR, as JAX 0.12 does; before, each makes its own, which takes a sixth."""
     if jax.__version_info__ >= (0, 12):

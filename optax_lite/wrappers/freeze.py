@@ -19,7 +19,8 @@ def freeze(mask):
     """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass the others on.
 
     What stands after it in a chain may move these parameters again (weight decay, momentum) and keeps state for them;
-    `selective_transform` has neither.
+    `selective_transform` has neither. Gradients of these leaves are 0 for the whole optimizer, wherever this stands in
+    it: no norm counts them, and a NaN in them harms nobody.
     """
     return masked(set_to_zero(), mask)
 

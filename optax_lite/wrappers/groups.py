@@ -40,7 +40,8 @@ def groups(
     are errors; without `strict` such a rule or override does nothing, and one of several sets them all.
 
     Leaves whose overrides come from the same rules are one group, with one state. A norm inside `base` is over a group.
-    One in front, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules))`, is over all leaves but the frozen ones.
+    One outside, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules))`, is over all leaves but the frozen ones,
+    whatever stands between the two.
     """
     base = as_transformation("base", base)
     items = list(rules.items() if isinstance(rules, Mapping) else rules)
