@@ -166,9 +166,9 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
     The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
-    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves, and so is a line
-    search: `value_fn`, `obj_fn` and `grad_fn` are functions of these there. Extra arguments with the structure of the
-    params are masked too if `mask_compatible_extra_args` says that this is meant.
+    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves, and so is a
+    line search: `value_fn`, `obj_fn` and `grad_fn` are functions of these there. Extra arguments with the structure of
+    the params are masked too if `mask_compatible_extra_args` says that this is meant.
     """
     check_members({"inner": inner})
 

@@ -159,6 +159,9 @@ def explain_update(
     problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
     if all(problems):  # or else the first error says what is wrong
         raise StateError(f"{name}: {problems[0]}") from error
+    if problems[0]:  # a state of all params, of which some have no gradient
+        absent = [path for path in leaf_paths(params, nothing_too=False) if path not in dict(_leaves(updates))]
+        error.add_note(f"without a gradient: {', '.join(absent)}; inside of flatten every parameter must have one")
     if not str(error).startswith(f"{name}:"):
         error.add_note(f"in an update of {name}")
 
