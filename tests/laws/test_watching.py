@@ -13,7 +13,9 @@ from tests.laws.test_values import GRADIENTS, PARAMS
 from tests.methods import ROWS
 from tests.nightly import first
 
+SHOWN = ("adamw", "lion", "adafactor", "dog", "muon", "schedule_free")  # unlike each other
 CALLED = [row for row in ROWS if not row.quirks.no_laws and not row.factory.per_example]
+CALLED.sort(key=lambda row: row.name not in SHOWN)
 WATCHERS = {
     "with_metrics": ol.with_metrics,
     "average_params": ol.average_params,
@@ -38,7 +40,7 @@ def below(state):
     return state[1] if isinstance(state, tuple) and not hasattr(state, "_fields") else state.inner_state
 
 
-@pytest.mark.parametrize("row", first(20, CALLED), ids=[row.name for row in CALLED])
+@pytest.mark.parametrize("row", first(6, CALLED), ids=[row.name for row in CALLED])
 def test_the_updates_and_their_state_come_from_one_program_watched_or_not(row):
     tx, extra = row.factory(**row.settings[0]), row.quirks.extra(0)
     expected = program(tx, lambda state: state, extra)
@@ -55,7 +57,7 @@ def test_the_updates_and_their_state_come_from_one_program_watched_or_not(row):
 ROUNDED = [row for row in CALLED if row.factory.__module__.startswith("optax_lite.optimizers.")]
 
 
-@pytest.mark.parametrize("row", first(12, ROUNDED), ids=[row.name for row in ROUNDED])
+@pytest.mark.parametrize("row", first(4, ROUNDED), ids=[row.name for row in ROUNDED])
 def test_an_update_in_8_bits_is_that_of_the_state_it_has_and_its_state_is_at_most_an_eighth_off(row):
     tx, extra = row.factory(**row.settings[0]), row.quirks.extra(0)
     try:
