@@ -9,7 +9,7 @@ from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
 from optax_lite.frozen import freezes, frozen, nothing
-from optax_lite.leaves import cast_like, copies, filled, increment, leafwise, zero_count, zeros_like
+from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count, zeros_like
 
 
 class LookaheadParams(NamedTuple):
@@ -93,7 +93,7 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
             new_slow = cast_like(new_slow, slow)
             fast_state = state.fast_state
             if reset_state:
-                fast_state = cast_like(filled(fast_optimizer.init(new_slow), fast_state), fast_state)
+                fast_state = restarted(fast_optimizer.init(new_slow), fast_state)
             return cast_like(new, moved), new_slow, fast_state
 
         steps = increment(state.steps_since_sync) % sync_period

@@ -17,6 +17,7 @@ FOUND = {  # the composition, and leaves besides w and b
         "lookahead(partition({'a': adam(0.1), 'b': sgd(0.1, 0.9)}, by_rank), 2, 0.5, reset_state=True)",
         ("flag", "untouched"),
     ),
+    "a state that starts again in 8 bits": ("quantize_state(sam(sgd(0.1), adam(0.1)), min_size=1)", ()),
     "a step of a part of a part, by a function": (
         "groups(partition({'a': sgd(0.1, 0.9), 'b': set_to_zero()}, by_rank), [('w', 'freeze')], strict=False)",
         ("empty",),
