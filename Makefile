@@ -8,7 +8,7 @@ PIP := $(RUN) -m pip install -qq $(CONSTRAINTS:%=--constraint %)
 ONLY ?=
 JOBS ?= $(if $(ONLY),0,auto)
 
-.PHONY: demo test nightly test-isa test-oldest test-newest lint format size bench mutate catalogue gallery clean
+.PHONY: demo test nightly test-isa test-oldest test-newest lint format size bench mutate fuzz catalogue gallery clean
 
 # One stamp per extra, so that a target installs only what it needs.
 $(VENV)/bin/python:
@@ -69,6 +69,10 @@ bench: $(VENV)/.test
 
 mutate: $(VENV)/.test
 	$(RUN) -m tests.mutate
+
+# Random compositions, of a fresh seed that is printed; FUZZ='--seconds 1800' for longer, '--seed 7 --case 12' for one.
+fuzz: $(VENV)/.test
+	$(RUN) -m tests.fuzz $(FUZZ)
 
 catalogue: $(VENV)/.test
 	$(RUN) -m benchmarks.catalogue

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_function
 from optax_lite.core import EmptyState, GradientTransformation, transform
 from optax_lite.direction import check_one_sign, leads_downhill, of_chain
+from optax_lite.frozen import by_any, by_part, freezes, moving
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
 from optax_lite.mistakes import written
 from optax_lite.order import check_sequence
 from optax_lite.paths import StandIn, as_mask
+from optax_lite.present import objectives_of
 
 
 @transform
@@ -53,19 +54,7 @@ def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTran
         yield from links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
 
 
-def moving(transforms: Iterable[GradientTransformation], updates: PyTree, params: PyTree | None) -> PyTree:
-    """The updates, 0 where one of the transformations freezes a leaf by name: no norm in front of it counts it."""
-    for t in links(transforms):
-        if (still := getattr(t._call.factory, "still", None)) is not None:
-            held = still(t, updates, params)
-            updates = jax.tree.map(_unless_held, updates, held, is_leaf=is_nothing)
-    return updates
-
-
-def _unless_held(u, held):
-    return jnp.zeros_like(u) if held and not is_nothing(u) else u
-
-
+@freezes(lambda tx, updates, params: by_any(tx._values, updates, params))
 @leads_downhill(lambda tx: of_chain(links([tx])))
 @transform
 def chain(*transforms):
@@ -75,8 +64,7 @@ def chain(*transforms):
 
     Each gets the updates of the one before it, in float32 at least, and the params and extra arguments of the call.
     Descent needs exactly one change of sign: that of `scale_by_learning_rate`, or of an optimizer that ends in it. A
-    chain of chains is the same as one chain. To leaves that `groups` freezes in it all members see a gradient of 0, so
-    that the norm of a clip is over the others.
+    chain of chains is one chain. Where a member freezes a leaf all see a gradient of 0: no norm counts it.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
     check_sequence((t._call.name, t._call.factory.__module__) for t in links(transforms))
@@ -116,6 +104,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
     return _named_chain(**dict(transforms))
 
 
+@freezes(lambda tx, updates, params: by_any(tx._values, updates, params))
 @leads_downhill(lambda tx: of_chain(links(tx._values)))
 @transform
 def _named_chain(**transforms):
@@ -144,11 +133,16 @@ class PartitionState(NamedTuple):
 
 
 def _select(mask, tree):
-    return None if tree is None else jax.tree.map(lambda m, x: x if m else MaskedNode(), mask, tree)
+    """The leaves where the mask is True; a function of the updates makes None of None, also where there is a param."""
+
+    def one(m, x):
+        return m if is_nothing(m) else x if m else MaskedNode()
+
+    return None if tree is None else jax.tree.map(one, mask, tree, is_leaf=is_nothing)
 
 
 def _merge(mask, new, old):
-    return jax.tree.map(lambda m, n, o: n if m else o, mask, new, old)
+    return jax.tree.map(lambda m, n, o: n if m and not is_nothing(m) else o, mask, new, old, is_leaf=is_nothing)
 
 
 def _run_part(run, mask, updates, state, params, extra, mask_extra):
@@ -156,17 +150,25 @@ def _run_part(run, mask, updates, state, params, extra, mask_extra):
     if mask_extra:
         same = jax.tree.structure(updates)
         extra = {k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()}
-    new, inner = run(_select(mask, updates), state.inner_state, _select(mask, params), **extra)
+    part, own = _select(mask, updates), _select(mask, params)
+    extra = extra if params is None else objectives_of(extra, part, own, params)
+    new, inner = run(part, state.inner_state, own, **extra)
     return new, MaskedState(inner)
 
 
+def _frozen_inside(tx, updates, params):
+    return by_part({True: tx._values[0]}, as_mask(tx._call.static["mask"], updates), updates, params)
+
+
+@freezes(_frozen_inside)
 @transform(static=("mask",))
 def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
     The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or path patterns:
-    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves. Extra arguments
-    with the structure of the params are masked too if `mask_compatible_extra_args` says that this is meant.
+    `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over the masked-in leaves, and so is a
+    line search: `value_fn`, `obj_fn` and `grad_fn` are functions of these there. Extra arguments with the structure of
+    the params are masked too if `mask_compatible_extra_args` says that this is meant.
     """
     check_members({"inner": inner})
 
@@ -181,6 +183,23 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     return init, update
 
 
+def _labels(param_labels, transforms, tree):
+    """The labels of a tree, each of them that of a transformation."""
+    is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
+    labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
+    check_prefix(labels, tree, "labels")
+    for label, path in zip(jax.tree.leaves(labels), leaf_paths(labels, nothing_too=False), strict=True):
+        if label not in list(transforms):  # a list, for a label may be unhashable by mistake
+            raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
+    return labels
+
+
+def _frozen_parts(tx, updates, params):
+    (transforms,) = tx._values
+    return by_part(transforms, _labels(tx._call.static["param_labels"], transforms, updates), updates, params)
+
+
+@freezes(_frozen_parts)
 @transform(static=("param_labels",))
 def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
@@ -197,12 +216,7 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     def masks(tree):
         if isinstance(tree, StandIn):
             return dict.fromkeys(transforms, tree)
-        is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))  # a module may be callable too
-        labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
-        check_prefix(labels, tree, "labels")
-        for label, path in zip(jax.tree.leaves(labels), leaf_paths(labels, nothing_too=False), strict=True):
-            if label not in list(transforms):  # a list, for a label may be unhashable by mistake
-                raise ArgumentError(f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}")
+        labels = _labels(param_labels, transforms, tree)
         return {name: jax.tree.map(lambda x, name=name: x == name, labels) for name in transforms}
 
     def init(params):

@@ -19,6 +19,7 @@ from jax.core import Tracer
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.data import Configured, as_factory, weak_scalars
 from optax_lite.floats import divide, fitting
+from optax_lite.frozen import moving
 from optax_lite.leaves import (
     as_array,
     cast_like,
@@ -195,7 +196,7 @@ class GradientTransformation(Configured):
         if self._inner:
             return init(params)
         check_params(self._call.name, params)
-        params = jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
+        params = _arrays(params)
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
@@ -388,6 +389,8 @@ def _run(kind, tx, updates, state, params, extra):
     if params is not None and not examples:
         check_like(updates, params, "gradient")
 
+    updates = moving([tx], updates, params)
+
     def call(tx, updates, state, params, extra):
         return getattr(_functions(tx), kind)(updates, state, params, **extra)
 
@@ -423,7 +426,8 @@ def _enter(compiled, tx, updates, state, params, extra):
         run = compiled if is_arrays(extra) else inspect.unwrap(compiled)  # plain where one is a function
         return present, *run(tx, present, state, kept, extra)
     except FAILURES as error:
-        fresh = functools.partial(jax.eval_shape, lambda p: _functions(tx).init(p), updates if params is None else kept)
+        made_of = [updates] if params is None else [kept, _arrays(params)]  # with or without what has no gradient
+        fresh = (jax.eval_shape(lambda p: _functions(tx).init(p), p) for p in made_of)
         explain_update(tx._call.name, updates, state, params, fresh, error)
         raise
 
@@ -432,7 +436,7 @@ def _added(params, updates):
     """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
     check_like(updates, params, "update")
     return jax.tree.map(
-        lambda u, p: None if is_nothing(u) else _add(as_array(p), as_array(u)), updates, params, is_leaf=is_nothing
+        lambda u, p: u if is_nothing(u) else _add(as_array(p), as_array(u)), updates, params, is_leaf=is_nothing
     )
 
 
@@ -457,6 +461,11 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     except FAILURES as error:
         explain_apply(params, updates, error)
         raise
+
+
+def _arrays(params: Params) -> Params:
+    """The parameters with None for functions, names and the like, as a module of Equinox holds them."""
+    return jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
 
 
 def _strong(state: OptState) -> OptState:

@@ -36,6 +36,19 @@ def is_nothing(leaf: Any) -> bool:
     return leaf is None or isinstance(leaf, MaskedNode)
 
 
+def filled(new: PyTree, old: PyTree) -> PyTree:
+    """The new tree with what the old one has where the new one has nothing."""
+    return jax.tree.map(lambda n, o: o if is_nothing(n) else n, new, old, is_leaf=is_nothing)
+
+
+def restarted(fresh: PyTree, state: PyTree) -> PyTree:
+    """A fresh state in the form of the one it replaces while an update runs.
+
+    There integers and what has no gradient are gone from the parameters, and a state from 8 bits is narrower.
+    """
+    return cast_like(filled(fresh, state), state)
+
+
 def is_inexact(leaf: Any) -> bool:
     """Whether a leaf is a floating or complex array (or scalar, or shape of one): all that an optimizer moves."""
     dtype = getattr(leaf, "dtype", None)

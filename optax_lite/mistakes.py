@@ -139,9 +139,9 @@ def _untrained_variable(params: PyTree) -> str | None:
 
 
 def explain_update(
-    name: str, updates: PyTree, state: PyTree, params: PyTree, fresh: Callable[[], PyTree], error: Exception
+    name: str, updates: PyTree, state: PyTree, params: PyTree, fresh: Iterator[PyTree], error: Exception
 ) -> None:
-    """Raise a clearer error than that of an update, if an argument is the reason; `fresh` makes a state's shapes."""
+    """Raise a clearer error than that of an update, if an argument is the reason; `fresh` are right states."""
     _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
     if params is not None:
         check_params(name, params)
@@ -155,7 +155,13 @@ def explain_update(
             f"{name}: {found}: nothing in common with the params, {show_leaf(params)}. jax.grad takes the gradient of "
             "the first argument: write loss_fn(params, ...), or jax.grad(loss_fn, argnums=...)"
         ) from error
-    _check_state(name, state, fresh(), params is not None, error)
+    by_shape = params is not None and not isinstance(error, StateError)
+    problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
+    if all(problems):  # or else the first error says what is wrong
+        raise StateError(f"{name}: {problems[0]}") from error
+    if problems[0]:  # a state of all params, of which some have no gradient
+        absent = [path for path in leaf_paths(params, nothing_too=False) if path not in dict(_leaves(updates))]
+        error.add_note(f"without a gradient: {', '.join(absent)}; inside of flatten every parameter must have one")
     if not str(error).startswith(f"{name}:"):
         error.add_note(f"in an update of {name}")
 
@@ -211,38 +217,38 @@ def _strangers(updates: PyTree, params: PyTree) -> bool:
     return bool(a and b) and not set(a) & set(b)
 
 
-def _check_state(name: str, state: PyTree, expected: PyTree, has_params: bool, error: Exception) -> None:
-    """Raise if the state is not one that the transformation makes; otherwise the first error says what is wrong."""
-    is_other = outline(state) != outline(expected)
-    if is_other and isinstance(state, (dict, list)):
-        raise StateError(
-            f"{name}: this state is a {type(state).__name__}, as one restored without a target; write state, report = "
-            "transfer(state, tx, params), which puts it back into its classes"
-        ) from error
-    if is_other:
-        raise StateError(
-            f"{name}: this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
+def _wrong_state(state: PyTree, expected: PyTree, by_shape: bool) -> str | None:
+    """Say why the state is not one that the transformation makes, perhaps by the shapes of its leaves too."""
+    if outline(state) != outline(expected):
+        if isinstance(state, (dict, list)):
+            return (
+                f"this state is a {type(state).__name__}, as one restored without a target; write state, report = "
+                "transfer(state, tx, params), which puts it back into its classes"
+            )
+        return (
+            f"this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
             "Write state = tx.init(params) first, and again after a change of the optimizer (a schedule for a number "
             "too), or state, report = transfer(state, tx, params)"
-        ) from error
-    if not has_params or isinstance(error, StateError):
-        return
+        )
+    if not by_shape:
+        return None
     old, new = dict(_leaves(state)), dict(_leaves(expected))
     differ = [path for path in new if path in old and np.shape(old[path]) != new[path].shape]
     lacking = [path for path in new if path not in old]  # what it has besides may be of params without a gradient
     sizes = {np.shape(old[path])[0] for path in differ if np.shape(old[path])[1:] == new[path].shape}
     if not lacking and len(differ) == len(new) and len(sizes) == 1:
-        raise StateError(
-            f"{name}: the state is of a population of {sizes.pop()}, and this is one optimizer; write jax.vmap(lambda "
+        return (
+            f"the state is of a population of {sizes.pop()}, and this is one optimizer; write jax.vmap(lambda "
             "tx, state: tx.update(grads, state, params))(population, states)"
-        ) from error
+        )
     if differ or lacking:
         where = (differ + lacking)[0]
         found, wanted = (show_leaf(tree[where]) if where in tree else "nothing" for tree in (old, new))
-        raise StateError(
-            f"{name}: the state was made for other parameters: its leaf {where!r} is {found}, and with these params it "
+        return (
+            f"the state was made for other parameters: its leaf {where!r} is {found}, and with these params it "
             f"is {wanted}. Write state = tx.init(params), or state, report = transfer(state, tx, params)"
-        ) from error
+        )
+    return None
 
 
 def _check_deleted(name: str, trees: dict[str, PyTree], error: Exception) -> None:

@@ -26,7 +26,7 @@ def present_of(updates: PyTree, params: PyTree | None) -> tuple[PyTree, PyTree |
     if updates is None and not jax.tree_util.all_leaves([params]):
         raise ValueError("None stands for all updates; it may for one leaf")
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
-    kept = [None if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
+    kept = [u if is_nothing(u) else p for u, p in zip(leaves, align(updates, params, "params"), strict=True)]
     return updates, treedef.unflatten(kept)
 
 

@@ -9,13 +9,25 @@ import jax
 # JAX has no public counter. A listener of jax.monitoring could count the event that each lowering records, but no
 # document fixes that event's name: once renamed, it would count 0, and every test of "compiles nothing" would pass.
 from jax._src import test_util, xla_bridge
-from jax._src.interpreters import mlir
+from jax._src.interpreters import mlir, partial_eval
 from jax.extend.backend import clear_backends
 
 
 def count_lowerings() -> AbstractContextManager[Callable[[], int]]:
     """Count the functions lowered for the compiler in this thread: `with count_lowerings() as count: ...; count()`."""
     return test_util.count_jit_and_pmap_lowerings()
+
+
+def what_makes(function: Callable[..., object], *args: object) -> str:
+    """The program that makes the results of a function, without what else it computes: nothing is compiled."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return str(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), instantiate=False)[0])
+
+
+def reached(function: Callable[..., object], *args: object) -> list[bool]:
+    """Whether each leaf of the arguments has a part in the results of a function: nothing is compiled."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), instantiate=False)[1]
 
 
 def reuse_contexts() -> None:

@@ -20,7 +20,7 @@ LAYERS = [
     ["aliases", "axes", "fills", "floats", "habits", "binding"],
     ["check", "squares", "leaves", "norms", "keys", "outline", "order", "placement"],
     ["present", "unstable", "lifetimes", "vectors"],
-    ["data", "paths", "mistakes", "core", "direction", "compose", "matrices", "targets"],
+    ["data", "paths", "mistakes", "frozen", "core", "direction", "compose", "matrices", "targets"],
     ["transforms", "schedules", "losses", "tree"],
     ["optimizers"],
     ["wrappers", "precision", "inspection", "minimize"],

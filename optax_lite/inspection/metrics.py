@@ -9,9 +9,10 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.check import ArgumentError
-from optax_lite.compose import check_members, moving
-from optax_lite.core import Array, GradientTransformation, OptState, Params, PyTree, Schedule, transform
+from optax_lite.compose import check_members
+from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
 from optax_lite.data import Configured
+from optax_lite.frozen import moving
 from optax_lite.inspection.current import current_hyperparams, settings
 from optax_lite.inspection.survey import Place, survey
 from optax_lite.leaves import (
@@ -65,13 +66,6 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
     return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
 
 
-def _inside(tx):
-    """What wrappers hand the gradient on to."""
-    while tx._call.name in _PASSING:
-        tx = next(value for value in tx._values if isinstance(value, GradientTransformation))
-    return tx
-
-
 @transform
 def with_metrics(tx):
     """Do what `tx` does, and keep in the state what a training log wants to know; `read_metrics` takes it out.
@@ -97,7 +91,7 @@ def with_metrics(tx):
 
     def watched(updates, state, params):
         """The state before the update with what is known by then."""
-        updates = moving((_inside(tx),), updates, params)
+        updates = moving([tx], updates, params)
         grad_norm, clipped = global_norm(updates), state.clipped
         finite = [is_nothing(g) or jnp.isfinite(sum_sq(g)) for g in jax.tree.leaves(updates, is_leaf=is_nothing)]
         bad = ~jnp.stack(finite) if finite else state.nonfinite_leaves

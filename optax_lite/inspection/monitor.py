@@ -10,7 +10,8 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import EmptyState, GradientTransformation, Number, PyTree, Updates, transform
 from optax_lite.direction import leads_downhill
-from optax_lite.leaves import as_array, copies, is_inexact, leafwise
+from optax_lite.frozen import freezes, nothing
+from optax_lite.leaves import as_array, copies, filled, is_inexact, leafwise
 from optax_lite.paths import OF_NO_PARAMETER, StandIn
 from optax_lite.transforms.momentum import ema
 
@@ -70,6 +71,7 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
     return _monitor(**{name: _as_measure(name, m) for name, m in measures.items()})
 
 
+@freezes(nothing)
 @leads_downhill(False)
 @transform
 def _monitor(**measures):
@@ -87,7 +89,8 @@ def _monitor(**measures):
         return MonitorState(_zeros_of(lambda p, s: measured(p, s, p, {})[0], params, states), states)
 
     def update(updates, state, params=None, **extra):
-        return updates, MonitorState(*measured(_measurable(updates), state.measure_states, params, extra))
+        found, states = measured(_measurable(updates), state.measure_states, params, extra)
+        return updates, MonitorState(filled(found, state.measurements), states)
 
     return init, update
 

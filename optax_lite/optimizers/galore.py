@@ -9,6 +9,7 @@ import numpy as np
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
+from optax_lite.frozen import freezes, nothing
 from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.optimizers.galore_axes import fold, matrix_axes, project, start, unfold
@@ -31,6 +32,7 @@ def _directions(g, rank):
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T
 
 
+@freezes(nothing)
 @transform(static=("rank", "update_proj_gap", "numbers"))
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     check_members({"base_optimizer": base_optimizer})
@@ -74,6 +76,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     return init, update
 
 
+@freezes(nothing)
 @transform(static=("rank", "update_proj_gap", "weight_dimension_numbers"))
 def scale_by_galore(
     rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None, weight_dimension_numbers=None
@@ -92,6 +95,7 @@ def scale_by_galore(
     return _scale_by_galore(base, scale, rank, update_proj_gap, weight_dimension_numbers)
 
 
+@freezes(nothing)
 @transform(static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"))
 def galore(
     learning_rate: Number, rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None,

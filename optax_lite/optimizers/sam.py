@@ -9,7 +9,7 @@ from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
 from optax_lite.direction import check_makes_steps
-from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count
+from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count
 
 
 class SAMState(NamedTuple):
@@ -61,7 +61,7 @@ def sam(
 
         def descend():
             u, opt_state = optimizer.update(updates, state.opt_state, cache, **extra)
-            adv_state = adv_optimizer.init(cache) if reset_state else state.adv_state
+            adv_state = restarted(adv_optimizer.init(cache), state.adv_state) if reset_state else state.adv_state
             return leafwise(lambda u, w, c: (c - w) + u, u, read=(params, cache)), opt_state, adv_state
 
         steps = increment(state.steps_since_sync) % sync_period
@@ -77,7 +77,8 @@ def sam(
             if batch_axis_name is not None:
                 updates = jax.lax.pmean(updates, batch_axis_name)
         updates, opt_state = optimizer.update(updates, state.opt_state, params, **extra)
-        adv_state = adv_optimizer.init(params) if reset_state else adv_state
+        if reset_state:  # what has no gradient has no parameter here either
+            adv_state = restarted(adv_optimizer.init(params), adv_state)
         return updates, SAMState(state.steps_since_sync, opt_state, adv_state, None)
 
     return init, opaque if opaque_mode else in_phases

@@ -146,7 +146,7 @@ def moved(kind: str, rule: Callable[..., Any], updates: PyTree, params: PyTree, 
     rows = []
     for u, p, *column in zip(leaves, *aligned, strict=True):
         if is_nothing(u):
-            rows.append((u if kind == "update" else None, *column))
+            rows.append((u, *column))
         else:
             p, u = as_array(p), as_array(u)
             rows.append(low(p, u, *column) if is_low(p) else (high(p, u), *column))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_count, check_function, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import MaskedNode, compute_dtype, copies, is_inexact, is_nothing, leafwise, weak, zeros_like
+from optax_lite.leaves import compute_dtype, copies, is_inexact, is_nothing, leafwise, weak, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import dot
 from optax_lite.outline import states_with
@@ -38,12 +38,8 @@ def moved(params: PyTree, updates: PyTree, step: Array) -> PyTree:
     return jax.tree.map(one, updates, params, is_leaf=is_nothing)
 
 
-def of_params(value_fn: Callable, params: PyTree, extra: dict[str, Any], dtype: Any) -> Callable:
+def of_params(value_fn: Callable, extra: dict[str, Any], dtype: Any) -> Callable:
     """`value_fn` as a function of the parameters alone, given those of the extra arguments that it takes."""
-    if any(isinstance(p, MaskedNode) for p in jax.tree.leaves(params, is_leaf=is_nothing)):
-        raise ValueError(
-            "value_fn needs all parameters: put the line search behind `masked` or `partition`, not inside"
-        )
     parameters = inspect.signature(value_fn).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     kept = {k: v for k, v in extra.items() if takes_all or k in parameters}
@@ -157,7 +153,7 @@ def scale_by_backtracking_linesearch(
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
         dtype = state.value.dtype
-        f, start = of_params(value_fn, params, extra, dtype), jnp.asarray(value).astype(dtype)
+        f, start = of_params(value_fn, extra, dtype), jnp.asarray(value).astype(dtype)
         slope = dot(updates, grad).astype(dtype)
 
         def attempt(step):

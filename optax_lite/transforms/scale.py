@@ -9,6 +9,7 @@ from optax_lite.check import check_number
 from optax_lite.compose import identity
 from optax_lite.core import Array, EmptyState, Number, transform
 from optax_lite.direction import leads_downhill
+from optax_lite.frozen import freezes
 from optax_lite.leaves import is_nothing, leafwise
 
 
@@ -60,6 +61,7 @@ def scale_by_sign():
     return lambda params: EmptyState(), lambda updates, state: (leafwise(jnp.sign, updates), state)
 
 
+@freezes(lambda tx, updates, params: [True] * len(jax.tree.leaves(updates, is_leaf=is_nothing)), by_itself=True)
 @leads_downhill(lambda tx: None)
 @transform
 def set_to_zero():
@@ -70,6 +72,6 @@ def set_to_zero():
         return zeros, state
 
     def step(updates, state, params):
-        return jax.tree.map(lambda u, p: None if is_nothing(u) else p, updates, params, is_leaf=is_nothing), state
+        return jax.tree.map(lambda u, p: u if is_nothing(u) else p, updates, params, is_leaf=is_nothing), state
 
     return lambda params: EmptyState(), update, step

@@ -86,7 +86,7 @@ def scale_by_zoom_linesearch(
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
         dtype = state.value.dtype
-        f = of_params(value_fn, params, extra, dtype)
+        f = of_params(value_fn, extra, dtype)
         zero = jnp.zeros((), dtype)
         start = _Point(zero, jnp.asarray(value).astype(dtype), dot(updates, grad).astype(dtype))
 

@@ -8,13 +8,15 @@ import jax
 from optax_lite.aliases import PyTree
 from optax_lite.compose import check_members
 from optax_lite.core import transform
-from optax_lite.leaves import MaskedNode, align, is_nothing
+from optax_lite.frozen import freezes, nothing
+from optax_lite.leaves import align, is_nothing
 from optax_lite.paths import StandIn
 from optax_lite.placement import whole
 from optax_lite.present import OBJECTIVES
 from optax_lite.vectors import as_tree, as_vector, on_vectors
 
 
+@freezes(nothing)
 @transform
 def flatten(inner):
     """Give `inner` one vector of all entries in place of the tree, so that its state is a vector too.
@@ -34,7 +36,7 @@ def flatten(inner):
     def update(updates, state, params=None, **extra):
         vector, w = as_vector(updates), None
         if params is not None:
-            extra = _of_vectors(extra, params)
+            extra = _of_vectors(extra, updates, params)
             w = as_vector(_alike(updates, params))
         new, state = inner.update(vector, state, w, **extra)
         return as_tree(whole(new), updates), whole(state)
@@ -43,22 +45,20 @@ def flatten(inner):
 
 
 def _alike(updates: PyTree, params: PyTree) -> PyTree:
-    """The params that have a gradient."""
+    """The params, or another tree like them, where there is a gradient."""
     treedef = jax.tree.structure(updates, is_leaf=is_nothing)
     leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
     pairs = zip(leaves, align(updates, params, "params"), strict=True)
     return treedef.unflatten([None if is_nothing(u) else p for u, p in pairs])
 
 
-def _of_vectors(extra: Mapping[str, Any], params: PyTree) -> dict[str, Any]:
+def _of_vectors(extra: Mapping[str, Any], updates: PyTree, params: PyTree) -> dict[str, Any]:
     """The extra arguments, those about the gradient and the objective as they are for the vector of the params."""
-    nothings = jax.tree.leaves(params, is_leaf=lambda x: isinstance(x, MaskedNode))
-    is_whole = not any(isinstance(x, MaskedNode) for x in nothings)
 
     def one(name, value):
         if name == "grad":
-            return as_vector(value)
-        if name not in OBJECTIVES or not callable(value) or not is_whole:
+            return as_vector(_alike(updates, value))
+        if name not in OBJECTIVES or not callable(value):
             return value
         function = on_vectors(value, params)
         return (lambda *args, **kwargs: as_vector(function(*args, **kwargs))) if name == "grad_fn" else function

@@ -4,20 +4,33 @@ import jax
 
 from optax_lite.compose import check_members, masked, partition
 from optax_lite.core import transform
+from optax_lite.frozen import by_part, freezes, spread
 from optax_lite.paths import as_mask
 from optax_lite.transforms.scale import set_to_zero
 
 
+def _frozen(tx, updates, params):
+    return spread(as_mask(tx._call.static["mask"], updates), updates)
+
+
+@freezes(_frozen, by_itself=True)
 @transform(static=("mask",))
 def freeze(mask):
     """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass the others on.
 
     What stands after it in a chain may move these parameters again (weight decay, momentum) and keeps state for them;
-    `selective_transform` has neither.
+    `selective_transform` has neither. Gradients of these leaves are 0 for the whole optimizer, wherever this stands in
+    it: no norm counts them, and a NaN in them harms nobody.
     """
     return masked(set_to_zero(), mask)
 
 
+def _frozen_or_inside(tx, updates, params):
+    mask = as_mask(tx._call.static["freeze_mask"], updates)
+    return by_part({False: tx._values[0], True: set_to_zero()}, mask, updates, params)
+
+
+@freezes(_frozen_or_inside, by_itself=True)
 @transform(static=("freeze_mask",))
 def selective_transform(optimizer, *, freeze_mask):
     """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay, and have no state.

@@ -18,7 +18,7 @@ from optax_lite.leaves import cast_like, is_nothing, leafwise
 def still(kind: str, updates: PyTree, params: PyTree | None) -> PyTree:
     """What moves nothing: the params for a step; for an update -0.0, which also leaves a parameter of -0.0 as it is."""
     if kind == "step":
-        return jax.tree.map(lambda u, p: None if is_nothing(u) else p, updates, params, is_leaf=is_nothing)
+        return jax.tree.map(lambda u, p: u if is_nothing(u) else p, updates, params, is_leaf=is_nothing)
     return _with_params(lambda u, *p: -jnp.zeros_like(u), updates, params)
 
 
@@ -27,7 +27,7 @@ def unchanged(kind: str, updates: PyTree, params: PyTree | None) -> PyTree:
     if kind == "step":
         moved = leafwise(lambda u, p: p + u, updates, read=(params,))
         olds = still(kind, updates, params)
-        return jax.tree.map(lambda p, m: None if p is None else m.astype(p.dtype), olds, moved, is_leaf=is_nothing)
+        return jax.tree.map(lambda p, m: p if is_nothing(p) else m.astype(p.dtype), olds, moved, is_leaf=is_nothing)
     return _with_params(lambda u, *p: u, updates, params)
 
 

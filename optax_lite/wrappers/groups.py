@@ -1,7 +1,7 @@
 """Settings by parameter: rules from patterns of paths to other hyperparameters, transformations, or nothing at all."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import jax
 
@@ -9,6 +9,7 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.compose import MaskedState, PartitionState, check_members, partition
 from optax_lite.core import GradientTransformation, transform
+from optax_lite.frozen import by_part, freezes
 from optax_lite.paths import Pattern, StandIn
 from optax_lite.transforms.scale import set_to_zero
 from optax_lite.wrappers.rules import FROZEN, Plan, as_transformation, is_choice, name_of, places
@@ -39,7 +40,8 @@ def groups(
     are errors; without `strict` such a rule or override does nothing, and one of several sets them all.
 
     Leaves whose overrides come from the same rules are one group, with one state. A norm inside `base` is over a group.
-    One in front, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules))`, is over all leaves but the frozen ones.
+    One outside, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules))`, is over all leaves but the frozen ones,
+    whatever stands between the two.
     """
     base = as_transformation("base", base)
     items = list(rules.items() if isinstance(rules, Mapping) else rules)
@@ -62,6 +64,13 @@ def groups(
     return _groups(base, patterns=patterns or None, choices=choices or None, strict=strict, **given)
 
 
+def _frozen_groups(tx, updates, params):
+    plan = _plan_of(tx)
+    labels = plan.labels(updates, params)
+    return by_part({k: plan.transformation(k) for k in dict.fromkeys(jax.tree.leaves(labels))}, labels, updates, params)
+
+
+@freezes(_frozen_groups)
 @transform(static=("patterns", "choices"))
 def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
     check_members({"base": base})
@@ -89,13 +98,6 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
         return run
 
     return init, by_labels(1), by_labels(2)
-
-
-def _frozen_leaves(tx: GradientTransformation, updates: PyTree, params: PyTree | None) -> PyTree:
-    return jax.tree.map(lambda label: label == FROZEN, _plan_of(tx).labels(updates, params))
-
-
-cast(Any, _groups).still = _frozen_leaves  # for what stands in front of it in a chain
 
 
 def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree, dict[str, GradientTransformation]]:

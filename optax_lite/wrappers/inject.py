@@ -68,6 +68,8 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         raise ArgumentError(problem)
     schedules, numbers = _parts(inner, static_args, numbers_of_schedules)
     dtype = hyperparam_dtype or jnp.float32
+    if hyperparam_dtype is not None:
+        _check_rounded(inner, numbers, dtype)
 
     def at(now, counts):
         """The values now, schedules evaluated at their counts, and the optimizer made of them."""
@@ -99,6 +101,17 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         return new, InjectStatefulHyperparamsState(increment(state.count), now, counts, inner_state)
 
     return init, functools.partial(run, "update"), functools.partial(run, "step")
+
+
+def _check_rounded(inner: GradientTransformation, numbers: dict, dtype: Any) -> None:
+    """Raise if a number is out of its range in the dtype: in bfloat16 a decay of 0.999 is 1, and Adam divides by 0."""
+    for path, x in numbers.items():
+        if isinstance(x, float):
+            inner = inner._with(path, float(np.asarray(x).astype(dtype)))
+    try:
+        inner._check()
+    except ArgumentError as error:
+        raise ArgumentError(f"in {jnp.dtype(dtype).name} {error.problem}; leave hyperparam_dtype out") from None
 
 
 # Members of these run at every update, so that a schedule of theirs has the count of the whole.

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
-from optax_lite.leaves import cast_like, copies, increment, leafwise, zero_count, zeros_like
+from optax_lite.frozen import freezes, frozen, nothing
+from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count, zeros_like
 
 
 class LookaheadParams(NamedTuple):
@@ -51,6 +52,15 @@ class LookaheadWithSlowState(NamedTuple):
         return self.slow
 
 
+def _frozen(tx, updates, params):
+    """Of the fast weights; gradients of the slow ones, where the params are both, are zero anyway."""
+    if not isinstance(updates, LookaheadParams):
+        return frozen(tx._values[0], updates, params)
+    fast = frozen(tx._values[0], updates.fast, None if params is None else params.fast)
+    return fast + nothing(tx, updates.slow, None)
+
+
+@freezes(_frozen)
 @transform(static=("sync_period",))
 def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
     """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
@@ -81,8 +91,10 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
         def sync():
             new, new_slow = leafwise(rule, moved, slow, read=read)
             new_slow = cast_like(new_slow, slow)
-            again = cast_like(fast_optimizer.init(new_slow), state.fast_state) if reset_state else state.fast_state
-            return cast_like(new, moved), new_slow, again
+            fast_state = state.fast_state
+            if reset_state:
+                fast_state = restarted(fast_optimizer.init(new_slow), fast_state)
+            return cast_like(new, moved), new_slow, fast_state
 
         steps = increment(state.steps_since_sync) % sync_period
         moved, slow, fast_state = jax.lax.cond(steps == 0, sync, lambda: (moved, slow, state.fast_state))

@@ -9,6 +9,7 @@ from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, PyTree, transform
+from optax_lite.frozen import freezes, nothing
 from optax_lite.leaves import increment, scalar_like, sqrt, varying_like, zero_count
 from optax_lite.norms import global_norm, sum_sq
 from optax_lite.wrappers.gate import run_if, still, unchanged
@@ -184,6 +185,7 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, o
     return init, partial(gated, "update"), partial(gated, "step")
 
 
+@freezes(nothing)
 @transform(static=("should_transform_fn",))
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
     """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go on unchanged.

@@ -1,0 +1,104 @@
+"""Leaves that an optimizer keeps still whatever their gradient is: no norm counts them, and a NaN there harms nobody.
+
+What throws a gradient away declares it beside its factory. A wrapper of this package that declares nothing is as its
+members, since what it does with an update of nothing is nothing. One from elsewhere may use the gradient in other ways.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.aliases import PyTree
+from optax_lite.data import Configured
+from optax_lite.leaves import MaskedNode, is_nothing
+
+F = TypeVar("F")
+
+
+def freezes(how: Callable[[Any, PyTree, PyTree], list[bool]], *, by_itself: bool = False) -> Callable[[F], F]:
+    """Declare which leaves a factory's transformations freeze: a function of one, updates and params; a bool a leaf.
+
+    `by_itself` says that it may freeze a leaf that no member of it does.
+    """
+
+    def declare(factory: F) -> F:
+        cast(Any, factory).freezes, cast(Any, factory).freezes_by_itself = how, by_itself
+        return factory
+
+    return declare
+
+
+def nothing(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
+    """What a wrapper declares that lets gradients past its members, or shows them another tree."""
+    return [False] * len(jax.tree.leaves(updates, is_leaf=is_nothing))
+
+
+def frozen(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
+    """Tell of every leaf, missing ones too, whether its gradient is thrown away."""
+    factory, members = tx._call.factory, list(_members(tx._values))
+    if not may_freeze(tx):
+        return nothing(tx, updates, params)
+    if (how := getattr(factory, "freezes", None)) is not None:
+        return how(tx, updates, params)
+    if not members or not factory.__module__.startswith("optax_lite."):
+        return nothing(tx, updates, params)
+    return [all(each) for each in zip(*(frozen(m, updates, params) for m in members), strict=True)]
+
+
+def by_any(members: Iterable[Any], updates: PyTree, params: PyTree) -> list[bool]:
+    """Tell the same of members one after another."""
+    each = [frozen(m, updates, params) for m in members]
+    return [any(found) for found in zip(*each, strict=True)] if each else nothing(None, updates, params)
+
+
+def by_part(parts: Mapping[Any, Any], labels: PyTree, updates: PyTree, params: PyTree) -> list[bool]:
+    """Tell the same of parts of the leaves, each given to the transformation of its label; labels may be a prefix."""
+    of_leaf = spread(labels, updates)
+    found = nothing(None, updates, params)
+    for name, tx in parts.items():
+        if may_freeze(tx):
+            own = [label == name for label in of_leaf]
+            inside = frozen(tx, _where(own, updates), None if params is None else _where(own, params))
+            found = [was or (here and now) for was, here, now in zip(found, own, inside, strict=True)]
+    return found
+
+
+def may_freeze(tx: Any) -> bool:
+    """Whether there is anything inside that freezes leaves: if not, nobody need look at their names."""
+    every = [tx, *(x for _, x in tx._arguments() if isinstance(x, Configured))]
+    return any(getattr(x._call.factory, "freezes_by_itself", False) for x in every)
+
+
+def moving(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTree:
+    """The updates, 0 where one of the members freezes the leaf: no norm in front of it counts it."""
+    members = [m for m in members if may_freeze(m)]
+    if not members:
+        return updates
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
+    pairs = zip(leaves, by_any(members, updates, params), strict=True)
+    return treedef.unflatten([jnp.zeros_like(u) if held and not is_nothing(u) else u for u, held in pairs])
+
+
+def spread(prefix: PyTree, tree: PyTree) -> list[Any]:
+    """What a prefix of a tree, as of bools or labels, says of every leaf of it, missing ones too."""
+
+    def below(m, x):
+        return jax.tree.map(lambda _: m, x, is_leaf=is_nothing)
+
+    return jax.tree.leaves(jax.tree.map(below, prefix, tree, is_leaf=is_nothing), is_leaf=is_nothing)
+
+
+def _where(chosen: list[bool], tree: PyTree) -> PyTree:
+    leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)
+    return treedef.unflatten([x if yes else MaskedNode() for x, yes in zip(leaves, chosen, strict=True)])
+
+
+def _members(value: Any) -> Iterator[Any]:
+    """The transformations among arguments, without those within them."""
+    if isinstance(value, Configured) and value._decorator == "transform":
+        yield value
+    elif isinstance(value, (tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _members(part)
