@@ -205,7 +205,7 @@ def _gives_what_is_taken(namespace: Namespace) -> bool:
     dtype = jnp.dtype("float32")
 
     def value(f):
-        out = of_params(f, p, extra, dtype)(p)
+        out = of_params(f, extra, dtype)(p)
         assert out.dtype == dtype
         return float(out)
 
@@ -242,7 +242,7 @@ def _finds_searches(namespace: Namespace) -> bool:
     nested = ({"a": (Other(0.1, (state,)), None, ol.EmptyState())}, (), [state])
     found, more = namespace["searches"](nested), More(0.1, 0.0, None, None, None)
     assert namespace["searches"]((more,)) == [more]
-    return len(found) == 1 and found[0] is state and namespace["searches"](Other(0.1, None)) == []
+    return len(found) == 2 and found[0] is found[1] is state and namespace["searches"](Other(0.1, None)) == []
 
 
 def _value_is_kept(namespace: Namespace) -> bool:
