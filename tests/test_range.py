@@ -58,7 +58,7 @@ def test_every_rule_with_squares_is_given_gradients_that_have_them():
     for path in (Path(ol.__file__).parent / "optimizers").glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-        if any(call.func.id == "abs_sq" for call in calls):
+        if any(call.func.id in ("abs_sq", "plain_sq") for call in calls):
             passed = {k.arg for call in calls if call.func.id == "leafwise" for k in call.keywords}
             assert "squares" in passed, path.name
             asked.add(path.stem)

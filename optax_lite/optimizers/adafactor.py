@@ -10,7 +10,7 @@ from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
 from optax_lite.leaves import increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
-from optax_lite.squares import abs_sq
+from optax_lite.squares import plain_sq
 from optax_lite.transforms.clip import clip_by_block_rms
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.momentum import ema
@@ -69,7 +69,7 @@ def scale_by_factored_rms(
         b = weak(decay_rate_fn(i, decay_rate))
 
         def rule(g, *averages):
-            row, col, v = averages = [mix(b, a, m) for a, m in zip(averages, means(abs_sq(g) + epsilon), strict=True)]
+            row, col, v = averages = [mix(b, a, m) for a, m in zip(averages, means(plain_sq(g) + epsilon), strict=True)]
             axes = factored_axes(g.shape)
             if not axes:
                 return over(g, sqrt(v)), *averages
