@@ -224,6 +224,11 @@ SENSELESS = {
         "with_state_dtype: quantize_state is inside, so the state would be rounded twice; keep one of the two",
         lambda: ol.quantize_state(TX, min_size=1),
     ),
+    "sam, an adversary's average": (
+        lambda: ol.sam(ol.schedule_free_sgd(0.1), ol.chain(ol.schedule_free_sgd(0.1))),
+        "sam: schedule_free_sgd is inside adv_optimizer, at whose points nobody evaluates; leave it out there",
+        lambda: ol.sam(ol.schedule_free_sgd(0.1), ol.sgd(0.1)),
+    ),
     "skip, loss scaling": (
         lambda: ol.skip_bad_steps(ol.loss_scaling(TX)),
         "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; write loss_scaling(",
