@@ -74,7 +74,9 @@ def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[
         if outer in _AVERAGES and inner in _AVERAGES:
             raise ArgumentError(f"{inner} is inside, which has parameters to evaluate at as well; keep one of the two")
         if outer == "sam" and inner in _AVERAGES and inner in _names((arguments["adv_optimizer"],), children):
-            raise ArgumentError(f"{inner} is inside adv_optimizer, at whose points nobody evaluates; leave it out there")
+            raise ArgumentError(
+                f"{inner} is inside adv_optimizer, at whose points nobody evaluates; leave it out there"
+            )
         if outer == "split_real_and_imaginary" and inner in _AVERAGES:
             raise ArgumentError(f"{inner} is inside, whose average would be in halves; write {inner}({outer}(...))")
         if outer == "split_real_and_imaginary" and inner in _SEARCHES:
