@@ -69,6 +69,7 @@ def sam(
         return updates, SAMState(steps, opt_state, adv_state, cache)
 
     def opaque(updates, state, params, *, grad_fn, **extra):
+        extra = extra | {"grad_fn": grad_fn}  # another one may be inside
         w, adv_state = params, state.adv_state
         for i in range(sync_period - 1):
             u, adv_state = adv_optimizer.update(updates, adv_state, w, **extra)

@@ -38,6 +38,7 @@ FOUND = {  # the composition, and leaves besides w and b
         "groups(chain(sgd(0.1), scale_by_zoom_linesearch(3)), {'b': {'learning_rate': 0.2}, 'w': 'freeze'})",
         ("half", "untouched"),
     ),
+    "a gradient function for two": ("sam(sam(sgd(0.1), sgd(0.05), opaque_mode=True), sgd(0.05), opaque_mode=True)", ()),
     "a gradient function in a group": (
         "selective_transform(sam(sgd(0.1), sgd(0.05), opaque_mode=True), freeze_mask='w')",
         ("s",),
