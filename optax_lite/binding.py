@@ -9,7 +9,7 @@ from optax_lite.habits import plain
 
 
 class Binding:
-    """What `inspect.Signature.bind` does, for signatures without `*args` and `**kwargs` in a tenth of its time."""
+    """Bind arguments as `inspect.Signature.bind` does, in a tenth of its time without `*args` and `**kwargs`."""
 
     def __init__(self, builder: Callable[..., Any]):
         self.name, self.signature = builder.__name__, inspect.signature(builder)

@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.binding import Binding
-from optax_lite.check import ArgumentError, check_shared, shared_names, unknown_argument
+from optax_lite.check import ArgumentError, check_held, check_shared, shared_names, unknown_argument
 from optax_lite.floats import as_limit, lost
 from optax_lite.habits import attribute_hint, own_name
 from optax_lite.leaves import weak
@@ -333,8 +333,8 @@ def as_data(name: str, value: Any) -> Any:
     """
     if value is None or isinstance(value, Configured):
         return value
-    if found := lost(value):
-        raise ArgumentError(f"{name} must fit in JAX's default float, got {found}")
+    if lost(value):
+        check_held(**{name: value})
     if type(value) is float:
         return value
     if hasattr(value, "builder"):

@@ -1,10 +1,11 @@
 """Which way the updates of a transformation lead: the sign of the gradient is changed once, where descent begins."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
+from optax_lite.frozen import members_of
 
 F = TypeVar("F")
 
@@ -19,7 +20,7 @@ def descends(tx: GradientTransformation) -> bool | None:
     told: Any = getattr(factory, "descends", None)
     if told is not None:
         return cast("bool | None", told(tx) if callable(told) else told)
-    built, members = tx._call.build(tx._values), list(_members(tx._values))
+    built, members = tx._call.build(tx._values), list(members_of(tx._values))
     if isinstance(built, GradientTransformation):
         found = descends(built)
     elif members:
@@ -40,15 +41,6 @@ def leads_downhill(how: bool | Callable[[Any], bool | None] = True) -> Callable[
         return factory
 
     return declare
-
-
-def _members(value: Any) -> Iterator[GradientTransformation]:
-    """The transformations among arguments, without those within them."""
-    if isinstance(value, GradientTransformation):
-        yield value
-    elif isinstance(value, (tuple, dict)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _members(part)
 
 
 def of_chain(members: Any) -> bool | None:

@@ -37,7 +37,7 @@ class Fill:
 
 
 def _is_one_device(sharding: Any) -> bool:
-    """Whether an array lies on one device, in the memory where what is computed there lies."""
+    """Tell whether an array lies on one device, in the memory where what is computed there lies."""
     return len(sharding.device_set) == 1 and sharding == jax.sharding.SingleDeviceSharding(*sharding.device_set)
 
 

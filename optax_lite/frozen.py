@@ -31,13 +31,13 @@ def freezes(how: Callable[[Any, PyTree, PyTree], list[bool]], *, by_itself: bool
 
 
 def nothing(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
-    """What a wrapper declares that lets gradients past its members, or shows them another tree."""
+    """Freeze no leaf: for wrappers that let gradients past their members, or show them another tree."""
     return [False] * len(jax.tree.leaves(updates, is_leaf=is_nothing))
 
 
 def frozen(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
     """Tell of every leaf, missing ones too, whether its gradient is thrown away."""
-    factory, members = tx._call.factory, list(_members(tx._values))
+    factory, members = tx._call.factory, list(members_of(tx._values))
     if not may_freeze(tx):
         return nothing(tx, updates, params)
     if (how := getattr(factory, "freezes", None)) is not None:
@@ -66,7 +66,7 @@ def by_part(parts: Mapping[Any, Any], labels: PyTree, updates: PyTree, params: P
 
 
 def may_freeze(tx: Any) -> bool:
-    """Whether there is anything inside that freezes leaves: if not, nobody need look at their names."""
+    """Tell whether anything inside freezes leaves: if not, nobody need look at their names."""
     every = [tx, *(x for _, x in tx._arguments() if isinstance(x, Configured))]
     return any(getattr(x._call.factory, "freezes_by_itself", False) for x in every)
 
@@ -82,7 +82,7 @@ def moving(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTree:
 
 
 def spread(prefix: PyTree, tree: PyTree) -> list[Any]:
-    """What a prefix of a tree, as of bools or labels, says of every leaf of it, missing ones too."""
+    """Give every leaf of a tree, missing ones too, what a prefix of it says, as of bools or labels."""
 
     def below(m, x):
         return jax.tree.map(lambda _: m, x, is_leaf=is_nothing)
@@ -95,10 +95,10 @@ def _where(chosen: list[bool], tree: PyTree) -> PyTree:
     return treedef.unflatten([x if yes else MaskedNode() for x, yes in zip(leaves, chosen, strict=True)])
 
 
-def _members(value: Any) -> Iterator[Any]:
+def members_of(value: Any) -> Iterator[Any]:
     """The transformations among arguments, without those within them."""
     if isinstance(value, Configured) and value._decorator == "transform":
         yield value
     elif isinstance(value, (tuple, dict)):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _members(part)
+            yield from members_of(part)

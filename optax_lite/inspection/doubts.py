@@ -16,7 +16,7 @@ _SMALL = 0.1  # a rate below it is not there to be multiplied by another one
 
 
 def doubts(tx: GradientTransformation) -> Iterator[str]:
-    """What may not be meant, in words; only of chains that were written, not of those that a factory makes."""
+    """Say what may not be meant; only of chains that were written, not of those that a factory makes."""
     chains = [x for x in (tx, *(x for _, x in tx._arguments())) if _is_chain(x)]
     inside = {id(x) for chain in chains for x in chain._values if _is_chain(x)}
     written = [list(links([chain])) for chain in chains if id(chain) not in inside]

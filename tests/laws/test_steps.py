@@ -10,6 +10,7 @@ import pytest
 
 import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
+from tests.fuzz import by_rank, is_matrix, matrices
 from tests.test_extras import WRAPPERS
 
 PARAMS = {
@@ -25,18 +26,6 @@ GRADIENTS = [
     for _ in range(2)
 ]
 BASE = ol.chain(ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5)), ol.scale_by_schedule(ol.constant_schedule(-0.1)))
-
-
-def matrices(params):
-    return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
-
-
-def by_rank(params):
-    return jax.tree.map(lambda p: "a" if jnp.ndim(p) > 1 else "b", params)
-
-
-def is_matrix(path, leaf):
-    return len(leaf.shape) > 1
 
 
 TREE = {"w": True, "b": False, "u": False, "none": False, "count": False}
