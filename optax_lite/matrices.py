@@ -65,14 +65,22 @@ def _sizes(shape, groups):
 
 def _groups(path, shape, numbers):
     """The axes of a leaf in three lists: those that count matrices, the rows, the columns."""
-    axes = range(len(shape))
-    try:
-        rows, columns = ([axes[i] for i in ([group] if isinstance(group, int) else group)] for group in numbers)
-    except (IndexError, TypeError):
-        rows = columns = [0]  # what is no pair of axes is told like an axis named twice
-    if len({*rows, *columns}) < len(rows + columns):
+    found = axes_once(numbers, len(shape))
+    if found is None or len(found) != 2:
         raise ValueError(f"leaf {path!r}: its shape {shape} is no matrix by {numbers}; name the axes that make one")
-    return [i for i in axes if i not in rows + columns], rows, columns
+    rows, columns = found
+    return [i for i in range(len(shape)) if i not in rows + columns], rows, columns
+
+
+def axes_once(groups: Sequence[int | Sequence[int]], ndim: int) -> list[list[int]] | None:
+    """Groups of axes, counted from the first; None unless an array of so many has each, and each is named once."""
+    axes = range(ndim)
+    try:
+        found = [[axes[i] for i in ([group] if np.ndim(group) == 0 else group)] for group in groups]
+    except (IndexError, TypeError):
+        return None
+    named = [i for group in found for i in group]
+    return found if len({*named}) == len(named) else None
 
 
 def adjoint(x: Array) -> Array:

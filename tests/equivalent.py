@@ -153,11 +153,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.muon._spectral_norm": {
         "axis=-1 -> axis=1": "on_matrices gives stacks (batch, m, n), so values (batch, k)"
     },
-    "optimizers.muon._or_one": {
-        "return jnp.where(x > 0, x, 1) -> return jnp.where(x > 0, x, 2)": (
-            "where it is 0 so is the matrix or row that is divided (or too small to be squared)"
-        )
-    },
     "optimizers.shampoo._inverse_root": {
         "jnp.finfo(values.dtype).eps * values[..., -1:] -> jnp.finfo(vectors.dtype).eps * values[..., -1:]": (
             "eigenvalues and eigenvectors of real matrices have one dtype, and those of complex ones one precision"
@@ -174,8 +169,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "m = jnp.where(t == 0, m, mix(b1, m, g)) -> m = jnp.where(t == 0, v, mix(b1, m, g))": (
             "t is 0 in the first update only, where both are the zeros of init"
         ),
-        "jax.tree.leaves(q) -> jax.tree.leaves(gg)": "both have a matrix for every axis that is turned",
-        "jax.tree.leaves(q) -> jax.tree.leaves(g)": "where no axis is turned all three branches return what they get",
     },
     "optimizers.sophia._scale_by_sophia": {
         "lambda h, nu: (h, mix(b2, nu, h)) -> lambda h, nu: (nu, mix(b2, nu, h))": "the first of the two is dropped"
@@ -220,19 +213,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY
     },
     "precision.master._followed": {"is_nothing(p) or is_nothing(m) -> is_nothing(m) or is_nothing(m)": _NO_COPY},
-    "schedules._fraction": {
-        "divide(elapsed, jnp.where(steps > 0, steps, 1.0)) -> divide(elapsed, jnp.where(steps > 0, steps, 2.0))": _UNUSED
-    },
     "schedules._power": {
         "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED
     },
     "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
     "transforms.cautious.cautious": {
-        "return u * phi * (u.size / (jnp.sum(phi) + 1)) -> return u * phi * (g.size / (jnp.sum(phi) + 1))": "u and g are of one leaf and have one shape, so one size",
         "g.real.dtype -> g.imag.dtype": "the two parts of a number have one dtype",
         "g.real.dtype -> u.real.dtype": "leafwise computes a leaf in one precision, and real parts alone are meant",
     },
-    "transforms.clip._fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
     "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
     "transforms.clip.adaptive_grad_clip": {
         "g_norm <= most -> g_norm < most": "at equality the factor most / g_norm is 1, or the gradient is 0"
@@ -278,6 +266,4 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "(start, every) == (0, 1) -> (start, start) == (0, 1)": _SPARED,
         "(start, every) == (0, 1) -> (start, tx) == (0, 1)": _SPARED,
     },
-    "wrappers.flatten._split": {"u.size -> part.size": "part was given the shape of u"},
-    "wrappers.rules.Plan": {"keyed -> paths (#3)": "one of each for every leaf"},
 }

@@ -60,9 +60,18 @@ def test_a_unit_is_an_output_of_the_layer():
 
 
 def test_adaptive_clipping_asks_for_axes_where_it_knows_none():
-    with pytest.raises(ValueError, match=r"adaptive_grad_clip: a leaf of shape \(1, 2, 1, 2, 1, 2\) .* axis="):
+    with pytest.raises(ValueError, match=r"adaptive_grad_clip: leaf .* of shape \(1, 2, 1, 2, 1, 2\) .* axis="):
         first_update(ol.adaptive_grad_clip(0.1), jnp.ones((1, 2, 1, 2, 1, 2)))
     assert first_update(ol.adaptive_grad_clip(0.1, axis=1), jnp.ones((1, 2, 1, 2, 1, 2))).shape == (1, 2, 1, 2, 1, 2)
+
+
+@pytest.mark.parametrize("axis", [2, -3, (0, 1, 2), (0, -2), "rows"])
+def test_adaptive_clipping_names_the_leaf_that_has_not_its_axes(axis):
+    tree = {"w": jnp.ones((2, 3)), "x": jnp.ones((2, 3, 2, 2)), "none": None}
+    with pytest.raises(ValueError, match=r"axis .* must name axes of leaf 'w' of shape \(2, 3\).*masked"):
+        first_update(ol.adaptive_grad_clip(0.1, axis=axis), tree)
+    kept = ol.masked(ol.adaptive_grad_clip(0.1, axis=(0, 1)), "w")
+    assert_close(first_update(kept, tree)["x"], tree["x"], ulps=0)
 
 
 def test_fromage_keeps_the_norm_where_the_gradient_is_at_a_right_angle():

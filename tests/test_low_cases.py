@@ -385,9 +385,13 @@ def second(tx, count, dtype, state=None):
 
 # After a few steps gg has nearly equal eigenvalues, of which float32 finds other eigenvectors than float64 does.
 UNDETERMINED = ("scale_by_soap", "soap")
-# Its decay is 1 - t^-0.8, made by a function that may be the user's: of 1 - b three digits are left after a million
-# updates, and none at the last count.
-FEW_DIGITS = {"scale_by_factored_rms": 1e-3}
+FEW_DIGITS = {
+    # Its decay is 1 - t^-0.8, made by a function that may be the user's: of 1 - b three digits are left after a million
+    # updates, and none at the last count.
+    "scale_by_factored_rms": lambda count: np.inf if count == TOP else 1e-3,
+    # It makes its Adam itself, whose b2 of 0.999 no test rounds: 1 - b2 is off by up to 2^-25 of 0.001.
+    "scale_by_galore": lambda count: 3e-5,
+}
 
 
 @each
@@ -396,8 +400,8 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
     row = row_of(tx)
     if row is not None and (row.quirks.random or not row.quirks.counts_updates or row.name in UNDETERMINED):
         return
-    few_digits = FEW_DIGITS.get(row.name if row else "")
-    bound = few_digits or 4 * (row.quirks.float32 if row else 2e-6)
+    usual = 4 * (row.quirks.float32 if row else 2e-6)
+    bound = FEW_DIGITS.get(row.name if row else "", lambda count: usual)
     for beta, count in ((0.0, 0), (NEAR, 100), (NEAR, 1_000_000), (None, TOP)):
         exact = with_betas(tx, beta)
         with jax.disable_jit():
@@ -407,7 +411,7 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
         chex.assert_tree_all_finite((updates, after))
         pairs = [*zip(*map(jax.tree.leaves, ((updates, after), (expected, expected_after))), strict=True)]
         errors = [relative_error(np.asarray(a), np.asarray(b)) for a, b in pairs]
-        assert max(errors) <= bound or (few_digits and count == TOP), (beta, count, errors)
+        assert max(errors) <= bound(count), (beta, count, errors)
         for name, counts in slots(after).items():
             assert name not in COUNTS or set(map(int, counts)) <= {count, min(count + 1, TOP)}, (name, counts)
 

@@ -281,6 +281,10 @@ def test_galore_names_the_leaf_whose_axes_are_not_all_named():
     numbers = ol.GaLoreDimensionNumbers(0, 1)
     with pytest.raises(ValueError, match=r"leaf 'cube'.* must name each axis"):
         ol.galore(0.1, 2, weight_dimension_numbers=numbers).init(matrices(0))
+    with pytest.raises(ValueError, match=r"leaf 'tall'.* must name each axis"):
+        ol.galore(0.1, 2, weight_dimension_numbers={"tall": (0, 3), "wide": None, "cube": None}).init(
+            {"tall": jnp.ones((4, 2)), "wide": jnp.ones(2), "cube": jnp.ones(2)}
+        )
     with pytest.raises(ValueError, match="'wide' only in the"):
         ol.galore(0.1, 2, weight_dimension_numbers={"tall": numbers}).init(matrices(0))
 

@@ -10,6 +10,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.leaves import align, is_nothing, leaf_paths
+from optax_lite.matrices import axes_once
 from optax_lite.placement import placed, spec_like
 
 
@@ -37,10 +38,10 @@ def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] 
     def one(x, n, path):
         if n is None or is_nothing(x) or x.size == 0:
             return None
-        rows, columns = ([int(a) % x.ndim for a in np.atleast_1d(axis)] for axis in n)
-        if sorted(rows + columns) != list(range(x.ndim)):
+        found = axes_once(n, x.ndim)
+        if found is None or len(found) != 2 or sum(map(len, found)) != x.ndim:
             raise ArgumentError(f"leaf {path!r}: {n} must name each axis of shape {x.shape} once", "galore")
-        return rows, columns
+        return found[0], found[1]
 
     return [one(*triple) for triple in zip(leaves, each, leaf_paths(tree), strict=True)]
 

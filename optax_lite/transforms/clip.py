@@ -9,6 +9,7 @@ from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_nonnegative
 from optax_lite.core import Array, EmptyState, Number, PyTree, transform
 from optax_lite.leaves import leaf_paths, leafwise, weak
+from optax_lite.matrices import axes_once
 from optax_lite.norms import global_norm, norm, rms
 
 
@@ -65,10 +66,19 @@ def _norm_by_unit(x, axis):
     """The norm of what feeds each unit: all axes but the last, of 3 axes the first, of a vector the whole."""
     if axis is not None:
         return norm(x, axis)
-    if x.ndim > 5:
-        raise ValueError(f"adaptive_grad_clip: a leaf of shape {x.shape} has no default axes: give axis=")
     is_vector = sum(n != 1 for n in x.shape) <= 1
     return norm(x, tuple(range(x.ndim)) if is_vector else 0 if x.ndim < 4 else tuple(range(x.ndim - 1)))
+
+
+def _check_axes(path, shape, axis):
+    """Raise, naming the leaf, unless it has these axes, each named once, or default ones."""
+    if axis is None and len(shape) > 5:
+        problem = f"leaf {path!r} of shape {shape} has no default axes: give axis="
+    elif axis is not None and axes_once((axis,), len(shape)) is None:
+        problem = f"axis {axis} must name axes of leaf {path!r} of shape {shape}; leave that leaf out by masked(...)"
+    else:
+        return
+    raise ArgumentError(problem, "adaptive_grad_clip", ("axis", axis))
 
 
 @transform(static=("axis",))
@@ -86,6 +96,8 @@ def adaptive_grad_clip(clipping: Limit, eps: Number = 1e-3, axis: int | tuple[in
         return jnp.where(g_norm <= most, 1, most / jnp.maximum(g_norm, 1e-6)) * g
 
     def update(updates, state, params):
+        for path, g in zip(leaf_paths(updates, nothing_too=False), jax.tree.leaves(updates), strict=True):
+            _check_axes(path, jnp.shape(g), axis)
         return leafwise(rule, updates, read=(params,)), state
 
     return lambda params: EmptyState(), update

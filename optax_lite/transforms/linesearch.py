@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_count, check_function, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import compute_dtype, copies, is_inexact, is_nothing, leafwise, weak, zeros_like
+from optax_lite.leaves import compute_dtype, copies, is_inexact, is_nothing, leafwise, varying_like, weak, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import dot
 from optax_lite.outline import states_with
@@ -149,7 +149,8 @@ def scale_by_backtracking_linesearch(
         infinite = jnp.asarray(jnp.inf, value_dtype(params))
         info = BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), infinite)
         grad = zeros_like(params) if store_grad else None
-        return ScaleByBacktrackingLinesearchState(jnp.ones_like(infinite), infinite, grad, info)
+        state = ScaleByBacktrackingLinesearchState(jnp.ones_like(infinite), infinite, grad, info)
+        return varying_like(state, params)
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
         dtype = state.value.dtype
@@ -172,7 +173,7 @@ def scale_by_backtracking_linesearch(
 
         longer = increase_factor * last_step(state)
         first = jnp.where(longer < max_learning_rate, longer, max_learning_rate)  # minimum(inf·η, 1) has slope NaN
-        search = (jnp.ones((), jnp.int32), first, *attempt(first))
+        search = varying_like((jnp.ones((), jnp.int32), first, *attempt(first)), (updates, params, start))
         tried, step, value, error = jax.lax.while_loop(goes_on, shrink, search)
         failed = jnp.isinf(error)
         step, value = jnp.where(failed, 0, step), jnp.where(failed, start, value)

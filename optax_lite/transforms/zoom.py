@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import leafwise, sqrt, weak, zeros_like
+from optax_lite.leaves import leafwise, sqrt, varying_like, weak, zeros_like
 from optax_lite.norms import dot
 from optax_lite.transforms.linesearch import gradient_like, last_step, moved, of_params, value_and_descent, value_dtype
 
@@ -82,7 +82,8 @@ def scale_by_zoom_linesearch(
     def init(params):
         infinite = jnp.asarray(jnp.inf, value_dtype(params))
         info = ZoomLinesearchInfo(jnp.zeros((), jnp.int32), infinite, infinite)
-        return ScaleByZoomLinesearchState(jnp.ones_like(infinite), infinite, zeros_like(params), info)
+        state = ScaleByZoomLinesearchState(jnp.ones_like(infinite), infinite, zeros_like(params), info)
+        return varying_like(state, params)
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
         dtype = state.value.dtype
@@ -124,6 +125,7 @@ def scale_by_zoom_linesearch(
         no = jnp.zeros((), bool)
         none_tried, gradient = jnp.zeros((), jnp.int32), gradient_like(state.grad, grad)
         search = _Search(none_tried, jnp.minimum(first, longest), start, gradient, start, no, misses(start), no)
+        search = varying_like(search, (updates, params, start))
         s = jax.lax.while_loop(lambda s: ~s.done & (s.tried < max_linesearch_steps), advance, search)
         if verbose:
             jax.debug.print("zoom: step {} of {} tried, misses by {} and {}", s.low.step, s.tried, *s.errors)
