@@ -169,6 +169,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "m = jnp.where(t == 0, m, mix(b1, m, g)) -> m = jnp.where(t == 0, v, mix(b1, m, g))": (
             "t is 0 in the first update only, where both are the zeros of init"
         ),
+        "turned = jax.tree.leaves(q) -> turned = jax.tree.leaves(gg)": "both have a matrix for every axis that is turned",
+        "turned -> back (#2)": "where no axis is turned all three branches return what they get",
+        "jnp.finfo(v.dtype).eps * norm(m) -> jnp.finfo(m.dtype).eps * norm(m)": "a complex dtype has the eps of its parts",
     },
     "optimizers.sophia._scale_by_sophia": {
         "lambda h, nu: (h, mix(b2, nu, h)) -> lambda h, nu: (nu, mix(b2, nu, h))": "the first of the two is dropped"
@@ -218,9 +221,13 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
     "transforms.cautious.cautious": {
+        "u * phi * (float(u.size) / (jnp.sum(phi) + 1)) -> u * phi * (float(g.size) / (jnp.sum(phi) + 1))": (
+            "u and g are of one leaf and have one shape, so one size"
+        ),
         "g.real.dtype -> g.imag.dtype": "the two parts of a number have one dtype",
         "g.real.dtype -> u.real.dtype": "leafwise computes a leaf in one precision, and real parts alone are meant",
     },
+    "transforms.clip.fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
     "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
     "transforms.clip.adaptive_grad_clip": {
         "g_norm <= most -> g_norm < most": "at equality the factor most / g_norm is 1, or the gradient is 0"

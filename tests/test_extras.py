@@ -9,6 +9,7 @@ import pytest
 import optax_lite as ol
 from tests.nightly import first
 
+PROVES = ("wrappers.flatten",)
 PARAMS = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 SEEN: list[dict] = []
 

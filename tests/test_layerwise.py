@@ -11,6 +11,9 @@ from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
 
+PROVES = ("transforms.clip",)
+
+
 def first_update(tx, g, w=None, **extra):
     w = g if w is None else w
     return tx.update(g, tx.init(w), w, **extra)[0]

@@ -13,6 +13,8 @@ from tests.closeness import A_STEP, assert_close
 from tests.methods.schedules import CASES, counts
 from tests.nightly import first
 
+PROVES = ("schedules",)
+
 
 def cases(most):
     """Every case; those after the first `most` of a schedule are slow."""

@@ -12,9 +12,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import optax_lite
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import count_lowerings
+from tests.methods import COMPOSED, OWN
 from tests.nightly import first
 
 pytestmark = pytest.mark.usefixtures("eight_devices")
+PROVES = ("optimizers.galore_axes",)
 
 SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": PartitionSpec("x"), "s": PartitionSpec()}
 SHAPES = {"w": (8, 4), "b": (6,), "rows": (4, 3), "s": ()}
@@ -258,43 +260,71 @@ def test_fit_takes_batches_of_data_on_explicit_axes():
 
 # --- a member for each device ----------------------------------------------------------------------------------------
 
-MEMBERS = {
+WRAPPED = {
     "accumulate": lambda: optax_lite.accumulate(optax_lite.adam(0.1), 2),
-    "MultiSteps": lambda: optax_lite.MultiSteps(optax_lite.adam(0.1), 2),
     "skip": lambda: optax_lite.skip_bad_steps(optax_lite.adam(0.1), outlier=6.0, max_consecutive=5),
-    "apply_if_finite": lambda: optax_lite.apply_if_finite(optax_lite.adam(0.1), 5),
     "metrics": lambda: optax_lite.with_metrics(
         optax_lite.chain(optax_lite.clip_by_global_norm(1.0), optax_lite.adam(0.1))
     ),
-    "loss_scaling": lambda: optax_lite.loss_scaling(optax_lite.adam(0.1)),
     "average": lambda: optax_lite.average_params(optax_lite.adam(0.1), decay=0.9),
-    "schedule_free": lambda: optax_lite.schedule_free_sgd(0.1),
-    "prodigy": lambda: optax_lite.prodigy(1.0),
-    "dadapt": lambda: optax_lite.dadapt_adamw(1.0),
-    "dog": lambda: optax_lite.dog(1.0),
-    "layer-wise dog": lambda: optax_lite.scale_by_distance_over_gradients(),
-    "dowg": lambda: optax_lite.dowg(1.0),
-    "novograd": lambda: optax_lite.novograd(0.1),
-    "mechanize": lambda: optax_lite.mechanize(optax_lite.adam(0.1)),
-    "zero_nans": lambda: optax_lite.chain(optax_lite.zero_nans(), optax_lite.sgd(0.1)),
-    "lbfgs": lambda: optax_lite.lbfgs(0.1, memory_size=2, linesearch=None),
+    "monitor": COMPOSED["monitor"],
+    "snapshot": COMPOSED["snapshot"],
+}
+MEMBERS = {name: (make, lambda i: {}) for name, make in WRAPPED.items()}
+MEMBERS |= {
+    row.name: (lambda row=row: row.factory(**row.settings[0]), row.quirks.extra)
+    for row in OWN
+    if not row.quirks.no_laws and not row.factory.per_example
 }
 
 
-@pytest.mark.parametrize("make", MEMBERS.values(), ids=MEMBERS)
-def test_a_scan_under_shard_map_takes_a_member_for_each_device(make):
-    mesh, tx = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,)), make()
+@pytest.mark.parametrize(("make", "extra"), MEMBERS.values(), ids=MEMBERS)
+def test_a_scan_under_shard_map_takes_a_member_for_each_device(make, extra):
+    mesh, tx, given = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,)), make(), extra(0)
 
     def train(params, gradients):
         def one(carry, _):
-            return tx.step(gradients, carry[1], carry[0]), None
+            return tx.step(gradients, carry[1], carry[0], **given), None
 
         return jax.lax.scan(one, (params, tx.init(params)), length=4)[0][0]
 
     specs = PartitionSpec("x")
-    each = {"w": jax.ShapeDtypeStruct((8, 3), jnp.float32), "b": jax.ShapeDtypeStruct((8,), jnp.float32)}
+    each = {"w": jax.ShapeDtypeStruct((24, 2), jnp.float32), "b": jax.ShapeDtypeStruct((16,), jnp.float32)}
     found = jax.eval_shape(jax.shard_map(train, mesh=mesh, in_specs=(specs, specs), out_specs=specs), each, each)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, each)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        optax_lite.scale_by_zoom_linesearch(10, initial_guess_strategy="one"),
+        optax_lite.scale_by_backtracking_linesearch(10, store_grad=True),
+    ],
+    ids=["zoom", "backtracking"],
+)
+def test_each_device_searches_along_its_own_line(search):
+    mesh, tx = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,)), optax_lite.lbfgs(linesearch=search)
+    targets, ones = jnp.linspace(0.1, 30.0, 8)[:, None], jnp.ones((8, 1))
+
+    def train(target, w):
+        def loss(w):
+            return jnp.sum((w - target) ** 2) + 0.1 * jnp.sum(w**4)
+
+        def one(carry, _):
+            value, grad = optax_lite.value_and_grad_from_state(loss)(carry[0], state=carry[1])
+            w, state = tx.step(grad, carry[1], carry[0], value=value, grad=grad, value_fn=loss)
+            return (w, state), state[-1].info.num_linesearch_steps
+
+        (w, _), tried = jax.lax.scan(one, (w, tx.init(w)), length=4)
+        return w, tried[None]
+
+    specs = PartitionSpec("x")
+    together = jax.jit(jax.shard_map(train, mesh=mesh, in_specs=specs, out_specs=specs))
+    w, tried = together(targets, ones)
+    alone, alone_tried = jax.lax.map(lambda pair: train(*pair), (targets, ones))
+    np.testing.assert_array_equal(tried, alone_tried[:, 0])
+    assert len(np.unique(tried.sum(1))) > 1, "they take different numbers of points"
+    assert_close(w, alone, ulps=4 * A_STEP)
 
 
 def test_counts_stay_those_of_all_devices_under_shard_map():

@@ -11,7 +11,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import EmptyState, GradientTransformation, Number, PyTree, Updates, transform
 from optax_lite.direction import leads_downhill
 from optax_lite.frozen import freezes, nothing
-from optax_lite.leaves import as_array, copies, filled, is_inexact, leafwise
+from optax_lite.leaves import as_array, copies, filled, is_inexact, leafwise, varying_like
 from optax_lite.paths import OF_NO_PARAMETER, StandIn
 from optax_lite.transforms.momentum import ema
 
@@ -138,7 +138,7 @@ def _check_measure(name: str, measure: Any) -> None:
 
 def _zeros_of(measure: Callable, *trees: Any) -> PyTree:
     """What a function makes of some trees, in shape and dtype only."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure, *trees))
+    return varying_like(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure, *trees)), trees)
 
 
 def _arrays(tree: PyTree) -> PyTree:

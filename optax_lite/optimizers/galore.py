@@ -10,7 +10,7 @@ from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.frozen import freezes, nothing
-from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, zero_count
+from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, varying_like, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.optimizers.galore_axes import fold, matrix_axes, project, start, unfold
 from optax_lite.placement import whole
@@ -51,6 +51,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
             for w, a in zip(leaves, axes, strict=True)
         ]
         projector, low = (treedef.unflatten([pair[i] for pair in pairs]) for i in range(2))
+        low, projector = varying_like((low, projector), params)
         return GaLoreState(zero_count(), base_optimizer.init(low), projector)
 
     def update(updates, state, params=None, **extra):

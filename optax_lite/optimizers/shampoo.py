@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import increment, leafwise, zero_count, zeros_like
+from optax_lite.leaves import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, from_blocks, gram, to_blocks
 from optax_lite.placement import whole
 from optax_lite.transforms.decay import descend
@@ -49,7 +49,7 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
     def init(params):
         def start(m):
             count, *sizes = jax.eval_shape(lambda: to_blocks(jnp.zeros(m.shape), block_size)).shape
-            return [jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (count, 1, 1)) for n in sizes]
+            return varying_like([jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (count, 1, 1)) for n in sizes], m)
 
         statistics = jax.tree.map(start, zeros_like(params))
         return ScaleByShampooState(zero_count(), statistics, jax.tree.map(jnp.zeros_like, statistics))

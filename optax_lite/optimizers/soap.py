@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_count, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, varying_like, zero_count, zeros_like
 from optax_lite.matrices import adjoint, along, gram
 from optax_lite.norms import norm
 from optax_lite.placement import whole
@@ -69,7 +69,8 @@ def scale_by_soap(
     def init(params):
         def bases(m):
             turned = [m.ndim > 1 and 0 < n <= max_precondition_dim for n in m.shape]
-            return [jnp.eye(n, dtype=m.dtype) if turn else None for n, turn in zip(m.shape, turned, strict=True)]
+            eyes = [jnp.eye(n, dtype=m.dtype) if turn else None for n, turn in zip(m.shape, turned, strict=True)]
+            return varying_like(eyes, m)
 
         mu = zeros_like(params)
         q = jax.tree.map(bases, mu)
@@ -89,7 +90,7 @@ def scale_by_soap(
             # differently, so that below this share an entry is noise over noise, or over 0.
             floor = jnp.finfo(v.dtype).eps * norm(m) * (jnp.sqrt(c2) / c1) if turned else 0
             n = over(_multiply(m, back), jnp.maximum(sqrt(v), floor) + eps) * (jnp.sqrt(c2) / c1)
-            u = jnp.where(t == 0, 0, _multiply(n, q))
+            u = _multiply(n, q)
             gg = [p if p is None else mix(beta, p, gram(g, axis)) for axis, p in enumerate(gg)]
             if turned:
                 bases = jax.lax.stop_gradient((gg, q))
