@@ -291,7 +291,10 @@ OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least"
 OF_LEAVES += ("must name axes of leaf",)
 
 
-TOLD_LATE = {"galore": "needs the parameters"}  # its base sees none, and says so in the first update
+TOLD_LATE = {
+    "galore": "needs the parameters",  # its base sees none, and says so in the first update
+    "flatten": "different structures",  # inside there is one vector, and a mask given as a tree has other leaves
+}
 
 
 def guarded(law: str, run: Callable[[], Any], *, building: bool = False, about: str = "") -> Any:
