@@ -278,9 +278,10 @@ class Refused(Exception):
 
 
 def of_ours(error: BaseException) -> bool:
-    """Whether an error says, in words, which factory refuses what."""
+    """Whether an error says, in words, which factory refuses what, or which argument does not fit the params."""
     text = str(error).split("\n")[0]
-    told = re.match(r"(leaf '.*'|[a-z]\w*(\.\w+)?( of \w+)?): ", text) or isinstance(error, ArgumentError)
+    told = re.match(r"(leaf '.*'|[a-z]\w*(\.\w+)?( of \w+)?): |the (mask|labels) and the params ", text)
+    told = told or isinstance(error, ArgumentError)
     if isinstance(error, StateError):
         return False
     return isinstance(error, (ValueError, TypeError)) and bool(told) and "PyTreeDef" not in text
@@ -291,10 +292,7 @@ OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least"
 OF_LEAVES += ("must name axes of leaf",)
 
 
-TOLD_LATE = {
-    "galore": "needs the parameters",  # its base sees none, and says so in the first update
-    "flatten": "different structures",  # inside there is one vector, and a mask given as a tree has other leaves
-}
+TOLD_LATE = {"galore": "needs the parameters"}  # its base sees none, and says so in the first update
 
 
 def guarded(law: str, run: Callable[[], Any], *, building: bool = False, about: str = "") -> Any:
