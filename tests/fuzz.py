@@ -289,7 +289,7 @@ def of_ours(error: BaseException) -> bool:
 
 # What depends on the leaves that are given, and so cannot be known before `init`.
 OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least", "is no matrix", "no slot is named")
-OF_LEAVES += ("must name axes of leaf",)
+OF_LEAVES += ("must name axes of leaf", "different structures")
 
 
 TOLD_LATE = {"galore": "needs the parameters"}  # its base sees none, and says so in the first update

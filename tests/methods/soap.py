@@ -228,9 +228,9 @@ def _soap_by_default(namespace: Namespace) -> bool:
 def _floor_of_what_is_turned(namespace: Namespace) -> bool:
     """Where V is 0, an entry of a matrix is divided by its rounding, eps·‖M‖·√c2/c1, and that of a vector by eps."""
     tx = namespace["scale_by_soap"](b1=0.9, b2=0.99, eps=1e-9)
-    m = {"w": jnp.array([[3.0, 0.5], [-4.0, 1.0]]), "b": jnp.array([3.0, -4.0])}
+    m = {"w": jnp.array([[3.0, 0.5], [-4.0, 1.0]], jnp.float32), "b": jnp.array([3.0, -4.0], jnp.float32)}
     zeros = jax.tree.map(jnp.zeros_like, m)
-    q = {"w": [jnp.array([[0.6, 0.8], [-0.8, 0.6]]), jnp.eye(2)], "b": [None]}
+    q = {"w": [jnp.array([[0.6, 0.8], [-0.8, 0.6]], jnp.float32), jnp.eye(2, dtype=jnp.float32)], "b": [None]}
     state = tx.init(zeros)._replace(count=jnp.array(5, jnp.int32), mu=m, q=q)
     u, _ = tx.update(zeros, state)
     rounding = float(np.finfo(np.float32).eps) * np.linalg.norm(m["w"])
