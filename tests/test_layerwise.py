@@ -10,7 +10,6 @@ import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
-
 PROVES = ("transforms.clip",)
 
 

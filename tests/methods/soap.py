@@ -233,6 +233,7 @@ def _floor_of_what_is_turned(namespace: Namespace) -> bool:
     q = {"w": [jnp.array([[0.6, 0.8], [-0.8, 0.6]], jnp.float32), jnp.eye(2, dtype=jnp.float32)], "b": [None]}
     state = tx.init(zeros)._replace(count=jnp.array(5, jnp.int32), mu=m, q=q)
     u, _ = tx.update(zeros, state)
+    u, m = jax.device_get((u, m))
     rounding = float(np.finfo(np.float32).eps) * np.linalg.norm(m["w"])
     correction = np.sqrt(1 - 0.99**5) / (1 - 0.9**5)
     near = [np.allclose(u["w"], m["w"] / rounding, rtol=2e-2), np.allclose(u["b"], 0.9e9 * m["b"] * correction)]
