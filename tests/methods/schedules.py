@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
+from tests.methods.row import Namespace
 
 
 def constant_schedule(count, *, value):
@@ -227,7 +229,7 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ),
     ("polynomial_schedule", {"init_value": 0.2, "end_value": 0.7, "power": 0.0, "transition_steps": 6}, []),
     ("cosine_decay_schedule", {"init_value": 0.5, "decay_steps": 20}, [20]),
-    ("cosine_decay_schedule", {"init_value": 0.5, "decay_steps": 20, "alpha": 0.1, "exponent": 1.7}, [20]),
+    ("cosine_decay_schedule", {"init_value": 1.5, "decay_steps": 20, "alpha": 0.1, "exponent": 1.7}, [20]),
     ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 0.8}, [4]),
     (
         "exponential_decay",
@@ -419,3 +421,48 @@ def counts(name: str, settings: dict[str, Any]) -> list[int]:
     boundaries = next((b for n, s, b in _TABLE if n == name and s is settings), [5, 9, 15])
     near = {b + d for b in boundaries for d in (-1, 0, 1)}
     return sorted(c for c in near | {0, 1, 2, 50, 1000} if c >= 0)
+
+
+def _whatever_a_quotient_is_off(namespace: Namespace) -> bool:
+    """Steps and peaks come when they are due although a division is off by a unit in the last place, up or down."""
+    exact, found = namespace["divide"], []
+    stairs = namespace["exponential_decay"](1.0, 7, 0.5, staircase=True)
+    wave = namespace["cyclic_schedule"](0.1, 0.7, 3, 0.5)
+    try:
+        for way in (jnp.inf, -jnp.inf):
+            namespace["divide"] = lambda x, y, way=way: jnp.nextafter(exact(x, y), way)
+            found += [[float(stairs(count)) for count in (0, 6, 7, 13, 14)] == [1.0, 1.0, 0.5, 0.5, 0.25]]
+            found += [np.allclose([wave(count) for count in (0, 3, 6, 9, 12)], [0.1, 0.7, 0.1, 0.4, 0.1], atol=1e-6)]
+            found += [float(wave(3)) == float(jnp.asarray(0.7))]
+    finally:
+        namespace["divide"] = exact
+    return all(found)
+
+
+def _ends_exactly(namespace: Namespace) -> bool:
+    """The first value is the one that was given, although end + (start - end) is not."""
+    pairs = ((0.9, 0.3), (0.1, 0.3), (0.7, 0.1))
+    starts = [(a, namespace["polynomial_schedule"](a, b, 2.0, 5)) for a, b in pairs]
+    return all(float(schedule(0)) == float(jnp.asarray(a)) and float(schedule(3)) != a for a, schedule in starts)
+
+
+def _has_a_slope_at_its_end(namespace: Namespace) -> bool:
+    """Of √x at 0 the slope is infinite, and 0 times it would be NaN."""
+    made = namespace["polynomial_schedule"]
+    return bool(jax.grad(lambda steps: made(1.0, 0.0, 0.5, steps)(10))(10.0) == 0)
+
+
+def _joins_between_counts(namespace: Namespace) -> bool:
+    """The first count after a boundary of 10.5 is the 0 of a function that indexes by it."""
+    joined = namespace["join_schedules"]([namespace["constant_schedule"](0.5), by_table], [10.5])
+    return np.allclose([joined(jnp.int32(count)) for count in (10, 11, 12)], [0.5, 0.4, 0.3])
+
+
+PROBES = {
+    "optax_lite.schedules": {
+        "quotients": _whatever_a_quotient_is_off,
+        "ends": _ends_exactly,
+        "slopes": _has_a_slope_at_its_end,
+        "joins": _joins_between_counts,
+    }
+}
