@@ -45,7 +45,10 @@ def written(usage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 return function(*args, **kwargs)
             except TypeError as error:
                 if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # it was not even entered
-                    raise TypeError(f"{error}; write {usage}") from None
+                    told = str(error)  # from Python 3.13 on it may end in a question
+                    raise TypeError(
+                        f"{told} Write {usage}" if told.endswith("?") else f"{told}; write {usage}"
+                    ) from None
                 raise
 
         return wrapped

@@ -32,7 +32,7 @@ def _fraction(count: Any, begin: Number, steps: Number) -> Array:
 
 
 def _whole_periods(elapsed: Array, period: Number) -> Array:
-    """How many periods are over: by comparison with their ends, for a quotient may be off, as those of GPUs are."""
+    """How many periods are over: by comparison with their ends, for a device may round a quotient wrongly."""
     n = jnp.floor(divide(elapsed, period))
     n = jnp.where(elapsed >= (n + 1.0) * period, n + 1.0, n)
     return jnp.where(elapsed < n * period, n - 1.0, n)

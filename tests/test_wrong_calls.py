@@ -1,5 +1,6 @@
 """Every public function has a wrong call, here or in the catalogue, whose message says which argument or leaf it is."""
 
+import re
 import types
 from operator import attrgetter
 
@@ -420,7 +421,8 @@ def test_a_call_without_its_arguments_says_how_it_is_written(name):
     call, message = NOT_ENTERED[name]
     with pytest.raises(TypeError) as caught:
         call()
-    assert f"{name}() " in str(caught.value) and message in str(caught.value)
+    told = re.sub(r"\. Did you mean '\w+'\? Write", "; write", str(caught.value))  # as Python 3.13 asks
+    assert f"{name}() " in told and message in told
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
