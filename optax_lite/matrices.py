@@ -76,8 +76,8 @@ def axes_once(groups: Sequence[int | Sequence[int]], ndim: int) -> list[list[int
     """Groups of axes, counted from the first; None unless an array of so many has each, and each is named once."""
     axes = range(ndim)
     try:
-        found = [[axes[i] for i in ([group] if np.ndim(group) == 0 else group)] for group in groups]
-    except (IndexError, TypeError):
+        found = [[axes[i] for i in np.atleast_1d(group).tolist()] for group in groups]
+    except (IndexError, TypeError, ValueError):
         return None
     named = [i for group in found for i in group]
     return found if len({*named}) == len(named) else None

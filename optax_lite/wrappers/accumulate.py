@@ -148,10 +148,11 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
         if isinstance(params, StandIn):
             return MultiStepsState(zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER)
         _, skip_state = look(zeros_like(params), zero_count(), params)
-        counts = zero_count(), zero_count()
+        mini_step, gradient_step = zero_count(), zero_count()
         if should_skip_update_fn is not None:  # then they count what the gradients say
-            counts, skip_state = varying_like((counts, jax.tree.map(jnp.zeros_like, skip_state)), params)
-        return MultiStepsState(*counts, inner_opt_state, zeros, skip_state)
+            skip_state = jax.tree.map(jnp.zeros_like, skip_state)
+            mini_step, gradient_step, skip_state = varying_like((mini_step, gradient_step, skip_state), params)
+        return MultiStepsState(mini_step, gradient_step, inner_opt_state, zeros, skip_state)
 
     def gated(kind, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
