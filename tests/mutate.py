@@ -299,7 +299,8 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     names = users(module, function)
     if module == "optax_lite.schedules":
         chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
-        return [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
+        of_cases = [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
+        return of_cases + list(PROBES.get(module, {}).items())
     if module.startswith("optax_lite.losses"):
         chosen = [(i, case) for i, case in enumerate(LOSS_CASES) if case.name in names]
         hard = [(name, _hard_agrees(place)) for name, place in HARD.items() if place.name in names]
