@@ -280,7 +280,7 @@ class Refused(Exception):
 def of_ours(error: BaseException) -> bool:
     """Whether an error says, in words, which factory refuses what, or which argument does not fit the params."""
     text = str(error).split("\n")[0]
-    told = re.match(r"(leaf '.*'|[a-z]\w*(\.\w+)?( of \w+)?): |the (mask|labels) and the params ", text)
+    told = re.match(r"(leaf '.*'|[a-z]\w*(\.\w+)?( of \w+)?): |the mask and the params ", text)
     told = told or isinstance(error, ArgumentError)
     if isinstance(error, StateError):
         return False
@@ -289,10 +289,13 @@ def of_ours(error: BaseException) -> bool:
 
 # What depends on the leaves that are given, and so cannot be known before `init`.
 OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least", "is no matrix", "no slot is named")
-OF_LEAVES += ("must name axes of leaf", "different structures")
+OF_LEAVES += ("must name axes of leaf",)
 
 
-TOLD_LATE = {"galore": "needs the parameters"}  # its base sees none, and says so in the first update
+TOLD_LATE = {
+    "galore": "needs the parameters",  # its base sees none, and says so in the first update
+    "flatten": "the mask and the params have different structures",  # inside there is one leaf, and a mask has others
+}
 
 
 def guarded(law: str, run: Callable[[], Any], *, building: bool = False, about: str = "") -> Any:
@@ -346,7 +349,7 @@ def extras(text: str, gradient, params) -> dict[str, Any]:
 
 def shapes_hold(tx, params, gradient, text) -> Any:
     """Laws of structures, shapes and dtypes; returns the shapes of the state."""
-    state = guarded("init", lambda: jax.eval_shape(tx.init, params))
+    state = guarded("init", lambda: jax.eval_shape(tx.init, params), about=text)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
     same("init of shapes is init", guarded("init of shapes", lambda: tx.init(shapes)), state)
 

@@ -83,7 +83,9 @@ WRAPPERS = {
     "with_state_dtype": lambda t: ol.with_state_dtype(t, "bfloat16"),
 }
 # What some say of what is inside them, where they are built: tests/test_order.py has the sentences.
-REFUSALS = " is inside| inside changes (no|the) sign| before loss_scaling| after .* would |the rule .*"
+REFUSALS = (
+    " is inside( adv_optimizer)?,| inside changes (no|the) sign| before loss_scaling | after .* would |the rule 'w': "
+)
 VECTOR, OF_VECTOR = jnp.array([0.3, -0.1, 1.0, -2.0, 0.5, 3.0]), jnp.array([0.6, -0.2, 2.0, -4.0, 1.0, 6.0])
 AS_VECTORS = {  # what is told of the objective, about the vector that `flatten` makes of the params
     "grad": lambda x: jnp.array_equal(x, VECTOR),

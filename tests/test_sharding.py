@@ -261,7 +261,7 @@ def test_fit_takes_batches_of_data_on_explicit_axes():
 # --- a member for each device ----------------------------------------------------------------------------------------
 
 WRAPPED = {
-    "accumulate": lambda: optax_lite.accumulate(optax_lite.adam(0.1), 2),
+    "accumulate Adam": lambda: optax_lite.accumulate(optax_lite.adam(0.1), 2),
     "skip": lambda: optax_lite.skip_bad_steps(optax_lite.adam(0.1), outlier=6.0, max_consecutive=5),
     "metrics": lambda: optax_lite.with_metrics(
         optax_lite.chain(optax_lite.clip_by_global_norm(1.0), optax_lite.adam(0.1))

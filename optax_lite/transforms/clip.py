@@ -70,15 +70,14 @@ def _norm_by_unit(x, axis):
     return norm(x, tuple(range(x.ndim)) if is_vector else 0 if x.ndim < 4 else tuple(range(x.ndim - 1)))
 
 
-def _check_axes(path, shape, axis):
-    """Raise, naming the leaf, unless it has these axes, each named once, or default ones."""
-    if axis is None and len(shape) > 5:
-        problem = f"leaf {path!r} of shape {shape} has no default axes: give axis="
-    elif axis is not None and axes_once((axis,), len(shape)) is None:
-        problem = f"axis {axis} must name axes of leaf {path!r} of shape {shape}; leave that leaf out by masked(...)"
-    else:
-        return
-    raise ArgumentError(problem, "adaptive_grad_clip", ("axis", axis))
+def _check_axes(updates, axis):
+    """Raise, naming the first leaf that has not these axes, each named once, or no default ones."""
+    for i, shape in enumerate(map(jnp.shape, jax.tree.leaves(updates))):
+        if len(shape) > 5 if axis is None else axes_once((axis,), len(shape)) is None:
+            leaf = f"leaf {leaf_paths(updates, nothing_too=False)[i]!r} of shape {shape}"
+            problem = f"axis {axis!r} must name axes of {leaf}, each once; leave that leaf out by masked(...)"
+            problem = f"{leaf} has no default axes: give axis=" if axis is None else problem
+            raise ArgumentError(problem, "adaptive_grad_clip", ("axis", axis))
 
 
 @transform(static=("axis",))
@@ -96,8 +95,7 @@ def adaptive_grad_clip(clipping: Limit, eps: Number = 1e-3, axis: int | tuple[in
         return jnp.where(g_norm <= most, 1, most / jnp.maximum(g_norm, 1e-6)) * g
 
     def update(updates, state, params):
-        for path, g in zip(leaf_paths(updates, nothing_too=False), jax.tree.leaves(updates), strict=True):
-            _check_axes(path, jnp.shape(g), axis)
+        _check_axes(updates, axis)
         return leafwise(rule, updates, read=(params,)), state
 
     return lambda params: EmptyState(), update

@@ -61,7 +61,10 @@ PAIRS = list(itertools.product(ALL, ALL))
 EVERY = list(WRAPPERS)
 FEW = [pair for i, form in enumerate(FORMS) for pair in ((form, EVERY[2 * i]), (EVERY[2 * i + 1], form))]
 # What some say besides of what they are given.
-OF_WHAT_IS_GIVEN = "matches no leaf|different structures|needs (the parameters|grad_fn=)"
+OF_WHAT_IS_GIVEN = (
+    "the rule .*: |the rule 'is_matrix' is True for no leaf that moves|"
+    "matches no leaf|different structures|needs (the parameters|grad_fn=)"
+)
 
 
 @pytest.mark.parametrize(("outer", "inner"), [pair for pair in FEW if {*pair} <= {*ALL}])
