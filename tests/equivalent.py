@@ -221,6 +221,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(steps > 0, steps, 1.0) -> jnp.where(steps > 0, steps, 2.0)": _UNUSED,
         "1.0 -> 2.0": "what is more than 1 comes from counts beyond the end, where the outer where takes 1",
     },
+    "schedules._whole_periods": {
+        "elapsed >= (n + 1.0) * period -> elapsed >= n * period": "the next line takes back one that is too many",
+        "n + 1.0 -> n + 2.0": "where one is missing, the next line takes back the second",
+    },
     "schedules._cosine": {"fraction < 1.0 -> fraction <= 1.0": _OF_PI, "fraction < 1.0 -> fraction < 2.0": _OF_PI},
     "schedules.cyclic_schedule": {"1.0 -> 2.0": "from 1 on a mean is its end"},
     "schedules._power": {
