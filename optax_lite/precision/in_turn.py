@@ -30,13 +30,13 @@ def in_turn(function: Callable[[list], PyTree], parts: list, turns: Sequence[Has
     if program.effects:
         return function(parts)
     of_inputs = [names[turn] for part, turn in zip(parts, turns, strict=True) for _ in jax.tree.leaves(part)]
-    lines, users = _by_turn(program, of_inputs, end)
+    lines, last = _by_turn(program, of_inputs, end)
     known = dict(zip(program.constvars, closed.consts, strict=True))
     known |= zip(program.invars, jax.tree.leaves(parts), strict=True)
     made_once: dict[Hashable, Callable[..., list]] = {}  # leaves that look alike have one piece, traced once
     for turn in range(-1, end):
         own = lines[turn]
-        made = [x for line in own for x in line.outvars if max(users.get(x, ()), default=-1) > turn]
+        made = [x for line in own for x in line.outvars if last.get(x, -1) > turn]
         inputs, piece = _piece(program, own, made)
         if turn < 0:
             run = jaxpr_as_fun(ClosedJaxpr(piece, ()))
@@ -48,14 +48,15 @@ def in_turn(function: Callable[[list], PyTree], parts: list, turns: Sequence[Has
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
 
-def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[dict[int, list], dict[Var, set[int]]]:
-    """The lines of each turn, and the turns in which a variable is used; results are, at the end.
+def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[dict[int, list], dict[Var, int]]:
+    """The lines of each turn, and the last one in which a variable is used; results are, at the end.
 
     A line has the last turn of those it depends on. One that depends on none has the first turn that needs it, or -1,
     before all, where its results are as small as random words: which these are would tell leaves that are alike apart.
     """
     depends = dict(zip(program.invars, of_inputs, strict=True))
-    users = {x: {end} for x in _variables(program.outvars)}
+    last = dict.fromkeys(_variables(program.outvars), end)
+    first = dict(last)
     lines: dict[int, list] = {turn: [] for turn in range(-1, end + 1)}
     early: set[Any] = {*program.constvars}
     for line in program.eqns:
@@ -67,11 +68,11 @@ def _by_turn(program: Jaxpr, of_inputs: list[int], end: int) -> tuple[dict[int, 
         if line.outvars[0] in early:
             turn = -1
         elif turn < 0:
-            turn = min((user for x in line.outvars for user in users.get(x, ())), default=end)
+            turn = min(first.get(x, end) for x in line.outvars)
         lines[turn].append(line)
         for x in _variables(line.invars):
-            users.setdefault(x, set()).add(turn)
-    return {turn: some[::-1] for turn, some in lines.items()}, users
+            first[x], last[x] = min(first.get(x, end), turn), max(last.get(x, -1), turn)
+    return {turn: some[::-1] for turn, some in lines.items()}, last
 
 
 def _is_small(array: Any, words: int) -> bool:
