@@ -15,9 +15,14 @@ def axes_of(arrays: PyTree, kind: AxisType) -> tuple[AbstractMesh | None, tuple[
     for x in (x for x in jax.tree.leaves(arrays) if isinstance(x, (jax.Array, jax.ShapeDtypeStruct))):
         mesh = jax.typeof(x).sharding.mesh
         names = [name for name, each in zip(mesh.axis_names, mesh.axis_types, strict=True) if each is kind]
-        if names and (mesh.size > 1 or kind is AxisType.Manual):
+        if names and mesh.size > 1:
             return mesh, tuple(names)
     return None, ()
+
+
+def is_manual() -> bool:
+    """Whether this is inside of a `shard_map`, where one array may differ from device to device."""
+    return AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types
 
 
 def varying_like(tree: PyTree, models: PyTree) -> PyTree:
@@ -26,7 +31,7 @@ def varying_like(tree: PyTree, models: PyTree) -> PyTree:
     A constant is the same on all devices, and what an update makes of it and of the device's own gradients is not: a
     scan would refuse it as another type. So it varies, from the start, over the axes that the params vary over.
     """
-    if axes_of(models, AxisType.Manual)[0] is None:
+    if not is_manual():
         return tree
     return jax.tree.map(functools.partial(_varying, _mark(models)), tree)
 

@@ -4,7 +4,6 @@ All of these are transformations of transformations, and data like their members
 of a under "0/" and of b under "1/".
 """
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,8 +12,10 @@ import jax
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_function
 from optax_lite.core import EmptyState, GradientTransformation, transform
-from optax_lite.direction import check_one_sign, leads_downhill, of_chain
-from optax_lite.frozen import by_any, by_part, freezes, moving
+from optax_lite.direction import check_one_sign, of_chain
+from optax_lite.factory import Factory
+from optax_lite.forms import wrapping
+from optax_lite.frozen import by_any, by_part, moving
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
 from optax_lite.mistakes import written
 from optax_lite.order import check_sequence
@@ -32,9 +33,9 @@ def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
     """The transformation, or one made of somebody else's pair of functions; an error for anything else."""
     if isinstance(tx, GradientTransformation):
         return tx
-    if hasattr(tx, "builder"):
+    if isinstance(tx, Factory):
         raise TypeError(f"{where}: tx must be an optimizer, got function; call it: {tx.__name__}(...)")
-    if (pair := GradientTransformation._adopt(tx)) is None:
+    if (pair := GradientTransformation.adopt(tx)) is None:
         raise TypeError(f"{where}: tx must be an optimizer, got {type(tx).__name__}; the order is {call}")
     return pair
 
@@ -51,12 +52,29 @@ def check_members(members: Mapping[str, Any]) -> None:
 def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
     """The members of a chain, those of chains in it in their place."""
     for t in transforms:
-        yield from links(t._values) if t._call.name in ("chain", "named_chain") else (t,)
+        yield from links(t.members()) if is_chain(t) else (t,)
 
 
-@freezes(lambda tx, updates, params: by_any(tx._values, updates, params))
-@leads_downhill(lambda tx: of_chain(links([tx])))
-@transform
+def is_chain(tx: Any) -> bool:
+    """Whether something is a `chain` or a `named_chain`."""
+    return isinstance(tx, GradientTransformation) and tx.factory in (chain, _named_chain)
+
+
+def _check_order(tx):
+    members = list(links([tx]))
+    check_sequence((t.factory.name, t.factory.__module__) for t in members)
+    check_one_sign(members)
+
+
+def _frozen_by_any(tx, updates, params):
+    return by_any(tx.members(), updates, params)
+
+
+def _chain_descends(tx):
+    return of_chain(links([tx]))
+
+
+@transform(check=_check_order, freezes=_frozen_by_any, descends=_chain_descends)
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states.
 
@@ -67,8 +85,6 @@ def chain(*transforms):
     chain of chains is one chain. Where a member freezes a leaf all see a gradient of 0: no norm counts it.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
-    check_sequence((t._call.name, t._call.factory.__module__) for t in links(transforms))
-    check_one_sign(list(links(transforms)))
 
     def init(params):
         return tuple(t.init(params) for t in transforms)
@@ -104,9 +120,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
     return _named_chain(**dict(transforms))
 
 
-@freezes(lambda tx, updates, params: by_any(tx._values, updates, params))
-@leads_downhill(lambda tx: of_chain(links(tx._values)))
-@transform
+@transform(check=_check_order, freezes=_frozen_by_any, descends=_chain_descends)
 def _named_chain(**transforms):
     check_members(transforms)
     init, *runs = chain.builder(*transforms.values())
@@ -157,11 +171,10 @@ def _run_part(run, mask, updates, state, params, extra, mask_extra):
 
 
 def _frozen_inside(tx, updates, params):
-    return by_part({True: tx._values[0]}, as_mask(tx._call.static["mask"], updates), updates, params)
+    return by_part({True: tx.arguments["inner"]}, as_mask(tx.arguments["mask"], updates), updates, params)
 
 
-@freezes(_frozen_inside)
-@transform(static=("mask",))
+@transform(static=("mask",), freezes=_frozen_inside)
 def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
@@ -195,12 +208,11 @@ def _labels(param_labels, transforms, tree):
 
 
 def _frozen_parts(tx, updates, params):
-    (transforms,) = tx._values
-    return by_part(transforms, _labels(tx._call.static["param_labels"], transforms, updates), updates, params)
+    transforms = tx.arguments["transforms"]
+    return by_part(transforms, _labels(tx.arguments["param_labels"], transforms, updates), updates, params)
 
 
-@freezes(_frozen_parts)
-@transform(static=("param_labels",))
+@transform(static=("param_labels",), freezes=_frozen_parts)
 def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
 
@@ -223,17 +235,16 @@ def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
         parts = masks(params)
         return PartitionState({k: MaskedState(t.init(_select(parts[k], params))) for k, t in transforms.items()})
 
-    def by_label(kind, updates, state, params=None, **extra):
+    def by_label(inner, updates, state, params=None, **extra):
         parts, new, inner_states = masks(updates), updates, {}
         for name, t in transforms.items():
-            run, inner = getattr(t, kind), state.inner_states[name]
             part, inner_states[name] = _run_part(
-                run, parts[name], updates, inner, params, extra, mask_compatible_extra_args
+                inner.of(t), parts[name], updates, state.inner_states[name], params, extra, mask_compatible_extra_args
             )
             new = _merge(parts[name], part, new)
         return new, PartitionState(inner_states)
 
-    return init, functools.partial(by_label, "update"), functools.partial(by_label, "step")
+    return wrapping(None, init, by_label)
 
 
 multi_transform = partition

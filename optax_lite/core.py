@@ -1,37 +1,30 @@
 """The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary around it.
 
 A call of `tx.update` passes three layers. Outermost the boundary: what has no gradient is dropped, one module-level jit
-is entered, shapes are checked, and the updates get the gradients' dtype at the end. Then its functions, made
-by the builder from traced numbers, its schedules evaluated at their count. Innermost the members of a chain, which
-neither compile nor cast (they are inner views), and the rule.
+is entered, shapes are checked, and the updates get the gradients' dtype at the end. Then `functions`, made by the
+builder from traced numbers, its schedules evaluated at their count. Innermost the members of a chain, which a builder
+is given as `Member`s, functions that neither compile nor cast, and the rule.
 """
 
 import functools
 import inspect
 import operator
-from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeAlias, overload
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
-from optax_lite.data import Configured, as_factory, weak_scalars
+from optax_lite.check import ArgumentError
+from optax_lite.data import Config, is_key
+from optax_lite.factory import Factory
 from optax_lite.floats import divide, fitting
+from optax_lite.forms import EmptyState as EmptyState, Functions, Inner, added, guarded, wrapping
 from optax_lite.frozen import moving
-from optax_lite.leaves import (
-    as_array,
-    cast_like,
-    check_like,
-    check_state_leaves,
-    compute_dtype,
-    increment,
-    is_inexact,
-    is_nothing,
-    weak,
-    zero_count,
-)
+from optax_lite.leaves import as_array, cast_like, check_like, increment, is_inexact, is_nothing, weak, zero_count
 from optax_lite.mistakes import (
     FAILURES,
     StateError as StateError,
@@ -40,21 +33,16 @@ from optax_lite.mistakes import (
     explain_apply,
     explain_update,
     schedule_value,
-    uncalled,
     written,
 )
-from optax_lite.outline import outline
 from optax_lite.placement import is_arrays, placed_update
 from optax_lite.present import fill, in_dtype_of, objectives_of, present_of
 
 P = ParamSpec("P")
+C = TypeVar("C", bound=Config)
 Params: TypeAlias = PyTree
 Updates: TypeAlias = PyTree
 OptState: TypeAlias = PyTree
-
-
-class EmptyState(NamedTuple):
-    """The state of a transformation that remembers nothing."""
 
 
 class ScheduledState(NamedTuple):
@@ -69,30 +57,29 @@ def _operator(op: Callable, *, swapped: bool = False) -> Callable:
     return lambda schedule, other: _combined(op, other, schedule) if swapped else _combined(op, schedule, other)
 
 
-class Schedule(Configured):
+class Schedule(Config):
     """A hyperparameter as a function of the count of updates: a pytree of its numbers, combined by `+ - * /`."""
 
     def __call__(self, count: Any) -> Array:
         """The value at a count, or at an array of counts; 0 is the first update."""
-        count = fitting(count)
-        return self._at(count) if self._inner else _evaluate(self, count)
+        return _evaluate(self, fitting(count))
 
     def _at(self, count):
-        built = self._call.build(tuple(map(_inner_view, weak_scalars(self))))
+        built = self.factory.build(self)
         try:
             return built._at(count) if isinstance(built, Schedule) else schedule_value(repr(self), built, count)
         except jax.errors.ConcretizationTypeError as error:
             error.add_note(f"{self!r}: the count is traced: use jnp.where or piecewise_constant_schedule")
             raise
 
-    _built, _decorator = "a function of the count", "schedule"
+    _builds, _decorator = "a function of the count", "schedule"
 
     @classmethod
     def _is_built(cls, built):
         return callable(built)
 
     @classmethod
-    def _adopt(cls, value):
+    def adopt(cls, value):
         return function_schedule(value) if callable(value) and not isinstance(value, type) else None
 
     __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
@@ -109,14 +96,14 @@ ScalarOrSchedule: TypeAlias = float | Array | Schedule
 
 @jax.jit
 def _evaluate(schedule, count):
-    return schedule._at(count)
+    return weak_scalars(schedule)._at(count)
 
 
 @overload
 def schedule(builder: Callable[P, Any], /) -> Callable[P, Schedule]: ...
 @overload
 def schedule(*, static: tuple[str, ...] = ()) -> Callable[[Callable[P, Any]], Callable[P, Schedule]]: ...
-def schedule(builder=None, /, *, static=()):
+def schedule(builder=None, /, *, static=()) -> Any:
     """Make a function of hyperparameters that returns `value(count)` into a factory of schedules.
 
         @schedule
@@ -127,7 +114,7 @@ def schedule(builder=None, /, *, static=()):
     """
     if builder is None:
         return functools.partial(schedule, static=static)
-    return as_factory(Schedule, builder, static)
+    return Factory(Schedule, builder, static)
 
 
 @schedule(static=("fn",))
@@ -150,7 +137,7 @@ def _combined(op, left, right):
 # --- the pair --------------------------------------------------------------------------------------------------------
 
 
-class GradientTransformation(Configured):
+class GradientTransformation(Config):
     """A pure pair `(init, update)` as a pytree of its hyperparameters; unpacks into the pair.
 
         tx = adamw(1e-3)
@@ -169,7 +156,7 @@ class GradientTransformation(Configured):
             raise TypeError(f"GradientTransformation: init and update must be functions, got {init!r} and {update!r}")
         return _from_pair(init, update)
 
-    _built, _decorator = "(init, update), (init, update, step) or a transformation", "transform"
+    _builds, _decorator = "(init, update), (init, update, step) or a transformation", "transform"
 
     @classmethod
     def _is_built(cls, built):
@@ -177,12 +164,27 @@ class GradientTransformation(Configured):
         return is_pair or isinstance(built, GradientTransformation)
 
     @classmethod
-    def _adopt(cls, value):
+    def adopt(cls, value):
         is_pair = hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
         return _from_pair(value.init, value.update) if is_pair else None
 
     def __iter__(self):
         return iter((self.init, self.update))
+
+    def members(self) -> Iterator["GradientTransformation"]:
+        """The transformations among its arguments, without those within them."""
+
+        def among(value):
+            if isinstance(value, GradientTransformation):
+                yield value
+            elif isinstance(value, (tuple, dict)):
+                for part in value.values() if isinstance(value, dict) else value:
+                    yield from among(part)
+
+        return among(self._values)
+
+    def _inside(self, *, in_use):
+        return Member._make(self._static, self._values, self._built, functions(self) if in_use else None)
 
     @written("state = tx.init(params)")
     def init(self, params: Params) -> OptState:
@@ -192,10 +194,8 @@ class GradientTransformation(Configured):
         be donated. Slots of float16 and bfloat16 parameters are float32 unless the method is told otherwise; integers,
         bools and None have no slot.
         """
-        init = _functions(self).init
-        if self._inner:
-            return init(params)
-        check_params(self._call.name, params)
+        init = functions(weak_scalars(self)).init
+        check_params(self.factory.name, params)
         params = _arrays(params)
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
@@ -213,8 +213,6 @@ class GradientTransformation(Configured):
         leaves its parameter and its state alone. Called eagerly it is one compiled program; an extra argument that is
         no array, a function for example, makes that call run operation by operation unless the caller is jitted.
         """
-        if self._inner:
-            return _functions(self).update(updates, state, params, **extra)
         _, new, state = _enter(_update, self, updates, state, params, extra)
         return new, state
 
@@ -225,8 +223,6 @@ class GradientTransformation(Configured):
         In low precision this differs from the two calls, which round the update to the gradient's dtype before adding.
         A wrapper that does nothing in some steps is cheaper here: the params pass through its idle branch as they are.
         """
-        if self._inner:
-            return _functions(self).step(updates, state, params, **extra)
         updates, new, state = _enter(_step, self, updates, state, params, extra)
         return fill(updates, new, params), state
 
@@ -234,29 +230,47 @@ class GradientTransformation(Configured):
 GradientTransformationExtraArgs = GradientTransformation  # optax's name; every transformation takes extra arguments
 
 
+class Traits(TypedDict, total=False):
+    """What wrappers, chains and reports have to know of a factory's transformations, each said beside it."""
+
+    per_example: bool  # gradients have an axis of examples in front, which `update` takes away
+    descends: bool | Callable[[Any], bool | None]  # whether updates lead downhill; of one, None where it is unknown
+    before_descent: Callable[[Any], str | None]  # why one may not stand behind the change of sign in a chain
+    freezes: Callable[[Any, PyTree, PyTree], list[bool]]  # of one, updates and params: the leaves that it keeps still
+    freezes_by_itself: bool  # it may freeze a leaf that no member of it does
+    check: Callable[[Any], None]  # run on each one when it is made, after its builder
+
+
 @overload
 def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
 @overload
 def transform(
-    *, static: tuple[str, ...] = (), own_range: tuple[str, ...] = (), scheduled: type = ..., per_example: bool = False
+    *, static: tuple[str, ...] = (), own_range: tuple[str, ...] = (), scheduled: type = ..., **traits: Unpack[Traits]
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
-def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, per_example=False):
+def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, **traits: Any) -> Any:
     """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a factory.
 
     `static` names the arguments that are no numbers; bool and str defaults are static by themselves. b1, b2, b3 must
     be in [0, 1), eps and eps_root at least 0 and *_dtype a floating dtype or None, unless `own_range` names them. A
     number may be given as a schedule: the builder sees its value at the count before the update, kept in a state of
     type `scheduled`, which is the method's own if that has a `count`. The builder's body outside `init` and `update`
-    only checks and composes. `per_example` says that the gradients have an axis of examples in front, which `update`
-    takes away.
+    only checks and composes. What others have to know of the transformations is said by `traits`, those of `Traits`.
     """
+    if unknown := sorted(traits.keys() - Traits.__annotations__):
+        raise TypeError(f"transform: no trait {unknown[0]!r}; there are {', '.join(Traits.__annotations__)}")
     if builder is None:
-        given = {"static": static, "own_range": own_range, "scheduled": scheduled, "per_example": per_example}
-        return functools.partial(transform, **given)
-    factory: Any = as_factory(GradientTransformation, builder, static, own_range)
-    factory.scheduled, factory.per_example = scheduled, per_example
-    factory.init = factory.update = factory.step = uncalled(factory.__name__)
-    return factory
+        return functools.partial(transform, static=static, own_range=own_range, scheduled=scheduled, **traits)
+    return OptimizerFactory(GradientTransformation, builder, static, own_range, {"scheduled": scheduled, **traits})
+
+
+class OptimizerFactory(Factory):
+    """A factory of transformations, of which only what it makes has an `init` and an `update`."""
+
+    def init(self, *_: Any, **__: Any) -> NoReturn:
+        name = self.__name__
+        raise TypeError(f"{name} is the factory, no optimizer yet; call it: tx = {name}(...); state = tx.init(params)")
+
+    update = step = init
 
 
 @transform(static=("init", "update"))
@@ -264,55 +278,109 @@ def _from_pair(init, update):
     return init, update
 
 
-def _inner_view(value: Any) -> Any:
-    """What a builder gets for an argument: members neither cast nor compile, the outermost one does both.
+class Member(GradientTransformation):
+    """A transformation as a builder is given it: functions that neither compile nor cast.
 
-    Whether a call is the outermost one cannot be asked of JAX, so it is told by what the builder was handed.
+    Whether a call is the outermost one cannot be asked of JAX, so it is told by what the builder was handed. A builder
+    that is in use gets the functions ready made: made later they might hold what a loop or a branch computes.
     """
-    if isinstance(value, Configured):
-        return value._make(value._call, value._values, inner=True)
-    if isinstance(value, tuple):
-        return tuple(map(_inner_view, value))
-    return {k: _inner_view(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    __slots__ = ("_functions",)
+
+    @classmethod
+    def _make(cls, static, values, built=None, ready=None):
+        self = super()._make(static, values, built)
+        object.__setattr__(self, "_functions", ready)
+        return self
+
+    @property
+    def functions(self) -> Functions:
+        """Its functions."""
+        return self._functions or functions(self)
+
+    def init(self, params):
+        return self.functions.init(params)
+
+    def update(self, updates, state, params=None, **extra):
+        return self.functions.update(updates, state, params, **extra)
+
+    def step(self, updates, state, params, **extra):
+        return self.functions.step(updates, state, params, **extra)
+
+    def _inside(self, *, in_use):
+        return self
+
+    def _outside(self):
+        return GradientTransformation._make(self._static, self._values, self._built)
 
 
-class _Functions(NamedTuple):
-    init: Callable
-    update: Callable
-    step: Callable  # the next params in place of updates
+def weak_scalars(tx: C) -> C:
+    """The same with every number weakly typed and of shape ().
+
+    That makes an eager call, a jitted one and one that takes the optimizer as an argument the same program, to the bit.
+    A number of another shape is a population that somebody forgot to `vmap` over.
+    """
+
+    leaves, treedef = jax.tree.flatten(tx)
+    if any(map(np.ndim, leaves)):
+        path, x = next(found for found in jax.tree_util.tree_leaves_with_path(tx) if np.ndim(found[1]))
+        where = jax.tree_util.keystr(path, simple=True, separator="/")
+        vmapped = "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
+        problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
+        raise ArgumentError(f"{problem}, as in {vmapped}", tx.factory.name)
+    if all(getattr(x, "weak_type", False) or is_key(x) for x in leaves):
+        return tx
+    return treedef.unflatten(_weak_leaves(leaves))
 
 
-def _functions(tx: GradientTransformation) -> _Functions:
+@jax.jit  # one call for all, where each would cost as much
+def _weak_leaves(leaves):
+    return [x if is_key(x) else weak(x) for x in leaves]
+
+
+def functions(tx: GradientTransformation) -> Functions:
     """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state looked after.
 
-    Without schedules the state is the method's own; with them it is `scheduled`, which holds the count they are
+    Without schedules the state is the method's own; with them it is that of `scheduled`, which holds the count they are
     evaluated at.
     """
-    call = tx._call
-    values = tuple(map(_inner_view, weak_scalars(tx)))
-    built = call.build(values)
+    factory, built = tx.factory, tx.factory.build(tx)
     if isinstance(built, GradientTransformation):
-        return _functions(built)
-    if not any(isinstance(v, Schedule) for v in values):
-        return _guarded(built, call.name)
-    scheduled: Any = call.factory.scheduled
-    keeps_inner, is_own = "inner_state" in scheduled._fields, len(scheduled._fields) > 2
+        return functions(built)
+    if not any(isinstance(v, Schedule) for v in tx._values):
+        return guarded(built, factory)
+    wrap, unwrap = _around(factory.traits["scheduled"])
 
-    def wrap(count, inner_state):
-        return inner_state if is_own else scheduled(count, inner_state) if keeps_inner else scheduled(count)
+    def at(count):
+        now = [_value_at(tx, name, v, count) for name, v in zip(tx._static.names, tx._values, strict=True)]
+        return guarded(factory.build(tx._make(tx._static, tuple(now))), factory)
 
     def init(params):
-        whole = (v._make(v._call, v._values) if isinstance(v, Schedule) else v for v in values)  # one program each
-        init, *_ = call.build(_at(tuple(whole), zero_count(), call))
-        return wrap(zero_count(), init(params))
+        return wrap(zero_count(), at(zero_count()).init(params))
 
-    def run(kind, updates, state, params=None, **extra):
-        functions = _guarded(call.build(_at(values, state.count, call)), call.name)
-        inner_state = state if is_own else state.inner_state if keeps_inner else EmptyState()
-        new, inner_state = getattr(functions, kind)(updates, inner_state, params, **extra)
+    def run(inner, updates, state, params=None, **extra):
+        new, inner_state = inner.of(at(state.count))(updates, unwrap(state), params, **extra)
         return new, wrap(increment(state.count), inner_state)
 
-    return _Functions(init, functools.partial(run, "update"), functools.partial(run, "step"))
+    return wrapping(tx, init, run)
+
+
+def counts_itself(scheduled: type) -> bool:
+    """Whether the state class under a schedule is the method's own, with a count among other slots."""
+    return not {"count", "inner_state"}.issuperset(scheduled._fields)
+
+
+def _around(scheduled):
+    """How the state with the count is made of that without schedules, and what of it that is."""
+    if counts_itself(scheduled):
+        return lambda count, state: state, lambda state: state
+    if "inner_state" in scheduled._fields:
+        return scheduled, operator.attrgetter("inner_state")
+    return lambda count, _: scheduled(count), lambda _: EmptyState()
+
+
+def _value_at(tx, name, value, count):
+    return value_at(value, count, f"{tx.factory.name}: the schedule {name}") if isinstance(value, Schedule) else value
 
 
 def value_at(schedule: Schedule, count: Array, where: str) -> Array:
@@ -324,67 +392,12 @@ def value_at(schedule: Schedule, count: Array, where: str) -> Array:
     return weak(now)
 
 
-def _at(values, count, call):
-    """The values of a builder with its schedules evaluated at a count."""
-
-    def one(name, value):
-        return value_at(value, count, f"{call.name}: the schedule {name}") if isinstance(value, Schedule) else value
-
-    return tuple(one(name, value) for name, value in zip(call.names, values, strict=True))
-
-
-def _guarded(built: tuple[Callable, ...], name: str) -> _Functions:
-    """The functions of a builder with the extra arguments they take, needs checked, and a state that keeps its form."""
-    init, update, *own_step = built
-    checked = _checked(init, update, name)
-
-    def step(updates, state, params, **extra):
-        new, state = checked(updates, state, params, **extra)
-        return _added(params, new), state
-
-    return _Functions(init, checked, _checked(init, own_step[0], name) if own_step else step)
-
-
-def _checked(init: Callable, update: Callable, name: str) -> Callable:
-    """`update` with the extra arguments it takes, needs checked, and a state whose structure and dtypes stay."""
-    parameters = list(inspect.signature(update).parameters.values())
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    takes_params = len(positional) > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    needs_params = len(positional) > 2 and positional[2].default is inspect.Parameter.empty
-    named = [*positional[3:], *(p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "params")]
-    by_keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name == "params"]
-    needs_params = needs_params or any(p.default is p.empty for p in by_keyword)
-
-    def guarded(updates, state, params=None, **extra):
-        if needs_params and params is None:
-            raise ValueError(f"{name}: update needs the parameters; write tx.update(grads, state, params)")
-        missing = [p.name for p in named if p.default is p.empty and p.name not in extra]
-        if missing:
-            raise TypeError(
-                f"{name}: update needs {missing[0]}=; write tx.update(grads, state, params, {missing[0]}=...). "
-                f"Extra arguments given: {', '.join(extra) or 'none'}"
-            )
-        kept = extra if takes_all else {p.name: extra[p.name] for p in named if p.name in extra}
-        kept = {**kept, "params": params} if by_keyword else kept
-        args = (updates, state, params) if takes_params else (updates, state)
-        new_updates, new_state = update(*args, **kept)
-        old, new = jax.tree.structure(state), jax.tree.structure(new_state)
-        if new_state is state and not isinstance(state, EmptyState):  # it was not looked at, so it may be anybody's
-            old, new = outline(state), outline(jax.eval_shape(init, updates))
-        if old != new:
-            raise StateError(f"{name}: update was given a state of structure {old}, its own is {new}")
-        check_state_leaves(name, new_state, state)
-        return new_updates, cast_like(new_state, state)
-
-    return guarded
-
-
 # --- the outermost boundary: one compiled call, whatever is inside ---------------------------------------------------
 
 
-def _run(kind, tx, updates, state, params, extra):
+def _run(inner, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
+    tx = inner.tx
     examples = takes_examples(tx)
     if params is not None and not examples:
         check_like(updates, params, "gradient")
@@ -392,20 +405,20 @@ def _run(kind, tx, updates, state, params, extra):
     updates = moving([tx], updates, params)
 
     def call(tx, updates, state, params, extra):
-        return getattr(_functions(tx), kind)(updates, state, params, **extra)
+        return inner.of(functions(weak_scalars(tx)))(updates, state, params, **extra)
 
-    return placed_update(call, (tx, updates, state, params), extra, examples or kind == "step")
+    return placed_update(call, (tx, updates, state, params), extra, examples or inner.is_step)
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
     """Whether a transformation, or a member of it, wants gradients with an axis of examples in front."""
-    members = [tx, *(value for _, value in tx._arguments() if isinstance(value, GradientTransformation))]
-    return any(member._call.factory.per_example for member in members)
+    members = [tx, *(value for _, value in tx.walk() if isinstance(value, GradientTransformation))]
+    return any(member.factory.traits.get("per_example") for member in members)
 
 
 @jax.jit
 def _update(tx, updates, state, params, extra):
-    new, state = _run("update", tx, updates, state, params, extra)
+    new, state = _run(Inner(tx, False), updates, state, params, extra)
     if params is not None or not takes_examples(tx):
         check_like(new, updates if params is None else params, "update")
     return in_dtype_of(updates, new), state
@@ -413,12 +426,12 @@ def _update(tx, updates, state, params, extra):
 
 @jax.jit
 def _step(tx, updates, state, params, extra):
-    return _run("step", tx, updates, state, params, extra)
+    return _run(Inner(tx, True), updates, state, params, extra)
 
 
 def _enter(compiled, tx, updates, state, params, extra):
     """The updates that there are, and what the compiled call makes of them; an error is told as what it comes from."""
-    check_order(tx._call.name, updates, state, params)
+    check_order(tx.factory.name, updates, state, params)
     kept = params
     try:
         present, kept = present_of(updates, params)
@@ -427,26 +440,12 @@ def _enter(compiled, tx, updates, state, params, extra):
         return present, *run(tx, present, state, kept, extra)
     except FAILURES as error:
         made_of = [updates] if params is None else [kept, _arrays(params)]  # with or without what has no gradient
-        fresh = (jax.eval_shape(lambda p: _functions(tx).init(p), p) for p in made_of)
-        explain_update(tx._call.name, updates, state, params, fresh, error)
+        fresh = (jax.eval_shape(functions(weak_scalars(tx)).init, p) for p in made_of)
+        explain_update(tx.factory.name, updates, state, params, fresh, error)
         raise
 
 
-def _added(params, updates):
-    """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
-    check_like(updates, params, "update")
-    return jax.tree.map(
-        lambda u, p: u if is_nothing(u) else _add(as_array(p), as_array(u)), updates, params, is_leaf=is_nothing
-    )
-
-
-@jax.jit
-def _add(p, u):  # compiled apart, so that leaves that look alike are traced once
-    dtype = compute_dtype(p, u)
-    return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
-
-
-_apply = jax.jit(_added)
+_apply = jax.jit(added)
 
 
 @written("params = apply_updates(params, updates)")

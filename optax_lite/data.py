@@ -1,78 +1,53 @@
 """An optimizer is data: what transformations and schedules share as pytrees of their hyperparameters.
 
-A factory's call is taken apart into numbers (the leaves of the pytree) and all else (a `Call`, its metadata), and
-put together again by running the builder on the numbers, whenever functions are needed: eagerly, traced or batched.
-What this file knows is how such a call is made, checked, compared, printed, read and edited by path; what it means is
-told by its two kinds, `Schedule` and `GradientTransformation`.
+A factory's call is taken apart into numbers (the leaves of the pytree) and all else (`Static`, its metadata), and put
+together again by running the builder on the numbers, whenever functions are needed: eagerly, traced or batched. What
+this file knows is how such a call is compared, printed, read and edited by path; `factory.py` makes and checks it, and
+what it means is told by its two kinds, `Schedule` and `GradientTransformation`.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.binding import Binding
-from optax_lite.check import ArgumentError, check_held, check_shared, shared_names, unknown_argument
-from optax_lite.floats import as_limit, lost
-from optax_lite.habits import attribute_hint, own_name
+from optax_lite.check import ArgumentError, unknown_argument
+from optax_lite.floats import as_limit
+from optax_lite.habits import attribute_hint
 from optax_lite.leaves import weak
-from optax_lite.order import check_inside
 
 
-class Call:
-    """The static half of an optimizer: which factory made it, the names of its data, its static choices.
+class Static:
+    """The static half of a call: its factory, the order of its arguments, and those of them that are no numbers.
 
     It is the metadata of the pytree, so its equality decides whether a compiled program is used again.
     """
 
-    __slots__ = ("_key", "factory", "names", "static")
+    __slots__ = ("_key", "choices", "factory", "names", "order")
 
-    def __init__(self, factory: Any, names: tuple[str, ...], static: dict[str, Any]):
-        self.factory, self.names, self._key = factory, names, None
-        self.static = {name: _snapshot(value) for name, value in static.items()}
+    def __init__(self, factory: Any, order: tuple[str, ...], choices: dict[str, Any]):
+        self.factory, self.order, self._key = factory, order, None
+        self.names = tuple([name for name in order if name not in choices]) if choices else order
+        self.choices = {name: _snapshot(value) for name, value in choices.items()}
 
     @property
     def key(self) -> tuple:
         if self._key is None:  # not its hash: that of a string is another one in the next process
-            self._key = (self.factory, self.names, tuple((k, hashable(v)) for k, v in self.static.items()))
+            self._key = (self.factory, self.names, tuple((k, hashable(v)) for k, v in self.choices.items()))
         return self._key
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Call) and self.key == other.key)
+        return self is other or (isinstance(other, Static) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)
 
     def __reduce__(self):
-        return Call, (self.factory, self.names, self.static)
-
-    def build(self, values: tuple) -> Any:
-        """Run the builder; what goes wrong in it is told with the factory's name."""
-        arguments = dict(zip(self.names, values, strict=True)) | self.static
-        args, kwargs = self.factory.binding.split(arguments)
-        try:
-            if self.factory.checked:
-                check_shared({name: arguments[name] for name in self.factory.checked})
-            check_inside(self.name, arguments, _children)
-            return self.factory.builder(*args, **kwargs)
-        except ArgumentError as error:
-            (name, value), own = error.about, own_name(*error.about, arguments)
-            raise ArgumentError(error.problem.replace(name, own, 1), self.name, (own, value)) from None
-        except jax.errors.ConcretizationTypeError as error:
-            error.add_note(f"{self.name}: a hyperparameter may be traced: use jnp.where, or name the choice in static=")
-            raise
-        except (AttributeError, TypeError) as error:
-            error.add_note(f"{self.name} was called with {', '.join(f'{k}={_show(v)}' for k, v in arguments.items())}")
-            raise
-
-    @property
-    def name(self) -> str:
-        return self.factory.__name__.lstrip("_")
+        return Static, (self.factory, self.order, self.choices)
 
 
 def _snapshot(value: Any) -> Any:
@@ -104,12 +79,15 @@ def _value_key(x: Any) -> Any:
     return x
 
 
+_set = object.__setattr__  # a call cannot be changed
+
+
 @jax.tree_util.register_static
 class Word(str):
     """A word among the numbers of a tuple; static."""
 
 
-class Configured:
+class Config:
     """A factory called with hyperparameters: a pytree of the numbers, read and edited by path, equal by value.
 
     What is no number (a flag, a dtype, a mask, the factory itself) is part of the tree's structure. So the functions of
@@ -117,46 +95,103 @@ class Configured:
     `jax.grad` run over it. Schedules and members of a chain are such calls too, nested.
     """
 
-    __slots__ = ("__weakref__", "_call", "_inner", "_values")
-    _call: Call
-    _values: tuple
-    _inner: bool
+    __slots__ = ("__weakref__", "_built", "_static", "_values")
+    _static: Static
+    _values: tuple  # numbers, schedules and members, in the order of `_static.names`
+    _built: Any  # what the builder returned, where this was made by another builder that is in use
+
+    _builds = _decorator = ""  # what a builder of this kind returns, and what makes it a factory, in words
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_with_keys(cls, cls._flatten_with_keys, cls._unflatten, cls._flatten)
-
-    _built = _decorator = ""  # what a builder of this kind returns, and what makes it a factory, in words
 
     @classmethod
     def _is_built(cls, built: Any) -> bool:
         raise NotImplementedError
 
     @classmethod
-    def _adopt(cls, value: Any) -> Self | None:
+    def adopt(cls, value: Any) -> Self | None:
         """`value` as one of us where it means one: a plain function as a schedule, a foreign pair."""
         raise NotImplementedError
 
     @classmethod
-    def _make(cls, call: Call, values: tuple, inner: bool = False) -> Self:
+    def _make(cls, static: Static, values: tuple, built: Any = None) -> Self:
         self = object.__new__(cls)
-        for name, value in (("_call", call), ("_values", values), ("_inner", inner)):
-            object.__setattr__(self, name, value)
+        _set(self, "_static", static)
+        _set(self, "_values", values)
+        _set(self, "_built", built)
         return self
 
+    @classmethod
+    def of(cls, call: "Config", change: Callable[[str, Any], Any] = lambda name, value: value) -> Self:
+        """The call as one of this class, `change(name, value)` in place of every argument that is no static choice."""
+        return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
+
     def __setattr__(self, name: str, value: Any):
-        raise AttributeError(f"{self._call.name} cannot be changed in place; write tx = tx.replace({name}=...)")
+        raise AttributeError(f"{self.factory.name} cannot be changed in place; write tx = tx.replace({name}=...)")
 
     def _flatten(self):
-        return self._values, (self._call, self._inner)
+        return self._values, self._static
 
     def _flatten_with_keys(self):
-        keys = map(jax.tree_util.GetAttrKey, self._call.names)
-        return tuple(zip(keys, self._values, strict=True)), (self._call, self._inner)
+        return tuple(zip(map(jax.tree_util.GetAttrKey, self._static.names), self._values, strict=True)), self._static
 
     @classmethod
-    def _unflatten(cls, aux, values):
-        return cls._make(aux[0], tuple(values), aux[1])
+    def _unflatten(cls, static, values):
+        return cls._make(static, tuple(values))
+
+    # --- what it is made of
+
+    @property
+    def factory(self) -> Any:
+        """The factory that was called."""
+        return self._static.factory
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the call by name, in the order of its signature: data, and what is static."""
+        given = dict(zip(self._static.names, self._values, strict=True)) | self._static.choices
+        return {name: given[name] for name in self._static.order}
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """Those of them that are static."""
+        return MappingProxyType(self._static.choices)
+
+    def walk(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Every argument with its path, numbers and static choices, own ones and those of members."""
+
+        def below(path, value):
+            for name, child in _children(value):
+                yield (*path, name), child
+                yield from below((*path, name), child)
+
+        return below((), self)
+
+    def _as_seen(self, *, in_use: bool) -> dict[str, Any]:
+        """The arguments as the builder sees them: members as functions, and numbers weakly typed where it is in use."""
+
+        def one(value):
+            if type(value) is float:
+                return weak(value) if in_use else value
+            if isinstance(value, Config):
+                return value._inside(in_use=in_use)
+            if type(value) is tuple:
+                return tuple(map(one, value))
+            if type(value) is dict:
+                return {k: one(v) for k, v in value.items()}
+            return weak(value) if in_use and is_number(value) and not is_key(value) else value
+
+        return dict(zip(self._static.names, map(one, self._values), strict=True)) | self._static.choices
+
+    def _inside(self, *, in_use: bool) -> Any:
+        """What a builder gets for it."""
+        return self
+
+    def _outside(self) -> "Config":
+        """What this is as an argument of another call."""
+        return self
 
     # --- equality, printing, pickling
 
@@ -165,32 +200,29 @@ class Configured:
         return treedef, tuple(map(_value_key, leaves))
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Configured) and self._key() == other._key())
+        return self is other or (isinstance(other, Config) and self._key() == other._key())
 
     def __hash__(self) -> int:
         return hash(self._key())
 
     def __reduce__(self):
-        return type(self)._make, (self._call, self._values, self._inner)
+        return type(self)._make, (self._static, self._values)
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str):
-            own = type(self).__name__ if name == "_call" else self._call.name
-            hint = "" if name.startswith("_") else f"; {attribute_hint(name, self._call.names)}"
+            own = type(self).__name__ if name == "_static" else self._static.factory.name
+            hint = "" if name.startswith("_") else f"; {attribute_hint(name, self._static.names)}"
             raise AttributeError(f"{own} has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
-        given = dict(zip(self._call.names, self._values, strict=True)) | self._call.static
-        parameters = self._call.factory.signature.parameters
-        order = [name for name in parameters if name in given] + [name for name in given if name not in parameters]
-        shown = []
-        for name in order:
-            value, parameter = given[name], parameters.get(name)
+        parameters, shown = self.factory.signature.parameters, []
+        for name, value in self.arguments.items():
+            parameter = parameters.get(name)
             is_default = parameter is not None and value is parameter.default
-            if isinstance(value, (float, Configured)) or not is_default:
-                shown.append(_show(value) if name.isdigit() else f"{name}={_show(value)}")
-        return f"{self._call.name}({', '.join(shown)})"
+            if isinstance(value, (float, Config)) or not is_default:
+                shown.append(show(value) if name.isdigit() else f"{name}={show(value)}")
+        return f"{self.factory.name}({', '.join(shown)})"
 
     # --- reading and editing
 
@@ -200,17 +232,7 @@ class Configured:
 
         A schedule's numbers stand below its name: 'learning_rate/decay_steps'. To read; `replace` edits.
         """
-        return MappingProxyType({"/".join(path): value for path, value in self._arguments() if _is_number(value)})
-
-    def _arguments(self) -> Iterator[tuple[tuple[str, ...], Any]]:
-        """Every argument by its path, numbers and static choices, own ones and those of members."""
-
-        def walk(path, value):
-            for name, child in _children(value):
-                yield (*path, name), child
-                yield from walk((*path, name), child)
-
-        return walk((), self)
+        return MappingProxyType({"/".join(path): value for path, value in self.walk() if is_number(value)})
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Self:
         """The same with other values; keys are paths as in `hyperparams`, or their ends where only one path ends so.
@@ -223,52 +245,48 @@ class Configured:
         (leaves of shape (n,)) a scalar goes to every member, and an array of shape (n,) gives each its own.
         """
         if changes is not None and not isinstance(changes, Mapping):
-            raise TypeError(f"{self._call.name}.replace: write the name, as in replace(learning_rate={changes!r})")
+            raise TypeError(f"{self.factory.name}.replace: write the name, as in replace(learning_rate={changes!r})")
         new = self
         for path, value in {**(changes or {}), **more}.items():
-            new = new._with(new._find(path), value)
+            new = new.edit(new.find(path), value)
         new._check()
         return new
 
-    def _find(self, path: str) -> tuple[str, ...]:
-        known = {parts: "/".join(parts) for parts, _ in self._arguments()}
-        exact = [parts for parts, text in known.items() if text == path]
-        hits = exact or [parts for parts, text in known.items() if text.endswith("/" + path)]
+    def find(self, name: str) -> tuple[str, ...]:
+        """The path of the one argument that has this path, or else of the one that has such an end."""
+        known = {parts: "/".join(parts) for parts, _ in self.walk()}
+        exact = [parts for parts, text in known.items() if text == name]
+        hits = exact or [parts for parts, text in known.items() if text.endswith("/" + name)]
         if len(hits) != 1:
-            several = f"several arguments are called {path!r}: {', '.join(known[p] for p in hits)}; write the path"
-            problem = several if hits else unknown_argument(path, known.values())
-            raise ArgumentError(problem, f"{self._call.name}.replace")
+            several = f"several arguments are called {name!r}: {', '.join(known[p] for p in hits)}; write the path"
+            problem = several if hits else unknown_argument(name, known.values())
+            raise ArgumentError(problem, f"{self.factory.name}.replace")
         return hits[0]
 
-    def _with(self, path: tuple[str, ...], value: Any) -> Self:
-        name, rest = path[0], path[1:]
-        call, values = self._call, list(self._values)
-        if name in call.names:
-            index = call.names.index(name)
-            value = as_limit(value) if name in call.factory.binding.limits and not rest else value
-            values[index] = _edit(values[index], rest, value, f"{call.name}.replace: {'/'.join(path)}")
+    def edit(self, path: tuple[str, ...], value: Any) -> Self:
+        """The same with another value at a path, without the checks of `replace`."""
+        (name, *rest), static, values = path, self._static, list(self._values)
+        if name in static.names:
+            index = static.names.index(name)
+            value = as_limit(value) if name in static.factory.binding.limits and not rest else value
+            where = f"{self.factory.name}.replace: {'/'.join(path)}"
+            values[index] = _edit(values[index], tuple(rest), value, where, self.factory.as_data)
         else:
-            call = Call(call.factory, call.names, {**call.static, name: value})
-        return self._make(call, tuple(values), self._inner)
+            static = Static(static.factory, static.order, {**static.choices, name: value})
+        return self._make(static, tuple(values))
 
     def _check(self) -> None:
-        """Run the checks of the builders, members' first; the ranges in a population are its maker's business.
-
-        A builder is run for its checks alone here, and what it returns is dropped.
-        """
+        """Run the checks of the builders, members' first; the ranges in a population are its maker's business."""
         if any(np.ndim(x) for x in jax.tree.leaves(self)):
             return
-        for _, value in self._arguments():
-            if isinstance(value, Configured):
-                value._call.build(value._values)
-        self._call.build(self._values)
+        for value in (*(value for _, value in self.walk()), self):
+            if isinstance(value, Config):
+                value.factory.check(value)
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Configured):
-        given = dict(zip(value._call.names, value._values, strict=True)) | value._call.static
-        order = value._call.factory.signature.parameters
-        return sorted(given.items(), key=lambda kv: list(order).index(kv[0]) if kv[0] in order else -1)
+    if isinstance(value, Config):
+        return list(value.arguments.items())
     if isinstance(value, tuple) and type(value) is tuple:
         return [(str(i), v) for i, v in enumerate(value)]
     if type(value) is dict:
@@ -276,17 +294,17 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     return []
 
 
-def _edit(old: Any, path: tuple[str, ...], value: Any, where: str) -> Any:
+def _edit(old: Any, path: tuple[str, ...], value: Any, where: str, convert: Callable[[str, Any], Any]) -> Any:
     if not path:
-        is_array = _is_number(old) and (np.ndim(value) > 0 or np.ndim(old) > 0)
-        return _broadcast(value, old, where) if is_array else as_data(where, value)
-    if isinstance(old, Configured):
-        return old._with(path, value)
-    edited = {k: _edit(v, path[1:], value, where) if k == path[0] else v for k, v in _children(old)}
+        is_array = is_number(old) and (np.ndim(value) > 0 or np.ndim(old) > 0)
+        return _broadcast(value, old, where) if is_array else convert(where, value)
+    if isinstance(old, Config):
+        return old.edit(path, value)
+    edited = {k: _edit(v, path[1:], value, where, convert) if k == path[0] else v for k, v in _children(old)}
     return dict(zip(old, edited.values(), strict=True)) if isinstance(old, dict) else tuple(edited.values())
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (float, np.ndarray, jax.Array))
 
 
@@ -306,140 +324,17 @@ def _broadcast(value: Any, old: Any, where: str) -> Any:
     return weaken(jnp.broadcast_to(jnp.asarray(np.asarray(value), old.dtype), old.shape))
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     if isinstance(value, Tracer):
         return f"<traced {value.aval.str_short()}>"
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"<{value.dtype}{list(value.shape)}>" if value.ndim else str(value)
     if isinstance(value, tuple):
-        return f"({', '.join(map(_show, value))}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(map(show, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k!r}: {_show(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k!r}: {show(v)}" for k, v in value.items()) + "}"
     return (
         getattr(value, "__qualname__", repr(value))
-        if callable(value) and not isinstance(value, Configured)
+        if callable(value) and not isinstance(value, Config)
         else repr(value)
     )
-
-
-# --- from a call to data ---------------------------------------------------------------------------------------------
-
-
-def as_data(name: str, value: Any) -> Any:
-    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite.
-
-    Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
-    compile once; a plain function becomes a schedule, a pair of functions a transformation.
-    """
-    if value is None or isinstance(value, Configured):
-        return value
-    if lost(value):
-        check_held(**{name: value})
-    if type(value) is float:
-        return value
-    if hasattr(value, "builder"):
-        raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
-    for kind in Configured.__subclasses__():
-        if (adopted := kind._adopt(value)) is not None:
-            return adopted
-    if isinstance(value, (tuple, list)):
-        return tuple(Word(v) if isinstance(v, str) else as_data(f"{name}/{i}", v) for i, v in enumerate(value))
-    if isinstance(value, Mapping):
-        return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
-    return _as_number(name, value)
-
-
-def _as_number(name: str, value: Any) -> Any:
-    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) or isinstance(value, bool):
-        raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
-    if np.ndim(value) != 0:
-        raise ArgumentError(
-            f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap; parameters "
-            "go to tx.init(params)"
-        )
-    if is_key(value):
-        return value
-    if isinstance(value, Tracer):
-        return weak(value)
-    if isinstance(value, complex) or np.iscomplexobj(value):
-        raise ArgumentError(f"{name} must be real, got {value!r}")
-    return as_data(name, float(value))
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether data is a number or a schedule: no transformation, tuple, dict or None."""
-    return _is_number(value) or (isinstance(value, Configured) and callable(value))
-
-
-def weak_scalars(tx: Configured) -> tuple:
-    """The values of an optimizer as its builder may see them: every number weakly typed and of shape ().
-
-    That makes an eager call, a jitted one and one that takes the optimizer as an argument the same program, to the bit.
-    A number of another shape is a population that somebody forgot to `vmap` over.
-    """
-
-    def one(path, x):
-        if np.ndim(x) != 0:
-            where = jax.tree_util.keystr(path, simple=True, separator="/")
-            vmapped = "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
-            problem = f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap over it"
-            raise ArgumentError(f"{problem}, as in {vmapped}", tx._call.name)
-        return x if is_key(x) else weak(x)
-
-    return jax.tree_util.tree_map_with_path(one, tx)._values
-
-
-def as_factory(kind: type[Configured], builder: Callable, static: tuple[str, ...], own_range: Any = None) -> Callable:
-    """A factory: the builder's signature, a call of which checks the arguments and returns them as data of a kind.
-
-    The builder runs once here, for its checks alone; what it returns is made again for every init and update, since by
-    then its numbers may be traced. Arguments with a name that methods share are checked too, save those in `own_range`
-    (None: none are).
-    """
-    if not callable(builder):
-        raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
-    binding = Binding(builder)
-    parameters = binding.parameters
-    names = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    statics = set(static) | {p.name for p in parameters if isinstance(p.default, (bool, str))}
-    if unknown := sorted(statics - names.keys()):
-        raise ValueError(f"{builder.__name__}: static= names {', '.join(unknown)}, which are no arguments of it")
-
-    @functools.wraps(builder)
-    def factory(*args, **kwargs):
-        try:
-            for name in kwargs:
-                if name not in names and not binding.takes_any_name:
-                    raise ArgumentError(unknown_argument(name, names))
-            given, data, choices = binding.bound(args, kwargs), {}, {}
-            for p in parameters:
-                value = given[p.name]
-                if p.kind is p.VAR_POSITIONAL:
-                    data |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
-                elif p.kind is p.VAR_KEYWORD:
-                    data |= {k: as_data(k, v) for k, v in value.items()}
-                elif (p.name in statics and not is_key(value)) or (
-                    isinstance(value, str) and str in get_args(p.annotation)
-                ):
-                    is_flag = p.name not in static and isinstance(p.default, bool)
-                    if is_flag and not isinstance(value, (bool, np.bool_)):
-                        raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
-                    choices[p.name] = value
-                else:
-                    data[p.name] = as_data(p.name, as_limit(value) if p.name in binding.limits else value)
-                    if value is None and (p.default is None or type(None) in get_args(p.annotation)):
-                        continue
-                    if value is None or (isinstance(p.default, (int, float)) and not is_scalar(data[p.name])):
-                        raise ArgumentError(f"{p.name} must be a number or a schedule, got {value!r}")
-        except ArgumentError as error:
-            raise ArgumentError(error.problem, builder.__name__.lstrip("_")) from None
-        call = Call(factory, tuple(data), choices)
-        built = call.build(tuple(data.values()))
-        if not kind._is_built(built):
-            raise TypeError(f"{call.name}: the builder must return {kind._built}, got {built!r}")
-        return kind._make(call, tuple(data.values()))
-
-    made: Any = factory
-    made.builder, made.signature, made.binding = builder, binding.signature, binding
-    made.checked = shared_names([] if own_range is None else names.keys() - set(own_range))
-    return made

@@ -1,13 +1,9 @@
 """Which way the updates of a transformation lead: the sign of the gradient is changed once, where descent begins."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
-from optax_lite.frozen import members_of
-
-F = TypeVar("F")
 
 
 def descends(tx: GradientTransformation) -> bool | None:
@@ -16,11 +12,11 @@ def descends(tx: GradientTransformation) -> bool | None:
     A factory that declares nothing is as what it builds, or, of plain functions, as its members: uphill without any.
     A transformation from elsewhere is unknown.
     """
-    factory: Any = tx._call.factory
-    told: Any = getattr(factory, "descends", None)
+    factory = tx.factory
+    told = factory.traits.get("descends")
     if told is not None:
         return cast("bool | None", told(tx) if callable(told) else told)
-    built, members = tx._call.build(tx._values), list(members_of(tx._values))
+    built, members = factory.check(tx), list(tx.members())
     if isinstance(built, GradientTransformation):
         found = descends(built)
     elif members:
@@ -29,18 +25,8 @@ def descends(tx: GradientTransformation) -> bool | None:
     else:
         found = False if factory.__module__.startswith("optax_lite.") and factory.__name__ != "_from_pair" else None
     if not members:
-        factory.descends = found  # its numbers do not matter
+        factory.traits["descends"] = found  # its numbers do not matter
     return found
-
-
-def leads_downhill(how: bool | Callable[[Any], bool | None] = True) -> Callable[[F], F]:
-    """Declare that a factory's updates lead downhill, or a function that tells it of a transformation."""
-
-    def declare(factory: F) -> F:
-        cast(Any, factory).descends = how
-        return factory
-
-    return declare
 
 
 def of_chain(members: Any) -> bool | None:
@@ -52,7 +38,7 @@ def of_chain(members: Any) -> bool | None:
 def check_makes_direction(wrapper: str, inner: GradientTransformation, why: str) -> None:
     """Raise if what a wrapper takes for a direction is a step downhill already."""
     if descends(inner):
-        name = inner._call.name
+        name = inner.factory.name
         raise ArgumentError(
             f"{name} inside changes the sign already, so {why}; write chain({wrapper}(scale_by_...()), "
             "add_decayed_weights(...), scale_by_learning_rate(...)) with the direction of it alone"
@@ -62,7 +48,7 @@ def check_makes_direction(wrapper: str, inner: GradientTransformation, why: str)
 def check_makes_steps(inner: GradientTransformation, why: str) -> None:
     """Raise if what a wrapper takes for an optimizer leads uphill."""
     if descends(inner) is False:
-        name = inner._call.name
+        name = inner.factory.name
         raise ArgumentError(
             f"{name} inside changes no sign, so {why}; write chain({name}(...), scale_by_learning_rate(...)) inside"
         )
@@ -72,8 +58,8 @@ def check_one_sign(members: list[GradientTransformation]) -> None:
     """Raise if members of a chain undo what one before them did: the sign, the learning rate, the side of a decay."""
     down = None
     for member in members:
-        factory, name, turned = member._call.factory, member._call.name, descends(member)
-        problem = getattr(factory, "before_descent", lambda _: None)(member)
+        factory, name, turned = member.factory, member.factory.name, descends(member)
+        problem = factory.traits.get("before_descent", lambda _: None)(member)
         if down and problem:
             raise ArgumentError(f"{name} after {down} {problem}; write chain({name}(...), {down}(...))")
         is_rule = factory.__module__.startswith("optax_lite.optimizers.")

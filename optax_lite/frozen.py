@@ -1,33 +1,19 @@
 """Leaves that an optimizer keeps still whatever their gradient is: no norm counts them, and a NaN there harms nobody.
 
-What throws a gradient away declares it beside its factory. A wrapper of this package that declares nothing is as its
+What throws a gradient away declares it, `@transform(freezes=...)`: a function of one, updates and params that
+returns a bool for each leaf. A wrapper of this package that declares nothing is as its
 members, since what it does with an update of nothing is nothing. One from elsewhere may use the gradient in other ways.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
-from optax_lite.data import Configured
+from optax_lite.data import Config
 from optax_lite.leaves import MaskedNode, is_nothing
-
-F = TypeVar("F")
-
-
-def freezes(how: Callable[[Any, PyTree, PyTree], list[bool]], *, by_itself: bool = False) -> Callable[[F], F]:
-    """Declare which leaves a factory's transformations freeze: a function of one, updates and params; a bool a leaf.
-
-    `by_itself` says that it may freeze a leaf that no member of it does.
-    """
-
-    def declare(factory: F) -> F:
-        cast(Any, factory).freezes, cast(Any, factory).freezes_by_itself = how, by_itself
-        return factory
-
-    return declare
 
 
 def nothing(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
@@ -37,10 +23,10 @@ def nothing(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
 
 def frozen(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
     """Tell of every leaf, missing ones too, whether its gradient is thrown away."""
-    factory, members = tx._call.factory, list(members_of(tx._values))
+    factory, members = tx.factory, list(tx.members())
     if not may_freeze(tx):
         return nothing(tx, updates, params)
-    if (how := getattr(factory, "freezes", None)) is not None:
+    if (how := factory.traits.get("freezes")) is not None:
         return how(tx, updates, params)
     if not members or not factory.__module__.startswith("optax_lite."):
         return nothing(tx, updates, params)
@@ -67,8 +53,8 @@ def by_part(parts: Mapping[Any, Any], labels: PyTree, updates: PyTree, params: P
 
 def may_freeze(tx: Any) -> bool:
     """Tell whether anything inside freezes leaves: if not, nobody need look at their names."""
-    every = [tx, *(x for _, x in tx._arguments() if isinstance(x, Configured))]
-    return any(getattr(x._call.factory, "freezes_by_itself", False) for x in every)
+    every = [tx, *(x for _, x in tx.walk() if isinstance(x, Config))]
+    return any(x.factory.traits.get("freezes_by_itself") for x in every)
 
 
 def moving(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTree:
@@ -93,12 +79,3 @@ def spread(prefix: PyTree, tree: PyTree) -> list[Any]:
 def _where(chosen: list[bool], tree: PyTree) -> PyTree:
     leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)
     return treedef.unflatten([x if yes else MaskedNode() for x, yes in zip(leaves, chosen, strict=True)])
-
-
-def members_of(value: Any) -> Iterator[Any]:
-    """The transformations among arguments, without those within them."""
-    if isinstance(value, Configured) and value._decorator == "transform":
-        yield value
-    elif isinstance(value, (tuple, dict)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from members_of(part)

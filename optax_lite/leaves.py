@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.aliases import Array, DTypeLike, Number, PyTree
-from optax_lite.axes import varying_like as varying_like
+from optax_lite.axes import is_manual, varying_like as varying_like
 from optax_lite.check import check_dtype, check_number
 from optax_lite.fills import Fill
 from optax_lite.floats import fitting
@@ -182,9 +182,10 @@ def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
     def cast(x, model):
         x, model = as_array(x), as_array(model)
         same = x.dtype == model.dtype and not getattr(x, "weak_type", False)
-        return varying_like(x if same else jax.lax.convert_element_type(x, model.dtype), model)
+        return x if same else jax.lax.convert_element_type(x, model.dtype)
 
-    return jax.tree.map(cast, tree, other_tree)
+    new = jax.tree.map(cast, tree, other_tree)
+    return jax.tree.map(varying_like, new, other_tree) if is_manual() else new
 
 
 # --- the one place where a rule about arrays becomes a rule about trees ----------------------------------------------

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from jax.core import Tracer
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
-from optax_lite.data import Configured
+from optax_lite.data import Config
 from optax_lite.leaves import is_inexact, is_nothing, leaf_paths, path_string, show_leaf
 from optax_lite.outline import is_state, outline
 
@@ -65,15 +65,6 @@ def told_by(name: str) -> Iterator[None]:
         raise ArgumentError(error.problem, name) from None
 
 
-def uncalled(name: str) -> Callable[..., NoReturn]:
-    """What stands for `init` and `update` on a factory, of which only what it makes has them."""
-
-    def init_or_update(*_: Any, **__: Any) -> NoReturn:
-        raise TypeError(f"{name} is the factory, no optimizer yet; call it: tx = {name}(...); state = tx.init(params)")
-
-    return init_or_update
-
-
 def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
     """What a function of the count returns, which must be a number, or an array for an array of counts."""
     try:
@@ -96,14 +87,14 @@ def check_order(name: str, updates: PyTree, state: PyTree, params: PyTree) -> No
     for place, tree in (("first", updates), ("third", params)):
         if is_state(tree):
             raise ValueError(f"{name}: the {place} argument is a state; the order is tx.update(grads, state, params)")
-    if isinstance(state, Configured):
+    if isinstance(state, Config):
         raise ValueError(f"{name}: the second argument is an optimizer; it must be its state, tx.init(params)")
 
 
 def check_params(where: str, params: PyTree) -> None:
     """Raise if what is given as parameters is an optimizer, a state, or no pytree of arrays at all."""
     problem = None
-    if isinstance(params, Configured):
+    if isinstance(params, Config):
         problem = "an optimizer"
     elif is_state(params):
         problem = "a state"
@@ -175,8 +166,8 @@ def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
     if type(updates) is tuple and len(updates) == 2 and is_state(updates[1]):
         raise ValueError(f"{name}: got the pair that tx.update returns; write {_UPDATE} first") from error
     for what, tree in (("params", params), ("updates", updates)):
-        if isinstance(tree, Configured) or is_state(tree):
-            found = "an optimizer" if isinstance(tree, Configured) else "a state"
+        if isinstance(tree, Config) or is_state(tree):
+            found = "an optimizer" if isinstance(tree, Config) else "a state"
             raise ValueError(f"{name}: the {what} are {found}; {order}") from error
     if updates is None:
         raise ValueError(f"{name}: the updates are None, and the params {show_leaf(params)}; {order}") from error
@@ -186,7 +177,7 @@ def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
 
 def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
     """What the gradients are instead of gradients of the params."""
-    if isinstance(updates, Configured):
+    if isinstance(updates, Config):
         return f"the gradients are an optimizer; the call is {_UPDATE}"
     called = getattr(updates, "__name__", None)
     if called is not None and is_no_tree(updates):

@@ -1,9 +1,9 @@
 """Orders of transformations that would run but make no sense; each is told with the one that was meant."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from optax_lite.check import ArgumentError
+from optax_lite.data import Config
 
 _RESTING = ("accumulate", "MultiSteps")  # move nothing in most calls
 _GATES = (*_RESTING, "skip_bad_steps", "apply_if_finite", "loss_scaling")  # move nothing in some calls, to the bit
@@ -49,9 +49,9 @@ _CHECKED = {
 }  # fmt: skip
 
 
-def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[tuple[str, Any]]]) -> None:
-    """Raise if among the arguments of a factory, at any depth, is what should stand around it."""
-    for inner in _names(arguments, children) if outer in _CHECKED else ():
+def check_inside(outer: str, call: Config) -> None:
+    """Raise if among the arguments of a factory's call, at any depth, is what should stand around it."""
+    for inner in _names(call) if outer in _CHECKED else ():
         if inner == "loss_scaling":
             problem = "keep one of the two" if outer == inner else f"write {inner}({outer}(...))"
             raise ArgumentError(f"{inner} is inside, so the gradients here would be scaled ones; {problem}")
@@ -66,14 +66,14 @@ def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[
             raise ArgumentError(f"{inner} is inside, so {_IN_8_BITS[inner]}; {instead}")
         if outer == "with_state_dtype" and inner == "quantize_state":
             raise ArgumentError(f"{inner} is inside, so {_IN_8_BITS[inner]}; keep one of the two")
-        if outer == "with_state_dtype" and inner in _KEPT_EXACT and not isinstance(arguments["dtype"], dict):
+        if outer == "with_state_dtype" and inner in _KEPT_EXACT and not isinstance(call.arguments["dtype"], dict):
             problem = "so the weights that it keeps would be rounded with the moments"
             raise ArgumentError(f"{inner} is inside, {problem}; write {inner}({outer}(...)), or name the slots")
         if outer in _OF_EVERY_CALL and inner in _RESTING:
             raise ArgumentError(f"{inner} is inside, so {_OF_EVERY_CALL[outer]}; write {inner}({outer}(...), ...)")
         if outer in _AVERAGES and inner in _AVERAGES:
             raise ArgumentError(f"{inner} is inside, which has parameters to evaluate at as well; keep one of the two")
-        if outer == "sam" and inner in _AVERAGES and inner in _names((arguments["adv_optimizer"],), children):
+        if outer == "sam" and inner in _AVERAGES and inner in _names(call, "adv_optimizer"):
             raise ArgumentError(
                 f"{inner} is inside adv_optimizer, at whose points nobody evaluates; leave it out there"
             )
@@ -85,12 +85,11 @@ def check_inside(outer: str, arguments: Any, children: Callable[[Any], Iterable[
             raise ArgumentError(f"{inner} is inside, where all is one leaf without a path; write {inner}(flatten(...))")
 
 
-def _names(value: Any, children: Callable[[Any], Iterable[tuple[str, Any]]]) -> Iterator[str]:
-    """The names of all factories in a value, from the outside in."""
-    for _, child in children(value):
-        if hasattr(child, "_call"):
-            yield child._call.name
-        yield from _names(child, children)
+def _names(call: Config, argument: str = "") -> Iterator[str]:
+    """The names of all factories in a call, or in one argument of it, from the outside in."""
+    for path, x in call.walk():
+        if isinstance(x, Config) and (not argument or path[0] == argument):
+            yield x.factory.name
 
 
 def check_sequence(members: Iterable[tuple[str, str]]) -> None:

@@ -246,7 +246,7 @@ def join_schedules(schedules: Any, boundaries: Any):
     def value(count):
         now = schedules[0](count)
         for part, boundary in zip(schedules[1:], boundaries, strict=True):
-            elapsed, may_index = since(count, boundary), part._call.factory is function_schedule
+            elapsed, may_index = since(count, boundary), part.factory is function_schedule
             now = jnp.where(elapsed < 0, now, part(elapsed.astype(jnp.asarray(count).dtype) if may_index else elapsed))
         return now
 

@@ -81,7 +81,7 @@ OF_A_FUNCTION = ("hutchinson_estimator_diag_hessian", "sophia")  # of the loss, 
 def settings() -> Iterator[tuple[Any, str]]:
     """Every setting of every row that can be written down, with the row."""
     for row in ROWS:
-        if row.factory.per_example or row.factory.__name__ in OF_A_FUNCTION:
+        if row.factory.traits.get("per_example") or row.factory.__name__ in OF_A_FUNCTION:
             continue
         for setting in row.settings:
             text = f"{row.factory.__name__}({', '.join(f'{k}={v!r}' for k, v in setting.items())})"

@@ -456,7 +456,7 @@ IN_A_VECTOR = {
 def test_an_average_of_a_vector_is_read_for_each_parameter(tx):
     params = START | {"n": jnp.arange(2), "none": None}
     grads = {name: x if name in START else None for name, x in params.items()}
-    at_once, apart = {"made": tx()}, {"made": next(iter(tx()._values))}
+    at_once, apart = {"made": tx()}, {"made": next(iter(tx().arguments.values()))}
     if tx is IN_A_VECTOR["a part"]:
         apart = {"made": ol.masked(ol.average_params(ol.sgd(0.1)), "w")}
     for found in (at_once, apart):

@@ -16,7 +16,7 @@ from tests.compilations import count_lowerings
 from tests.nightly import first
 from tests.test_optax_parity import arguments, outline, trajectory, tree
 
-PROVES = ("wrappers.accumulate", "wrappers.skip", "wrappers.gate")
+PROVES = ("wrappers.accumulate", "wrappers.skip", "forms")
 
 PARAMS = {
     "w": np.array([[1.0, -0.0], [0.5, 3.0]], np.float32),

@@ -195,14 +195,14 @@ def test_lenient_rules_do_what_they_can():
 def test_hyperparams_and_replace_by_path():
     tx = ol.groups(ol.sgd(1.0), {"bias": rate(2), "head/*": {"momentum": None}, "norm*": ol.adam(0.5)})
     assert list(tx.hyperparams) == [
-        "bias/learning_rate", "norm*/learning_rate", "norm*/b1", "norm*/b2", "norm*/eps", "norm*/eps_root",
-        "base/learning_rate",
+        "base/learning_rate", "bias/learning_rate",
+        "norm*/learning_rate", "norm*/b1", "norm*/b2", "norm*/eps", "norm*/eps_root",
     ]  # fmt: skip
     changed = tx.replace({"bias/learning_rate": 3, "base/learning_rate": 4, "norm*/learning_rate": 0.25})
     assert changed == ol.groups(ol.sgd(4), {"bias": rate(3), "head/*": {"momentum": None}, "norm*": ol.adam(0.25)})
     flagged = ol.groups(ol.sgd(1.0, 0.9), {"bias": {"nesterov": True}})
     assert list(flagged.hyperparams) == ["base/learning_rate", "base/momentum"]  # a flag is none
-    with pytest.raises(ValueError, match="several arguments are called 'learning_rate': bias/learning_rate, norm"):
+    with pytest.raises(ValueError, match="several arguments are called 'learning_rate': base/learning_rate, bias/"):
         tx.replace(learning_rate=1.0)
     with pytest.raises(ValueError, match=r"groups: the rule 'bias': weight_decay must be"):
         ol.groups(ol.adamw(0.1), NO_DECAY | {"bias": {"weight_decay": 0.0}}).replace({"bias/weight_decay": None})

@@ -386,7 +386,7 @@ def test_the_function_gets_the_keywords_it_takes(search):
 @BOTH
 def test_what_an_update_needs_is_said(search):
     tx, x = search(), jnp.ones(2)
-    name = tx._call.name
+    name = tx.factory.name
     for given, missing in (({}, "value"), ({"value": 1.0}, "grad"), ({"value": 1.0, "grad": x}, "value_fn")):
         with pytest.raises(TypeError, match=f"{name}: update needs {missing}=; write tx.update"):
             tx.update(x, tx.init(x), x, **given)

@@ -51,8 +51,8 @@ def static_choices():
     for row in (row for row in OWN if not row.quirks.no_laws):
         known = []
         for i, tx in enumerate(row.factory(**settings) for settings in row.settings):
-            is_new = jax.tree.structure(tx) not in known
-            if is_new and not any(isinstance(v, (ol.Schedule, ol.GradientTransformation)) for v in tx._values):
+            is_new, inside = jax.tree.structure(tx) not in known, tx.arguments.values()
+            if is_new and not any(isinstance(v, (ol.Schedule, ol.GradientTransformation)) for v in inside):
                 known.append(jax.tree.structure(tx))
                 found |= {f"{row.name}, setting {i}": tx} if i else {}
     return found
@@ -130,7 +130,7 @@ LOW = dict.fromkeys(PARAMS, "bfloat16") | dict.fromkeys(("half", "scalar", "idle
 def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
     """Updates and states, also the second moment with b2 = 0.9999; and leaves that do not move are left alone."""
     tx = tx.replace({path: 0.9999 for path in tx.hyperparams if path.split("/")[-1] == "b2"})
-    names = NAMED if tx._call.name in ("partition", "multi_transform") else tuple(PARAMS)
+    names = NAMED if tx.factory.name in ("partition", "multi_transform") else tuple(PARAMS)
     p, single = (given(only(names, PARAMS), of) for of in (LOW.__getitem__, lambda name: "float32"))
     with jax.disable_jit():
         state, single_state = tx.init(p), tx.init(single)
@@ -146,7 +146,7 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
             chex.assert_trees_all_equal_shapes_and_dtypes((updates, new), (g, state))
             chex.assert_tree_all_finite(new)
             state, p = new, p if size > 1 else ol.apply_updates(p, updates)  # the largest end beyond float16
-            if tx._call.name not in ROUNDING:
+            if tx.factory.name not in ROUNDING:
                 expected, single_state = update(tx, as_single, single_state, single)
                 rounded = jax.tree.map(lambda u, e: e.astype(u.dtype), updates, expected)
                 np.testing.assert_equal(wide(updates), wide(rounded))
@@ -333,7 +333,7 @@ def spread_of(tx):
     differs = {k: ~(clean[k] == bad[k]) for k in g}
     for k in g:
         now = bad[k][0][differs[k][0]]
-        assert tx._call.name == "cautious" or np.all(np.isnan(now) | (now == 0)), f"a NaN becomes a number: {bad}"
+        assert tx.factory.name == "cautious" or np.all(np.isnan(now) | (now == 0)), f"a NaN becomes a number: {bad}"
     if differs["b"].any() or differs["scalar"].any():
         return "tree"
     differs["w"][:, 1, 1] = False

@@ -144,10 +144,10 @@ def test_every_schedule_of_the_catalogue_is_found(row):
         given = {name: value for name, value in settings.items() if isinstance(value, ol.Schedule)}
         if given or settings is row.settings[0]:
             tx = row.factory(**settings)
-            given = {name: value for name, value in given.items() if name not in tx._call.static}  # as `every` is
+            given = {name: value for name, value in given.items() if name not in tx.choices}  # as `every` is
             now = ol.current_hyperparams(tx, tx.init(P))
             for name, value in given.items():
-                if name not in tx._call.static:  # the size of an accumulation is no number
+                if name not in tx.choices:  # the size of an accumulation is no number
                     np.testing.assert_allclose(now[name], value(0), rtol=1e-6)
 
 

@@ -267,7 +267,7 @@ def test_wider_leaves_pass_untouched_and_have_no_slot(wrap, x64):
     new, state = tx.step(g, state, p)
     assert_close(new, expected, ulps=A_STEP)
     chex.assert_trees_all_equal_shapes_and_dtypes(new, p)
-    extra = {"kahan": "compensation", "master_weights": "master"}.get(tx._call.name)
+    extra = {"kahan": "compensation", "master_weights": "master"}.get(tx.factory.name)
     assert extra is None or jax.tree.leaves(getattr(state, extra)) == []
 
 

@@ -274,7 +274,7 @@ MEMBERS = {name: (make, lambda i: {}) for name, make in WRAPPED.items()}
 MEMBERS |= {
     row.name: (lambda row=row: row.factory(**row.settings[0]), row.quirks.extra)
     for row in OWN
-    if not row.quirks.no_laws and not row.factory.per_example
+    if not row.quirks.no_laws and not row.factory.traits.get("per_example")
 }
 
 

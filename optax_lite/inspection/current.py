@@ -29,7 +29,7 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
         held, counts = _found(tx, state, given)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(
-            f"current_hyperparams: this state was not made by {tx._call.name}: got {outline(state)}. "
+            f"current_hyperparams: this state was not made by {tx.factory.name}: got {outline(state)}. "
             "The order is current_hyperparams(tx, state)"
         ) from error
     given |= held
@@ -41,7 +41,7 @@ def settings(tx: GradientTransformation) -> dict[str, Any]:
     """Every number and schedule by path, in the order of `tx.hyperparams`; nothing from inside a schedule."""
     given: dict[str, Any] = {}
     numbers = tx.hyperparams
-    for parts, value in tx._arguments():
+    for parts, value in tx.walk():
         path, above = "/".join(parts), ("/".join(parts[:i]) for i in range(1, len(parts)))
         inside = any(isinstance(given.get(p), Schedule) for p in above)
         if not inside and (isinstance(value, Schedule) or path in numbers):
@@ -71,7 +71,7 @@ def _held(value: Any, name: str, hyperparams: dict[str, Array]) -> Any:
         return hyperparams.get(name, value)
     for key, number in hyperparams.items():
         if key.startswith(f"{name}/"):
-            value = value._with(tuple(key.removeprefix(f"{name}/").split("/")), weak(number))
+            value = value.edit(tuple(key.removeprefix(f"{name}/").split("/")), weak(number))
     return value
 
 

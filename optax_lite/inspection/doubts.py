@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import jax
 
-from optax_lite.compose import links
+from optax_lite.compose import is_chain, links
 from optax_lite.core import GradientTransformation
 from optax_lite.direction import descends
 from optax_lite.inspection.table import extent
@@ -17,8 +17,8 @@ _SMALL = 0.1  # a rate below it is not there to be multiplied by another one
 
 def doubts(tx: GradientTransformation) -> Iterator[str]:
     """Say what may not be meant; only of chains that were written, not of those that a factory makes."""
-    chains = [x for x in (tx, *(x for _, x in tx._arguments())) if _is_chain(x)]
-    inside = {id(x) for chain in chains for x in chain._values if _is_chain(x)}
+    chains = [x for x in (tx, *(x for _, x in tx.walk())) if is_chain(x)]
+    inside = {id(x) for chain in chains for x in chain.members() if is_chain(x)}
     written = [list(links([chain])) for chain in chains if id(chain) not in inside]
     if written and descends(tx) is False:
         yield _uphill(written)
@@ -28,13 +28,9 @@ def doubts(tx: GradientTransformation) -> Iterator[str]:
         yield from _rated_twice(members)
 
 
-def _is_chain(x: object) -> bool:
-    return isinstance(x, GradientTransformation) and x._call.name in ("chain", "named_chain")
-
-
 def _uphill(written: list[list[GradientTransformation]]) -> str:
     for members in written:
-        turning = [member._call.name for member in members if descends(member)]
+        turning = [member.factory.name for member in members if descends(member)]
         if len(turning) > 1:
             again = f"{turning[1]} after {turning[0]} changes the sign again"
             return f"{again}: params climb, which is right only where the loss is to grow"
@@ -42,13 +38,13 @@ def _uphill(written: list[list[GradientTransformation]]) -> str:
 
 
 def _is_rule(member: GradientTransformation) -> bool:
-    return member._call.factory.__module__.startswith("optax_lite.optimizers.")
+    return member.factory.__module__.startswith("optax_lite.optimizers.")
 
 
 def _clipped_late(members: list[GradientTransformation]) -> Iterator[str]:
     rule = None
     for member in members:
-        name = member._call.name
+        name = member.factory.name
         if rule and name in _CLIPS:
             yield f"{name} after {rule} bounds the update; to bound the gradient write chain({name}(...), {rule}(...))"
         rule = rule or (name if _is_rule(member) else None)
@@ -57,9 +53,9 @@ def _clipped_late(members: list[GradientTransformation]) -> Iterator[str]:
 def _decayed_early(members: list[GradientTransformation]) -> Iterator[str]:
     decays = False
     for member in members:
-        name = member._call.name
+        name = member.factory.name
         if name == "add_decayed_weights":
-            decays = any(extent(member._values[0]))
+            decays = any(extent(member.arguments["weight_decay"]))
         elif decays and _divides(member):
             yield (
                 f"add_decayed_weights before {name} is an L2 penalty, which {name} divides with the gradient; "
@@ -79,9 +75,10 @@ def _divides(member: GradientTransformation) -> bool:
 def _rated_twice(members: list[GradientTransformation]) -> Iterator[str]:
     rated = None
     for member in members:
-        name = member._call.name
-        if name == "scale_by_schedule" and rated and max(map(abs, extent(member._values[0]))) < _SMALL:
-            low, high = extent(member._values[0])
+        name = member.factory.name
+        factors = extent(member.arguments["step_size_fn"]) if name == "scale_by_schedule" else ()
+        if rated and factors and max(map(abs, factors)) < _SMALL:
+            low, high = factors
             yield f"{name} after {rated} multiplies its learning rate by {low:.3g} to {high:.3g}: a rate is there twice"
         rates = [value for path, value in member.hyperparams.items() if path.endswith("learning_rate")]
         rated = name if rates and max(abs(x) for rate in rates for x in extent(rate)) < _SMALL else rated

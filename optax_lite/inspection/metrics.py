@@ -11,7 +11,7 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
-from optax_lite.data import Configured
+from optax_lite.data import Config
 from optax_lite.frozen import moving
 from optax_lite.inspection.current import current_hyperparams, settings
 from optax_lite.inspection.survey import Place, survey
@@ -142,7 +142,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     trace it is the leaf's index, -1 for none. With params, param_norm and update_ratio = update_norm / param_norm.
     Of a population every value is an array, and `first_nonfinite` a list.
     """
-    if isinstance(state, Configured):
+    if isinstance(state, Config):
         raise ArgumentError("got an optimizer; the call is read_metrics(state, params)", "read_metrics")
     found = [(path, part) for path, part in named_parts(state) if isinstance(part, MetricsState)]
     outermost = [path for path, _ in found if not any(path[: len(p)] == p and path != p for p, _ in found)]

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import EmptyState, GradientTransformation, Number, PyTree, Updates, transform
-from optax_lite.direction import leads_downhill
-from optax_lite.frozen import freezes, nothing
+from optax_lite.frozen import nothing
 from optax_lite.leaves import as_array, copies, filled, is_inexact, leafwise, varying_like
 from optax_lite.paths import OF_NO_PARAMETER, StandIn
 from optax_lite.transforms.momentum import ema
@@ -71,9 +70,7 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
     return _monitor(**{name: _as_measure(name, m) for name, m in measures.items()})
 
 
-@freezes(nothing)
-@leads_downhill(False)
-@transform
+@transform(freezes=nothing, descends=False)
 def _monitor(**measures):
     check_members(measures)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
-from optax_lite.core import GradientTransformation, Schedule, schedule
+from optax_lite.core import GradientTransformation, Member, Schedule, functions, schedule
 from optax_lite.leaves import is_inexact, path_string
 from optax_lite.paths import StandIn, steps
 
@@ -59,35 +59,37 @@ class Surveyed(GradientTransformation):
     __slots__ = ()
 
     def init(self, params):
-        call = self._call
-        if call.name == "inject_hyperparams":  # the settings of its member are in its own state
-            tx, paths = self._make(call, tuple(map(_without_marks, self._values))), _marked(self)
+        name = self.factory.name
+        if name == "inject_hyperparams":  # the settings of its member are in its own state
+            tx, paths = self.of(self, lambda _, value: _without_marks(value)), _marked(self)
             paths = {path: name.removeprefix("inner/") for path, name in paths.items()}
         else:
-            tx, given = self, zip(call.names, self._values, strict=True)
+            tx, given = self, self.arguments.items()
             paths = {path: name for name, value in given for path in _argument_paths(value)}
-        built = call.build(tx._values)
+        built = self.factory.check(tx)
         if isinstance(built, GradientTransformation):
             return _surveyed(built).init(params)
-        plain = self._make(call, tuple(map(_plain, tx._values)), inner=True)
-        state = GradientTransformation.init(plain, params)  # its members are surveyed ones still
-        if call.name == "inject_hyperparams":
+        plain = self.of(tx, lambda _, value: _plain(value))
+        state = functions(plain).init(params)  # its members are surveyed ones still
+        if name == "inject_hyperparams":
             state = state._replace(inner_state=_marked_inside(self, state, params))
-        arguments = dict(zip(call.names, plain._values, strict=True))
         keyed = jax.tree_util.tree_flatten_with_path(params)[0]
-        if call.name == "flatten":  # of the members of which each sees the vector of these
+        if name == "flatten":  # of the members of which each sees the vector of these
             for place in _places_in(state):
                 place.leaves, place.joined = tuple(steps(path) for path, x in keyed if is_inexact(x)), True
-        return Place(state, call.name, arguments, paths, tuple(steps(path) for path, _ in keyed))
+        return Place(state, name, plain.arguments, paths, tuple(steps(path) for path, _ in keyed))
 
     def update(self, updates, state, params=None, **extra):
         return _bare(self).update(updates, without_places(state), params, **extra)
+
+    def _inside(self, *, in_use):
+        return self
 
 
 def _bare(value: Any) -> Any:
     """The same without a survey."""
     if isinstance(value, GradientTransformation):
-        return GradientTransformation._make(value._call, tuple(map(_bare, value._values)), inner=True)
+        return Member.of(value, lambda _, x: _bare(x))
     if type(value) is tuple:
         return tuple(map(_bare, value))
     return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
@@ -103,7 +105,7 @@ def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
         return _argument(child, "/".join(below)) if below and is_argument else _surveyed(child, below)
 
     if isinstance(value, GradientTransformation):
-        return Surveyed._make(value._call, tuple(map(inside, value._call.names, value._values)))
+        return Surveyed.of(value, inside)
     if type(value) is tuple:  # of numbers, like the two decays of an Adam, which builders take apart
         return tuple(_surveyed(v, None if path is None else (*path, str(i))) for i, v in enumerate(value))
     return {k: inside(str(k), v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -113,27 +115,27 @@ def _argument_paths(value: Any) -> list[str]:
     """The paths of the arguments of the whole that stand in a value."""
     if not isinstance(value, Schedule):
         return []
-    if value._call.factory is _argument:
-        return [value._call.static["path"]]
-    return [path for v in value._values for path in _argument_paths(v)]
+    if value.factory is _argument:
+        return [value.arguments["path"]]
+    return [path for v in value.arguments.values() for path in _argument_paths(v)]
 
 
 def _plain(value: Any) -> Any:
     """The value as it would be without a survey: where all is numbers, the number."""
     if not isinstance(value, Schedule) or not _argument_paths(value):
         return value
-    if value._call.factory is _argument:
-        return _plain(value._values[0])  # marked twice where a survey is made inside of one
-    plain = value._make(value._call, tuple(map(_plain, value._values)))
-    operation = value._call.static.get("op")  # arithmetic, which made a schedule of numbers for our sake
-    if operation is None or any(isinstance(v, Schedule) for v in plain._values):
+    if value.factory is _argument:
+        return _plain(value.arguments["value"])  # marked twice where a survey is made inside of one
+    plain = value.of(value, lambda _, x: _plain(x))
+    operation, *sides = plain.arguments.values()
+    if "op" not in plain.arguments or any(isinstance(side, Schedule) for side in sides):
         return plain
-    return operation(*plain._values)
+    return operation(*sides)  # arithmetic, which made a schedule of numbers for our sake
 
 
 def _without_marks(value: Any) -> Any:
     if isinstance(value, GradientTransformation):
-        return value._make(value._call, tuple(map(_without_marks, value._values)))
+        return value.of(value, lambda _, x: _without_marks(x))
     if type(value) is tuple:
         return tuple(map(_without_marks, value))
     return {k: _without_marks(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
@@ -141,19 +143,19 @@ def _without_marks(value: Any) -> Any:
 
 def _marked(tx: GradientTransformation) -> dict[str, str]:
     """The paths of the arguments of the whole that stand in a transformation, and where in it."""
-    inside = [(parts, x._call) for parts, x in tx._arguments() if isinstance(x, Schedule)]
-    return {call.static["path"]: "/".join(parts) for parts, call in inside if call.factory is _argument}
+    inside = [(parts, x) for parts, x in tx.walk() if isinstance(x, Schedule) and x.factory is _argument]
+    return {x.arguments["path"]: "/".join(parts) for parts, x in inside}
 
 
 def _marked_inside(injecting: GradientTransformation, state: Any, params: PyTree) -> PyTree:
     """The state of the member of `inject_hyperparams`, whose places know the arguments that are numbers by then."""
-    inner = injecting._values[injecting._call.names.index("inner")]
-    if inner._call.name == "built_by":  # a factory from elsewhere, which takes plain numbers only
+    inner = injecting.arguments["inner"]
+    if inner.factory.name == "built_by":  # a factory from elsewhere, which takes plain numbers only
         return state.inner_state
-    arguments = dict(inner._arguments())
+    arguments = dict(inner.walk())
     for path in (tuple(name.split("/")) for name in state.hyperparams_states):
         marks = _argument_paths(arguments[path])  # none inside of another one, which makes these places again
-        inner = inner._with(path, _argument(0.5, marks[0]) if marks else 0.5)
+        inner = inner.edit(path, _argument(0.5, marks[0]) if marks else 0.5)
     return inner.init(params)
 
 

@@ -11,7 +11,7 @@ from jax.core import Tracer
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation, OptState, Params, StateError
-from optax_lite.data import Configured
+from optax_lite.data import Config
 from optax_lite.inspection.matching import Plan
 from optax_lite.inspection.parts import owners, parts, paths_of
 from optax_lite.inspection.restored import with_classes
@@ -68,7 +68,7 @@ def reset(state: OptState, tx: GradientTransformation, params: Params, *, where:
     fresh = tx.init(params)
     if outline(state) != outline(fresh) or jax.tree.structure(state) != jax.tree.structure(fresh):
         raise StateError(
-            f"reset: this state was not made by {tx._call.name}: expected {outline(fresh)}, got {outline(state)}; "
+            f"reset: this state was not made by {tx.factory.name}: expected {outline(fresh)}, got {outline(state)}; "
             "write state, report = transfer(state, tx, params) first"
         )
     if where is None:
@@ -114,7 +114,7 @@ def _within(steps: list[str]) -> Iterator[str]:
 
 
 def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:
-    if isinstance(state, Configured) or not isinstance(tx, GradientTransformation):
+    if isinstance(state, Config) or not isinstance(tx, GradientTransformation):
         problem = f"the order is {name}(state, tx, params), got {type(state).__name__}, {type(tx).__name__}"
         raise ArgumentError(problem, name)
     if params is None:

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from optax_lite.check import check_nonnegative
 from optax_lite.compose import chain
 from optax_lite.core import Number, PyTree, transform
-from optax_lite.direction import leads_downhill
 from optax_lite.leaves import copies, full_like, leafwise, over, zeros_like
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -21,8 +20,7 @@ class COCOBState(NamedTuple):
     reward: PyTree  # R, what the bets have won
 
 
-@leads_downhill()
-@transform
+@transform(descends=True)
 def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
     """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017, Algorithm 2.
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from optax_lite.check import ArgumentError, check_positive
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.direction import leads_downhill
 from optax_lite.leaves import (
     ema_weight,
     increment,
@@ -63,8 +62,7 @@ def dadapt_adamw(
     return _dadapt_adamw(learning_rate, *betas, eps, estim_lr0, weight_decay)
 
 
-@leads_downhill()
-@transform(scheduled=DAdaptAdamWState)
+@transform(scheduled=DAdaptAdamWState, descends=True)
 def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
     check_positive(estim_lr0=estim_lr0)
 

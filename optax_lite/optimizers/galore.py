@@ -9,7 +9,7 @@ import numpy as np
 from optax_lite.check import check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.frozen import freezes, nothing
+from optax_lite.frozen import nothing
 from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, varying_like, zero_count
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.optimizers.galore_axes import fold, matrix_axes, project, start, unfold
@@ -32,8 +32,7 @@ def _directions(g, rank):
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T
 
 
-@freezes(nothing)
-@transform(static=("rank", "update_proj_gap", "numbers"))
+@transform(static=("rank", "update_proj_gap", "numbers"), freezes=nothing)
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     check_members({"base_optimizer": base_optimizer})
     check_count(rank=rank, update_proj_gap=update_proj_gap)
@@ -77,8 +76,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     return init, update
 
 
-@freezes(nothing)
-@transform(static=("rank", "update_proj_gap", "weight_dimension_numbers"))
+@transform(static=("rank", "update_proj_gap", "weight_dimension_numbers"), freezes=nothing)
 def scale_by_galore(
     rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None, weight_dimension_numbers=None
 ):
@@ -96,8 +94,7 @@ def scale_by_galore(
     return _scale_by_galore(base, scale, rank, update_proj_gap, weight_dimension_numbers)
 
 
-@freezes(nothing)
-@transform(static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"))
+@transform(static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"), freezes=nothing)
 def galore(
     learning_rate: Number, rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None,
     weight_decay: Number = 0.0, mask=None, weight_dimension_numbers=None,

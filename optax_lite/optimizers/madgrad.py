@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from optax_lite.check import check_number, check_unit_interval
 from optax_lite.compose import chain
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.direction import leads_downhill
 from optax_lite.leaves import copies, increment, leafwise, sqrt, weak, zero_count, zeros_like
 from optax_lite.squares import abs_sq
 from optax_lite.transforms.decay import add_decayed_weights
@@ -20,8 +19,7 @@ class MadgradState(NamedTuple):
     x0: PyTree  # the parameters at the start
 
 
-@leads_downhill()
-@transform(scheduled=MadgradState)
+@transform(scheduled=MadgradState, descends=True)
 def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number = 1e-6):
     """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021, Algorithm 1.
 

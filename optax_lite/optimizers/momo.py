@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.direction import leads_downhill
 from optax_lite.leaves import increment, leafwise, mix, scalar_like, weak, zero_count, zeros_like
 from optax_lite.norms import dot
 
@@ -19,8 +18,7 @@ class MomoState(NamedTuple):
     count: Array  # updates so far, int32
 
 
-@leads_downhill()
-@transform(scheduled=MomoState)
+@transform(scheduled=MomoState, descends=True)
 def momo(
     learning_rate: Number = 1.0,
     beta: Number = 0.9,

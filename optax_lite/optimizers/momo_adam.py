@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from optax_lite.check import check_nonnegative
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.direction import leads_downhill
 from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, scalar_like, sqrt, zero_count, zeros_like
 from optax_lite.optimizers.momo import model_step
 from optax_lite.squares import abs_sq
@@ -19,8 +18,7 @@ class MomoAdamState(NamedTuple):
     count: Array  # updates so far, int32
 
 
-@leads_downhill()
-@transform(scheduled=MomoAdamState)
+@transform(scheduled=MomoAdamState, descends=True)
 def momo_adam(
     learning_rate: Number = 1e-2, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, lower_bound: Number = 0.0,
     weight_decay: Number = 0.0, adapt_lower_bound=False,

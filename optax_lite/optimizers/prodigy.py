@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.direction import leads_downhill
 from optax_lite.leaves import (
     copies,
     ema_weight,
@@ -59,8 +58,7 @@ def prodigy(
     return _prodigy(*numbers, beta3=beta3, safeguard_warmup=safeguard_warmup)
 
 
-@leads_downhill()
-@transform(static=("safeguard_warmup",), scheduled=ProdigyState)
+@transform(static=("safeguard_warmup",), scheduled=ProdigyState, descends=True)
 def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay, *, beta3=None, safeguard_warmup):
     check_unit_interval(beta3=beta3)
     check_nonnegative(estim_lr_coef=estim_lr_coef)

@@ -9,7 +9,7 @@ from optax_lite.aliases import Limit
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, apply_updates, transform
-from optax_lite.frozen import freezes, nothing
+from optax_lite.frozen import nothing
 from optax_lite.keys import chosen_key, key_data, key_tree, next_key
 from optax_lite.leaves import cast_like, ema_weight, increment, leafwise, mix, zero_count, zeros_like
 from optax_lite.transforms.decay import descend
@@ -49,8 +49,7 @@ def hutchinson_estimator_diag_hessian(random_seed=None):
     return lambda params: HutchinsonState(key_data(seed)), update
 
 
-@freezes(nothing)
-@transform(static=("update_interval", "mu_dtype"))
+@transform(static=("update_interval", "mu_dtype"), freezes=nothing)
 def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype):
     check_nonnegative(gamma=gamma, clip_threshold=clip_threshold)
     check_members({"hessian_diagonal_fn": hessian_diagonal_fn})
@@ -82,8 +81,7 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
     return init, update
 
 
-@freezes(nothing)
-@transform(static=("update_interval", "mu_dtype", "weight_decay_mask"))
+@transform(static=("update_interval", "mu_dtype", "weight_decay_mask"), freezes=nothing)
 def sophia(
     learning_rate: Number, b1: Number = 0.965, b2: Number = 0.99, eps: Number = 1e-8, weight_decay: Number = 1e-4,
     weight_decay_mask=None, gamma: Number = 0.01, clip_threshold: Limit = 1.0, update_interval: int = 10,

@@ -1,12 +1,12 @@
 """Compensated summation: what rounding takes from a step is added to the next one."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
+from optax_lite.forms import wrapping
 from optax_lite.precision.low import moved, nearest, slots_of_low
 
 
@@ -39,12 +39,9 @@ def kahan(tx):
     def init(params):
         return KahanState(slots_of_low("kahan", params, jnp.zeros_like), tx.init(params))
 
-    def run(kind, updates, state, params, **extra):
+    def run(inner, updates, state, params, **extra):
         updates, inner_state = tx.update(updates, state.inner_state, params, **extra)
-        new, compensation = moved(kind, rule, updates, params, state.compensation)
+        new, compensation = moved(inner.is_step, rule, updates, params, state.compensation)
         return new, KahanState(compensation, inner_state)
 
-    def update(updates, state, params, **extra):
-        return run("update", updates, state, params, **extra)
-
-    return init, update, partial(run, "step")
+    return wrapping(tx, init, run)

@@ -1,6 +1,5 @@
 """Loss scaling: gradients of float16 that would be 0 are computed of a larger loss."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,11 +7,11 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_count, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, PyTree, transform
+from optax_lite.forms import wrapping
 from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, varying_like, weak, zero_count
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite
 from optax_lite.outline import states_with
-from optax_lite.wrappers.gate import run_if
 
 _LEAST, _MOST = 2.0**-24, 2.0**24  # beyond these float16 has nothing left to win
 
@@ -52,7 +51,7 @@ def loss_scaling(
         state = LossScalingState(jnp.full((), init_scale, jnp.float32), zero_count(), zero_count(), tx.init(params))
         return varying_like(state, params)
 
-    def gated(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         scale = weak(state.loss_scale)
         good = all_finite(updates)
 
@@ -61,7 +60,7 @@ def loss_scaling(
 
         if extra.get("grad") is not None:
             extra["grad"] = unscaled(extra["grad"])
-        new, inner_state = run_if(good, tx, kind, unscaled(updates), state.inner_state, params, extra)
+        new, inner_state = inner.where(good, unscaled(updates), state.inner_state, params, **extra)
         counted = increment(state.good_steps)
         due = counted >= growth_interval
         factor = jnp.where(good, jnp.where(due, growth_factor, 1.0), backoff_factor)
@@ -70,7 +69,7 @@ def loss_scaling(
         total = jnp.where(good, state.total_skipped, increment(state.total_skipped))
         return new, LossScalingState(new_scale, good_steps, total, inner_state)
 
-    return init, partial(gated, "update"), partial(gated, "step")
+    return wrapping(tx, init, run)
 
 
 def loss_scale_of(state: OptState) -> Array | None:

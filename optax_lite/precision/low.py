@@ -120,8 +120,8 @@ def slots_of_low(name: str, params: PyTree, slot: Callable[[Array], Array]) -> P
     return jax.tree.map(lambda p: p if is_nothing(p) else slot(p) if is_low(p) else None, params, is_leaf=is_nothing)
 
 
-def moved(kind: str, rule: Callable[..., Any], updates: PyTree, params: PyTree, *columns: PyTree) -> tuple[PyTree, ...]:
-    """The next params (kind "step") or the updates that lead to them ("update"), and the columns after the update.
+def moved(is_step: bool, rule: Callable, updates: PyTree, params: PyTree, *columns: PyTree) -> tuple[PyTree, ...]:
+    """The next params of a step, or the updates that lead to them, and the columns after the update.
 
     `rule(p, u, dtype, *column)` returns (q, *column) for a leaf in a low dtype. Other leaves move by u as ever, and
     their columns stay.
@@ -130,14 +130,14 @@ def moved(kind: str, rule: Callable[..., Any], updates: PyTree, params: PyTree, 
     def low(p, u, *column):
         w = p.astype(jnp.float32)
         q, *new = rule(w, u.astype(jnp.float32), p.dtype, *column)
-        if kind == "step":
+        if is_step:
             return jnp.where(q == w, w, q).astype(p.dtype), *new  # a parameter of -0.0 stays as it is
         away = jnp.where(q == w, -0.0, q - w)  # and here
         return jnp.where(jnp.isfinite(q) & jnp.isfinite(w), away, u.astype(jnp.float32)), *new
 
     def high(p, u):
         dtype = compute_dtype(p, u)
-        return (cast_up(p, dtype) + cast_up(u, dtype)).astype(p.dtype) if kind == "step" else u
+        return (cast_up(p, dtype) + cast_up(u, dtype)).astype(p.dtype) if is_step else u
 
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
     aligned = [align(updates, params, "params"), *(align(updates, column, "state") for column in columns)]

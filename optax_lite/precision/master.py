@@ -1,6 +1,5 @@
 """Master weights: a float32 copy of parameters of 16 bits, which is what the optimizer moves."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
+from optax_lite.forms import wrapping
 from optax_lite.leaves import align, is_nothing
 from optax_lite.precision.low import moved, nearest, slots_of_low
 
@@ -41,16 +41,13 @@ def master_weights(tx):
         master = slots_of_low("master_weights", params, lambda p: p.astype(jnp.float32))
         return MasterWeightsState(master, tx.init(_by_leaf(_exact, params, master)))
 
-    def run(kind, updates, state, params, **extra):
+    def run(inner, updates, state, params, **extra):
         master = _by_leaf(_followed, params, state.master)
         updates, inner_state = tx.update(updates, state.inner_state, _by_leaf(_exact, params, master), **extra)
-        new, master = moved(kind, rule, updates, params, master)
+        new, master = moved(inner.is_step, rule, updates, params, master)
         return new, MasterWeightsState(master, inner_state)
 
-    def update(updates, state, params, **extra):
-        return run("update", updates, state, params, **extra)
-
-    return init, update, partial(run, "step")
+    return wrapping(tx, init, run)
 
 
 def _by_leaf(f, params: PyTree, master: PyTree) -> PyTree:

@@ -1,6 +1,5 @@
 """State in 8 bits, whatever the method: decoded for an update and encoded after it."""
 
-from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, PyTree, transform
+from optax_lite.forms import wrapping
 from optax_lite.inspection.survey import places, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
 from optax_lite.paths import StandIn, is_patterns, pattern_mask
@@ -85,7 +85,7 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
         kept = [x if words is None else encode(x, words, block=block) for x, words in rows]
         return QuantizeState(count, treedef.unflatten(kept))
 
-    def run(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
         chosen = [_is_quantized(x) for x in leaves]
         shaped = [x.codes if yes else x for x, yes in zip(leaves, chosen, strict=True)]
@@ -94,13 +94,13 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
         def with_codes(codes):
             codes = iter(codes)
             full = [decode(next(codes), block=block) if yes else x for x, yes in zip(leaves, chosen, strict=True)]
-            new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
+            new, inner_state = inner(updates, treedef.unflatten(full), params, **extra)
             after = stored(state.count, inner_state, chosen)
             return new, after._replace(count=increment(state.count))
 
         return in_turn(with_codes, list(compress(leaves, chosen)), [path for _, path in compress(slots, chosen)])
 
-    return init, partial(run, "update"), partial(run, "step")
+    return wrapping(tx, init, run)
 
 
 def _inside(tx: GradientTransformation) -> list[str]:

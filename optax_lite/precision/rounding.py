@@ -1,6 +1,5 @@
 """Stochastic rounding: parameters of 16 bits that move by small steps in the mean."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ from optax_lite.check import ArgumentError
 from optax_lite.compose import check_members
 from optax_lite.core import Array, PyTree, transform
 from optax_lite.data import is_key
+from optax_lite.forms import wrapping
 from optax_lite.leaves import increment, is_nothing, leaf_paths, zero_count
 from optax_lite.precision.low import leaf_keys, moved, random_bits, slots_of_low, stochastic
 
@@ -47,7 +47,7 @@ def stochastic_rounding(tx, *, seed: int = 0):
         slots_of_low("stochastic_rounding", params, lambda p: p)
         return StochasticRoundingState(zero_count(), tx.init(params))
 
-    def run(kind, updates, state, params, **extra):
+    def run(inner, updates, state, params, **extra):
         updates, inner_state = tx.update(updates, state.inner_state, params, **extra)
         treedef = jax.tree.structure(updates, is_leaf=is_nothing)
         words = treedef.unflatten(leaf_keys(seed, state.count, leaf_paths(updates)))
@@ -56,10 +56,7 @@ def stochastic_rounding(tx, *, seed: int = 0):
             x = p + u
             return stochastic(x, random_bits(words, x.shape), dtype), None
 
-        new, _ = moved(kind, rule, updates, params, words)
+        new, _ = moved(inner.is_step, rule, updates, params, words)
         return new, StochasticRoundingState(increment(state.count), inner_state)
 
-    def update(updates, state, params, **extra):
-        return run("update", updates, state, params, **extra)
-
-    return init, update, partial(run, "step")
+    return wrapping(tx, init, run)

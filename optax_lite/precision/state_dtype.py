@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from optax_lite.check import ArgumentError, check_dtype
 from optax_lite.compose import check_members
 from optax_lite.core import Array, PyTree, transform
+from optax_lite.forms import wrapping
 from optax_lite.leaves import cast_up, increment, is_inexact, leaf_paths, promote, zero_count
 from optax_lite.paths import StandIn
 from optax_lite.precision.low import is_low, keys_where, random_bits, stochastic
@@ -66,18 +67,18 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
         cast = [x.astype(wanted(x, slot) or x.dtype) for x, (slot, _) in zip(leaves, slots, strict=True)]
         return WithStateDtypeState(zero_count(), treedef.unflatten(cast))
 
-    def run(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state)
         slots, _ = slots_of(tx, state.inner_state)
         lifts = [is_low(x) and wanted(x, slot) is not None for x, (slot, _) in zip(leaves, slots, strict=True)]
         full = [cast_up(x, jnp.float32) if lift else x for x, lift in zip(leaves, lifts, strict=True)]
-        new, inner_state = getattr(tx, kind)(updates, treedef.unflatten(full), params, **extra)
+        new, inner_state = inner(updates, treedef.unflatten(full), params, **extra)
         paths = leaf_paths(state.inner_state, nothing_too=False)
         rows = zip(jax.tree.leaves(inner_state), leaves, keys_where(lifts, seed, state.count, paths), strict=True)
         stored = [x if words is None else _rounded(x, words, old.dtype) for x, old, words in rows]
         return new, WithStateDtypeState(increment(state.count), treedef.unflatten(stored))
 
-    return init, partial(run, "update"), partial(run, "step")
+    return wrapping(tx, init, run)
 
 
 @partial(jax.jit, static_argnums=2)

@@ -12,7 +12,8 @@ import numpy as np
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_count, closest, unknown_argument
-from optax_lite.data import Configured
+from optax_lite.data import Config
+from optax_lite.factory import Factory
 from optax_lite.habits import plain
 from optax_lite.loop.extras import extra
 from optax_lite.mistakes import told_by, written
@@ -164,8 +165,8 @@ def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
 
 def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     """Whether the factory can be called, and with these names."""
-    if isinstance(factory, Configured):  # a schedule can be called
-        name = factory._call.name
+    if isinstance(factory, Config):  # a schedule can be called
+        name = factory.factory.name
         raise ArgumentError(f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)", where)
     if not callable(factory):
         problem = f"the first argument must be a function of the axes that returns a member, got {factory!r:.60}"
@@ -181,7 +182,7 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for axis in axes:
         if axis not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            is_ours = hasattr(factory, "builder")  # whose arguments have the names that hints are about
+            is_ours = isinstance(factory, Factory)  # whose arguments have the names that hints are about
             hint = unknown_argument(axis, known) if is_ours else f"no argument {axis!r}; it has {closest(axis, known)}"
             raise ArgumentError(f"{name}: {hint}", where)
     try:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, transform
-from optax_lite.frozen import freezes, nothing
+from optax_lite.frozen import nothing
 from optax_lite.leaves import is_nothing
 
 
@@ -26,8 +26,7 @@ def _split(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: SplitRealAndImaginaryArrays(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
 
 
-@freezes(nothing)
-@transform
+@transform(freezes=nothing)
 def split_real_and_imaginary(inner):
     """Let `inner` see every complex array as two real ones, and put its updates together again.
 

@@ -1,6 +1,6 @@
 """Weight decay, and the tail of nearly every optimizer: decay and the learning rate."""
 
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from optax_lite.check import check_number
 from optax_lite.compose import chain, masked
@@ -13,7 +13,13 @@ class WeightDecaySchedule(NamedTuple):
     count: Array  # updates so far, int32
 
 
-@transform(static=("mask",))
+def _grows(tx):
+    weight_decay = tx.arguments["weight_decay"]
+    known = isinstance(weight_decay, (int, float))
+    return "would let the weights grow by their decay" if known and weight_decay > 0 else None
+
+
+@transform(static=("mask",), before_descent=_grows)
 def add_decayed_weights(weight_decay: Number = 0.0, mask=None):
     """Replace g by g + weight_decay·w on the leaves that `mask` picks (all without one; see `masked` for its forms).
 
@@ -21,15 +27,6 @@ def add_decayed_weights(weight_decay: Number = 0.0, mask=None):
     """
     decay = _add_decayed_weights(weight_decay)
     return decay if mask is None else masked(decay, mask)
-
-
-def _grows(tx):
-    weight_decay = tx._values[0]
-    known = isinstance(weight_decay, (int, float))
-    return "would let the weights grow by their decay" if known and weight_decay > 0 else None
-
-
-cast(Any, add_decayed_weights).before_descent = _grows  # for a chain in which the sign was changed before
 
 
 @transform(scheduled=WeightDecaySchedule)

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from optax_lite.check import check_number
 from optax_lite.compose import identity
 from optax_lite.core import Array, EmptyState, Number, transform
-from optax_lite.direction import leads_downhill
-from optax_lite.frozen import freezes
 from optax_lite.leaves import is_nothing, leafwise
 
 
@@ -18,12 +16,11 @@ class ScaleByScheduleState(NamedTuple):
 
 
 def _is_turned(tx):
-    step_size = tx._values[0]
+    step_size = tx.arguments["step_size"]
     return bool(step_size < 0) if isinstance(step_size, (int, float)) else None
 
 
-@leads_downhill(_is_turned)
-@transform(scheduled=ScaleByScheduleState)
+@transform(scheduled=ScaleByScheduleState, descends=_is_turned)
 def scale(step_size: Number):
     """Multiply the updates by `step_size`."""
 
@@ -33,14 +30,17 @@ def scale(step_size: Number):
     return lambda params: EmptyState(), update
 
 
-@leads_downhill(lambda tx: None)
-@transform
+@transform(descends=lambda tx: None)
 def scale_by_schedule(step_size_fn: Number):
     """Multiply the updates by a schedule's value at the number of updates so far (0 on the first)."""
     return scale(step_size_fn)
 
 
-@transform
+def _is_rate(tx):
+    return tx.arguments["learning_rate"] is not None and tx.arguments["flip_sign"]
+
+
+@transform(descends=_is_rate)
 def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=True):
     """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction becomes a descent.
 
@@ -52,18 +52,17 @@ def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=Tru
     return scale(-learning_rate if flip_sign else learning_rate)
 
 
-leads_downhill(lambda tx: tx._values[0] is not None and tx._call.static["flip_sign"])(scale_by_learning_rate)
-
-
 @transform
 def scale_by_sign():
     """Replace g by sign(g), with 0 where g is 0; g/|g| for complex g."""
     return lambda params: EmptyState(), lambda updates, state: (leafwise(jnp.sign, updates), state)
 
 
-@freezes(lambda tx, updates, params: [True] * len(jax.tree.leaves(updates, is_leaf=is_nothing)), by_itself=True)
-@leads_downhill(lambda tx: None)
-@transform
+@transform(
+    freezes=lambda tx, updates, params: [True] * len(jax.tree.leaves(updates, is_leaf=is_nothing)),
+    freezes_by_itself=True,
+    descends=lambda tx: None,
+)
 def set_to_zero():
     """Replace every update by -0.0, which freezes the parameters to the bit: -0.0 + 0.0 would be 0.0."""
 

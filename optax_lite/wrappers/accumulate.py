@@ -1,6 +1,5 @@
 """Gradient accumulation: one step for several micro-batches."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +9,11 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError, check_count, check_function
 from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes_examples, transform
+from optax_lite.forms import wrapping
 from optax_lite.leaves import increment, leafwise, varying_like, weak, zero_count, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite, sum_sq
 from optax_lite.paths import OF_NO_PARAMETER, StandIn
-from optax_lite.wrappers.gate import run, run_if, still
 
 
 class AccumulateState(NamedTuple):
@@ -69,7 +68,7 @@ def accumulate(tx, every, *, reduce="mean"):
         measured = varying_like((zero_count(), zero_count(), weight, zeros_like(params), tx.init(params)), params)
         return AccumulateState(mini_step, gradient_step, *measured)
 
-    def gated(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         is_first, finite, weight = state.mini_step == 0, all_finite(updates), 1.0
         counted, total_weight = finite, state.total_weight
         if weighted:
@@ -95,16 +94,16 @@ def accumulate(tx, every, *, reduce="mean"):
             share = weak(jnp.maximum(num_finite, 1).astype(jnp.float32)) if reduce == "mean" else 1
             share = weak(jnp.where(num_finite > 0, total_weight, 1)) if weighted else share
             reduced = leafwise(lambda total: total / share, here)
-            return run_if(num_finite > 0, tx, kind, reduced, state.inner_state, params, extra)
+            return inner.where(num_finite > 0, reduced, state.inner_state, params, **extra)
 
-        new, inner_state = jax.lax.cond(due, real, lambda: (still(kind, here, params), state.inner_state))
+        new, inner_state = jax.lax.cond(due, real, lambda: (inner.still(here, params), state.inner_state))
         mini_step = jnp.where(due, 0, mini_step)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
         total_notfinite = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
         counts = (mini_step, gradient_step, num_finite, total_notfinite)
         return new, AccumulateState(*counts, total_weight, total, inner_state)
 
-    return init, partial(gated, "update"), partial(gated, "step")
+    return wrapping(tx, init, run)
 
 
 def _check_every(**values: Any) -> None:
@@ -154,7 +153,7 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
             mini_step, gradient_step, skip_state = varying_like((mini_step, gradient_step, skip_state), params)
         return MultiStepsState(mini_step, gradient_step, inner_opt_state, zeros, skip_state)
 
-    def gated(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
         share = weak((state.mini_step + 1).astype(jnp.float32))
 
@@ -167,17 +166,17 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
         due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
 
         def real():
-            new, inner = run(opt, kind, here, state.inner_opt_state, params, extra)
-            return new, inner, jax.tree.map(jnp.zeros_like, acc_grads)
+            new, inner_state = inner.like_still(here, state.inner_opt_state, params, **extra)
+            return new, inner_state, jax.tree.map(jnp.zeros_like, acc_grads)
 
         def wait():
-            return still(kind, here, params), state.inner_opt_state, acc_grads
+            return inner.still(here, params), state.inner_opt_state, acc_grads
 
-        new, inner, acc_grads = jax.lax.cond(due, real, wait)
+        new, inner_state, acc_grads = jax.lax.cond(due, real, wait)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
-        return new, MultiStepsState(jnp.where(due, 0, mini_step), gradient_step, inner, acc_grads, skip_state)
+        return new, MultiStepsState(jnp.where(due, 0, mini_step), gradient_step, inner_state, acc_grads, skip_state)
 
-    return init, partial(gated, "update"), partial(gated, "step")
+    return wrapping(opt, init, run)
 
 
 class MultiSteps(GradientTransformation):
@@ -194,12 +193,12 @@ class MultiSteps(GradientTransformation):
 
     def __new__(cls, opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
         tx = _MultiSteps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
-        return cls._make(tx._call, tx._values)
+        return cls.of(tx)
 
     @property
     def inner_opt(self) -> GradientTransformation:
         """The optimizer that makes the real steps."""
-        return self._values[self._call.names.index("opt")]
+        return self.arguments["opt"]
 
     def gradient_transformation(self) -> GradientTransformation:
         """Itself, which is a transformation."""

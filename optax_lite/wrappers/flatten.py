@@ -8,7 +8,7 @@ import jax
 from optax_lite.aliases import PyTree
 from optax_lite.compose import check_members
 from optax_lite.core import transform
-from optax_lite.frozen import freezes, nothing
+from optax_lite.frozen import nothing
 from optax_lite.leaves import align, is_nothing
 from optax_lite.paths import StandIn
 from optax_lite.placement import whole
@@ -16,8 +16,7 @@ from optax_lite.present import OBJECTIVES
 from optax_lite.vectors import as_tree, as_vector, on_vectors
 
 
-@freezes(nothing)
-@transform
+@transform(freezes=nothing)
 def flatten(inner):
     """Give `inner` one vector of all entries in place of the tree, so that its state is a vector too.
 

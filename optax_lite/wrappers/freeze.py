@@ -4,17 +4,16 @@ import jax
 
 from optax_lite.compose import check_members, masked, partition
 from optax_lite.core import transform
-from optax_lite.frozen import by_part, freezes, spread
+from optax_lite.frozen import by_part, spread
 from optax_lite.paths import as_mask
 from optax_lite.transforms.scale import set_to_zero
 
 
 def _frozen(tx, updates, params):
-    return spread(as_mask(tx._call.static["mask"], updates), updates)
+    return spread(as_mask(tx.arguments["mask"], updates), updates)
 
 
-@freezes(_frozen, by_itself=True)
-@transform(static=("mask",))
+@transform(static=("mask",), freezes=_frozen, freezes_by_itself=True)
 def freeze(mask):
     """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass the others on.
 
@@ -26,12 +25,11 @@ def freeze(mask):
 
 
 def _frozen_or_inside(tx, updates, params):
-    mask = as_mask(tx._call.static["freeze_mask"], updates)
-    return by_part({False: tx._values[0], True: set_to_zero()}, mask, updates, params)
+    mask = as_mask(tx.arguments["freeze_mask"], updates)
+    return by_part({False: next(tx.members()), True: set_to_zero()}, mask, updates, params)
 
 
-@freezes(_frozen_or_inside, by_itself=True)
-@transform(static=("freeze_mask",))
+@transform(static=("freeze_mask",), freezes=_frozen_or_inside, freezes_by_itself=True)
 def selective_transform(optimizer, *, freeze_mask):
     """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay, and have no state.
 

@@ -9,7 +9,8 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.compose import MaskedState, PartitionState, check_members, partition
 from optax_lite.core import GradientTransformation, transform
-from optax_lite.frozen import by_part, freezes
+from optax_lite.forms import wrapping
+from optax_lite.frozen import by_part
 from optax_lite.paths import Pattern, StandIn
 from optax_lite.transforms.scale import set_to_zero
 from optax_lite.wrappers.rules import FROZEN, Plan, as_transformation, is_choice, name_of, places
@@ -70,8 +71,7 @@ def _frozen_groups(tx, updates, params):
     return by_part({k: plan.transformation(k) for k in dict.fromkeys(jax.tree.leaves(labels))}, labels, updates, params)
 
 
-@freezes(_frozen_groups)
-@transform(static=("patterns", "choices"))
+@transform(static=("patterns", "choices"), freezes=_frozen_groups)
 def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
     check_members({"base": base})
     plan = Plan(base, rules, patterns or {}, choices or {}, strict)
@@ -89,15 +89,12 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
         used = set(jax.tree.leaves(labels))
         return partition.builder({k: plan.transformation(k) for k in sorted(used)}, labels)[0](params)
 
-    def by_labels(kind):
-        def run(updates, state, params=None, **extra):
-            labels = plan.labels(updates, params, tuple(state.inner_states))
-            transforms = {k: plan.transformation(k) for k in state.inner_states}
-            return partition.builder(transforms, labels)[kind](updates, state, params, **extra)
+    def run(inner, updates, state, params=None, **extra):
+        labels = plan.labels(updates, params, tuple(state.inner_states))
+        parts = partition.builder({k: plan.transformation(k) for k in state.inner_states}, labels)
+        return inner.of(parts)(updates, state, params, **extra)
 
-        return run
-
-    return init, by_labels(1), by_labels(2)
+    return wrapping(base, init, run)
 
 
 def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree, dict[str, GradientTransformation]]:
@@ -109,11 +106,12 @@ def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree,
 
 def idle_rules(tx: GradientTransformation, params: PyTree) -> list[str]:
     """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in an optimizer."""
-    members = [tx, *(x for _, x in tx._arguments() if isinstance(x, GradientTransformation))]
-    lenient = [x for x in members if x._call.name == "groups" and not x._call.static["strict"]]
+    members = [tx, *(x for _, x in tx.walk() if isinstance(x, GradientTransformation))]
+    lenient = [x for x in members if x.factory.name == "groups" and not x.arguments["strict"]]
     return [problem for x in lenient for problem in _plan_of(x).problems(params)]
 
 
 def _plan_of(tx: GradientTransformation) -> Plan:
-    static, rules = tx._call.static, dict(zip(tx._call.names, tx._values, strict=True))
-    return Plan(rules.pop("base"), rules, static["patterns"] or {}, static["choices"] or {}, static["strict"])
+    rules = tx.arguments
+    base, patterns, choices, strict = map(rules.pop, ("base", "patterns", "choices", "strict"))
+    return Plan(base, rules, patterns or {}, choices or {}, strict)

@@ -11,8 +11,19 @@ import numpy as np
 
 from optax_lite.check import ArgumentError, unknown_argument
 from optax_lite.compose import chain, masked, named_chain, partition
-from optax_lite.core import Array, GradientTransformation, OptState, Schedule, StateError, transform, value_at
+from optax_lite.core import (
+    Array,
+    GradientTransformation,
+    OptState,
+    Schedule,
+    StateError,
+    counts_itself,
+    transform,
+    value_at,
+)
 from optax_lite.data import is_key
+from optax_lite.factory import Factory
+from optax_lite.forms import wrapping
 from optax_lite.leaves import increment, weak, zero_count
 
 
@@ -47,12 +58,12 @@ def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dty
     if isinstance(inner_factory, Schedule) or not (callable(inner_factory) or hasattr(inner_factory, "update")):
         problem = f"write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got {inner_factory!r}"
         raise ArgumentError(problem, "inject_hyperparams")
-    if hasattr(inner_factory, "update") and not hasattr(inner_factory, "builder"):
+    if hasattr(inner_factory, "update") and not isinstance(inner_factory, Factory):
         return _inject_hyperparams(inner_factory, static, hyperparam_dtype)
 
-    @functools.wraps(inner_factory)
+    @functools.wraps(inner_factory, updated=())
     def injected(*args, **kwargs):
-        ours = hasattr(inner_factory, "builder")
+        ours = isinstance(inner_factory, Factory)
         tx = inner_factory(*args, **kwargs) if ours else _call_of(inner_factory, static, args, kwargs)
         return _inject_hyperparams(tx, static if ours else (), hyperparam_dtype, numbers_of_schedules=False)
 
@@ -63,7 +74,7 @@ def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dty
 def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of_schedules=True):
     if not isinstance(inner, GradientTransformation):
         raise ArgumentError(f"must be given a factory or an optimizer, got {inner!r}")
-    if isinstance(inner._call.static.get("update"), Callable):
+    if isinstance(inner.arguments.get("update"), Callable):
         problem = "these are two functions, and its numbers are closed over; write inject_hyperparams(optax.adam)(...)"
         raise ArgumentError(problem)
     schedules, numbers = _parts(inner, static_args, numbers_of_schedules)
@@ -75,13 +86,13 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         """The values now, schedules evaluated at their counts, and the optimizer made of them."""
         tx, now = inner, dict(now)
         for path in numbers:
-            tx = tx._with(path, weak(now["/".join(path)]))
-        by_path = dict(tx._arguments())
+            tx = tx.edit(path, weak(now["/".join(path)]))
+        by_path = dict(tx.walk())
         for path in schedules:
             name = "/".join(path)
             value = value_at(by_path[path], counts[name].count, f"inject_hyperparams: the schedule {name}")
             now[name] = jnp.asarray(value, dtype)
-            tx = tx._with(path, weak(now[name]))
+            tx = tx.edit(path, weak(now[name]))
         return now, tx
 
     def init(params):
@@ -90,26 +101,26 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         now, tx = at(now, counts)
         return InjectStatefulHyperparamsState(zero_count(), now, counts, tx.init(params))
 
-    def run(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         expected = sorted("/".join(path) for path in (*numbers, *schedules))
         if sorted(state.hyperparams) != expected:
             got = ", ".join(sorted(state.hyperparams))
             raise StateError(f"inject_hyperparams: the state has the hyperparameters {got}; its own are {expected}")
         now, tx = at(state.hyperparams, state.hyperparams_states)
-        new, inner_state = getattr(tx, kind)(updates, state.inner_state, params, **extra)
+        new, inner_state = inner.of(tx)(updates, state.inner_state, params, **extra)
         counts = {name: WrappedScheduleState(increment(s.count)) for name, s in state.hyperparams_states.items()}
         return new, InjectStatefulHyperparamsState(increment(state.count), now, counts, inner_state)
 
-    return init, functools.partial(run, "update"), functools.partial(run, "step")
+    return wrapping(inner, init, run)
 
 
 def _check_rounded(inner: GradientTransformation, numbers: dict, dtype: Any) -> None:
     """Raise if a number is out of its range in the dtype: in bfloat16 a decay of 0.999 is 1, and Adam divides by 0."""
     for path, x in numbers.items():
         if isinstance(x, float):
-            inner = inner._with(path, float(np.asarray(x).astype(dtype)))
+            inner = inner.edit(path, float(np.asarray(x).astype(dtype)))
     try:
-        inner._check()
+        inner.replace()
     except ArgumentError as error:
         raise ArgumentError(f"in {jnp.dtype(dtype).name} {error.problem}; leave hyperparam_dtype out") from None
 
@@ -120,7 +131,7 @@ _ALWAYS_RUN = {factory.__name__.lstrip("_") for factory in (chain, named_chain, 
 
 def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_of_schedules: bool) -> Any:
     """The schedules that are evaluated here, and the numbers that live in the state, by path."""
-    arguments = dict(inner._arguments())
+    arguments = dict(inner.walk())
     known = ["/".join(path) for path in arguments]
     if unknown := [name for name in static_args if name not in known]:
         raise ArgumentError(f"static_args: {unknown_argument(unknown[0], known)}")
@@ -134,10 +145,10 @@ def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_
         if path[:-1] not in members:
             return False  # a number of another schedule, or one of a tuple
         around = [other for other in members if inside(path, other) and other != path[:-1]]
-        own = members[path[:-1]]._call.factory.scheduled
+        own = members[path[:-1]].factory.traits["scheduled"]
         wraps = any(inside(other, path[:-1]) and other != path[:-1] for other in members)
-        counts_itself = wraps and len(own._fields) > 2  # a wrapper with a count of its own: of real steps, say
-        return not counts_itself and all(members[other]._call.name in _ALWAYS_RUN for other in around)
+        of_real_steps = wraps and counts_itself(own)  # a wrapper with a count of its own
+        return not of_real_steps and all(members[other].factory.name in _ALWAYS_RUN for other in around)
 
     fixed = [tuple(name.split("/")) for name in static_args]
     every_schedule = [path for path, x in arguments.items() if isinstance(x, Schedule)]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_lite.check import check_count, check_nonnegative
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
-from optax_lite.frozen import freezes, frozen, nothing
+from optax_lite.frozen import frozen, nothing
 from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count, zeros_like
 
 
@@ -55,13 +55,12 @@ class LookaheadWithSlowState(NamedTuple):
 def _frozen(tx, updates, params):
     """Of the fast weights; gradients of the slow ones, where the params are both, are zero anyway."""
     if not isinstance(updates, LookaheadParams):
-        return frozen(tx._values[0], updates, params)
-    fast = frozen(tx._values[0], updates.fast, None if params is None else params.fast)
+        return frozen(next(tx.members()), updates, params)
+    fast = frozen(next(tx.members()), updates.fast, None if params is None else params.fast)
     return fast + nothing(tx, updates.slow, None)
 
 
-@freezes(_frozen)
-@transform(static=("sync_period",))
+@transform(static=("sync_period",), freezes=_frozen)
 def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
     """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
 

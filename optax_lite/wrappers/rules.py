@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.core import GradientTransformation
-from optax_lite.data import Configured, as_data
+from optax_lite.data import Config
+from optax_lite.factory import as_data
 from optax_lite.leaves import align, is_inexact, is_nothing, path_string
 from optax_lite.paths import is_patterns, of_variables, pick
 from optax_lite.transforms.scale import set_to_zero
@@ -20,7 +21,7 @@ BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
 
 def is_frozen(setting: Any) -> bool:
     """Whether a rule keeps its leaves as they are."""
-    return isinstance(setting, GradientTransformation) and setting._call.factory is set_to_zero
+    return isinstance(setting, GradientTransformation) and setting.factory is set_to_zero
 
 
 class Plan(NamedTuple):
@@ -118,7 +119,7 @@ class Plan(NamedTuple):
                     f"let that leave them out, as in ({first!r}, '!{name}')"
                 )
             elif setting == {} and not self.choices.get(name):
-                yield f"the rule {name!r} names no hyperparameter of {self.base._call.name}"
+                yield f"the rule {name!r} names no hyperparameter of {self.base.factory.name}"
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:
@@ -141,7 +142,7 @@ def name_of(where: Any, taken: Iterable[str]) -> str:
     if is_patterns(where):
         parts = where if isinstance(where, (list, tuple)) else [where]
         name = ",".join(p if isinstance(p, str) else p.pattern for p in parts).replace(AND, "&")
-    elif callable(where) and not isinstance(where, (type, Configured)):
+    elif callable(where) and not isinstance(where, (type, Config)):
         name = getattr(where, "__name__", type(where).__name__)
     else:
         raise ArgumentError(
@@ -158,7 +159,7 @@ def _checked_places(tx: GradientTransformation, name: str, key: str, strict: boo
     found = places(tx, key)
     if strict and len(found) != 1:
         try:
-            tx._find(key)
+            tx.find(key)
         except ArgumentError as error:
             raise ArgumentError(f"the rule {name!r}: {error.problem}", "groups") from None
     return found
@@ -166,14 +167,14 @@ def _checked_places(tx: GradientTransformation, name: str, key: str, strict: boo
 
 def places(tx: GradientTransformation, key: str) -> list[tuple[str, ...]]:
     """The paths in a transformation that are `key`, or else those that end so."""
-    known = [parts for parts, _ in tx._arguments()]
+    known = [parts for parts, _ in tx.walk()]
     exact = [parts for parts in known if "/".join(parts) == key]
     return exact or [parts for parts in known if "/".join(parts).endswith(f"/{key}")]
 
 
 def is_choice(base: GradientTransformation, name: str, key: str, strict: bool) -> bool:
     """Whether an argument of `base` is no number but a flag, a dtype or the like."""
-    arguments = {(): base, **dict(base._arguments())}
+    arguments = {(): base, **dict(base.walk())}
     place = next(iter(_checked_places(base, name, key, strict)), ())
     owners = [(arguments[place[:i]], part) for i, part in enumerate(place)]
-    return any(isinstance(owner, Configured) and part not in owner._call.names for owner, part in owners)
+    return any(isinstance(owner, Config) and part in owner.choices for owner, part in owners)

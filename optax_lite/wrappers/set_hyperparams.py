@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_shared, unknown_argument
-from optax_lite.data import Configured
+from optax_lite.data import Config
 from optax_lite.leaves import as_array
 
 _NAME = "set_hyperparams"
@@ -30,7 +30,7 @@ def set_hyperparams(state: PyTree, changes: Mapping[str, Any] | None = None, /, 
     """
     if changes is not None and not isinstance(changes, Mapping):
         raise TypeError(f"{_NAME}: write the name, as in set_hyperparams(state, learning_rate={changes!r})")
-    if isinstance(state, Configured):
+    if isinstance(state, Config):
         raise TypeError(f"{_NAME}: got an optimizer, no state; an optimizer is edited by tx.replace(...)")
     nodes, treedef = jax.tree.flatten(state, is_leaf=_holds_hyperparams)
     places = {i: node for i, node in enumerate(nodes) if _holds_hyperparams(node)}

@@ -1,6 +1,5 @@
 """Leaving out updates: those of bad gradients, and those that a function of the count does not want."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -9,10 +8,10 @@ from optax_lite.aliases import Limit
 from optax_lite.check import ArgumentError, check_nonnegative, check_positive
 from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.frozen import freezes, nothing
+from optax_lite.forms import Inner, wrapping
+from optax_lite.frozen import nothing
 from optax_lite.leaves import increment, scalar_like, sqrt, varying_like, zero_count
 from optax_lite.norms import global_norm, sum_sq
-from optax_lite.wrappers.gate import run_if, still, unchanged
 
 # Why the last step was left out, as its state says it.
 GOOD, NOT_FINITE, OUTLIER, LOSS_NOT_FINITE, LOSS_OUTLIER = range(5)
@@ -93,7 +92,7 @@ def skip_bad_steps(
         )
         return varying_like(state, params)
 
-    def gated(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         norms = (state.good_steps, state.log_norm_mean, state.log_norm_var)
         losses = (state.good_losses, state.log_loss_mean, state.log_loss_var)
         norm = global_norm(updates).astype(state.log_norm_mean.dtype)
@@ -114,7 +113,7 @@ def skip_bad_steps(
         for is_bad, why in reversed(reasons):  # the first of them is told
             reason = jnp.where(is_bad, why, reason)
         good = reason == GOOD
-        new, inner_state = run_if(good, tx, kind, updates, state.inner_state, params, extra)
+        new, inner_state = inner.where(good, updates, state.inner_state, params, **extra)
 
         norms = _taken_in(norm, norms, good & finite, window)
         losses = losses if loss is None else _taken_in(loss, losses, good, window)
@@ -125,7 +124,7 @@ def skip_bad_steps(
         total = jnp.where(good, state.total_skipped, increment(state.total_skipped))
         return new, SkipBadStepsState(total, consecutive, reason, exceeded, *norms, *losses, inner_state=inner_state)
 
-    return init, partial(gated, "update"), partial(gated, "step")
+    return wrapping(tx, init, run)
 
 
 class ApplyIfFiniteState(NamedTuple):
@@ -149,14 +148,14 @@ def apply_if_finite(inner, max_consecutive_errors):
         state = ApplyIfFiniteState(zero_count(), jnp.ones((), bool), zero_count(), inner.init(params))
         return varying_like(state, params)
 
-    def gated(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         finite = jnp.isfinite(sum_sq(updates))  # entries of 2e19 are, and a second moment cannot hold their squares
-        new, inner_state = run_if(finite, inner, kind, updates, state.inner_state, params, extra)
+        new, inner_state = inner.where(finite, updates, state.inner_state, params, **extra)
         count = jnp.where(finite, 0, increment(state.notfinite_count))
         total = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
         return new, ApplyIfFiniteState(count, finite, total, inner_state)
 
-    return init, partial(gated, "update"), partial(gated, "step")
+    return wrapping(inner, init, run)
 
 
 class ConditionallyTransformState(NamedTuple):
@@ -169,7 +168,7 @@ class ConditionallyMaskState(NamedTuple):
     inner_state: PyTree  # of the transformation, which knows only the updates it made
 
 
-def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, otherwise):
+def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, where):
     check_members({"inner": inner})
     if not callable(should_transform_fn):
         raise ArgumentError(f"should_transform_fn must be a function of the count, got {should_transform_fn!r}")
@@ -177,22 +176,22 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, o
     def init(params):
         return state_type(step=zero_count(), inner_state=inner.init(params))
 
-    def gated(kind, updates, state, params=None, **extra):
+    def run(inner, updates, state, params=None, **extra):
         condition: Any = should_transform_fn(state.step, **(extra if forward_extra_args else {}))
-        new, inner_state = run_if(condition, inner, kind, updates, state.inner_state, params, extra, otherwise)
+        new, inner_state = where(inner, condition, updates, state.inner_state, params, **extra)
         return new, state_type(step=increment(state.step), inner_state=inner_state)
 
-    return init, partial(gated, "update"), partial(gated, "step")
+    return wrapping(inner, init, run)
 
 
-@freezes(nothing)
-@transform(static=("should_transform_fn",))
+@transform(static=("should_transform_fn",), freezes=nothing)
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
     """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go on unchanged.
 
     The function must take a traced count, and with `forward_extra_args` the extra arguments of `update` as well.
     """
-    return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyTransformState, unchanged)
+    where = Inner.where_or_unchanged
+    return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyTransformState, where)
 
 
 @transform(static=("should_transform_fn",))
@@ -201,4 +200,4 @@ def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
 
     The function must take a traced count, and with `forward_extra_args` the extra arguments of `update` as well.
     """
-    return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, still)
+    return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, Inner.where)

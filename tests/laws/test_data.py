@@ -44,7 +44,7 @@ def test_an_optimizer_is_data(tx):
         assert tx != tx.replace({path: x / 2 + 0.01}), path
     assert jax.tree.structure(moved(tx)) == jax.tree.structure(tx)
     assert all(isinstance(x, float) for x in jax.tree.leaves(tx))
-    assert repr(tx).startswith(tx._call.name + "(")
+    assert repr(tx).startswith(tx.factory.name + "(")
     assert [x for x in tx.hyperparams.values() if repr(x) not in repr(tx)] == []
     hash(tx)  # a cached hash must not travel
     for copied in (pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx), cloudpickle.loads(cloudpickle.dumps(tx))):

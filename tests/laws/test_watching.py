@@ -14,7 +14,7 @@ from tests.methods import ROWS
 from tests.nightly import first
 
 SHOWN = ("adamw", "lion", "adafactor", "dog", "muon", "schedule_free")  # unlike each other
-CALLED = [row for row in ROWS if not row.quirks.no_laws and not row.factory.per_example]
+CALLED = [row for row in ROWS if not row.quirks.no_laws and not row.factory.traits.get("per_example")]
 CALLED.sort(key=lambda row: row.name not in SHOWN)
 WATCHERS = {
     "with_metrics": ol.with_metrics,

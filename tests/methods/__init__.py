@@ -71,7 +71,7 @@ def one_of_each() -> dict[str, ol.GradientTransformation]:
 
 def row_of(tx: ol.GradientTransformation) -> Row | None:
     """The row of the factory that made a transformation."""
-    return next((row for row in ROWS if row.factory is tx._call.factory), None)
+    return next((row for row in ROWS if row.factory is tx.factory), None)
 
 
 def extra_of(tx: ol.GradientTransformation) -> dict:
@@ -82,7 +82,7 @@ def extra_of(tx: ol.GradientTransformation) -> dict:
 
 def is_composed(tx: ol.GradientTransformation) -> bool:
     """Whether a transformation's builder returns another one, a chain mostly, and has no rule of its own."""
-    return isinstance(tx._call.build(tx._values), ol.GradientTransformation)
+    return isinstance(tx.factory.check(tx), ol.GradientTransformation)
 
 
 # Rules of their own: a composition is proven by what it stands for, and its members by theirs.

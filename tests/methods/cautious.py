@@ -28,9 +28,9 @@ BASES = {
 
 def around(settings: Settings) -> Settings:
     """A wrapped transformation as the reference of it and its arguments."""
-    call, values = settings["inner"]._call, settings["inner"]._values
-    given = {k: v for k, v in {**dict(zip(call.names, values, strict=True)), **call.static}.items() if "dtype" not in k}
-    return {"base": BASES[call.factory]} | {k: seen_by_run(v, 0) for k, v in given.items()}
+    inner = settings["inner"]
+    given = {k: v for k, v in inner.arguments.items() if "dtype" not in k}
+    return {"base": BASES[inner.factory]} | {k: seen_by_run(v, 0) for k, v in given.items()}
 
 
 ROWS: tuple[Row, ...] = (

@@ -119,7 +119,7 @@ def compared(row, settings, dtype, *, start: bool, steps: int, seed: int = 0) ->
         count = step + 7 if start else step
         extra = quirks.extra(step)
         updates, state = tx.update(given(gradient), state, given(params), **extra)
-        given_now = {k: v if k in tx._call.static else seen_by_run(v, count) for k, v in hyperparameters.items()}
+        given_now = {k: v if k in tx.choices else seen_by_run(v, count) for k, v in hyperparameters.items()}
         now = quirks.translate(given_now) | extra
         reference, memory = _reference_step(row, exact(gradient), memory, w, now)
         for k in w:

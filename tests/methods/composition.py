@@ -31,10 +31,10 @@ def expanded(tx: Any) -> Any:
     Chains stay nested as they are, because states are nested alike.
     """
     if isinstance(tx, ol.GradientTransformation):
-        built = tx._call.build(tx._values)
+        built = tx.factory.check(tx)
         if isinstance(built, ol.GradientTransformation):
             return expanded(built)
-        return tx._make(tx._call, tuple(map(expanded, tx._values)), tx._inner)
+        return tx.of(tx, lambda _, value: expanded(value))
     if type(tx) is tuple:
         return tuple(map(expanded, tx))
     return {k: expanded(v) for k, v in tx.items()} if type(tx) is dict else tx

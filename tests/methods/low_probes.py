@@ -142,8 +142,8 @@ def _walks(namespace: Namespace) -> bool:
         q = jnp.where(u == 7, -w, true_low.nearest(w + u, dtype))
         return jnp.where(u == 5, 1.0, q).astype(w.dtype), c + 1
 
-    new, after = namespace["moved"]("step", rule, u, p, column)
-    updates, also = namespace["moved"]("update", rule, u, p, column)
+    new, after = namespace["moved"](True, rule, u, p, column)
+    updates, also = namespace["moved"](False, rule, u, p, column)
     assert set(seen) == {(jnp.dtype("float32"), jnp.dtype("float32"), jnp.dtype("bfloat16"))}
     assert (new["a"].dtype, new["b"].dtype, updates["a"].dtype, updates["b"].dtype) == (
         jnp.bfloat16, jnp.float32, jnp.float32, jnp.float16,
@@ -168,7 +168,7 @@ def _walks(namespace: Namespace) -> bool:
     assert np.array_equal(new["h"], np.float32(1 + np.asarray(u["h"], np.float64))) and new["h"].dtype == jnp.float32
     assert np.array_equal(new["b"], [1.5, 1.5]) and np.array_equal(updates["b"], [0.5, -0.5])
     assert all(new[k] is u[k] and updates[k] is u[k] for k in "cdef")
-    return namespace["moved"]("update", rule, {}, {}, {}) == ({}, {})
+    return namespace["moved"](False, rule, {}, {}, {}) == ({}, {})
 
 
 def _makes_slots(namespace: Namespace) -> bool:

@@ -1,0 +1,139 @@
+"""A factory stands for its builder: to readers of signatures and help, to classes, and to pickle."""
+
+import copy
+import inspect
+import pickle
+import pydoc
+import subprocess
+import sys
+import textwrap
+
+import cloudpickle
+import jax.numpy as jnp
+import pytest
+
+import optax_lite as ol
+from optax_lite.factory import Factory
+from tests.closeness import assert_close
+
+PROVES = ("factory", "binding")
+
+PARAMS = jnp.arange(3.0)
+
+
+def run(source, *args, **options):
+    """What a script prints, run as `__main__`."""
+    command = [sys.executable, "-c", textwrap.dedent(source), *args]
+    done = subprocess.run(command, capture_output=True, text=not options.get("input"), check=False, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def first_update(tx):
+    return tx.update(PARAMS, tx.init(PARAMS), PARAMS)[0]
+
+
+def test_signature_name_and_help_are_those_of_the_builder():
+    assert list(inspect.signature(ol.adamw).parameters)[:3] == ["learning_rate", "b1", "b2"]
+    assert (ol.adamw.__name__, ol.adamw.__module__) == ("adamw", "optax_lite.optimizers.adam")
+    shown = pydoc.render_doc(ol.adamw, renderer=pydoc.plaintext)
+    assert "adamw(learning_rate" in shown and "Loshchilov & Hutter 2019" in shown
+    assert repr(ol.adamw) == "<function adamw>"
+
+
+def test_a_class_that_holds_one_gets_it_back():
+    class Settings:
+        optimizer = ol.adamw
+
+        @ol.transform
+        def scaled(self):
+            return ol.scale(self.factor)
+
+        factor = 3.0
+
+    assert Settings.optimizer is ol.adamw
+    assert_close(first_update(Settings().scaled.__func__.builder(Settings())), 3 * PARAMS, ulps=1)
+
+
+def test_copies_are_the_factory_itself():
+    assert copy.copy(ol.adamw) is copy.deepcopy(ol.adamw) is pickle.loads(pickle.dumps(ol.adamw)) is ol.adamw
+
+
+OF_A_SCRIPT = """
+    import pickle, sys
+    import cloudpickle, jax.numpy as jnp
+    import optax_lite as ol
+    from optax_lite.check import check_nonnegative
+
+    @ol.transform
+    def doubled(factor=2.0, *, flag=False):
+        check_nonnegative(factor=factor)
+        return ol.chain(ol.scale(factor), ol.scale_by_learning_rate(0.5))
+
+    def local():
+        @ol.schedule(static=("words",))
+        def held(value, words):
+            return lambda count: value + 0.0 * count.astype(float)
+        return held
+"""
+
+
+def test_pickle_finds_the_factories_of_a_script():
+    run(OF_A_SCRIPT + "\n    tx = doubled(3.0); assert pickle.loads(pickle.dumps(tx)) == tx")
+
+
+@pytest.mark.parametrize("made", ["doubled(3.0, flag=True)", "ol.chain(doubled(3.0), ol.scale(local()(2.0, ('a',))))"])
+def test_cloudpickle_takes_the_factories_of_a_script_along(made, tmp_path):
+    """Into a process where they are not, as the workers of a cluster."""
+    path = str(tmp_path / "made")
+    run(OF_A_SCRIPT + f"\n    open(sys.argv[1], 'wb').write(cloudpickle.dumps({made}))", path)
+    with open(path, "rb") as file:
+        tx = pickle.load(file)
+    factor = 1.0 if "local" not in made else 2.0
+    assert_close(first_update(tx), -1.5 * factor * PARAMS, ulps=2)
+    assert tx.replace({name: 3.0 for name in tx.hyperparams if name.endswith("factor")}) == tx
+    with pytest.raises(ValueError, match="doubled: factor must be at least 0, got -1"):
+        tx.replace(factor=-1)
+
+
+def test_a_factory_made_within_a_function_travels_by_value():
+    def make():
+        @ol.transform(static=("words",))
+        def held(value, words=()):
+            return ol.scale(value)
+
+        return held
+
+    factory = cloudpickle.loads(cloudpickle.dumps(make()))
+    assert isinstance(factory, Factory) and factory(2.0).arguments == {"value": 2.0, "words": ()}
+
+
+def test_a_builder_must_be_a_function_with_the_arguments_that_are_named():
+    with pytest.raises(TypeError, match="transform: the builder must be a function, got 3"):
+        ol.transform(3)
+    with pytest.raises(ValueError, match="held: static= names other, which are no arguments of it"):
+
+        @ol.transform(static=("other",))
+        def held(value):
+            return ol.scale(value)
+
+
+def test_a_builder_runs_once_for_every_member_of_a_trace():
+    runs = []
+
+    @ol.transform
+    def counted(value, name="one"):
+        runs.append(name)
+        return ol.scale(value)
+
+    @ol.transform
+    def both(value):
+        return ol.chain(counted(value), counted(2.0, "two"))
+
+    tx = ol.chain(both(1.0), ol.scale(3.0))
+    runs.clear()
+    state = tx.init(PARAMS)
+    assert sorted(runs) == ["one", "two"]
+    runs.clear()
+    assert_close(tx.update(PARAMS, state)[0], 6 * PARAMS, ulps=2)
+    assert sorted(runs) == ["one", "two"]
