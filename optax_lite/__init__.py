@@ -18,6 +18,7 @@ from optax_lite.inspection.monitor import MonitorState, SnapshotState, measure_w
 from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.inspection.transfer import reset, transfer
 from optax_lite.inspection.transfer_report import TransferReport
+from optax_lite.forms import wrapping
 from optax_lite.leaves import MaskedNode, ema_weight, increment, leafwise, zeros_like
 from optax_lite.loop.fit import fit
 from optax_lite.loop.history import History
@@ -218,5 +219,6 @@ __all__ = [
     # training
     "fit", "History", "make_step", "minimize",
     # for authors
-    "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "zeros_like",
+    "ema_weight", "global_norm", "increment", "leafwise", "safe_increment", "safe_norm", "wrapping",
+    "zeros_like",
 ]

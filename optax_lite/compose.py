@@ -18,12 +18,12 @@ from optax_lite.forms import wrapping
 from optax_lite.frozen import by_any, by_part, moving
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
 from optax_lite.mistakes import written
-from optax_lite.order import check_sequence
+from optax_lite.order import SCALED, check_sequence
 from optax_lite.paths import StandIn, as_mask
 from optax_lite.present import objectives_of
 
 
-@transform
+@transform(is_a=("watching",))
 def identity():
     """Leave the updates as they are; the neutral element of `chain`."""
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
@@ -56,13 +56,13 @@ def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTran
 
 
 def is_chain(tx: Any) -> bool:
-    """Whether something is a `chain` or a `named_chain`."""
-    return isinstance(tx, GradientTransformation) and tx.factory in (chain, _named_chain)
+    """Whether a call, or what stands for one, is of `chain` or of `named_chain`."""
+    return getattr(tx, "factory", None) in (chain, _named_chain)
 
 
 def _check_order(tx):
     members = list(links([tx]))
-    check_sequence((t.factory.name, t.factory.__module__) for t in members)
+    check_sequence(members)
     check_one_sign(members)
 
 
@@ -74,7 +74,7 @@ def _chain_descends(tx):
     return of_chain(links([tx]))
 
 
-@transform(check=_check_order, freezes=_frozen_by_any, descends=_chain_descends)
+@transform(check=_check_order, freezes=_frozen_by_any, descends=_chain_descends, is_a=("always on",))
 def chain(*transforms):
     """Apply transformations one after another; the state is the tuple of their states.
 
@@ -120,7 +120,7 @@ def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTran
     return _named_chain(**dict(transforms))
 
 
-@transform(check=_check_order, freezes=_frozen_by_any, descends=_chain_descends)
+@transform(check=_check_order, freezes=_frozen_by_any, descends=_chain_descends, is_a=("always on",))
 def _named_chain(**transforms):
     check_members(transforms)
     init, *runs = chain.builder(*transforms.values())
@@ -174,7 +174,7 @@ def _frozen_inside(tx, updates, params):
     return by_part({True: tx.arguments["inner"]}, as_mask(tx.arguments["mask"], updates), updates, params)
 
 
-@transform(static=("mask",), freezes=_frozen_inside)
+@transform(static=("mask",), freezes=_frozen_inside, is_a=("by path", "always on"), not_around=SCALED)
 def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
@@ -212,7 +212,7 @@ def _frozen_parts(tx, updates, params):
     return by_part(transforms, _labels(tx.arguments["param_labels"], transforms, updates), updates, params)
 
 
-@transform(static=("param_labels",), freezes=_frozen_parts)
+@transform(static=("param_labels",), freezes=_frozen_parts, is_a=("by path", "always on"), not_around=SCALED)
 def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
     """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a function to one.
 

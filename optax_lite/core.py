@@ -9,7 +9,7 @@ is given as `Member`s, functions that neither compile nor cast, and the rule.
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import jax
@@ -35,6 +35,7 @@ from optax_lite.mistakes import (
     schedule_value,
     written,
 )
+from optax_lite.order import check_words
 from optax_lite.placement import is_arrays, placed_update
 from optax_lite.present import fill, in_dtype_of, objectives_of, present_of
 
@@ -238,6 +239,9 @@ class Traits(TypedDict, total=False):
     before_descent: Callable[[Any], str | None]  # why one may not stand behind the change of sign in a chain
     freezes: Callable[[Any, PyTree, PyTree], list[bool]]  # of one, updates and params: the leaves that it keeps still
     freezes_by_itself: bool  # it may freeze a leaf that no member of it does
+    exact_state: str  # why its state cannot be kept in 8 bits
+    is_a: tuple[str, ...]  # what those around it must know, in the words of `optax_lite.order.WORDS`
+    not_around: Mapping[str, Any]  # such words of what makes no sense inside: why not, and what to write
     check: Callable[[Any], None]  # run on each one when it is made, after its builder
 
 
@@ -258,6 +262,7 @@ def transform(builder=None, /, *, static=(), own_range=(), scheduled=ScheduledSt
     """
     if unknown := sorted(traits.keys() - Traits.__annotations__):
         raise TypeError(f"transform: no trait {unknown[0]!r}; there are {', '.join(Traits.__annotations__)}")
+    check_words(traits.get("is_a", ()), traits.get("not_around"))
     if builder is None:
         return functools.partial(transform, static=static, own_range=own_range, scheduled=scheduled, **traits)
     return OptimizerFactory(GradientTransformation, builder, static, own_range, {"scheduled": scheduled, **traits})
@@ -395,9 +400,8 @@ def value_at(schedule: Schedule, count: Array, where: str) -> Array:
 # --- the outermost boundary: one compiled call, whatever is inside ---------------------------------------------------
 
 
-def _run(inner, updates, state, params, extra):
+def _run(tx, inner, updates, state, params, extra):
     updates, params = jax.tree.map(as_array, (updates, params))  # Python scalars, where this is not compiled
-    tx = inner.tx
     examples = takes_examples(tx)
     if params is not None and not examples:
         check_like(updates, params, "gradient")
@@ -418,7 +422,7 @@ def takes_examples(tx: GradientTransformation) -> bool:
 
 @jax.jit
 def _update(tx, updates, state, params, extra):
-    new, state = _run(Inner(tx, False), updates, state, params, extra)
+    new, state = _run(tx, Inner(None, False), updates, state, params, extra)
     if params is not None or not takes_examples(tx):
         check_like(new, updates if params is None else params, "update")
     return in_dtype_of(updates, new), state
@@ -426,7 +430,7 @@ def _update(tx, updates, state, params, extra):
 
 @jax.jit
 def _step(tx, updates, state, params, extra):
-    return _run(Inner(tx, True), updates, state, params, extra)
+    return _run(tx, Inner(None, True), updates, state, params, extra)
 
 
 def _enter(compiled, tx, updates, state, params, extra):

@@ -63,11 +63,11 @@ def check_one_sign(members: list[GradientTransformation]) -> None:
         if down and problem:
             raise ArgumentError(f"{name} after {down} {problem}; write chain({name}(...), {down}(...))")
         is_rule = factory.__module__.startswith("optax_lite.optimizers.")
-        if down and turned and (is_rule or name == "scale_by_learning_rate"):
+        if down and turned and (is_rule or "rate" in factory.words):
             raise ArgumentError(
                 f"{name} after {down} changes the sign again, so that params would climb; keep one of the two"
             )
-        if down and is_rule and name.startswith("scale_by_"):
+        if down and is_rule and turned is False and "behind the rate" not in factory.words:
             raise ArgumentError(
                 f"{name} after {down} would undo its learning rate; write chain({name}(...), {down}(...))"
             )

@@ -95,6 +95,11 @@ class Factory:
             raise TypeError(f"{self.name}: the builder must return {self.kind._builds}, got {built!r}")
         return made
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What its calls are, in the words of `optax_lite.order.WORDS`."""
+        return self.traits.get("is_a", ())
+
     def check(self, made: Config) -> Any:
         """What the builder returns for a call, run for the checks in it; those of names and of orders come before."""
         if made._built is not None:
@@ -122,7 +127,7 @@ class Factory:
                 return self.builder(*args, **kwargs)
             if self.checked:
                 check_shared({name: arguments[name] for name in self.checked})
-            check_inside(self.name, checked)
+            check_inside(checked)
             built = self.builder(*args, **kwargs)
             self.traits.get("check", lambda _: None)(checked)
             return built

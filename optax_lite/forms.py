@@ -38,15 +38,15 @@ class Inner(NamedTuple):
     Both return a pair, of updates or of the next params, and the state. So one `run` serves for both.
     """
 
-    tx: Any  # the member, or its functions
+    run: Any  # the function itself
     is_step: bool
 
     def __call__(self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any):
-        return (self.tx.step if self.is_step else self.tx.update)(updates, state, params, **extra)
+        return self.run(updates, state, params, **extra)
 
     def of(self, tx: Any) -> "Inner":
-        """The same of another one."""
-        return Inner(tx, self.is_step)
+        """The same of another transformation."""
+        return Inner(tx.step if self.is_step else tx.update, self.is_step)
 
     def where(self, condition: Any, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any):
         """What it makes where the condition holds; elsewhere nothing moves, and the state stays to the bit.
@@ -91,9 +91,21 @@ def _beside(rule, updates, params):
     return leafwise(rule, updates, read=() if params is None else (params,))
 
 
-def wrapping(tx: Any, init: Callable, run: Callable) -> Functions:
-    """What the builder of a wrapper of `tx` returns: `run(inner, updates, state, params, **extra)` serves for both."""
-    return Functions(init, functools.partial(run, Inner(tx, False)), functools.partial(run, Inner(tx, True)))
+def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
+    """What the builder of a wrapper of `tx` returns: one `run` is its `update` and its `step`.
+
+        def run(inner, updates, state, params=None, **extra):
+            new, state = inner(updates, state, params, **extra)  # the update of tx, or its step
+            return new, state
+
+        return wrapping(tx, tx.init, run)
+
+    `inner.where(condition, updates, state, params, **extra)` runs it where the condition holds; elsewhere nothing
+    moves, and the state stays to the bit.
+    """
+    update, step = Inner(None, False), Inner(None, True)  # of several members each is asked for with `of`
+    inners = (update, step) if tx is None else (update.of(tx), step.of(tx))
+    return Functions(init, *(functools.partial(run, inner) for inner in inners))
 
 
 def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:

@@ -315,3 +315,34 @@ def test_every_pair_of_wrappers_trains_or_says_why_not(outer, inner):
         assert re.match(rf"{outer}: {inner} is inside|chain: clip_by_global_norm before {inner} ", str(error))
         return
     assert loss(trained(tx)) < loss(PARAMS)
+
+
+@ol.transform(
+    is_a=("gate", "passing"), not_around={"rounding": "so it would see roundings; write {inner}({outer}(...))"}
+)
+def every_other(tx):
+    """A wrapper from elsewhere."""
+    return tx
+
+
+def test_a_wrapper_from_elsewhere_is_checked_as_ours_by_what_it_says_of_itself():
+    with pytest.raises(ValueError, match=r"kahan: every_other is inside, so the compensation would move .* still"):
+        ol.kahan(every_other(TX))
+    with pytest.raises(ValueError, match=r"every_other: kahan is inside, so it would .*; write kahan\(every_other"):
+        every_other(ol.kahan(TX))
+    with pytest.raises(ValueError, match="add_decayed_weights after every_other would move the parameters when that"):
+        ol.chain(every_other(DIRECTION), ol.add_decayed_weights(0.1), ol.scale_by_learning_rate(0.1))
+    ol.stochastic_rounding(every_other(TX))
+
+
+@pytest.mark.parametrize(
+    "traits, message",
+    [
+        ({"descend": True}, "transform: no trait 'descend'; there are per_example, descends, "),
+        ({"is_a": ("gates",)}, "transform: no word 'gates'; there are gate, resting, "),
+        ({"not_around": {"tx/gates": "no"}}, "transform: no word 'gates'"),
+    ],
+)
+def test_a_factory_speaks_in_known_words(traits, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        ol.transform(**traits)

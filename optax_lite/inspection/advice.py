@@ -15,7 +15,6 @@ from optax_lite.leaves import is_inexact
 _UNDECAYED = re.compile(r"(^|[_/])(bias|scale)$|norm(?!al)|(^|/)ln(_|\d|/)")  # biases and norms by their names
 _RATES = ("learning_rate", "step_size", "step_size_fn")
 _AVERAGE_OF = {"b1": ("mu",), "b2": ("nu",)}  # the slots that a decay is for, where the state has these
-_KEEPING = ("stochastic_rounding", "kahan", "master_weights")  # for which no step is too small
 _DECAYS = {"b1", "b2", "b3", "decay", "beta"}
 
 
@@ -63,7 +62,7 @@ def _empty_groups(places) -> Iterable[str]:
 
 def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
-    drawn = {id(x) for place, _, _ in places if place.name == "with_state_dtype" for x in places_in(place)}
+    drawn = {id(x) for place, _, _ in places if "narrow state" in place.factory.words for x in places_in(place)}
     for place, _, trees in places:
         if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean
             continue
@@ -84,7 +83,9 @@ def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Ite
     """Rates so small beside a parameter of size 1 that steps of their size change nothing."""
     lost: dict[tuple[str, float], list[str]] = {}
     known = {path: _largest(given[path]) for path in _ending(given, "learning_rate")}
-    kept = {leaf.removesuffix("/value") for place, own, _ in places if place.name in _KEEPING for leaf in own}
+    kept = {
+        leaf.removesuffix("/value") for place, own, _ in places if "rounding" in place.factory.words for leaf in own
+    }
     for row in moved:
         if row.path.removesuffix("/value") in kept:
             continue

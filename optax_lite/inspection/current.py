@@ -54,7 +54,7 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
     held: dict[str, Any] = {}
     counts: dict[str, Array] = {}
     for place, part, _ in walk(survey(tx), state):
-        injected = place.name == "inject_hyperparams"
+        injected = "injecting" in place.factory.words
         for path, name in place.paths.items():
             if injected and name in part.hyperparams_states:
                 counts.setdefault(path, part.hyperparams_states[name].count)

@@ -10,8 +10,11 @@ from optax_lite.direction import descends
 from optax_lite.inspection.table import extent
 from optax_lite.outline import states_with
 from optax_lite.paths import StandIn
+from optax_lite.transforms.clip import adaptive_grad_clip, clip, clip_by_global_norm
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_schedule
 
-_CLIPS = ("clip", "clip_by_global_norm", "adaptive_grad_clip")  # of gradients; a bound on the RMS is for updates
+_CLIPS = (clip, clip_by_global_norm, adaptive_grad_clip)  # of gradients; a bound on the RMS is for updates
 _SMALL = 0.1  # a rate below it is not there to be multiplied by another one
 
 
@@ -45,7 +48,7 @@ def _clipped_late(members: list[GradientTransformation]) -> Iterator[str]:
     rule = None
     for member in members:
         name = member.factory.name
-        if rule and name in _CLIPS:
+        if rule and member.factory in _CLIPS:
             yield f"{name} after {rule} bounds the update; to bound the gradient write chain({name}(...), {rule}(...))"
         rule = rule or (name if _is_rule(member) else None)
 
@@ -54,7 +57,7 @@ def _decayed_early(members: list[GradientTransformation]) -> Iterator[str]:
     decays = False
     for member in members:
         name = member.factory.name
-        if name == "add_decayed_weights":
+        if member.factory is add_decayed_weights:
             decays = any(extent(member.arguments["weight_decay"]))
         elif decays and _divides(member):
             yield (
@@ -76,7 +79,7 @@ def _rated_twice(members: list[GradientTransformation]) -> Iterator[str]:
     rated = None
     for member in members:
         name = member.factory.name
-        factors = extent(member.arguments["step_size_fn"]) if name == "scale_by_schedule" else ()
+        factors = extent(member.arguments["step_size_fn"]) if member.factory is scale_by_schedule else ()
         if rated and factors and max(map(abs, factors)) < _SMALL:
             low, high = factors
             yield f"{name} after {rated} multiplies its learning rate by {low:.3g} to {high:.3g}: a rate is there twice"

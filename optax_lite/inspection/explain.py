@@ -19,6 +19,7 @@ from optax_lite.inspection.table import Explanation, LeafRow
 from optax_lite.leaves import is_inexact, path_strings
 from optax_lite.mistakes import check_params, written
 from optax_lite.paths import steps
+from optax_lite.transforms.scale import set_to_zero
 from optax_lite.wrappers.groups import idle_rules
 from optax_lite.wrappers.lookahead import LookaheadParams
 
@@ -53,7 +54,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     for place, own, trees in zip(seen, owned, kept, strict=True):
         for leaf in own:
             effects[leaf] |= set() if _hands_on(place) else set(place.paths)
-            still |= {leaf} if place.name == "set_to_zero" else set()
+            still |= {leaf} if place.factory is set_to_zero else set()
         labels = place.state.inner_states if isinstance(place.state, PartitionState) else {}
         for label, masked in labels.items():
             for leaf in _owners(masked.inner_state.leaves, names):
@@ -77,7 +78,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
 
 def _hands_on(place: Place) -> bool:
     """Whether the settings are those of a member, which has them in its own place."""
-    return place.name == "inject_hyperparams" and any(below.paths for below in places(place.state.inner_state))
+    return "injecting" in place.factory.words and any(below.paths for below in places(place.state.inner_state))
 
 
 def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:

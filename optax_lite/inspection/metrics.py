@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.check import ArgumentError
-from optax_lite.compose import check_members
+from optax_lite.compose import check_members, is_chain
 from optax_lite.core import Array, OptState, Params, PyTree, Schedule, transform
 from optax_lite.data import Config
 from optax_lite.frozen import moving
@@ -28,7 +28,9 @@ from optax_lite.leaves import (
 )
 from optax_lite.mistakes import written
 from optax_lite.norms import global_norm, sum_sq
+from optax_lite.order import SCALED
 from optax_lite.outline import is_state
+from optax_lite.transforms.clip import clip_by_global_norm
 
 
 class MetricsState(NamedTuple):
@@ -47,9 +49,6 @@ def _learning_rate_path(tx) -> str | None:
     return hits[0] if len(hits) == 1 else None
 
 
-_PASSING = ("average_params", "apply_if_finite", "lookahead", "skip_bad_steps")  # hand gradients on
-
-
 def _below(state, key):
     return getattr(state, key.name) if hasattr(key, "name") else state[getattr(key, "idx", getattr(key, "key", None))]
 
@@ -57,16 +56,16 @@ def _below(state, key):
 def _first_clip(tx) -> tuple[Any, tuple] | None:
     """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in the state it is."""
     place, path = survey(tx), ()
-    while (place.name in ("chain", "named_chain") and place.state) or place.name in _PASSING:
+    while (is_chain(place) and place.state) or "passing" in place.factory.words:
         state = place.state  # of a dict the first that was put in, where JAX would sort
         state = {key: state[key] for key in [*state][:1]} if isinstance(state, dict) else state
         inside = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: isinstance(x, Place))[0]
         keys, place = next((keys, x) for keys, x in inside if isinstance(x, Place))
         path = (*path, *keys)
-    return (place.arguments["max_norm"], path) if place.name == "clip_by_global_norm" else None
+    return (place.arguments["max_norm"], path) if place.factory is clip_by_global_norm else None
 
 
-@transform
+@transform(not_around=SCALED)
 def with_metrics(tx):
     """Do what `tx` does, and keep in the state what a training log wants to know; `read_metrics` takes it out.
 

@@ -31,7 +31,7 @@ def _measurable(tree: PyTree) -> PyTree:
     return leafwise(lambda g: g, tree)
 
 
-@transform(static=("measure_name", "measure"))
+@transform(static=("measure_name", "measure"), is_a=("watching",))
 def snapshot(measure_name: str, measure: Measure):
     """Keep `measure(updates)` in the state and pass the updates on: read it with `tree.get(state, measure_name)`.
 
@@ -70,7 +70,7 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
     return _monitor(**{name: _as_measure(name, m) for name, m in measures.items()})
 
 
-@transform(freezes=nothing, descends=False)
+@transform(freezes=nothing, descends=False, is_a=("watching",))
 def _monitor(**measures):
     check_members(measures)
 

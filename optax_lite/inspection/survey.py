@@ -22,14 +22,14 @@ class Place:
     """A state with what is known of its owner; a pytree of the state."""
 
     state: PyTree  # as the owner's init makes it, with places inside it
-    name: str  # of the owner's factory
+    factory: Any  # of the owner
     arguments: dict[str, Any]  # of the owner, by name; a schedule as such
     paths: dict[str, str]  # the paths, in the whole, of the arguments that went into these: {path: name}
     leaves: tuple[tuple[str, ...], ...]  # of the parameters the owner sees, their paths in components
     joined: bool = False  # whether it sees one vector of them, as inside `flatten`
 
 
-_PLACE_KEYS = ("name", "arguments", "paths", "leaves", "joined")
+_PLACE_KEYS = ("factory", "arguments", "paths", "leaves", "joined")
 
 
 @dataclasses.dataclass(eq=False, frozen=True)
@@ -59,8 +59,8 @@ class Surveyed(GradientTransformation):
     __slots__ = ()
 
     def init(self, params):
-        name = self.factory.name
-        if name == "inject_hyperparams":  # the settings of its member are in its own state
+        words = self.factory.words
+        if "injecting" in words:  # the settings of its member are in its own state
             tx, paths = self.of(self, lambda _, value: _without_marks(value)), _marked(self)
             paths = {path: name.removeprefix("inner/") for path, name in paths.items()}
         else:
@@ -71,13 +71,13 @@ class Surveyed(GradientTransformation):
             return _surveyed(built).init(params)
         plain = self.of(tx, lambda _, value: _plain(value))
         state = functions(plain).init(params)  # its members are surveyed ones still
-        if name == "inject_hyperparams":
+        if "injecting" in words:
             state = state._replace(inner_state=_marked_inside(self, state, params))
         keyed = jax.tree_util.tree_flatten_with_path(params)[0]
-        if name == "flatten":  # of the members of which each sees the vector of these
+        if "vector" in words:  # of the members of which each sees the vector of these
             for place in _places_in(state):
                 place.leaves, place.joined = tuple(steps(path) for path, x in keyed if is_inexact(x)), True
-        return Place(state, name, plain.arguments, paths, tuple(steps(path) for path, _ in keyed))
+        return Place(state, self.factory, plain.arguments, paths, tuple(steps(path) for path, _ in keyed))
 
     def update(self, updates, state, params=None, **extra):
         return _bare(self).update(updates, without_places(state), params, **extra)
@@ -150,7 +150,7 @@ def _marked(tx: GradientTransformation) -> dict[str, str]:
 def _marked_inside(injecting: GradientTransformation, state: Any, params: PyTree) -> PyTree:
     """The state of the member of `inject_hyperparams`, whose places know the arguments that are numbers by then."""
     inner = injecting.arguments["inner"]
-    if inner.factory.name == "built_by":  # a factory from elsewhere, which takes plain numbers only
+    if "foreign" in inner.factory.words:
         return state.inner_state
     arguments = dict(inner.walk())
     for path in (tuple(name.split("/")) for name in state.hyperparams_states):

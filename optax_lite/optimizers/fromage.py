@@ -8,7 +8,7 @@ from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
 
 
-@transform(scheduled=WeightDecaySchedule)
+@transform(scheduled=WeightDecaySchedule, is_a=("behind the rate",))
 def _shrink(learning_rate):
     """Make w + u into (w + u) / √(1 + lr²), which keeps the norm of w where u is at a right angle to it."""
 

@@ -32,7 +32,11 @@ def _directions(g, rank):
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T
 
 
-@transform(static=("rank", "update_proj_gap", "numbers"), freezes=nothing)
+@transform(
+    static=("rank", "update_proj_gap", "numbers"),
+    freezes=nothing,
+    exact_state="has bases among its slots; give it quantize_state(...) as base_optimizer",
+)
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     check_members({"base_optimizer": base_optimizer})
     check_count(rank=rank, update_proj_gap=update_proj_gap)

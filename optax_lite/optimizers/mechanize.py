@@ -10,6 +10,7 @@ from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import copies, increment, leafwise, over, scalar_like, sqrt, weak, zero_count
 from optax_lite.norms import dot, global_norm
+from optax_lite.order import INSTEAD, SCALED
 
 
 class MechanicState(NamedTuple):
@@ -22,7 +23,13 @@ class MechanicState(NamedTuple):
     x0: PyTree  # the parameters at the start
 
 
-@transform(static=("num_betas",), scheduled=MechanicState)
+_NOT_AROUND = SCALED | {
+    "resting": "so the scale would be tuned by steps that moved nothing; write {inner}({outer}(...), ...)",
+    "rounding": "so the sum of its updates would be one of roundings" + INSTEAD,
+}
+
+
+@transform(static=("num_betas",), scheduled=MechanicState, not_around=_NOT_AROUND)
 def mechanize(
     base_optimizer, weight_decay: Number = 0.01, eps: Number = 1e-8, s_init: Number = 1e-6, num_betas: int = 6
 ):

@@ -68,7 +68,7 @@ def scale_by_rms(
     return init, update
 
 
-@transform
+@transform(exact_state="takes the difference of two slots, v - m²")
 def scale_by_stddev(
     decay: Number = 0.9, eps: Number = 1e-8, initial_scale: Number = 0.0, eps_in_sqrt=True, bias_correction=False
 ):

@@ -10,6 +10,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
 from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count
+from optax_lite.order import INSTEAD, SCALED
 
 
 class SAMState(NamedTuple):
@@ -19,7 +20,13 @@ class SAMState(NamedTuple):
     cache: PyTree  # the parameters before the climb; None in opaque mode
 
 
-@transform(static=("sync_period", "batch_axis_name"))
+_NOT_AROUND = SCALED | {
+    "rounding": "so a climb and its way back would be rounded each" + INSTEAD,
+    "adv_optimizer/average": "at whose points nobody evaluates; leave it out there",
+}
+
+
+@transform(static=("sync_period", "batch_axis_name"), not_around=_NOT_AROUND)
 def sam(
     optimizer,
     adv_optimizer,

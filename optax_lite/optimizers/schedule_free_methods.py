@@ -15,7 +15,7 @@ def _warmed_up(learning_rate, warmup_steps):
     return learning_rate if warmup_steps is None else warmup_constant_schedule(0.0, 1.0, warmup_steps) * learning_rate
 
 
-@transform(static=("state_dtype",))
+@transform(static=("state_dtype",), is_a=("average",))
 def schedule_free_sgd(
     learning_rate: Number = 1.0,
     warmup_steps: Number | None = None,
@@ -34,7 +34,7 @@ def schedule_free_sgd(
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 
-@transform(static=("state_dtype",))
+@transform(static=("state_dtype",), is_a=("average",))
 def schedule_free_adamw(
     learning_rate: Number = 0.0025, warmup_steps: Number | None = None, b1: Number = 0.9, b2: Number = 0.999,
     eps: Number = 1e-8, weight_decay: Number = 0.0, weight_lr_power: Number = 2.0, state_dtype=None,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
 from optax_lite.forms import wrapping
+from optax_lite.order import INSTEAD, ROUNDED, SCALED
 from optax_lite.precision.low import moved, nearest, slots_of_low
 
 
@@ -15,7 +16,17 @@ class KahanState(NamedTuple):
     inner_state: PyTree  # of the transformation whose updates are summed
 
 
-@transform
+_NOT_AROUND = (
+    SCALED
+    | ROUNDED
+    | {
+        "gate": "so the compensation would move the parameters when that holds them still" + INSTEAD,
+        "mean of points": "so the average would be of points where the parameters never are" + INSTEAD,
+    }
+)
+
+
+@transform(is_a=("rounding", "compensation"), not_around=_NOT_AROUND)
 def kahan(tx):
     """Add the updates u of `tx` with a compensation c: y = u + c, q = round(p + y), c ← round(y - (q - p)). Kahan 1965.
 

@@ -11,6 +11,7 @@ from optax_lite.forms import wrapping
 from optax_lite.leaves import compute_dtype, increment, is_inexact, leafwise, show_leaf, varying_like, weak, zero_count
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite
+from optax_lite.order import SCALED
 from optax_lite.outline import states_with
 
 _LEAST, _MOST = 2.0**-24, 2.0**24  # beyond these float16 has nothing left to win
@@ -23,7 +24,7 @@ class LossScalingState(NamedTuple):
     inner_state: PyTree  # of the transformation, which sees gradients of the loss itself
 
 
-@transform(static=("growth_interval",))
+@transform(static=("growth_interval",), is_a=("scaled", "gate"), not_around=SCALED)
 def loss_scaling(
     tx, init_scale: Number = 2.0**15, growth_factor: Number = 2.0, backoff_factor: Number = 0.5,
     growth_interval: int = 2000,
@@ -52,15 +53,20 @@ def loss_scaling(
         return varying_like(state, params)
 
     def run(inner, updates, state, params=None, **extra):
-        scale = weak(state.loss_scale)
         good = all_finite(updates)
 
-        def unscaled(tree):
-            return leafwise(lambda g: g / scale, tree)
+        def rule(g):  # a product is made again by all that need it, where a quotient would be kept for them
+            return g * (1 / state.loss_scale.astype(g.real.dtype))
 
-        if extra.get("grad") is not None:
-            extra["grad"] = unscaled(extra["grad"])
-        new, inner_state = inner.where(good, unscaled(updates), state.inner_state, params, **extra)
+        def unscaled(tree):
+            return leafwise(rule, tree)
+
+        def after_unscaling(updates, state, params=None, **extra):  # where it runs, so that nobody waits for all of it
+            if extra.get("grad") is not None:
+                extra["grad"] = unscaled(extra["grad"])
+            return inner(unscaled(updates), state, params, **extra)
+
+        new, inner_state = inner._replace(run=after_unscaling).where(good, updates, state.inner_state, params, **extra)
         counted = increment(state.good_steps)
         due = counted >= growth_interval
         factor = jnp.where(good, jnp.where(due, growth_factor, 1.0), backoff_factor)

@@ -9,6 +9,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
 from optax_lite.forms import wrapping
 from optax_lite.leaves import align, is_nothing
+from optax_lite.order import ROUNDED, SCALED
 from optax_lite.precision.low import moved, nearest, slots_of_low
 
 
@@ -17,7 +18,7 @@ class MasterWeightsState(NamedTuple):
     inner_state: PyTree  # of the transformation that moves the master
 
 
-@transform
+@transform(is_a=("rounding", "exact weights"), not_around=SCALED | ROUNDED)
 def master_weights(tx):
     """Let `tx` move a float32 copy of bfloat16 and float16 parameters, which are that copy rounded. Micikevicius 2018.
 

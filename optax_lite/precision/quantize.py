@@ -11,9 +11,11 @@ from jax.core import Tracer
 from optax_lite.check import ArgumentError, check_count
 from optax_lite.compose import check_members
 from optax_lite.core import Array, GradientTransformation, PyTree, transform
+from optax_lite.factory import Factory
 from optax_lite.forms import wrapping
 from optax_lite.inspection.survey import places, survey
 from optax_lite.leaves import increment, is_inexact, is_nothing, leaf_paths, zero_count
+from optax_lite.order import INSTEAD, ONE, SCALED
 from optax_lite.paths import StandIn, is_patterns, pattern_mask
 from optax_lite.precision.codes import Quantized, decode, encode
 from optax_lite.precision.in_turn import in_turn
@@ -21,23 +23,25 @@ from optax_lite.precision.low import keys_where
 from optax_lite.precision.rounding import check_seed
 from optax_lite.precision.slots import slots_of
 
-_EXACT = {  # what would come out far off, and why
-    "scale_by_lbfgs": "takes differences of points that would be rounded",
-    "scale_by_zoom_linesearch": "keeps the gradient for the next step, which would be rounded",
-    "scale_by_stddev": "takes the difference of two slots, v - m²",
-    "scale_by_rprop": "needs the signs of its slots, however small they are",
-    "scale_by_madgrad": "makes the parameters of its sums",
-    "scale_by_cocob": "makes the parameters of its sums",
-    "scale_by_galore": "has bases among its slots; give it quantize_state(...) as base_optimizer",
-}
-
 
 class QuantizeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
     inner_state: PyTree  # of the transformation; `Quantized(codes, scales)` stands for a slot in 8 bits
 
 
-@transform(static=("bits", "block", "seed", "keep", "min_size"))
+_SUMS = "so a call that moves nothing would round the state, and the sum of gradients too" + INSTEAD
+_NOT_AROUND = SCALED | {
+    "gate": _SUMS,
+    "sum": _SUMS,
+    "vector": "so there is one leaf without a path, of all shapes, for `keep` and the shared exponents" + INSTEAD,
+    "narrow state": "so the state would be rounded twice" + ONE,
+    "compensation": "so what rounding took from a step would be rounded itself" + INSTEAD,
+}
+
+
+@transform(
+    static=("bits", "block", "seed", "keep", "min_size"), is_a=("narrow state", "8 bits"), not_around=_NOT_AROUND
+)
 def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: Any = (), min_size: int = 4096):
     """Keep the moments of `tx` in 8 bits an entry: 2.02 bytes of state a parameter for AdamW, not 8.
 
@@ -65,9 +69,9 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
         raise ArgumentError(f"bits must be 8, got {bits!r}")
     if keep not in ((), []) and not is_patterns(keep):
         raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
-    for name in _inside(tx):
-        if name in _EXACT:
-            raise ArgumentError(f"{name} is inside, which {_EXACT[name]}; keep its state in float")
+    for factory in _inside(tx):
+        if why := factory.traits.get("exact_state"):
+            raise ArgumentError(f"{factory.name} is inside, which {why}; keep its state in float")
 
     def init(params):
         state = tx.init(params)
@@ -103,11 +107,11 @@ def quantize_state(tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: 
     return wrapping(tx, init, run)
 
 
-def _inside(tx: GradientTransformation) -> list[str]:
-    """The names of all members; traced, as building an optimizer must not start a backend."""
-    names = []
-    jax.eval_shape(lambda: names.extend(place.name.strip("_") for place in places(survey(tx))))
-    return names
+def _inside(tx: GradientTransformation) -> list[Factory]:
+    """The factories of all members; traced, as building an optimizer must not start a backend."""
+    found = []
+    jax.eval_shape(lambda: found.extend(place.factory for place in places(survey(tx))))
+    return found
 
 
 def _is_quantized(x: Any) -> bool:

@@ -12,6 +12,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, PyTree, transform
 from optax_lite.forms import wrapping
 from optax_lite.leaves import cast_up, increment, is_inexact, leaf_paths, promote, zero_count
+from optax_lite.order import INSTEAD, ONE, SCALED
 from optax_lite.paths import StandIn
 from optax_lite.precision.low import is_low, keys_where, random_bits, stochastic
 from optax_lite.precision.rounding import check_seed
@@ -23,7 +24,16 @@ class WithStateDtypeState(NamedTuple):
     inner_state: PyTree  # of the transformation, its slots in the dtypes that were asked for
 
 
-@transform(static=("dtype", "seed"))
+def _rounds_all(call):
+    """What is wrong with weights inside, unless the slots to round are named."""
+    problem = "so the weights that it keeps would be rounded with the moments"
+    return None if isinstance(call.arguments["dtype"], dict) else f"{problem}{INSTEAD}, or name the slots"
+
+
+_NOT_AROUND = SCALED | {"8 bits": "so the state would be rounded twice" + ONE, "exact weights": _rounds_all}
+
+
+@transform(static=("dtype", "seed"), is_a=("narrow state",), not_around=_NOT_AROUND)
 def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
     """Keep the slots of `tx` in a dtype, or each in its own by the field of the state: {"mu": ..., "nu": ...}.
 

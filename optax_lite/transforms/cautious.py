@@ -8,13 +8,21 @@ from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
 from optax_lite.direction import check_makes_direction
 from optax_lite.leaves import leafwise
+from optax_lite.order import INSTEAD, SCALED
 
 
 class CautiousState(NamedTuple):
     inner_state: PyTree  # of the transformation that makes the updates
 
 
-@transform
+_NOT_AROUND = SCALED | {
+    "resting": "so an update would be compared with the last gradient, not with the mean"
+    "; write {inner}({outer}(...), ...)",
+    "rounding": "so signs would be compared with those of roundings" + INSTEAD,
+}
+
+
+@transform(not_around=_NOT_AROUND)
 def cautious(inner):
     """Replace the update u of `inner` by u·φ·d / (Σφ + 1), φ = 1 where u·g > 0, else 0. Liang et al. 2024, Algorithm 1.
 

@@ -9,6 +9,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, OptState, PyTree, transform
 from optax_lite.frozen import nothing
 from optax_lite.leaves import is_nothing
+from optax_lite.order import INSTEAD, SCALED
 
 
 class SplitRealAndImaginaryArrays(NamedTuple):
@@ -26,7 +27,13 @@ def _split(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: SplitRealAndImaginaryArrays(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
 
 
-@transform(freezes=nothing)
+_NOT_AROUND = SCALED | {
+    "average": "whose average would be in halves" + INSTEAD,
+    "line search": "which needs the parameters whole; it takes complex ones by itself",
+}
+
+
+@transform(freezes=nothing, not_around=_NOT_AROUND)
 def split_real_and_imaginary(inner):
     """Let `inner` see every complex array as two real ones, and put its updates together again.
 

@@ -125,7 +125,7 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
     info: BacktrackingLinesearchInfo  # how the search ended
 
 
-@transform(static=("max_backtracking_steps",))
+@transform(static=("max_backtracking_steps",), is_a=("line search",))
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: int, slope_rtol: Number = 1e-4, decrease_factor: Number = 0.8,
     increase_factor: Number = 1.5, max_learning_rate: Number = 1.0, atol: Number = 0.0, rtol: Number = 0.0,

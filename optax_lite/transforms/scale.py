@@ -40,7 +40,7 @@ def _is_rate(tx):
     return tx.arguments["learning_rate"] is not None and tx.arguments["flip_sign"]
 
 
-@transform(descends=_is_rate)
+@transform(descends=_is_rate, is_a=("rate",))
 def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=True):
     """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction becomes a descent.
 

@@ -50,7 +50,11 @@ class _Search(NamedTuple):
     done: Array
 
 
-@transform(static=("max_linesearch_steps",))
+@transform(
+    static=("max_linesearch_steps",),
+    is_a=("line search",),
+    exact_state="keeps the gradient for the next step, which would be rounded",
+)
 def scale_by_zoom_linesearch(
     max_linesearch_steps: int, max_learning_rate: Limit | None = None, tol: Number = 0.0,
     increase_factor: Number = 2.0, slope_rtol: Number = 1e-4, curv_rtol: Number = 0.9,

@@ -13,6 +13,7 @@ from optax_lite.forms import wrapping
 from optax_lite.leaves import increment, leafwise, varying_like, weak, zero_count, zeros_like
 from optax_lite.mistakes import written
 from optax_lite.norms import all_finite, sum_sq
+from optax_lite.order import SCALED
 from optax_lite.paths import OF_NO_PARAMETER, StandIn
 
 
@@ -26,7 +27,7 @@ class AccumulateState(NamedTuple):
     inner_state: PyTree  # of the transformation that makes the real steps
 
 
-@transform(static=("every",))
+@transform(static=("every",), is_a=("resting", "gate"), not_around=SCALED)
 def accumulate(tx, every, *, reduce="mean"):
     """Let `tx` take one step with the mean (or other `reduce`) of every `every` gradients; between them nothing moves.
 
@@ -130,7 +131,11 @@ class MultiStepsState(NamedTuple):
     skip_state: PyTree = ()  # what `should_skip_update_fn` said of the last gradient
 
 
-@transform(static=("every_k_schedule", "should_skip_update_fn", "accumulator_dtype"))
+@transform(
+    static=("every_k_schedule", "should_skip_update_fn", "accumulator_dtype"),
+    is_a=("resting", "gate"),
+    not_around=SCALED,
+)
 def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
     check_members({"opt": opt})
     _check_every(every_k_schedule=every_k_schedule)
@@ -234,7 +239,7 @@ class ApplyEvery(NamedTuple):
     grad_acc: PyTree  # their sum, float32 at least; stays until the next update
 
 
-@transform(static=("k",))
+@transform(static=("k",), is_a=("sum",))
 def apply_every(k: int = 1):
     """Sum the updates, and emit the sum at every k-th one, -0.0 at the others.
 

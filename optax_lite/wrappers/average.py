@@ -35,6 +35,7 @@ from optax_lite.leaves import (
     zeros_like,
 )
 from optax_lite.mistakes import written
+from optax_lite.order import ONE_AVERAGE, SCALED
 from optax_lite.outline import is_state, outline
 from optax_lite.paths import steps
 from optax_lite.vectors import as_tree, as_vector
@@ -52,7 +53,19 @@ class AverageParamsState(NamedTuple):
         return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
 
 
-@transform(static=("start", "every"), scheduled=AverageParamsState)
+_NOT_AROUND = (
+    SCALED
+    | ONE_AVERAGE
+    | {"resting": "so the average would take in every point several times; write {inner}({outer}(...), ...)"}
+)
+
+
+@transform(
+    static=("start", "every"),
+    scheduled=AverageParamsState,
+    is_a=("average", "mean of points", "exact weights", "passing"),
+    not_around=_NOT_AROUND,
+)
 def average_params(tx, *, decay: Number | None = None, start: int = 0, every: int = 1):
     """Keep an average w̄ of the parameters after each update of `tx`: w̄ ← w̄ + c·(w - w̄), to be read by `eval_params`.
 

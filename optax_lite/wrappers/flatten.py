@@ -10,13 +10,19 @@ from optax_lite.compose import check_members
 from optax_lite.core import transform
 from optax_lite.frozen import nothing
 from optax_lite.leaves import align, is_nothing
+from optax_lite.order import INSTEAD, SCALED
 from optax_lite.paths import StandIn
 from optax_lite.placement import whole
 from optax_lite.present import OBJECTIVES
 from optax_lite.vectors import as_tree, as_vector, on_vectors
 
+_NOT_AROUND = SCALED | {
+    "rounding": "so it would see one leaf, in float32 if any is" + INSTEAD,
+    "by path": "where all is one leaf without a path" + INSTEAD,
+}
 
-@transform(freezes=nothing)
+
+@transform(freezes=nothing, is_a=("vector",), not_around=_NOT_AROUND)
 def flatten(inner):
     """Give `inner` one vector of all entries in place of the tree, so that its state is a vector too.
 

@@ -5,6 +5,7 @@ import jax
 from optax_lite.compose import check_members, masked, partition
 from optax_lite.core import transform
 from optax_lite.frozen import by_part, spread
+from optax_lite.order import SCALED
 from optax_lite.paths import as_mask
 from optax_lite.transforms.scale import set_to_zero
 
@@ -29,7 +30,9 @@ def _frozen_or_inside(tx, updates, params):
     return by_part({False: next(tx.members()), True: set_to_zero()}, mask, updates, params)
 
 
-@transform(static=("freeze_mask",), freezes=_frozen_or_inside, freezes_by_itself=True)
+@transform(
+    static=("freeze_mask",), freezes=_frozen_or_inside, freezes_by_itself=True, is_a=("by path",), not_around=SCALED
+)
 def selective_transform(optimizer, *, freeze_mask):
     """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay, and have no state.
 

@@ -11,6 +11,7 @@ from optax_lite.compose import MaskedState, PartitionState, check_members, parti
 from optax_lite.core import GradientTransformation, transform
 from optax_lite.forms import wrapping
 from optax_lite.frozen import by_part
+from optax_lite.order import SCALED
 from optax_lite.paths import Pattern, StandIn
 from optax_lite.transforms.scale import set_to_zero
 from optax_lite.wrappers.rules import FROZEN, Plan, as_transformation, is_choice, name_of, places
@@ -71,7 +72,7 @@ def _frozen_groups(tx, updates, params):
     return by_part({k: plan.transformation(k) for k in dict.fromkeys(jax.tree.leaves(labels))}, labels, updates, params)
 
 
-@transform(static=("patterns", "choices"), freezes=_frozen_groups)
+@transform(static=("patterns", "choices"), freezes=_frozen_groups, is_a=("by path",), not_around=SCALED)
 def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
     check_members({"base": base})
     plan = Plan(base, rules, patterns or {}, choices or {}, strict)
@@ -107,7 +108,7 @@ def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree,
 def idle_rules(tx: GradientTransformation, params: PyTree) -> list[str]:
     """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in an optimizer."""
     members = [tx, *(x for _, x in tx.walk() if isinstance(x, GradientTransformation))]
-    lenient = [x for x in members if x.factory.name == "groups" and not x.arguments["strict"]]
+    lenient = [x for x in members if x.factory is _groups and not x.arguments["strict"]]
     return [problem for x in lenient for problem in _plan_of(x).problems(params)]
 
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.check import ArgumentError, unknown_argument
-from optax_lite.compose import chain, masked, named_chain, partition
 from optax_lite.core import (
     Array,
     GradientTransformation,
@@ -70,7 +69,7 @@ def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dty
     return injected
 
 
-@transform(static=("static_args", "hyperparam_dtype"))
+@transform(static=("static_args", "hyperparam_dtype"), is_a=("injecting",))
 def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of_schedules=True):
     if not isinstance(inner, GradientTransformation):
         raise ArgumentError(f"must be given a factory or an optimizer, got {inner!r}")
@@ -125,10 +124,6 @@ def _check_rounded(inner: GradientTransformation, numbers: dict, dtype: Any) -> 
         raise ArgumentError(f"in {jnp.dtype(dtype).name} {error.problem}; leave hyperparam_dtype out") from None
 
 
-# Members of these run at every update, so that a schedule of theirs has the count of the whole.
-_ALWAYS_RUN = {factory.__name__.lstrip("_") for factory in (chain, named_chain, masked, partition)}
-
-
 def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_of_schedules: bool) -> Any:
     """The schedules that are evaluated here, and the numbers that live in the state, by path."""
     arguments = dict(inner.walk())
@@ -148,7 +143,7 @@ def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_
         own = members[path[:-1]].factory.traits["scheduled"]
         wraps = any(inside(other, path[:-1]) and other != path[:-1] for other in members)
         of_real_steps = wraps and counts_itself(own)  # a wrapper with a count of its own
-        return not of_real_steps and all(members[other].factory.name in _ALWAYS_RUN for other in around)
+        return not of_real_steps and all("always on" in members[other].factory.words for other in around)
 
     fixed = [tuple(name.split("/")) for name in static_args]
     every_schedule = [path for path, x in arguments.items() if isinstance(x, Schedule)]
@@ -164,7 +159,7 @@ def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_
 # --- factories from elsewhere ----------------------------------------------------------------------------------------
 
 
-@transform(static=("factory", "choices"))
+@transform(static=("factory", "choices"), is_a=("foreign",))
 def _built_by(factory, choices, **numbers):
     return factory(**choices, **numbers)
 

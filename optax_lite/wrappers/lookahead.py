@@ -10,6 +10,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
 from optax_lite.frozen import frozen, nothing
 from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count, zeros_like
+from optax_lite.order import INSTEAD, ONE_AVERAGE, SCALED
 
 
 class LookaheadParams(NamedTuple):
@@ -60,7 +61,20 @@ def _frozen(tx, updates, params):
     return fast + nothing(tx, updates.slow, None)
 
 
-@transform(static=("sync_period",), freezes=_frozen)
+_NOT_AROUND = (
+    SCALED
+    | ONE_AVERAGE
+    | {
+        "resting": "so the slow weights would be due after sync_period gradients, not steps"
+        "; write {inner}({outer}(...), ...)",
+        "compensation": "so what is left of the fast weights would be added to the slow ones" + INSTEAD,
+    }
+)
+
+
+@transform(
+    static=("sync_period",), freezes=_frozen, is_a=("average", "exact weights", "passing"), not_around=_NOT_AROUND
+)
 def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
     """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
 

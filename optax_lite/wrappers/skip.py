@@ -12,6 +12,7 @@ from optax_lite.forms import Inner, wrapping
 from optax_lite.frozen import nothing
 from optax_lite.leaves import increment, scalar_like, sqrt, varying_like, zero_count
 from optax_lite.norms import global_norm, sum_sq
+from optax_lite.order import SCALED
 
 # Why the last step was left out, as its state says it.
 GOOD, NOT_FINITE, OUTLIER, LOSS_NOT_FINITE, LOSS_OUTLIER = range(5)
@@ -48,7 +49,7 @@ def _taken_in(x, statistics, good, window):
     return n, m + a * d, jnp.where(counted, (1 - a) * (v + a * d**2), v)
 
 
-@transform
+@transform(is_a=("gate", "passing"), not_around=SCALED)
 def skip_bad_steps(
     tx, *, nonfinite=True, outlier: Limit = None, window: Number = 100, max_consecutive: Number = None,
     loss_outlier: Limit = None,
@@ -134,7 +135,7 @@ class ApplyIfFiniteState(NamedTuple):
     inner_state: PyTree  # of the transformation whose updates are left out
 
 
-@transform
+@transform(is_a=("gate", "passing"), not_around=SCALED)
 def apply_if_finite(inner, max_consecutive_errors):
     """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is infinite or NaN.
 
@@ -184,7 +185,7 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
     return wrapping(inner, init, run)
 
 
-@transform(static=("should_transform_fn",), freezes=nothing)
+@transform(static=("should_transform_fn",), freezes=nothing, not_around=SCALED)
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
     """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go on unchanged.
 
@@ -194,7 +195,7 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
     return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyTransformState, where)
 
 
-@transform(static=("should_transform_fn",))
+@transform(static=("should_transform_fn",), not_around=SCALED)
 def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
     """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere nothing moves (-0.0).
 
