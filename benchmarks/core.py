@@ -5,6 +5,7 @@ Every ratio is a median over interleaved rounds in this process; below 1 is fast
 
 import argparse
 import math
+import statistics
 import sys
 
 import jax
@@ -52,6 +53,26 @@ def eager(params, repeats):
         return lambda: step_of(library, tx)(params, state, grads)
 
     return compare(make, repeats, warm=3)
+
+
+def initial(params, repeats):
+    """The state of AdamW before the first update, eagerly."""
+
+    def make(library):
+        tx = library.adamw(1e-3)
+        return lambda: tx.init(params)
+
+    return compare(make, repeats, warm=3)
+
+
+def construction(repeats):
+    """Milliseconds to build AdamW."""
+
+    def built():
+        for _ in range(100):
+            optax_lite.adamw(1e-3)
+
+    return 10 * statistics.median(interleaved({"ours": built}, repeats, warm=1)["ours"])
 
 
 def compiled_share(params, repeats):
@@ -143,10 +164,12 @@ def main():
     print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].platform}, {repeats} rounds")
     print(f"transformer tree: {count / 1e6:.1f}M parameters, {len(jax.tree.leaves(large))} leaves\n")
     rows = [
+        ("init, MLP", 2.0, lambda: initial(small, 5 * repeats)),
+        ("milliseconds to build AdamW", 0.1, lambda: construction(5 * repeats)),
         ("eager update + apply, transformer", 0.20, lambda: eager(large, 3 * repeats)),
-        ("eager update + apply, MLP", 0.20, lambda: eager(small, 5 * repeats)),
-        ("tracing, 1000 leaves", 0.50, lambda: tracing(many, repeats, again=False, compiled=False)),
-        ("tracing again, 1000 leaves", 0.20, lambda: tracing(many, repeats, again=True, compiled=False)),
+        ("eager update + apply, MLP", 0.08, lambda: eager(small, 5 * repeats)),
+        ("tracing, 1000 leaves", 0.35, lambda: tracing(many, repeats, again=False, compiled=False)),
+        ("tracing again, 1000 leaves", 0.12, lambda: tracing(many, repeats, again=True, compiled=False)),
         ("trace + compile, 1000 leaves", 1.0, lambda: tracing(many, 6, again=False, compiled=True)),
         ("trace + compile, 148 leaves", 1.0, lambda: tracing(large, 6, again=False, compiled=True)),
         ("jitted step, 6 leaves", 1.0, lambda: jitted(small, 5 * repeats, 200)),

@@ -34,6 +34,55 @@ class _Running(threading.local):
 _running = _Running()
 
 
+def as_data(name: str, value: Any) -> Any:
+    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite.
+
+    Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
+    compile once; a plain function becomes a schedule, a pair of functions a transformation.
+    """
+    if value is None or isinstance(value, Config):
+        return value if value is None else value._outside()
+    may_stay = isinstance(value, Tracer) or (_running.in_use and isinstance(value, jax.Array))
+    if may_stay and getattr(value, "weak_type", False) and value.shape == ():
+        return value
+    if lost(value):
+        check_held(**{name: value})
+    if type(value) is float:
+        return value
+    if isinstance(value, Factory):
+        raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
+    for kind in Config.__subclasses__():
+        if (adopted := kind.adopt(value)) is not None:
+            return adopted
+    if isinstance(value, (tuple, list)):
+        return tuple(Word(v) if isinstance(v, str) else as_data(f"{name}/{i}", v) for i, v in enumerate(value))
+    if isinstance(value, Mapping):
+        return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
+    return _as_number(name, value)
+
+
+def _as_number(name: str, value: Any) -> Any:
+    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) or isinstance(value, bool):
+        raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
+    if np.ndim(value) != 0:
+        raise ArgumentError(
+            f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap; parameters "
+            "go to tx.init(params)"
+        )
+    if is_key(value):
+        return value
+    if isinstance(value, Tracer):
+        return weak(value)
+    if isinstance(value, complex) or np.iscomplexobj(value):
+        raise ArgumentError(f"{name} must be real, got {value!r}")
+    return as_data(name, float(value))
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether data is a number or a schedule: no transformation, tuple, dict or None."""
+    return is_number(value) or (isinstance(value, Config) and callable(value))
+
+
 class Factory:
     """A builder whose calls are data, of one kind, with what is declared of them (`traits`).
 
@@ -141,10 +190,7 @@ class Factory:
             error.add_note(f"{self.name} was called with {', '.join(f'{k}={show(v)}' for k, v in arguments.items())}")
             raise
 
-    @staticmethod
-    def as_data(name: str, value: Any) -> Any:
-        """`as_data`, for a call that is edited."""
-        return as_data(name, value)
+    as_data = staticmethod(as_data)  # for a call that is edited
 
     # --- what a function does
 
@@ -154,11 +200,10 @@ class Factory:
     def __repr__(self) -> str:
         return f"<function {self.__qualname__}>"
 
-    def __copy__(self) -> "Factory":
+    def __deepcopy__(self, memo: Any = None) -> "Factory":
         return self
 
-    def __deepcopy__(self, memo: Any) -> "Factory":
-        return self
+    __copy__ = __deepcopy__
 
     def __reduce__(self):
         """By name where another process finds it; of a notebook by its builder, which Cloudpickle takes along."""
@@ -187,55 +232,3 @@ def _remade(cls: type[Factory], kind: type[Config], builder: Callable[..., Any],
     """The factory of a builder: the one that there is in this process, or a new one."""
     known = _named(builder.__module__, builder.__qualname__.removesuffix(".builder"))
     return known if isinstance(known, cls) and known.builder is builder else cls(kind, builder, *options)
-
-
-# --- from a call to data ---------------------------------------------------------------------------------------------
-
-
-def as_data(name: str, value: Any) -> Any:
-    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced, or a composite.
-
-    Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and `adam(1.0)` are equal and
-    compile once; a plain function becomes a schedule, a pair of functions a transformation.
-    """
-    if value is None or isinstance(value, Config):
-        return value if value is None else value._outside()
-    may_stay = isinstance(value, Tracer) or (_running.in_use and isinstance(value, jax.Array))
-    if may_stay and getattr(value, "weak_type", False) and value.shape == ():
-        return value
-    if lost(value):
-        check_held(**{name: value})
-    if type(value) is float:
-        return value
-    if isinstance(value, Factory):
-        raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
-    for kind in Config.__subclasses__():
-        if (adopted := kind.adopt(value)) is not None:
-            return adopted
-    if isinstance(value, (tuple, list)):
-        return tuple(Word(v) if isinstance(v, str) else as_data(f"{name}/{i}", v) for i, v in enumerate(value))
-    if isinstance(value, Mapping):
-        return {k: as_data(f"{name}/{k}", v) for k, v in value.items()}
-    return _as_number(name, value)
-
-
-def _as_number(name: str, value: Any) -> Any:
-    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) or isinstance(value, bool):
-        raise ArgumentError(f"{name} must be a number or a schedule, got {value!r}")
-    if np.ndim(value) != 0:
-        raise ArgumentError(
-            f"{name} has shape {np.shape(value)}: for a population of {np.shape(value)[0]}, use jax.vmap; parameters "
-            "go to tx.init(params)"
-        )
-    if is_key(value):
-        return value
-    if isinstance(value, Tracer):
-        return weak(value)
-    if isinstance(value, complex) or np.iscomplexobj(value):
-        raise ArgumentError(f"{name} must be real, got {value!r}")
-    return as_data(name, float(value))
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether data is a number or a schedule: no transformation, tuple, dict or None."""
-    return is_number(value) or (isinstance(value, Config) and callable(value))
