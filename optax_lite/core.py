@@ -325,7 +325,6 @@ def weak_scalars(tx: C) -> C:
     That makes an eager call, a jitted one and one that takes the optimizer as an argument the same program, to the bit.
     A number of another shape is a population that somebody forgot to `vmap` over.
     """
-
     leaves, treedef = jax.tree.flatten(tx)
     if any(map(np.ndim, leaves)):
         path, x = next(found for found in jax.tree_util.tree_leaves_with_path(tx) if np.ndim(found[1]))

@@ -15,8 +15,17 @@ import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
 from optax_lite.factory import Factory
-from optax_lite.leaves import as_array, cast_like, check_like, check_state_leaves, compute_dtype, is_nothing, leafwise
-from optax_lite.mistakes import StateError
+from optax_lite.leaves import (
+    as_array,
+    cast_like,
+    check_like,
+    check_state_leaves,
+    compute_dtype,
+    is_nothing,
+    leafwise,
+    show_leaf,
+)
+from optax_lite.mistakes import StateError, written
 from optax_lite.outline import outline
 
 
@@ -91,6 +100,7 @@ def _beside(rule, updates, params):
     return leafwise(rule, updates, read=() if params is None else (params,))
 
 
+@written("return wrapping(tx, init, run)")
 def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
     """What the builder of a wrapper of `tx` returns: one `run` is its `update` and its `step`.
 
@@ -103,6 +113,11 @@ def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
     `inner.where(condition, updates, state, params, **extra)` runs it where the condition holds; elsewhere nothing
     moves, and the state stays to the bit.
     """
+    for name, function in (("init", init), ("run", run)):
+        if not callable(function):
+            raise TypeError(
+                f"wrapping: {name} must be a function, got {show_leaf(function)}; write wrapping(tx, init, run)"
+            )
     update, step = Inner(None, False), Inner(None, True)  # of several members each is asked for with `of`
     inners = (update, step) if tx is None else (update.of(tx), step.of(tx))
     return Functions(init, *(functools.partial(run, inner) for inner in inners))
