@@ -14,17 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
+from optax_lite.check import check_function
 from optax_lite.factory import Factory
-from optax_lite.leaves import (
-    as_array,
-    cast_like,
-    check_like,
-    check_state_leaves,
-    compute_dtype,
-    is_nothing,
-    leafwise,
-    show_leaf,
-)
+from optax_lite.leaves import as_array, cast_like, check_like, check_state_leaves, compute_dtype, is_nothing, leafwise
 from optax_lite.mistakes import StateError, written
 from optax_lite.outline import outline
 
@@ -113,11 +105,7 @@ def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
     `inner.where(condition, updates, state, params, **extra)` runs it where the condition holds; elsewhere nothing
     moves, and the state stays to the bit.
     """
-    for name, function in (("init", init), ("run", run)):
-        if not callable(function):
-            raise TypeError(
-                f"wrapping: {name} must be a function, got {show_leaf(function)}; write wrapping(tx, init, run)"
-            )
+    check_function(init=init, run=run)
     update, step = Inner(None, False), Inner(None, True)  # of several members each is asked for with `of`
     inners = (update, step) if tx is None else (update.of(tx), step.of(tx))
     return Functions(init, *(functools.partial(run, inner) for inner in inners))
