@@ -20,7 +20,7 @@ from jax.core import Tracer
 from optax_lite.aliases import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.data import Config, is_key
-from optax_lite.factory import Factory
+from optax_lite.factory import Factory, in_use
 from optax_lite.floats import divide, fitting
 from optax_lite.forms import EmptyState as EmptyState, Functions, Inner, added, guarded, wrapping
 from optax_lite.frozen import moving
@@ -348,16 +348,21 @@ def functions(tx: GradientTransformation) -> Functions:
     Without schedules the state is the method's own; with them it is that of `scheduled`, which holds the count they are
     evaluated at.
     """
-    factory, built = tx.factory, tx.factory.build(tx)
-    if isinstance(built, GradientTransformation):
-        return functions(built)
+    factory = tx.factory
+    with in_use():
+        built = factory.build(tx)
+        if isinstance(built, GradientTransformation):
+            return functions(built)
     if not any(isinstance(v, Schedule) for v in tx._values):
         return guarded(built, factory)
     wrap, unwrap = _around(factory.traits["scheduled"])
 
     def at(count):
-        now = [_value_at(tx, name, v, count) for name, v in zip(tx._static.names, tx._values, strict=True)]
-        return guarded(factory.build(tx._make(tx._static, tuple(now))), factory)
+        def now(name, value):
+            where = f"{factory.name}: the schedule {name}"
+            return value_at(value, count, where) if isinstance(value, Schedule) else value
+
+        return guarded(factory.build(tx.of(tx, now)), factory)
 
     def init(params):
         return wrap(zero_count(), at(zero_count()).init(params))
@@ -381,10 +386,6 @@ def _around(scheduled):
     if "inner_state" in scheduled._fields:
         return scheduled, operator.attrgetter("inner_state")
     return lambda count, _: scheduled(count), lambda _: EmptyState()
-
-
-def _value_at(tx, name, value, count):
-    return value_at(value, count, f"{tx.factory.name}: the schedule {name}") if isinstance(value, Schedule) else value
 
 
 def value_at(schedule: Schedule, count: Array, where: str) -> Array:

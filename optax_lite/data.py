@@ -98,7 +98,7 @@ class Config:
     __slots__ = ("__weakref__", "_built", "_static", "_values")
     _static: Static
     _values: tuple  # numbers, schedules and members, in the order of `_static.names`
-    _built: Any  # what the builder returned, where this was made by another builder that is in use
+    _built: Any  # what the builder returned, and in which use, where another builder made this to be used
 
     _builds = _decorator = ""  # what a builder of this kind returns, and what makes it a factory, in words
 
@@ -165,7 +165,8 @@ class Config:
         def below(path, value):
             for name, child in _children(value):
                 yield (*path, name), child
-                yield from below((*path, name), child)
+                if not (isinstance(value, Config) and name in value.choices):
+                    yield from below((*path, name), child)
 
         return below((), self)
 

@@ -2,14 +2,16 @@
 
 A call is checked once, when it is made: its arguments are bound, converted and checked, and the builder runs for the
 checks in it. Whenever functions are needed the builder runs again, on numbers that may be traced by then. What other
-calls are made while it does is part of what is already checked, so these keep what their builders return.
+calls are made while it does belongs to the same use, so these keep what their builders return, as long as that lasts.
 """
 
+import contextlib
 import functools
+import inspect
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -26,12 +28,27 @@ from optax_lite.order import check_inside
 
 
 class _Running(threading.local):
-    """Whether a builder of this thread runs to be used, not for its checks alone."""
+    """For what builders of this thread run: a mark of one use, None where it is for their checks alone."""
 
-    in_use = False
+    use: object = None
 
 
 _running = _Running()
+
+
+@contextlib.contextmanager
+def in_use() -> Iterator[None]:
+    """Run builders to use what they return. What they make for each other is good within this use: it may be traced."""
+    before, _running.use = _running.use, _running.use or object()
+    try:
+        yield
+    finally:
+        _running.use = before
+
+
+def is_factory(value: Any) -> bool:
+    """Whether a value is a factory, or a function that `functools.wraps` says stands for one."""
+    return isinstance(inspect.unwrap(value, stop=lambda f: isinstance(f, Factory)), Factory)
 
 
 def as_data(name: str, value: Any) -> Any:
@@ -42,7 +59,7 @@ def as_data(name: str, value: Any) -> Any:
     """
     if value is None or isinstance(value, Config):
         return value if value is None else value._outside()
-    may_stay = isinstance(value, Tracer) or (_running.in_use and isinstance(value, jax.Array))
+    may_stay = isinstance(value, Tracer) or (_running.use and isinstance(value, jax.Array))
     if may_stay and getattr(value, "weak_type", False) and value.shape == ():
         return value
     if lost(value):
@@ -106,7 +123,7 @@ class Factory:
         self.kind, self.builder, self.traits = kind, _inside(self, builder), dict(traits)
         self.name = builder.__name__.lstrip("_")
         self.binding = Binding(builder, static)
-        self.signature = self.binding.signature
+        self.signature = self.__signature__ = self.binding.signature
         self._options = static, own_range
         self.forms: dict[Any, Any] = {}  # what its functions take, by their code
         self.checked = shared_names([] if own_range is None else self.binding.names.keys() - set(own_range))
@@ -137,12 +154,10 @@ class Factory:
             raise ArgumentError(error.problem, self.name) from None
         static = Static(self, tuple(arguments), choices)
         made = self.kind._make(static, tuple([arguments[name] for name in static.names]))
-        if _running.in_use:  # by a builder whose call was checked with all that is in it
-            return self.kind._make(static, made._values, self.build(made))
-        built = self.check(made)
+        built = self.build(made) if _running.use else self.check(made)
         if not self.kind._is_built(built):
             raise TypeError(f"{self.name}: the builder must return {self.kind._builds}, got {built!r}")
-        return made
+        return self.kind._make(static, made._values, (_running.use, built)) if _running.use else made
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -151,34 +166,31 @@ class Factory:
 
     def check(self, made: Config) -> Any:
         """What the builder returns for a call, run for the checks in it; those of names and of orders come before."""
-        if made._built is not None:
-            return made._built
-        before, _running.in_use = _running.in_use, False
+        before, _running.use = _running.use, None
         try:
-            return self._run(made._as_seen(in_use=False), made)
+            return self._run(made, in_use=False)
         finally:
-            _running.in_use = before
+            _running.use = before
 
     def build(self, made: Config) -> Any:
         """What the builder returns for a call, to be used: its numbers are weak scalars now."""
-        if made._built is not None:
-            return made._built
-        before, _running.in_use = _running.in_use, True
-        try:
-            return self._run(made._as_seen(in_use=True))
-        finally:
-            _running.in_use = before
+        use, built = made._built or (None, None)
+        if use is not None and use is _running.use:
+            return built
+        with in_use():
+            return self._run(made, in_use=True)
 
-    def _run(self, arguments: dict[str, Any], checked: Config | None = None) -> Any:
+    def _run(self, made: Config, *, in_use: bool) -> Any:
+        arguments = made._as_seen(in_use=in_use)
         args, kwargs = self.binding.split(arguments)
         try:
-            if checked is None:
-                return self.builder(*args, **kwargs)
             if self.checked:
-                check_shared({name: arguments[name] for name in self.checked})
-            check_inside(checked)
+                given = made.arguments
+                check_shared({name: given[name] for name in self.checked})
+            check_inside(made)
             built = self.builder(*args, **kwargs)
-            self.traits.get("check", lambda _: None)(checked)
+            if not in_use:
+                self.traits.get("check", lambda _: None)(made)
             return built
         except ArgumentError as error:
             (name, value), own = error.about, own_name(*error.about, arguments)

@@ -1,6 +1,7 @@
 """A factory stands for its builder: to readers of signatures and help, to classes, and to pickle."""
 
 import copy
+import functools
 import inspect
 import pickle
 import pydoc
@@ -10,6 +11,7 @@ import sys
 import textwrap
 
 import cloudpickle
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -138,3 +140,47 @@ def test_a_builder_runs_once_for_every_member_of_a_trace():
     runs.clear()
     assert_close(tx.update(PARAMS, state)[0], 6 * PARAMS, ulps=2)
     assert sorted(runs) == ["one", "two"]
+
+
+def test_what_a_builder_keeps_of_one_trace_is_made_again_in_the_next():
+    kept = {}
+
+    @ol.transform
+    def with_memo(value):
+        made = kept.setdefault("made", ol.scale(2.0)) if isinstance(value, jax.Array) else ol.scale(2.0)  # in use only
+        return ol.chain(made, ol.scale(value))
+
+    tx = with_memo(3.0)
+    for first in (jax.jit(tx.init), tx.init):
+        state = first(PARAMS)
+        assert_close(jax.jit(tx.update)(PARAMS, state)[0], 6 * PARAMS, ulps=2)
+        assert_close(kept["made"].update(PARAMS, kept["made"].init(PARAMS))[0], 2 * PARAMS, ulps=2)
+
+
+def test_a_builder_may_choose_by_a_refusal():
+    @ol.transform
+    def careful(learning_rate):
+        try:
+            return ol.adam(learning_rate, b1=1.5)
+        except ValueError:
+            return ol.sgd(learning_rate)
+
+    assert_close(first_update(careful(0.5)), -0.5 * PARAMS, ulps=2)
+
+
+def test_a_function_around_a_factory_is_taken_for_it():
+    @functools.wraps(ol.adam)
+    def ours(*args, **kwargs):
+        return ol.adam(*args, **kwargs)
+
+    state = ol.inject_hyperparams(ours, static_args="b1")(0.1).init(PARAMS)
+    assert sorted(state.hyperparams) == ["b2", "eps", "eps_root", "learning_rate"]
+    with pytest.raises(ValueError, match=r"adam: b1 must be in \[0, 1\), got 2.0"):
+        ol.inject_hyperparams(ours)(0.1, b1=2.0)
+    assert inspect.getfullargspec(ol.adam).args[:2] == ["learning_rate", "b1"]
+
+
+def test_what_is_inside_a_static_choice_is_no_argument():
+    tx = ol.inject_hyperparams(lambda rate, size: ol.scale(rate * size), static_args="size")(2.0, size=3.0)
+    assert list(tx.init(PARAMS).hyperparams) == ["rate"]
+    assert_close(first_update(tx), 6 * PARAMS, ulps=2)

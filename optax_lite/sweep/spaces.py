@@ -13,7 +13,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_count, closest, unknown_argument
 from optax_lite.data import Config
-from optax_lite.factory import Factory
+from optax_lite.factory import is_factory
 from optax_lite.habits import plain
 from optax_lite.loop.extras import extra
 from optax_lite.mistakes import told_by, written
@@ -182,7 +182,7 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for axis in axes:
         if axis not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            is_ours = isinstance(factory, Factory)  # whose arguments have the names that hints are about
+            is_ours = is_factory(factory)  # whose arguments have the names that hints are about
             hint = unknown_argument(axis, known) if is_ours else f"no argument {axis!r}; it has {closest(axis, known)}"
             raise ArgumentError(f"{name}: {hint}", where)
     try:

@@ -21,7 +21,7 @@ from optax_lite.core import (
     value_at,
 )
 from optax_lite.data import is_key
-from optax_lite.factory import Factory
+from optax_lite.factory import is_factory
 from optax_lite.forms import wrapping
 from optax_lite.leaves import increment, weak, zero_count
 
@@ -57,12 +57,12 @@ def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dty
     if isinstance(inner_factory, Schedule) or not (callable(inner_factory) or hasattr(inner_factory, "update")):
         problem = f"write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got {inner_factory!r}"
         raise ArgumentError(problem, "inject_hyperparams")
-    if hasattr(inner_factory, "update") and not isinstance(inner_factory, Factory):
+    if hasattr(inner_factory, "update") and not is_factory(inner_factory):
         return _inject_hyperparams(inner_factory, static, hyperparam_dtype)
 
     @functools.wraps(inner_factory, updated=())
     def injected(*args, **kwargs):
-        ours = isinstance(inner_factory, Factory)
+        ours = is_factory(inner_factory)
         tx = inner_factory(*args, **kwargs) if ours else _call_of(inner_factory, static, args, kwargs)
         return _inject_hyperparams(tx, static if ours else (), hyperparam_dtype, numbers_of_schedules=False)
 
