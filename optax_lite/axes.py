@@ -21,7 +21,7 @@ def axes_of(arrays: PyTree, kind: AxisType) -> tuple[AbstractMesh | None, tuple[
 
 
 def is_manual() -> bool:
-    """Whether this is inside of a `shard_map`, where one array may differ from device to device."""
+    """Tell whether this is inside of a `shard_map`, where one array may differ from device to device."""
     return AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types
 
 

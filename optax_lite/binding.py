@@ -9,7 +9,7 @@ from optax_lite.habits import plain
 
 
 class Parameter(NamedTuple):
-    """What an argument may be, by its name, its default and its annotation."""
+    """Say what an argument may be, by its name, its default and its annotation."""
 
     name: str
     many: str  # "*" or "**" where it stands for any number of arguments
@@ -27,16 +27,16 @@ class Binding:
 
     def __init__(self, builder: Callable[..., Any], static: tuple[str, ...]):
         self.name, self.signature = builder.__name__, inspect.signature(builder)
-        self.parameters = [_parameter(p, static) for p in self.signature.parameters.values()]
+        given = self.signature.parameters.values()
+        self.parameters = [_parameter(p, static) for p in given]
         self.names = dict.fromkeys(p.name for p in self.parameters if not p.many)
         if unknown := sorted(set(static) - self.names.keys()):
             raise ValueError(f"{self.name}: static= names {', '.join(unknown)}, which are no arguments of it")
-        kinds = {p.kind for p in self.signature.parameters.values()}
+        kinds = {p.kind for p in given}
         self.by_name = kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
         self.takes_any_name = inspect.Parameter.VAR_KEYWORD in kinds
         self.limits = {p.name for p in self.parameters if p.is_limit}
         self.places = [p.name for p in self.parameters if p.by_place]
-        given = self.signature.parameters.values()
         self.defaults = {p.name: p.default for p in given if p.default is not p.empty}
 
     def bound(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

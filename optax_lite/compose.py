@@ -13,7 +13,7 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError, check_function
 from optax_lite.core import EmptyState, GradientTransformation, transform
 from optax_lite.direction import check_one_sign, of_chain
-from optax_lite.factory import Factory
+from optax_lite.factory import is_factory
 from optax_lite.forms import wrapping
 from optax_lite.frozen import by_any, by_part, moving
 from optax_lite.leaves import MaskedNode, check_prefix, is_nothing, leaf_paths, leafwise
@@ -33,7 +33,7 @@ def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
     """The transformation, or one made of somebody else's pair of functions; an error for anything else."""
     if isinstance(tx, GradientTransformation):
         return tx
-    if isinstance(tx, Factory):
+    if is_factory(tx):
         raise TypeError(f"{where}: tx must be an optimizer, got function; call it: {tx.__name__}(...)")
     if (pair := GradientTransformation.adopt(tx)) is None:
         raise TypeError(f"{where}: tx must be an optimizer, got {type(tx).__name__}; the order is {call}")
@@ -56,7 +56,7 @@ def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTran
 
 
 def is_chain(tx: Any) -> bool:
-    """Whether a call, or what stands for one, is of `chain` or of `named_chain`."""
+    """Tell whether a call, or what stands for one, is of `chain` or of `named_chain`."""
     return getattr(tx, "factory", None) in (chain, _named_chain)
 
 

@@ -173,7 +173,7 @@ class GradientTransformation(Config):
         return iter((self.init, self.update))
 
     def members(self) -> Iterator["GradientTransformation"]:
-        """The transformations among its arguments, without those within them."""
+        """Give the transformations among its arguments, without those within them."""
 
         def among(value):
             if isinstance(value, GradientTransformation):
@@ -232,7 +232,7 @@ GradientTransformationExtraArgs = GradientTransformation  # optax's name; every 
 
 
 class Traits(TypedDict, total=False):
-    """What wrappers, chains and reports have to know of a factory's transformations, each said beside it."""
+    """Say beside a factory what wrappers, chains and reports have to know of its transformations."""
 
     per_example: bool  # gradients have an axis of examples in front, which `update` takes away
     descends: bool | Callable[[Any], bool | None]  # whether updates lead downhill; of one, None where it is unknown
@@ -375,7 +375,7 @@ def functions(tx: GradientTransformation) -> Functions:
 
 
 def counts_itself(scheduled: type) -> bool:
-    """Whether the state class under a schedule is the method's own, with a count among other slots."""
+    """Tell whether the state class under a schedule is the method's own, with a count among other slots."""
     return not {"count", "inner_state"}.issuperset(scheduled._fields)
 
 
@@ -416,8 +416,7 @@ def _run(tx, inner, updates, state, params, extra):
 
 def takes_examples(tx: GradientTransformation) -> bool:
     """Whether a transformation, or a member of it, wants gradients with an axis of examples in front."""
-    members = [tx, *(value for _, value in tx.walk() if isinstance(value, GradientTransformation))]
-    return any(member.factory.traits.get("per_example") for member in members)
+    return any(call.factory.traits.get("per_example") for call in tx.calls())
 
 
 @jax.jit

@@ -112,7 +112,7 @@ class Config:
 
     @classmethod
     def adopt(cls, value: Any) -> Self | None:
-        """`value` as one of us where it means one: a plain function as a schedule, a foreign pair."""
+        """Take `value` for one of us where it means one: a plain function for a schedule, a foreign pair."""
         raise NotImplementedError
 
     @classmethod
@@ -125,7 +125,7 @@ class Config:
 
     @classmethod
     def of(cls, call: "Config", change: Callable[[str, Any], Any] = lambda name, value: value) -> Self:
-        """The call as one of this class, `change(name, value)` in place of every argument that is no static choice."""
+        """Make the call one of this class, `change(name, value)` in place of each argument that is no static choice."""
         return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
 
     def __setattr__(self, name: str, value: Any):
@@ -145,22 +145,22 @@ class Config:
 
     @property
     def factory(self) -> Any:
-        """The factory that was called."""
+        """Return the factory that was called."""
         return self._static.factory
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the call by name, in the order of its signature: data, and what is static."""
+        """Return the arguments of the call by name, in the order of its signature: data, and what is static."""
         given = dict(zip(self._static.names, self._values, strict=True)) | self._static.choices
         return {name: given[name] for name in self._static.order}
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """Those of them that are static."""
+        """Return those of the arguments that are static, by name."""
         return MappingProxyType(self._static.choices)
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], Any]]:
-        """Every argument with its path, numbers and static choices, own ones and those of members."""
+        """Give every argument with its path, numbers and static choices, own ones and those of members."""
 
         def below(path, value):
             for name, child in _children(value):
@@ -169,6 +169,11 @@ class Config:
                     yield from below((*path, name), child)
 
         return below((), self)
+
+    def calls(self) -> Iterator["Config"]:
+        """Give this call and every one in it, from the outside in."""
+        yield self
+        yield from (value for _, value in self.walk() if isinstance(value, Config))
 
     def _as_seen(self, *, in_use: bool) -> dict[str, Any]:
         """The arguments as the builder sees them: members as functions, and numbers weakly typed where it is in use."""
@@ -254,7 +259,7 @@ class Config:
         return new
 
     def find(self, name: str) -> tuple[str, ...]:
-        """The path of the one argument that has this path, or else of the one that has such an end."""
+        """Look up the path of the one argument that has this path, or else of the one that has such an end."""
         known = {parts: "/".join(parts) for parts, _ in self.walk()}
         exact = [parts for parts, text in known.items() if text == name]
         hits = exact or [parts for parts, text in known.items() if text.endswith("/" + name)]
@@ -265,7 +270,7 @@ class Config:
         return hits[0]
 
     def edit(self, path: tuple[str, ...], value: Any) -> Self:
-        """The same with another value at a path, without the checks of `replace`."""
+        """Put another value at a path, without the checks of `replace`."""
         (name, *rest), static, values = path, self._static, list(self._values)
         if name in static.names:
             index = static.names.index(name)
@@ -280,9 +285,9 @@ class Config:
         """Run the checks of the builders, members' first; the ranges in a population are its maker's business."""
         if any(np.ndim(x) for x in jax.tree.leaves(self)):
             return
-        for value in (*(value for _, value in self.walk()), self):
-            if isinstance(value, Config):
-                value.factory.check(value)
+        this, *inside = self.calls()
+        for call in (*inside, this):
+            call.factory.check(call)
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:

@@ -67,7 +67,8 @@ def check_one_sign(members: list[GradientTransformation]) -> None:
             raise ArgumentError(
                 f"{name} after {down} changes the sign again, so that params would climb; keep one of the two"
             )
-        if down and is_rule and turned is False and "behind the rate" not in factory.words:
+        is_direction = "direction" in factory.words or (turned is False and "behind the rate" not in factory.words)
+        if down and is_rule and is_direction:
             raise ArgumentError(
                 f"{name} after {down} would undo its learning rate; write chain({name}(...), {down}(...))"
             )

@@ -12,7 +12,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import numpy as np
@@ -37,17 +37,21 @@ _running = _Running()
 
 
 @contextlib.contextmanager
-def in_use() -> Iterator[None]:
-    """Run builders to use what they return. What they make for each other is good within this use: it may be traced."""
-    before, _running.use = _running.use, _running.use or object()
+def _running_for(use: object) -> Iterator[None]:
+    before, _running.use = _running.use, use
     try:
         yield
     finally:
         _running.use = before
 
 
-def is_factory(value: Any) -> bool:
-    """Whether a value is a factory, or a function that `functools.wraps` says stands for one."""
+def in_use() -> contextlib.AbstractContextManager[None]:
+    """Run builders to use what they return. What they make for each other is good within this use: it may be traced."""
+    return _running_for(_running.use or object())
+
+
+def is_factory(value: Any) -> TypeGuard[types.FunctionType]:
+    """Tell whether a value is a factory, or a function that `functools.wraps` says stands for one."""
     return isinstance(inspect.unwrap(value, stop=lambda f: isinstance(f, Factory)), Factory)
 
 
@@ -66,7 +70,7 @@ def as_data(name: str, value: Any) -> Any:
         check_held(**{name: value})
     if type(value) is float:
         return value
-    if isinstance(value, Factory):
+    if is_factory(value):
         raise ArgumentError(f"{name} is the factory {value.__name__} itself; call it: {value.__name__}(...)")
     for kind in Config.__subclasses__():
         if (adopted := kind.adopt(value)) is not None:
@@ -166,11 +170,8 @@ class Factory:
 
     def check(self, made: Config) -> Any:
         """What the builder returns for a call, run for the checks in it; those of names and of orders come before."""
-        before, _running.use = _running.use, None
-        try:
-            return self._run(made, in_use=False)
-        finally:
-            _running.use = before
+        with _running_for(None):
+            return self._run(made, used=False)
 
     def build(self, made: Config) -> Any:
         """What the builder returns for a call, to be used: its numbers are weak scalars now."""
@@ -178,10 +179,10 @@ class Factory:
         if use is not None and use is _running.use:
             return built
         with in_use():
-            return self._run(made, in_use=True)
+            return self._run(made, used=True)
 
-    def _run(self, made: Config, *, in_use: bool) -> Any:
-        arguments = made._as_seen(in_use=in_use)
+    def _run(self, made: Config, *, used: bool) -> Any:
+        arguments = made._as_seen(in_use=used)
         args, kwargs = self.binding.split(arguments)
         try:
             if self.checked:
@@ -189,7 +190,7 @@ class Factory:
                 check_shared({name: given[name] for name in self.checked})
             check_inside(made)
             built = self.builder(*args, **kwargs)
-            if not in_use:
+            if not used:
                 self.traits.get("check", lambda _: None)(made)
             return built
         except ArgumentError as error:

@@ -17,7 +17,7 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import check_function
 from optax_lite.factory import Factory
 from optax_lite.leaves import as_array, cast_like, check_like, check_state_leaves, compute_dtype, is_nothing, leafwise
-from optax_lite.mistakes import StateError, written
+from optax_lite.mistakes import StateError, told_by, written
 from optax_lite.outline import outline
 
 
@@ -26,7 +26,7 @@ class EmptyState(NamedTuple):
 
 
 class Functions(NamedTuple):
-    """What a transformation comes to."""
+    """Hold what a transformation comes to."""
 
     init: Callable  # params -> state
     update: Callable  # (updates, state, params, **extra) -> updates, state
@@ -46,11 +46,11 @@ class Inner(NamedTuple):
         return self.run(updates, state, params, **extra)
 
     def of(self, tx: Any) -> "Inner":
-        """The same of another transformation."""
+        """Take the update, or the step, of another transformation."""
         return Inner(tx.step if self.is_step else tx.update, self.is_step)
 
     def where(self, condition: Any, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any):
-        """What it makes where the condition holds; elsewhere nothing moves, and the state stays to the bit.
+        """Run it where the condition holds; elsewhere nothing moves, and the state stays to the bit.
 
         The gate is a `lax.cond` around the whole of it. Of a step its own application lies inside, so that the params
         pass through the other branch as they are.
@@ -58,7 +58,7 @@ class Inner(NamedTuple):
         return self._gated(self.still, condition, updates, state, params, extra)
 
     def where_or_unchanged(self, condition: Any, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any):
-        """The same, but elsewhere the updates go on as they came, and params are moved by them."""
+        """Run it likewise, but elsewhere the updates go on as they came, and params are moved by them."""
         return self._gated(self.unchanged, condition, updates, state, params, extra)
 
     def _gated(self, otherwise, condition, updates, state, params, extra):
@@ -69,18 +69,18 @@ class Inner(NamedTuple):
         )
 
     def like_still(self, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any):
-        """What it makes in the dtypes of `still`: for a branch beside that."""
+        """Run it, and return the dtypes of `still`: for a branch beside that."""
         new, state = self(updates, state, params, **extra)
         return cast_like(new, self.still(updates, params)), state
 
     def still(self, updates: PyTree, params: PyTree | None) -> PyTree:
-        """What moves nothing: the params, or as an update -0.0, which also leaves a parameter of -0.0 as it is."""
+        """Move nothing: return the params, or updates of -0.0, which also leave a parameter of -0.0 as it is."""
         if self.is_step:
             return jax.tree.map(lambda u, p: u if is_nothing(u) else p, updates, params, is_leaf=is_nothing)
         return _beside(lambda u, *p: -jnp.zeros_like(u), updates, params)
 
     def unchanged(self, updates: PyTree, params: PyTree | None) -> PyTree:
-        """The updates as they came, in their compute dtype, or the params moved by them."""
+        """Return the updates as they came, in their compute dtype, or the params moved by them."""
         if self.is_step:
             moved = leafwise(lambda u, p: p + u, updates, read=(params,))
             olds = self.still(updates, params)
@@ -94,7 +94,7 @@ def _beside(rule, updates, params):
 
 @written("return wrapping(tx, init, run)")
 def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
-    """What the builder of a wrapper of `tx` returns: one `run` is its `update` and its `step`.
+    """Make of one `run` the `update` and the `step` of a wrapper: what its builder returns.
 
         def run(inner, updates, state, params=None, **extra):
             new, state = inner(updates, state, params, **extra)  # the update of tx, or its step
@@ -102,10 +102,13 @@ def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
 
         return wrapping(tx, tx.init, run)
 
-    `inner.where(condition, updates, state, params, **extra)` runs it where the condition holds; elsewhere nothing
-    moves, and the state stays to the bit.
+    `tx` is the member, or None where there are several, which `run` asks for by `inner.of(member)`; `init` makes the
+    state of params; `run` takes `inner` (the member's update or step), updates, its state and params, and returns
+    the updates, or the next params, and the state. `inner.where(condition, updates, state, params, **extra)` runs the
+    member where the condition holds; elsewhere nothing moves, and the state stays to the bit.
     """
-    check_function(init=init, run=run)
+    with told_by("wrapping"):
+        check_function(init=init, run=run)
     update, step = Inner(None, False), Inner(None, True)  # of several members each is asked for with `of`
     inners = (update, step) if tx is None else (update.of(tx), step.of(tx))
     return Functions(init, *(functools.partial(run, inner) for inner in inners))
@@ -124,7 +127,7 @@ def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:
 
 
 class Form(NamedTuple):
-    """Which of the arguments of a call a builder's function takes, and which it cannot do without."""
+    """Tell which arguments of a call a builder's function takes, and which it cannot do without."""
 
     takes_all: bool
     takes_params: bool  # by place

@@ -1,8 +1,8 @@
 """Leaves that an optimizer keeps still whatever their gradient is: no norm counts them, and a NaN there harms nobody.
 
-What throws a gradient away declares it, `@transform(freezes=...)`: a function of one, updates and params that
-returns a bool for each leaf. A wrapper of this package that declares nothing is as its
-members, since what it does with an update of nothing is nothing. One from elsewhere may use the gradient in other ways.
+What throws a gradient away declares it, `@transform(freezes=...)`: a function of one, updates and params that returns a
+bool for each leaf. A wrapper of this package that declares nothing is as its members, since what it does with an update
+of nothing is nothing. One from elsewhere may use the gradient in other ways.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.aliases import PyTree
-from optax_lite.data import Config
 from optax_lite.leaves import MaskedNode, is_nothing
 
 
@@ -53,8 +52,7 @@ def by_part(parts: Mapping[Any, Any], labels: PyTree, updates: PyTree, params: P
 
 def may_freeze(tx: Any) -> bool:
     """Tell whether anything inside freezes leaves: if not, nobody need look at their names."""
-    every = [tx, *(x for _, x in tx.walk() if isinstance(x, Config))]
-    return any(x.factory.traits.get("freezes_by_itself") for x in every)
+    return any(call.factory.traits.get("freezes_by_itself") for call in tx.calls())
 
 
 def moving(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTree:

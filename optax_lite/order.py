@@ -21,6 +21,7 @@ WORDS = {
     "rounding": "lands on numbers of the parameters' low dtype",
     "compensation": "keeps what rounding took from a step",
     "narrow state": "keeps a state with fewer digits than what is inside makes",
+    "drawn": "rounds what it keeps at random, so that nothing is lost in the mean",
     "8 bits": "keeps codes in place of a state",
     "by path": "gives leaves of a tree to others by their paths",
     "vector": "shows what is inside one vector in place of a tree",
@@ -28,15 +29,19 @@ WORDS = {
     "watching": "changes no update",
     "always on": "runs its members in every update",
     "passing": "hands gradients on to its member as they came",
+    "direction": "makes a direction, whatever its members make of the sign, and takes a rate behind it",
     "rate": "is the learning rate alone",
     "behind the rate": "works on steps, which already have their size",
     "injecting": "keeps the numbers of its member in its own state",
     "foreign": "calls a factory from elsewhere, which takes plain numbers",
 }
 INSTEAD = "; write {inner}({outer}(...))"
+INSTEAD_OF_MORE = "; write {inner}({outer}(...), ...)"  # where the inner one takes other arguments too
 ONE = "; keep one of the two"
 SCALED = {"scaled": "so the gradients here would be scaled ones" + INSTEAD}  # of every wrapper but a chain
 ONE_AVERAGE = {"average": "which has parameters to evaluate at as well" + ONE}
+EVERY_POINT = {"resting": "so the average would take in every point several times" + INSTEAD_OF_MORE}
+BETWEEN = {"mean of points": "so the average would be of points where the parameters never are" + INSTEAD}
 ROUNDED = {"rounding": "which rounds the parameters as well" + ONE}
 _MOVING = ("transforms.decay", "transforms.momentum", "transforms.noise", "optimizers")  # where 0 does not stay 0
 

@@ -408,6 +408,8 @@ def test_a_rounded_average_is_what_the_warning_says():
     """The gradients stop, and the average stays where it is."""
     tx, p = ol.scale_by_adam(b1=0.999, mu_dtype=jnp.bfloat16), {"w": jnp.ones(3)}
     (warning,) = ol.explain(ol.chain(tx, ol.scale(-1.0)), p).warnings
+    assert ol.explain(ol.quantize_state(ol.chain(tx, ol.scale(-1.0))), p).warnings  # too small for codes, and rounded
+    assert not ol.explain(ol.with_state_dtype(ol.chain(tx, ol.scale(-1.0)), jnp.bfloat16), p).warnings
     state = tx.init(p)._replace(mu={"w": jnp.ones(3, jnp.bfloat16)})
     _, after = tx.update({"w": jnp.zeros(3)}, state, p)
     assert "never forgotten" in warning and bool(jnp.all(after.mu["w"] == 1))

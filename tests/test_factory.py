@@ -24,12 +24,11 @@ PROVES = ("factory", "binding")
 PARAMS = jnp.arange(3.0)
 
 
-def run(source, *args, **options):
-    """What a script prints, run as `__main__`."""
+def run(source, *args):
+    """Run a script, as `__main__`."""
     command = [sys.executable, "-c", textwrap.dedent(source), *args]
-    done = subprocess.run(command, capture_output=True, text=not options.get("input"), check=False, **options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def first_update(tx):
@@ -147,14 +146,15 @@ def test_what_a_builder_keeps_of_one_trace_is_made_again_in_the_next():
 
     @ol.transform
     def with_memo(value):
-        made = kept.setdefault("made", ol.scale(2.0)) if isinstance(value, jax.Array) else ol.scale(2.0)  # in use only
+        made = ol.scale_by_learning_rate(2.0)  # whose builder computes -2, in a trace another one each time
+        made = kept.setdefault("made", made) if isinstance(value, jax.Array) else made  # in use only
         return ol.chain(made, ol.scale(value))
 
     tx = with_memo(3.0)
     for first in (jax.jit(tx.init), tx.init):
         state = first(PARAMS)
-        assert_close(jax.jit(tx.update)(PARAMS, state)[0], 6 * PARAMS, ulps=2)
-        assert_close(kept["made"].update(PARAMS, kept["made"].init(PARAMS))[0], 2 * PARAMS, ulps=2)
+        assert_close(jax.jit(tx.update)(PARAMS, state)[0], -6 * PARAMS, ulps=2)
+        assert_close(kept["made"].update(PARAMS, kept["made"].init(PARAMS))[0], -2 * PARAMS, ulps=2)
 
 
 def test_a_builder_may_choose_by_a_refusal():
@@ -178,6 +178,9 @@ def test_a_function_around_a_factory_is_taken_for_it():
     with pytest.raises(ValueError, match=r"adam: b1 must be in \[0, 1\), got 2.0"):
         ol.inject_hyperparams(ours)(0.1, b1=2.0)
     assert inspect.getfullargspec(ol.adam).args[:2] == ["learning_rate", "b1"]
+    for wrong in (lambda: ol.chain(ours), lambda: ol.explain(ours, PARAMS), lambda: ol.average_params(ours)):
+        with pytest.raises((ValueError, TypeError), match=r"call it: adam\(...\)"):
+            wrong()
 
 
 def test_what_is_inside_a_static_choice_is_no_argument():

@@ -6,6 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import optax_lite as ol
@@ -36,6 +37,10 @@ UNDONE = {
     "a rule behind": (
         lambda: ol.named_chain(("a", ol.sgd(0.1)), ("b", ol.scale_by_adam())),
         "scale_by_adam after sgd would undo its learning rate; write chain(scale_by_adam(...), sgd(...))",
+    ),
+    "a rule behind, around an unknown one": (
+        lambda: ol.chain(ol.sgd(0.1), ol.scale_by_galore(base_optimizer=optax.scale_by_adam())),
+        "scale_by_galore after sgd would undo its learning rate; write chain(scale_by_galore(...), sgd(...))",
     ),
     "a whole optimizer, cautious": (
         lambda: ol.cautious(ol.adamw(0.1)),

@@ -309,7 +309,10 @@ WRONG = {
     ),
     "safe_increment": (lambda: ol.safe_increment("3"), "increment: count must be a number, got str '3'"),
     "safe_norm": (lambda: ol.safe_norm(PARAMS, 0.1), "safe_norm: x must be an array, got a dict of 2 leaves"),
-    "wrapping": (lambda: ol.wrapping(ADAM, lambda params: (), STATE), "run must be a function, got (ScaleByAdamState("),
+    "wrapping": (
+        lambda: ol.wrapping(ADAM, lambda params: (), STATE),
+        "wrapping: run must be a function, got (ScaleByAdamState(",
+    ),
     "zeros_like": (lambda: ol.zeros_like(PARAMS, "flot"), "dtype must be a floating dtype or None, got 'flot'"),
     # sweeps
     "sweep.choice": (

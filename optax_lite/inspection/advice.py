@@ -62,7 +62,7 @@ def _empty_groups(places) -> Iterable[str]:
 
 def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
-    drawn = {id(x) for place, _, _ in places if "narrow state" in place.factory.words for x in places_in(place)}
+    drawn = {id(x) for place, _, _ in places if "drawn" in place.factory.words for x in places_in(place)}
     for place, _, trees in places:
         if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean
             continue

@@ -20,7 +20,7 @@ _SMALL = 0.1  # a rate below it is not there to be multiplied by another one
 
 def doubts(tx: GradientTransformation) -> Iterator[str]:
     """Say what may not be meant; only of chains that were written, not of those that a factory makes."""
-    chains = [x for x in (tx, *(x for _, x in tx.walk())) if is_chain(x)]
+    chains = [x for x in tx.calls() if isinstance(x, GradientTransformation) and is_chain(x)]
     inside = {id(x) for chain in chains for x in chain.members() if is_chain(x)}
     written = [list(links([chain])) for chain in chains if id(chain) not in inside]
     if written and descends(tx) is False:

@@ -35,6 +35,7 @@ def _directions(g, rank):
 @transform(
     static=("rank", "update_proj_gap", "numbers"),
     freezes=nothing,
+    is_a=("direction",),
     exact_state="has bases among its slots; give it quantize_state(...) as base_optimizer",
 )
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
@@ -80,7 +81,7 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     return init, update
 
 
-@transform(static=("rank", "update_proj_gap", "weight_dimension_numbers"), freezes=nothing)
+@transform(static=("rank", "update_proj_gap", "weight_dimension_numbers"), freezes=nothing, is_a=("direction",))
 def scale_by_galore(
     rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None, weight_dimension_numbers=None
 ):

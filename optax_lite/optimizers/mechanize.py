@@ -10,7 +10,7 @@ from optax_lite.core import Array, Number, OptState, PyTree, transform
 from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import copies, increment, leafwise, over, scalar_like, sqrt, weak, zero_count
 from optax_lite.norms import dot, global_norm
-from optax_lite.order import INSTEAD, SCALED
+from optax_lite.order import INSTEAD, INSTEAD_OF_MORE, SCALED
 
 
 class MechanicState(NamedTuple):
@@ -23,8 +23,9 @@ class MechanicState(NamedTuple):
     x0: PyTree  # the parameters at the start
 
 
-_NOT_AROUND = SCALED | {
-    "resting": "so the scale would be tuned by steps that moved nothing; write {inner}({outer}(...), ...)",
+_NOT_AROUND = {
+    **SCALED,
+    "resting": "so the scale would be tuned by steps that moved nothing" + INSTEAD_OF_MORE,
     "rounding": "so the sum of its updates would be one of roundings" + INSTEAD,
 }
 

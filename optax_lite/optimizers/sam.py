@@ -20,7 +20,8 @@ class SAMState(NamedTuple):
     cache: PyTree  # the parameters before the climb; None in opaque mode
 
 
-_NOT_AROUND = SCALED | {
+_NOT_AROUND = {
+    **SCALED,
     "rounding": "so a climb and its way back would be rounded each" + INSTEAD,
     "adv_optimizer/average": "at whose points nobody evaluates; leave it out there",
 }

@@ -9,7 +9,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, transform
 from optax_lite.direction import check_makes_steps
 from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
-from optax_lite.order import INSTEAD, ONE_AVERAGE, SCALED
+from optax_lite.order import EVERY_POINT, INSTEAD, ONE_AVERAGE, SCALED
 from optax_lite.targets import incremental_update
 
 
@@ -30,14 +30,12 @@ class ScheduleFreeState(NamedTuple):
         return leafwise(lambda z, y: y + (1 - 1 / weak(self.b1)) * (z - y), self.z, read=(params,))
 
 
-_NOT_AROUND = (
-    SCALED
-    | ONE_AVERAGE
-    | {
-        "resting": "so the average would take in every point several times; write {inner}({outer}(...), ...)",
-        "rounding": "so the steps of its own iterate would be rounded as those of the params" + INSTEAD,
-    }
-)
+_NOT_AROUND = {
+    **SCALED,
+    **ONE_AVERAGE,
+    **EVERY_POINT,
+    "rounding": "so the steps of its own iterate would be rounded as those of the params" + INSTEAD,
+}
 
 
 @transform(static=("state_dtype",), scheduled=ScheduleFreeState, is_a=("average",), not_around=_NOT_AROUND)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
 from optax_lite.forms import wrapping
-from optax_lite.order import INSTEAD, ROUNDED, SCALED
+from optax_lite.order import BETWEEN, INSTEAD, ROUNDED, SCALED
 from optax_lite.precision.low import moved, nearest, slots_of_low
 
 
@@ -16,14 +16,12 @@ class KahanState(NamedTuple):
     inner_state: PyTree  # of the transformation whose updates are summed
 
 
-_NOT_AROUND = (
-    SCALED
-    | ROUNDED
-    | {
-        "gate": "so the compensation would move the parameters when that holds them still" + INSTEAD,
-        "mean of points": "so the average would be of points where the parameters never are" + INSTEAD,
-    }
-)
+_NOT_AROUND = {
+    **SCALED,
+    **ROUNDED,
+    **BETWEEN,
+    "gate": "so the compensation would move the parameters when that holds them still" + INSTEAD,
+}
 
 
 @transform(is_a=("rounding", "compensation"), not_around=_NOT_AROUND)

@@ -18,7 +18,7 @@ class MasterWeightsState(NamedTuple):
     inner_state: PyTree  # of the transformation that moves the master
 
 
-@transform(is_a=("rounding", "exact weights"), not_around=SCALED | ROUNDED)
+@transform(is_a=("rounding", "exact weights"), not_around={**SCALED, **ROUNDED})
 def master_weights(tx):
     """Let `tx` move a float32 copy of bfloat16 and float16 parameters, which are that copy rounded. Micikevicius 2018.
 

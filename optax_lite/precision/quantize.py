@@ -30,7 +30,8 @@ class QuantizeState(NamedTuple):
 
 
 _SUMS = "so a call that moves nothing would round the state, and the sum of gradients too" + INSTEAD
-_NOT_AROUND = SCALED | {
+_NOT_AROUND = {
+    **SCALED,
     "gate": _SUMS,
     "sum": _SUMS,
     "vector": "so there is one leaf without a path, of all shapes, for `keep` and the shared exponents" + INSTEAD,

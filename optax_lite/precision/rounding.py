@@ -10,7 +10,7 @@ from optax_lite.core import Array, PyTree, transform
 from optax_lite.data import is_key
 from optax_lite.forms import wrapping
 from optax_lite.leaves import increment, is_nothing, leaf_paths, zero_count
-from optax_lite.order import INSTEAD, ROUNDED, SCALED
+from optax_lite.order import BETWEEN, ROUNDED, SCALED
 from optax_lite.precision.low import leaf_keys, moved, random_bits, slots_of_low, stochastic
 
 
@@ -25,9 +25,7 @@ def check_seed(seed: Any) -> None:
         raise ArgumentError(f"seed must be an int or a key, as jax.random.key(0) is one, got {seed!r}")
 
 
-_NOT_AROUND = (
-    SCALED | ROUNDED | {"mean of points": "so the average would be of points where the parameters never are" + INSTEAD}
-)
+_NOT_AROUND = {**SCALED, **ROUNDED, **BETWEEN}
 
 
 @transform(static=("seed",), is_a=("rounding",), not_around=_NOT_AROUND)

@@ -25,15 +25,15 @@ class WithStateDtypeState(NamedTuple):
 
 
 def _rounds_all(call):
-    """What is wrong with weights inside, unless the slots to round are named."""
+    """Say what is wrong with weights inside, unless the slots to round are named."""
     problem = "so the weights that it keeps would be rounded with the moments"
     return None if isinstance(call.arguments["dtype"], dict) else f"{problem}{INSTEAD}, or name the slots"
 
 
-_NOT_AROUND = SCALED | {"8 bits": "so the state would be rounded twice" + ONE, "exact weights": _rounds_all}
+_NOT_AROUND = {**SCALED, "8 bits": "so the state would be rounded twice" + ONE, "exact weights": _rounds_all}
 
 
-@transform(static=("dtype", "seed"), is_a=("narrow state",), not_around=_NOT_AROUND)
+@transform(static=("dtype", "seed"), is_a=("narrow state", "drawn"), not_around=_NOT_AROUND)
 def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
     """Keep the slots of `tx` in a dtype, or each in its own by the field of the state: {"mu": ..., "nu": ...}.
 

@@ -13,7 +13,7 @@ import numpy as np
 from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.data import Word, is_key
-from optax_lite.factory import Factory
+from optax_lite.factory import is_factory
 from optax_lite.leaves import path_string, show_leaf
 
 
@@ -181,7 +181,7 @@ def _no_number(x: Any) -> str:
     """Why a leaf cannot be stacked, in words; empty where it can."""
     if isinstance(x, (str, bool)):
         return ""
-    if isinstance(x, Factory):
+    if is_factory(x):
         return f"is the factory {x.__name__} itself; call it: {x.__name__}(...)"
     if is_key(x):
         return "is a random key, which cannot differ; give an int as seed"

@@ -8,16 +8,16 @@ from optax_lite.compose import check_members
 from optax_lite.core import PyTree, transform
 from optax_lite.direction import check_makes_direction
 from optax_lite.leaves import leafwise
-from optax_lite.order import INSTEAD, SCALED
+from optax_lite.order import INSTEAD, INSTEAD_OF_MORE, SCALED
 
 
 class CautiousState(NamedTuple):
     inner_state: PyTree  # of the transformation that makes the updates
 
 
-_NOT_AROUND = SCALED | {
-    "resting": "so an update would be compared with the last gradient, not with the mean"
-    "; write {inner}({outer}(...), ...)",
+_NOT_AROUND = {
+    **SCALED,
+    "resting": "so an update would be compared with the last gradient, not with the mean" + INSTEAD_OF_MORE,
     "rounding": "so signs would be compared with those of roundings" + INSTEAD,
 }
 

@@ -27,7 +27,8 @@ def _split(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: SplitRealAndImaginaryArrays(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
 
 
-_NOT_AROUND = SCALED | {
+_NOT_AROUND = {
+    **SCALED,
     "average": "whose average would be in halves" + INSTEAD,
     "line search": "which needs the parameters whole; it takes complex ones by itself",
 }

@@ -35,7 +35,7 @@ from optax_lite.leaves import (
     zeros_like,
 )
 from optax_lite.mistakes import written
-from optax_lite.order import ONE_AVERAGE, SCALED
+from optax_lite.order import EVERY_POINT, ONE_AVERAGE, SCALED
 from optax_lite.outline import is_state, outline
 from optax_lite.paths import steps
 from optax_lite.vectors import as_tree, as_vector
@@ -53,11 +53,7 @@ class AverageParamsState(NamedTuple):
         return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
 
 
-_NOT_AROUND = (
-    SCALED
-    | ONE_AVERAGE
-    | {"resting": "so the average would take in every point several times; write {inner}({outer}(...), ...)"}
-)
+_NOT_AROUND = {**SCALED, **ONE_AVERAGE, **EVERY_POINT}
 
 
 @transform(

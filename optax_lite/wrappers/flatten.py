@@ -16,7 +16,8 @@ from optax_lite.placement import whole
 from optax_lite.present import OBJECTIVES
 from optax_lite.vectors import as_tree, as_vector, on_vectors
 
-_NOT_AROUND = SCALED | {
+_NOT_AROUND = {
+    **SCALED,
     "rounding": "so it would see one leaf, in float32 if any is" + INSTEAD,
     "by path": "where all is one leaf without a path" + INSTEAD,
 }

@@ -9,6 +9,7 @@ from optax_lite.aliases import PyTree
 from optax_lite.check import ArgumentError
 from optax_lite.compose import MaskedState, PartitionState, check_members, partition
 from optax_lite.core import GradientTransformation, transform
+from optax_lite.data import Config
 from optax_lite.forms import wrapping
 from optax_lite.frozen import by_part
 from optax_lite.order import SCALED
@@ -107,12 +108,11 @@ def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree,
 
 def idle_rules(tx: GradientTransformation, params: PyTree) -> list[str]:
     """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in an optimizer."""
-    members = [tx, *(x for _, x in tx.walk() if isinstance(x, GradientTransformation))]
-    lenient = [x for x in members if x.factory is _groups and not x.arguments["strict"]]
+    lenient = [x for x in tx.calls() if x.factory is _groups and not x.arguments["strict"]]
     return [problem for x in lenient for problem in _plan_of(x).problems(params)]
 
 
-def _plan_of(tx: GradientTransformation) -> Plan:
+def _plan_of(tx: Config) -> Plan:
     rules = tx.arguments
     base, patterns, choices, strict = map(rules.pop, ("base", "patterns", "choices", "strict"))
     return Plan(base, rules, patterns or {}, choices or {}, strict)

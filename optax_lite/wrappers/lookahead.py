@@ -10,7 +10,7 @@ from optax_lite.compose import check_members
 from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
 from optax_lite.frozen import frozen, nothing
 from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count, zeros_like
-from optax_lite.order import INSTEAD, ONE_AVERAGE, SCALED
+from optax_lite.order import INSTEAD, INSTEAD_OF_MORE, ONE_AVERAGE, SCALED
 
 
 class LookaheadParams(NamedTuple):
@@ -61,15 +61,12 @@ def _frozen(tx, updates, params):
     return fast + nothing(tx, updates.slow, None)
 
 
-_NOT_AROUND = (
-    SCALED
-    | ONE_AVERAGE
-    | {
-        "resting": "so the slow weights would be due after sync_period gradients, not steps"
-        "; write {inner}({outer}(...), ...)",
-        "compensation": "so what is left of the fast weights would be added to the slow ones" + INSTEAD,
-    }
-)
+_NOT_AROUND = {
+    **SCALED,
+    **ONE_AVERAGE,
+    "resting": "so the slow weights would be due after sync_period gradients, not steps" + INSTEAD_OF_MORE,
+    "compensation": "so what is left of the fast weights would be added to the slow ones" + INSTEAD,
+}
 
 
 @transform(
