@@ -1,8 +1,10 @@
-"""What is left in memory of functions that close over data: `python -m benchmarks.closures` fails above 30 MB.
+"""What is left in memory of functions that close over data: `python -m benchmarks.closures` fails
+above 30 MB.
 
-As a notebook's cell that is run again: each round makes 20 MB, a function that closes over them, and trains on it. The
-growth of the resident memory is that from the second ten rounds to the last ten, medians of each: in the first ten what
-is shared by all is compiled, and malloc keeps a few blocks of 20 MB, more or fewer as threads happen to give them back.
+As a notebook's cell that is run again: each round makes 20 MB, a function that closes over them,
+and trains on it. The growth of the resident memory is that from the second ten rounds to the last
+ten, medians of each: in the first ten what is shared by all is compiled, and malloc keeps a few
+blocks of 20 MB, more or fewer as threads happen to give them back.
 """
 
 import argparse
@@ -62,7 +64,9 @@ def minimize(round_: int) -> None:
 def run(round_: int) -> None:
     loss, params = problem(round_)
     task = sweep.training(lambda key: params, loss, np.ones(8, np.float32), steps=2)
-    sweep.run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.2]), task, chunk=2, devices=1, progress=False)
+    sweep.run(
+        sweep.grid(ol.sgd, learning_rate=[0.1, 0.2]), task, chunk=2, devices=1, progress=False
+    )
 
 
 WAYS = {"make_step": make_step, "fit": fit, "minimize": minimize, "sweep.run": run}
@@ -76,7 +80,10 @@ def main() -> None:
     if given.rounds < 30:
         parser.error("--rounds must be at least 30")
     missed = []
-    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {given.rounds} rounds of {4 * ROWS / 1e6:.0f} MB\n")
+    print(
+        f"jax {jax.__version__}, {jax.devices()[0].platform}, {given.rounds} rounds of "
+        f"{4 * ROWS / 1e6:.0f} MB\n"
+    )
     for name in given.ways:
         used = []
         for round_ in range(given.rounds):

@@ -1,4 +1,5 @@
-"""The core against optax: `python -m benchmarks.core` prints one row a bar and fails if one is missed.
+"""The core against optax: `python -m benchmarks.core` prints one row a bar and fails if one is
+missed.
 
 Every ratio is a median over interleaved rounds in this process; below 1 is faster than optax.
 """
@@ -25,9 +26,11 @@ def gradients(params):
 
 
 def compare(make, repeats, warm):
-    """Our time as a share of optax's, set up in both orders: what is set up first runs slower by a tenth or more.
+    """Our time as a share of optax's, set up in both orders: what is set up first runs slower by a
+    tenth or more.
 
-    Seen with optax against itself: 1.2 on 1000 small leaves. The geometric mean of the two orders is free of it.
+    Seen with optax against itself: 1.2 on 1000 small leaves. The geometric mean of the two orders
+    is free of it.
     """
     ratios = []
     for names in (["ours", "optax"], ["optax", "ours"]):
@@ -76,7 +79,9 @@ def construction(repeats):
 
 
 def compiled_share(params, repeats):
-    """optax's `update` and `apply_updates`, each compiled, as a share of the same eagerly: what there is to be won."""
+    """optax's `update` and `apply_updates`, each compiled, as a share of the same eagerly: what
+    there is to be won.
+    """
     tx = optax.adamw(1e-3)
     state, grads, step = tx.init(params), gradients(params), step_of(optax, tx)
     update, apply_updates = jax.jit(tx.update), jax.jit(optax.apply_updates)
@@ -90,7 +95,9 @@ def compiled_share(params, repeats):
 
 
 def tracing(params, repeats, *, again, compiled):
-    """Time to trace (and compile) a step: from empty caches, or of a new step over a structure seen before."""
+    """Time to trace (and compile) a step: from empty caches, or of a new step over a structure seen
+    before.
+    """
 
     def make(library):
         state = jax.eval_shape(library.adamw(1e-3).init, params)
@@ -128,11 +135,21 @@ def jitted(params, repeats, inner):
 
 
 def compiles_per_learning_rate():
-    """Compilations of a step that takes the optimizer as argument, over seven ways to write a learning rate."""
+    """Compilations of a step that takes the optimizer as argument, over seven ways to write a
+    learning rate.
+    """
     params = mlp()
     step = jax.jit(lambda tx, grads, state, params: tx.step(grads, state, params))
     state, grads = optax_lite.adamw(1e-3).init(params), gradients(params)
-    rates = [0.1, 1, np.float32(0.2), np.float64(0.3), np.int64(2), jnp.float32(0.4), jnp.asarray(0.5)]
+    rates = [
+        0.1,
+        1,
+        np.float32(0.2),
+        np.float64(0.3),
+        np.int64(2),
+        jnp.float32(0.4),
+        jnp.asarray(0.5),
+    ]
     with count_lowerings() as count:
         for rate in rates:
             step(optax_lite.adamw(rate), grads, state, params)
@@ -157,19 +174,30 @@ def compiles_on_second_grad():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=8, help="rounds of each comparison, 5 at least")
+    parser.add_argument(
+        "--repeats", type=int, default=8, help="rounds of each comparison, 5 at least"
+    )
     repeats = parser.parse_args().repeats
     small, large, many = mlp(), transformer(), many_leaves()
     count = sum(p.size for p in jax.tree.leaves(large))
-    print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].platform}, {repeats} rounds")
-    print(f"transformer tree: {count / 1e6:.1f}M parameters, {len(jax.tree.leaves(large))} leaves\n")
+    print(
+        f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].platform}, "
+        f"{repeats} rounds"
+    )
+    print(
+        f"transformer tree: {count / 1e6:.1f}M parameters, {len(jax.tree.leaves(large))} leaves\n"
+    )
     rows = [
         ("init, MLP", 2.0, lambda: initial(small, 5 * repeats)),
         ("milliseconds to build AdamW", 0.1, lambda: construction(5 * repeats)),
         ("eager update + apply, transformer", 0.20, lambda: eager(large, 3 * repeats)),
         ("eager update + apply, MLP", 0.08, lambda: eager(small, 5 * repeats)),
         ("tracing, 1000 leaves", 0.35, lambda: tracing(many, repeats, again=False, compiled=False)),
-        ("tracing again, 1000 leaves", 0.12, lambda: tracing(many, repeats, again=True, compiled=False)),
+        (
+            "tracing again, 1000 leaves",
+            0.12,
+            lambda: tracing(many, repeats, again=True, compiled=False),
+        ),
         ("trace + compile, 1000 leaves", 1.0, lambda: tracing(many, 6, again=False, compiled=True)),
         ("trace + compile, 148 leaves", 1.0, lambda: tracing(large, 6, again=False, compiled=True)),
         ("jitted step, 6 leaves", 1.0, lambda: jitted(small, 5 * repeats, 200)),
@@ -181,7 +209,10 @@ def main():
     noise = 1.05  # a ratio of 1.0 is met within the noise of a shared machine
     missed = []
     share = compiled_share(large, 3 * repeats)
-    print(f"optax on the transformer, update and apply compiled by hand: {share:.3g} of its eager time\n")
+    print(
+        f"optax on the transformer, update and apply compiled by hand: {share:.3g} of its eager "
+        "time\n"
+    )
     print(f"{'':36}{'measured':>10}{'bar':>8}")
     for name, bar, measure in rows:
         value = measure()

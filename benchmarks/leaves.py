@@ -1,6 +1,8 @@
-"""What thousands of leaves cost: `python -m benchmarks.leaves` fails where a part is quadratic in them.
+"""What thousands of leaves cost: `python -m benchmarks.leaves` fails where a part is quadratic in
+them.
 
-Each job is timed at a tenth of the leaves and at all of them, by turns; linear is a ratio of 10, quadratic one of 100.
+Each job is timed at a tenth of the leaves and at all of them, by turns; linear is a ratio of 10,
+quadratic one of 100.
 """
 
 import argparse
@@ -19,7 +21,10 @@ from benchmarks.measure import interleaved
 def layers(count: int, name: str = "layer") -> dict[str, Any]:
     """A tree of `count` leaves in four shapes, in layers of four."""
     shapes = {"w": (4, 4), "b": (4,), "scale": (8,), "v": (4, 5)}
-    return {f"{name}_{i}": {k: jnp.zeros(shape) for k, shape in shapes.items()} for i in range(count // 4)}
+    return {
+        f"{name}_{i}": {k: jnp.zeros(shape) for k, shape in shapes.items()}
+        for i in range(count // 4)
+    }
 
 
 def jobs(count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -27,7 +32,10 @@ def jobs(count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     params, renamed = layers(count), layers(count, "block")
     tx, watched = ol.adamw(1e-3), ol.with_metrics(ol.adamw(ol.linear_schedule(1.0, 0.0, 100)))
     labels = {layer: {"w": "on", "b": "off", "scale": "off", "v": "on"} for layer in params}
-    parted, state = ol.partition({"on": ol.adamw(1e-3), "off": ol.sgd(0.1, momentum=0.9)}, labels), tx.init(params)
+    parted, state = (
+        ol.partition({"on": ol.adamw(1e-3), "off": ol.sgd(0.1, momentum=0.9)}, labels),
+        tx.init(params),
+    )
     new_names = {f"layer_{i}": f"block_{i}" for i in range(count // 4)}
     coded = ol.quantize_state(tx, min_size=1)
     codes = jax.eval_shape(coded.init, params)
@@ -56,14 +64,20 @@ def main() -> None:
     given = parser.parse_args()
     few, many = dict(jobs(given.leaves // 10)), dict(jobs(given.leaves))
     bar, missed = 20.0, []
-    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {given.leaves} leaves, {given.repeats} rounds\n")
+    print(
+        f"jax {jax.__version__}, {jax.devices()[0].platform}, {given.leaves} leaves, "
+        f"{given.repeats} rounds\n"
+    )
     print(f"{'':36}{'seconds':>10}{'of a tenth':>12}{'bar':>8}")
     for name in many:
         times = interleaved({"few": few[name], "many": many[name]}, given.repeats, warm=1)
         growth = statistics.median(b / a for a, b in zip(times["few"], times["many"], strict=True))
         missed += [name] if growth > bar else []
         mark = "MISSED" if growth > bar else ""
-        print(f"{name:36}{statistics.median(times['many']):>10.3g}{growth:>12.3g}{bar:>8.3g}  {mark}", flush=True)
+        print(
+            f"{name:36}{statistics.median(times['many']):>10.3g}{growth:>12.3g}{bar:>8.3g}  {mark}",
+            flush=True,
+        )
     sys.exit(f"missed: {', '.join(missed)}" if missed else 0)
 
 

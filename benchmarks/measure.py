@@ -17,8 +17,12 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(calls: dict[str, Callable[[], Any]], repeats: int, warm: int = 1) -> dict[str, list[float]]:
-    """The times of each call over `repeats` rounds, in alternating order, after `warm` untimed rounds."""
+def interleaved(
+    calls: dict[str, Callable[[], Any]], repeats: int, warm: int = 1
+) -> dict[str, list[float]]:
+    """The times of each call over `repeats` rounds, in alternating order, after `warm` untimed
+    rounds.
+    """
     names = list(calls)
     times: dict[str, list[float]] = {name: [] for name in names}
     for round_ in range(warm + repeats):
@@ -37,11 +41,18 @@ def ratio(times: dict[str, list[float]], ours: str = "ours", theirs: str = "opta
 def mlp(width: int = 32) -> dict[str, Any]:
     """A three-layer perceptron: 6 leaves."""
     sizes = [64, width, width, 10]
-    return {f"layer{i}": {"w": jnp.ones((a, b)) * 0.01, "b": jnp.zeros(b)} for i, (a, b) in enumerate(pairwise(sizes))}
+    return {
+        f"layer{i}": {"w": jnp.ones((a, b)) * 0.01, "b": jnp.zeros(b)}
+        for i, (a, b) in enumerate(pairwise(sizes))
+    }
 
 
-def transformer(layers: int = 12, width: int = 256, vocabulary: int = 8192, context: int = 512) -> dict[str, Any]:
-    """A transformer's tree: two embeddings, the last norm, and 12 leaves a layer; 12M parameters by default."""
+def transformer(
+    layers: int = 12, width: int = 256, vocabulary: int = 8192, context: int = 512
+) -> dict[str, Any]:
+    """A transformer's tree: two embeddings, the last norm, and 12 leaves a layer; 12M parameters by
+    default.
+    """
 
     def block():
         return {
@@ -62,11 +73,16 @@ def transformer(layers: int = 12, width: int = 256, vocabulary: int = 8192, cont
 
 
 def language_loss(params: dict[str, Any], tokens: jax.Array, heads: int = 8) -> jax.Array:
-    """The mean cross-entropy of the next token under the transformer, output embeddings tied, for (batch, length)."""
+    """The mean cross-entropy of the next token under the transformer, output embeddings tied, for
+    (batch, length).
+    """
 
     def normed(x, p):
         x = x - jnp.mean(x, axis=-1, keepdims=True)
-        return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+        return (
+            x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6) * p["scale"]
+            + p["bias"]
+        )
 
     def dense(x, p):
         return x @ p["kernel"] + p["bias"]
@@ -80,7 +96,10 @@ def language_loss(params: dict[str, Any], tokens: jax.Array, heads: int = 8) -> 
         x = x + dense(mixed.reshape(x.shape), p["out"])
         x = x + dense(jax.nn.gelu(dense(normed(x, p["norm2"]), p["up"])), p["down"])
     logits = normed(x, params["norm"]) @ params["tokens"].T
-    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - jnp.take_along_axis(logits, labels[..., None], -1)[..., 0])
+    return jnp.mean(
+        jax.nn.logsumexp(logits, axis=-1)
+        - jnp.take_along_axis(logits, labels[..., None], -1)[..., 0]
+    )
 
 
 def many_leaves(count: int = 1000) -> dict[str, Any]:

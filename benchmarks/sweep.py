@@ -1,9 +1,11 @@
-"""Populations against the usual ways to sweep: `python -m benchmarks.sweep` prints a table for each model.
+"""Populations against the usual ways to sweep: `python -m benchmarks.sweep` prints a table for each
+model.
 
-Every way trains the same members on the same batches, from the first line to the last score, compilation included. The
-usual way with optax is one jitted step for each setting, its loop over steps inside (`lax.scan`); by hand, optax's
-`inject_hyperparams` under a vmap over all members at once; with torch, a loop over settings and steps (where torch is
-installed; eager, as it is mostly used). Ways take turns, and the median over rounds counts.
+Every way trains the same members on the same batches, from the first line to the last score,
+compilation included. The usual way with optax is one jitted step for each setting, its loop over
+steps inside (`lax.scan`); by hand, optax's `inject_hyperparams` under a vmap over all members at
+once; with torch, a loop over settings and steps (where torch is installed; eager, as it is mostly
+used). Ways take turns, and the median over rounds counts.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import optax
 import optax_lite as ol
 from benchmarks.measure import language_loss, transformer
 from optax_lite import sweep
-from optax_lite.loop.batches import shuffled
+from optax_lite.train._batches import shuffled
 
 ROWS, EVERY = 2048, 100
 
@@ -33,14 +35,18 @@ class Mlp:
 
     def __init__(self):
         rng = np.random.default_rng(0)
-        self.data = rng.normal(size=(ROWS, 64)).astype(np.float32), rng.integers(0, 10, ROWS).astype(np.int32)
+        self.data = (
+            rng.normal(size=(ROWS, 64)).astype(np.float32),
+            rng.integers(0, 10, ROWS).astype(np.int32),
+        )
 
     @staticmethod
     def init(key):
         keys = jax.random.split(key, 3)
         sizes = ((64, 32), (32, 32), (32, 10))
         return [
-            {"w": jax.random.normal(k, s) / s[0] ** 0.5, "b": jnp.zeros(s[1])} for k, s in zip(keys, sizes, strict=True)
+            {"w": jax.random.normal(k, s) / s[0] ** 0.5, "b": jnp.zeros(s[1])}
+            for k, s in zip(keys, sizes, strict=True)
         ]
 
     @staticmethod
@@ -81,7 +87,12 @@ def rates(n):
 
 def ours(model, n, steps, chunk="auto"):
     train = sweep.training(
-        model.init, model.loss, model.data, steps=steps, batch_size=model.batch_size, every=min(EVERY, steps)
+        model.init,
+        model.loss,
+        model.data,
+        steps=steps,
+        batch_size=model.batch_size,
+        every=min(EVERY, steps),
     )
     population = sweep.grid(ol.adamw, learning_rate=rates(n))
     return sweep.run(population, train, chunk=chunk, progress=False)
@@ -248,13 +259,20 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--members", type=int, nargs="*", default=[16, 64, 256])
-    parser.add_argument("--closures-up-to", type=int, default=64, help="members of the two slow ways")
+    parser.add_argument(
+        "--closures-up-to", type=int, default=64, help="members of the two slow ways"
+    )
     parser.add_argument("--chunks", type=int, nargs="*", default=[8, 32, 128, 512])
-    parser.add_argument("--chunk-repeats", type=int, default=1, help="rounds of the long runs; 0 leaves them out")
+    parser.add_argument(
+        "--chunk-repeats", type=int, default=1, help="rounds of the long runs; 0 leaves them out"
+    )
     parser.add_argument("--throughput", type=int, nargs="*", default=[1, 16, 256])
     arguments = parser.parse_args()
     device = jax.devices()[0]
-    print(f"jax {jax.__version__}, optax {optax.__version__}, {device.device_kind}, {arguments.repeats} rounds")
+    print(
+        f"jax {jax.__version__}, optax {optax.__version__}, {device.device_kind}, "
+        f"{arguments.repeats} rounds"
+    )
     missed = usual_table(arguments) if arguments.members else []
     missed += chunk_table(arguments) if arguments.chunk_repeats else []
     throughput_table(arguments)

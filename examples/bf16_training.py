@@ -1,8 +1,8 @@
 """Training with parameters of 16 bits: bfloat16 as it is, and three remedies, against float32.
 
-A small network predicts the next byte of the Python standard library's own sources. Steps of AdamW become smaller than
-half the distance between two bfloat16 numbers, 0.2 to 0.4 % of a parameter, and are then rounded away. Less than a
-minute on two cores: python examples/bf16_training.py
+A small network predicts the next byte of the Python standard library's own sources. Steps of AdamW
+become smaller than half the distance between two bfloat16 numbers, 0.2 to 0.4 % of a parameter, and
+are then rounded away. Less than a minute on two cores: python examples/bf16_training.py
 """
 
 import argparse
@@ -31,15 +31,19 @@ def init_params(key, dtype):
     keys = jax.random.split(key, 3)
     params = {
         "embedding": jax.random.normal(keys[0], (256, WIDTH)),
-        "hidden": {"w": jax.random.normal(keys[1], (CONTEXT * WIDTH, HIDDEN)) / (CONTEXT * WIDTH) ** 0.5,
-                   "b": jnp.zeros(HIDDEN)},
+        "hidden": {
+            "w": jax.random.normal(keys[1], (CONTEXT * WIDTH, HIDDEN)) / (CONTEXT * WIDTH) ** 0.5,
+            "b": jnp.zeros(HIDDEN),
+        },
         "out": {"w": jax.random.normal(keys[2], (HIDDEN, 256)) / HIDDEN**0.5, "b": jnp.zeros(256)},
-    }  # fmt: skip
+    }
     return jax.tree.map(lambda p: p.astype(dtype), params)
 
 
 def loss_fn(params, batch):
-    """In float32, which is as fast on a CPU; what differs between the runs is how parameters are stored."""
+    """In float32, which is as fast on a CPU; what differs between the runs is how parameters are
+    stored.
+    """
     p = jax.tree.map(lambda p: p.astype(jnp.float32), params)
     x = p["embedding"][batch[:, :-1]].reshape(len(batch), -1)
     h = jax.nn.relu(x @ p["hidden"]["w"] + p["hidden"]["b"])
@@ -56,25 +60,47 @@ def main():
     every = max(1, args.steps // 30)
     shape = (args.steps // every, every, BATCH)
     starts = jax.random.randint(jax.random.key(1), shape, 0, len(text) - CONTEXT - 1)
-    held_out = windows(rest, jax.random.randint(jax.random.key(2), (4096,), 0, len(rest) - CONTEXT - 1), CONTEXT + 1)
+    held_out = windows(
+        rest,
+        jax.random.randint(jax.random.key(2), (4096,), 0, len(rest) - CONTEXT - 1),
+        CONTEXT + 1,
+    )
 
     adamw = ol.adamw(ol.warmup_cosine_decay_schedule(0.0, 1e-3, 100, args.steps))
-    runs = dict(zip(STYLES, (adamw, adamw, ol.stochastic_rounding(adamw), ol.kahan(adamw), ol.master_weights(adamw)),
-                    strict=True))  # fmt: skip
+    runs = dict(
+        zip(
+            STYLES,
+            (
+                adamw,
+                adamw,
+                ol.stochastic_rounding(adamw),
+                ol.kahan(adamw),
+                ol.master_weights(adamw),
+            ),
+            strict=True,
+        )
+    )
     plt.figure(figsize=(8, 4.5), layout="constrained")
     for name, tx in runs.items():
         start = time.perf_counter()
         params = init_params(jax.random.key(0), name.split(",")[0])
         losses = np.asarray(train(loss_fn, tx, params, text, held_out, starts))
         kept = ol.explain_memory(tx, params)
-        per_parameter = (kept.parameters + sum(kept.state.values())) / ol.explain(tx, params).totals["parameters"]
+        per_parameter = (kept.parameters + sum(kept.state.values())) / ol.explain(
+            tx, params
+        ).totals["parameters"]
         seconds = time.perf_counter() - start
-        print(f"{name:30} loss {losses[-1]:.3f}  {per_parameter:4.1f} bytes per parameter  {seconds:4.1f} s")
+        print(
+            f"{name:30} loss {losses[-1]:.3f}  {per_parameter:4.1f} bytes per parameter  "
+            f"{seconds:4.1f} s"
+        )
         plt.plot(every * np.arange(1, len(losses) + 1), losses, label=name, **STYLES[name])
     plt.legend(frameon=False)
     plt.xlabel("Steps of AdamW")
     plt.ylabel("Loss on held-out text (nats per byte)")
-    plt.title("Parameters in bfloat16: plain rounding loses the small steps, the remedies keep them")
+    plt.title(
+        "Parameters in bfloat16: plain rounding loses the small steps, the remedies keep them"
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     plt.savefig(args.out / "bf16_training.png", dpi=120)
     print(f"Picture: {args.out / 'bf16_training.png'}")

@@ -1,14 +1,17 @@
-"""SGD, momentum, RMSProp and Adam on one deep network, and then each of them at 32 learning rates at once.
+"""SGD, momentum, RMSProp and Adam on one deep network, and then each of them at 32 learning rates
+at once.
 
-What one sees: a progress bar, a table, and two pictures in `out/`. The network has six fully connected layers and the
-data are scikit-learn's handwritten digits, so nothing is downloaded. Run it from the repository:
+What one sees: a progress bar, a table, and two pictures in `out/`. The network has six fully
+connected layers and the data are scikit-learn's handwritten digits, so nothing is downloaded. Run
+it from the repository:
 
     pip install -e ".[examples]"
-    python examples/compare_optimizers.py            # about a minute on two cores; --quick for a look
+    python examples/compare_optimizers.py          # about a minute on two cores; --quick for a look
 
-The point is in two lines. `jax.vmap(make)(learning_rates)` makes a population of optimizers, because an optimizer is a
-pytree of its hyperparameters; and `train_epoch` takes the optimizer as an argument, so that `jax.vmap` of it over that
-argument trains the whole population in one compiled program.
+The point is in two lines. `jax.vmap(make)(learning_rates)` makes a population of optimizers,
+because an optimizer is a pytree of its hyperparameters; and `train_epoch` takes the optimizer as an
+argument, so that `jax.vmap` of it over that argument trains the whole population in one compiled
+program.
 """
 
 import argparse
@@ -35,7 +38,9 @@ try:
     from rich.table import Table
     from sklearn.datasets import load_digits
 except ModuleNotFoundError as missing:
-    raise SystemExit(f'{missing.name} is not installed; write: pip install "optax_lite[examples]"') from None
+    raise SystemExit(
+        f'{missing.name} is not installed; write: pip install "optax_lite[examples]"'
+    ) from None
 
 TRAIN_SIZE = 1400
 LAYERS = [64, 100, 100, 100, 100, 100, 10]
@@ -50,16 +55,19 @@ class Optimizer(NamedTuple):
     marker: str
 
 
-# Colours of Okabe & Ito 2008, which the colour-blind can tell apart too; of these, the ones dark enough for words.
+# Colours of Okabe & Ito 2008, which the colour-blind can tell apart too; of these, the ones dark
+# enough for words.
 OPTIMIZERS = {
     "SGD": Optimizer(sgd, 5e-3, "#000000", "o"),
     "Momentum": Optimizer(lambda rate: sgd(rate, momentum=0.9), 5e-3, "#0072B2", "s"),
-    "RMSProp": Optimizer(lambda rate: rmsprop(rate, decay=0.99, eps_in_sqrt=False), 1e-4, "#009E73", "^"),
+    "RMSProp": Optimizer(
+        lambda rate: rmsprop(rate, decay=0.99, eps_in_sqrt=False), 1e-4, "#009E73", "^"
+    ),
     "Adam": Optimizer(adam, 1e-3, "#D55E00", "D"),
 }
 
 
-# --- data and network ------------------------------------------------------------------------------------------------
+# --- data and network -----------------------------------------------------------------------------
 
 
 class Data(NamedTuple):
@@ -72,8 +80,9 @@ class Data(NamedTuple):
 def load_data() -> Data:
     """Digits as 8-bit pixels minus the mean training image.
 
-    Not divided by anything: these small weights shrink a signal threefold per layer, so that inputs of order one would
-    leave the last layer with nothing to learn from, and the classic rates are meant for pixels of this size.
+    Not divided by anything: these small weights shrink a signal threefold per layer, so that inputs
+    of order one would leave the last layer with nothing to learn from, and the classic rates are
+    meant for pixels of this size.
     """
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
@@ -118,14 +127,20 @@ def evaluate(params, data):
         return jnp.mean(jnp.argmax(z, axis=-1) == y)
 
     z = logits(params, data.x)
-    return Metrics(cross_entropy(z, data.y), accuracy(z, data.y), accuracy(logits(params, data.x_val), data.y_val))
+    return Metrics(
+        cross_entropy(z, data.y),
+        accuracy(z, data.y),
+        accuracy(logits(params, data.x_val), data.y_val),
+    )
 
 
-# --- training --------------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 def train_epoch(tx, params, state, batches, data):
-    """One pass over the data; `tx` is an argument like any other, which is what makes it vmappable."""
+    """One pass over the data; `tx` is an argument like any other, which is what makes it
+    vmappable.
+    """
 
     def step(carry, batch):
         params, state = carry
@@ -140,7 +155,8 @@ def init_state(tx, params):
     return tx.init(params)
 
 
-# One optimizer for many seeds, each with its own weights and batches; and many optimizers for one seed.
+# One optimizer for many seeds, each with its own weights and batches; and many optimizers for one
+# seed.
 init_seeds = jax.jit(jax.vmap(init_state, in_axes=(None, 0)))
 train_seeds = jax.jit(jax.vmap(train_epoch, in_axes=(None, 0, 0, 0, None)))
 init_population = jax.jit(jax.vmap(init_state))
@@ -176,7 +192,9 @@ def shuffled(seed: int, args):
 
 
 def compare(data, params, epochs, progress) -> dict[str, Run]:
-    """Every optimizer at its classic rate, from the same initial weights and on the same batches."""
+    """Every optimizer at its classic rate, from the same initial weights and on the same
+    batches.
+    """
     first = jax.jit(jax.vmap(evaluate, in_axes=(0, None)))(params, data)
     runs = {}
     for name, optimizer in OPTIMIZERS.items():
@@ -194,7 +212,9 @@ def sweep(data, params, epochs, learning_rates, progress) -> dict[str, Run]:
     runs = {}
     for name, optimizer in OPTIMIZERS.items():
         title = f"{name}, {len(learning_rates)} rates"
-        on_epoch = bar(progress, title, len(epochs), lambda loss: f"best loss {np.nanmin(loss):.2g}")
+        on_epoch = bar(
+            progress, title, len(epochs), lambda loss: f"best loss {np.nanmin(loss):.2g}"
+        )
         population = jax.vmap(optimizer.make)(learning_rates)
         state = init_population(population, copies)
         runs[name] = run(train_population, population, copies, state, epochs, data, on_epoch)
@@ -207,14 +227,20 @@ def bar(progress, title, total, describe):
     return lambda loss: progress.update(task, advance=1, loss=describe(np.asarray(loss)))
 
 
-# --- what is shown ---------------------------------------------------------------------------------------------------
+# --- what is shown --------------------------------------------------------------------------------
 
 
 def make_table(runs: dict[str, Run], args) -> Table:
     title = f"After {args.epochs} epochs: mean ± standard deviation over {args.seeds} seeds"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("optimizer", no_wrap=True)
-    columns = "learning\nrate", "training\nloss", "training\nacc. (%)", "validation\nacc. (%)", "time (s) +\ncompiling"
+    columns = (
+        "learning\nrate",
+        "training\nloss",
+        "training\nacc. (%)",
+        "validation\nacc. (%)",
+        "time (s) +\ncompiling",
+    )
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for name, (history, compile_seconds, train_seconds) in runs.items():
@@ -265,7 +291,10 @@ PAPER = {
 def label_ends(ax, ends: dict[str, float], show: Callable[[float], str]) -> None:
     """Give every curve its last value, with a leader where the numbers would lie on each other."""
     gap, free = 0.08, 1.0
-    heights = {name: ax.transAxes.inverted().transform(ax.transData.transform((0, y)))[1] for name, y in ends.items()}
+    heights = {
+        name: ax.transAxes.inverted().transform(ax.transData.transform((0, y)))[1]
+        for name, y in ends.items()
+    }
     for name in sorted(heights, key=heights.get, reverse=True):
         height, color = min(heights[name], free), OPTIMIZERS[name].color
         free = height - gap
@@ -279,8 +308,19 @@ def draw_curves(ax, runs: dict[str, Run], field: str, factor: float = 1.0) -> No
     for name, optimizer in OPTIMIZERS.items():
         values = factor * getattr(runs[name].history, field)
         epochs = np.arange(len(values))
-        ax.fill_between(epochs, values.min(axis=1), values.max(axis=1), color=optimizer.color, alpha=0.15, linewidth=0)
-        marks = {"marker": optimizer.marker, "markersize": 4.5, "markevery": max(1, len(values) // 5)}
+        ax.fill_between(
+            epochs,
+            values.min(axis=1),
+            values.max(axis=1),
+            color=optimizer.color,
+            alpha=0.15,
+            linewidth=0,
+        )
+        marks = {
+            "marker": optimizer.marker,
+            "markersize": 4.5,
+            "markevery": max(1, len(values) // 5),
+        }
         label = f"{name}, rate {optimizer.learning_rate:g}"
         ax.plot(epochs, values.mean(axis=1), color=optimizer.color, label=label, **marks)
     ax.set(xlabel="Epoch", xlim=(0, 1.02 * (len(epochs) - 1)))
@@ -288,7 +328,9 @@ def draw_curves(ax, runs: dict[str, Run], field: str, factor: float = 1.0) -> No
 
 
 def draw_accuracy(ax, runs: dict[str, Run], field: str, label: str) -> dict[str, float]:
-    """One accuracy in percent, cut off well below the lowest end so that the ends can be told apart."""
+    """One accuracy in percent, cut off well below the lowest end so that the ends can be told
+    apart.
+    """
     ends = {name: 100 * final(getattr(r.history, field)) for name, r in runs.items()}
     draw_curves(ax, runs, field, factor=100)
     ax.set(ylabel=label, ylim=(max(0, 10 * ((min(ends.values()) - 25) // 10)), 101))
@@ -299,7 +341,9 @@ def draw_accuracy(ax, runs: dict[str, Run], field: str, label: str) -> dict[str,
 def first_past(runs: dict[str, Run], goal: float = 0.95) -> str:
     """Who passes a training accuracy first, in words."""
     means = {name: r.history.accuracy.mean(axis=1) for name, r in runs.items()}
-    reached = {name: int(np.argmax(mean >= goal)) for name, mean in means.items() if mean.max() >= goal}
+    reached = {
+        name: int(np.argmax(mean >= goal)) for name, mean in means.items() if mean.max() >= goal
+    }
     if not reached:
         return f"None reaches {goal:.0%} yet"
     first = min(reached.values())
@@ -327,10 +371,13 @@ def plot_comparison(runs: dict[str, Run], args, path: Path) -> None:
     val_accuracy.set_title(f"{best} {ends[best] - ends[worst]:.1f} points above {worst}")
 
     note = (
-        f"Six-layer network on handwritten digits, {TRAIN_SIZE:,} to train. Mean of {args.seeds} seeds, bands from the "
-        "lowest to the highest; all optimizers share initial weights and batches."
+        f"Six-layer network on handwritten digits, {TRAIN_SIZE:,} to train. Mean of {args.seeds} "
+        "seeds, bands from the lowest to the highest; all optimizers share initial weights and "
+        "batches."
     )
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper left", ncols=len(runs), frameon=False)
+    figure.legend(
+        *loss.get_legend_handles_labels(), loc="outside upper left", ncols=len(runs), frameon=False
+    )
     figure.supxlabel(note, fontsize=9, color="#555555", x=0.005, ha="left")
     figure.savefig(path)
 
@@ -339,7 +386,8 @@ def plot_sweep(learning_rates, sweeps: dict[str, Run], runs: dict[str, Run], pat
     """A panel per optimizer, the others in grey behind; what failed is a cross at the ceiling."""
     rates, ceiling = np.asarray(learning_rates), 4 * GUESSING
     losses = {name: np.nan_to_num(r.history.loss[-1], nan=np.inf) for name, r in sweeps.items()}
-    compared = {name: r.history.loss[-1, 0] for name, r in runs.items()}  # of the seed that the sweep has too
+    # of the seed that the sweep has too
+    compared = {name: r.history.loss[-1, 0] for name, r in runs.items()}
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     axes = figure.subplots(1, len(losses), sharey=True)
     for ax, (name, values) in zip(axes, losses.items(), strict=True):
@@ -347,7 +395,9 @@ def plot_sweep(learning_rates, sweeps: dict[str, Run], runs: dict[str, Run], pat
             ax.plot(rates, np.where(other < ceiling, other, np.nan), color="#cccccc", linewidth=1)
         ax.axhline(GUESSING, color="#777777", linewidth=1, linestyle=":")
         draw_sweep(ax, OPTIMIZERS[name], rates, values, compared[name], ceiling)
-        title = sweep_finding(compared[name] / values.min(), rates[values.argmin()], OPTIMIZERS[name].learning_rate)
+        title = sweep_finding(
+            compared[name] / values.min(), rates[values.argmin()], OPTIMIZERS[name].learning_rate
+        )
         ax.set_title(f"{name}: {title}", color=OPTIMIZERS[name].color)
         ax.set(xscale="log", yscale="log", xlabel="Learning rate", ylim=(None, 1.5 * ceiling))
         ax.xaxis.set_major_locator(LogLocator(numticks=10))
@@ -357,10 +407,19 @@ def plot_sweep(learning_rates, sweeps: dict[str, Run], runs: dict[str, Run], pat
     tuned = [values.min() for values in losses.values()]
     apart, apart_tuned = max(compared.values()) / min(compared.values()), max(tuned) / min(tuned)
     # "Most" on a log scale: tuning has to take away more than half of the gap.
-    finding = "Most of the gap is the learning rate" if apart_tuned < apart**0.5 else "Tuning does not close the gap"
-    title = f"{finding} (seed 0): {times(apart)} between the compared rates, {times(apart_tuned)} between the best ones"
+    finding = (
+        "Most of the gap is the learning rate"
+        if apart_tuned < apart**0.5
+        else "Tuning does not close the gap"
+    )
+    title = (
+        f"{finding} (seed 0): {times(apart)} between the compared rates, {times(apart_tuned)} "
+        "between the best ones"
+    )
     figure.suptitle(title, x=0.005, ha="left")
-    figure.legend(*legend_of_sweep(), loc="outside lower left", ncols=5, frameon=False, columnspacing=1.6)
+    figure.legend(
+        *legend_of_sweep(), loc="outside lower left", ncols=5, frameon=False, columnspacing=1.6
+    )
     figure.savefig(path)
 
 
@@ -372,10 +431,26 @@ def sweep_finding(gain: float, best: float, compared: float) -> str:
 
 def draw_sweep(ax, optimizer, rates, values, compared, ceiling):
     kept, color = values < ceiling, optimizer.color
-    ax.plot(rates, np.where(kept, values, np.nan), color=color, marker=optimizer.marker, markersize=3.5)
+    ax.plot(
+        rates, np.where(kept, values, np.nan), color=color, marker=optimizer.marker, markersize=3.5
+    )
     ax.plot(rates, np.where(kept, np.nan, ceiling), "x", color=color, markersize=5)
-    ax.plot(optimizer.learning_rate, compared, "o", markersize=11, markerfacecolor="none", markeredgecolor="black")
-    ax.plot(rates[values.argmin()], values.min(), "*", markersize=15, color=color, markeredgecolor="black")
+    ax.plot(
+        optimizer.learning_rate,
+        compared,
+        "o",
+        markersize=11,
+        markerfacecolor="none",
+        markeredgecolor="black",
+    )
+    ax.plot(
+        rates[values.argmin()],
+        values.min(),
+        "*",
+        markersize=15,
+        color=color,
+        markeredgecolor="black",
+    )
 
 
 def legend_of_sweep():
@@ -395,7 +470,7 @@ def legend_of_sweep():
     ]
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def positive(text: str) -> int:
@@ -407,11 +482,21 @@ def positive(text: str) -> int:
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--epochs", type=positive, help="passes over the training data (20; quick: 3)")
-    parser.add_argument("--seeds", type=positive, help="initial weights and batch orders (5; quick: 2)")
-    parser.add_argument("--sweep-points", type=positive, help="learning rates of the sweep (32; quick: 8)")
-    parser.add_argument("--batch-size", type=positive, default=100, help=f"at most {TRAIN_SIZE} (100)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the pictures (out)")
+    parser.add_argument(
+        "--epochs", type=positive, help="passes over the training data (20; quick: 3)"
+    )
+    parser.add_argument(
+        "--seeds", type=positive, help="initial weights and batch orders (5; quick: 2)"
+    )
+    parser.add_argument(
+        "--sweep-points", type=positive, help="learning rates of the sweep (32; quick: 8)"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, default=100, help=f"at most {TRAIN_SIZE} (100)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="folder of the pictures (out)"
+    )
     parser.add_argument("--quick", action="store_true", help="small defaults, for a look or a test")
     args = parser.parse_args()
     if args.batch_size > TRAIN_SIZE:
@@ -429,7 +514,14 @@ def main():
     epochs = jnp.stack([shuffled(seed, args) for seed in range(args.seeds)], axis=1)
     learning_rates = jnp.logspace(-5, 0, args.sweep_points)
     name, loss = TextColumn("{task.description:20}"), TextColumn("{task.fields[loss]}")
-    columns = name, BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeElapsedColumn(), loss
+    columns = (
+        name,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        loss,
+    )
     with Progress(*columns, console=console) as progress:
         runs = compare(data, params, epochs, progress)
         first_seed = jax.tree.map(lambda p: p[0], params)
@@ -442,7 +534,10 @@ def main():
         plot_comparison(runs, args, pictures[0])
         plot_sweep(learning_rates, sweeps, runs, pictures[1])
     print(f"{time.perf_counter() - start:.0f} s. Pictures: {pictures[0]} and {pictures[1]}")
-    print("Next: give OPTIMIZERS a row, say adamw; try --sweep-points 64; then read examples/training_loop.py")
+    print(
+        "Next: give OPTIMIZERS a row, say adamw; try --sweep-points 64; then read "
+        "examples/training_loop.py"
+    )
 
 
 if __name__ == "__main__":

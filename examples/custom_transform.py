@@ -1,7 +1,9 @@
-"""A transformation of your own in ten lines: the cautious mask, which holds back what goes against the gradient.
+"""A transformation of your own in ten lines: the cautious mask, which holds back what goes against
+the gradient.
 
-What one sees: the rule agrees with numpy, wraps Adam inside a chain, and is swept over its own hyperparameter by
-`jax.vmap`, none of which it had to be written for. Runs in seconds: python examples/custom_transform.py
+What one sees: the rule agrees with numpy, wraps Adam inside a chain, and is swept over its own
+hyperparameter by `jax.vmap`, none of which it had to be written for. Runs in seconds: python
+examples/custom_transform.py
 """
 
 import jax
@@ -13,9 +15,13 @@ from optax_lite import chain, leafwise, scale_by_adam, scale_by_learning_rate, t
 
 @transform
 def cautious(inner, keep=0.0):
-    """Multiply the direction u of `inner` by `keep` where u·g ≤ 0. Liang et al. 2024, without their rescaling."""
+    """Multiply the direction u of `inner` by `keep` where u·g ≤ 0. Liang et al. 2024, without their
+    rescaling.
+    """
 
-    def rule(u, g):  # one array at a time: trees, None leaves, dtypes and schedules are looked after
+    def rule(
+        u, g
+    ):  # one array at a time: trees, None leaves, dtypes and schedules are looked after
         return jnp.where(u * g > 0, u, keep * u)
 
     def update(grads, state, params=None, **extra):
@@ -58,7 +64,10 @@ def main():
     check_against_numpy()
     keeps = jnp.linspace(0.0, 1.0, 6)
     population = jax.vmap(cautious_adam, in_axes=(None, 0))(0.1, keeps)
-    print("Rosenbrock's function after 500 steps, by the share of an opposing update that is kept (1 is plain Adam):")
+    print(
+        "Rosenbrock's function after 500 steps, by the share of an opposing update that is kept "
+        "(1 is plain Adam):"
+    )
     for keep, value in zip(keeps, jax.jit(jax.vmap(minimum_reached))(population), strict=True):
         print(f"  keep {keep:.1f}: {value:.1e}")
 

@@ -9,7 +9,9 @@ import optax_lite as ol
 try:
     from sklearn.datasets import load_digits
 except ModuleNotFoundError:
-    raise SystemExit('scikit-learn is not installed; write: pip install "optax_lite[examples,sweep]"') from None
+    raise SystemExit(
+        'scikit-learn is not installed; write: pip install "optax_lite[examples,sweep]"'
+    ) from None
 
 TRAINED_ON = 1400
 _images, _labels = load_digits(return_X_y=True)
@@ -37,4 +39,7 @@ def loss(params, x, y):
 
 def evaluate(params):
     x, y = TEST
-    return {"error": 100 * jnp.mean(network(params, x).argmax(-1) != y), "test loss": loss(params, x, y)}
+    return {
+        "error": 100 * jnp.mean(network(params, x).argmax(-1) != y),
+        "test loss": loss(params, x, y),
+    }

@@ -1,7 +1,9 @@
-"""Fine-tuning: a network that knows the digits 0 to 4 learns 5 to 9, first with its head only, then with all of it.
+"""Fine-tuning: a network that knows the digits 0 to 4 learns 5 to 9, first with its head only, then
+with all of it.
 
-What one sees: a table of what the optimizer does to each parameter and what that costs, a report of how its state is
-carried on when the backbone is unfrozen, test accuracies, and a picture in `out/`. Run it from the repository:
+What one sees: a table of what the optimizer does to each parameter and what that costs, a report of
+how its state is carried on when the backbone is unfrozen, test accuracies, and a picture in `out/`.
+Run it from the repository:
 
     pip install -e ".[examples]"
     python examples/finetune.py            # half a minute on two cores; --quick for a look
@@ -24,14 +26,16 @@ try:
     from matplotlib.figure import Figure
     from sklearn.datasets import load_digits
 except ModuleNotFoundError as missing:
-    raise SystemExit(f'{missing.name} is not installed; write: pip install "optax_lite[examples]"') from None
+    raise SystemExit(
+        f'{missing.name} is not installed; write: pip install "optax_lite[examples]"'
+    ) from None
 
 MICRO_BATCH, EVERY = 32, 2  # images at a time, and micro-batches for one step
 MAX_NORM = 1.0
 TEST_SIZE = 400
 
 
-# --- network and data ------------------------------------------------------------------------------------------------
+# --- network and data -----------------------------------------------------------------------------
 
 
 class Backbone(nn.Module):
@@ -65,18 +69,30 @@ def load_data():
     x, y = load_digits(return_X_y=True)
     x, old = (x / 16).reshape(-1, 8, 8, 1).astype(np.float32), y < 5
     x_new, y_new = x[~old], y[~old] - 5
-    return (x[old], y[old]), (x_new[TEST_SIZE:], y_new[TEST_SIZE:]), (x_new[:TEST_SIZE], y_new[:TEST_SIZE])
+    return (
+        (x[old], y[old]),
+        (x_new[TEST_SIZE:], y_new[TEST_SIZE:]),
+        (x_new[:TEST_SIZE], y_new[:TEST_SIZE]),
+    )
 
 
-# --- the optimizer ---------------------------------------------------------------------------------------------------
+# --- the optimizer --------------------------------------------------------------------------------
 
 
 def make_optimizer(steps):
-    """From the inside out; what is inside `accumulate` knows of steps only, and not of micro-batches."""
-    schedule = ol.warmup_cosine_decay_schedule(0.0, 1e-2, warmup_steps=steps // 10, decay_steps=steps, end_value=1e-3)
-    rules = {"backbone": {"learning_rate": 0.1 * schedule}, ("bias", "scale"): {"weight_decay": 0.0}}
+    """From the inside out; what is inside `accumulate` knows of steps only, and not of
+    micro-batches.
+    """
+    schedule = ol.warmup_cosine_decay_schedule(
+        0.0, 1e-2, warmup_steps=steps // 10, decay_steps=steps, end_value=1e-3
+    )
+    rules = {
+        "backbone": {"learning_rate": 0.1 * schedule},
+        ("bias", "scale"): {"weight_decay": 0.0},
+    }
     tx = ol.groups(ol.adamw(schedule, weight_decay=0.05), rules)
-    tx = ol.chain(ol.clip_by_global_norm(MAX_NORM), tx)  # around the groups: one norm over all of them
+    # around the groups: one norm over all of them
+    tx = ol.chain(ol.clip_by_global_norm(MAX_NORM), tx)
     tx = ol.average_params(tx, decay=0.95)
     tx = ol.with_metrics(ol.skip_bad_steps(tx, outlier=10.0))
     return ol.accumulate(tx, EVERY)
@@ -93,13 +109,21 @@ def train(tx, params, state, steps, data, test, rng, log):
             losses.append(metrics["loss"])
         log.append(metrics | {"step": len(log) + 1, "loss": sum(losses) / EVERY})
         if len(log) % 5 == 0:
-            now = ol.current_hyperparams(tx, state)  # by path: .../base/learning_rate, .../backbone/learning_rate
-            log[-1] |= {path.split("/")[-2]: rate for path, rate in now.items() if path.endswith("learning_rate")}
-            log[-1] |= {"raw": accuracy(params, *test), "averaged": accuracy(ol.eval_params(tx, state, params), *test)}
+            # by path: .../base/learning_rate, .../backbone/learning_rate
+            now = ol.current_hyperparams(tx, state)
+            log[-1] |= {
+                path.split("/")[-2]: rate
+                for path, rate in now.items()
+                if path.endswith("learning_rate")
+            }
+            log[-1] |= {
+                "raw": accuracy(params, *test),
+                "averaged": accuracy(ol.eval_params(tx, state, params), *test),
+            }
     return params, state
 
 
-# --- the picture -----------------------------------------------------------------------------------------------------
+# --- the picture ----------------------------------------------------------------------------------
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
@@ -108,12 +132,16 @@ def plot(log, unfrozen_at, path):
     def draw(ax, title, curves, *, yscale="log", words_at_end=True):
         """Columns of the log over its steps: {column: (words, colour)}."""
         for name, (words, color) in curves.items():
-            steps, values = np.array([(row["step"], row[name]) for row in log if name in row], float).T
+            steps, values = np.array(
+                [(row["step"], row[name]) for row in log if name in row], float
+            ).T
             values[values <= 0] = np.nan  # a rate of 0 has no place on a log scale
             ax.plot(steps, values, color=color, linewidth=1.6, label=words)
             if words_at_end:
                 end = steps[-1], values[-1]
-                ax.annotate(words, end, (6, 0), textcoords="offset points", color=color, va="center")
+                ax.annotate(
+                    words, end, (6, 0), textcoords="offset points", color=color, va="center"
+                )
         ax.axvline(unfrozen_at, color=GREY, linewidth=1, linestyle="--")
         ax.set(yscale=yscale, xlim=(0, len(log)), xlabel="Step")
         ax.set_title(title, loc="left", fontsize=11)
@@ -124,7 +152,11 @@ def plot(log, unfrozen_at, path):
     (rates, norms), (loss, accuracies) = figure.subplots(2, 2)
     draw(rates, "Learning rate", {"base": ("head", BLUE), "backbone": ("backbone", ORANGE)})
     curves = {"grad_norm": ("gradient", BLUE), "update_norm": ("update", ORANGE)}
-    draw(norms, "Norms, and update / parameters", curves | {"update_ratio": ("update /\nparameters", GREEN)})
+    draw(
+        norms,
+        "Norms, and update / parameters",
+        curves | {"update_ratio": ("update /\nparameters", GREEN)},
+    )
     draw(loss, "Training loss (nats)", {"loss": ("", BLUE)})
     curves = {"raw": ("parameters", BLUE), "averaged": ("their average", ORANGE)}
     draw(accuracies, "Test accuracy (%)", curves, yscale="linear", words_at_end=False)
@@ -138,12 +170,14 @@ def plot(log, unfrozen_at, path):
     figure.savefig(path, dpi=150)
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, help="steps of fine-tuning, the first third with the head only (180)")
+    parser.add_argument(
+        "--steps", type=int, help="steps of fine-tuning, the first third with the head only (180)"
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the picture (out)")
     parser.add_argument("--quick", action="store_true", help="small defaults, for a look or a test")
     args, start = parser.parse_args(), time.perf_counter()
@@ -152,23 +186,31 @@ def main():
 
     old, new, test = load_data()
     fresh = Network().init(jax.random.key(0), old[0][:1])["params"]
-    params, history = ol.fit(loss_fn, fresh, old, ol.adamw(3e-3), steps=50 if args.quick else 300, batch_size=64)
+    params, history = ol.fit(
+        loss_fn, fresh, old, ol.adamw(3e-3), steps=50 if args.quick else 300, batch_size=64
+    )
     print(f"Pretrained on 0 to 4: {history}\n")
 
     params = {"backbone": params["backbone"], "head": fresh["head"]}
     tx = make_optimizer(steps)
-    head_only = ol.groups(tx, {"backbone": "freeze"})  # outermost, so that frozen leaves are in no norm and no average
+    # outermost, so that frozen leaves are in no norm and no average
+    head_only = ol.groups(tx, {"backbone": "freeze"})
     print(ol.explain(head_only, params))
 
     rng, log = np.random.default_rng(0), []
-    params, state = train(head_only, params, head_only.init(params), frozen_steps, new, test, rng, log)
+    params, state = train(
+        head_only, params, head_only.init(params), frozen_steps, new, test, rng, log
+    )
 
     state, report = ol.transfer(state, tx, params)
     print(f"\nThe backbone is unfrozen.\n{report}\n\n{ol.explain(tx, params)}\n")
     params, state = train(tx, params, state, steps - frozen_steps, new, test, rng, log)
 
     for when, row in (("with the head only", log[frozen_steps - 1]), ("at the end", log[-1])):
-        print(f"Test accuracy {when}: {row['raw']:.1f} %, of the averaged parameters {row['averaged']:.1f} %")
+        print(
+            f"Test accuracy {when}: {row['raw']:.1f} %, of the averaged parameters "
+            f"{row['averaged']:.1f} %"
+        )
     print(f"Of {steps} steps {log[-1]['clipped']} were clipped and {log[-1]['skipped']} skipped")
     args.out.mkdir(parents=True, exist_ok=True)
     picture = args.out / "finetune.png"

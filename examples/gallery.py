@@ -1,8 +1,10 @@
-"""Every optimizer's path on three landscapes: Rosenbrock's valley, Beale's function, a narrow quadratic.
+"""Every optimizer's path on three landscapes: Rosenbrock's valley, Beale's function, a narrow
+quadratic.
 
-What one sees: three pictures in `out/`, one per landscape, with the methods in panels by family. Each method is run
-once: that one compiled program is `jax.vmap` over 28 learning rates and over the landscapes, since an optimizer is
-data, and the rate that ends lowest is drawn. Run it from the repository, about five minutes on two cores:
+What one sees: three pictures in `out/`, one per landscape, with the methods in panels by family.
+Each method is run once: that one compiled program is `jax.vmap` over 28 learning rates and over the
+landscapes, since an optimizer is data, and the rate that ends lowest is drawn. Run it from the
+repository, about five minutes on two cores:
 
     pip install -e ".[examples]"
     python examples/gallery.py            # --only "Adam's relatives" for one family
@@ -24,7 +26,9 @@ try:
     from matplotlib.figure import Figure
     from rich.progress import track
 except ModuleNotFoundError as missing:
-    raise SystemExit(f'{missing.name} is not installed; write: pip install "optax_lite[examples]"') from None
+    raise SystemExit(
+        f'{missing.name} is not installed; write: pip install "optax_lite[examples]"'
+    ) from None
 
 STEPS = 300
 RATES = jnp.geomspace(1e-5, 10.0, 28)
@@ -54,7 +58,9 @@ LANDSCAPES = {
 def searched(direction: Make) -> Make:
     """Behind a backtracking line search that starts from the rate."""
     search = ol.scale_by_backtracking_linesearch
-    return lambda rate: ol.chain(direction(1.0), search(30, max_learning_rate=rate, increase_factor=2.0))
+    return lambda rate: ol.chain(
+        direction(1.0), search(30, max_learning_rate=rate, increase_factor=2.0)
+    )
 
 
 def decayed(make: Make) -> Make:
@@ -128,7 +134,9 @@ FAMILIES: dict[str, dict[str, Make]] = {
         "muon": decayed(ol.muon),
         "soap": by(ol.soap, precondition_frequency=1),
         "shampoo": ol.shampoo,
-        "sam": lambda rate: ol.sam(ol.sgd(rate, 0.9), ol.chain(ol.normalize(), ol.sgd(0.01)), opaque_mode=True),
+        "sam": lambda rate: ol.sam(
+            ol.sgd(rate, 0.9), ol.chain(ol.normalize(), ol.sgd(0.01)), opaque_mode=True
+        ),
         "schedule_free_sgd": ol.schedule_free_sgd,
         "schedule_free_adamw": ol.schedule_free_adamw,
     },
@@ -153,11 +161,17 @@ FAMILIES: dict[str, dict[str, Make]] = {
 
 
 def value_at(which, w):
-    """The landscape number `which` at a parameter of shape (1, 2), a matrix so that methods for matrices show."""
-    return jax.lax.switch(which, [lambda w, f=f: f(w[0, 0], w[0, 1]) for f, *_ in LANDSCAPES.values()], w)
+    """The landscape number `which` at a parameter of shape (1, 2), a matrix so that methods for
+    matrices show.
+    """
+    return jax.lax.switch(
+        which, [lambda w, f=f: f(w[0, 0], w[0, 1]) for f, *_ in LANDSCAPES.values()], w
+    )
 
 
-def path(make: Make, which: jax.Array, start: jax.Array, rate: jax.Array) -> tuple[jax.Array, jax.Array]:
+def path(
+    make: Make, which: jax.Array, start: jax.Array, rate: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """All points from the start on, and their values."""
     tx, f = make(rate), functools.partial(value_at, which)
     per_example = make is FAMILIES["signs and noise"]["dpsgd"]
@@ -165,7 +179,13 @@ def path(make: Make, which: jax.Array, start: jax.Array, rate: jax.Array) -> tup
     def step(carry, _):
         w, state = carry
         value, g = jax.value_and_grad(f)(w)
-        told = {"value": value, "grad": g, "value_fn": f, "obj_fn": f, "grad_fn": lambda w, i: jax.grad(f)(w)}
+        told = {
+            "value": value,
+            "grad": g,
+            "value_fn": f,
+            "obj_fn": f,
+            "grad_fn": lambda w, i: jax.grad(f)(w),
+        }
         w_new, state = tx.step(g[None] if per_example else g, state, w, **told)
         return (w_new, state), (w, value)
 
@@ -174,25 +194,33 @@ def path(make: Make, which: jax.Array, start: jax.Array, rate: jax.Array) -> tup
 
 
 def best_paths(make: Make) -> list[tuple[np.ndarray, float, float]]:
-    """By landscape: the path that ends lowest, its learning rate and the value at its end. One program for all."""
+    """By landscape: the path that ends lowest, its learning rate and the value at its end. One
+    program for all.
+    """
     starts = jnp.array([[start] for _, start, *_ in LANDSCAPES.values()])
     over_rates = jax.vmap(functools.partial(path, make), (None, None, 0))
     run = jax.jit(jax.vmap(over_rates, (0, 0, None)))
     points, values = run(jnp.arange(len(LANDSCAPES)), starts, RATES)
     ends = jnp.where(jnp.all(jnp.isfinite(values), axis=-1), values[..., -1], jnp.inf)
     best = np.argmin(ends, axis=-1)
-    return [(np.asarray(points[i, b]), float(RATES[b]), float(ends[i, b])) for i, b in enumerate(best)]
+    return [
+        (np.asarray(points[i, b]), float(RATES[b]), float(ends[i, b])) for i, b in enumerate(best)
+    ]
 
 
 def draw(name: str, runs: dict[str, dict[str, tuple[np.ndarray, float, float]]]) -> Figure:
-    """One landscape: a panel for each family, and in its legend every method's rate and the value it ended at."""
+    """One landscape: a panel for each family, and in its legend every method's rate and the value
+    it ended at.
+    """
     f, start, minimum, (xs, ys) = LANDSCAPES[name]
     columns = min(len(runs), 4)
     rows = -(-len(runs) // columns)
     figure = Figure(figsize=(5.2 * columns, 6.4 * rows), layout="constrained")
     x, y = np.meshgrid(np.linspace(*xs, 200), np.linspace(*ys, 200))
     heights = np.log10(f(x, y) + 1e-2)
-    for axes, (family, methods) in zip(figure.subplots(rows, columns, squeeze=False).flat, runs.items(), strict=False):
+    for axes, (family, methods) in zip(
+        figure.subplots(rows, columns, squeeze=False).flat, runs.items(), strict=False
+    ):
         axes.contour(x, y, heights, levels=18, cmap="Greys", alpha=0.45, linewidths=0.7)
         for i, (method, (points, rate, end)) in enumerate(methods.items()):
             label = f"{method}: {end:.0e} at rate {rate:.1g}"
@@ -202,8 +230,13 @@ def draw(name: str, runs: dict[str, dict[str, tuple[np.ndarray, float, float]]])
         axes.plot(*start, "k>", ms=8)
         axes.plot(*minimum, "k*", ms=13)
         axes.set(xlim=xs, ylim=ys, title=family)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=8.5, frameon=False, ncols=2)
-    figure.suptitle(f"{name}: {STEPS} steps from the triangle to the star, each at the best of {len(RATES)} rates")
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=8.5, frameon=False, ncols=2
+        )
+    figure.suptitle(
+        f"{name}: {STEPS} steps from the triangle to the star, each at the best of {len(RATES)} "
+        "rates"
+    )
     return figure
 
 
@@ -214,10 +247,16 @@ def main() -> None:
     args = parser.parse_args()
     families = {args.only: FAMILIES[args.only]} if args.only else FAMILIES
     methods = [(family, name) for family, members in families.items() for name in members]
-    found = {(family, name): best_paths(families[family][name]) for family, name in track(methods, "methods")}
+    found = {
+        (family, name): best_paths(families[family][name])
+        for family, name in track(methods, "methods")
+    }
     args.out.mkdir(exist_ok=True)
     for i, landscape in enumerate(LANDSCAPES):
-        runs = {family: {name: found[family, name][i] for name in members} for family, members in families.items()}
+        runs = {
+            family: {name: found[family, name][i] for name in members}
+            for family, members in families.items()
+        }
         target = args.out / f"gallery_{landscape.replace(' ', '_').lower()}.png"
         draw(landscape, runs).savefig(target, dpi=110)
         print(target)

@@ -1,4 +1,6 @@
-"""A text that is always at hand, and runs on it: for bf16_training.py and benchmarks/language.py."""
+"""A text that is always at hand, and runs on it: for bf16_training.py and
+benchmarks/language.py.
+"""
 
 import argparse
 from functools import partial
@@ -22,7 +24,9 @@ def windows(text, starts, length):
 
 @partial(jax.jit, static_argnums=0)
 def train(loss_fn, tx, params, text, held_out, starts):
-    """Losses on held-out windows along one run; the starts of the batches are (evaluations, steps between, batch)."""
+    """Losses on held-out windows along one run; the starts of the batches are (evaluations, steps
+    between, batch).
+    """
 
     def step(carry, start):
         params, state = carry

@@ -1,8 +1,9 @@
 """Population-based training finds a learning-rate schedule that nobody wrote down.
 
-24 networks train side by side with SGD and momentum on noisy labels, in small batches: fast at first is best, slow at
-the end. Every 100 steps the worst quarter takes over from the best and moves its learning rate up or down. What one
-sees: the rates of all members over time with the ancestry of the winner, in `out/`, and the best fixed rate beside it.
+24 networks train side by side with SGD and momentum on noisy labels, in small batches: fast at
+first is best, slow at the end. Every 100 steps the worst quarter takes over from the best and moves
+its learning rate up or down. What one sees: the rates of all members over time with the ancestry of
+the winner, in `out/`, and the best fixed rate beside it.
 
     pip install -e ".[examples,sweep]"
     python examples/pbt_schedule.py            # half a minute on two cores; --quick for a look
@@ -21,11 +22,15 @@ from optax_lite import sweep
 def noisy(labels, share=0.2):
     """The labels with a share of them replaced by random ones."""
     rng = np.random.default_rng(0)
-    return np.where(rng.random(len(labels)) < share, rng.integers(0, 10, len(labels)), labels).astype(np.int32)
+    return np.where(
+        rng.random(len(labels)) < share, rng.integers(0, 10, len(labels)), labels
+    ).astype(np.int32)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
     arguments = parser.parse_args()
@@ -33,16 +38,25 @@ def main():
 
     x, y = TRAIN
     population = sweep.grid(
-        lambda learning_rate: ol.sgd(learning_rate, momentum=0.9), learning_rate=np.geomspace(3e-4, 0.3, 24)
+        lambda learning_rate: ol.sgd(learning_rate, momentum=0.9),
+        learning_rate=np.geomspace(3e-4, 0.3, 24),
     )
-    train = sweep.training(init, loss, (x, noisy(y)), steps=steps, batch_size=8, eval_fn=evaluate, every=every)
+    train = sweep.training(
+        init, loss, (x, noisy(y)), steps=steps, batch_size=8, eval_fn=evaluate, every=every
+    )
     search = sweep.pbt(
-        every, perturb={"learning_rate": (0.5, 0.8, 1.25)}, bounds={"learning_rate": (1e-5, 1.0)}, fraction=0.25
+        every,
+        perturb={"learning_rate": (0.5, 0.8, 1.25)},
+        bounds={"learning_rate": (1e-5, 1.0)},
+        fraction=0.25,
     )
     fixed = sweep.run(population, train, score="test loss")
     moved = sweep.run(population, train, score="test loss", search=search)
 
-    print(f"best fixed rate: {fixed.best().settings['learning_rate']:.2g}, test loss {fixed.best().score:.4f}")
+    print(
+        f"best fixed rate: {fixed.best().settings['learning_rate']:.2g}, test loss "
+        f"{fixed.best().score:.4f}"
+    )
     print(f"population-based: test loss {moved.best().score:.4f}; {len(moved.lineage)} copies")
     arguments.out.mkdir(exist_ok=True)
     figure = moved.plot()

@@ -1,9 +1,11 @@
-"""A control task in pure JAX, learning rate against entropy bonus: a sweep over more than the optimizer.
+"""A control task in pure JAX, learning rate against entropy bonus: a sweep over more than the
+optimizer.
 
-A corridor of 10 rooms. One step left of the start lies a small reward that ends the episode; a hundred times as much
-lies at the far right. Policy gradients with too small a bonus for entropy settle for the small one, with too large a
-one they never settle. What one sees: a heat map of the expected return, in `out/`. The member is a dict of the
-optimizer and the bonus, which the loss gets by name.
+A corridor of 10 rooms. One step left of the start lies a small reward that ends the episode; a
+hundred times as much lies at the far right. Policy gradients with too small a bonus for entropy
+settle for the small one, with too large a one they never settle. What one sees: a heat map of the
+expected return, in `out/`. The member is a dict of the optimizer and the bonus, which the loss gets
+by name.
 
     pip install -e ".[sweep]"
     python examples/rl_sweep.py            # seconds on two cores; --quick for a look
@@ -39,7 +41,11 @@ def episode(logits, key):
         reward = alive * jnp.where(room == 0, SMALL, jnp.where(room == ROOMS - 1, LARGE, 0.0))
         entropy = -jnp.sum(jnp.exp(logp) * logp) * alive
         ended = (room == 0) | (room == ROOMS - 1)
-        return (jnp.clip(room, 0, ROOMS - 1), alive * (1.0 - ended)), (logp[action] * alive, entropy, reward)
+        return (jnp.clip(room, 0, ROOMS - 1), alive * (1.0 - ended)), (
+            logp[action] * alive,
+            entropy,
+            reward,
+        )
 
     _, found = jax.lax.scan(step, (jnp.int32(1), 1.0), jax.random.split(key, LONGEST))
     return found
@@ -47,7 +53,9 @@ def episode(logits, key):
 
 def loss(logits, *, key, entropy):
     """REINFORCE with a baseline, minus the bonus."""
-    logp, entropies, rewards = jax.vmap(episode, in_axes=(None, 0))(logits, jax.random.split(key, EPISODES))
+    logp, entropies, rewards = jax.vmap(episode, in_axes=(None, 0))(
+        logits, jax.random.split(key, EPISODES)
+    )
     returns = jnp.cumsum(rewards[:, ::-1], axis=1)[:, ::-1]
     advantage = jax.lax.stop_gradient(returns - returns.mean(0))
     return -jnp.mean(jnp.sum(logp * advantage + entropy * entropies, axis=1))
@@ -68,7 +76,9 @@ def expected_return(logits):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer updates and settings")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
     arguments = parser.parse_args()
@@ -76,8 +86,9 @@ def main():
 
     population = sweep.grid(
         lambda learning_rate, entropy: {"tx": ol.adam(learning_rate), "entropy": entropy},
-        learning_rate=np.geomspace(1e-3, 1.0, n), entropy=np.geomspace(1e-4, 1.0, n),
-    )  # fmt: skip
+        learning_rate=np.geomspace(1e-3, 1.0, n),
+        entropy=np.geomspace(1e-4, 1.0, n),
+    )
     train = sweep.training(init, loss, steps=steps, eval_fn=expected_return)
     result = sweep.run(population, train, seeds=seeds, mode="max")
     print(result)

@@ -1,7 +1,8 @@
 """Four methods over learning rate, weight decay and three seeds: 288 training runs in one call.
 
-What one sees: how many runs are alive and the best so far while it runs, then a table of settings, which method is best
-and whether its learning rate lies at the edge of what was tried, and pictures in `out/`. Run it from the repository:
+What one sees: how many runs are alive and the best so far while it runs, then a table of settings,
+which method is best and whether its learning rate lies at the edge of what was tried, and pictures
+in `out/`. Run it from the repository:
 
     pip install -e ".[examples,sweep]"
     python examples/sweep_digits.py            # about a minute on two cores; --quick for a look
@@ -22,7 +23,9 @@ def adamw(method, learning_rate, weight_decay):
 
 
 def sgd(method, learning_rate, weight_decay):
-    return ol.chain(ol.add_decayed_weights(weight_decay), ol.sgd(learning_rate, momentum=0.9, nesterov=True))
+    return ol.chain(
+        ol.add_decayed_weights(weight_decay), ol.sgd(learning_rate, momentum=0.9, nesterov=True)
+    )
 
 
 def lion(method, learning_rate, weight_decay):
@@ -42,7 +45,9 @@ METHODS = {  # the middle of the learning rates to try
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer steps and settings")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures")
     arguments = parser.parse_args()
@@ -50,7 +55,10 @@ def main():
 
     spaces = [
         sweep.grid(
-            factory, method=[name], learning_rate=middle * np.geomspace(1 / 30, 30, rates), weight_decay=[0, 1e-3, 1e-1]
+            factory,
+            method=[name],
+            learning_rate=middle * np.geomspace(1 / 30, 30, rates),
+            weight_decay=[0, 1e-3, 1e-1],
         )
         for name, (factory, middle) in METHODS.items()
     ]
@@ -64,7 +72,10 @@ def main():
     result.to_csv(arguments.out / "sweep_digits.csv")
     figure = result.plot()
     figure.savefig(arguments.out / "sweep_digits.png", dpi=120)
-    print(f"\nThe pictures are in {arguments.out / 'sweep_digits.png'}, every run in sweep_digits.csv beside it.")
+    print(
+        f"\nThe pictures are in {arguments.out / 'sweep_digits.png'}, every run in "
+        "sweep_digits.csv beside it."
+    )
 
 
 if __name__ == "__main__":

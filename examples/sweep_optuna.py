@@ -1,9 +1,11 @@
-"""Optuna suggests, populations train: 96 trials in batches of 32, which choose between methods as they go.
+"""Optuna suggests, populations train: 96 trials in batches of 32, which choose between methods as
+they go.
 
     pip install -e ".[examples,sweep]"
     python examples/sweep_optuna.py            # half a minute on two cores; --quick for a look
 
-With `storage="sqlite:///study.db"` in `create_study` several processes or machines work on one study.
+With `storage="sqlite:///study.db"` in `create_study` several processes or machines work on one
+study.
 """
 
 import argparse
@@ -16,7 +18,9 @@ from optax_lite import sweep
 try:
     import optuna
 except ModuleNotFoundError:
-    raise SystemExit('optuna is not installed; write: pip install "optax_lite[examples,sweep]"') from None
+    raise SystemExit(
+        'optuna is not installed; write: pip install "optax_lite[examples,sweep]"'
+    ) from None
 
 
 def suggest(trial):
@@ -28,18 +32,27 @@ def suggest(trial):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer trials and steps")
     arguments = parser.parse_args()
     steps, trials, batch = (50, 8, 4) if arguments.quick else (400, 96, 32)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True, multivariate=False))
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True, multivariate=False)
+    )
     train = sweep.training(init, loss, TRAIN, steps=steps, batch_size=64, eval_fn=evaluate)
-    results = sweep.run_study(study, suggest, train, n_trials=trials, batch=batch, seeds=2, score="test loss", chunk=32)
+    results = sweep.run_study(
+        study, suggest, train, n_trials=trials, batch=batch, seeds=2, score="test loss", chunk=32
+    )
 
     for i, result in enumerate(results):
-        print(f"batch {i + 1}: best test loss {result.best().score:.4f}, compiled {result.compiles} programs")
+        print(
+            f"batch {i + 1}: best test loss {result.best().score:.4f}, compiled {result.compiles} "
+            "programs"
+        )
     print(f"best of {len(study.trials)} trials: {study.best_value:.4f} with {study.best_params}")
 
 

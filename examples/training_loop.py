@@ -1,7 +1,9 @@
-"""A plain JAX training loop: clipping, AdamW on a schedule, weight decay for the weights only, a rate edited mid-run.
+"""A plain JAX training loop: clipping, AdamW on a schedule, weight decay for the weights only, a
+rate edited mid-run.
 
-What one sees: the loss, and that the edit compiled nothing, because the jitted step takes the optimizer as an argument.
-A step that closes over `tx` instead would go on with the old one. Runs in seconds: python examples/training_loop.py
+What one sees: the loss, and that the edit compiled nothing, because the jitted step takes the
+optimizer as an argument. A step that closes over `tx` instead would go on with the old one. Runs in
+seconds: python examples/training_loop.py
 """
 
 import functools
@@ -48,8 +50,14 @@ def main():
     state = tx.init(params)
     for i in range(STEPS):
         if i == STEPS // 2:
-            tx = tx.replace(peak_value=3e-3, max_norm=0.5)  # a bare name will do where only one place has it
-            print({path: tx.hyperparams[path] for path in ("0/max_norm", "1/learning_rate/peak_value")})
+            # a bare name will do where only one place has it
+            tx = tx.replace(peak_value=3e-3, max_norm=0.5)
+            print(
+                {
+                    path: tx.hyperparams[path]
+                    for path in ("0/max_norm", "1/learning_rate/peak_value")
+                }
+            )
         params, state, loss = step(tx, params, state, *make_batch(i))
         if i % 250 == 0 or i == STEPS - 1:
             print(f"step {i:5d}  loss {loss:.2e}  compilations {step._cache_size()}")

@@ -1,7 +1,7 @@
 """Arithmetic on whole trees, and what has a name found anywhere in them: optax's `optax.tree`.
 
-Leaf by leaf these are the operations of `jax.numpy`, with its rules for dtypes. Sums over a tree are computed and
-returned in float32 at least.
+Leaf by leaf these are the operations of `jax.numpy`, with its rules for dtypes. Sums over a tree
+are computed and returned in float32 at least.
 """
 
 import dataclasses
@@ -13,30 +13,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, DTypeLike, Number, PyTree
-from optax_lite.check import ArgumentError, closest
-from optax_lite.leaves import (
-    align,
+from optax_lite.core.leafwise import (
     as_array,
     cast_like as cast_like,
     cast_up,
     compute_dtype,
-    ema_weight,
+    flatten_up_to,
     is_inexact,
-    is_nothing,
+    is_missing,
     leaf_paths,
     leafwise,
-    mix,
     path_string,
-    promote,
+    promote_types,
     show_leaf,
-    weak,
 )
-from optax_lite.norms import global_norm, sum_sq
-from optax_lite.paths import StandIn
-from optax_lite.squares import abs_sq
+from optax_lite.core.masks import Placeholder
+from optax_lite.core.norms import global_norm, sum_sq
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, weak_typed
+from optax_lite.core.types import Array, DTypeLike, Number, PyTree
+from optax_lite.core.validate import ArgumentError, closest
 
-# --- found by name ---------------------------------------------------------------------------------------------------
+# --- found by name --------------------------------------------------------------------------------
 
 Filter = Callable[[tuple, Any], bool]  # of the path to a value and the value
 
@@ -53,7 +50,9 @@ class NamedTupleKey:
 
 
 def _children(node):
-    """The keys and values one level below a node, and how to put them together again; no keys below a leaf."""
+    """The keys and values one level below a node, and how to put them together again; no keys below
+    a leaf.
+    """
     pairs, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
     keys = [path[0] for path, _ in pairs if path]
     if hasattr(node, "_fields"):
@@ -69,40 +68,58 @@ def _walk(path, node) -> Iterator[tuple[tuple, Any]]:
 
 
 def _names(path, value) -> list:
-    """What a value is called: the key or field it stands under, and its class if it is a named tuple."""
+    """What a value is called: the key or field it stands under, and its class if it is a named
+    tuple.
+    """
     own = [type(value).__name__] if hasattr(value, "_fields") else []
-    return own + [getattr(path[-1], part) for part in ("key", "name") if path and hasattr(path[-1], part)]
+    return own + [
+        getattr(path[-1], part) for part in ("key", "name") if path and hasattr(path[-1], part)
+    ]
 
 
-def get_all_with_path(tree: PyTree, key: Any, filtering: Filter | None = None) -> list[tuple[tuple, Any]]:
-    """Every value that `key` names, with its path: a dict key, a field, or the class of a named tuple.
+def get_all_with_path(
+    tree: PyTree, key: Any, filtering: Filter | None = None
+) -> list[tuple[tuple, Any]]:
+    """Every value that `key` names, with its path: a dict key, a field, or the class of a named
+    tuple.
 
-    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple. `filtering(path, value)` narrows
-    the search. It works on states and on optimizers: `get_all_with_path(tx, "learning_rate")`.
+    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple.
+    `filtering(path, value)` narrows the search. It works on states and on optimizers:
+    `get_all_with_path(tx, "learning_rate")`.
     """
     found = [(path, value) for path, value in _walk((), tree) if key in _names(path, value)]
     return [pair for pair in found if filtering is None or filtering(*pair)]
 
 
 def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
-    """The one value that `key` names, as in `get_all_with_path`, or `default`; several are an error."""
+    """The one value that `key` names, as in `get_all_with_path`, or `default`; several are an
+    error.
+    """
     found = get_all_with_path(tree, key, filtering)
     if len(found) > 1:
         paths = ", ".join(path_string(path) for path, _ in found)
-        raise KeyError(f"several values are called {key!r}: {paths}; choose with filtering=lambda path, value: ...")
+        raise KeyError(
+            f"several values are called {key!r}: {paths}; choose with filtering=lambda path, "
+            "value: ..."
+        )
     return found[0][1] if found else default
 
 
 def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTree:
     """The tree with other values in all the places that a keyword names, as in `get_all_with_path`.
 
-    A name that is nowhere is an error. Of an optimizer, `tx.replace` edits one place and checks the value.
+    A name that is nowhere is an error. Of an optimizer, `tx.replace` edits one place and checks the
+    value.
     """
     for key in kwargs:
         if not get_all_with_path(tree, key, filtering):
-            known = {str(name): None for path, value in _walk((), tree) for name in _names(path, value)}
+            known = {
+                str(name): None for path, value in _walk((), tree) for name in _names(path, value)
+            }
             passing = " that passes the filter" if filtering else ""
-            raise KeyError(f"no value{passing} is called {key!r}; the nearest names: {closest(key, known)}")
+            raise KeyError(
+                f"no value{passing} is called {key!r}; the nearest names: {closest(key, known)}"
+            )
 
     def edited(path, node):
         for key in _names(path, node):
@@ -116,35 +133,47 @@ def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTr
 
 
 def map_params(
-    initable: Any, f: Callable[..., Any], state: PyTree, /, *rest: Any,
-    transform_non_params: Callable[[Any], Any] | None = None, is_leaf: Callable[[Any], bool] | None = None,
-) -> PyTree:  # fmt: skip
-    """Apply `f` to every leaf of a state that belongs to a parameter, as moments do, together with leaves of `rest`.
+    initable: Any,
+    f: Callable[..., Any],
+    state: PyTree,
+    /,
+    *rest: Any,
+    transform_non_params: Callable[[Any], Any] | None = None,
+    is_leaf: Callable[[Any], bool] | None = None,
+) -> PyTree:
+    """Apply `f` to every leaf of a state that belongs to a parameter, as moments do, together with
+    leaves of `rest`.
 
-    `map_params(tx, lambda slot, spec: spec, state, specs)` is the sharding of a state by that of the parameters.
-    `initable` is the transformation or its `init`, run once to see where in the state the parameters lie. What belongs
-    to none, a count, goes through `transform_non_params`. Without `is_leaf`, None and masked leaves stay as they are.
+    `map_params(tx, lambda slot, spec: spec, state, specs)` is the sharding of a state by that of
+    the parameters. `initable` is the transformation or its `init`, run once to see where in the
+    state the parameters lie. What belongs to none, a count, goes through `transform_non_params`.
+    Without `is_leaf`, None and masked leaves stay as they are.
     """
     try:
-        marked = getattr(initable, "init", initable)(StandIn())
+        marked = getattr(initable, "init", initable)(Placeholder())
     except Exception as error:
-        error.add_note("map_params runs init with a stand-in for the parameters; this one needs the leaves themselves")
+        error.add_note(
+            "map_params runs init with a stand-in for the parameters; this one needs the leaves "
+            "themselves"
+        )
         raise
 
     def one(x, *others):
-        return x if is_leaf is None and is_nothing(x) else f(x, *others)
+        return x if is_leaf is None and is_missing(x) else f(x, *others)
 
     def part(mark, value):
-        if isinstance(mark, StandIn) and mark.expand is not None:
-            return jax.tree.map(part, mark.expand(value), value, is_leaf=lambda x: isinstance(x, StandIn))
-        if isinstance(mark, StandIn) and not mark.joined:
-            return jax.tree.map(one, value, *rest, is_leaf=is_leaf or is_nothing)
+        if isinstance(mark, Placeholder) and mark.expand is not None:
+            return jax.tree.map(
+                part, mark.expand(value), value, is_leaf=lambda x: isinstance(x, Placeholder)
+            )
+        if isinstance(mark, Placeholder) and not mark.joined:
+            return jax.tree.map(one, value, *rest, is_leaf=is_leaf or is_missing)
         return value if transform_non_params is None else transform_non_params(value)
 
-    return jax.tree.map(part, marked, state, is_leaf=lambda x: isinstance(x, StandIn))
+    return jax.tree.map(part, marked, state, is_leaf=lambda x: isinstance(x, Placeholder))
 
 
-# --- leaf by leaf ----------------------------------------------------------------------------------------------------
+# --- leaf by leaf ---------------------------------------------------------------------------------
 
 
 def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
@@ -154,12 +183,18 @@ def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
     except (TypeError, ValueError) as error:
         paths, leaves = leaf_paths(tree, nothing_too=False), jax.tree.leaves(tree)
         for other in others:
-            for path, x, y in zip(paths, leaves, align(tree, other, "other tree", "first tree"), strict=True):
-                if is_nothing(y) or not jax.tree_util.all_leaves([y]):
-                    problem = f"{show_leaf(x):.60} in the first tree and {show_leaf(y):.60} in the other"
+            for path, x, y in zip(
+                paths, leaves, flatten_up_to(tree, other, "other tree", "first tree"), strict=True
+            ):
+                if is_missing(y) or not jax.tree_util.all_leaves([y]):
+                    problem = (
+                        f"{show_leaf(x):.60} in the first tree and {show_leaf(y):.60} in the other"
+                    )
                     raise ValueError(f"leaf {path!r}: {problem}") from error
                 if jnp.shape(x) != jnp.shape(y):
-                    problem = f"shape {jnp.shape(x)} in the first tree and {jnp.shape(y)} in the other"
+                    problem = (
+                        f"shape {jnp.shape(x)} in the first tree and {jnp.shape(y)} in the other"
+                    )
                     raise ValueError(f"leaf {path!r}: {problem}; shapes must agree") from error
         raise
 
@@ -171,7 +206,9 @@ def _check_scalar(name: str, scalar: Any) -> None:
 
 def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
     """x + y + ..."""
-    return _zipped(lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees)
+    return _zipped(
+        lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees
+    )
 
 
 def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
@@ -232,7 +269,9 @@ def full_like(tree: PyTree, fill_value: Number, dtype: DTypeLike = None) -> PyTr
 
 
 def zeros_like(tree: PyTree, dtype: DTypeLike = None) -> PyTree:
-    """`full_like` with 0; integers get zeros too, unlike in the slots that `optax_lite.zeros_like` makes."""
+    """`full_like` with 0; integers get zeros too, unlike in the slots that `optax_lite.zeros_like`
+    makes.
+    """
     return full_like(tree, 0, dtype)
 
 
@@ -249,15 +288,23 @@ def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
 def split_key_like(rng_key: Array, target_tree: PyTree) -> PyTree:
     """A key of its own for every leaf."""
     if not hasattr(rng_key, "dtype"):
-        raise TypeError(f"split_key_like: rng_key must be a key, got {show_leaf(rng_key):.60}; write jax.random.key(0)")
+        raise TypeError(
+            f"split_key_like: rng_key must be a key, got {show_leaf(rng_key):.60}; write "
+            "jax.random.key(0)"
+        )
     treedef = jax.tree.structure(target_tree)
     return treedef.unflatten(list(jax.random.split(rng_key, treedef.num_leaves)))
 
 
 def random_like(
-    rng_key: Array, target_tree: PyTree, sampler: Callable[..., Any] = jax.random.normal, dtype: DTypeLike = None
+    rng_key: Array,
+    target_tree: PyTree,
+    sampler: Callable[..., Any] = jax.random.normal,
+    dtype: DTypeLike = None,
 ) -> PyTree:
-    """A draw of `sampler(key, shape, dtype)` for every leaf, in its dtype unless another is given."""
+    """A draw of `sampler(key, shape, dtype)` for every leaf, in its dtype unless another is
+    given.
+    """
 
     def draw(key, x):
         x = as_array(x)
@@ -275,19 +322,27 @@ def _is_key(x):
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-# --- one number of a tree --------------------------------------------------------------------------------------------
+# --- one number of a tree -------------------------------------------------------------------------
 
 
 def _wide(x):
-    """A leaf in float32 at least; integers and bools in JAX's default integer, for int8 holds no product of its own."""
+    """A leaf in float32 at least; integers and bools in JAX's default integer, for int8 holds no
+    product of its own.
+    """
     x = jnp.asarray(x)
-    return cast_up(x, compute_dtype(x)) if is_inexact(x) else x.astype(jax.eval_shape(jnp.sum, x).dtype)
+    return (
+        cast_up(x, compute_dtype(x))
+        if is_inexact(x)
+        else x.astype(jax.eval_shape(jnp.sum, x).dtype)
+    )
 
 
 def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
-    """The sum of all entries; `associative_reduction` adds the leaves up by pairs, which compiles faster if many.
+    """The sum of all entries; `associative_reduction` adds the leaves up by pairs, which compiles
+    faster if many.
 
-    Integers add up to one of JAX's default size: where 32 bits may not hold it, cast the tree to a float first.
+    Integers add up to one of JAX's default size: where 32 bits may not hold it, cast the tree to a
+    float first.
     """
     parts = jax.tree.map(lambda x: jnp.sum(_wide(x)), tree)
     with jax.numpy_dtype_promotion("standard"):
@@ -299,7 +354,9 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
 def vdot(tree_x: PyTree, tree_y: PyTree) -> Array:
     """⟨x, y⟩ = Σ x̄·y over all entries of all leaves, those of integers as in `sum`."""
     with jax.numpy_dtype_promotion("standard"):
-        return sum(_zipped(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y))
+        return sum(
+            _zipped(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y)
+        )
 
 
 def _reduced(reduce, start, tree):
@@ -320,7 +377,9 @@ def min(tree: PyTree) -> Array:
 
 
 def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = False) -> Array:
-    """The norm of all entries as one vector: the 2-norm (None or 2), the sum (1) or the largest (inf) of |x|."""
+    """The norm of all entries as one vector: the 2-norm (None or 2), the sum (1) or the largest
+    (inf) of |x|.
+    """
     if ord in (None, 2):
         return sum_sq(tree) if squared else global_norm(tree)
     if ord not in (1, jnp.inf, "inf"):
@@ -335,7 +394,9 @@ def size(tree: PyTree) -> int:
     return functools.reduce(operator.add, (as_array(x).size for x in jax.tree.leaves(tree)), 0)
 
 
-def allclose(a: PyTree, b: PyTree, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False) -> Array:
+def allclose(
+    a: PyTree, b: PyTree, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False
+) -> Array:
     """Whether all leaves have equal shapes and entries within |a - b| ≤ atol + rtol·|b|."""
 
     def close(x, y):
@@ -346,55 +407,76 @@ def allclose(a: PyTree, b: PyTree, rtol: Number = 1e-5, atol: Number = 1e-8, equ
 
 
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
-    """The dtype of all leaves, JAX's default if there are none; several are an error unless the handler says more.
+    """The dtype of all leaves, JAX's default if there are none; several are an error unless the
+    handler says more.
 
-    "promote": the dtype that a sum of them has. "highest" and "lowest": the one among them that all the others promote
-    to, or that promotes to all of them; an error if there is none (bfloat16 beside float16).
+    "promote": the dtype that a sum of them has. "highest" and "lowest": the one among them that all
+    the others promote to, or that promotes to all of them; an error if there is none (bfloat16
+    beside float16).
     """
     handlers = (None, "promote", "highest", "lowest")
     if mixed_dtype_handler not in handlers:
-        raise ArgumentError(f"mixed_dtype_handler must be one of {handlers}, got {mixed_dtype_handler!r}", "dtype")
-    leaves = {path_string(p): as_array(x).dtype for p, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
+        raise ArgumentError(
+            f"mixed_dtype_handler must be one of {handlers}, got {mixed_dtype_handler!r}", "dtype"
+        )
+    leaves = {
+        path_string(p): as_array(x).dtype for p, x in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
     found = list(dict.fromkeys(leaves.values())) or [jnp.zeros(()).dtype]
     if mixed_dtype_handler == "promote":
-        return promote(*found)
-    pick = {"highest": lambda d, e: promote(d, e) == d, "lowest": lambda d, e: promote(d, e) == e}
+        return promote_types(*found)
+    pick = {
+        "highest": lambda d, e: promote_types(d, e) == d,
+        "lowest": lambda d, e: promote_types(d, e) == e,
+    }
     if mixed_dtype_handler is not None:
         found = [d for d in found if all(pick[mixed_dtype_handler](d, e) for e in found)]
     if len(found) != 1:
         shown = ", ".join(f"{path} {d}" for path, d in leaves.items())
-        raise ArgumentError(f"the leaves have no {mixed_dtype_handler or 'common'} dtype: {shown}", "dtype")
+        raise ArgumentError(
+            f"the leaves have no {mixed_dtype_handler or 'common'} dtype: {shown}", "dtype"
+        )
     return found[0]
 
 
-# --- moments ---------------------------------------------------------------------------------------------------------
+# --- moments --------------------------------------------------------------------------------------
 
 
 def _moved(rule, updates, moments):
-    """The moments after a rule `m = rule(g, m)`, in their own dtype; where there is no update they stay."""
+    """The moments after a rule `m = rule(g, m)`, in their own dtype; where there is no update they
+    stay.
+    """
     return cast_like(leafwise(lambda g, m: (g, rule(g, m)), updates, moments)[1], moments)
 
 
 def update_moment(updates: PyTree, moments: PyTree, decay: Number, order: int) -> PyTree:
     """decay·m + (1 - decay)·g^order."""
-    return _moved(lambda g, m: mix(weak(decay), m, g**order), updates, moments)
+    return _moved(lambda g, m: moving_average(weak_typed(decay), m, g**order), updates, moments)
 
 
-def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: Number, order: int) -> PyTree:
+def update_moment_per_elem_norm(
+    updates: PyTree, moments: PyTree, decay: Number, order: int
+) -> PyTree:
     """decay·m + (1 - decay)·|g|^order, real also for complex g."""
 
     def power(g):
         return abs_sq(g) if order == 2 else jnp.abs(g) ** order
 
-    return _moved(lambda g, m: mix(weak(decay), m, power(g)), updates, moments)
+    return _moved(lambda g, m: moving_average(weak_typed(decay), m, power(g)), updates, moments)
 
 
 def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Number, eps: Number) -> PyTree:
     """max(decay·m, |g| + eps): the infinity norm of AdaMax. Kingma & Ba 2015, section 7.1."""
-    return _moved(lambda g, m: jnp.maximum(weak(decay) * m, jnp.abs(g) + weak(eps)), updates, moments)
+    return _moved(
+        lambda g, m: jnp.maximum(weak_typed(decay) * m, jnp.abs(g) + weak_typed(eps)),
+        updates,
+        moments,
+    )
 
 
 def bias_correction(moment: PyTree, decay: Number, count: Number) -> PyTree:
-    """m / (1 - decay^count), for a moving average that started at 0, after `count` updates. Kingma & Ba 2015."""
-    c = ema_weight(decay, count)
+    """m / (1 - decay^count), for a moving average that started at 0, after `count` updates. Kingma
+    & Ba 2015.
+    """
+    c = bias_correction_factor(decay, count)
     return cast_like(leafwise(lambda m: m / c, moment), moment)

@@ -1,4 +1,6 @@
-"""Stricter than users are: strict dtype and rank promotion, warnings as errors, eight host devices."""
+"""Stricter than users are: strict dtype and rank promotion, warnings as errors, eight host
+devices.
+"""
 
 import atexit
 import functools
@@ -11,9 +13,10 @@ import zlib
 from importlib.metadata import version
 from pathlib import Path
 
-# Thousands of small programs are compiled here and run once or twice, so that what counts is the time to compile them:
-# without optimizations, in one piece, and with XLA's older code generator, each of which saves a quarter to a half.
-# USERS_CODE_GENERATOR=1 compiles as users do. An XLA ends the process over a flag that it does not know.
+# Thousands of small programs are compiled here and run once or twice, so that what counts is the
+# time to compile them: without optimizations, in one piece, and with XLA's older code generator,
+# each of which saves a quarter to a half. USERS_CODE_GENERATOR=1 compiles as users do. An XLA ends
+# the process over a flag that it does not know.
 AS_USERS_DO = "USERS_CODE_GENERATOR" in os.environ
 FLAGS = ["--xla_force_host_platform_device_count=8"]
 if not AS_USERS_DO:
@@ -23,7 +26,9 @@ if not AS_USERS_DO:
 # Added to the caller's flags, not instead of them; a flag that the caller sets wins.
 GIVEN = os.environ.get("XLA_FLAGS", "").split()
 NAMED = {flag.partition("=")[0] for flag in GIVEN}
-os.environ["XLA_FLAGS"] = " ".join(GIVEN + [flag for flag in FLAGS if flag.partition("=")[0] not in NAMED])
+os.environ["XLA_FLAGS"] = " ".join(
+    GIVEN + [flag for flag in FLAGS if flag.partition("=")[0] not in NAMED]
+)
 # For the workers of xdist: memory that is freed stays theirs, as the next program needs it again.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**32))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(2**26))
@@ -39,14 +44,21 @@ CPUINFO = Path("/proc/cpuinfo")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", not AS_USERS_DO)
-jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads the locations in the programs
-# Programs are kept in the virtual environment for the next run, those of each kind of processor by themselves.
-PROCESSOR = re.search("^(?:flags|Features).*$", CPUINFO.read_text(), re.MULTILINE) if CPUINFO.exists() else None
+# nobody reads the locations in the programs
+jax.config.update("jax_traceback_in_locations_limit", 0)
+# Programs are kept in the virtual environment for the next run, those of each kind of processor by
+# themselves.
+PROCESSOR = (
+    re.search("^(?:flags|Features).*$", CPUINFO.read_text(), re.MULTILINE)
+    if CPUINFO.exists()
+    else None
+)
 FOLDER = f"{zlib.crc32(PROCESSOR[0].encode()):08x}" if PROCESSOR else platform.machine()
 jax.config.update("jax_compilation_cache_dir", str(Path(sys.prefix) / "compiled" / FOLDER))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-gc.set_threshold(100_000, 20, 100)  # JAX's caches are a large heap, and nearly none of it is garbage
+# JAX's caches are a large heap, and nearly none of it is garbage
+gc.set_threshold(100_000, 20, 100)
 reuse_contexts()
 
 MAPS = Path("/proc/self/maps")
@@ -69,7 +81,9 @@ def eight_devices():
 
 @functools.cache
 def has_float16():
-    """Whether XLA can compile float16: for a processor without conversions (F16C) its CPU backend lacks a routine."""
+    """Whether XLA can compile float16: for a processor without conversions (F16C) its CPU backend
+    lacks a routine.
+    """
     try:
         jax.jit(lambda x: x.astype(jnp.float32))(np.ones(1, np.float16))
     except jax.errors.JaxRuntimeError:
@@ -89,15 +103,27 @@ def pytest_runtest_call(item):
 
 
 def pytest_collection_modifyitems(items):
-    """The laws come first, and the references first of all: a wrong rule is named before what is built on it fails."""
+    """The laws come first, and the references first of all: a wrong rule is named before what is
+    built on it fails.
+    """
     order = ("tests/laws/test_references", "tests/laws/")
-    items.sort(key=lambda item: next((i for i, start in enumerate(order) if item.nodeid.startswith(start)), len(order)))
+    items.sort(
+        key=lambda item: next(
+            (i for i, start in enumerate(order) if item.nodeid.startswith(start)), len(order)
+        )
+    )
 
 
 def pytest_runtest_teardown(item):
-    """Drop compiled programs before the process runs out of memory mappings, at which LLVM ends it."""
+    """Drop compiled programs before the process runs out of memory mappings, at which LLVM
+    ends it.
+    """
     pytest_runtest_teardown.tests += 1
-    if pytest_runtest_teardown.tests % 50 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+    if (
+        pytest_runtest_teardown.tests % 50 == 0
+        and MAPS.exists()
+        and MAPS.read_bytes().count(b"\n") > MOST_MAPS
+    ):
         jax.clear_caches()
         gc.collect()
 
@@ -106,7 +132,9 @@ pytest_runtest_teardown.tests = 0
 
 
 def pytest_unconfigure(config):
-    """End at once: pytest would walk through all objects five times, and JAX free every program by itself."""
+    """End at once: pytest would walk through all objects five times, and JAX free every program by
+    itself.
+    """
     gc.freeze()
     if hasattr(config, "workerinput"):  # of a worker the exit status is not asked for
         atexit.register(os._exit, 0)

@@ -2,12 +2,12 @@
 
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
 _OF_PI = "on CPUs the cosine of π rounds to -1, so that both are 0; elsewhere it need not"
-_R_UNUSED = (
-    "r is not used where tractable is False; that its derivative is finite there is in laws/test_boundary, nightly"
-)
+_R_UNUSED = "r is not used where tractable is False; that its derivative is finite there is in laws/test_boundary, nightly"
 _EQUAL = "at equality max_norm / norm is 1; that 0 / 0 is kept out is in laws/test_values, zero gradients"
 _NO_GRADIENT = "where g is 0 both give 0, and s is 0 only where g is (or too small to be squared)"
-_ZERO = "where it is 0 the gradient is; that 0 / 0 is kept out is in laws/test_values, zero gradients"
+_ZERO = (
+    "where it is 0 the gradient is; that 0 / 0 is kept out is in laws/test_values, zero gradients"
+)
 _IS_ZERO = "where it is 0 so is the gradient, whatever it is multiplied by"
 _REFUSED = "the numbers are the same; that complex leaves are refused is in laws/test_types"
 
@@ -34,11 +34,13 @@ _AXES = "init makes one of each for every axis"
 
 _ON_THE_GRID = "at equality x is a number of the dtype, and both ways of rounding return it"
 _NO_NUMBER = "what is nothing is not inexact either, which is asked next"
-_NO_COPY = "where the parameter is nothing so is its copy, which slots_of_low makes of it"
+_NO_COPY = "where the parameter is nothing so is its copy, which slots_of_half makes of it"
 
-_SHARE = "weak(share / jnp.where({}, {}, weight))"
+_SHARE = "weak_typed(share / jnp.where({}, {}, weight))"
 _TAKEN = "{}, jnp.where(c == 1, w, a + c * (w - a))"
-_SPARED = "where every update is due, both branches take in the parameters, and one of them asks first"
+_SPARED = (
+    "where every update is due, both branches take in the parameters, and one of them asks first"
+)
 
 # Survivors that compute the same, each with the proof: rule, change, proof.
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -66,7 +68,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "where wrong is 0 the cross entropy and its slopes are, whatever they are multiplied by"
         )
     },
-    "losses.vectors._unit": {"x / jnp.where(size > 0, size, 1) -> x / jnp.where(size > 0, size, 2)": _UNUSED},
+    "losses.vectors._unit": {
+        "x / jnp.where(size > 0, size, 1) -> x / jnp.where(size > 0, size, 2)": _UNUSED
+    },
     "losses.vectors._divergence": {
         "jnp.abs(jnp.sum(x, axis, where=where) - 1) < _OF_ALL -> jnp.abs(jnp.sum(x, axis, where=where) - 1) <= _OF_ALL": (
             "at equality, to the last digit of a sum, either is within what the comment says"
@@ -85,7 +89,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "(i, j) and (j, i) are two pairs, so there are 0 (and their sum is 0) or at least 2"
         ),
     },
-    "losses.vectors.triplet_margin_loss": {"jnp.where(total > 0, total, 1) -> jnp.where(total > 0, total, 2)": _UNUSED},
+    "losses.vectors.triplet_margin_loss": {
+        "jnp.where(total > 0, total, 1) -> jnp.where(total > 0, total, 2)": _UNUSED
+    },
     "optimizers.adagrad.scale_by_rss": {
         "unseen = s == 0 -> unseen = g == 0": _NO_GRADIENT,
         "jnp.where(unseen, 1, s) -> jnp.where(unseen, 2, s)": _UNUSED,
@@ -167,7 +173,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(t % precondition_frequency == 0, 1, 2) -> jnp.where(t % precondition_frequency == 0, 1, 3)": (
             "jax.lax.switch takes the last of three branches for every number from 2 on"
         ),
-        "m = jnp.where(t == 0, m, mix(b1, m, g)) -> m = jnp.where(t == 0, v, mix(b1, m, g))": (
+        "m = jnp.where(t == 0, m, moving_average(b1, m, g)) -> m = jnp.where(t == 0, v, moving_average(b1, m, g))": (
             "t is 0 in the first update only, where both are the zeros of init"
         ),
         "turned = jax.tree.leaves(q) -> turned = jax.tree.leaves(gg)": "both have a matrix for every axis that is turned",
@@ -175,7 +181,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.finfo(v.dtype).eps * norm(m) -> jnp.finfo(m.dtype).eps * norm(m)": "a complex dtype has the eps of its parts",
     },
     "optimizers.sophia._scale_by_sophia": {
-        "lambda h, nu: (h, mix(b2, nu, h)) -> lambda h, nu: (nu, mix(b2, nu, h))": "the first of the two is dropped"
+        "lambda h, nu: (h, moving_average(b2, nu, h)) -> lambda h, nu: (nu, moving_average(b2, nu, h))": "the first of the two is dropped"
     },
     "optimizers.prodigy._prodigy": {
         "jnp.where(size == 0, 1, size) -> jnp.where(r == 0, 1, size)": _NO_SUM,
@@ -196,27 +202,29 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "optimizers.schedule_free.schedule_free": {
         "jnp.where(weight_sum == 0, 1, weight_sum) -> jnp.where(weight_sum == 0, 2, weight_sum)": _NO_WEIGHT
     },
-    "precision.low.nearest": {
+    "core.half.nearest": {
         "exponent_bits=8 -> exponent_bits=9": "float32 has 8 bits of exponent itself, so that 9 change nothing",
         "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
     },
-    "precision.low.random_bits": {
+    "core.half.random_bits": {
         "_scrambled(place ^ words[0]) ^ words[1] -> _scrambled(place ^ words[0]) ^ words[2]": (
             "there are two words, and an index of JAX beyond the end is that of the last"
         )
     },
-    "precision.low.slots_of_low": {
-        "is_nothing(p) -> is_nothing(path)": _NO_NUMBER,
-        "is_nothing(p) -> is_nothing(paths)": _NO_NUMBER,
+    "core.half.slots_of_half": {
+        "is_missing(p) -> is_missing(path)": _NO_NUMBER,
+        "is_missing(p) -> is_missing(paths)": _NO_NUMBER,
     },
-    "precision.low.stochastic": {
+    "core.half.stochastic": {
         "jnp.abs(x) < _TINY -> jnp.abs(x) <= _TINY": _ON_THE_GRID,
         "jnp.abs(x) <= float(jnp.finfo(dtype).max) -> jnp.abs(x) < float(jnp.finfo(dtype).max)": _ON_THE_GRID,
     },
-    "precision.master._exact": {
-        "p if is_nothing(p) or is_nothing(m) else m -> p if is_nothing(m) or is_nothing(m) else m": _NO_COPY
+    "wrappers.master_weights._exact": {
+        "p if is_missing(p) or is_missing(m) else m -> p if is_missing(m) or is_missing(m) else m": _NO_COPY
     },
-    "precision.master._followed": {"is_nothing(p) or is_nothing(m) -> is_nothing(m) or is_nothing(m)": _NO_COPY},
+    "wrappers.master_weights._followed": {
+        "is_missing(p) or is_missing(m) -> is_missing(m) or is_missing(m)": _NO_COPY
+    },
     "schedules._fraction": {
         "jnp.where(steps > 0, steps, 1.0) -> jnp.where(steps > 0, steps, 2.0)": _UNUSED,
         "1.0 -> 2.0": "what is more than 1 comes from counts beyond the end, where the outer where takes 1",
@@ -225,12 +233,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "elapsed >= (n + 1.0) * period -> elapsed >= n * period": "the next line takes back one that is too many",
         "n + 1.0 -> n + 2.0": "where one is missing, the next line takes back the second",
     },
-    "schedules._cosine": {"fraction < 1.0 -> fraction <= 1.0": _OF_PI, "fraction < 1.0 -> fraction < 2.0": _OF_PI},
+    "schedules._cosine": {
+        "fraction < 1.0 -> fraction <= 1.0": _OF_PI,
+        "fraction < 1.0 -> fraction < 2.0": _OF_PI,
+    },
     "schedules.cyclic_schedule": {"1.0 -> 2.0": "from 1 on a mean is its end"},
     "schedules._power": {
         "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED
     },
-    "schedules.exponential_decay": {"decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"},
+    "schedules.exponential_decay": {
+        "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"
+    },
     "transforms.cautious.cautious": {
         "u * phi * (float(u.size) / (jnp.sum(phi) + 1)) -> u * phi * (float(g.size) / (jnp.sum(phi) + 1))": (
             "u and g are of one leaf and have one shape, so one size"
@@ -238,7 +251,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "g.real.dtype -> g.imag.dtype": "the two parts of a number have one dtype",
         "g.real.dtype -> u.real.dtype": "leafwise computes a leaf in one precision, and real parts alone are meant",
     },
-    "transforms.clip.fit": {"most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED},
+    "transforms.clip.fit": {
+        "most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED
+    },
     "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
     "transforms.clip.adaptive_grad_clip": {
         "g_norm <= most -> g_norm < most": "at equality the factor most / g_norm is 1, or the gradient is 0"
@@ -253,10 +268,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "scale_factor / jnp.where(total == 0, 1.0, total) -> scale_factor / jnp.where(total == 1, 1.0, total)": _ZERO,
         "scale_factor / jnp.where(total == 0, 1.0, total) -> scale_factor / jnp.where(total == 0, 2.0, total)": _IS_ZERO,
     },
-    "transforms.linesearch.scale_by_backtracking_linesearch": {
+    "linesearch.backtracking.scale_by_backtracking_linesearch": {
         "longer < max_learning_rate -> longer <= max_learning_rate": "at equality the two are one number"
     },
-    "transforms.zoom.scale_by_zoom_linesearch": {
+    "linesearch.zoom.scale_by_zoom_linesearch": {
         "(point.value == s.low.value) & (slope < 0) -> (point.value == s.low.value) & (slope <= 0)": (
             "only with enough decrease does it matter which is lower, and then a point of slope 0 is found (the first "
             "slope being finite)"

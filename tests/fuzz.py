@@ -1,8 +1,10 @@
-"""Random compositions against the laws that hold for every one: python -m tests.fuzz [--seconds 60] [--seed 7].
+"""Random compositions against the laws that hold for every one: python -m tests.fuzz [--seconds 60]
+[--seed 7].
 
-A composition is drawn as source text, so that what is printed can be pasted. Each has a seed of its own: `--case 12` is
-the twelfth of a seed. All are traced, and a third is compiled, which costs five times as much. A find is made smaller,
-part by part, while the same law fails, and ends the run with status 1. What was found is in tests/laws/test_found.py.
+A composition is drawn as source text, so that what is printed can be pasted. Each has a seed of its
+own: `--case 12` is the twelfth of a seed. All are traced, and a third is compiled, which costs five
+times as much. A find is made smaller, part by part, while the same law fails, and ends the run with
+status 1. What was found is in tests/laws/test_found.py.
 """
 
 import argparse
@@ -25,12 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
-from optax_lite.check import ArgumentError
-from optax_lite.core import StateError, _combined, function_schedule
-from optax_lite.direction import descends
+from optax_lite.core.schedule import _combined, function_schedule
+from optax_lite.core.transform import StateError
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.direction import descends
 from tests.methods import ROWS
 
-# --- what compositions are made of -----------------------------------------------------------------------------------
+# --- what compositions are made of ----------------------------------------------------------------
 
 
 class Part(NamedTuple):
@@ -68,14 +71,21 @@ def is_matrix(path, leaf):
 
 
 FUNCTIONS = (even, more_and_more, halving, matrices, by_rank, is_matrix)
-NAMES = {name: getattr(ol, name) for name in ol.__all__} | {f.__name__: f for f in FUNCTIONS}
-NAMES |= {"function_schedule": function_schedule, "combined": _combined, "add": np.add, "jnp": jnp, "truediv": None}
+NAMES = vars(ol) | {f.__name__: f for f in FUNCTIONS}
+NAMES |= {
+    "function_schedule": function_schedule,
+    "combined": _combined,
+    "add": np.add,
+    "jnp": jnp,
+    "truediv": None,
+}
 
 MASKS = ("'w'", "['!b']", "('w*', '!wide')", "matrices", "TREE")
 TESTS = ("'w'", "('b', 's')", "is_matrix", "'*'", "('!w',)")
 
 
-OF_A_FUNCTION = ("hutchinson_estimator_diag_hessian", "sophia")  # of the loss, on the tree of their tests
+# of the loss, on the tree of their tests
+OF_A_FUNCTION = ("hutchinson_estimator_diag_hessian", "sophia")
 
 
 def settings() -> Iterator[tuple[Any, str]]:
@@ -88,13 +98,19 @@ def settings() -> Iterator[tuple[Any, str]]:
             try:
                 if eval(text, dict(NAMES)) == row.factory(**setting):
                     yield row, text
-            except (SyntaxError, NameError, TypeError):  # a function of the tests, or numbers with names
+            except (
+                SyntaxError,
+                NameError,
+                TypeError,
+            ):  # a function of the tests, or numbers with names
                 pass
 
 
 def catalogue() -> dict[str, dict[str, list[str]]]:
     """The settings by kind of factory and name."""
-    found: dict[str, dict[str, list[str]]] = {kind: {} for kind in ("optimizer", "direction", "other")}
+    found: dict[str, dict[str, list[str]]] = {
+        kind: {} for kind in ("optimizer", "direction", "other")
+    }
     for row, text in settings():
         tx = row.factory(**row.settings[0])
         module = row.factory.__module__.removeprefix("optax_lite.").split(".")[0]
@@ -105,43 +121,99 @@ def catalogue() -> dict[str, dict[str, list[str]]]:
 
 
 WRAPPERS = (
-    "accumulate(%s, 2)", "accumulate(%s, 2, reduce='sum')", "accumulate(%s, more_and_more)",
-    "accumulate(%s, 2, reduce='weighted')", "MultiSteps(%s, 2)", "apply_if_finite(%s, 2)", "average_params(%s)",
-    "average_params(%s, decay=0.9)", "average_params(%s, start=1, every=2)",
-    "average_params(%s, decay=linear_schedule(0.5, 0.9, 5))", "chain(clip_by_global_norm(1.0), %s)",
-    "chain(zero_nans(), %s)", "chain(clip(0.5), adaptive_grad_clip(0.1), %s)", "conditionally_mask(%s, even)",
-    "conditionally_transform(%s, even)", "flatten(%s)", "inject_hyperparams(%s)",
-    "inject_hyperparams(%s, hyperparam_dtype=jnp.bfloat16)", "kahan(%s)", "lookahead(%s, 2, 0.5)",
-    "lookahead(%s, 2, 0.5, reset_state=True)", "loss_scaling(%s)", "master_weights(%s)", "mechanize(%s)",
+    "accumulate(%s, 2)",
+    "accumulate(%s, 2, reduce='sum')",
+    "accumulate(%s, more_and_more)",
+    "accumulate(%s, 2, reduce='weighted')",
+    "MultiSteps(%s, 2)",
+    "apply_if_finite(%s, 2)",
+    "average_params(%s)",
+    "average_params(%s, decay=0.9)",
+    "average_params(%s, start=1, every=2)",
+    "average_params(%s, decay=linear_schedule(0.5, 0.9, 5))",
+    "chain(clip_by_global_norm(1.0), %s)",
+    "chain(zero_nans(), %s)",
+    "chain(clip(0.5), adaptive_grad_clip(0.1), %s)",
+    "conditionally_mask(%s, even)",
+    "conditionally_transform(%s, even)",
+    "flatten(%s)",
+    "inject_hyperparams(%s)",
+    "inject_hyperparams(%s, hyperparam_dtype=jnp.bfloat16)",
+    "kahan(%s)",
+    "lookahead(%s, 2, 0.5)",
+    "lookahead(%s, 2, 0.5, reset_state=True)",
+    "loss_scaling(%s)",
+    "master_weights(%s)",
+    "mechanize(%s)",
     "chain(monitor({'norm': global_norm, 'slow': measure_with_ema(global_norm, 0.9)}), %s)",
-    "chain(snapshot('norm', global_norm), %s)", "schedule_free(%s, 0.1)", "skip_bad_steps(%s)",
-    "skip_bad_steps(%s, outlier=3.0, window=2)", "skip_bad_steps(%s, loss_outlier=6.0, max_consecutive=3)",
-    "stochastic_rounding(%s)", "with_metrics(%s)", "quantize_state(%s, min_size=1)", "quantize_state(%s, min_size=4)",
-    "with_state_dtype(%s, 'bfloat16')", "with_state_dtype(%s, {'mu': 'bfloat16'})", "chain(%s, scale(0.5))",
-    "chain(%s, apply_every(2))", "chain(%s, reduce_on_plateau(patience=1))", "chain(%s, keep_params_nonnegative())",
-    "split_real_and_imaginary(%s)", "named_chain(('first', centralize()), ('second', %s))",
-    "chain(%s, scale_by_backtracking_linesearch(3))", "chain(%s, scale_by_zoom_linesearch(3))",
-    "chain(%s, add_noise(0.1, 0.5, jax.random.key(3)))", "chain(%s, independent_weight_decay(0.01))",
-    "sam(%s, sgd(0.05))", "sam(%s, sgd(0.05), opaque_mode=True)", "chain(normalize_by_update_norm(), %s)",
-)  # fmt: skip
+    "chain(snapshot('norm', global_norm), %s)",
+    "schedule_free(%s, 0.1)",
+    "skip_bad_steps(%s)",
+    "skip_bad_steps(%s, outlier=3.0, window=2)",
+    "skip_bad_steps(%s, loss_outlier=6.0, max_consecutive=3)",
+    "stochastic_rounding(%s)",
+    "with_metrics(%s)",
+    "quantize_state(%s, min_size=1)",
+    "quantize_state(%s, min_size=4)",
+    "with_state_dtype(%s, 'bfloat16')",
+    "with_state_dtype(%s, {'mu': 'bfloat16'})",
+    "chain(%s, scale(0.5))",
+    "chain(%s, apply_every(2))",
+    "chain(%s, reduce_on_plateau(patience=1))",
+    "chain(%s, keep_params_nonnegative())",
+    "split_real_and_imaginary(%s)",
+    "named_chain(('first', centralize()), ('second', %s))",
+    "chain(%s, scale_by_backtracking_linesearch(3))",
+    "chain(%s, scale_by_zoom_linesearch(3))",
+    "chain(%s, add_noise(0.1, 0.5, jax.random.key(3)))",
+    "chain(%s, independent_weight_decay(0.01))",
+    "sam(%s, sgd(0.05))",
+    "sam(%s, sgd(0.05), opaque_mode=True)",
+    "chain(normalize_by_update_norm(), %s)",
+)
 BY_PATH = (
-    "groups(%s, {TEST: {'learning_rate': 0.2}}, strict=False)", "groups(%s, [(TEST, 'freeze')], strict=False)",
-    "groups(sgd(0.1), {TEST: %s}, strict=False)", "masked(%s, MASK)", "selective_transform(%s, freeze_mask=MASK)",
-    "chain(%s, freeze(MASK))", "chain(freeze(MASK), %s)", "partition({'a': %s, 'b': set_to_zero()}, LABELS)",
-    "chain(add_decayed_weights(0.1, MASK), %s)", "groups(%s, {TEST: {'b1': 0.5}, 'w': 'freeze'}, strict=False)",
-)  # fmt: skip
-OF_TWO = ("partition({'a': %s, 'b': %s}, LABELS)", "groups(%s, {TEST: %s}, strict=False)", "sam(%s, %s)")
+    "groups(%s, {TEST: {'learning_rate': 0.2}}, strict=False)",
+    "groups(%s, [(TEST, 'freeze')], strict=False)",
+    "groups(sgd(0.1), {TEST: %s}, strict=False)",
+    "masked(%s, MASK)",
+    "selective_transform(%s, freeze_mask=MASK)",
+    "chain(%s, freeze(MASK))",
+    "chain(freeze(MASK), %s)",
+    "partition({'a': %s, 'b': set_to_zero()}, LABELS)",
+    "chain(add_decayed_weights(0.1, MASK), %s)",
+    "groups(%s, {TEST: {'b1': 0.5}, 'w': 'freeze'}, strict=False)",
+)
+OF_TWO = (
+    "partition({'a': %s, 'b': %s}, LABELS)",
+    "groups(%s, {TEST: %s}, strict=False)",
+    "sam(%s, %s)",
+)
 OF_DIRECTIONS = (
-    "cautious(%s)", "galore(0.1, 1, base_optimizer=%s)", "flatten(%s)", "with_state_dtype(%s, 'bfloat16')",
-    "quantize_state(%s, min_size=1)", "masked(%s, MASK)", "split_real_and_imaginary(%s)", "apply_if_finite(%s, 2)",
-    "chain(%s, scale_by_trust_ratio())", "scale_by_galore(1, base_optimizer=%s)", "inject_hyperparams(%s)",
-    "accumulate(%s, 2)", "conditionally_transform(%s, even)", "chain(ema(0.5), %s)", "chain(%s, centralize())",
-    "groups(%s, {TEST: {'b1': 0.5}}, strict=False)", "chain(%s, scale_by_param_block_norm())",
-)  # fmt: skip
+    "cautious(%s)",
+    "galore(0.1, 1, base_optimizer=%s)",
+    "flatten(%s)",
+    "with_state_dtype(%s, 'bfloat16')",
+    "quantize_state(%s, min_size=1)",
+    "masked(%s, MASK)",
+    "split_real_and_imaginary(%s)",
+    "apply_if_finite(%s, 2)",
+    "chain(%s, scale_by_trust_ratio())",
+    "scale_by_galore(1, base_optimizer=%s)",
+    "inject_hyperparams(%s)",
+    "accumulate(%s, 2)",
+    "conditionally_transform(%s, even)",
+    "chain(ema(0.5), %s)",
+    "chain(%s, centralize())",
+    "groups(%s, {TEST: {'b1': 0.5}}, strict=False)",
+    "chain(%s, scale_by_param_block_norm())",
+)
 ENDS = (
-    "scale_by_learning_rate(0.1)", "scale(-0.1)", "scale_by_learning_rate(halving)",
-    "scale_by_learning_rate(cosine_decay_schedule(0.1, 5))", "scale_by_schedule(constant_schedule(-0.1))",
-)  # fmt: skip
+    "scale_by_learning_rate(0.1)",
+    "scale(-0.1)",
+    "scale_by_learning_rate(halving)",
+    "scale_by_learning_rate(cosine_decay_schedule(0.1, 5))",
+    "scale_by_schedule(constant_schedule(-0.1))",
+)
 
 
 class Draw:
@@ -156,7 +228,11 @@ class Draw:
     def filled(self, text: str) -> str:
         r = self.random
         labels = r.choice(("by_rank", "LABEL_TREE"))
-        text = text.replace("LABELS", labels).replace("MASK", r.choice(MASKS)).replace("TEST", r.choice(TESTS))
+        text = (
+            text.replace("LABELS", labels)
+            .replace("MASK", r.choice(MASKS))
+            .replace("TEST", r.choice(TESTS))
+        )
         return text
 
     def direction(self, depth: int) -> Part:
@@ -177,14 +253,20 @@ class Draw:
             return Part(r.choice(WRAPPERS), (self.optimizer(depth - 1),))
         if kind < 0.9:
             return Part(self.filled(r.choice(BY_PATH)), (self.optimizer(depth - 1),))
-        return Part(self.filled(r.choice(OF_TWO)), (self.optimizer(depth - 1), self.optimizer(depth - 2)))
+        return Part(
+            self.filled(r.choice(OF_TWO)), (self.optimizer(depth - 1), self.optimizer(depth - 2))
+        )
 
     def decay(self) -> tuple[Part, ...]:
         return (Part(self.filled("add_decayed_weights(0.1, MASK)")),) * (self.random.random() < 0.3)
 
     def leaves(self) -> tuple[str, ...]:
         """Names of leaves; w and b are there always, as they are what masks name."""
-        return ("w", "b", *(name for name in LEAVES if name not in "wb" and self.random.random() < 0.25))
+        return (
+            "w",
+            "b",
+            *(name for name in LEAVES if name not in "wb" and self.random.random() < 0.25),
+        )
 
     def case(self, seed: str) -> "Case":
         part, names = self.optimizer(self.random.randint(1, 4)), self.leaves()
@@ -193,10 +275,31 @@ class Draw:
         return Case(seed, part, names)
 
 
-# --- what they are given ---------------------------------------------------------------------------------------------
+# --- what they are given --------------------------------------------------------------------------
 
-SHAPES: dict[str, tuple] = {"w": (2, 3), "b": (3,), "s": (), "empty": (0, 2), "wide": (4, 5), "one": (1,)}
-LEAVES = ("w", "b", "s", "empty", "none", "count", "flag", "complex", "half", "single", "twins", "wide", "untouched")
+SHAPES: dict[str, tuple] = {
+    "w": (2, 3),
+    "b": (3,),
+    "s": (),
+    "empty": (0, 2),
+    "wide": (4, 5),
+    "one": (1,),
+}
+LEAVES = (
+    "w",
+    "b",
+    "s",
+    "empty",
+    "none",
+    "count",
+    "flag",
+    "complex",
+    "half",
+    "single",
+    "twins",
+    "wide",
+    "untouched",
+)
 STEPS = 3
 
 
@@ -262,7 +365,7 @@ def smaller_parts(part: Part) -> Iterator[Part]:
             yield part._replace(parts=(*part.parts[:i], less, *part.parts[i + 1 :]))
 
 
-# --- the laws --------------------------------------------------------------------------------------------------------
+# --- the laws -------------------------------------------------------------------------------------
 
 
 class Broken(AssertionError):
@@ -278,7 +381,9 @@ class Refused(Exception):
 
 
 def of_ours(error: BaseException) -> bool:
-    """Whether an error says, in words, which factory refuses what, or which argument does not fit the params."""
+    """Whether an error says, in words, which factory refuses what, or which argument does not fit
+    the params.
+    """
     text = str(error).split("\n")[0]
     told = re.match(r"(leaf '.*'|[a-z]\w*(\.\w+)?( of \w+)?): |the mask and the params ", text)
     told = told or isinstance(error, ArgumentError)
@@ -288,13 +393,22 @@ def of_ours(error: BaseException) -> bool:
 
 
 # What depends on the leaves that are given, and so cannot be known before `init`.
-OF_LEAVES = ("complex", "matches no leaf", "real", "no effect", "needs at least", "is no matrix", "no slot is named")
+OF_LEAVES = (
+    "complex",
+    "matches no leaf",
+    "real",
+    "no effect",
+    "needs at least",
+    "is no matrix",
+    "no slot is named",
+)
 OF_LEAVES += ("must name axes of leaf",)
 
 
 TOLD_LATE = {
     "galore": "needs the parameters",  # its base sees none, and says so in the first update
-    "flatten": "the mask and the params have different structures",  # inside there is one leaf, and a mask has others
+    # inside there is one leaf, and a mask has others
+    "flatten": "the mask and the params have different structures",
 }
 
 
@@ -323,7 +437,10 @@ def same(law: str, got: Any, expected: Any) -> None:
 
 def loss(params):
     leaves = [p for p in jax.tree.leaves(params) if jnp.issubdtype(jnp.result_type(p), jnp.inexact)]
-    return sum(jnp.sum(jnp.abs(p.astype(jnp.complex128 if jnp.iscomplexobj(p) else jnp.float64)) ** 2) for p in leaves)
+    return sum(
+        jnp.sum(jnp.abs(p.astype(jnp.complex128 if jnp.iscomplexobj(p) else jnp.float64)) ** 2)
+        for p in leaves
+    )
 
 
 def grad_fn(params, step=0):
@@ -356,7 +473,9 @@ def shapes_hold(tx, params, gradient, text) -> Any:
     def call(kind):
         return lambda g, s, p: getattr(tx, kind)(g, s, p, **extras(text, g, p))
 
-    updates, new = guarded("update", lambda: jax.eval_shape(call("update"), gradient, state, params), about=text)
+    updates, new = guarded(
+        "update", lambda: jax.eval_shape(call("update"), gradient, state, params), about=text
+    )
     same("update keeps the state", new, state)
     same("updates are as gradients", updates, gradient)
     stepped, new = guarded("step", lambda: jax.eval_shape(call("step"), gradient, state, params))
@@ -374,9 +493,13 @@ def readers_read(tx, params, state) -> None:
     ):
         raise Broken("explain", f"{explanation.totals['bytes']} bytes for {size}")
     guarded("str of explain", lambda: str(explanation))
-    evaluated = guarded("eval_params", lambda: jax.eval_shape(lambda s, p: ol.eval_params(tx, s, p), state, params))
+    evaluated = guarded(
+        "eval_params", lambda: jax.eval_shape(lambda s, p: ol.eval_params(tx, s, p), state, params)
+    )
     same("eval_params are params", evaluated, params)
-    again = guarded("reset", lambda: jax.eval_shape(lambda s, p: ol.reset(s, tx, p, where="b"), state, params))
+    again = guarded(
+        "reset", lambda: jax.eval_shape(lambda s, p: ol.reset(s, tx, p, where="b"), state, params)
+    )
     same("reset keeps the state", again, state)
     told = []
 
@@ -385,7 +508,11 @@ def readers_read(tx, params, state) -> None:
         told.append(report)
         return new
 
-    same("transfer keeps the state", guarded("transfer", lambda: jax.eval_shape(carried, state, params)), state)
+    same(
+        "transfer keeps the state",
+        guarded("transfer", lambda: jax.eval_shape(carried, state, params)),
+        state,
+    )
     lost = [path for path in (*told[0].new, *told[0].dropped) if "hyperparams" not in path]
     if lost:
         raise Broken("transfer", f"a state carried into its own optimizer loses {lost}")
@@ -396,7 +523,13 @@ def is_data(tx, text: str) -> None:
     if guarded("pickle", lambda: pickle.loads(pickle.dumps(tx))) != tx:
         raise Broken("pickle", "another one")
     numbers = dict(tx.hyperparams)
-    if guarded("replace", lambda: tx.replace({path: x for path, x in numbers.items() if np.ndim(x) == 0})) != tx:
+    if (
+        guarded(
+            "replace",
+            lambda: tx.replace({path: x for path, x in numbers.items() if np.ndim(x) == 0}),
+        )
+        != tx
+    ):
         raise Broken("replace", "the same numbers make another optimizer")
     if not re.search("groups|MultiSteps|key|<function|named_chain|monitor", text + repr(tx)):
         names = NAMES | {"inject_hyperparams": injected, "bfloat16": "bfloat16"}
@@ -454,17 +587,25 @@ def values_hold(tx, params, gradients, text, eagerly) -> None:
     together = jax.jit(jax.vmap(by_step, in_axes=(axes, None, None), axis_size=2))
     after = guarded("vmap of steps", lambda: together(both, params, gradients))
     alone = jax.jit(by_update)
-    expected = guarded("scan of updates", lambda: [alone(one, params, gradients) for one in (tx, second)])
+    expected = guarded(
+        "scan of updates", lambda: [alone(one, params, gradients) for one in (tx, second)]
+    )
     finite = [bool(jnp.all(jnp.isfinite(p))) for p in jax.tree.leaves(expected[0][0])]
     if not all(finite):
         raise Broken("finite in, finite out", f"params: {expected[0][0]}"[:500])
-    # What is rounded to few digits may fall on either side, and a rule may enlarge that in the steps that follow.
+    # What is rounded to few digits may fall on either side, and a rule may enlarge that in the
+    # steps that follow.
     is_rounded = re.search("half|single|rounding|kahan|bfloat16|quantize", text)
     bound, seen = (1e-2, 1) if is_rounded else (1e-6, STEPS)
     for i, one in enumerate(expected):
-        got, one = jax.tree.map(lambda x, i=i: x[i, :seen], after), jax.tree.map(lambda x: x[:seen], one)
+        got, one = (
+            jax.tree.map(lambda x, i=i: x[i, :seen], after),
+            jax.tree.map(lambda x: x[:seen], one),
+        )
         if (off := apart(got[0], one[0])) > bound:
-            raise Broken("a population by steps is a loop of updates", f"member {i} is {off:.1e} apart")
+            raise Broken(
+                "a population by steps is a loop of updates", f"member {i} is {off:.1e} apart"
+            )
     if not eagerly:
         return
     first = jax.tree.map(lambda g: g[0], gradients)
@@ -482,7 +623,9 @@ def is_count(x) -> bool:
 
 
 def check(case: Case, *, compiled: bool | None = None) -> None:
-    """Raise `Broken` if a law does not hold, `Refused` if there is nothing to look at; compile a third by default."""
+    """Raise `Broken` if a law does not hold, `Refused` if there is nothing to look at; compile a
+    third by default.
+    """
     tx = guarded("built or refused", case.build, building=True)
     numbers = np.random.default_rng(hash_of(case.seed))
     params = tree_of(case.names, numbers, gradient=False)
@@ -552,7 +695,10 @@ def main(arguments: list[str] | None = None) -> int:
                 refusals[str(refusal)] += 1
             except Broken as broken:
                 finds += 1
-                print(f"\nfind {finds}: --seed {seed} --case {i}: {broken}\n  {case.text()}\n  leaves {case.names}")
+                print(
+                    f"\nfind {finds}: --seed {seed} --case {i}: {broken}\n  {case.text()}\n  "
+                    f"leaves {case.names}"
+                )
                 small, broken = (case, broken) if given.as_found else shrunk(case, broken.law)
                 print(f"smaller: {broken}\n  {small.text()}\n  leaves {small.names}", flush=True)
                 if broken.__cause__ is not None:
@@ -560,7 +706,10 @@ def main(arguments: list[str] | None = None) -> int:
                     print("".join(lines)[-1500:], flush=True)
             if i % 40 == 39:
                 jax.clear_caches()
-    print(f"seed {seed}: {counts['hold']} compositions hold, {counts['refused']} are refused, {finds} finds")
+    print(
+        f"seed {seed}: {counts['hold']} compositions hold, {counts['refused']} are refused, "
+        f"{finds} finds"
+    )
     for text, times in refusals.most_common(12):
         print(f"  {times:4} refused: {text}")
     return min(finds, 1)

@@ -1,9 +1,11 @@
-"""Mutation testing: make one small mistake at a time; the references, or else the fast tests, must notice it.
+"""Mutation testing: make one small mistake at a time; the references, or else the fast tests, must
+notice it.
 
     python -m tests.mutate [--only NAME] [--jobs 2] [--file RESULTS]
 
-A mistake is compared with the references first. What they pass goes to the fast tests of the files that name its module
-in PROVES. One that nothing notices means a missing setting or test, or is listed in EQUIVALENT with a proof.
+A mistake is compared with the references first. What they pass goes to the fast tests of the files
+that name its module in PROVES. One that nothing notices means a missing setting or test, or is
+listed in EQUIVALENT with a proof.
 """
 
 import argparse
@@ -50,17 +52,30 @@ class Mutant:
     line: int
     change: str  # "original -> mutated"
     code: str  # of the whole module
-    lines: tuple[int, int] = (0, 0)  # the first and the last of the statement, of which a killer runs one
+    # the first and the last of the statement, of which a killer runs one
+    lines: tuple[int, int] = (0, 0)
 
     @property
     def rule(self) -> str:
         return f"{self.module.removeprefix('optax_lite.')}.{self.function}"
 
 
-# --- making mutants --------------------------------------------------------------------------------------------------
+# --- making mutants -------------------------------------------------------------------------------
 
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
-OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.MatMult: ast.Mult, ast.And: ast.Or, ast.Or: ast.And}
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+}
+OPERATORS |= {
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
 OPERATORS |= {ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd}
 OPERATORS |= {ast.LShift: ast.RShift, ast.RShift: ast.LShift}
 COMPARISONS = {
@@ -69,8 +84,26 @@ COMPARISONS = {
     ast.Gt: (ast.GtE, ast.Lt),
     ast.GtE: (ast.Gt, ast.LtE),
 }
-COMPARISONS |= {ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,)}
-TO_ARGUMENT = {"sqrt", "abs_sq", "abs", "floor", "ceil", "round", "exp", "expm1", "log", "log1p", "conj", "square"}
+COMPARISONS |= {
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+}
+TO_ARGUMENT = {
+    "sqrt",
+    "abs_sq",
+    "abs",
+    "floor",
+    "ceil",
+    "round",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "conj",
+    "square",
+}
 TO_ARGUMENT |= {"sign", "increment", "clip"}
 FUNCTIONS = {
     "maximum": "minimum",
@@ -112,7 +145,9 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
         case ast.Constant(bool(value)):
             yield ast.Constant(not value)
         case ast.Constant(int(value) | float(value)):
-            yield ast.Constant(value + 1 if value in (0, 1) or isinstance(value, int) else value / 2)
+            yield ast.Constant(
+                value + 1 if value in (0, 1) or isinstance(value, int) else value / 2
+            )
         case ast.IfExp(test, body, orelse) if not isinstance(test, ast.Compare):
             yield ast.IfExp(test, orelse, body)
         case ast.If(test, body, orelse) if not isinstance(test, ast.Compare):
@@ -121,7 +156,9 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
             name = getattr(function, "attr", getattr(function, "id", ""))
             if name in TO_ARGUMENT:
                 yield first
-            if name == "mix":  # nothing new comes in, nothing old stays, or the two change places
+            if (
+                name == "moving_average"
+            ):  # nothing new comes in, nothing old stays, or the two change places
                 yield from (rest[0], rest[1], ast.Call(function, [first, *reversed(rest)], []))
             if name == "where":
                 yield ast.Call(function, [first, *reversed(rest)], [])
@@ -135,7 +172,9 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
             names = siblings[name]
             i = names.index(name)
             yield from (
-                ast.Name(other) for other in dict.fromkeys((names[i - 1], names[(i + 1) % len(names)])) if other != name
+                ast.Name(other)
+                for other in dict.fromkeys((names[i - 1], names[(i + 1) % len(names)]))
+                if other != name
             )
 
 
@@ -148,7 +187,9 @@ def is_check(node: ast.AST) -> bool:
             return all(isinstance(statement, ast.Raise) for statement in body)
         case ast.keyword(arg):
             return arg == "strict"
-        case ast.AnnAssign(_, ast.Name("TypeAlias")) | ast.Assign([ast.Name()], ast.BinOp(_, ast.BitOr())):
+        case ast.AnnAssign(_, ast.Name("TypeAlias")) | ast.Assign(
+            [ast.Name()], ast.BinOp(_, ast.BitOr())
+        ):
             return is_union(node.value) or isinstance(node, ast.AnnAssign)
         case ast.arg() | ast.JoinedStr():
             return True
@@ -182,7 +223,9 @@ def confusable(node: ast.FunctionDef | ast.Lambda) -> dict[str, list[str]]:
             case _:
                 numbers.append(argument.arg)
     body = node.body if isinstance(node.body, list) else []
-    inner = {n for s in body for f in ast.walk(s) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    inner = {
+        n for s in body for f in ast.walk(s) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)
+    }
     stored = [
         n.id
         for s in body
@@ -195,7 +238,9 @@ def confusable(node: ast.FunctionDef | ast.Lambda) -> dict[str, list[str]]:
 
 
 def places(node: ast.AST, above: tuple, siblings: dict[str, list[str]]) -> Iterator[tuple]:
-    """Every node that may change, with its ancestors, the list or object and the index or field that hold it."""
+    """Every node that may change, with its ancestors, the list or object and the index or field
+    that hold it.
+    """
     if isinstance(node, (ast.FunctionDef, ast.Lambda)):
         siblings = siblings | confusable(node)
     for field, value in ast.iter_fields(node):
@@ -204,14 +249,24 @@ def places(node: ast.AST, above: tuple, siblings: dict[str, list[str]]) -> Itera
         many = isinstance(value, list)
         for key, child in list(enumerate(value)) if many else [(field, value)]:
             if isinstance(child, ast.AST) and not is_check(child):
-                yield child, (*above, node), (value.__setitem__ if many else node.__setattr__), key, siblings
+                yield (
+                    child,
+                    (*above, node),
+                    (value.__setitem__ if many else node.__setattr__),
+                    key,
+                    siblings,
+                )
                 yield from places(child, (*above, node), siblings)
 
 
 def lines_of(node: ast.AST, above: tuple) -> tuple[int, int]:
-    """The lines of the statement that a node is in: of a compound one its head, of a function (a default) all."""
+    """The lines of the statement that a node is in: of a compound one its head, of a function (a
+    default) all.
+    """
     statement = next(x for x in (node, *reversed(above)) if isinstance(x, ast.stmt))
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) or not getattr(statement, "body", None):
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) or not getattr(
+        statement, "body", None
+    ):
         return statement.lineno, statement.end_lineno
     return statement.lineno, max(statement.lineno, statement.body[0].lineno - 1)
 
@@ -220,12 +275,17 @@ def shown(node: ast.AST, above: tuple) -> tuple[ast.AST, str]:
     """The largest piece of code around a node that still fits a line, and what it belongs to."""
     if isinstance(above[-1], ast.arguments):
         arguments = above[-1]
-        named = [*reversed([*zip(reversed(arguments.args), reversed(arguments.defaults), strict=False)])]
+        named = [
+            *reversed([*zip(reversed(arguments.args), reversed(arguments.defaults), strict=False)])
+        ]
         named += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         return node, next((f"default of {a.arg}: " for a, default in named if default is node), "")
     piece = node
     for larger in reversed(above):
-        if not isinstance(larger, (ast.expr, ast.keyword, ast.Assign, ast.Return)) or len(ast.unparse(larger)) > 48:
+        if (
+            not isinstance(larger, (ast.expr, ast.keyword, ast.Assign, ast.Return))
+            or len(ast.unparse(larger)) > 48
+        ):
             break
         piece = larger
     return piece, ""
@@ -249,11 +309,15 @@ def mutants(module: str) -> Iterator[Mutant]:
             for new in changed(node, siblings):
                 put(key, ast.fix_missing_locations(new))
                 after = ast.unparse(new if piece is node else piece)
-                if after.removesuffix(":") == before:  # where(a, b), with a single argument to turn around, say
+                if (
+                    after.removesuffix(":") == before
+                ):  # where(a, b), with a single argument to turn around, say
                     put(key, node)
                     continue
                 change = (
-                    f"{label}{before} -> {after}" if len(before) < 200 else f"if {ast.unparse(node.test)} -> if not"
+                    f"{label}{before} -> {after}"
+                    if len(before) < 200
+                    else f"if {ast.unparse(node.test)} -> if not"
                 )
                 seen[i, change] += 1
                 change += f" (#{seen[i, change]})" if seen[i, change] > 1 else ""
@@ -263,20 +327,35 @@ def mutants(module: str) -> Iterator[Mutant]:
                 put(key, node)
 
 
-PARTS = ("optimizers", "transforms", "losses", "schedules", "wrappers", "precision", "inspection", "sweep")
-FILES = ("schedules.py", "inspection/metrics.py", "sweep/search.py")  # of the parts that are not mutated as a whole
+WHOLE = (
+    "optimizers",
+    "transforms",
+    "linesearch",
+    "losses",
+    "wrappers",
+)  # every module of these folders is mutated
+FILES = (
+    "schedules.py",
+    "core/half.py",
+    "core/block_float8.py",
+    "core/leaf_by_leaf.py",
+    "inspect/_slots.py",
+    "inspect/metrics.py",
+    "sweep/search.py",
+)
+PARTS = (*WHOLE, "schedules", "core", "inspect", "sweep")
 
 
 def modules() -> list[str]:
     """The modules that are mutated."""
     package = ROOT / "optax_lite"
-    paths = [p for folder in PARTS if folder not in ("inspection", "sweep") for p in package.glob(f"{folder}/*.py")]
+    paths = [p for folder in WHOLE for p in package.glob(f"{folder}/*.py")]
     paths += [package / file for file in FILES]
     names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths]
-    return sorted(name for name in names if not name.endswith(("__init__", "losses.inputs")))
+    return sorted(name for name in names if not name.endswith(("__init__", "losses._inputs")))
 
 
-# --- running them ----------------------------------------------------------------------------------------------------
+# --- running them ---------------------------------------------------------------------------------
 
 
 def users(module: str, function: str) -> set[str]:
@@ -295,7 +374,9 @@ def users(module: str, function: str) -> set[str]:
 
 @cache
 def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], bool]]]:
-    """What a mutant of `function` has to get through: `agrees(namespace of the mutated module)`, by name."""
+    """What a mutant of `function` has to get through: `agrees(namespace of the mutated module)`, by
+    name.
+    """
     names = users(module, function)
     if module == "optax_lite.schedules":
         chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
@@ -306,34 +387,61 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
         hard = [(name, _hard_agrees(place)) for name, place in HARD.items() if place.name in names]
         of_cases = [(f"{case.name}-{i}", _loss_agrees(case)) for i, case in chosen]
         return of_cases + hard + list(PROBES.get(module, {}).items())
-    rows = [row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names]
+    rows = [
+        row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names
+    ]
     starts = {row.name: (False,) if row.quirks.fresh_only else (True, False) for row in rows}
-    composed = [(row, i, s) for row in rows if row.stands_for for i, s in enumerate(composition_settings(row))]
+    composed = [
+        (row, i, s)
+        for row in rows
+        if row.stands_for
+        for i, s in enumerate(composition_settings(row))
+    ]
     made = [(f"{row.name}-{i}", _parts_agree(row, settings)) for row, i, settings in composed]
     compared = [row for row in rows if row.reference and not row.stands_for]
     runs = [(row, i, s) for row in compared for i, s in enumerate(row.settings)]
     runs = [(row, i, s, start) for row, i, s in runs for start in starts[row.name]]
-    of_rows = [(f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start)) for row, i, s, start in runs]
-    cases = [case for case in OF_EXAMPLES if case.function.__module__ == module and case.function.__name__ in names]
-    of_cases = [(f"{c.name}-{i}", _function_agrees(c, s)) for c in cases for i, s in enumerate(c.settings)]
+    of_rows = [
+        (f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start))
+        for row, i, s, start in runs
+    ]
+    cases = [
+        case
+        for case in OF_EXAMPLES
+        if case.function.__module__ == module and case.function.__name__ in names
+    ]
+    of_cases = [
+        (f"{c.name}-{i}", _function_agrees(c, s)) for c in cases for i, s in enumerate(c.settings)
+    ]
     return made + of_rows + of_cases + list(PROBES.get(module, {}).items())
 
 
 @cache
 def comparisons_elsewhere(module: str, function: str) -> list[tuple[str, Callable[[dict], bool]]]:
-    """The same for the modules that import what needs `function`, with the mutated names in place of theirs."""
+    """The same for the modules that import what needs `function`, with the mutated names in place
+    of theirs.
+    """
     names, found = users(module, function), []
     for other in modules():
         taken = imported(other, module) & names
-        wanted = {name: c for f in sorted(taken) for name, c in comparisons(other, f)} if taken else {}
-        found += [(f"{other}: {name}", _agrees_elsewhere(other, taken, agrees)) for name, agrees in wanted.items()]
+        wanted = (
+            {name: c for f in sorted(taken) for name, c in comparisons(other, f)} if taken else {}
+        )
+        found += [
+            (f"{other}: {name}", _agrees_elsewhere(other, taken, agrees))
+            for name, agrees in wanted.items()
+        ]
     return found
 
 
 @cache
 def imported(module: str, origin: str) -> frozenset[str]:
     """The names that a module takes from another one."""
-    lines = [x for x in ast.walk(ast.parse(source(module))) if isinstance(x, ast.ImportFrom) and x.module == origin]
+    lines = [
+        x
+        for x in ast.walk(ast.parse(source(module)))
+        if isinstance(x, ast.ImportFrom) and x.module == origin
+    ]
     return frozenset(alias.name for line in lines for alias in line.names)
 
 
@@ -354,15 +462,21 @@ def _row_agrees(row, settings, start):
         def factory(**kwargs):
             return mutated(**kwargs)
 
-        factory.signature = row.factory.signature  # the reference keeps the defaults of the real one
+        # the reference keeps the defaults of the real one
+        factory.signature = row.factory.signature
         run = dataclasses.replace(row, factory=factory)
-        return worst_error(run, settings, jnp.float64, start=start, steps=steps_of(row)) <= row.quirks.float64
+        return (
+            worst_error(run, settings, jnp.float64, start=start, steps=steps_of(row))
+            <= row.quirks.float64
+        )
 
     return agrees
 
 
 def _parts_agree(row, settings):
-    """Whether a composition is what it stands for; its parts are compared where they are defined."""
+    """Whether a composition is what it stands for; its parts are compared where they are
+    defined.
+    """
 
     def agrees(namespace):
         made, expected = sides(row, settings, namespace)
@@ -404,7 +518,9 @@ def _hard_agrees(place):
     return lambda namespace: place.error(namespace[place.name]) <= 3e-6
 
 
-LONGEST = 120  # seconds of computing for a comparison; a mutant that turns a loop into an endless one is noticed too
+# seconds of computing for a comparison; a mutant that turns a loop into an endless one is noticed
+# too
+LONGEST = 120
 
 
 def _in_time(agrees: Callable[[dict], bool], namespace: dict) -> bool:
@@ -434,7 +550,9 @@ def killer(mutant: Mutant) -> str:
         return "import"
     elsewhere = comparisons_elsewhere if mutant.change != UNCHANGED else lambda *_: []
     for compare in (comparisons, elsewhere):
-        for name, agrees in sorted(compare(mutant.module, mutant.function), key=lambda c: -_kills[mutant.module, c[0]]):
+        for name, agrees in sorted(
+            compare(mutant.module, mutant.function), key=lambda c: -_kills[mutant.module, c[0]]
+        ):
             try:
                 good = _in_time(agrees, module.__dict__)
             except Exception:
@@ -448,7 +566,8 @@ def killer(mutant: Mutant) -> str:
 def _configure() -> None:
     warnings.simplefilter("error")
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_disable_jit", True)  # nothing is run often enough to be worth a compilation
+    # nothing is run often enough to be worth a compilation
+    jax.config.update("jax_disable_jit", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -457,10 +576,13 @@ def _run(mutant: Mutant) -> tuple[Mutant, str]:
     return mutant, killer(mutant)
 
 
-def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, file: Path | None = None) -> dict:
+def killers(
+    wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, file: Path | None = None
+) -> dict:
     """What killed each mutant, "" where nothing did, after a run of the unchanged modules.
 
-    Results go to the file one by one. Those of the same code are not run again if it was killed or is proven.
+    Results go to the file one by one. Those of the same code are not run again if it was killed or
+    is proven.
     """
     made = [m for module in modules() for m in mutants(module) if wanted(m)]
     before = saved(file, made) if file and file.exists() else {}
@@ -473,10 +595,18 @@ def killers(wanted: Callable[[Mutant], bool] = lambda m: True, jobs: int = 2, fi
         out.write(json.dumps([*_named(mutant), by]) + "\n")
         out.flush()
         if len(results) % 200 == 0:
-            print(f"{len(results)} of {len(made)} run, now in {mutant.module}", file=sys.stderr, flush=True)
+            print(
+                f"{len(results)} of {len(made)} run, now in {mutant.module}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     with open(file or os.devnull, "a") as out:
-        compare = [m for m in left if comparisons(m.module, m.function) or comparisons_elsewhere(m.module, m.function)]
+        compare = [
+            m
+            for m in left
+            if comparisons(m.module, m.function) or comparisons_elsewhere(m.module, m.function)
+        ]
         alone = set(left) - set(compare)
         survivors = [m for m in left if m in alone and files[m.module]]
         for mutant in (m for m in left if m in alone and not files[m.module]):
@@ -494,7 +624,10 @@ def compared(left: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, str]]:
     """The mutants, and the comparison that killed each of them."""
     if not left:
         return
-    unchanged = [Mutant(module, "(module)", 0, UNCHANGED, source(module)) for module in {m.module: 0 for m in left}]
+    unchanged = [
+        Mutant(module, "(module)", 0, UNCHANGED, source(module))
+        for module in {m.module: 0 for m in left}
+    ]
     wrong = []
     with multiprocessing.get_context("spawn").Pool(jobs, _configure) as pool:
         for mutant, by in pool.imap_unordered(_run, unchanged + left, chunksize=8):
@@ -506,7 +639,7 @@ def compared(left: list[Mutant], jobs: int) -> Iterator[tuple[Mutant, str]]:
         sys.exit(f"the rules themselves disagree with their references: {', '.join(wrong)}")
 
 
-# --- running the tests on them ---------------------------------------------------------------------------------------
+# --- running the tests on them --------------------------------------------------------------------
 
 
 @cache
@@ -516,9 +649,9 @@ def test_files(module: str) -> list[str]:
     for path in sorted((ROOT / "tests").glob("**/test_*.py")):
         for statement in ast.parse(path.read_text()).body:
             match statement:
-                case ast.Assign([ast.Name("PROVES")], value) if module.removeprefix("optax_lite.") in ast.literal_eval(
-                    value
-                ):
+                case ast.Assign([ast.Name("PROVES")], value) if module.removeprefix(
+                    "optax_lite."
+                ) in ast.literal_eval(value):
                     found.append(str(path.relative_to(ROOT)))
     return found
 
@@ -538,9 +671,15 @@ class Trials:
         self.ran = 0
 
     def killer(self, mutant: Mutant) -> str:
-        """The first test that fails of those that run the changed lines; all where these run at import."""
+        """The first test that fails of those that run the changed lines; all where these run at
+        import.
+        """
         first, last = mutant.lines
-        touching = [name for name, (_, lines) in self.tests.items() if any(first <= x <= last for x in lines)]
+        touching = [
+            name
+            for name, (_, lines) in self.tests.items()
+            if any(first <= x <= last for x in lines)
+        ]
         at_import = mutant.function == "(module)" or not touching
         some = [name for name, (_, lines) in self.tests.items() if lines] if at_import else touching
         order = sorted(some, key=lambda name: (-self.last.get(name, 0), self.tests[name][0]))
@@ -565,7 +704,9 @@ class Trials:
         self.process.wait()
 
 
-def run_tests(survivors: list[Mutant], files: dict, jobs: int, keep: Callable[[Mutant, str], None]) -> None:
+def run_tests(
+    survivors: list[Mutant], files: dict, jobs: int, keep: Callable[[Mutant, str], None]
+) -> None:
     """Run the tests on what the comparisons did not notice, each module in a process."""
     lock = threading.Lock()
 
@@ -589,7 +730,10 @@ def _named(m: Mutant) -> tuple[str, ...]:
 
 def saved(file: Path, made: list[Mutant]) -> dict[Mutant, str]:
     """The results in a file, of mutants whose code is still the same."""
-    results = {tuple(names): by for *names, by in map(json.loads, file.read_text(encoding="utf-8").splitlines())}
+    results = {
+        tuple(names): by
+        for *names, by in map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    }
     return {m: results[_named(m)] for m in made if _named(m) in results}
 
 
@@ -599,14 +743,24 @@ def is_proven(m: Mutant) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", help="a function or the end of a module's name")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--file", type=Path, help="where results are kept, so that a run goes on where one was ended")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        help="where results are kept, so that a run goes on where one was ended",
+    )
     args = parser.parse_args()
 
     started = time.monotonic()
-    results = killers(lambda m: args.only in (None, m.function) or m.module.endswith(args.only), args.jobs, args.file)
+    results = killers(
+        lambda m: args.only in (None, m.function) or m.module.endswith(args.only),
+        args.jobs,
+        args.file,
+    )
     for rule in dict.fromkeys(m.rule for m in results):
         mine = [m for m in results if m.rule == rule]
         print(f"{rule:55s} {sum(bool(results[m]) for m in mine):4d} / {len(mine)}")
@@ -617,7 +771,9 @@ def main() -> int:
         print(f"{'equivalent' if m in proven else 'SURVIVOR  '}  {where}  {m.function}: {m.change}")
     listed = {(rule, change) for rule, changes in EQUIVALENT.items() for change in changes}
     ran = {m.rule for m in results} if args.only else set(EQUIVALENT)
-    stale = [key for key in sorted(listed - {(m.rule, m.change) for m in survivors}) if key[0] in ran]
+    stale = [
+        key for key in sorted(listed - {(m.rule, m.change) for m in survivors}) if key[0] in ran
+    ]
     for rule, change in stale:
         print(f"STALE       {rule}: {change}: it is killed, or gone")
     made, unproven = len(results), len(survivors) - len(proven)
@@ -627,10 +783,13 @@ def main() -> int:
         same = sum(map(is_proven, alive))
         if mine:
             print(
-                f"{part:12s} {len(mine):5d} made, {len(mine) - len(alive):5d} killed, {same:3d} equivalent, "
-                f"{len(alive) - same} left"
+                f"{part:12s} {len(mine):5d} made, {len(mine) - len(alive):5d} killed, {same:3d} "
+                f"equivalent, {len(alive) - same} left"
             )
-    print(f"{made} mutants, {made - len(survivors)} killed, {len(proven)} equivalent, {unproven} not noticed")
+    print(
+        f"{made} mutants, {made - len(survivors)} killed, {len(proven)} equivalent, {unproven} "
+        "not noticed"
+    )
     print(f"{time.monotonic() - started:.0f} s")
     return 1 if unproven or stale else 0
 

@@ -1,4 +1,6 @@
-"""Which cases of a test `make test` runs: the first ones of a kind. The rest, which say it again, are nightly."""
+"""Which cases of a test `make test` runs: the first ones of a kind. The rest, which say it again,
+are nightly.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,7 +10,9 @@ import pytest
 
 
 def first(most: int, cases: Iterable, of: Callable[[Any], Any] = lambda case: None) -> list:
-    """Mark the cases for `parametrize` that come after the first `most` of their kind, as `of` tells it."""
+    """Mark the cases for `parametrize` that come after the first `most` of their kind, as `of`
+    tells it.
+    """
     seen: Counter = Counter()
     marked = []
     for case in cases:

@@ -1,4 +1,6 @@
-"""What is kept beside the parameters, and what to evaluate at: averages, lookahead, periodic copies."""
+"""What is kept beside the parameters, and what to evaluate at: averages, lookahead, periodic
+copies.
+"""
 
 import pickle
 from typing import NamedTuple
@@ -15,7 +17,10 @@ from tests.closeness import A_STEP, assert_close
 
 PROVES = ("wrappers.average", "wrappers.lookahead", "wrappers.flatten")
 
-START = {"w": np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), "b": np.array([0.3, -0.1], np.float32)}
+START = {
+    "w": np.array([[1.0, -2.0], [0.5, 3.0]], np.float32),
+    "b": np.array([0.3, -0.1], np.float32),
+}
 
 
 def gradient(params):
@@ -37,11 +42,12 @@ def path_of(tx, steps, params=START, *, whole=True):
 
 def mean_of(trees, weights=None):
     return jax.tree.map(
-        lambda *xs: np.average([np.asarray(x, np.float64) for x in xs], axis=0, weights=weights), *trees
+        lambda *xs: np.average([np.asarray(x, np.float64) for x in xs], axis=0, weights=weights),
+        *trees,
     )
 
 
-# --- averages --------------------------------------------------------------------------------------------------------
+# --- averages -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["step", "update"])
@@ -67,7 +73,8 @@ def test_average_is_that_of_the_params_along_the_way(settings, weights, whole):
             weights[t] = 1 - d
     params, state = seen[-1]
     expected = mean_of([p for p, _ in seen], weights)
-    assert_close(ol.eval_params(tx, state, params), expected, ulps=6 * 4)  # six terms, four operations each
+    # six terms, four operations each
+    assert_close(ol.eval_params(tx, state, params), expected, ulps=6 * 4)
     for averaged, bare in zip(seen, path_of(ol.adam(0.1), 6, whole=whole), strict=True):
         assert_close((averaged[0], averaged[1].inner_state), bare, ulps=6 * A_STEP)
 
@@ -84,8 +91,11 @@ def test_average_of_one_is_that_one_and_of_none_the_params():
     moved, taken = once.step(jnp.sin(random[0]), taken, moved)
     assert not np.array_equal(random[1] + (moved - random[1]), moved)
     chex.assert_trees_all_equal(ol.eval_params(once, taken, moved), moved)
-    late = ol.average_params(ol.sgd(1.0), decay=lambda t: jnp.where(t == 0, 1.0, 0.5))  # the first counts nothing
-    chex.assert_trees_all_equal(late.step(random[0], late.init(random[1]), random[1])[1].average, random[1])
+    # the first counts nothing
+    late = ol.average_params(ol.sgd(1.0), decay=lambda t: jnp.where(t == 0, 1.0, 0.5))
+    chex.assert_trees_all_equal(
+        late.step(random[0], late.init(random[1]), random[1])[1].average, random[1]
+    )
     elsewhere = jax.tree.map(lambda p: p + 1, second)
     assert_close(ol.eval_params(tx, after, elsewhere), second, ulps=4)
     chex.assert_trees_all_equal(ol.eval_params(tx, state, elsewhere), elsewhere)
@@ -98,7 +108,8 @@ def test_average_of_low_precision_params_is_of_the_rounded_ones_in_float32():
     params, state = seen[-1]
     expected = mean_of([jax.tree.map(lambda x: x.astype(jnp.float32), p) for p, _ in seen])
     assert {x.dtype for x in jax.tree.leaves(state.average)} == {jnp.dtype(jnp.float32)}
-    assert_close(state.average, expected, ulps=50)  # 1.5 units a step, of which the k-th counts for k/50
+    # 1.5 units a step, of which the k-th counts for k/50
+    assert_close(state.average, expected, ulps=50)
     evaluated = ol.eval_params(tx, state, params)
     chex.assert_trees_all_equal_shapes_and_dtypes(evaluated, params)
 
@@ -116,7 +127,9 @@ def test_a_long_average_keeps_its_digits():
     state, _ = jax.jit(lambda ws: jax.lax.scan(body, tx.init(start), ws))(noisy)
     d = float(np.float32(0.9999))
     weights = d ** np.arange(len(noisy) - 1.0, -1.0, -1.0)
-    np.testing.assert_allclose(state.average["w"], np.average(noisy, axis=0, weights=weights), rtol=2e-5)
+    np.testing.assert_allclose(
+        state.average["w"], np.average(noisy, axis=0, weights=weights), rtol=2e-5
+    )
 
 
 def test_average_of_a_population_is_each_members():
@@ -141,20 +154,24 @@ def test_leaves_without_gradient_keep_their_value():
         new, after = tx.step(g, tx.update(g, state, p, **extra)[1], p, **extra)
         evaluated = ol.eval_params(tx, after, new)
         chex.assert_trees_all_equal(
-            {k: evaluated[k] for k in ("frozen", "count", "none")}, {k: p[k] for k in ("frozen", "count", "none")}
+            {k: evaluated[k] for k in ("frozen", "count", "none")},
+            {k: p[k] for k in ("frozen", "count", "none")},
         )
         chex.assert_trees_all_close(evaluated["w"], new["w"])
 
 
 def test_slow_weights_without_gradient_stay_too():
-    pair = ol.LookaheadParams.init_synced({"w": jnp.ones(2), "frozen": jnp.full(3, 7.0), "count": jnp.array(3)})
+    pair = ol.LookaheadParams.init_synced(
+        {"w": jnp.ones(2), "frozen": jnp.full(3, 7.0), "count": jnp.array(3)}
+    )
     tx, g = ol.lookahead(ol.sgd(0.1), 1, 0.5), {"w": jnp.ones(2), "frozen": None, "count": None}
-    updates, _ = tx.update(g, tx.init(pair), pair, value_fn=lambda params: 0.0)  # not compiled: all params are there
+    # not compiled: all params are there
+    updates, _ = tx.update(g, tx.init(pair), pair, value_fn=lambda params: 0.0)
     assert all(u["frozen"] is u["count"] is None for u in updates)
     chex.assert_trees_all_close(updates.slow["w"], jnp.full(2, -0.05))
 
 
-# --- the one reader --------------------------------------------------------------------------------------------------
+# --- the one reader -------------------------------------------------------------------------------
 
 NESTED = {
     "bare": lambda tx: tx,
@@ -167,7 +184,10 @@ NESTED = {
 AVERAGING = {
     "average": (lambda: ol.average_params(ol.sgd(0.1), decay=0.5), lambda s, p: s.average),
     "lookahead": (lambda: ol.lookahead(ol.sgd(0.1), 2, 0.5), lambda s, p: s.slow),
-    "schedule_free": (lambda: ol.schedule_free_sgd(0.1), lambda s, p: ol.schedule_free_eval_params(s, p)),
+    "schedule_free": (
+        lambda: ol.schedule_free_sgd(0.1),
+        lambda s, p: ol.schedule_free_eval_params(s, p),
+    ),
 }
 
 
@@ -194,7 +214,11 @@ def test_reader_returns_the_params_where_nothing_averages():
 
 def test_reader_takes_each_groups_own_average():
     tx = ol.partition(
-        {"free": ol.schedule_free_sgd(0.1), "mean": ol.average_params(ol.sgd(0.1)), "plain": ol.sgd(0.1)},
+        {
+            "free": ol.schedule_free_sgd(0.1),
+            "mean": ol.average_params(ol.sgd(0.1)),
+            "plain": ol.sgd(0.1),
+        },
         {"w": "free", "b": "mean", "c": "plain"},
     )
     start = START | {"c": jnp.ones(2)}
@@ -202,7 +226,9 @@ def test_reader_takes_each_groups_own_average():
     params, state = seen[-1]
     evaluated = ol.eval_params(tx, state, params)
     free = state.inner_states["free"].inner_state
-    expected = ol.schedule_free_eval_params(free._replace(z={"w": free.z["w"]}), {"w": params["w"]})["w"]
+    expected = ol.schedule_free_eval_params(
+        free._replace(z={"w": free.z["w"]}), {"w": params["w"]}
+    )["w"]
     assert_close(evaluated["w"], expected, ulps=A_STEP)
     assert_close(evaluated["b"], mean_of([p["b"] for p, _ in seen]), ulps=4 * 4)
     assert evaluated["c"] is params["c"]
@@ -222,8 +248,12 @@ def test_reader_asks_a_users_state_too():
         def eval_params(self, params):
             return jax.tree.map(lambda p: p / 2, params)
 
-    tx = ol.chain(ol.sgd(0.1), ol.GradientTransformation(lambda p: Halved(), lambda u, s, p=None: (u, s)))
-    chex.assert_trees_all_equal(ol.eval_params(tx, tx.init(START), START), jax.tree.map(lambda p: p / 2, START))
+    tx = ol.chain(
+        ol.sgd(0.1), ol.GradientTransformation(lambda p: Halved(), lambda u, s, p=None: (u, s))
+    )
+    chex.assert_trees_all_equal(
+        ol.eval_params(tx, tx.init(START), START), jax.tree.map(lambda p: p / 2, START)
+    )
 
 
 class Around(NamedTuple):
@@ -265,7 +295,10 @@ def test_reader_traces_an_init_once_and_takes_params_that_are_no_arrays():
 
     @ol.transform
     def counted(rate):
-        return lambda params: calls.append(rate) or ol.EmptyState(), lambda updates, state: (updates, state)
+        return lambda params: calls.append(rate) or ol.EmptyState(), lambda updates, state: (
+            updates,
+            state,
+        )
 
     for params in (START, START | {"activation": jnp.tanh}):
         tx = ol.average_params(counted(0.1))
@@ -280,20 +313,26 @@ def test_reader_says_what_is_wrong_with_a_call():
     tx = ol.average_params(ol.sgd(0.1))
     state = tx.init(START)
     for wrong in ((tx, START, state), (state, tx, START), (START, state, START), (tx, state, tx)):
-        with pytest.raises(ValueError, match=r"the order is eval_params\(tx, state, params\), got "):
+        with pytest.raises(
+            ValueError, match=r"the order is eval_params\(tx, state, params\), got "
+        ):
             ol.eval_params(*wrong)
-    with pytest.raises(ValueError, match=r"not made by the optimizer: expected .*AverageParamsState.*, got "):
+    with pytest.raises(
+        ValueError, match=r"not made by the optimizer: expected .*AverageParamsState.*, got "
+    ):
         ol.eval_params(tx, ol.sgd(0.1).init(START), START)
     with pytest.raises(ValueError, match="'b' only in the"):
         ol.eval_params(tx, state, {"w": START["w"]})
 
 
-# --- lookahead -------------------------------------------------------------------------------------------------------
+# --- lookahead ------------------------------------------------------------------------------------
 
 
 def in_pairs(lib, tx, steps):
     """A loop as it is written for optax."""
-    params = lib.LookaheadParams.init_synced({k: np.asarray(x, np.float64) for k, x in START.items()})
+    params = lib.LookaheadParams.init_synced(
+        {k: np.asarray(x, np.float64) for k, x in START.items()}
+    )
     state, seen = tx.init(params), []
     for _ in range(steps):
         grads = gradient(params.fast)
@@ -308,7 +347,9 @@ def in_pairs(lib, tx, steps):
     "make",
     [
         lambda lib: lib.lookahead(lib.sgd(0.1, 0.9), 3, 0.5),
-        lambda lib: lib.lookahead(lib.adam(0.1), sync_period=2, slow_step_size=0.8, reset_state=True),
+        lambda lib: lib.lookahead(
+            lib.adam(0.1), sync_period=2, slow_step_size=0.8, reset_state=True
+        ),
         lambda lib: lib.lookahead(lib.sgd(0.1), 1, 0.25),
         lambda lib: lib.chain(lib.clip(1.0), lib.lookahead(lib.adam(0.1), 2, 0.5)),
     ],
@@ -325,7 +366,9 @@ def test_lookahead_keeps_the_slow_weights_itself_or_in_the_params(reset, x64):
     params = jax.tree.map(lambda p: p.astype(jnp.float64), START)
     pair = ol.LookaheadParams.init_synced(params)
     state, of_pair = tx.init(params), tx.init(pair)
-    assert isinstance(of_pair, ol.LookaheadState) and of_pair._fields == optax.LookaheadState._fields
+    assert (
+        isinstance(of_pair, ol.LookaheadState) and of_pair._fields == optax.LookaheadState._fields
+    )
     stepped, of_stepped = pair, of_pair
     alone, of_alone = params, state
     for _ in range(7):
@@ -351,7 +394,8 @@ def test_lookahead_starts_the_fast_optimizer_afresh_at_the_slow_weights():
 
 
 def test_lookahead_takes_a_gradient_of_the_pair_too():
-    tx = ol.chain(ol.clip_by_global_norm(0.5), ol.lookahead(ol.sgd(0.1), 2, 0.5))  # slow weights count nothing
+    # slow weights count nothing
+    tx = ol.chain(ol.clip_by_global_norm(0.5), ol.lookahead(ol.sgd(0.1), 2, 0.5))
     pair = ol.LookaheadParams.init_synced(START)
     of_pair = jax.grad(lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p.fast)))(pair)
     of_fast = tx.update(of_pair.fast, tx.init(pair), pair)
@@ -363,7 +407,9 @@ def test_lookahead_between_syncs_leaves_the_slow_weights_as_they_are():
     pair = ol.LookaheadParams.init_synced({"w": jnp.array([-0.0, 0.0, 1.0])})
     updates, _ = tx.update({"w": jnp.ones(3)}, tx.init(pair), pair)
     slow = ol.apply_updates(pair, updates).slow["w"]
-    assert np.array_equal(np.signbit(slow), [True, False, False]) and np.array_equal(slow, [0.0, 0.0, 1.0])
+    assert np.array_equal(np.signbit(slow), [True, False, False]) and np.array_equal(
+        slow, [0.0, 0.0, 1.0]
+    )
 
 
 def test_lookahead_goes_back_exactly_to_the_slow_weights_in_low_precision():
@@ -377,30 +423,41 @@ def test_lookahead_goes_back_exactly_to_the_slow_weights_in_low_precision():
 
 def test_lookahead_wants_one_form_throughout():
     tx, pair = ol.lookahead(ol.sgd(0.1), 2, 0.5), ol.LookaheadParams.init_synced(START)
-    with pytest.raises(ValueError, match=r"lookahead: .* expected LookaheadState\(.*, got LookaheadWithSlowState\("):
+    with pytest.raises(
+        ValueError, match=r"lookahead: .* expected LookaheadState\(.*, got LookaheadWithSlowState\("
+    ):
         tx.update(START, tx.init(START), pair)
-    with pytest.raises(ValueError, match=r"lookahead: .* expected LookaheadWithSlowState\(.*, got LookaheadState\("):
+    with pytest.raises(
+        ValueError, match=r"lookahead: .* expected LookaheadWithSlowState\(.*, got LookaheadState\("
+    ):
         tx.update(START, tx.init(pair), START)
     with pytest.raises(ValueError, match="update needs the parameters"):
         tx.update(START, tx.init(START))
 
 
-# --- copies every now and then, and one vector -----------------------------------------------------------------------
+# --- copies every now and then, and one vector ----------------------------------------------------
 
 
 def test_periodic_update_is_that_of_optax():
     new, old = {"w": jnp.ones(2), "n": jnp.int32(3)}, {"w": jnp.zeros(2), "n": jnp.int32(1)}
     for steps in range(5):
         chex.assert_trees_all_equal(
-            ol.periodic_update(new, old, jnp.int32(steps), 3), optax.periodic_update(new, old, jnp.int32(steps), 3)
+            ol.periodic_update(new, old, jnp.int32(steps), 3),
+            optax.periodic_update(new, old, jnp.int32(steps), 3),
         )
 
 
 def test_periodic_update_keeps_dtypes_and_what_has_no_new_value():
-    new, old = {"w": jnp.ones(2), "b": None}, {"w": jnp.zeros(2, jnp.bfloat16), "b": [jnp.full(3, 2.0), jnp.ones(1)]}
+    new, old = (
+        {"w": jnp.ones(2), "b": None},
+        {"w": jnp.zeros(2, jnp.bfloat16), "b": [jnp.full(3, 2.0), jnp.ones(1)]},
+    )
     copied = ol.periodic_update(new, old, 4, 2)
     chex.assert_trees_all_equal(copied, {"w": jnp.ones(2, jnp.bfloat16), "b": old["b"]})
-    with pytest.raises(ValueError, match=r"leaf 'w': float32\[3\] cannot replace bfloat16\[2\]; nothing is broadcast"):
+    with pytest.raises(
+        ValueError,
+        match=r"leaf 'w': float32\[3\] cannot replace bfloat16\[2\]; nothing is broadcast",
+    ):
         ol.periodic_update({"w": jnp.ones(3), "b": None}, old, 0, 2)
 
 
@@ -416,7 +473,10 @@ def test_flatten_keeps_vectors_and_changes_nothing_else():
         assert_close(updates, expected, ulps=2 * A_STEP)
     with pytest.raises(ValueError, match=r"gradient has shape \(5,\), its state \(9,\)") as raised:
         tx.update(mixed | {"w": None}, state, mixed)
-    assert "without a gradient: w; inside of flatten every parameter must have one" in raised.value.__notes__
+    assert (
+        "without a gradient: w; inside of flatten every parameter must have one"
+        in raised.value.__notes__
+    )
 
 
 def test_flatten_of_nothing_is_an_empty_vector():
@@ -473,7 +533,8 @@ def test_an_average_of_a_vector_is_read_for_each_parameter(tx):
 def test_the_reader_asks_no_more_of_a_builder_than_init_does():
     @ol.transform
     def picky(rate, n):
-        assert isinstance(rate, float) or jnp.shape(rate) == ()  # a number, not something that stands for one
+        # a number, not something that stands for one
+        assert isinstance(rate, float) or jnp.shape(rate) == ()
         return ol.flatten(ol.average_params(ol.sgd(rate * jnp.sqrt(n))))
 
     tx = picky(0.1, 4.0)
@@ -493,7 +554,9 @@ def test_a_line_search_in_a_vector_is_given_functions_of_the_vector():
         return tx.step(grad, state, p, value=value, grad=grad, value_fn=bowl)
 
     state = jax.eval_shape(tx.init, params)
-    chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(once, params, state), (params, state))
+    chex.assert_trees_all_equal_shapes_and_dtypes(
+        jax.eval_shape(once, params, state), (params, state)
+    )
 
 
 @pytest.mark.nightly
@@ -521,5 +584,7 @@ def test_in_dtypes_and_reset_a_vector_is_the_slot_of_its_parameters():
     assert not jnp.any(adam.mu[:size]) and jnp.array_equal(adam.mu[size:], state[0].mu[size:])
     assert adam.count == 1 and ol.reset(state, tx, START, where=["b", "w"])[0].count == 0
     rows = ol.explain(tx, START).rows
-    assert {row.path: row.slots["mu"][0].shape for row in rows} == {k: x.shape for k, x in START.items()}
+    assert {row.path: row.slots["mu"][0].shape for row in rows} == {
+        k: x.shape for k, x in START.items()
+    }
     assert all("learning_rate" in "".join(row.hyperparams) for row in rows)

@@ -1,4 +1,6 @@
-"""The formulas that deep-learning courses have students write, each with the call that computes the same."""
+"""The formulas that deep-learning courses have students write, each with the call that computes the
+same.
+"""
 
 from functools import partial
 
@@ -28,11 +30,15 @@ def double_precision(x64):
 
 
 def arrays():
-    """Parameters that start at 0, so that their own rounding hides nothing, and gradients of very different sizes."""
+    """Parameters that start at 0, so that their own rounding hides nothing, and gradients of very
+    different sizes.
+    """
     rng = np.random.default_rng(0)
     params = {k: np.zeros(shape) for k, shape in SHAPES.items()}
     sizes = dict(zip(SHAPES, (1.0, 1e-6, 30.0, 0.1), strict=True))
-    gradients = [{k: np.array(sizes[k] * rng.normal(size=SHAPES[k])) for k in SHAPES} for _ in range(STEPS)]
+    gradients = [
+        {k: np.array(sizes[k] * rng.normal(size=SHAPES[k])) for k in SHAPES} for _ in range(STEPS)
+    ]
     gradients[1]["W1"][0] = 0.0
     return params, gradients
 
@@ -65,7 +71,11 @@ def by_optimizer(tx):
 def distance(ours, theirs):
     """The largest difference over all steps and arrays, as a share of the array's largest entry."""
     assert all(np.all(np.isfinite(x)) for step in ours for x in step.values())
-    return max(np.max(np.abs(a[k] - b[k])) / np.max(np.abs(b[k])) for a, b in zip(ours, theirs, strict=True) for k in b)
+    return max(
+        np.max(np.abs(a[k] - b[k])) / np.max(np.abs(b[k]))
+        for a, b in zip(ours, theirs, strict=True)
+        for k in b
+    )
 
 
 def velocity(rate, mu):
@@ -88,7 +98,10 @@ CALLS = {
         partial(by_course, course.sgd_accumulator, falling, momentum=0.8),
         lambda: ol.sgd(ol.exponential_decay(0.05, 1, 0.5), 0.8),
     ),
-    "RMSProp": (partial(by_course, course.rmsprop), lambda: ol.rmsprop(1e-2, decay=0.99, eps_in_sqrt=False)),
+    "RMSProp": (
+        partial(by_course, course.rmsprop),
+        lambda: ol.rmsprop(1e-2, decay=0.99, eps_in_sqrt=False),
+    ),
     "RMSProp, large constant": (
         partial(by_course, course.rmsprop, epsilon=0.3),
         lambda: ol.rmsprop(1e-2, decay=0.99, eps=0.3, eps_in_sqrt=False),
@@ -102,7 +115,10 @@ CALLS = {
         partial(by_course, course.adam, learning_rate=0.1, beta1=0.5, beta2=0.9, epsilon=0.2),
         lambda: ol.adam(0.1, b1=0.5, b2=0.9, eps=0.2),
     ),
-    "Adam, constant inside": (partial(by_course, course.adam_delta), lambda: ol.adam(1e-3, eps=0.0, eps_root=1e-8)),
+    "Adam, constant inside": (
+        partial(by_course, course.adam_delta),
+        lambda: ol.adam(1e-3, eps=0.0, eps_root=1e-8),
+    ),
     "Adam, large constant inside": (
         partial(by_course, course.adam_delta, delta=0.2),
         lambda: ol.adam(1e-3, eps=0.0, eps_root=0.2),
@@ -116,24 +132,38 @@ def test_the_call_computes_the_course_formula(theirs, call):
 
 
 def test_both_momentum_forms_agree_under_a_constant_rate():
-    assert distance(by_course(course.sgd_momentum, constant), by_course(course.sgd_accumulator, constant)) <= 1e-12
+    assert (
+        distance(
+            by_course(course.sgd_momentum, constant), by_course(course.sgd_accumulator, constant)
+        )
+        <= 1e-12
+    )
     assert distance(by_optimizer(velocity(0.05, 0.9)), by_optimizer(ol.sgd(0.05, 0.9))) <= 1e-12
 
 
 def test_the_momentum_forms_differ_where_the_rate_changes():
     rate = ol.exponential_decay(0.05, 1, 0.5)
-    assert distance(by_course(course.sgd_momentum, falling), by_course(course.sgd_accumulator, falling)) > 0.1
+    assert (
+        distance(
+            by_course(course.sgd_momentum, falling), by_course(course.sgd_accumulator, falling)
+        )
+        > 0.1
+    )
     assert distance(by_optimizer(velocity(rate, 0.9)), by_optimizer(ol.sgd(rate, 0.9))) > 0.1
 
 
 def test_the_place_of_the_constant_matters():
-    assert distance(by_course(course.adam, epsilon=0.1), by_course(course.adam_delta, delta=0.1)) > 0.1
+    assert (
+        distance(by_course(course.adam, epsilon=0.1), by_course(course.adam_delta, delta=0.1)) > 0.1
+    )
     outside, inside = ol.rmsprop(1e-2, eps=0.1, eps_in_sqrt=False), ol.rmsprop(1e-2, eps=0.1)
     assert distance(by_optimizer(outside), by_optimizer(inside)) > 0.1
 
 
 def misprinted_adam(w, dw, config, *, exponent_is_t, squares):
-    """Adam, with one or both of the misprints that circulate: exponent 2 for t, and r for g² in its own average."""
+    """Adam, with one or both of the misprints that circulate: exponent 2 for t, and r for g² in its
+    own average.
+    """
     config = {"m": np.zeros_like(w), "r": np.zeros_like(w), "t": 0, **config}
     t = config["t"] + 1
     m = 0.9 * config["m"] + 0.1 * dw

@@ -1,6 +1,8 @@
-"""Every python block of the README and of docs/ runs, in order, in one namespace per page; examples run too.
+"""Every python block of the README and of docs/ runs, in order, in one namespace per page; examples
+run too.
 
-A block followed by a text block that begins with the name of an error raises just that; "[...]" is any text.
+A block followed by a text block that begins with the name of an error raises just that; "[...]" is
+any text.
 """
 
 import re
@@ -18,26 +20,33 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 
-BLOCK = re.compile(
-    r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", re.DOTALL
-)  # code, and the error it raises
+# code, and the error it raises
+BLOCK = re.compile(r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", re.DOTALL)
 
 
 def trains(page):
-    """Whether a block of a page trains something, which takes seconds; one that shows an error does not get so far."""
+    """Whether a block of a page trains something, which takes seconds; one that shows an error does
+    not get so far.
+    """
     blocks = BLOCK.finditer(page.read_text(encoding="utf-8"))
     return any(
-        re.search(r"\b(fit|make_step|run|pbt)\(", code) for code, error in (m.groups() for m in blocks) if not error
+        re.search(r"\b(fit|make_step|run|pbt)\(", code)
+        for code, error in (m.groups() for m in blocks)
+        if not error
     )
 
 
-@pytest.mark.parametrize("page", [page for page in WITH_CODE if not trains(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in WITH_CODE if not trains(page)], ids=lambda page: page.name
+)
 def test_snippets_run(page):
     run_snippets(page)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("page", [page for page in WITH_CODE if trains(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in WITH_CODE if trains(page)], ids=lambda page: page.name
+)
 def test_snippets_that_train_run(page):
     run_snippets(page)
 
@@ -45,7 +54,10 @@ def test_snippets_that_train_run(page):
 def run_snippets(page):
     text = page.read_text(encoding="utf-8")
     namespace: dict = {"__name__": "__main__"}
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as users have it
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):  # as users have it
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start(1))
             code = compile("\n" * line + match[1], page.name, "exec")
@@ -67,10 +79,14 @@ def agrees(shown, error):
 
 def test_a_message_that_is_not_the_one_shown_is_noticed():
     error = ValueError("leaf 'w': the gradient has shape (3, 1), its parameter (3,)")
-    assert agrees("ValueError: leaf 'w': the gradient has shape\n(3, 1), its parameter (3,)\n", error)
+    assert agrees(
+        "ValueError: leaf 'w': the gradient has shape\n(3, 1), its parameter (3,)\n", error
+    )
     assert agrees("ValueError: leaf 'w': [...] its parameter (3,)", error)
     assert not agrees("ValueError: leaf 'w': the gradient has shape (3, 1)", error)
-    assert not agrees("TypeError: leaf 'w': the gradient has shape (3, 1), its parameter (3,)", error)
+    assert not agrees(
+        "TypeError: leaf 'w': the gradient has shape (3, 1), its parameter (3,)", error
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -82,7 +98,10 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("name", first(1, ["custom_transform", "training_loop"]))
 def test_examples_run(name):
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / f"{name}.py"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "examples" / f"{name}.py"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -90,11 +109,20 @@ def test_examples_run(name):
 
 @pytest.mark.nightly
 def test_training_in_bfloat16_runs(tmp_path):
-    command = [sys.executable, ROOT / "examples" / "bf16_training.py", "--steps", "300", "--out", tmp_path]
+    command = [
+        sys.executable,
+        ROOT / "examples" / "bf16_training.py",
+        "--steps",
+        "300",
+        "--out",
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     exact, plain, *remedies = (float(loss) for loss in re.findall(r"loss (\S+)", done.stdout))
-    assert len(remedies) == 3 and all(abs(loss - exact) < 0.1 * (plain - exact) for loss in remedies)
+    assert len(remedies) == 3 and all(
+        abs(loss - exact) < 0.1 * (plain - exact) for loss in remedies
+    )
     assert (tmp_path / "bf16_training.png").stat().st_size > 10_000
 
 
@@ -105,7 +133,8 @@ def test_fine_tuning_runs(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "new      ScaleByAdamState.mu  12 leaves: backbone/Conv_*/kernel ×3" in done.stdout
-    assert "Test accuracy at the end" in done.stdout and "!" not in done.stdout  # no warnings of explain
+    # no warnings of explain
+    assert "Test accuracy at the end" in done.stdout and "!" not in done.stdout
     assert (tmp_path / "finetune.png").stat().st_size > 10_000
 
 
@@ -128,4 +157,7 @@ def test_examples_of_sweeps_run(name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(told, done.stdout), done.stdout
-    assert all((tmp_path / file).stat().st_size > (10_000 if file.endswith("png") else 200) for file in files)
+    assert all(
+        (tmp_path / file).stat().st_size > (10_000 if file.endswith("png") else 200)
+        for file in files
+    )

@@ -1,4 +1,6 @@
-"""What once went wrong, or nearly: edited masks, odd paths, wrong custom rules, keys, saturation, populations."""
+"""What once went wrong, or nearly: edited masks, odd paths, wrong custom rules, keys, saturation,
+populations.
+"""
 
 import chex
 import jax
@@ -21,7 +23,11 @@ def lowered(call):
 
 
 def test_a_mask_edited_later_changes_new_optimizers_only():
-    mask, zero, one = {"w": True, "b": False}, jax.tree.map(jnp.zeros_like, P), jax.tree.map(jnp.ones_like, P)
+    mask, zero, one = (
+        {"w": True, "b": False},
+        jax.tree.map(jnp.zeros_like, P),
+        jax.tree.map(jnp.ones_like, P),
+    )
     before = ol.adamw(0.1, weight_decay=1.0, mask=mask)
     before.update(zero, before.init(P), one)
     mask["b"] = True
@@ -32,14 +38,23 @@ def test_a_mask_edited_later_changes_new_optimizers_only():
 
 
 def test_names_with_a_slash_are_found_by_replace():
-    parts = ol.partition({"enc/mlp": ol.sgd(0.1), "head": ol.set_to_zero()}, {"w": "enc/mlp", "b": "head"})
+    parts = ol.partition(
+        {"enc/mlp": ol.sgd(0.1), "head": ol.set_to_zero()}, {"w": "enc/mlp", "b": "head"}
+    )
     assert parts.replace(learning_rate=0.5).hyperparams == {"transforms/enc/mlp/learning_rate": 0.5}
-    assert ol.named_chain(("a/b", ol.sgd(0.1))).replace(learning_rate=0.5).hyperparams == {"a/b/learning_rate": 0.5}
+    assert ol.named_chain(("a/b", ol.sgd(0.1))).replace(learning_rate=0.5).hyperparams == {
+        "a/b/learning_rate": 0.5
+    }
 
 
 def test_replace_checks_when_all_is_replaced():
     schedule = ol.warmup_cosine_decay_schedule(0.0, 1.0, 10, 100)
-    assert ol.sgd(schedule).replace(warmup_steps=200, decay_steps=1000).hyperparams["learning_rate/warmup_steps"] == 200
+    assert (
+        ol.sgd(schedule)
+        .replace(warmup_steps=200, decay_steps=1000)
+        .hyperparams["learning_rate/warmup_steps"]
+        == 200
+    )
     with pytest.raises(ValueError, match="must exceed warmup_steps"):
         ol.sgd(schedule).replace(warmup_steps=200)
     joined = ol.join_schedules([ol.constant_schedule(1.0), ol.constant_schedule(2.0)], [3])
@@ -63,7 +78,10 @@ def custom(rule, slots=1):
     [
         (custom(lambda g, m: 0.9 * m + g), r"the rule must return 2 arrays, \(update, \*slots\)"),
         (custom(lambda g: g.sum(), slots=0), r"an update of shape \(\) of a gradient \(3, 2\)"),
-        (custom(lambda g, m: (g, (m + g)[None])), r"state leaf '0/w' is float32\[3, 2\], and the update makes it"),
+        (
+            custom(lambda g, m: (g, (m + g)[None])),
+            r"state leaf '0/w' is float32\[3, 2\], and the update makes it",
+        ),
     ],
     ids=["slot forgotten", "wrong update", "growing slot"],
 )
@@ -73,7 +91,9 @@ def test_a_custom_rule_that_returns_the_wrong_thing_is_told(tx, message):
 
 
 def test_a_state_that_would_be_truncated_is_told():
-    tx = ol.GradientTransformation(lambda p: jnp.zeros((), jnp.int32), lambda u, s: (u, s + jnp.float32(0.5)))
+    tx = ol.GradientTransformation(
+        lambda p: jnp.zeros((), jnp.int32), lambda u, s: (u, s + jnp.float32(0.5))
+    )
     with (
         pytest.raises(ValueError, match=r"is int32\[\], and the update makes it float32"),
         jax.numpy_dtype_promotion("standard"),
@@ -83,7 +103,8 @@ def test_a_state_that_would_be_truncated_is_told():
 
 def test_a_builder_must_return_a_pair():
     with pytest.raises(
-        TypeError, match=r"nothing: the builder must return \(init, update\), .* or a transformation, got 3"
+        TypeError,
+        match=r"nothing: the builder must return \(init, update\), .* or a transformation, got 3",
     ):
 
         @ol.transform
@@ -95,7 +116,9 @@ def test_a_builder_must_return_a_pair():
 
 def test_nadam_at_the_last_count():
     tx = ol.scale_by_adam(nesterov=True)
-    state = tx.init(jnp.ones(2))._replace(count=jnp.int32(np.iinfo(np.int32).max), mu=jnp.ones(2), nu=jnp.ones(2))
+    state = tx.init(jnp.ones(2))._replace(
+        count=jnp.int32(np.iinfo(np.int32).max), mu=jnp.ones(2), nu=jnp.ones(2)
+    )
     assert_close(tx.update(jnp.ones(2), state)[0], jnp.ones(2), ulps=A_STEP)
 
 
@@ -130,14 +153,19 @@ def test_a_prng_key_serves_as_state_and_as_hyperparameter():
     assert tx == noisy(0.1, jax.random.key(3)) != noisy(0.1, jax.random.key(4))
     first, state = tx.update(G, tx.init(P))
     assert not jnp.array_equal(first["w"], tx.update(G, state)[0]["w"])
-    typed = ol.GradientTransformation(lambda p: jax.random.key(0), lambda u, s: (u, jax.random.split(s)[0]))
+    typed = ol.GradientTransformation(
+        lambda p: jax.random.key(0), lambda u, s: (u, jax.random.split(s)[0])
+    )
     typed.update(G, typed.update(G, typed.init(P))[1])
 
 
 def test_a_state_that_is_only_read_fits_partial_gradients():
     anchored = ol.GradientTransformation(
         lambda params: jax.tree.map(jnp.copy, params),
-        lambda u, anchor, params: (ol.leafwise(lambda g, a, w: g + 0.1 * (w - a), u, read=(anchor, params)), anchor),
+        lambda u, anchor, params: (
+            ol.leafwise(lambda g, a, w: g + 0.1 * (w - a), u, read=(anchor, params)),
+            anchor,
+        ),
     )
     updates, _ = anchored.update({"w": G["w"], "b": None}, anchored.init(P), P)
     chex.assert_trees_all_equal(updates, {"w": G["w"], "b": None})
@@ -168,12 +196,17 @@ def test_a_callable_module_of_bools_is_a_mask():
             return cls(*children)
 
     layer = Layer(jnp.ones((2, 2)))
-    for tx in (ol.masked(ol.scale(2.0), Layer(True)), ol.partition({"a": ol.scale(2.0)}, Layer("a"))):
+    for tx in (
+        ol.masked(ol.scale(2.0), Layer(True)),
+        ol.partition({"a": ol.scale(2.0)}, Layer("a")),
+    ):
         assert float(tx.update(layer, tx.init(layer))[0].w[0, 0]) == 2.0
 
 
 def test_a_bool_given_to_update_stays_a_choice():
-    tx = ol.GradientTransformation(lambda p: (), lambda u, s, params=None, *, train: (u if train else P, s))
+    tx = ol.GradientTransformation(
+        lambda p: (), lambda u, s, params=None, *, train: (u if train else P, s)
+    )
     chex.assert_trees_all_equal(tx.update(G, tx.init(P), train=False)[0], P)
     chex.assert_trees_all_equal(tx.update(G, tx.init(P), train=True)[0], G)
 
@@ -211,7 +244,9 @@ def test_a_branch_on_the_count_names_the_ways_out():
     tx = ol.sgd(lambda count: 0.1 if count < 10 else 0.01)
     with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
         tx.update(G, tx.init(P))
-    assert any("use jnp.where or piecewise_constant_schedule" in note for note in caught.value.__notes__)
+    assert any(
+        "use jnp.where or piecewise_constant_schedule" in note for note in caught.value.__notes__
+    )
 
 
 def test_keyword_only_params_are_passed():

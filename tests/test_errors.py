@@ -1,5 +1,8 @@
 """Bad input: every message names the argument or the leaf, the value, and what to write instead."""
 
+import traceback
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -15,7 +18,9 @@ def test_bad_settings_are_named_by_the_factory_called(row):
         with pytest.raises(ValueError) as caught:
             row.factory(**settings)
         said = str(caught.value)
-        assert said.startswith(f"{row.factory.__name__}: ") and message in said, f"{settings}: {said}"
+        assert said.startswith(f"{row.factory.__name__}: ") and message in said, (
+            f"{settings}: {said}"
+        )
 
 
 def test_an_argument_is_told_by_the_name_that_the_user_wrote():
@@ -28,8 +33,15 @@ def test_an_argument_is_told_by_the_name_that_the_user_wrote():
                 try:
                     row.factory(**{**row.settings[0], name: value})
                 except ValueError as error:
-                    told = str(error).removeprefix(f"{factory.lstrip('_')}: ").removeprefix("member ").split(" ")
-                    if told[1:3] == ["must", "be"] and told[0] not in known and told[0] != "2":  # of lbfgs's chain
+                    told = (
+                        str(error)
+                        .removeprefix(f"{factory.lstrip('_')}: ")
+                        .removeprefix("member ")
+                        .split(" ")
+                    )
+                    if (
+                        told[1:3] == ["must", "be"] and told[0] not in known and told[0] != "2"
+                    ):  # of lbfgs's chain
                         strange[factory, name] = str(error)
                 except (TypeError, AttributeError):
                     pass  # of settings that stand in for arrays and functions
@@ -50,7 +62,10 @@ def test_a_python_branch_on_a_traced_hyperparameter_names_the_ways_out():
 
     with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
         jax.jit(lambda rate: damped(rate).init(PARAMS))(0.1)
-    assert any("damped: a hyperparameter may be traced: use jnp.where" in note for note in caught.value.__notes__)
+    assert any(
+        "damped: a hyperparameter may be traced: use jnp.where" in note
+        for note in caught.value.__notes__
+    )
 
 
 def test_a_missing_extra_argument_lists_those_given():
@@ -59,7 +74,9 @@ def test_a_missing_extra_argument_lists_those_given():
         return lambda params: ol.EmptyState(), lambda updates, state, *, value: (updates, state)
 
     tx = by_value(0.1)
-    with pytest.raises(TypeError, match=r"by_value: update needs value=; .*Extra arguments given: loss"):
+    with pytest.raises(
+        TypeError, match=r"by_value: update needs value=; .*Extra arguments given: loss"
+    ):
         tx.update(GRADS, tx.init(PARAMS), loss=jnp.ones(()))
     tx.update(GRADS, tx.init(PARAMS), value=jnp.ones(()))
 
@@ -77,3 +94,27 @@ def test_a_wrong_argument_shows_in_the_notes_of_a_custom_builder():
 def test_a_missing_required_argument_shows_the_signature():
     with pytest.raises(TypeError, match="adam: missing a required argument: 'learning_rate'"):
         ol.adam()
+
+
+# --- what a traceback shows -----------------------------------------------------------------------
+
+
+@ol.transform
+def _wrong_shapes():
+    def update(updates, state):
+        return ol.leafwise(lambda g: g @ jnp.ones((7, 7)), updates), state
+
+    return lambda params: ol.states.EmptyState(), update
+
+
+@pytest.mark.parametrize("call", ["update", "step"])
+@pytest.mark.parametrize("jitted", [False, True])
+def test_a_traceback_shows_the_rule_and_little_of_the_library(call, jitted):
+    tx, params = ol.chain(ol.clip(1.0), _wrong_shapes(), ol.scale(-1.0)), {"w": jnp.ones((3, 2))}
+    function = getattr(ol.GradientTransformation, call)
+    with pytest.raises(TypeError, match="contracting") as caught:
+        (jax.jit(function) if jitted else function)(tx, params, tx.init(params), params)
+    frames = traceback.extract_tb(caught.tb)
+    package = Path(ol.__file__).parent.as_posix()
+    assert sum(Path(frame.filename).as_posix().startswith(package) for frame in frames) <= 5
+    assert "g @ jnp.ones((7, 7))" in str([frame.line for frame in frames])

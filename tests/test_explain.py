@@ -1,4 +1,6 @@
-"""The table of `explain`: bytes against real states, settings against the groups, warnings where they belong."""
+"""The table of `explain`: bytes against real states, settings against the groups, warnings where
+they belong.
+"""
 
 import dataclasses
 import functools
@@ -13,8 +15,8 @@ import pytest
 from flax import nnx
 
 import optax_lite as ol
-from optax_lite.direction import descends
-from optax_lite.inspection.doubts import doubts
+from optax_lite.errors.direction import descends
+from optax_lite.inspect._doubts import doubts
 from tests.methods import ROWS
 from tests.nightly import first
 
@@ -38,11 +40,17 @@ P = {
     "norm": {"scale": jnp.ones(4)},
     "head": {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)},
 }
-RULES = {("bias", "norm"): {"weight_decay": 0.0}, "head": {"learning_rate": 10 * rate}, "embed": "freeze"}
+RULES = {
+    ("bias", "norm"): {"weight_decay": 0.0},
+    "head": {"learning_rate": 10 * rate},
+    "embed": "freeze",
+}
 GROUPS = ol.groups(ol.adamw(rate), RULES)
 WRAPPED = ol.with_metrics(
     ol.skip_bad_steps(
-        ol.accumulate(ol.average_params(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate)), decay=0.999), 4)
+        ol.accumulate(
+            ol.average_params(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate)), decay=0.999), 4
+        )
     )
 )
 
@@ -55,7 +63,7 @@ def row_of(explanation, path):
     return next(row for row in explanation.rows if row.path == path)
 
 
-# --- bytes -----------------------------------------------------------------------------------------------------------
+# --- bytes ----------------------------------------------------------------------------------------
 
 OPTIMIZERS = {
     "adamw": ol.adamw(rate, mu_dtype=jnp.bfloat16),
@@ -90,12 +98,16 @@ def test_bytes_are_those_of_the_real_state(tx):
     assert (totals["parameter_bytes"], totals["bytes"]) == (own, own + kept)
     assert totals["parameters"] == sum(x.size for x in jax.tree.leaves(P))
     np.testing.assert_allclose(totals["bytes_per_parameter"], (own + kept) / totals["parameters"])
-    assert sum(row.nbytes for row in found.rows) == own + kept - totals["state_bytes"].get("shared", 0)
+    assert sum(row.nbytes for row in found.rows) == own + kept - totals["state_bytes"].get(
+        "shared", 0
+    )
 
 
 @pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 def test_what_is_per_parameter_is_given_to_it(tx):
-    """Only counts, rates, norms and the like are shared; and arrays and their shapes give one table."""
+    """Only counts, rates, norms and the like are shared; and arrays and their shapes give one
+    table.
+    """
     found = ol.explain(tx, P)
     assert found.totals["state_bytes"].get("shared", 0) <= 200
     assert str(found) == str(ol.explain(tx, shapes(P)))
@@ -127,10 +139,14 @@ def test_nothing_is_allocated():
     assert "together 12 EB" in str(ol.explain(ADAMW, {"w": floats(10**6, 10**6, 10**6)}))
 
 
-# --- groups and settings ---------------------------------------------------------------------------------------------
+# --- groups and settings --------------------------------------------------------------------------
 
 
-AROUND = {"bare": lambda tx: tx, "with_metrics": ol.with_metrics, "inject_hyperparams": ol.inject_hyperparams}
+AROUND = {
+    "bare": lambda tx: tx,
+    "with_metrics": ol.with_metrics,
+    "inject_hyperparams": ol.inject_hyperparams,
+}
 
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND.keys())
@@ -146,12 +162,16 @@ def test_groups_and_settings_in_effect(around):
         "head/bias": ("bias,norm & head", 1e-2, 0.0),
     }
     for path, (group, peak, decay) in expected.items():
-        settings = {name.rsplit("/", 1)[-1]: value for name, value in rows[path].hyperparams.items()}
+        settings = {
+            name.rsplit("/", 1)[-1]: value for name, value in rows[path].hyperparams.items()
+        }
         assert (rows[path].group, rows[path].is_moved) == (group, peak is not None)
         if peak is not None:
             np.testing.assert_allclose(settings["learning_rate"](10), peak, rtol=1e-6)
             assert settings["weight_decay"] == decay and settings["b1"] == 0.9
-    lines = {line.split()[0]: line.split() for line in str(found).splitlines() if line[:1].isalpha()}
+    lines = {
+        line.split()[0]: line.split() for line in str(found).splitlines() if line[:1].isalpha()
+    }
     assert lines["head/kernel"][4:6] == ["0.0001", "0…0.01"]
     assert lines["layer_*/bias"][5:7] == ["0", "0…0.001"]
     assert "everywhere: b1 0.9, b2 0.999" in str(found)
@@ -168,7 +188,8 @@ def test_paths_of_settings_are_those_of_hyperparams():
 
 def test_nested_groups_have_both_labels():
     tx = ol.groups(
-        ol.chain(ol.clip(1.0), ol.groups(ADAMW, {("bias", "norm"): {"weight_decay": 0.0}})), {"embed": "freeze"}
+        ol.chain(ol.clip(1.0), ol.groups(ADAMW, {("bias", "norm"): {"weight_decay": 0.0}})),
+        {"embed": "freeze"},
     )
     found = ol.explain(tx, P)
     assert row_of(found, "head/bias").group == "base/bias,norm"
@@ -195,16 +216,21 @@ def test_settings_of_some_leaves_only():
 def test_population():
     def make(rate):
         decayed = ol.cosine_decay_schedule(rate, 100)
-        return ol.groups(ol.adamw(decayed, mask="!bias"), {"embed": {"learning_rate": 2 * decayed}, "norm": "freeze"})
+        return ol.groups(
+            ol.adamw(decayed, mask="!bias"),
+            {"embed": {"learning_rate": 2 * decayed}, "norm": "freeze"},
+        )
 
     found = ol.explain(jax.vmap(make)(jnp.array([1e-3, 1e-2, 1e-1])), P)
     one = ol.explain(make(1e-3), P)
     assert found.totals == one.totals | {"members": 3} and one.totals["members"] == 1
-    assert "0…0.2 " in str(found) and "for each of the 3 members of the population" in " ".join(str(found).split())
+    assert "0…0.2 " in str(found) and "for each of the 3 members of the population" in " ".join(
+        str(found).split()
+    )
     assert "member" not in str(one)
 
 
-# --- kinds of parameters ---------------------------------------------------------------------------------------------
+# --- kinds of parameters --------------------------------------------------------------------------
 
 
 class Pair(NamedTuple):
@@ -257,7 +283,9 @@ def test_containers(tx, params, paths):
 
 
 def test_integers_and_python_numbers():
-    found = ol.explain(PLAIN, {"w": floats(3), "i": jnp.arange(2), "f": 1.5, "n": 2, "key": jax.random.key(0)})
+    found = ol.explain(
+        PLAIN, {"w": floats(3), "i": jnp.arange(2), "f": 1.5, "n": 2, "key": jax.random.key(0)}
+    )
     assert {row.path: (row.is_moved, bool(row.slots)) for row in found.rows} == {
         "f": (True, True),
         "i": (False, False),
@@ -267,7 +295,7 @@ def test_integers_and_python_numbers():
     assert "not i, key" in str(found)
 
 
-# --- warnings --------------------------------------------------------------------------------------------------------
+# --- warnings -------------------------------------------------------------------------------------
 
 W, B = {"w": floats(3, 4)}, {"w": floats(3, 4), "b": floats(4)}
 HALF = {"w": floats(3, 4, dtype=jnp.bfloat16)}
@@ -276,14 +304,34 @@ DECAY = "weight decay on"
 UNUSED = {"zzz": {"weight_decay": 0.0}, "b": {"weight_decay": 0.0}}
 WARNED = {
     "decay of a bias": (ADAMW, B, f"{DECAY} b: biases"),
-    "decay of a scale with the axis of a scan": (ADAMW, {"layers": {"scale": floats(12, 4)}}, f"{DECAY} layers/scale:"),
-    "decay of a norm's weight": (ADAMW, {"LayerNorm_0": {"weight": floats(2, 4)}}, f"{DECAY} LayerNorm_0/weight:"),
+    "decay of a scale with the axis of a scan": (
+        ADAMW,
+        {"layers": {"scale": floats(12, 4)}},
+        f"{DECAY} layers/scale:",
+    ),
+    "decay of a norm's weight": (
+        ADAMW,
+        {"LayerNorm_0": {"weight": floats(2, 4)}},
+        f"{DECAY} LayerNorm_0/weight:",
+    ),
     "decay by its other name": (ol.adafactor(1e-3, weight_decay_rate=0.1), B, f"{DECAY} b:"),
-    "decay in a chain": (ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1)), B, f"{DECAY} b:"),
+    "decay in a chain": (
+        ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1)),
+        B,
+        f"{DECAY} b:",
+    ),
     "many": (ADAMW, P, f"{DECAY} head/bias, layer_*/bias"),
-    "group": (ol.partition({"x": PLAIN, "y": ol.sgd(0.1)}, {"w": "x", "b": "x"}), B, "the group 'y' has no leaves"),
+    "group": (
+        ol.partition({"x": PLAIN, "y": ol.sgd(0.1)}, {"w": "x", "b": "x"}),
+        B,
+        "the group 'y' has no leaves",
+    ),
     "rule": (ol.groups(ADAMW, UNUSED, strict=False), B, "the rule 'zzz' matches no leaf"),
-    "rule inside": (ol.with_metrics(ol.groups(ADAMW, UNUSED, strict=False)), B, "the rule 'zzz' matches no leaf"),
+    "rule inside": (
+        ol.with_metrics(ol.groups(ADAMW, UNUSED, strict=False)),
+        B,
+        "the rule 'zzz' matches no leaf",
+    ),
     "rule without an override": (
         ol.groups(PLAIN, {"b": {"momentum": 0.5}}, strict=False),
         B,
@@ -295,12 +343,36 @@ WARNED = {
         "the rule 'b' has no effect: '*'",
     ),
     "all frozen": (ol.chain(PLAIN, ol.set_to_zero()), W, "no parameter is moved"),
-    "b1": (ol.adam(1e-2, b1=0.999, mu_dtype=jnp.bfloat16), W, "b1=0.999 is 1 in bfloat16: what is in mu is never"),
-    "momentum": (ol.sgd(0.1, 0.999, accumulator_dtype=jnp.bfloat16), W, "momentum=0.999 is 1 in bfloat16"),
-    "a schedule of it": (ol.adam(1e-2, b1=GROWING, mu_dtype=jnp.bfloat16), W, "b1=0.999 is 1 in bfloat16"),
-    "injected": (ol.inject_hyperparams(ol.adam(1e-2, 0.999, mu_dtype=jnp.bfloat16)), W, "inner/b1=0.999 is 1 in bfl"),
-    "rounded away": (ol.adam(1e-3), HALF, "steps of 0.001, the learning rate, are rounded away from bfloat16"),
-    "rounded away in float32": (ol.sgd(1e-8), W, "steps of 1e-08, the learning rate, are rounded away from float32"),
+    "b1": (
+        ol.adam(1e-2, b1=0.999, mu_dtype=jnp.bfloat16),
+        W,
+        "b1=0.999 is 1 in bfloat16: what is in mu is never",
+    ),
+    "momentum": (
+        ol.sgd(0.1, 0.999, accumulator_dtype=jnp.bfloat16),
+        W,
+        "momentum=0.999 is 1 in bfloat16",
+    ),
+    "a schedule of it": (
+        ol.adam(1e-2, b1=GROWING, mu_dtype=jnp.bfloat16),
+        W,
+        "b1=0.999 is 1 in bfloat16",
+    ),
+    "injected": (
+        ol.inject_hyperparams(ol.adam(1e-2, 0.999, mu_dtype=jnp.bfloat16)),
+        W,
+        "inner/b1=0.999 is 1 in bfl",
+    ),
+    "rounded away": (
+        ol.adam(1e-3),
+        HALF,
+        "steps of 0.001, the learning rate, are rounded away from bfloat16",
+    ),
+    "rounded away in float32": (
+        ol.sgd(1e-8),
+        W,
+        "steps of 1e-08, the learning rate, are rounded away from float32",
+    ),
     "the peak counts": (ol.sgd(rate), HALF, "steps of 0.001, the learning rate, are rounded"),
     "no rate": (
         ol.partition({"x": ol.adam(1e-3), "y": ol.scale_by_adam()}, {"w": "x", "b": "y"}),
@@ -311,9 +383,18 @@ WARNED = {
 COSINE = ol.cosine_decay_schedule(1e-3, 100)
 L2 = "add_decayed_weights before adamw is an L2 penalty"
 DOUBTFUL = {
-    "uphill on purpose": (ol.chain(PLAIN, ol.scale(-1.0)), "scale after adamw changes the sign again: params climb"),
-    "uphill inside": (ol.with_metrics(ol.chain(PLAIN, ol.scale(-1.0))), "scale after adamw changes the sign again"),
-    "no sign": (ol.chain(ol.clip(1.0), ol.scale_by_adam()), "no member changes the sign: params climb"),
+    "uphill on purpose": (
+        ol.chain(PLAIN, ol.scale(-1.0)),
+        "scale after adamw changes the sign again: params climb",
+    ),
+    "uphill inside": (
+        ol.with_metrics(ol.chain(PLAIN, ol.scale(-1.0))),
+        "scale after adamw changes the sign again",
+    ),
+    "no sign": (
+        ol.chain(ol.clip(1.0), ol.scale_by_adam()),
+        "no member changes the sign: params climb",
+    ),
     "clip of a direction": (
         ol.chain(ol.scale_by_adam(), ol.clip(1.0), ol.scale_by_learning_rate(0.1)),
         "clip after scale_by_adam bounds the update",
@@ -324,8 +405,14 @@ DOUBTFUL = {
     ),
     "L2": (ol.chain(ol.add_decayed_weights(0.1), PLAIN), L2),
     "L2 of some": (ol.chain(ol.add_decayed_weights(0.1, "w"), ol.clip(1.0), PLAIN), L2),
-    "two rates": (ol.chain(PLAIN, ol.scale_by_schedule(COSINE)), "multiplies its learning rate by 0 to 0.001"),
-    "in a chain of chains": (ol.chain(ol.chain(PLAIN), ol.named_chain(("c", ol.clip(1.0)))), "clip after adamw bounds"),
+    "two rates": (
+        ol.chain(PLAIN, ol.scale_by_schedule(COSINE)),
+        "multiplies its learning rate by 0 to 0.001",
+    ),
+    "in a chain of chains": (
+        ol.chain(ol.chain(PLAIN), ol.named_chain(("c", ol.clip(1.0)))),
+        "clip after adamw bounds",
+    ),
 }
 MEANT = {
     "clip of the gradient": ol.chain(ol.clip(1.0), ol.adaptive_grad_clip(0.1), PLAIN),
@@ -336,13 +423,18 @@ MEANT = {
     "the only rate": ol.chain(ol.scale_by_adam(), ol.scale_by_schedule(COSINE), ol.scale(-1.0)),
     "a schedule for a rate of 1": ol.chain(ol.adam(1.0), ol.scale_by_schedule(COSINE)),
     "a share of a rate": ol.chain(PLAIN, ol.scale_by_schedule(ol.linear_schedule(1.0, 0.0, 9))),
-    "a direction that is turned outside": ol.chain(ol.cautious(ol.chain(ol.scale_by_adam())), ol.scale(-0.1)),
+    "a direction that is turned outside": ol.chain(
+        ol.cautious(ol.chain(ol.scale_by_adam())), ol.scale(-0.1)
+    ),
 }
 SILENT = {
     "no decay": (PLAIN, B),
     "decay masked": (ol.adamw(1e-3, mask="w"), B),
     "decay of 0 in a group": (ol.groups(ADAMW, {"b": {"weight_decay": 0.0}}), B),
-    "decay of matrices with such names": (ADAMW, {"upscale": {"w": floats(3, 4)}, "normal": {"w": floats(3, 4)}}),
+    "decay of matrices with such names": (
+        ADAMW,
+        {"upscale": {"w": floats(3, 4)}, "normal": {"w": floats(3, 4)}},
+    ),
     "frozen on purpose": (ol.groups(ADAMW, {"b": "freeze"}), B),
     "integers": (PLAIN, {"w": floats(3), "i": floats(2, dtype=jnp.int32)}),
     "b2 beside low precision": (ol.adam(1e-2, b1=0.9, b2=0.999, mu_dtype=jnp.bfloat16), W),
@@ -350,7 +442,10 @@ SILENT = {
     "steps that are large enough": (ol.adam(1e-2), HALF),
     "average": (ol.average_params(ol.adam(1e-2), decay=0.9999), HALF),
     "step sizes": (
-        ol.partition({"x": ol.adam(1e-3), "y": ol.chain(ol.scale_by_adam(), ol.scale(-0.1))}, {"w": "x", "b": "y"}),
+        ol.partition(
+            {"x": ol.adam(1e-3), "y": ol.chain(ol.scale_by_adam(), ol.scale(-0.1))},
+            {"w": "x", "b": "y"},
+        ),
         B,
     ),
     "no parameters": (PLAIN, {}),
@@ -396,32 +491,45 @@ def test_no_factory_is_doubtful_nor_a_clip_and_a_schedule_around_it(row):
 def test_what_the_warnings_say_is_so():
     p, g = {"w": jnp.array([3.0, -4.0])}, {"w": jnp.array([30.0, -40.0])}
     climbing = ol.chain(PLAIN, ol.scale(-1.0))
-    assert (climbing.step(g, climbing.init(p), p)[0]["w"] * jnp.sign(p["w"]) > jnp.abs(p["w"])).all()
+    assert (
+        climbing.step(g, climbing.init(p), p)[0]["w"] * jnp.sign(p["w"]) > jnp.abs(p["w"])
+    ).all()
     late = ol.chain(ol.sgd(0.01), ol.clip_by_global_norm(1.0))
-    np.testing.assert_allclose(late.update(g, late.init(p), p)[0]["w"], -0.01 * g["w"], rtol=1e-6)  # of norm 0.5
+    # of norm 0.5
+    np.testing.assert_allclose(late.update(g, late.init(p), p)[0]["w"], -0.01 * g["w"], rtol=1e-6)
     l2 = ol.chain(ol.add_decayed_weights(10.0), ol.adam(0.1))
     zero = {"w": jnp.zeros(2)}
-    np.testing.assert_allclose(l2.update(zero, l2.init(p), p)[0]["w"], [-0.1, 0.1], rtol=1e-5)  # whatever its size
+    # whatever its size
+    np.testing.assert_allclose(l2.update(zero, l2.init(p), p)[0]["w"], [-0.1, 0.1], rtol=1e-5)
 
 
 def test_a_rounded_average_is_what_the_warning_says():
     """The gradients stop, and the average stays where it is."""
     tx, p = ol.scale_by_adam(b1=0.999, mu_dtype=jnp.bfloat16), {"w": jnp.ones(3)}
     (warning,) = ol.explain(ol.chain(tx, ol.scale(-1.0)), p).warnings
-    assert ol.explain(ol.quantize_state(ol.chain(tx, ol.scale(-1.0))), p).warnings  # too small for codes, and rounded
-    assert not ol.explain(ol.with_state_dtype(ol.chain(tx, ol.scale(-1.0)), jnp.bfloat16), p).warnings
+    assert ol.explain(
+        ol.quantize_state(ol.chain(tx, ol.scale(-1.0))), p
+    ).warnings  # too small for codes, and rounded
+    assert not ol.explain(
+        ol.with_state_dtype(ol.chain(tx, ol.scale(-1.0)), jnp.bfloat16), p
+    ).warnings
     state = tx.init(p)._replace(mu={"w": jnp.ones(3, jnp.bfloat16)})
     _, after = tx.update({"w": jnp.zeros(3)}, state, p)
     assert "never forgotten" in warning and bool(jnp.all(after.mu["w"] == 1))
 
 
-# --- print -----------------------------------------------------------------------------------------------------------
+# --- print ----------------------------------------------------------------------------------------
 
 
 def test_lines_fit_a_terminal():
-    rules = {f"a{i}": {"learning_rate": 0.01 * i, "b1": 0.1 * i, "b2": 0.2 * i, "eps": 1e-7 * i} for i in range(1, 4)}
+    rules = {
+        f"a{i}": {"learning_rate": 0.01 * i, "b1": 0.1 * i, "b2": 0.2 * i, "eps": 1e-7 * i}
+        for i in range(1, 4)
+    }
     deep = {
-        "transformer_encoder_block": {"multi_head_attention_projection_layer": {"lora_left_matrix_of_it": floats(3, 4)}}
+        "transformer_encoder_block": {
+            "multi_head_attention_projection_layer": {"lora_left_matrix_of_it": floats(3, 4)}
+        }
     }
     params = {f"a{i}": floats(3, 4) for i in range(1, 4)} | deep
     for tx in (ol.groups(PLAIN, rules), ol.lbfgs(), ADAMW, WRAPPED):
@@ -442,7 +550,11 @@ def test_a_column_that_says_nothing_gives_way_to_a_line():
 
 def test_like_leaves_share_a_line():
     found = ol.explain(PLAIN, {f"layer_{i}": {"w": floats(3), "b": floats(2)} for i in range(12)})
-    assert len(found.rows) == 24 and "layer_*/w ×12" in str(found) and len(str(found).splitlines()) == 7
+    assert (
+        len(found.rows) == 24
+        and "layer_*/w ×12" in str(found)
+        and len(str(found).splitlines()) == 7
+    )
 
 
 def test_html_is_escaped():
@@ -457,21 +569,30 @@ def test_repr_is_the_table():
     assert repr(found) == str(found)
 
 
-# --- wrong calls -----------------------------------------------------------------------------------------------------
+# --- wrong calls ----------------------------------------------------------------------------------
 
 WRONG = {
     "order": (
         lambda: ol.explain(P, PLAIN),
         "explain: tx must be an optimizer, got dict; the order is explain(tx, params)",
     ),
-    "factory": (lambda: ol.explain(ol.adamw, P), "explain: tx must be an optimizer, got function; call it: adamw(...)"),
-    "state": (lambda: ol.explain(PLAIN, PLAIN.init(P)), "explain: params must be a pytree of arrays, got a state"),
+    "factory": (
+        lambda: ol.explain(ol.adamw, P),
+        "explain: tx must be an optimizer, got function; call it: adamw(...)",
+    ),
+    "state": (
+        lambda: ol.explain(PLAIN, PLAIN.init(P)),
+        "explain: params must be a pytree of arrays, got a state",
+    ),
     "two optimizers": (
         lambda: ol.explain(PLAIN, PLAIN),
         "explain: params must be a pytree of arrays, got an optimizer",
     ),
     "pair": (lambda: ol.explain(PLAIN, ol.LookaheadParams(P, P)), "explain(tx, params.fast)"),
-    "rule": (lambda: ol.explain(ol.groups(PLAIN, {"haed": "freeze"}), P), "groups: the pattern 'haed' matches no leaf"),
+    "rule": (
+        lambda: ol.explain(ol.groups(PLAIN, {"haed": "freeze"}), P),
+        "groups: the pattern 'haed' matches no leaf",
+    ),
 }
 
 
@@ -482,7 +603,7 @@ def test_wrong_calls(call, message):
     assert message in str(error.value)
 
 
-# --- what is injected, now -------------------------------------------------------------------------------------------
+# --- what is injected, now ------------------------------------------------------------------------
 
 
 def test_injected_schedules_of_wrappers_are_read_where_they_are_counted():
@@ -490,15 +611,21 @@ def test_injected_schedules_of_wrappers_are_read_where_they_are_counted():
     state = tx.init(P)
     for _ in range(6):
         _, state = tx.update(P, state, P)
-    np.testing.assert_allclose(ol.current_hyperparams(tx, state)["inner/tx/learning_rate"], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(
+        ol.current_hyperparams(tx, state)["inner/tx/learning_rate"], 0.7, rtol=1e-6
+    )
 
 
 def test_a_static_schedule_beside_injected_numbers_is_read():
-    tx = ol.inject_hyperparams(ol.adam(ol.linear_schedule(1.0, 0.0, 10)), static_args="learning_rate")
+    tx = ol.inject_hyperparams(
+        ol.adam(ol.linear_schedule(1.0, 0.0, 10)), static_args="learning_rate"
+    )
     state = tx.init(P)
     for _ in range(3):
         _, state = tx.update(P, state, P)
-    np.testing.assert_allclose(ol.current_hyperparams(tx, state)["inner/learning_rate"], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(
+        ol.current_hyperparams(tx, state)["inner/learning_rate"], 0.7, rtol=1e-6
+    )
 
 
 def test_what_looks_at_leaves_by_name_is_asked_for_its_real_structure():
@@ -514,22 +641,31 @@ def test_what_looks_at_leaves_by_name_is_asked_for_its_real_structure():
     }
     for tx in (
         ol.chain(ol.monitor(measures), ol.snapshot("norm", norm_of_w), ol.adam(0.1)),
-        ol.MultiSteps(ol.adam(0.1), 2, should_skip_update_fn=lambda g, *_: (g["w"][0, 0] > 1, norm_of_w(g))),
+        ol.MultiSteps(
+            ol.adam(0.1), 2, should_skip_update_fn=lambda g, *_: (g["w"][0, 0] > 1, norm_of_w(g))
+        ),
     ):
         state = jax.eval_shape(ol.with_state_dtype(tx, {"nu": jnp.bfloat16}).init, params)
         arrays = jax.tree.leaves((jax.eval_shape(tx.init, params), params))
-        assert ol.explain(tx, params).totals["bytes"] == sum(x.size * x.dtype.itemsize for x in arrays)
+        assert ol.explain(tx, params).totals["bytes"] == sum(
+            x.size * x.dtype.itemsize for x in arrays
+        )
         slots = [nu for _, nu in ol.tree.get_all_with_path(state, "nu")]
         assert {x.dtype for x in jax.tree.leaves(slots)} == {jnp.dtype(jnp.bfloat16)}
 
 
 def test_groups_in_other_dtypes_and_settings_injected_twice():
     params = {"w": floats(2, 3), "bias": floats(3)}
-    tx = ol.with_state_dtype(ol.groups(ol.adamw(0.1), {"bias": {"weight_decay": 0.0}}), jnp.bfloat16)
+    tx = ol.with_state_dtype(
+        ol.groups(ol.adamw(0.1), {"bias": {"weight_decay": 0.0}}), jnp.bfloat16
+    )
     rows = {row.path: row for row in ol.explain(tx, params).rows}
     assert {row.slots["mu"][0].dtype for row in rows.values()} == {jnp.dtype(jnp.bfloat16)}
     assert (rows["w"].group, rows["bias"].group) == ("base", "bias")
     schedule = ol.linear_schedule(0.5, 0.9, 5)
     tx = ol.inject_hyperparams(ol.inject_hyperparams(ol.signum(0.1, schedule)))
     (row,) = ol.explain(tx, {"w": floats(3)}).rows
-    assert row.hyperparams["inner/inner/learning_rate"] == 0.1 and row.hyperparams["inner/inner/beta"] == schedule
+    assert (
+        row.hyperparams["inner/inner/learning_rate"] == 0.1
+        and row.hyperparams["inner/inner/beta"] == schedule
+    )

@@ -1,4 +1,6 @@
-"""One rule for extra keywords: every wrapper passes each of them on, whatever it is called, to what it wraps."""
+"""One rule for extra keywords: every wrapper passes each of them on, whatever it is called, to what
+it wraps.
+"""
 
 import inspect
 
@@ -16,7 +18,9 @@ SEEN: list[dict] = []
 
 @ol.transform(static=("name",))
 def probe(name):
-    """Writes down what extra arguments reach it; `name` keeps a program compiled for another test from being reused."""
+    """Writes down what extra arguments reach it; `name` keeps a program compiled for another test
+    from being reused.
+    """
 
     def update(updates, state, params=None, **extra):
         SEEN.append(extra)
@@ -42,7 +46,8 @@ EXTRAS = {
 }
 ARRAYS = ["value", "grad", "of_nobody"]
 
-# How each wrapper is put around a transformation. A wrapper that is missing here fails the test below.
+# How each wrapper is put around a transformation. A wrapper that is missing here fails the test
+# below.
 WRAPPERS = {
     "accumulate": lambda t: ol.accumulate(t, 1),
     "apply_if_finite": lambda t: ol.apply_if_finite(t, 2),
@@ -54,7 +59,9 @@ WRAPPERS = {
     "flatten": lambda t: ol.flatten(t),
     "galore": lambda t: ol.galore(0.1, 2, base_optimizer=t),
     "groups, rules": lambda t: ol.groups(ol.sgd(0.1), {"w": t}),
-    "groups": lambda t: ol.groups(ol.chain(t, ol.sgd(0.1)), {"w": {"learning_rate": 0.2}, "b": "freeze"}),
+    "groups": lambda t: ol.groups(
+        ol.chain(t, ol.sgd(0.1)), {"w": {"learning_rate": 0.2}, "b": "freeze"}
+    ),
     "inject_hyperparams": lambda t: ol.inject_hyperparams(ol.chain(t, ol.sgd(0.1))),
     "kahan": lambda t: ol.kahan(t),
     "lookahead": lambda t: ol.lookahead(t, 2, 0.5),
@@ -64,7 +71,9 @@ WRAPPERS = {
     "master_weights": lambda t: ol.master_weights(t),
     "mechanize": lambda t: ol.mechanize(t),
     "monitor": lambda t: ol.monitor({"measured": t}),
-    "multi_transform": lambda t: ol.multi_transform({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
+    "multi_transform": lambda t: ol.multi_transform(
+        {"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}
+    ),
     "MultiSteps": lambda t: ol.MultiSteps(t, 1),
     "named_chain": lambda t: ol.named_chain(("first", ol.identity()), ("second", t)),
     "partition": lambda t: ol.partition({"a": t, "b": ol.sgd(0.1)}, {"w": "a", "b": "b"}),
@@ -84,9 +93,13 @@ WRAPPERS = {
 }
 # What some say of what is inside them, where they are built: tests/test_order.py has the sentences.
 REFUSALS = (
-    " is inside( adv_optimizer)?,| inside changes (no|the) sign| before loss_scaling | after .* would |the rule 'w': "
+    " is inside( adv_optimizer)?,| inside changes (no|the) sign| before loss_scaling | after .* "
+    "would |the rule 'w': "
 )
-VECTOR, OF_VECTOR = jnp.array([0.3, -0.1, 1.0, -2.0, 0.5, 3.0]), jnp.array([0.6, -0.2, 2.0, -4.0, 1.0, 6.0])
+VECTOR, OF_VECTOR = (
+    jnp.array([0.3, -0.1, 1.0, -2.0, 0.5, 3.0]),
+    jnp.array([0.6, -0.2, 2.0, -4.0, 1.0, 6.0]),
+)
 AS_VECTORS = {  # what is told of the objective, about the vector that `flatten` makes of the params
     "grad": lambda x: jnp.array_equal(x, VECTOR),
     "value_fn": lambda f: f(VECTOR) == loss(PARAMS),
@@ -97,7 +110,9 @@ NEEDED = {"sam, opaque": {"grad_fn"}}
 
 
 @pytest.mark.parametrize("kind", ["update", "step"])
-@pytest.mark.parametrize("names", first(1, [list(EXTRAS), ARRAYS]), ids=["with functions", "compiled"])
+@pytest.mark.parametrize(
+    "names", first(1, [list(EXTRAS), ARRAYS]), ids=["with functions", "compiled"]
+)
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_every_extra_argument_reaches_what_is_wrapped(name, names, kind):
     if not NEEDED.get(name, set()) <= set(names):
@@ -114,17 +129,37 @@ def test_every_extra_argument_reaches_what_is_wrapped(name, names, kind):
             if name == "flatten" and k in AS_VECTORS:
                 assert same_structure(value, VECTOR) if names == ARRAYS else AS_VECTORS[k](value)
             else:
-                assert inspect.unwrap(value) is given[k] if callable(value) else same_structure(value, given[k])
+                assert (
+                    inspect.unwrap(value) is given[k]
+                    if callable(value)
+                    else same_structure(value, given[k])
+                )
 
 
 def same_structure(a, b):
-    return jax.tree.structure(a) == jax.tree.structure(b) and jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b)
+    return jax.tree.structure(a) == jax.tree.structure(b) and jax.tree.map(
+        jnp.shape, a
+    ) == jax.tree.map(jnp.shape, b)
 
 
 def test_every_wrapper_is_in_the_table():
     """A factory whose argument must be a transformation, by the error it gives to another."""
-    offered = {name: getattr(ol, name) for name in ol.__all__ if hasattr(getattr(ol, name), "signature")}
-    arguments = {"tx", "inner", "optimizer", "fast_optimizer", "base_optimizer", "transforms", "hessian_diagonal_fn"}
+    offered = {
+        name: getattr(ol, name)
+        for name in (*ol.__all__, *ol.compat.__all__)
+        if hasattr(getattr(ol, name), "signature")
+    }
+    arguments = {
+        "tx",
+        "inner",
+        "optimizer",
+        "fast_optimizer",
+        "base_optimizer",
+        "transforms",
+        "hessian_diagonal_fn",
+    }
     arguments |= {"opt", "base"}
-    wrappers = {name for name, factory in offered.items() if arguments & set(factory.signature.parameters)}
+    wrappers = {
+        name for name, factory in offered.items() if arguments & set(factory.signature.parameters)
+    }
     assert wrappers <= {name.split(",")[0] for name in WRAPPERS}

@@ -1,4 +1,6 @@
-"""A factory stands for its builder: to readers of signatures and help, to classes, and to pickle."""
+"""A factory stands for its builder: to readers of signatures and help, to classes, and to
+pickle.
+"""
 
 import copy
 import functools
@@ -16,10 +18,10 @@ import jax.numpy as jnp
 import pytest
 
 import optax_lite as ol
-from optax_lite.factory import Factory
+from optax_lite.core.factory import Factory
 from tests.closeness import assert_close
 
-PROVES = ("factory", "binding")
+PROVES = ("core.factory", "core.binding")
 
 PARAMS = jnp.arange(3.0)
 
@@ -58,14 +60,19 @@ def test_a_class_that_holds_one_gets_it_back():
 
 
 def test_copies_are_the_factory_itself():
-    assert copy.copy(ol.adamw) is copy.deepcopy(ol.adamw) is pickle.loads(pickle.dumps(ol.adamw)) is ol.adamw
+    assert (
+        copy.copy(ol.adamw)
+        is copy.deepcopy(ol.adamw)
+        is pickle.loads(pickle.dumps(ol.adamw))
+        is ol.adamw
+    )
 
 
 OF_A_SCRIPT = """
     import pickle, sys
     import cloudpickle, jax.numpy as jnp
     import optax_lite as ol
-    from optax_lite.check import check_nonnegative
+    from optax_lite.core.validate import check_nonnegative
 
     @ol.transform
     def doubled(factor=2.0, *, flag=False):
@@ -84,7 +91,9 @@ def test_pickle_finds_the_factories_of_a_script():
     run(OF_A_SCRIPT + "\n    tx = doubled(3.0); assert pickle.loads(pickle.dumps(tx)) == tx")
 
 
-@pytest.mark.parametrize("made", ["doubled(3.0, flag=True)", "ol.chain(doubled(3.0), ol.scale(local()(2.0, ('a',))))"])
+@pytest.mark.parametrize(
+    "made", ["doubled(3.0, flag=True)", "ol.chain(doubled(3.0), ol.scale(local()(2.0, ('a',))))"]
+)
 def test_cloudpickle_takes_the_factories_of_a_script_along(made, tmp_path):
     """Into a process where they are not, as the workers of a cluster."""
     path = str(tmp_path / "made")
@@ -146,8 +155,10 @@ def test_what_a_builder_keeps_of_one_trace_is_made_again_in_the_next():
 
     @ol.transform
     def with_memo(value):
-        made = ol.scale_by_learning_rate(2.0)  # whose builder computes -2, in a trace another one each time
-        made = kept.setdefault("made", made) if isinstance(value, jax.Array) else made  # in use only
+        # whose builder computes -2, in a trace another one each time
+        made = ol.scale_by_learning_rate(2.0)
+        # in use only
+        made = kept.setdefault("made", made) if isinstance(value, jax.Array) else made
         return ol.chain(made, ol.scale(value))
 
     tx = with_memo(3.0)
@@ -178,12 +189,18 @@ def test_a_function_around_a_factory_is_taken_for_it():
     with pytest.raises(ValueError, match=r"adam: b1 must be in \[0, 1\), got 2.0"):
         ol.inject_hyperparams(ours)(0.1, b1=2.0)
     assert inspect.getfullargspec(ol.adam).args[:2] == ["learning_rate", "b1"]
-    for wrong in (lambda: ol.chain(ours), lambda: ol.explain(ours, PARAMS), lambda: ol.average_params(ours)):
+    for wrong in (
+        lambda: ol.chain(ours),
+        lambda: ol.explain(ours, PARAMS),
+        lambda: ol.average_params(ours),
+    ):
         with pytest.raises((ValueError, TypeError), match=r"call it: adam\(...\)"):
             wrong()
 
 
 def test_what_is_inside_a_static_choice_is_no_argument():
-    tx = ol.inject_hyperparams(lambda rate, size: ol.scale(rate * size), static_args="size")(2.0, size=3.0)
+    tx = ol.inject_hyperparams(lambda rate, size: ol.scale(rate * size), static_args="size")(
+        2.0, size=3.0
+    )
     assert list(tx.init(PARAMS).hyperparams) == ["rate"]
     assert_close(first_update(tx), 6 * PARAMS, ulps=2)

@@ -1,4 +1,6 @@
-"""Training with NaN, inf and 1e30 in the gradients of random steps, and training that is interrupted."""
+"""Training with NaN, inf and 1e30 in the gradients of random steps, and training that is
+interrupted.
+"""
 
 import pickle
 import zlib
@@ -23,15 +25,19 @@ SPIKE = 1e4
 class Case:
     tx: ol.GradientTransformation
     values: tuple[float, ...] = (np.nan, np.inf, HUGE)  # what goes wrong
-    refused: Callable[[dict[int, float]], set[int]] = set  # faults by step -> the steps that are left out
+    # faults by step -> the steps that are left out
+    refused: Callable[[dict[int, float]], set[int]] = set
     was_refused: Callable[[Any, Any], bool] = lambda old, new: new.total_skipped > old.total_skipped
-    kept: Callable[[Any], Any] = lambda state: state.inner_state  # what stays as it is where a step is left out
+    # what stays as it is where a step is left out
+    kept: Callable[[Any], Any] = lambda state: state.inner_state
     first: int = 0  # no fault before this step
 
 
 def only(*values):
     """The faults that are left out, where others are not."""
-    return lambda faults: {step for step, value in faults.items() if any(value is v for v in values)}
+    return lambda faults: {
+        step for step, value in faults.items() if any(value is v for v in values)
+    }
 
 
 def windows(*values):
@@ -41,10 +47,15 @@ def windows(*values):
 
 RATE = ol.cosine_decay_schedule(0.2, STEPS)
 OF_PAIRS = ol.cosine_decay_schedule(0.3, STEPS // 2)  # for those that see every second step only
-finite = {"values": (np.nan, np.inf), "was_refused": lambda old, new: new.total_notfinite > old.total_notfinite}
+finite = {
+    "values": (np.nan, np.inf),
+    "was_refused": lambda old, new: new.total_notfinite > old.total_notfinite,
+}
 CASES = {
     "outliers": Case(
-        ol.skip_bad_steps(ol.adamw(RATE), outlier=6.0, window=12), (np.nan, np.inf, HUGE, SPIKE), first=12
+        ol.skip_bad_steps(ol.adamw(RATE), outlier=6.0, window=12),
+        (np.nan, np.inf, HUGE, SPIKE),
+        first=12,
     ),
     "MultiSteps": Case(
         ol.MultiSteps(ol.adam(OF_PAIRS), 2, should_skip_update_fn=ol.skip_not_finite),
@@ -61,7 +72,9 @@ CASES = {
     "lion": Case(ol.skip_bad_steps(ol.lion(RATE))),
     "rmsprop": Case(ol.skip_bad_steps(ol.rmsprop(0.5 * RATE))),
     "adagrad": Case(ol.skip_bad_steps(ol.adagrad(0.5))),
-    "adafactor": Case(ol.skip_bad_steps(ol.adafactor(0.5 * RATE, multiply_by_parameter_scale=False))),
+    "adafactor": Case(
+        ol.skip_bad_steps(ol.adafactor(0.5 * RATE, multiply_by_parameter_scale=False))
+    ),
     "muon": Case(ol.skip_bad_steps(ol.muon(RATE))),
     "schedule_free": Case(ol.skip_bad_steps(ol.schedule_free_adamw(0.2, 5))),
     "clipped": Case(ol.skip_bad_steps(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(RATE)))),
@@ -81,11 +94,15 @@ CASES = {
     "skipping in MultiSteps": Case(
         ol.MultiSteps(ol.skip_bad_steps(ol.adam(OF_PAIRS)), 2),
         refused=windows(np.nan, np.inf, HUGE),
-        was_refused=lambda old, new: new.inner_opt_state.total_skipped > old.inner_opt_state.total_skipped,
+        was_refused=lambda old, new: (
+            new.inner_opt_state.total_skipped > old.inner_opt_state.total_skipped
+        ),
         kept=lambda state: state.inner_opt_state.inner_state,
     ),
     "apply_if_finite, in a group": Case(
-        ol.partition({"w": ol.apply_if_finite(ol.adam(RATE), 0), "b": ol.sgd(RATE)}, {"w": "w", "b": "b"}),
+        ol.partition(
+            {"w": ol.apply_if_finite(ol.adam(RATE), 0), "b": ol.sgd(RATE)}, {"w": "w", "b": "b"}
+        ),
         values=(np.nan, np.inf),
         was_refused=lambda old, new: of_group(new).total_notfinite > of_group(old).total_notfinite,
         kept=lambda state: of_group(state).inner_state,
@@ -143,7 +160,10 @@ def train(tx, seed, faults, carry=None, steps=range(STEPS)):
 def drawn(case, seed):
     rng = np.random.default_rng(seed)
     steps = np.sort(rng.choice(np.arange(case.first, STEPS), FAULTS, replace=False))
-    return {int(step): case.values[i % len(case.values)] for i, step in enumerate(rng.permutation(steps))}
+    return {
+        int(step): case.values[i % len(case.values)]
+        for i, step in enumerate(rng.permutation(steps))
+    }
 
 
 def bits(tree):
@@ -174,7 +194,8 @@ def test_training_survives_faults(name):
         assert left_out == case.refused(faults)
         for which, p in (("clean", clean), ("with faults", params)):
             final[which].append(np.mean([loss(p, jax.random.key(1000 + i)) for i in range(8)]))
-    noise = np.std([loss(clean, jax.random.key(2000 + i)) for i in range(32)])  # of the loss of one batch
+    # of the loss of one batch
+    noise = np.std([loss(clean, jax.random.key(2000 + i)) for i in range(32)])
     assert np.mean(final["with faults"]) < np.mean(final["clean"]) + 2 * noise
     assert np.mean(final["with faults"]) < 0.01 * loss(start(), jax.random.key(0))
 

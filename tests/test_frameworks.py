@@ -1,4 +1,6 @@
-"""Inside other people's loops: optax chains, Flax linen and NNX, Equinox, published two-function optimizers, pickle."""
+"""Inside other people's loops: optax chains, Flax linen and NNX, Equinox, published two-function
+optimizers, pickle.
+"""
 
 import pickle
 
@@ -22,10 +24,13 @@ STEPS = 3
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
 Y = jnp.sin(X.sum(1, keepdims=True))
 
-# Decay rates are exact in float32: with b2 = 0.999 optax rounds 1 - b2 and b2 apart, which alone makes 7e-6 in params.
+# Decay rates are exact in float32: with b2 = 0.999 optax rounds 1 - b2 and b2 apart, which alone
+# makes 7e-6 in params.
 ADAM = {"b1": 0.875, "b2": 0.984375}
 OPTIMIZERS = {
-    "clipped sgd": lambda lib: lib.chain(lib.clip_by_global_norm(0.5), lib.sgd(0.1, momentum=0.9, nesterov=True)),
+    "clipped sgd": lambda lib: lib.chain(
+        lib.clip_by_global_norm(0.5), lib.sgd(0.1, momentum=0.9, nesterov=True)
+    ),
     "adamw": lambda lib: lib.adamw(lib.cosine_decay_schedule(1e-2, 10), **ADAM, weight_decay=0.1),
 }
 over_optimizers = pytest.mark.parametrize("make", first(1, OPTIMIZERS.values()), ids=OPTIMIZERS)
@@ -57,7 +62,9 @@ def as_optax_does(run, *args):
 
 
 def train(lib, tx, jit=lambda step: step):
-    """The loop of the optax tutorial; without jit around the step unless asked for: compiling takes the time here."""
+    """The loop of the optax tutorial; without jit around the step unless asked for: compiling takes
+    the time here.
+    """
 
     @jit
     def step(params, state):
@@ -73,7 +80,7 @@ def train(lib, tx, jit=lambda step: step):
     return as_optax_does(run, PARAMS) if lib is optax else run(PARAMS)
 
 
-# --- optax -----------------------------------------------------------------------------------------------------------
+# --- optax ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.nightly
@@ -86,12 +93,17 @@ MIXED = {
     "ours in optax.chain": lambda lib: optax.chain(
         lib.clip_by_global_norm(0.5), optax.trace(0.9), lib.adamw(1e-2, **ADAM)
     ),
-    "ours in optax.named_chain": lambda lib: optax.named_chain(("a", lib.trace(0.9)), ("b", lib.scale(-0.1))),
-    "ours in optax.masked": lambda lib: optax.masked(lib.adam(1e-2, **ADAM), {"w": True, "b": False, "out": True}),
+    "ours in optax.named_chain": lambda lib: optax.named_chain(
+        ("a", lib.trace(0.9)), ("b", lib.scale(-0.1))
+    ),
+    "ours in optax.masked": lambda lib: optax.masked(
+        lib.adam(1e-2, **ADAM), {"w": True, "b": False, "out": True}
+    ),
     "ours in optax.MultiSteps": lambda lib: optax.MultiSteps(lib.adam(1e-2, **ADAM), 2),
     "ours in optax.apply_if_finite": lambda lib: optax.apply_if_finite(lib.adam(1e-2, **ADAM), 2),
     "ours in optax.partition": lambda lib: optax.partition(
-        {"one": lib.adam(1e-2, **ADAM), "two": lib.sgd(0.1, 0.9)}, {"w": "one", "b": "two", "out": "two"}
+        {"one": lib.adam(1e-2, **ADAM), "two": lib.sgd(0.1, 0.9)},
+        {"w": "one", "b": "two", "out": "two"},
     ),
 }
 
@@ -102,7 +114,10 @@ def test_our_transformations_inside_those_of_optax(make):
 
 
 def test_transformations_of_optax_inside_ours():
-    chained = [lib.chain(optax.adaptive_grad_clip(0.1), optax.lion(1e-2, b1=0.8)) for lib in (optax_lite, optax)]
+    chained = [
+        lib.chain(optax.adaptive_grad_clip(0.1), optax.lion(1e-2, b1=0.8))
+        for lib in (optax_lite, optax)
+    ]
     assert_same_run(*(train(lib, tx) for lib, tx in zip((optax_lite, optax), chained, strict=True)))
 
 
@@ -124,7 +139,7 @@ def test_extra_arguments_reach_transformations_of_optax():
     assert_same_run(*(t.update(grads, t.init(PARAMS), PARAMS, value=0.5)[0] for t in (tx, theirs)))
 
 
-# --- published code: two plain functions -----------------------------------------------------------------------------
+# --- published code: two plain functions ----------------------------------------------------------
 
 
 def scale_by_count(factory):
@@ -146,7 +161,9 @@ PAIRS = {
     "positional": optax_lite.GradientTransformation,
     "keywords": lambda i, u: optax_lite.GradientTransformation(init=i, update=u),
     "ExtraArgs": optax_lite.GradientTransformationExtraArgs,
-    "with_extra_args_support": lambda i, u: optax_lite.with_extra_args_support(optax_lite.GradientTransformation(i, u)),
+    "with_extra_args_support": lambda i, u: optax_lite.with_extra_args_support(
+        optax_lite.GradientTransformation(i, u)
+    ),
 }
 
 
@@ -156,18 +173,24 @@ def test_pair_of_plain_functions_works_as_in_optax(factory):
     assert_same_run(train(optax_lite, tx), train(optax, theirs))
     init, update = tx
     grads, state = gradient(PARAMS), init(PARAMS)
-    assert_same_run(update(grads, state, PARAMS, factor=3.0), theirs.update(grads, state, PARAMS, factor=3.0))
+    assert_same_run(
+        update(grads, state, PARAMS, factor=3.0), theirs.update(grads, state, PARAMS, factor=3.0)
+    )
 
 
 def test_pair_of_plain_functions_chains_here_and_in_optax():
     tx = scale_by_count(optax_lite.GradientTransformation)
-    expected = train(optax, optax.chain(scale_by_count(optax.GradientTransformation), optax.trace(0.9)))
+    expected = train(
+        optax, optax.chain(scale_by_count(optax.GradientTransformation), optax.trace(0.9))
+    )
     assert_same_run(train(optax_lite, optax_lite.chain(tx, optax_lite.trace(0.9))), expected)
     assert_same_run(train(optax, optax.chain(tx, optax.trace(0.9))), expected)
 
 
 def test_update_function_without_params_and_extra_arguments_is_given_none():
-    tx = optax_lite.GradientTransformation(lambda params: optax_lite.EmptyState(), lambda u, state: (u, state))
+    tx = optax_lite.GradientTransformation(
+        lambda params: optax_lite.EmptyState(), lambda u, state: (u, state)
+    )
     updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=1.0)
     chex.assert_trees_all_equal(updates, PARAMS)
 
@@ -178,14 +201,17 @@ def decay(u, p):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda lib: lib.stateless(lambda u, p: jax.tree.map(decay, u, p)), lambda lib: lib.stateless_with_tree_map(decay)],
+    [
+        lambda lib: lib.stateless(lambda u, p: jax.tree.map(decay, u, p)),
+        lambda lib: lib.stateless_with_tree_map(decay),
+    ],
     ids=["stateless", "stateless_with_tree_map"],
 )
 def test_stateless_is_that_of_optax(make):
     assert_same_run(train(optax_lite, make(optax_lite)), train(optax, make(optax)))
 
 
-# --- Flax ------------------------------------------------------------------------------------------------------------
+# --- Flax -----------------------------------------------------------------------------------------
 
 
 class Linen(flax.linen.Module):
@@ -204,7 +230,9 @@ LINEN = Linen()
 
 
 def linen_state(tx):
-    return TrainState.create(apply_fn=LINEN.apply, params=LINEN.init(jax.random.key(0), X)["params"], tx=tx)
+    return TrainState.create(
+        apply_fn=LINEN.apply, params=LINEN.init(jax.random.key(0), X)["params"], tx=tx
+    )
 
 
 @over_optimizers
@@ -287,7 +315,10 @@ def test_a_split_nnx_module_trains_as_by_its_own_optimizer():
 
 def test_what_nnx_does_not_train_is_refused_by_name():
     model, tx = Noisy(nnx.Rngs(0)), optax_lite.adam(0.1)
-    message = r"params leaf 'drop/rngs/count' is a Flax NNX RngCount, which no gradient trains.*\n.*nnx.split.*\n"
+    message = (
+        r"params leaf 'drop/rngs/count' is a Flax NNX RngCount, which no gradient "
+        r"trains.*\n.*nnx.split.*\n"
+    )
     for call in (
         lambda: tx.init(model),
         lambda: tx.init(nnx.state(model)),
@@ -298,7 +329,7 @@ def test_what_nnx_does_not_train_is_refused_by_name():
             call()
 
 
-# --- Equinox ---------------------------------------------------------------------------------------------------------
+# --- Equinox --------------------------------------------------------------------------------------
 
 
 class Module(eqx.Module):
@@ -316,7 +347,9 @@ class Module(eqx.Module):
 
 
 def module():
-    return Module(eqx.nn.MLP(3, 1, 4, 1, key=jax.random.key(0)), jnp.ones(1), jnp.arange(2), jnp.tanh, "net")
+    return Module(
+        eqx.nn.MLP(3, 1, 4, 1, key=jax.random.key(0)), jnp.ones(1), jnp.arange(2), jnp.tanh, "net"
+    )
 
 
 @eqx.filter_grad
@@ -333,7 +366,9 @@ def equinox_run(tx, advance):
 
 
 def equinox_tutorial(tx, model, state):
-    updates, state = tx.update(module_gradient(model), state, eqx.filter(model, eqx.is_inexact_array))
+    updates, state = tx.update(
+        module_gradient(model), state, eqx.filter(model, eqx.is_inexact_array)
+    )
     return eqx.apply_updates(model, updates), state
 
 
@@ -366,14 +401,21 @@ def test_equinox_module(advance, name, equinox_reference):
     # One runs eagerly, the other passes through filter_jit as an argument.
     model, state = equinox_run(tx, advance if name == "clipped sgd" else eqx.filter_jit(advance))
     theirs, their_state = equinox_reference[name]
-    assert_same_run((eqx.filter(model, eqx.is_array), state), (eqx.filter(theirs, eqx.is_array), their_state))
+    assert_same_run(
+        (eqx.filter(model, eqx.is_array), state), (eqx.filter(theirs, eqx.is_array), their_state)
+    )
     assert model.activation is jnp.tanh and model.name == "net" and model.nothing is None
     chex.assert_trees_all_equal(model.steps, jnp.arange(2))
     assert jax.tree.structure(model) == jax.tree.structure(module())
 
 
 def test_functions_and_flags_among_the_extras_drop_what_has_no_gradient_too():
-    model = {"w": jnp.array([1.0, 2.0]), "steps": jnp.arange(2), "activation": jnp.tanh, "name": "net"}
+    model = {
+        "w": jnp.array([1.0, 2.0]),
+        "steps": jnp.arange(2),
+        "activation": jnp.tanh,
+        "name": "net",
+    }
     grads = {"w": jnp.ones(2), "steps": None, "activation": None, "name": None}
     tx = optax_lite.adamw(1e-2)
     state = tx.init(eqx.filter(model, eqx.is_inexact_array))
@@ -384,21 +426,34 @@ def test_functions_and_flags_among_the_extras_drop_what_has_no_gradient_too():
     expected = tx.step(grads, state, model)
     assert expected[0]["activation"] is jnp.tanh
     for extra in ({"is_last": True}, {"value_fn": value_fn}):
-        assert_same_run(*(eqx.filter(x, eqx.is_array) for x in (tx.step(grads, state, model, **extra), expected)))
+        assert_same_run(
+            *(
+                eqx.filter(x, eqx.is_array)
+                for x in (tx.step(grads, state, model, **extra), expected)
+            )
+        )
 
     def update(updates, state, params, *, value_fn, grad_fn):
-        assert jax.tree.structure(grad_fn(params)) == jax.tree.structure(params) == jax.tree.structure(grads)
+        assert (
+            jax.tree.structure(grad_fn(params))
+            == jax.tree.structure(params)
+            == jax.tree.structure(grads)
+        )
         return updates, value_fn(params)
 
     looking = optax_lite.GradientTransformation(lambda params: jnp.zeros(()), update)
-    _, value = looking.update(grads, jnp.zeros(()), model, value_fn=value_fn, grad_fn=eqx.filter_grad(value_fn))
+    _, value = looking.update(
+        grads, jnp.zeros(()), model, value_fn=value_fn, grad_fn=eqx.filter_grad(value_fn)
+    )
     assert value == value_fn(model)
 
 
 @over_optimizers
 def test_equinox_state_of_a_whole_module_is_that_of_its_arrays(make):
     tx = make(optax_lite)
-    chex.assert_trees_all_equal(tx.init(module()), tx.init(eqx.filter(module(), eqx.is_inexact_array)))
+    chex.assert_trees_all_equal(
+        tx.init(module()), tx.init(eqx.filter(module(), eqx.is_inexact_array))
+    )
 
 
 def test_arrays_as_hyperparameters_pass_filter_jit_without_a_compile_per_rate():
@@ -412,7 +467,7 @@ def test_arrays_as_hyperparameters_pass_filter_jit_without_a_compile_per_rate():
     assert len({float(model.scale[0]) for model in models}) == 3
 
 
-# --- checkpoints -----------------------------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------
 
 CHECKPOINTS = {
     "pickle": lambda state, fresh: pickle.loads(pickle.dumps(state)),
@@ -431,7 +486,10 @@ def test_training_goes_on_bit_for_bit_after_a_checkpoint(make, restore):
     tx = make(optax_lite)
     step = jax.jit(lambda params, state: tx.step(gradient(params), state, params))
     halfway = step(*step(PARAMS, tx.init(PARAMS)))
-    restored = pickle.loads(pickle.dumps(halfway[0])), restore(halfway[1], make(optax_lite).init(PARAMS))
+    restored = (
+        pickle.loads(pickle.dumps(halfway[0])),
+        restore(halfway[1], make(optax_lite).init(PARAMS)),
+    )
     chex.assert_trees_all_equal(restored, halfway)
     chex.assert_trees_all_equal(step(*restored), step(*halfway))
 
@@ -439,7 +497,9 @@ def test_training_goes_on_bit_for_bit_after_a_checkpoint(make, restore):
 @over_optimizers
 def test_checkpoint_of_optax_goes_on_here_by_its_leaves(make):
     params, state = train(optax, make(optax))
-    ours = jax.tree.unflatten(jax.tree.structure(make(optax_lite).init(params)), jax.tree.leaves(state))
+    ours = jax.tree.unflatten(
+        jax.tree.structure(make(optax_lite).init(params)), jax.tree.leaves(state)
+    )
     grads = gradient(params)
     new = make(optax_lite).update(grads, ours, params)
     assert_same_run(new, as_optax_does(make(optax).update, grads, state, params))
@@ -447,12 +507,17 @@ def test_checkpoint_of_optax_goes_on_here_by_its_leaves(make):
 
 def test_the_state_of_an_nnx_optimizer_is_carried_into_a_changed_one():
     model = Net(nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, optax_lite.groups(optax_lite.adamw(1e-2), {"first": "freeze"}), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(
+        model, optax_lite.groups(optax_lite.adamw(1e-2), {"first": "freeze"}), wrt=nnx.Param
+    )
     for _ in range(3):
         nnx_step(model, optimizer)
     variables, tx = nnx.state(model, nnx.Param), optax_lite.adamw(1e-3)
     as_pure = nnx.as_pure if hasattr(nnx, "as_pure") else nnx.pure  # its name in Flax 0.12.0
-    for state, params in ((optimizer.opt_state, variables), (as_pure(optimizer.opt_state), as_pure(variables))):
+    for state, params in (
+        (optimizer.opt_state, variables),
+        (as_pure(optimizer.opt_state), as_pure(variables)),
+    ):
         new, report = optax_lite.transfer(state, tx, params)
         assert set(report.kept) >= {"0/count", "0/mu/second/kernel", "0/nu/second/bias"}
         assert "0/mu/first/kernel" in report.new and not report.dropped

@@ -1,4 +1,6 @@
-"""Wrappers that let an optimizer run in some calls only: what they promise beyond their references."""
+"""Wrappers that let an optimizer run in some calls only: what they promise beyond their
+references.
+"""
 
 import functools
 import pickle
@@ -16,7 +18,7 @@ from tests.compilations import count_lowerings
 from tests.nightly import first
 from tests.test_optax_parity import arguments, outline, trajectory, tree
 
-PROVES = ("wrappers.accumulate", "wrappers.skip", "forms")
+PROVES = ("wrappers.accumulate", "wrappers.skip", "core.functions")
 
 PARAMS = {
     "w": np.array([[1.0, -0.0], [0.5, 3.0]], np.float32),
@@ -27,7 +29,10 @@ PARAMS = {
 
 def gradient(seed):
     keys = jax.random.split(jax.random.key(seed), 3)
-    return {k: jax.random.normal(key, p.shape, p.dtype) for key, (k, p) in zip(keys, PARAMS.items(), strict=True)}
+    return {
+        k: jax.random.normal(key, p.shape, p.dtype)
+        for key, (k, p) in zip(keys, PARAMS.items(), strict=True)
+    }
 
 
 def bits(tree):
@@ -59,7 +64,10 @@ def never(step):
 IDLE = {
     "accumulate": (lambda tx: ol.accumulate(tx, 9), gradient(1)),
     "MultiSteps": (lambda tx: ol.MultiSteps(tx, 9), gradient(1)),
-    "MultiSteps, skipping": (lambda tx: ol.MultiSteps(tx, 1, should_skip_update_fn=ol.skip_not_finite), bad()),
+    "MultiSteps, skipping": (
+        lambda tx: ol.MultiSteps(tx, 1, should_skip_update_fn=ol.skip_not_finite),
+        bad(),
+    ),
     "skip_bad_steps": (ol.skip_bad_steps, bad()),
     "skip_bad_steps, too large": (ol.skip_bad_steps, bad(1e30)),
     "apply_if_finite": (lambda tx: ol.apply_if_finite(tx, 0), bad(-jnp.inf)),
@@ -67,7 +75,7 @@ IDLE = {
 }
 
 
-# --- what all of them do ---------------------------------------------------------------------------------------------
+# --- what all of them do --------------------------------------------------------------------------
 
 
 @both
@@ -88,7 +96,11 @@ def test_an_idle_update_is_minus_zero(name):
     wrap, grads = IDLE[name]
     tx = wrap(ol.sgd(0.1))
     updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS)
-    parts = [x for u in jax.tree.leaves(updates) for x in ([u.real, u.imag] if jnp.iscomplexobj(u) else [u])]
+    parts = [
+        x
+        for u in jax.tree.leaves(updates)
+        for x in ([u.real, u.imag] if jnp.iscomplexobj(u) else [u])
+    ]
     assert all(bool(jnp.all((x == 0) & jnp.signbit(x))) for x in parts)
 
 
@@ -161,7 +173,9 @@ def test_the_step_of_a_member_is_used_inside(name):
 
 @each
 def test_groups_leave_no_trace_in_each_other(name):
-    tx = ol.partition({"a": WRAPPED[name](ol.adam(0.1)), "b": ol.sgd(0.1)}, {"w": "a", "z": "b", "b": "a"})
+    tx = ol.partition(
+        {"a": WRAPPED[name](ol.adam(0.1)), "b": ol.sgd(0.1)}, {"w": "a", "z": "b", "b": "a"}
+    )
     alone = WRAPPED[name](ol.adam(0.1))
     part = {k: v for k, v in PARAMS.items() if k != "z"}
     params, state, state_of_part = PARAMS, tx.init(PARAMS), alone.init(part)
@@ -184,14 +198,17 @@ def test_a_leaf_that_has_no_gradient_is_left_alone(name, call):
 
 
 def test_without_the_transformation_the_updates_are_as_they_came():
-    tx, params = ol.conditionally_transform(ol.adam(0.1), never), PARAMS | {"half": jnp.ones(2, jnp.bfloat16)}
+    tx, params = (
+        ol.conditionally_transform(ol.adam(0.1), never),
+        PARAMS | {"half": jnp.ones(2, jnp.bfloat16)},
+    )
     grads = gradient(0) | {"half": jnp.full(2, 0.3, jnp.bfloat16), "b": None}
     state = tx.init(params)
     chex.assert_trees_all_equal(tx.step(grads, state, params)[0], ol.apply_updates(params, grads))
     chex.assert_trees_all_equal(tx.update(grads, state, params)[0], grads)
 
 
-# --- accumulate ------------------------------------------------------------------------------------------------------
+# --- accumulate -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reduce", ["mean", "sum"])
@@ -232,8 +249,13 @@ def test_a_bad_micro_gradient_is_left_out_of_the_mean_and_counted():
     for g in (gradient(1), bad(), gradient(2)):
         params, state = tx.step(g, state, params)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, gradient(1), gradient(2))
-    assert_close(params, jax.tree.map(jnp.subtract, PARAMS, mean), ulps=A_STEP, largest=3.0)  # of what is summed
-    assert (int(state.num_finite), int(state.total_notfinite), int(state.gradient_step)) == (2, 1, 1)
+    # of what is summed
+    assert_close(params, jax.tree.map(jnp.subtract, PARAMS, mean), ulps=A_STEP, largest=3.0)
+    assert (int(state.num_finite), int(state.total_notfinite), int(state.gradient_step)) == (
+        2,
+        1,
+        1,
+    )
 
 
 def test_a_step_of_bad_micro_gradients_alone_is_not_made():
@@ -242,9 +264,15 @@ def test_a_step_of_bad_micro_gradients_alone_is_not_made():
     before = params, state.inner_state
     for g in (gradient(1), bad(), bad(jnp.inf)):
         params, state = tx.step(g, state, params)
-        before = before if g is not None and state.gradient_step == 2 else (params, state.inner_state)
+        before = (
+            before if g is not None and state.gradient_step == 2 else (params, state.inner_state)
+        )
     assert bits((params, state.inner_state)) == bits(before)
-    assert (int(state.gradient_step), int(state.total_notfinite), int(state.inner_state[0].count)) == (2, 2, 1)
+    assert (
+        int(state.gradient_step),
+        int(state.total_notfinite),
+        int(state.inner_state[0].count),
+    ) == (2, 2, 1)
 
 
 def test_low_precision_is_summed_in_float32():
@@ -288,17 +316,21 @@ def test_in_a_population_the_optimizer_still_runs_only_when_it_is_due():
     for every in (2, lambda step: step + 1):
         accumulated = population(lambda tx, every=every: ol.accumulate(tx, every))
         assert conds(jax.vmap(train), accumulated) == 1
-        assert conds(train, ol.accumulate(ol.adam(0.1), every)) == 2  # the other one: is there a finite gradient?
+        # the other one: is there a finite gradient?
+        assert conds(train, ol.accumulate(ol.adam(0.1), every)) == 2
         together = jax.vmap(train)(accumulated)
         for i, rate in enumerate((0.1, 0.2)):
             alone = train(ol.accumulate(ol.adam(rate), every))
             assert_close(jax.tree.map(lambda x, i=i: x[i], together), alone, ulps=4 * A_STEP)
     assert conds(jax.vmap(train), population(lambda tx: ol.MultiSteps(tx, 2))) == 1
-    assert conds(jax.vmap(train), population(ol.skip_bad_steps)) == 0  # each member has gradients of its own
+    # each member has gradients of its own
+    assert conds(jax.vmap(train), population(ol.skip_bad_steps)) == 0
 
 
 def test_a_traced_batch_size_is_refused():
-    with pytest.raises(ValueError, match=r"accumulate: every must have concrete numbers, got .*traced.*outside jit"):
+    with pytest.raises(
+        ValueError, match=r"accumulate: every must have concrete numbers, got .*traced.*outside jit"
+    ):
         jax.jit(lambda n: ol.accumulate(ol.sgd(0.1), ol.constant_schedule(n)).init(PARAMS))(2.0)
 
 
@@ -312,20 +344,28 @@ def test_other_numbers_are_the_same_program():
     assert tx.hyperparams["tx/learning_rate"] == 0.1
 
 
-# --- optax's forms of it ---------------------------------------------------------------------------------------------
+# --- optax's forms of it --------------------------------------------------------------------------
 
 LIKE_OPTAX = {
     "MultiSteps": lambda lib: multi_steps(lib, 3),
     "MultiSteps, sum": lambda lib: multi_steps(lib, 3, use_grad_mean=False),
     "MultiSteps, schedule": lambda lib: multi_steps(lib, lambda step: step + 1),
     "MultiSteps, skipping": lambda lib: multi_steps(
-        lib, 2, should_skip_update_fn=functools.partial(lib.skip_large_updates, max_squared_norm=8.0)
+        lib,
+        2,
+        should_skip_update_fn=functools.partial(lib.skip_large_updates, max_squared_norm=8.0),
     ),
-    "MultiSteps, skipping NaN": lambda lib: multi_steps(lib, 2, should_skip_update_fn=lib.skip_not_finite),
+    "MultiSteps, skipping NaN": lambda lib: multi_steps(
+        lib, 2, should_skip_update_fn=lib.skip_not_finite
+    ),
     "apply_every": lambda lib: lib.chain(lib.apply_every(3), lib.sgd(0.1)),
     "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adamw(0.1), 3),
-    "conditionally_transform": lambda lib: lib.conditionally_transform(lib.adam(0.1), lambda step: step % 3 == 1),
-    "conditionally_mask": lambda lib: lib.conditionally_mask(lib.adam(0.1), lambda step: step % 3 == 1),
+    "conditionally_transform": lambda lib: lib.conditionally_transform(
+        lib.adam(0.1), lambda step: step % 3 == 1
+    ),
+    "conditionally_mask": lambda lib: lib.conditionally_mask(
+        lib.adam(0.1), lambda step: step % 3 == 1
+    ),
     "conditionally_mask, value": lambda lib: lib.conditionally_mask(
         lib.adam(0.1), lambda step, value: value > 3, forward_extra_args=True
     ),
@@ -334,14 +374,19 @@ LIKE_OPTAX = {
 
 def multi_steps(lib, *args, **kwargs):
     accumulator_dtype = jnp.zeros(()).astype(float).dtype
-    return lib.MultiSteps(lib.adam(0.1), *args, accumulator_dtype=accumulator_dtype, **kwargs).gradient_transformation()
+    return lib.MultiSteps(
+        lib.adam(0.1), *args, accumulator_dtype=accumulator_dtype, **kwargs
+    ).gradient_transformation()
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", first(1, LIKE_OPTAX, of=lambda name: name.split(",")[0]))
 def test_ten_steps_in_float64_are_those_of_optax(name, x64):
     ours = trajectory(ol, LIKE_OPTAX[name])
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax mixes both
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):  # optax mixes both
         theirs = trajectory(optax, LIKE_OPTAX[name])
     chex.assert_trees_all_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
@@ -365,7 +410,11 @@ def test_multi_steps_is_optaxs_class_and_a_transformation():
     tx = ol.MultiSteps(ol.adam(0.1), 2, should_skip_update_fn=ol.skip_not_finite)
     assert tx.gradient_transformation() is tx and tx.inner_opt == ol.adam(0.1)
     assert repr(tx).startswith("MultiSteps(opt=adam(")
-    for other in (tx.replace(tx.hyperparams), pickle.loads(pickle.dumps(tx)), jax.tree.map(lambda x: x, tx)):
+    for other in (
+        tx.replace(tx.hyperparams),
+        pickle.loads(pickle.dumps(tx)),
+        jax.tree.map(lambda x: x, tx),
+    ):
         assert type(other) is ol.MultiSteps and other == tx
     assert tx.replace(learning_rate=0.2).hyperparams["opt/learning_rate"] == 0.2
     chained = ol.chain(ol.clip_by_global_norm(1.0), tx)
@@ -378,7 +427,13 @@ def test_multi_steps_knows_when_it_has_updated():
     assert not tx.has_updated(state)
     for g in (gradient(0), bad(), gradient(1), bad(), gradient(2)):
         _, state = tx.update(g, state, PARAMS)
-        seen.append((bool(tx.has_updated(state)), int(state.mini_step), int(state.skip_state["num_not_finite"])))
+        seen.append(
+            (
+                bool(tx.has_updated(state)),
+                int(state.mini_step),
+                int(state.skip_state["num_not_finite"]),
+            )
+        )
     assert seen == [(False, 1, 0), (False, 1, 1), (True, 0, 0), (False, 0, 1), (False, 1, 0)]
 
 
@@ -394,15 +449,24 @@ def test_multi_steps_recovers_after_a_nan_that_it_does_not_look_for():
 
 def test_multi_steps_keeps_its_mean_in_the_dtype_asked_for():
     p = {"w": jnp.ones(2, jnp.bfloat16), "z": jnp.ones(2, jnp.complex64)}
-    dtypes = {name: jax.tree.map(lambda x: x.dtype, ol.MultiSteps(ol.sgd(0.1), 2, accumulator_dtype=name).init(p))
-              for name in (None, "bfloat16")}  # fmt: skip
+    dtypes = {
+        name: jax.tree.map(
+            lambda x: x.dtype, ol.MultiSteps(ol.sgd(0.1), 2, accumulator_dtype=name).init(p)
+        )
+        for name in (None, "bfloat16")
+    }
     assert dtypes[None].acc_grads == {"w": jnp.float32, "z": jnp.complex64}
     assert dtypes["bfloat16"].acc_grads == {"w": jnp.bfloat16, "z": jnp.complex64}
 
 
 def test_refusals_for_multi_steps_say_why():
-    skip, state = ol.skip_not_finite(bad() | {"more": jnp.array([jnp.inf, 1.0])}, jnp.array(0), None)
-    assert bool(skip) and {k: v.item() for k, v in state.items()} == {"should_skip": True, "num_not_finite": 2}
+    skip, state = ol.skip_not_finite(
+        bad() | {"more": jnp.array([jnp.inf, 1.0])}, jnp.array(0), None
+    )
+    assert bool(skip) and {k: v.item() for k, v in state.items()} == {
+        "should_skip": True,
+        "num_not_finite": 2,
+    }
     for g, expected in ((jnp.array([1.0, 2.0]), 5.0), (jnp.array([1e30]), jnp.inf)):
         for limit in (4.0, 5.0, 5.1):
             skip, state = ol.skip_large_updates({"g": g}, jnp.array(0), None, limit)
@@ -413,15 +477,26 @@ def test_refusals_for_multi_steps_say_why():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ol.MultiSteps(0.1, 2), "MultiSteps: member opt must be a GradientTransformation, got 0.1"),
-        (lambda: ol.MultiSteps(ol.sgd(0.1), 0), "MultiSteps: every_k_schedule must be an integer of at least 1, got 0"),
+        (
+            lambda: ol.MultiSteps(0.1, 2),
+            "MultiSteps: member opt must be a GradientTransformation, got 0.1",
+        ),
+        (
+            lambda: ol.MultiSteps(ol.sgd(0.1), 0),
+            "MultiSteps: every_k_schedule must be an integer of at least 1, got 0",
+        ),
         (
             lambda: ol.MultiSteps(ol.sgd(0.1), 2, accumulator_dtype=int),
             "MultiSteps: accumulator_dtype must be a floating dtype or None",
         ),
         (
-            lambda: ol.accumulate(ol.chain(ol.differentially_private_aggregate(1.0, 0.1, seed=0), ol.sgd(0.1)), 2),
-            r"accumulate: tx takes per-example gradients.*write chain\(differentially_private_aggregate",
+            lambda: ol.accumulate(
+                ol.chain(ol.differentially_private_aggregate(1.0, 0.1, seed=0), ol.sgd(0.1)), 2
+            ),
+            (
+                r"accumulate: tx takes per-example gradients.*write "
+                r"chain\(differentially_private_aggregate"
+            ),
         ),
     ],
 )
@@ -430,7 +505,7 @@ def test_what_cannot_be_built_says_what_to_write(make, message):
         make()
 
 
-# --- skip_bad_steps --------------------------------------------------------------------------------------------------
+# --- skip_bad_steps -------------------------------------------------------------------------------
 
 
 def run(tx, sizes, params=None):
@@ -457,7 +532,9 @@ def test_an_outlier_is_judged_by_the_good_norms_only():
 
 
 def test_before_the_window_is_full_nothing_is_an_outlier():
-    _, states = run(ol.skip_bad_steps(ol.sgd(1.0), outlier=1.0, window=5), [1.0, 100.0, 1.0, 1.0, 50.0])
+    _, states = run(
+        ol.skip_bad_steps(ol.sgd(1.0), outlier=1.0, window=5), [1.0, 100.0, 1.0, 1.0, 50.0]
+    )
     assert int(states[-1].total_skipped) == 0
 
 
@@ -474,7 +551,9 @@ def test_one_large_first_norm_hides_no_outlier_for_long():
         return jax.lax.scan(one, state, jnp.asarray(sizes, jnp.float32))[1]
 
     usual = rng.uniform(0.8, 1.2, 500)
-    reasons = train(tx.init({"w": jnp.zeros(3)}), [1000.0, *usual[:300], 50.0, *usual[300:], 50.0, 1.2])
+    reasons = train(
+        tx.init({"w": jnp.zeros(3)}), [1000.0, *usual[:300], 50.0, *usual[300:], 50.0, 1.2]
+    )
     assert np.flatnonzero(reasons).tolist() == [301, 502]
 
 
@@ -508,7 +587,9 @@ def test_too_many_in_a_row_are_told_and_still_left_out():
 
 
 def test_what_is_not_finite_may_be_somebody_elses_business():
-    tx = ol.skip_bad_steps(ol.chain(ol.zero_nans(), ol.sgd(1.0)), nonfinite=False, outlier=3.0, window=2)
+    tx = ol.skip_bad_steps(
+        ol.chain(ol.zero_nans(), ol.sgd(1.0)), nonfinite=False, outlier=3.0, window=2
+    )
     params, states = run(tx, [1.0, 1.1, jnp.nan, 9.0, 1.0])
     assert [int(s.last_reason) for s in states] == [0, 0, 0, 2, 0]
     assert (int(states[2].good_steps), int(states[4].good_steps)) == (2, 3)
@@ -541,7 +622,11 @@ def test_apply_if_finite_never_applies_what_is_not():
     ours, state = end(ol)
     assert not np.isfinite(theirs["b"]).all()
     chex.assert_tree_all_finite(ours)
-    assert (int(state.total_notfinite), int(state.notfinite_count), bool(state.last_finite)) == (4, 0, True)
+    assert (int(state.total_notfinite), int(state.notfinite_count), bool(state.last_finite)) == (
+        4,
+        0,
+        True,
+    )
 
 
 def test_a_condition_may_look_at_the_extra_arguments():
@@ -549,4 +634,6 @@ def test_a_condition_may_look_at_the_extra_arguments():
         tx = wrap(ol.scale(0.0), lambda step, value, **others: value > 1.0, forward_extra_args=True)
         for value in (0.5, 2.0):
             updates, _ = tx.update({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}), value=value)
-            np.testing.assert_array_equal(updates["w"], value < 1 and wrap is ol.conditionally_transform)
+            np.testing.assert_array_equal(
+                updates["w"], value < 1 and wrap is ol.conditionally_transform
+            )

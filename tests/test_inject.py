@@ -1,4 +1,6 @@
-"""Hyperparameters that live in the state: optax's form, built optimizers, frameworks, and setting them."""
+"""Hyperparameters that live in the state: optax's form, built optimizers, frameworks, and setting
+them.
+"""
 
 import chex
 import equinox as eqx
@@ -39,32 +41,43 @@ def as_optax_does(call, *args):
 
 FORMS = {
     "numbers": lambda lib: lib.inject_hyperparams(lib.adamw)(learning_rate=0.125, **ADAM),
-    "a schedule": lambda lib: lib.inject_hyperparams(lib.adamw)(lib.linear_schedule(0.125, 0.25, 4), **ADAM),
+    "a schedule": lambda lib: lib.inject_hyperparams(lib.adamw)(
+        lib.linear_schedule(0.125, 0.25, 4), **ADAM
+    ),
     "two schedules": lambda lib: lib.inject_hyperparams(lib.sgd)(
         lib.linear_schedule(0.125, 0.25, 4), momentum=lib.linear_schedule(0.5, 0.75, 4)
     ),
-    "static numbers": lambda lib: lib.inject_hyperparams(lib.adamw, static_args=("b1", "b2", "weight_decay"))(
-        0.125, **ADAM
+    "static numbers": lambda lib: lib.inject_hyperparams(
+        lib.adamw, static_args=("b1", "b2", "weight_decay")
+    )(0.125, **ADAM),
+    "static_args as a word": lambda lib: lib.inject_hyperparams(lib.sgd, "nesterov")(
+        0.125, 0.5, nesterov=True
     ),
-    "static_args as a word": lambda lib: lib.inject_hyperparams(lib.sgd, "nesterov")(0.125, 0.5, nesterov=True),
 }
 
 
 @pytest.mark.parametrize("make", FORMS.values(), ids=FORMS)
 def test_state_and_steps_of_the_factory_form_are_those_of_optax(make):
     (params, state), (theirs, their_state) = run(make(ol)), as_optax_does(run, make(optax))
-    assert (type(state).__name__, state._fields) == (type(their_state).__name__, their_state._fields)
+    assert (type(state).__name__, state._fields) == (
+        type(their_state).__name__,
+        their_state._fields,
+    )
     paths = [
         [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(s)[0]]
         for s in (state, their_state)
     ]
     assert paths[0] == paths[1]
-    for ours, other in zip(jax.tree.leaves((params, state)), jax.tree.leaves((theirs, their_state)), strict=True):
+    for ours, other in zip(
+        jax.tree.leaves((params, state)), jax.tree.leaves((theirs, their_state)), strict=True
+    ):
         assert ours.dtype == other.dtype
         assert_close(ours, other, ulps=3 * A_STEP)
 
 
-@pytest.mark.parametrize("tx", [ol.adamw(0.1), ol.adamw(line), ol.chain(ol.clip(0.1), ol.sgd(line, 0.9))])
+@pytest.mark.parametrize(
+    "tx", [ol.adamw(0.1), ol.adamw(line), ol.chain(ol.clip(0.1), ol.sgd(line, 0.9))]
+)
 def test_an_injected_optimizer_makes_the_same_steps(tx):
     params, state = run(ol.inject_hyperparams(tx))
     expected, _ = run(tx)
@@ -87,7 +100,10 @@ def test_a_schedule_shows_its_value_and_in_a_built_optimizer_has_its_numbers_the
     state = ol.set_hyperparams(state, init_value=1.0, end_value=1.0)
     _, state = tx.update(GRADS, state, PARAMS)
     assert state.hyperparams["1/learning_rate"] == 1.0
-    assert "learning_rate/end_value" not in ol.inject_hyperparams(ol.sgd)(line).init(PARAMS).hyperparams
+    assert (
+        "learning_rate/end_value"
+        not in ol.inject_hyperparams(ol.sgd)(line).init(PARAMS).hyperparams
+    )
 
 
 def test_a_mask_is_no_schedule():
@@ -130,7 +146,9 @@ def test_functions_from_elsewhere():
     assert set(state.hyperparams) == {"learning_rate", "max_norm", "momentum"}
     expected, _ = run(ol.chain(ol.clip_by_global_norm(0.5), ol.sgd(line, 0.9)))
     assert_close(params, expected, ulps=3 * A_STEP)
-    assert ol.inject_hyperparams(optax.nadam)(0.1).init(PARAMS).hyperparams["learning_rate"] == jnp.float32(0.1)
+    assert ol.inject_hyperparams(optax.nadam)(0.1).init(PARAMS).hyperparams[
+        "learning_rate"
+    ] == jnp.float32(0.1)
     assert tx == ol.inject_hyperparams(clipped)(line, max_norm=0.5, kind="sgd", momentum=0.9)
 
 
@@ -158,7 +176,7 @@ def test_a_schedule_inside_another_wrapper_keeps_its_count():
     assert "inner/learning_rate/end_value" in state.hyperparams
 
 
-# --- frameworks ------------------------------------------------------------------------------------------------------
+# --- frameworks -----------------------------------------------------------------------------------
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
 Y = jnp.sin(X.sum(1, keepdims=True))
@@ -173,7 +191,9 @@ def linen_step(state):
 def test_flax_train_state():
     model = flax.linen.Dense(1)
     tx = ol.inject_hyperparams(ol.adamw(0.1))
-    state = TrainState.create(apply_fn=model.apply, params=model.init(jax.random.key(0), X)["params"], tx=tx)
+    state = TrainState.create(
+        apply_fn=model.apply, params=model.init(jax.random.key(0), X)["params"], tx=tx
+    )
     state = linen_step(state)
     edited = ol.set_hyperparams(state, tx=state.tx, learning_rate=0.0, weight_decay=0.0)
     with count_lowerings() as lowered:
@@ -266,18 +286,27 @@ def test_set_hyperparams_puts_a_number_where_the_old_one_lay():
 def test_set_hyperparams_finds_several_injected_parts_by_path():
     tx = ol.chain(ol.inject_hyperparams(ol.trace(0.9)), ol.inject_hyperparams(ol.scale(-0.1)))
     state = ol.set_hyperparams(tx.init(PARAMS), {"0/decay": 0.5}, step_size=-0.2)
-    assert (state[0].hyperparams["decay"], state[1].hyperparams["step_size"]) == (0.5, jnp.float32(-0.2))
+    assert (state[0].hyperparams["decay"], state[1].hyperparams["step_size"]) == (
+        0.5,
+        jnp.float32(-0.2),
+    )
 
 
-# --- what goes wrong -------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 STATE = ol.inject_hyperparams(ol.adamw(0.1)).init(PARAMS)
 WRONG = {
     "no such name": (
         lambda: ol.set_hyperparams(STATE, lr=0.1),
-        "set_hyperparams: no argument 'lr'; write learning_rate; there are b1, b2, eps, eps_root, learning_rate, w",
+        (
+            "set_hyperparams: no argument 'lr'; write learning_rate; there are b1, b2, eps, "
+            "eps_root, learning_rate, w"
+        ),
     ),
-    "out of range": (lambda: ol.set_hyperparams(STATE, b1=1.5), "set_hyperparams: b1 must be in [0, 1), got 1.5"),
+    "out of range": (
+        lambda: ol.set_hyperparams(STATE, b1=1.5),
+        "set_hyperparams: b1 must be in [0, 1), got 1.5",
+    ),
     "out of the method's range": (
         lambda: ol.set_hyperparams(STATE, tx=ol.inject_hyperparams(ol.adamw(0.1)), b1=1.5),
         "adamw: b1 must be in [0, 1), got 1.5",
@@ -286,10 +315,22 @@ WRONG = {
         lambda: ol.set_hyperparams(STATE, tx=ol.adamw(0.1), b1=0.5),
         "tx must be the optimizer made by inject_hyperparams, got adamw(",
     ),
-    "a word": (lambda: ol.set_hyperparams(STATE, b1="x"), "set_hyperparams: b1 must be a real number, got 'x'"),
-    "a bool": (lambda: ol.set_hyperparams(STATE, b1=True), "set_hyperparams: b1 must be a real number, got True"),
-    "a word by path": (lambda: ol.set_hyperparams((STATE, STATE), {"1/b1": "x"}), "set_hyperparams: b1 must be a real"),
-    "a schedule": (lambda: ol.set_hyperparams(STATE, b1=line), "set_hyperparams: b1 must be a real number, got linear"),
+    "a word": (
+        lambda: ol.set_hyperparams(STATE, b1="x"),
+        "set_hyperparams: b1 must be a real number, got 'x'",
+    ),
+    "a bool": (
+        lambda: ol.set_hyperparams(STATE, b1=True),
+        "set_hyperparams: b1 must be a real number, got True",
+    ),
+    "a word by path": (
+        lambda: ol.set_hyperparams((STATE, STATE), {"1/b1": "x"}),
+        "set_hyperparams: b1 must be a real",
+    ),
+    "a schedule": (
+        lambda: ol.set_hyperparams(STATE, b1=line),
+        "set_hyperparams: b1 must be a real number, got linear",
+    ),
     "a shape": (
         lambda: ol.set_hyperparams(STATE, b1=jnp.ones(3)),
         "set_hyperparams: b1 has shape () in the state, got (3,)",
@@ -299,16 +340,22 @@ WRONG = {
         "set_hyperparams: no hyperparameters in this state; build it with inject_hyperparams(tx)",
     ),
     "what follows a schedule": (
-        lambda: ol.set_hyperparams(ol.inject_hyperparams(ol.adamw(line)).init(PARAMS), learning_rate=0.1),
+        lambda: ol.set_hyperparams(
+            ol.inject_hyperparams(ol.adamw(line)).init(PARAMS), learning_rate=0.1
+        ),
         "learning_rate follows a schedule, and the next update would undo this; set its numbers: "
         "learning_rate/end_value, learning_rate/init_value, learning_rate/transition_begin",
     ),
     "what follows a schedule, by path": (
-        lambda: ol.set_hyperparams((STATE, ol.inject_hyperparams(ol.sgd)(line).init(PARAMS)), {"1/learning_rate": 0.1}),
+        lambda: ol.set_hyperparams(
+            (STATE, ol.inject_hyperparams(ol.sgd)(line).init(PARAMS)), {"1/learning_rate": 0.1}
+        ),
         "set_hyperparams: learning_rate follows a schedule, and the next update would undo this",
     ),
     "what follows a schedule, factory form": (
-        lambda: ol.set_hyperparams(ol.inject_hyperparams(ol.adamw)(line).init(PARAMS), learning_rate=0.1),
+        lambda: ol.set_hyperparams(
+            ol.inject_hyperparams(ol.adamw)(line).init(PARAMS), learning_rate=0.1
+        ),
         "a built optimizer, inject_hyperparams(tx), has them",
     ),
     "several": (
@@ -317,10 +364,16 @@ WRONG = {
         ),
         "several are called 'decay': 0/decay, 1/decay; write the path",
     ),
-    "a number instead of names": (lambda: ol.set_hyperparams(STATE, 0.1), "write the name, as in set_hyperparams(st"),
+    "a number instead of names": (
+        lambda: ol.set_hyperparams(STATE, 0.1),
+        "write the name, as in set_hyperparams(st",
+    ),
     "a number to inject": (
         lambda: ol.inject_hyperparams(0.1),
-        "inject_hyperparams: write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got 0.1",
+        (
+            "inject_hyperparams: write inject_hyperparams(adamw)(1e-3) or "
+            "inject_hyperparams(adamw(1e-3)), got 0.1"
+        ),
     ),
     "static_args": (
         lambda: ol.inject_hyperparams(ol.adamw, static_args="beta1")(0.1),
@@ -332,7 +385,10 @@ WRONG = {
     ),
     "arguments without names": (
         lambda: ol.inject_hyperparams(optax.chain)(optax.adam(0.1)),
-        "inject_hyperparams: the arguments of chain have no names; build it: inject_hyperparams(chain(...))",
+        (
+            "inject_hyperparams: the arguments of chain have no names; build it: "
+            "inject_hyperparams(chain(...))"
+        ),
     ),
     "an optimizer of optax": (
         lambda: ol.inject_hyperparams(optax.adam(0.1)),

@@ -22,7 +22,8 @@ def test_adafactor_keeps_rows_and_columns_only():
     state = ol.adafactor(0.1).init(jnp.ones((200, 300)))[0]
     assert (state.v_row.shape, state.v_col.shape, state.v.shape) == ((200,), (300,), (1,))
     state = ol.scale_by_factored_rms(min_dim_size_to_factor=2).init(jnp.ones((4, 2, 3)))
-    assert (state.v_row.shape, state.v_col.shape) == ((2, 3), (4, 2))  # a stack of two, over the axes of 4 and 3
+    # a stack of two, over the axes of 4 and 3
+    assert (state.v_row.shape, state.v_col.shape) == ((2, 3), (4, 2))
 
 
 def test_adafactor_survives_a_row_and_a_column_without_gradient():
@@ -43,14 +44,22 @@ def test_adafactor_of_leaves_without_entries(shape):
 
 def test_adafactor_is_finite_before_its_offset_is_reached():
     g = jnp.array([1.0, -2.0])
-    assert_close(first_update(ol.scale_by_factored_rms(step_offset=1000), g), jnp.array([1.0, -1.0]), ulps=A_STEP)
+    assert_close(
+        first_update(ol.scale_by_factored_rms(step_offset=1000), g),
+        jnp.array([1.0, -1.0]),
+        ulps=A_STEP,
+    )
 
 
 def test_no_clipping_threshold_is_none():
     g = jnp.array([1.0, 2.0])
-    plain = first_update(ol.adafactor(0.1, clipping_threshold=None, multiply_by_parameter_scale=False), g)
+    plain = first_update(
+        ol.adafactor(0.1, clipping_threshold=None, multiply_by_parameter_scale=False), g
+    )
     assert_close(plain, jnp.array([-0.1, -0.1]), ulps=A_STEP)
-    with pytest.raises(ValueError, match="adafactor: decay_rate must be a number or a schedule, got None"):
+    with pytest.raises(
+        ValueError, match="adafactor: decay_rate must be a number or a schedule, got None"
+    ):
         ol.adafactor(0.1, decay_rate=None)
 
 
@@ -62,15 +71,26 @@ def test_a_unit_is_an_output_of_the_layer():
 
 
 def test_adaptive_clipping_asks_for_axes_where_it_knows_none():
-    with pytest.raises(ValueError, match=r"adaptive_grad_clip: leaf .* of shape \(1, 2, 1, 2, 1, 2\) .* axis="):
+    with pytest.raises(
+        ValueError, match=r"adaptive_grad_clip: leaf .* of shape \(1, 2, 1, 2, 1, 2\) .* axis="
+    ):
         first_update(ol.adaptive_grad_clip(0.1), jnp.ones((1, 2, 1, 2, 1, 2)))
-    assert first_update(ol.adaptive_grad_clip(0.1, axis=1), jnp.ones((1, 2, 1, 2, 1, 2))).shape == (1, 2, 1, 2, 1, 2)
+    assert first_update(ol.adaptive_grad_clip(0.1, axis=1), jnp.ones((1, 2, 1, 2, 1, 2))).shape == (
+        1,
+        2,
+        1,
+        2,
+        1,
+        2,
+    )
 
 
 @pytest.mark.parametrize("axis", [2, -3, (0, 1, 2), (0, -2), "rows"])
 def test_adaptive_clipping_names_the_leaf_that_has_not_its_axes(axis):
     tree = {"w": jnp.ones((2, 3)), "x": jnp.ones((2, 3, 2, 2)), "none": None}
-    with pytest.raises(ValueError, match=r"axis .* must name axes of leaf 'w' of shape \(2, 3\).*masked"):
+    with pytest.raises(
+        ValueError, match=r"axis .* must name axes of leaf 'w' of shape \(2, 3\).*masked"
+    ):
         first_update(ol.adaptive_grad_clip(0.1, axis=axis), tree)
     kept = ol.masked(ol.adaptive_grad_clip(0.1, axis=(0, 1)), "w")
     assert_close(first_update(kept, tree)["x"], tree["x"], ulps=0)
@@ -80,15 +100,21 @@ def test_fromage_keeps_the_norm_where_the_gradient_is_at_a_right_angle():
     w, g = jnp.array([3.0, 4.0]), jnp.array([4.0, -3.0])
     stepped, _ = ol.fromage(0.5).step(g, ol.fromage(0.5).init(w), w)
     assert_close(jnp.linalg.norm(stepped), 5.0, ulps=A_STEP, dtype=w.dtype)
-    tiny = first_update(ol.fromage(1e-4), g, w)  # where 1/√(1 + lr²) - 1 has no digits left in float32
+    # where 1/√(1 + lr²) - 1 has no digits left in float32
+    tiny = first_update(ol.fromage(1e-4), g, w)
     # Two products of 1.2e-3 cancel, each of them and of their factors rounded.
     assert tiny @ w == pytest.approx(-0.5 * 1e-8 * 25, abs=6 * 2.0**-24 * 1.2e-3)
 
 
 def test_steps_of_lamb_are_a_share_of_the_leaf():
-    w, g = {"a": jnp.full(4, 10.0), "b": jnp.full(9, 0.1)}, {"a": jnp.full(4, 1e-3), "b": jnp.full(9, 1e3)}
+    w, g = (
+        {"a": jnp.full(4, 10.0), "b": jnp.full(9, 0.1)},
+        {"a": jnp.full(4, 1e-3), "b": jnp.full(9, 1e3)},
+    )
     for leaf, u in first_update(ol.lamb(0.01), g, w).items():
-        assert float(jnp.linalg.norm(u)) == pytest.approx(float(0.01 * jnp.linalg.norm(w[leaf])), rel=1e-4)
+        assert float(jnp.linalg.norm(u)) == pytest.approx(
+            float(0.01 * jnp.linalg.norm(w[leaf])), rel=1e-4
+        )
 
 
 def test_polyak_halves_a_quadratic():
@@ -142,7 +168,10 @@ def test_nans_are_found_by_leaf_and_infinities_stay():
 
 
 @pytest.mark.parametrize(
-    "kwargs", first(1, [{}, {"axis": 0}, {"axis": 1, "keepdims": True}, {"ord": 1}, {"ord": np.inf, "axis": 1}])
+    "kwargs",
+    first(
+        1, [{}, {"axis": 0}, {"axis": 1, "keepdims": True}, {"ord": 1}, {"ord": np.inf, "axis": 1}]
+    ),
 )
 def test_safe_norm_is_the_norm_and_flat_at_zero(kwargs):
     x = jnp.array([[3.0, 0.0, 1.0], [4.0, 0.0, 2.0]])

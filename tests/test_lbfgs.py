@@ -1,4 +1,6 @@
-"""L-BFGS directions along real trajectories: against the textbook, and the theorems that it stands for."""
+"""L-BFGS directions along real trajectories: against the textbook, and the theorems that it stands
+for.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +23,17 @@ def directions(tx, points, gradients):
     return found, state
 
 
-# Where ⟨s, y⟩ is small beside ‖s‖·‖y‖, what is lost in it is multiplied in the direction: measured 2e-14 and 6e-6.
+# Where ⟨s, y⟩ is small beside ‖s‖·‖y‖, what is lost in it is multiplied in the direction: measured
+# 2e-14 and 6e-6.
 FLOAT64, FLOAT32 = 2e-13, 5e-5
 
 
 @pytest.mark.parametrize("scale_init_precond", first(1, [True, False]), ids=["scaled", "identity"])
 @pytest.mark.parametrize("memory_size", first(1, [3, 1, 25, 2, 10]))
 def test_float64_equals_the_textbook(memory_size, scale_init_precond, x64):
-    errors, curvatures = trajectory(ol.scale_by_lbfgs, np.float64, memory_size, scale_init_precond, seed=1)
+    errors, curvatures = trajectory(
+        ol.scale_by_lbfgs, np.float64, memory_size, scale_init_precond, seed=1
+    )
     assert sum(c < 0 for c in curvatures) > 3 and sum(c > 0 for c in curvatures) > 3
     assert max(errors) < FLOAT64
 
@@ -39,7 +44,9 @@ def test_float32_equals_the_textbook(memory_size):
 
 
 def test_real_leaves_alone_equal_the_textbook(x64):
-    assert max(trajectory(ol.scale_by_lbfgs, np.float64, 4, True, complex_=False, seed=3)[0]) < FLOAT64
+    assert (
+        max(trajectory(ol.scale_by_lbfgs, np.float64, 4, True, complex_=False, seed=3)[0]) < FLOAT64
+    )
 
 
 def test_jitted_equals_the_textbook(x64):
@@ -51,7 +58,10 @@ def test_the_newest_pair_is_mapped_exactly(x64):
     rng = np.random.default_rng(0)
     for older in (0, 1, 5):
         ws = [jnp.asarray(rng.normal(size=4)) for _ in range(older + 2)]
-        gs = [jnp.asarray(rng.normal(size=4)) for _ in range(older)] + [jnp.zeros(4), 0.5 * (ws[-1] - ws[-2]) + 0.1]
+        gs = [jnp.asarray(rng.normal(size=4)) for _ in range(older)] + [
+            jnp.zeros(4),
+            0.5 * (ws[-1] - ws[-2]) + 0.1,
+        ]
         assert np.vdot(ws[-1] - ws[-2], gs[-1]) > 0
         found, _ = directions(ol.scale_by_lbfgs(4), ws, gs)
         # Six pairs of random vectors, of which the curvature s·y may be a hundredth of the lengths.
@@ -60,7 +70,8 @@ def test_the_newest_pair_is_mapped_exactly(x64):
 
 @pytest.mark.parametrize("memory_size", [1, 3, 10])
 def test_exact_steps_end_on_a_quadratic_of_n_dimensions_after_n(memory_size, x64):
-    # Kolda, O'Leary & Nazareth 1998: L-BFGS with exact line searches is then the method of conjugate gradients.
+    # Kolda, O'Leary & Nazareth 1998: L-BFGS with exact line searches is then the method of
+    # conjugate gradients.
     n, rng = 6, np.random.default_rng(1)
     basis, _ = np.linalg.qr(rng.normal(size=(n, n)))
     hessian = jnp.asarray((basis * np.logspace(0, 2, n)) @ basis.T)
@@ -80,7 +91,9 @@ def test_every_direction_goes_downhill(memory_size, scaled):
     for seed in range(8):
         rng = np.random.default_rng(seed)
         sizes = 10.0 ** rng.uniform(-6, 6, size=(2, 8))
-        ws, gs = (jnp.asarray(rng.normal(size=(8, 3)) * size[:, None], jnp.float32) for size in sizes)
+        ws, gs = (
+            jnp.asarray(rng.normal(size=(8, 3)) * size[:, None], jnp.float32) for size in sizes
+        )
         found, _ = directions(ol.scale_by_lbfgs(memory_size, scaled), ws, gs)
         for u, g in zip(found, gs, strict=True):
             assert float(jnp.vdot(u.astype(float), g.astype(float))) > 0, f"seed {seed}"
@@ -114,7 +127,11 @@ def test_a_pair_that_curves_downwards_makes_optax_go_uphill():
 @pytest.mark.nightly
 def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x64):
     def loss(p):
-        return jnp.sum(jnp.cosh(p["a"] * jnp.arange(1.0, 4.0))) + jnp.exp(p["b"] - p["a"][0]) + p["b"] ** 2
+        return (
+            jnp.sum(jnp.cosh(p["a"] * jnp.arange(1.0, 4.0)))
+            + jnp.exp(p["b"] - p["a"][0])
+            + p["b"] ** 2
+        )
 
     p = {"a": jnp.array([0.5, -0.3, 0.2]), "b": jnp.array(0.7)}
     txs = [lib.lbfgs(0.5, memory_size, linesearch=None) for lib in (ol, optax)]
@@ -123,11 +140,12 @@ def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x6
     for _ in range(8):
         g = jax.grad(loss)(p)
         with jax.numpy_dtype_promotion("standard"):  # optax needs it
-            (u, theirs), states = zip(*[f(g, s, p) for f, s in zip(updates, states, strict=True)], strict=True)
+            (u, theirs), states = zip(
+                *[f(g, s, p) for f, s in zip(updates, states, strict=True)], strict=True
+            )
         for k in p:
-            assert_close(
-                u[k], theirs[k], ulps=10 * 8 * A_STEP, largest=1.0
-            )  # of eight steps, at a condition of about 10
+            # of eight steps, at a condition of about 10
+            assert_close(u[k], theirs[k], ulps=10 * 8 * A_STEP, largest=1.0)
         memories = [state[0].weights_memory for state in states]
         # 1 / (s·y), of differences that lose a digit in each of the steps towards the minimum.
         np.testing.assert_allclose(*memories, rtol=1e-9)
@@ -137,7 +155,9 @@ def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x6
 def test_the_default_has_the_state_of_optax():
     p = {"a": jnp.ones(3), "b": jnp.ones(())}
     assert outline(ol.lbfgs().init(p)) == outline(optax.lbfgs().init(p))
-    assert outline(ol.lbfgs(linesearch=None).init(p)[0]) == outline(optax.lbfgs(linesearch=None).init(p)[0])
+    assert outline(ol.lbfgs(linesearch=None).init(p)[0]) == outline(
+        optax.lbfgs(linesearch=None).init(p)[0]
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -169,4 +189,5 @@ def test_hypergradients_pass_through_the_memory(x64):
     slope = jax.grad(last)(0.1)
     np.testing.assert_allclose(slope, (last(0.1 + 1e-5) - last(0.1 - 1e-5)) / 2e-5, rtol=1e-5)
     together, alone = jax.vmap(last)(jnp.array([0.1, 0.2])), jnp.stack([last(0.1), last(0.2)])
-    assert_close(together, alone, ulps=4 * A_STEP, largest=5.0)  # of the sum of squares at the start
+    # of the sum of squares at the start
+    assert_close(together, alone, ulps=4 * A_STEP, largest=5.0)

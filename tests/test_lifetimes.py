@@ -47,7 +47,9 @@ def swept(loss):
 USES = {
     "make_step": stepped,
     "make_step, keeping": lambda loss: stepped(loss, donate=False),
-    "make_step, traced": lambda loss: jax.eval_shape(lambda x: stepped(lambda p: loss(p) + x), jnp.ones(())),
+    "make_step, traced": lambda loss: jax.eval_shape(
+        lambda x: stepped(lambda p: loss(p) + x), jnp.ones(())
+    ),
     "fit": lambda loss: ol.fit(loss, PARAMS, jnp.ones(8), ol.adam(0.1), steps=2),
     "minimize": lambda loss: ol.minimize(loss, PARAMS, max_steps=2),
     "explain_memory": lambda loss: ol.explain_memory(ol.adam(0.1), PARAMS, loss),

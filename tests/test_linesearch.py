@@ -1,4 +1,6 @@
-"""Line searches: beside their references, on random functions, in compositions, under the transformations of JAX."""
+"""Line searches: beside their references, on random functions, in compositions, under the
+transformations of JAX.
+"""
 
 import warnings
 
@@ -26,11 +28,15 @@ def zoom(**settings):
 
 
 BOTH = pytest.mark.parametrize("search", [backtracking, zoom], ids=["backtracking", "zoom"])
-KEEPING = pytest.mark.parametrize("search", [lambda: backtracking(store_grad=True), zoom], ids=["backtracking", "zoom"])
+KEEPING = pytest.mark.parametrize(
+    "search", [lambda: backtracking(store_grad=True), zoom], ids=["backtracking", "zoom"]
+)
 
 
 def steps(tx, f, x, n=1, *, value_and_grad=None, **extra):
-    """Some updates of a whole loop, with gradients as an update takes them: conjugated, None for integers."""
+    """Some updates of a whole loop, with gradients as an update takes them: conjugated, None for
+    integers.
+    """
     state = tx.init(x)
     for _ in range(n):
         value, g = jax.value_and_grad(f, allow_int=True)(x, **extra)
@@ -43,7 +49,7 @@ def bowl(x):
     return jnp.sum((x - 3) ** 2 * jnp.arange(1, 1 + x.size, dtype=x.dtype))
 
 
-# --- on random functions ---------------------------------------------------------------------------------------------
+# --- on random functions --------------------------------------------------------------------------
 
 
 def quadratic(x, t):
@@ -83,7 +89,9 @@ MEMBERS = 60
 
 
 def along_the_gradient(f, curv_rtol, **settings):
-    """A search from each of many points; numpy functions, points, directions and states of the searches."""
+    """A search from each of many points; numpy functions, points, directions and states of the
+    searches.
+    """
     rng = np.random.default_rng(0)
     points, parameters = rng.uniform(-1.9, 1.9, (MEMBERS, 3)), rng.normal(size=(MEMBERS, 6))
     tx = ol.chain(ol.sgd(1.0), zoom(max_linesearch_steps=30, curv_rtol=curv_rtol, **settings))
@@ -111,12 +119,15 @@ def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rto
         step, (tried, *said) = float(state.learning_rate), map(float, state.info)
         decrease, curvature = wolfe_errors(f, grad, x, u, step, 1e-4, curv_rtol)
         decrease = min(decrease, approximate_decrease_error(f, grad, x, u, step, 1e-4, 1e-6))
-        size = abs(f(x)) + u @ u  # at a minimum, value and slope are what is left of numbers of this size
+        # at a minimum, value and slope are what is left of numbers of this size
+        size = abs(f(x)) + u @ u
         np.testing.assert_allclose([decrease, curvature], said, rtol=1e-12, atol=1e-12 * size)
         np.testing.assert_allclose(state.value, f(x + step * u), rtol=1e-12, atol=1e-12 * size)
         np.testing.assert_allclose(state.grad, grad(x + step * u), rtol=1e-9, atol=1e-12 * size)
         with warnings.catch_warnings(action="ignore"):  # it warns where it fails
-            theirs_step, count, *_ = scipy.optimize.line_search(f, grad, x, u, -u, c1=1e-4, c2=curv_rtol, maxiter=30)
+            theirs_step, count, *_ = scipy.optimize.line_search(
+                f, grad, x, u, -u, c1=1e-4, c2=curv_rtol, maxiter=30
+            )
         failed += max(said) > 0
         if max(said) == 0 and theirs_step is not None:
             ours, theirs = ours + tried, theirs + count
@@ -128,7 +139,11 @@ def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rto
 @pytest.mark.parametrize("scale", first(1, [1e-3, 1.0]))
 def test_a_float32_search_goes_on_where_rounding_hides_the_decrease(scale):
     x = jnp.array([3.001, 2.998])
-    for tx in (ol.lbfgs(), ol.chain(ol.sgd(0.1 / scale), zoom()), ol.chain(ol.sgd(1e-3 / scale), zoom())):
+    for tx in (
+        ol.lbfgs(),
+        ol.chain(ol.sgd(0.1 / scale), zoom()),
+        ol.chain(ol.sgd(1e-3 / scale), zoom()),
+    ):
         new, state = steps(tx, lambda x: 1e3 + scale * bowl(x), x, 3)
         assert int(state[-1].info.num_linesearch_steps) <= 10
         assert bowl(new) < 0.5 * bowl(x)
@@ -167,7 +182,11 @@ def test_uphill_and_at_a_minimum_nothing_moves():
         np.testing.assert_array_equal(x, [1.0, 2.0])
         assert float(state[-1].learning_rate) == 0 and float(state[-1].info.curvature_error) > 0
         np.testing.assert_array_equal(state[-1].value, bowl(x))
-    for tx in (ol.chain(ol.sgd(1.0), zoom()), ol.lbfgs(), ol.chain(ol.sgd(1.0), backtracking(store_grad=True))):
+    for tx in (
+        ol.chain(ol.sgd(1.0), zoom()),
+        ol.lbfgs(),
+        ol.chain(ol.sgd(1.0), backtracking(store_grad=True)),
+    ):
         x, state = steps(tx, bowl, jnp.array([3.0, 3.0]), 2)
         np.testing.assert_array_equal(x, [3.0, 3.0])
         assert int(state[-1].info.num_linesearch_steps) == 1
@@ -196,7 +215,7 @@ def test_optax_stands_still_for_ever_after_such_a_step():
     assert float(u) == 0
 
 
-# --- trees, dtypes, complex ------------------------------------------------------------------------------------------
+# --- trees, dtypes, complex -----------------------------------------------------------------------
 
 
 @pytest.mark.nightly
@@ -210,7 +229,9 @@ def test_the_step_is_in_the_dtypes_of_the_parameters(search):
         chex.assert_trees_all_equal_shapes_and_dtypes(state, tx.init(x))
         assert state[-1].value.dtype == jnp.float32
     mixed = {"h": jnp.ones(2, jnp.bfloat16), "w": jnp.ones(2)}
-    new, _ = steps(tx, lambda p: jnp.sum((p["h"].astype("float32") - 2) ** 2) + jnp.sum(p["w"] ** 4), mixed, 3)
+    new, _ = steps(
+        tx, lambda p: jnp.sum((p["h"].astype("float32") - 2) ** 2) + jnp.sum(p["w"] ** 4), mixed, 3
+    )
     chex.assert_trees_all_equal_shapes_and_dtypes(new, mixed)
 
 
@@ -223,7 +244,12 @@ def test_float64_parameters_are_searched_in_float64(search, x64):
     assert x.dtype == state[-1].value.dtype == state[-1].learning_rate.dtype == jnp.float32
 
 
-TREE = {"w": jnp.array([1.0, -2.0]), "n": jnp.array(2, jnp.int32), "none": None, "frozen": jnp.ones(2)}
+TREE = {
+    "w": jnp.array([1.0, -2.0]),
+    "n": jnp.array(2, jnp.int32),
+    "none": None,
+    "frozen": jnp.ones(2),
+}
 
 
 def of_tree(p):
@@ -270,7 +296,8 @@ def test_a_search_behind_masks_is_over_all():
         for search in (backtracking(store_grad=True), zoom()):
             x, state = steps(ol.chain(direction, ol.scale(-1.0), search), f, p, 3)
             assert f(x) < f(p)
-            assert_close(state[-1].value, f(x), ulps=A_STEP, largest=float(f(p)))  # near a minimum it cancels
+            # near a minimum it cancels
+            assert_close(state[-1].value, f(x), ulps=A_STEP, largest=float(f(p)))
 
 
 def test_a_search_inside_of_a_mask_is_over_what_is_in_it():
@@ -288,13 +315,19 @@ def test_a_search_inside_of_a_mask_is_over_what_is_in_it():
 
 @pytest.mark.parametrize(
     "tx",
-    [ol.chain(ol.sgd(1.0), backtracking(store_grad=True)), ol.chain(ol.sgd(1.0), zoom()), ol.lbfgs()],
+    [
+        ol.chain(ol.sgd(1.0), backtracking(store_grad=True)),
+        ol.chain(ol.sgd(1.0), zoom()),
+        ol.lbfgs(),
+    ],
     ids=["backtracking", "zoom", "lbfgs"],
 )
 @pytest.mark.nightly
 def test_complex_parameters_are_pairs_of_real_ones(tx):
     def f(z):
-        return jnp.sum(jnp.abs(z - (3 - 2j)) ** 2 * jnp.array([1.0, 4.0])) + jnp.abs(z[0] * z[1]) ** 2
+        return (
+            jnp.sum(jnp.abs(z - (3 - 2j)) ** 2 * jnp.array([1.0, 4.0])) + jnp.abs(z[0] * z[1]) ** 2
+        )
 
     def of_pairs(x):
         return f(x[0] + 1j * x[1])
@@ -303,7 +336,8 @@ def test_complex_parameters_are_pairs_of_real_ones(tx):
     got, state = steps(tx, lambda z: f(z), z, 3)
     with jax.numpy_dtype_promotion("standard"):
         expected, pairs = steps(tx, of_pairs, jnp.stack([z.real, z.imag]), 3)
-    # A step that is interpolated from values of the function multiplies their rounding by about 100.
+    # A step that is interpolated from values of the function multiplies their rounding by about
+    # 100.
     assert_close(jnp.stack([got.real, got.imag]), expected, ulps=100 * A_STEP)
     assert_close(state[-1].value, pairs[-1].value, ulps=100 * A_STEP, largest=float(f(z)))
     gradient = jnp.stack([state[-1].grad.real, state[-1].grad.imag])
@@ -314,7 +348,7 @@ def test_complex_parameters_are_pairs_of_real_ones(tx):
     assert_close(again[1], kept, ulps=A_STEP, largest=float(f(z)))
 
 
-# --- values kept, extra arguments ------------------------------------------------------------------------------------
+# --- values kept, extra arguments -----------------------------------------------------------------
 
 
 @KEEPING
@@ -334,8 +368,11 @@ def test_value_and_gradient_are_kept_and_computed_only_once(search):
             assert_close(value, bowl(x), ulps=A_STEP, largest=5.0)  # what it starts from
             assert_close(g, jax.grad(bowl)(x), ulps=A_STEP, largest=4.0)
             x, state = tx.step(g, state, x, value=value, grad=g, value_fn=f)
-            stored = search.__name__ != "zoom"  # the gradient at the accepted step is one more evaluation
-            assert len(calls) - before == (i == 0) + stored + int(state[-1].info.num_linesearch_steps)
+            # the gradient at the accepted step is one more evaluation
+            stored = search.__name__ != "zoom"
+            assert len(calls) - before == (i == 0) + stored + int(
+                state[-1].info.num_linesearch_steps
+            )
 
 
 def test_what_is_kept_is_what_would_be_computed_under_jit():
@@ -346,7 +383,9 @@ def test_what_is_kept_is_what_would_be_computed_under_jit():
         state, gap = tx.init(x), 0.0
         for _ in range(4):
             value, g = ol.value_and_grad_from_state(bowl)(x, state=state)
-            gap = jnp.maximum(gap, jnp.max(jnp.abs(g - jax.grad(bowl)(x))) + jnp.abs(value - bowl(x)))
+            gap = jnp.maximum(
+                gap, jnp.max(jnp.abs(g - jax.grad(bowl)(x))) + jnp.abs(value - bowl(x))
+            )
             x, state = tx.step(g, state, x, value=value, grad=g, value_fn=bowl)
         return gap
 
@@ -355,11 +394,17 @@ def test_what_is_kept_is_what_would_be_computed_under_jit():
 
 def test_errors_of_value_and_grad_from_state():
     f, x = ol.value_and_grad_from_state(bowl), jnp.ones(2)
-    with pytest.raises(ValueError, match="value_and_grad_from_state: the state must hold one line search, this has 0"):
+    with pytest.raises(
+        ValueError,
+        match="value_and_grad_from_state: the state must hold one line search, this has 0",
+    ):
         f(x, state=ol.adam(0.1).init(x))
     with pytest.raises(ValueError, match="this has 2"):
         f(x, state=ol.chain(zoom(), zoom()).init(x))
-    with pytest.raises(ValueError, match=r"keeps no gradient; write scale_by_backtracking_linesearch\(..., store_grad"):
+    with pytest.raises(
+        ValueError,
+        match=r"keeps no gradient; write scale_by_backtracking_linesearch\(..., store_grad",
+    ):
         f(x, state=ol.chain(ol.sgd(0.1), backtracking()).init(x))
 
 
@@ -378,7 +423,9 @@ def test_the_function_gets_the_keywords_it_takes(search):
     found = []
     for f in (two, all_of_them, lambda x: two(x, 3.0, weight=2.0)):
         extra = {"data": 3.0, "weight": 2.0, "unused": jnp.ones(7)}
-        found.append(tx.update(g, tx.init(x), x, value=two(x, 3.0, weight=2.0), grad=g, value_fn=f, **extra))
+        found.append(
+            tx.update(g, tx.init(x), x, value=two(x, 3.0, weight=2.0), grad=g, value_fn=f, **extra)
+        )
     for other in found[1:]:
         assert_close(other, found[0], ulps=A_STEP)
 
@@ -387,7 +434,11 @@ def test_the_function_gets_the_keywords_it_takes(search):
 def test_what_an_update_needs_is_said(search):
     tx, x = search(), jnp.ones(2)
     name = tx.factory.name
-    for given, missing in (({}, "value"), ({"value": 1.0}, "grad"), ({"value": 1.0, "grad": x}, "value_fn")):
+    for given, missing in (
+        ({}, "value"),
+        ({"value": 1.0}, "grad"),
+        ({"value": 1.0, "grad": x}, "value_fn"),
+    ):
         with pytest.raises(TypeError, match=f"{name}: update needs {missing}=; write tx.update"):
             tx.update(x, tx.init(x), x, **given)
     with pytest.raises(ValueError, match="update needs the parameters"):
@@ -404,11 +455,13 @@ def test_verbose_prints_how_a_search_ended(search, capfd):
     assert capfd.readouterr().out == ""
 
 
-# --- under the transformations of JAX --------------------------------------------------------------------------------
+# --- under the transformations of JAX -------------------------------------------------------------
 
 SETTINGS = {
     "backtracking": ol.chain(ol.sgd(0.3), backtracking(store_grad=True)),
-    "backtracking, longest": ol.chain(ol.sgd(0.3), backtracking(increase_factor=np.inf, slope_rtol=0.3)),
+    "backtracking, longest": ol.chain(
+        ol.sgd(0.3), backtracking(increase_factor=np.inf, slope_rtol=0.3)
+    ),
     "zoom": ol.chain(ol.sgd(0.3), zoom(curv_rtol=0.2)),
     "zoom, bounded": ol.chain(ol.sgd(1e-3), zoom(max_learning_rate=8.0)),
     "zoom after adam": ol.chain(ol.adam(0.1), zoom(initial_guess_strategy="one")),
@@ -428,7 +481,9 @@ def test_jitted_equals_eager_and_as_an_argument(tx):
     x = jnp.array([0.5, -1.0])
     eager = steps(tx, rippled, x, 3)
     # As above: three steps that may be interpolated.
-    assert_close(jax.jit(lambda x: steps(tx, rippled, x, 3))(x), eager, ulps=100 * A_STEP, largest=1.0)
+    assert_close(
+        jax.jit(lambda x: steps(tx, rippled, x, 3))(x), eager, ulps=100 * A_STEP, largest=1.0
+    )
     given = jax.jit(lambda tx, x: steps(tx, rippled, x, 3))(tx, x)
     assert_close(given, eager, ulps=100 * A_STEP, largest=1.0)
 
@@ -441,7 +496,9 @@ def test_vmap_over_starting_points_equals_a_loop(tx, x64):
     together = jax.jit(jax.vmap(run))(points)
     for i, x in enumerate(points):
         alone = run(x)
-        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone, ulps=100 * A_STEP, largest=1.0)
+        assert_close(
+            jax.tree.map(lambda leaf, i=i: leaf[i], together), alone, ulps=100 * A_STEP, largest=1.0
+        )
 
 
 @pytest.mark.nightly
@@ -456,22 +513,29 @@ def test_forward_mode_through_every_number_is_finite(tx, x64):
         leaves, treedef = jax.tree.flatten(tx)
         for i in range(len(leaves)):
             tangents = treedef.unflatten([jnp.full((), float(i == j)) for j in range(len(leaves))])
-            _, slopes = jax.jit(lambda dtx, x=x: jax.jvp(end, (numbers, x), (dtx, jnp.zeros_like(x))))(tangents)
+            _, slopes = jax.jit(
+                lambda dtx, x=x: jax.jvp(end, (numbers, x), (dtx, jnp.zeros_like(x)))
+            )(tangents)
             chex.assert_tree_all_finite(slopes)
-        _, slopes = jax.jit(lambda x: jax.jvp(lambda x: end(numbers, x), (x,), (jnp.ones_like(x),)))(x)
+        _, slopes = jax.jit(
+            lambda x: jax.jvp(lambda x: end(numbers, x), (x,), (jnp.ones_like(x),))
+        )(x)
         chex.assert_tree_all_finite(slopes)
 
 
 @pytest.mark.nightly
 def test_forward_mode_is_the_derivative(x64):
-    # The first step is taken as it is, so the derivative with respect to sgd's rate is that of the point.
+    # The first step is taken as it is, so the derivative with respect to sgd's rate is that of the
+    # point.
     def value(rate):
         tx = ol.chain(ol.sgd(rate), zoom(curv_rtol=0.1))
         return bowl(steps(tx, bowl, jnp.array([1.0, 2.0]), 2)[0])
 
     for rate in (0.1, 0.6):  # the second needs an interpolated step
         _, slope = jax.jvp(value, (rate,), (1.0,))
-        np.testing.assert_allclose(slope, (value(rate + 1e-6) - value(rate - 1e-6)) / 2e-6, rtol=1e-4, atol=1e-8)
+        np.testing.assert_allclose(
+            slope, (value(rate + 1e-6) - value(rate - 1e-6)) / 2e-6, rtol=1e-4, atol=1e-8
+        )
 
 
 @pytest.mark.nightly
@@ -485,7 +549,7 @@ def test_a_population_of_searches_equals_a_loop():
     assert len({float(x[0]) for x in together}) == 3
 
 
-# --- as data, and beside optax ---------------------------------------------------------------------------------------
+# --- as data, and beside optax --------------------------------------------------------------------
 
 
 @each
@@ -512,7 +576,13 @@ def test_states_are_those_of_optax(make):
 @pytest.mark.parametrize(
     "settings",
     first(
-        2, [{}, {"increase_factor": np.inf}, {"slope_rtol": 0.4, "decrease_factor": 0.5}, {"atol": 0.1, "rtol": 0.2}]
+        2,
+        [
+            {},
+            {"increase_factor": np.inf},
+            {"slope_rtol": 0.4, "decrease_factor": 0.5},
+            {"atol": 0.1, "rtol": 0.2},
+        ],
     ),
 )
 def test_backtracking_takes_the_steps_of_optax(settings, x64):

@@ -1,4 +1,6 @@
-"""make_step and fit: against a loop by hand, compiled once, donated, with every kind of optimizer; and their errors."""
+"""make_step and fit: against a loop by hand, compiled once, donated, with every kind of optimizer;
+and their errors.
+"""
 
 import os
 import signal
@@ -33,7 +35,8 @@ def loss_fn(params, x, y):
 
 STEP = A_STEP + len(X)  # the gradient is a sum over the rows
 LOSS = 20 + len(X)  # twice the ten operations of a residual, and the sum
-AT_START = float(loss_fn(fresh(), X, Y))  # where a fit is nearly perfect its loss is what is left of sums of this size
+# where a fit is nearly perfect its loss is what is left of sums of this size
+AT_START = float(loss_fn(fresh(), X, Y))
 
 
 def by_hand(tx, steps, params=None):
@@ -69,14 +72,17 @@ OPTIMIZERS = {
     "sam": ol.sam(ol.sgd(0.1), ol.sgd(0.01)),
     "lbfgs": ol.lbfgs(),
     "backtracking": ol.chain(ol.sgd(1.0), ol.scale_by_backtracking_linesearch(20)),
-    "backtracking, gradient": ol.chain(ol.sgd(1.0), ol.scale_by_backtracking_linesearch(20, store_grad=True)),
+    "backtracking, gradient": ol.chain(
+        ol.sgd(1.0), ol.scale_by_backtracking_linesearch(20, store_grad=True)
+    ),
 }
 
 
 @pytest.mark.parametrize("name", first(5, OPTIMIZERS))
 def test_the_loop_is_that_of_a_user(name):
     tx = OPTIMIZERS[name]
-    values, params, state = by_hand(tx, 3)  # more steps and a line search compares what is rounding alone
+    # more steps and a line search compares what is rounding alone
+    values, params, state = by_hand(tx, 3)
     got_params, got_state, metrics = run(ol.make_step(loss_fn), tx, 3)
     assert_close((got_params, got_state), (params, state), ulps=3 * STEP, largest=AT_START)
     assert_close(metrics["loss"], values[-1], ulps=2 * 3 * STEP, largest=AT_START)
@@ -109,7 +115,7 @@ def test_an_optimizer_of_optax_is_taken_as_it_is():
     assert_close(params, by_hand(ol.adam(0.1), 5)[1], ulps=5 * STEP + 2**-24 / 1e-3 / 2 / 2**-23)
 
 
-# --- compiled once ---------------------------------------------------------------------------------------------------
+# --- compiled once --------------------------------------------------------------------------------
 
 
 def counted():
@@ -128,7 +134,18 @@ def test_ten_changes_of_rate_and_decay_are_one_compilation():
     tx = ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(ol.cosine_decay_schedule(0.1, 10)))
     params = fresh()
     params, state, _ = step(tx, params, tx.init(params), X, Y)
-    changes = [1, 0.5, np.float32(0.1), np.float64(0.2), jnp.float32(0.3), jnp.asarray(0.1), np.ones(()), 2, 1e-3, 0.0]
+    changes = [
+        1,
+        0.5,
+        np.float32(0.1),
+        np.float64(0.2),
+        jnp.float32(0.3),
+        jnp.asarray(0.1),
+        np.ones(()),
+        2,
+        1e-3,
+        0.0,
+    ]
     with count_lowerings() as count:
         for value in changes:
             tx = tx.replace(init_value=value, weight_decay=value, max_norm=value)
@@ -138,7 +155,13 @@ def test_ten_changes_of_rate_and_decay_are_one_compilation():
 
 def test_numbers_of_python_and_weak_arrays_among_the_params_are_one_compilation():
     loss, traces = counted()
-    params = {"w": np.zeros(3, np.float32), "b": 0.0, "extra": jnp.asarray(1.0), "n": 3, "flag": True}
+    params = {
+        "w": np.zeros(3, np.float32),
+        "b": 0.0,
+        "extra": jnp.asarray(1.0),
+        "n": 3,
+        "flag": True,
+    }
     _, _, metrics = run(ol.make_step(loss), ol.adam(0.1), 3, params)
     assert len(traces) == 1 and metrics["loss"].dtype == jnp.float32
 
@@ -168,7 +191,10 @@ def test_sharded_params_compile_once():
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     loss, traces = counted()
     x = jax.device_put(jnp.asarray(RNG.normal(size=(4, 16)), jnp.float32), whole)
-    params = {"w": jax.device_put(jnp.zeros(16), sharding), "b": jax.device_put(jnp.zeros(()), whole)}
+    params = {
+        "w": jax.device_put(jnp.zeros(16), sharding),
+        "b": jax.device_put(jnp.zeros(()), whole),
+    }
     step, tx = ol.make_step(loss), ol.adamw(0.1)
     params, state, _ = step(tx, params, tx.init(params), x, jax.device_put(jnp.ones(4), whole))
     with count_lowerings() as count:
@@ -197,7 +223,7 @@ def test_inside_vmap_and_scan():
         assert_close(losses[i], values, ulps=2 * 5 * STEP)
 
 
-# --- values that a line search kept ----------------------------------------------------------------------------------
+# --- values that a line search kept ---------------------------------------------------------------
 
 
 def evaluations(tx, batches, touch=lambda params: params):
@@ -229,14 +255,17 @@ def test_a_search_that_keeps_its_gradient_spends_nothing_more_on_the_same_data()
     assert evaluations(tx, [(host, Y)] * 2) == [kept[0]] * 2
 
 
-@pytest.mark.parametrize("tx", [ol.lbfgs(), OPTIMIZERS["backtracking, gradient"]], ids=["lbfgs", "backtracking"])
+@pytest.mark.parametrize(
+    "tx", [ol.lbfgs(), OPTIMIZERS["backtracking, gradient"]], ids=["lbfgs", "backtracking"]
+)
 def test_a_new_batch_is_not_met_with_the_value_of_the_last(tx):
     step, params = ol.make_step(loss_fn, donate=False), fresh()
     state = tx.init(params)
     for i in range(6):
         x, y = (X[:32], Y[:32]) if i % 3 else (X[32:], Y[32:])
         loss = loss_fn(params, x, y)
-        expected, _, _ = ol.make_step(loss_fn, donate=False)(tx, params, state, x, y)  # it has seen nothing before
+        # it has seen nothing before
+        expected, _, _ = ol.make_step(loss_fn, donate=False)(tx, params, state, x, y)
         params, state, metrics = step(tx, params, state, x, y)
         assert_close(metrics["loss"], loss, ulps=LOSS, largest=AT_START)
         assert_close(params, expected, ulps=STEP)
@@ -254,13 +283,15 @@ def test_the_value_kept_is_not_used_for_an_older_state():
         assert_close(metrics["loss"], loss_fn(params, X, Y), ulps=LOSS, largest=AT_START)
 
 
-# --- params of all kinds ---------------------------------------------------------------------------------------------
+# --- params of all kinds --------------------------------------------------------------------------
 
 
 def test_integers_bools_and_none_stay_as_they_are():
     params = {**fresh(), "n": jnp.arange(3), "on": jnp.array([True, False]), "none": None}
     new, _, _ = run(ol.make_step(loss_fn), ol.adamw(0.1), 3, params)
-    chex.assert_trees_all_equal({k: new[k] for k in ("n", "on")}, {"n": jnp.arange(3), "on": jnp.array([True, False])})
+    chex.assert_trees_all_equal(
+        {k: new[k] for k in ("n", "on")}, {"n": jnp.arange(3), "on": jnp.array([True, False])}
+    )
     assert new["none"] is None and bool((new["w"] != 0).all())
 
 
@@ -299,7 +330,9 @@ def test_an_equinox_model_is_split_and_put_together():
     _, _, first = run(ol.make_step(loss, donate=False), ol.adam(0.01), 1, params)
     new, _, last = run(ol.make_step(loss), ol.adam(0.01), 50, jax.tree.map(jnp.copy, params))
     assert last["loss"] < 0.5 * first["loss"] and isinstance(new, eqx.nn.MLP)
-    with pytest.raises(TypeError, match=r"params leaf '.*activation.*' is the function .*equinox.partition"):
+    with pytest.raises(
+        TypeError, match=r"params leaf '.*activation.*' is the function .*equinox.partition"
+    ):
         ol.make_step(loss)(ol.adam(0.1), model, ol.adam(0.1).init(model), X, Y)
 
 
@@ -316,7 +349,7 @@ def test_a_loss_that_cannot_be_hashed():
     assert_close(metrics["loss"], by_hand(ol.sgd(0.1), 2)[0][-1], ulps=2 * 2 * STEP)
 
 
-# --- recipes: aux, batch statistics, dropout --------------------------------------------------------------------------
+# --- recipes: aux, batch statistics, dropout ------------------------------------------------------
 
 
 def test_aux_is_handed_through():
@@ -351,7 +384,12 @@ def test_a_key_for_every_step():
         keep = jax.random.bernoulli(jax.random.fold_in(key, i), 0.5, x.shape)
         return loss(params, jnp.where(keep, x, 0), y)
 
-    step, tx, params, losses = ol.make_step(dropped), ol.sgd(0.0), {"w": jnp.ones(3), "b": jnp.zeros(())}, []
+    step, tx, params, losses = (
+        ol.make_step(dropped),
+        ol.sgd(0.0),
+        {"w": jnp.ones(3), "b": jnp.zeros(())},
+        [],
+    )
     state = tx.init(params)
     for i in range(4):
         params, state, metrics = step(tx, params, state, X, Y, jax.random.key(0), i)
@@ -387,12 +425,19 @@ def test_reading_metrics_is_an_error_once_too_many_steps_were_bad():
     for i in range(4):
         params, state, metrics = step(tx, params, state, X, Y)
         assert bool(metrics["exceeded"]) == (i >= 2)
-        reads = (lambda m: m["loss"], lambda m: m.get("loss"), lambda m: list(m.items()), lambda m: list(m.values()))
+        reads = (
+            lambda m: m["loss"],
+            lambda m: m.get("loss"),
+            lambda m: list(m.items()),
+            lambda m: list(m.values()),
+        )
         for read in reads:
             if i < 2:
                 read(metrics)
             else:
-                with pytest.raises(RuntimeError, match="more steps in a row were bad than max_consecutive"):
+                with pytest.raises(
+                    RuntimeError, match="more steps in a row were bad than max_consecutive"
+                ):
                     read(metrics)
         assert dict(jax.device_get(metrics))["loss"] >= 0, "as a whole they go on"
     with pytest.warns(UserWarning, match="fit: skip_bad_steps gave up within 32 of 100 steps"):
@@ -405,7 +450,7 @@ class Limited(NamedTuple):
     exceeded: jax.Array
 
 
-# --- donation --------------------------------------------------------------------------------------------------------
+# --- donation -------------------------------------------------------------------------------------
 
 
 def test_params_and_state_are_donated_and_arguments_are_not():
@@ -431,7 +476,14 @@ def test_arrays_that_stand_twice_and_arrays_of_numpy_can_be_donated():
 def test_every_state_can_be_donated_by_a_plain_jit():
     params = {"w": jnp.ones((4, 4)), "b": jnp.ones(4)}
     donated = jax.jit(lambda state: jax.tree.map(lambda x: x + 0, state), donate_argnums=0)
-    for tx in (ol.adam(0.1), ol.lbfgs(), ol.muon(0.1), ol.soap(0.1), ol.schedule_free_adamw(0.1), ol.prodigy()):
+    for tx in (
+        ol.adam(0.1),
+        ol.lbfgs(),
+        ol.muon(0.1),
+        ol.soap(0.1),
+        ol.schedule_free_adamw(0.1),
+        ol.prodigy(),
+    ):
         state = tx.init(params)
         donated(state)
         assert not any(x.is_deleted() for x in params.values())
@@ -441,7 +493,9 @@ def test_what_was_donated_and_is_used_again_is_explained():
     params, tx, step = fresh(), ol.adam(0.1), ol.make_step(loss_fn)
     state = tx.init(params)
     new, _, _ = step(tx, params, state, X, Y)
-    with pytest.raises(RuntimeError, match=r"params leaf 'b' was donated: an earlier step .*donate=False"):
+    with pytest.raises(
+        RuntimeError, match=r"params leaf 'b' was donated: an earlier step .*donate=False"
+    ):
         step(tx, params, state, X, Y)
     with pytest.raises(RuntimeError, match=r"state leaf '0/count' was donated"):
         step(tx, new, state, X, Y)
@@ -463,7 +517,9 @@ def test_a_step_that_fails_says_what_failed_and_what_is_gone():
         def write(_):
             raise OSError("disk full")
 
-        written = jax.pure_callback(write, jax.ShapeDtypeStruct((), jnp.float32), jax.lax.stop_gradient(params["b"]))
+        written = jax.pure_callback(
+            write, jax.ShapeDtypeStruct((), jnp.float32), jax.lax.stop_gradient(params["b"])
+        )
         return loss_fn(params, x, y) + written
 
     with pytest.raises(RuntimeError, match="disk full") as told:
@@ -473,51 +529,82 @@ def test_a_step_that_fails_says_what_failed_and_what_is_gone():
 
 def test_an_argument_that_is_donated_in_the_same_call_is_explained():
     def distance(params, target):
-        return sum(jnp.sum((a - b) ** 2) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(target), strict=True))
+        return sum(
+            jnp.sum((a - b) ** 2)
+            for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(target), strict=True)
+        )
 
     params, tx = fresh(), ol.adam(0.1)
-    with pytest.raises(ValueError, match=r"args leaf '0/b' is the same array as params leaf 'b', whose memory is"):
+    with pytest.raises(
+        ValueError, match=r"args leaf '0/b' is the same array as params leaf 'b', whose memory is"
+    ):
         ol.make_step(distance)(tx, params, tx.init(params), params)
     ol.make_step(distance, donate=False)(tx, params, tx.init(params), params)
 
 
-# --- wrong calls -----------------------------------------------------------------------------------------------------
+# --- wrong calls ----------------------------------------------------------------------------------
 
 
 def call(loss=loss_fn, tx=None, params=None, state=None, args=(X, Y), **options):
     params, tx = fresh() if params is None else params, ol.adam(0.1) if tx is None else tx
-    return ol.make_step(loss, **options)(tx, params, tx.init(params) if state is None else state, *args)
+    return ol.make_step(loss, **options)(
+        tx, params, tx.init(params) if state is None else state, *args
+    )
 
 
 WRONG = {
-    "no function": (lambda: ol.make_step(3.0), r"make_step: loss_fn must be a function of the params, got 3.0"),
+    "no function": (
+        lambda: ol.make_step(3.0),
+        r"make_step: loss_fn must be a function of the params, got 3.0",
+    ),
     "no scalar": (
         lambda: call(lambda p, x, y: x @ p["w"] - y),
         r"loss_fn must return one number, got float32\[64\]; write jnp.mean",
     ),
-    "integer": (lambda: call(lambda p, x, y: 1), r"must return one number, got int 1; write a real floating one"),
-    "complex": (lambda: call(lambda p, x, y: jax.lax.complex(p["b"], p["b"])), r"got complex64\[\]; write a real"),
+    "integer": (
+        lambda: call(lambda p, x, y: 1),
+        r"must return one number, got int 1; write a real floating one",
+    ),
+    "complex": (
+        lambda: call(lambda p, x, y: jax.lax.complex(p["b"], p["b"])),
+        r"got complex64\[\]; write a real",
+    ),
     "nothing": (lambda: call(lambda p, x, y: None), r"loss_fn must return one number, got None"),
     "aux unasked": (
         lambda: call(lambda p, x, y: (loss_fn(p, x, y), x)),
         r"got a tuple of 2; write make_step\(loss_fn, has_aux=True\)",
     ),
-    "no aux": (lambda: call(has_aux=True), r"with has_aux=True loss_fn must return \(loss, aux\), got float32\[\]"),
+    "no aux": (
+        lambda: call(has_aux=True),
+        r"with has_aux=True loss_fn must return \(loss, aux\), got float32\[\]",
+    ),
     "arguments missing": (
         lambda: call(args=(X,)),
-        r"^loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a required argument: 'y'",
+        (
+            r"^loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a "
+            r"required argument: 'y'"
+        ),
     ),
     "other state": (
         lambda: call(state=ol.sgd(0.1, momentum=0.9).init(fresh())),
-        r"adam: this state was not made by it: expected .*ScaleByAdamState.*got .*TraceState.*tx.init",
+        (
+            r"adam: this state was not made by it: expected .*ScaleByAdamState.*got "
+            r".*TraceState.*tx.init"
+        ),
     ),
     "no state": (lambda: call(state=()), r"adam: this state was not made by it.* got \(\)"),
-    "tx for state": (lambda: call(state=ol.adam(0.1)), r"state is an optimizer; write state = tx.init\(params\)"),
+    "tx for state": (
+        lambda: call(state=ol.adam(0.1)),
+        r"state is an optimizer; write state = tx.init\(params\)",
+    ),
     "params first": (
         lambda: ol.make_step(loss_fn)(fresh(), ol.adam(0.1), X, Y),
         r"tx must be an optimizer, got dict; the order is step\(tx, params, state, \*args\)",
     ),
-    "factory": (lambda: ol.make_step(loss_fn)(ol.adam, fresh(), (), X, Y), r"got function; call it: adam\(\.\.\.\)"),
+    "factory": (
+        lambda: ol.make_step(loss_fn)(ol.adam, fresh(), (), X, Y),
+        r"got function; call it: adam\(\.\.\.\)",
+    ),
     "state first": (
         lambda: ol.make_step(loss_fn)(ol.adam(0.1), ol.adam(0.1).init(fresh()), fresh(), X, Y),
         r"params is a state; the order is step\(tx, params, state, \*args\)",
@@ -540,7 +627,7 @@ def test_a_wrong_call_of_make_step_says_what_to_write(name):
         wrong()
 
 
-# --- fit -------------------------------------------------------------------------------------------------------------
+# --- fit ------------------------------------------------------------------------------------------
 
 
 def test_fit_on_all_data_is_the_loop():
@@ -566,7 +653,9 @@ def test_every_epoch_has_every_row_once_in_an_order_of_its_own(kind):
             jax.debug.callback(lambda b: calls.append(b.tolist()), batch["x"])
             return jnp.sum(params["w"] * batch["x"])
 
-        ol.fit(loss, {"w": jnp.zeros(())}, {"x": rows}, ol.sgd(0.0), steps=6, batch_size=3, seed=seed)
+        ol.fit(
+            loss, {"w": jnp.zeros(())}, {"x": rows}, ol.sgd(0.0), steps=6, batch_size=3, seed=seed
+        )
         jax.effects_barrier()
         return calls
 
@@ -580,7 +669,14 @@ def test_every_epoch_has_every_row_once_in_an_order_of_its_own(kind):
 def test_batches_of_numpy_and_jax_are_the_same_rows():
     data = {"x": X, "y": Y}
     results = [
-        ol.fit(lambda p, b: loss_fn(p, b["x"], b["y"]), fresh(), d, ol.adam(0.1), steps=9, batch_size=16)[1].loss
+        ol.fit(
+            lambda p, b: loss_fn(p, b["x"], b["y"]),
+            fresh(),
+            d,
+            ol.adam(0.1),
+            steps=9,
+            batch_size=16,
+        )[1].loss
         for d in (data, jax.tree.map(np.asarray, data))
     ]
     assert_close(*results, ulps=2 * 9 * STEP)
@@ -600,7 +696,10 @@ def test_an_iterable_is_begun_again_and_an_iterator_is_not():
     assert len(history.loss) == 5
     with pytest.warns(UserWarning, match="fit: the data, an iterator, ended after 2 of 5 steps"):
         _, history = ol.fit(loss_fn, fresh(), iter(halves), ol.adam(0.1), steps=5)
-    assert len(history.loss) == 2 and history.stopped == "the data, an iterator, ended after 2 of 5 steps"
+    assert (
+        len(history.loss) == 2
+        and history.stopped == "the data, an iterator, ended after 2 of 5 steps"
+    )
     taken = iter(halves)
     ol.fit(loss_fn, fresh(), taken, ol.adam(0.1), steps=1)
     assert next(taken) is halves[1], "no batch more than is used"
@@ -613,7 +712,9 @@ def test_evaluations_stand_at_the_updates_they_followed():
     _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), steps=10, eval_fn=evaluate, every=4)
     assert history.eval_steps.tolist() == [4, 8, 10]
     assert_close(history.evals["loss"][:2], history.loss[[4, 8]], ulps=LOSS, largest=AT_START)
-    _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), steps=40, eval_fn=lambda p: float(p["b"]))
+    _, history = ol.fit(
+        loss_fn, fresh(), (X, Y), ol.sgd(0.1), steps=40, eval_fn=lambda p: float(p["b"])
+    )
     assert len(history.evals["eval"]) == 10
 
 
@@ -632,7 +733,9 @@ def test_two_halves_of_a_run_are_the_run(name):
     tx = ol.adam(ol.cosine_decay_schedule(0.1, 10))
     whole, told = ol.fit(loss_fn, fresh(), data(), tx, steps=10, **options)
     half, first = ol.fit(loss_fn, fresh(), data(), tx, steps=3, **options)
-    rest, second = ol.fit(loss_fn, half, data(), tx, steps=7, state=first.state, start=first.end, **options)
+    rest, second = ol.fit(
+        loss_fn, half, data(), tx, steps=7, state=first.state, start=first.end, **options
+    )
     chex.assert_trees_all_equal((rest, second.state), (whole, told.state))
     np.testing.assert_array_equal(np.concatenate([first.loss, second.loss]), told.loss)
     assert second.steps.tolist() == list(range(3, 10)) and second.end == told.end == 10
@@ -642,16 +745,28 @@ def test_two_halves_of_a_run_are_the_run(name):
 def test_data_that_begins_anew_is_told():
     _, history = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2)
     for data, options in ((QUARTERS, {}), ((X, Y), {"batch_size": 24})):
-        with pytest.warns(UserWarning, match=r"the data begins anew; write start=history.end to go on, or start=0"):
+        with pytest.warns(
+            UserWarning, match=r"the data begins anew; write start=history.end to go on, or start=0"
+        ):
             ol.fit(loss_fn, fresh(), data, ol.adam(0.1), steps=2, state=history.state, **options)
-    again, _ = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2, state=history.state, start=0)
-    goes_on, _ = ol.fit(loss_fn, fresh(), iter(QUARTERS), ol.adam(0.1), steps=2, state=history.state)
+    again, _ = ol.fit(
+        loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2, state=history.state, start=0
+    )
+    goes_on, _ = ol.fit(
+        loss_fn, fresh(), iter(QUARTERS), ol.adam(0.1), steps=2, state=history.state
+    )
     chex.assert_trees_all_equal(again, goes_on)
 
 
 def test_epochs_are_steps():
-    for data, options, count in (((X, Y), {"batch_size": 24}, 4), (QUARTERS, {}, 8), ((X, Y), {}, 2)):
-        assert len(ol.fit(loss_fn, fresh(), data, ol.sgd(0.1), epochs=2, **options)[1].loss) == count
+    for data, options, count in (
+        ((X, Y), {"batch_size": 24}, 4),
+        (QUARTERS, {}, 8),
+        ((X, Y), {}, 2),
+    ):
+        assert (
+            len(ol.fit(loss_fn, fresh(), data, ol.sgd(0.1), epochs=2, **options)[1].loss) == count
+        )
 
 
 def test_gradients_that_wait_are_told():
@@ -673,7 +788,9 @@ def test_patience_keeps_what_was_best():
     options = {"steps": 20, "eval_fn": evaluate, "every": 2}
     params, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), patience=2, **options)
     assert history.stopped == "no evaluation was better for the last of `patience`"
-    assert history.end == 8 and history.best_step == 4 and history.eval_steps.tolist() == [2, 4, 6, 8]
+    assert (
+        history.end == 8 and history.best_step == 4 and history.eval_steps.tolist() == [2, 4, 6, 8]
+    )
     chex.assert_trees_all_equal(history.best_params, seen[1])
     chex.assert_trees_all_equal(params, seen[-1])
 
@@ -694,7 +811,13 @@ def test_statistics_go_through_fit():
         return loss_fn(params, x - mean[None], y), 0.9 * mean + 0.1 * x.mean(0)
 
     params, history = ol.fit(
-        loss, fresh(), (X, Y), ol.sgd(0.1), steps=3, aux=jnp.zeros(3), eval_fn=lambda p, mean: float(mean[0])
+        loss,
+        fresh(),
+        (X, Y),
+        ol.sgd(0.1),
+        steps=3,
+        aux=jnp.zeros(3),
+        eval_fn=lambda p, mean: float(mean[0]),
     )
     step, by_step, tx, mean = ol.make_step(loss, has_aux=True), fresh(), ol.sgd(0.1), jnp.zeros(3)
     state = tx.init(by_step)
@@ -707,7 +830,8 @@ def test_statistics_go_through_fit():
 
 def test_whole_batch_methods_fit():
     _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.lbfgs(), steps=15)
-    assert history.loss[-1] < (len(X) * np.finfo(np.float32).eps) ** 2 * AT_START < history.loss[0]  # rounding alone
+    # rounding alone
+    assert history.loss[-1] < (len(X) * np.finfo(np.float32).eps) ** 2 * AT_START < history.loss[0]
 
 
 @pytest.mark.parametrize("how", ["signal", "exception"])
@@ -718,13 +842,20 @@ def test_an_interrupt_returns_what_there_is(how):
         os.kill(os.getpid(), signal.SIGINT)
         return loss_fn(params, X, Y)
 
-    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    # a job in the background ignores it
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        params, history = ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=50, eval_fn=evaluate, every=7)
+        params, history = ol.fit(
+            loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=50, eval_fn=evaluate, every=7
+        )
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, outside)
-    assert len(history.loss) == 7 and history.stopped == "interrupted" and "interrupted" in repr(history)
+    assert (
+        len(history.loss) == 7
+        and history.stopped == "interrupted"
+        and "interrupted" in repr(history)
+    )
     assert_close(params, by_hand(ol.adam(0.1), 7)[1], ulps=7 * STEP)
 
 
@@ -736,18 +867,24 @@ def test_losses_are_fetched_in_chunks_sixteen_steps_behind(monkeypatch):
             drawn.append(1)
             yield X, Y
 
-    monkeypatch.setattr(jax, "device_get", lambda tree: fetched.append((len(drawn), len(tree))) or fetch(tree))
+    monkeypatch.setattr(
+        jax, "device_get", lambda tree: fetched.append((len(drawn), len(tree))) or fetch(tree)
+    )
     ol.fit(loss_fn, fresh(), stream(), ol.sgd(0.1), steps=70)
     assert fetched == [(32, 16), (48, 16), (64, 16), (70, 22)]
 
 
 def test_throughput_and_the_line_that_says_it():
-    _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=30, batch_size=16, eval_fn=lambda p: p["b"])
+    _, history = ol.fit(
+        loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=30, batch_size=16, eval_fn=lambda p: p["b"]
+    )
     assert history.steps_per_second > 0 and history.seconds > 0 and history.compile_seconds > 0
     np.testing.assert_allclose(history.examples_per_second, 16 * history.steps_per_second)
     text = repr(history)
     assert text.startswith("History(30 steps, loss ") and " → " in text
-    assert "eval " in text and "steps/s" in text and "examples/s" in text and "s to compile)" in text
+    assert (
+        "eval " in text and "steps/s" in text and "examples/s" in text and "s to compile)" in text
+    )
     _, one = ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=1)
     assert np.isnan(one.steps_per_second) and "steps/s" not in repr(one)
     _, rising = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(1.5), steps=20)
@@ -762,7 +899,9 @@ def test_the_picture():
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=300, eval_fn=lambda p: {"bias": p["b"]})
+    _, history = ol.fit(
+        loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=300, eval_fn=lambda p: {"bias": p["b"]}
+    )
     ax = history.plot()
     assert ax.get_xlabel() == "updates" and ax.get_yscale() == "log"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["loss, mean of 6", "bias"]
@@ -779,7 +918,8 @@ def test_packages_are_asked_for_where_they_are_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=2, progress="auto")
     with pytest.raises(
-        ImportError, match=r"fit\(..., progress=True\) needs rich: pip install 'optax_lite\[notebook\]'"
+        ImportError,
+        match=r"fit\(..., progress=True\) needs rich: pip install 'optax_lite\[notebook\]'",
     ):
         ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=2, progress=True)
     with pytest.raises(ImportError, match=r"history.plot\(\) needs matplotlib: pip install"):
@@ -788,9 +928,21 @@ def test_packages_are_asked_for_where_they_are_used(monkeypatch):
 
 def test_the_bar_is_drawn_when_asked_for_and_silent_in_a_file(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")  # a narrow terminal cuts its columns off
-    for forced in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # would make a terminal of the file
+    for forced in (
+        "FORCE_COLOR",
+        "TTY_COMPATIBLE",
+        "TTY_INTERACTIVE",
+    ):  # would make a terminal of the file
         monkeypatch.delenv(forced, raising=False)
-    ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=40, eval_fn=lambda p: {"bias": p["b"]}, progress=True)
+    ol.fit(
+        loss_fn,
+        fresh(),
+        (X, Y),
+        ol.adam(0.1),
+        steps=40,
+        eval_fn=lambda p: {"bias": p["b"]},
+        progress=True,
+    )
     shown = capsys.readouterr().out
     assert "40/40" in shown and "loss" in shown and "bias" in shown and "steps/s" in shown
     for quiet in ("auto", False):
@@ -812,31 +964,61 @@ WRONG_FIT = {
     ),
     "steps": (lambda: fitted(steps=0), r"fit: steps must be an integer of at least 1, got 0"),
     "every": (lambda: fitted(every=0.5), r"fit: every must be an integer of at least 1, got 0.5"),
-    "batch_size": (lambda: fitted(batch_size=0), r"fit: batch_size must be an integer of at least 1, got 0"),
-    "large batch": (lambda: fitted(batch_size=65), r"batch_size is 65, and data has 64 rows; None takes them all"),
+    "batch_size": (
+        lambda: fitted(batch_size=0),
+        r"fit: batch_size must be an integer of at least 1, got 0",
+    ),
+    "large batch": (
+        lambda: fitted(batch_size=65),
+        r"batch_size is 65, and data has 64 rows; None takes them all",
+    ),
     "lengths": (
         lambda: fitted(data=(X, Y[:5]), batch_size=2),
         r"one length of the first axis, got '0' float32\[64, 3\], '1' float32\[5\]",
     ),
-    "scalar": (lambda: fitted(data=(X, jnp.ones(())), batch_size=2), r"first axis, got .*'1' float32\[\]"),
-    "no array": (lambda: fitted(data=(X, 1.0)), r"data leaf '1' is float 1.0, no array; write jnp.asarray"),
+    "scalar": (
+        lambda: fitted(data=(X, jnp.ones(())), batch_size=2),
+        r"first axis, got .*'1' float32\[\]",
+    ),
+    "no array": (
+        lambda: fitted(data=(X, 1.0)),
+        r"data leaf '1' is float 1.0, no array; write jnp.asarray",
+    ),
     "empty": (lambda: fitted(data=[]), r"fit: data is an iterable without a batch in it"),
     "size of batches": (
         lambda: fitted(data=[(X, Y)], batch_size=2),
         r"batch_size=2 is for arrays, and data is list, an iterable of batches",
     ),
     "start": (lambda: fitted(start=-1), r"fit: start must be an integer of at least 0, got -1"),
-    "no end": (lambda: fitted(steps=None), r"fit: write steps=, the number of updates, or epochs=, how often"),
-    "two ends": (lambda: fitted(epochs=2), r"fit: write steps=, the number of updates, or epochs=, how often"),
+    "no end": (
+        lambda: fitted(steps=None),
+        r"fit: write steps=, the number of updates, or epochs=, how often",
+    ),
+    "two ends": (
+        lambda: fitted(epochs=2),
+        r"fit: write steps=, the number of updates, or epochs=, how often",
+    ),
     "epochs": (
         lambda: fitted(data=iter(QUARTERS), steps=None, epochs=2),
         r"fit: epochs=2 needs data that tells its length, got list_iterator; write steps=",
     ),
     "patience": (lambda: fitted(patience=3), r"fit: patience counts evaluations; write eval_fn="),
-    "too late": (lambda: fitted(data=iter(QUARTERS), start=5), r"data is an iterable that ends before batch 5"),
-    "progress": (lambda: fitted(progress="yes"), r"fit: progress must be 'auto', True or False, got 'yes'"),
-    "evaluation": (lambda: fitted(eval_fn=lambda p: None), r"eval_fn must return a number or a dict .*got eval=None"),
-    "array": (lambda: fitted(eval_fn=lambda p: p["w"]), r"eval_fn must return a number .*got eval=Array"),
+    "too late": (
+        lambda: fitted(data=iter(QUARTERS), start=5),
+        r"data is an iterable that ends before batch 5",
+    ),
+    "progress": (
+        lambda: fitted(progress="yes"),
+        r"fit: progress must be 'auto', True or False, got 'yes'",
+    ),
+    "evaluation": (
+        lambda: fitted(eval_fn=lambda p: None),
+        r"eval_fn must return a number or a dict .*got eval=None",
+    ),
+    "array": (
+        lambda: fitted(eval_fn=lambda p: p["w"]),
+        r"eval_fn must return a number .*got eval=Array",
+    ),
     "names": (
         lambda: fitted(eval_fn=lambda p, seen=[]: {str(len(seen)): seen.append(1) or 0.0}, every=1),
         r"eval_fn returned \['1'\], and \['0'\] before",
@@ -859,12 +1041,20 @@ def test_params_that_are_gone_are_explained():
 
 
 @pytest.mark.parametrize(
-    "tx", [ol.average_params(ol.adam(0.1), decay=0.9), ol.schedule_free_sgd(0.1)], ids=["ema", "free"]
+    "tx",
+    [ol.average_params(ol.adam(0.1), decay=0.9), ol.schedule_free_sgd(0.1)],
+    ids=["ema", "free"],
 )
 def test_fit_evaluates_at_the_averages_and_returns_what_trains(tx):
     seen = []
     params, history = ol.fit(
-        loss_fn, fresh(), (X, Y), tx, steps=5, eval_fn=lambda p: seen.append(p) or 0.0, progress=False
+        loss_fn,
+        fresh(),
+        (X, Y),
+        tx,
+        steps=5,
+        eval_fn=lambda p: seen.append(p) or 0.0,
+        progress=False,
     )
     assert_close(seen[-1], ol.eval_params(tx, history.state, params), ulps=A_STEP)
     assert not np.allclose(seen[-1]["w"], params["w"], rtol=1e-3)

@@ -1,4 +1,6 @@
-"""Losses against their references, their slopes against differences, and the places where naive formulas break."""
+"""Losses against their references, their slopes against differences, and the places where naive
+formulas break.
+"""
 
 import functools
 import math
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from optax_lite import losses
-from optax_lite.losses.inputs import at_least_zero
+from optax_lite.losses._inputs import at_least_zero
 from tests.methods.losses import (
     CASES,
     FAR,
@@ -41,10 +43,14 @@ from tests.nightly import first
 def cases(most):
     """Every case; those after the first `most` of a loss are slow."""
     marked = first(most, CASES, of=lambda case: case.name)
-    return pytest.mark.parametrize("case", marked, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)])
+    return pytest.mark.parametrize(
+        "case", marked, ids=[f"{case.name}-{i}" for i, case in enumerate(CASES)]
+    )
 
 
-first_cases = pytest.mark.parametrize("case", {c.name: c for c in reversed(CASES)}.values(), ids=lambda case: case.name)
+first_cases = pytest.mark.parametrize(
+    "case", {c.name: c for c in reversed(CASES)}.values(), ids=lambda case: case.name
+)
 
 
 @cases(2)
@@ -52,7 +58,9 @@ def test_float64_equals_the_reference_slopes_included(case, x64):
     error, slopes = case.error_and_slopes(FUNCTIONS[case.name], jnp.float64)
     assert error <= 1e-12
     args = [np.asarray(x) for x in case.given(jnp.float64)]
-    for i in range(1 if case.name == "ctc_loss" else len(slopes)):  # after the first of it come paddings
+    for i in range(
+        1 if case.name == "ctc_loss" else len(slopes)
+    ):  # after the first of it come paddings
         if i and np.any(args[i] == 0) and "kl" in case.name:
             continue  # the slope of p·log p at 0 is infinite, and 0 by decision
         differences = np.zeros(args[i].shape)
@@ -62,7 +70,9 @@ def test_float64_equals_the_reference_slopes_included(case, x64):
             sides = [[*args[:i], args[i] + side * step, *args[i + 1 :]] for side in (1, -1)]
             above, below = (np.sum(case.expected(side)) for side in sides)
             differences[place] = (above - below) / 2e-6
-        np.testing.assert_allclose(slopes[i], differences, rtol=1e-6, atol=1e-7 * np.max(np.abs(differences)))
+        np.testing.assert_allclose(
+            slopes[i], differences, rtol=1e-6, atol=1e-7 * np.max(np.abs(differences))
+        )
 
 
 @cases(1)
@@ -81,7 +91,9 @@ def test_compiled_and_batched_it_is_the_same(case):
     single = jax.jit(run)(*given)
     chex.assert_trees_all_close(run(*given), single, rtol=1e-5, atol=1e-6)
     batch = [jnp.stack([x, x]) for x in given]
-    chex.assert_trees_all_close(jax.jit(jax.vmap(run))(*batch), jnp.stack([single, single]), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(
+        jax.jit(jax.vmap(run))(*batch), jnp.stack([single, single]), rtol=1e-5, atol=1e-6
+    )
 
 
 @first_cases
@@ -114,11 +126,13 @@ def test_mixed_arguments_give_their_common_dtype_and_numbers_none():
 
 
 def test_half_precision_errors_are_squared_beyond_its_range_without_a_nan():
-    assert losses.cosine_similarity(jnp.full(3, 6e4, jnp.float16), jnp.full(3, 6e4, jnp.float16)) == 1
+    assert (
+        losses.cosine_similarity(jnp.full(3, 6e4, jnp.float16), jnp.full(3, 6e4, jnp.float16)) == 1
+    )
     assert losses.log_cosh(jnp.float16(300.0)) == jnp.float16(300.0 - math.log(2))
 
 
-# --- hard places -----------------------------------------------------------------------------------------------------
+# --- hard places ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", HARD.values(), ids=HARD.keys())
@@ -131,13 +145,20 @@ LOG_P, Q = jax.nn.log_softmax(X_ALL), jax.nn.softmax(X_ALL)
 BEST = jnp.argmax(X_ALL, -1)
 NEVER_NEGATIVE = {
     "ctc_loss": lambda: losses.ctc_loss(
-        jnp.array([[[0.0, 17.0], [0.0, 17.0]]]), jnp.zeros((1, 2)), jnp.array([[1]]), jnp.zeros((1, 1))
+        jnp.array([[[0.0, 17.0], [0.0, 17.0]]]),
+        jnp.zeros((1, 2)),
+        jnp.array([[1]]),
+        jnp.zeros((1, 1)),
     ),
     "kl_divergence": lambda: losses.kl_divergence(LOG_P, Q),
     "kl_divergence over a mask": lambda: losses.kl_divergence(
-        jnp.pad(LOG_P, ((0, 0), (0, 1))), jnp.pad(Q, ((0, 0), (0, 1))), where=jnp.arange(11)[None] < 10
+        jnp.pad(LOG_P, ((0, 0), (0, 1))),
+        jnp.pad(Q, ((0, 0), (0, 1))),
+        where=jnp.arange(11)[None] < 10,
     ),
-    "kl_divergence_with_log_targets": lambda: losses.kl_divergence_with_log_targets(LOG_P, jnp.log(Q)),
+    "kl_divergence_with_log_targets": lambda: losses.kl_divergence_with_log_targets(
+        LOG_P, jnp.log(Q)
+    ),
     "generalized_kl_divergence": lambda: losses.generalized_kl_divergence(LOG_P, Q),
     "generalized_kl_divergence, terms": lambda: losses.generalized_kl_divergence(LOG_P, Q, axis=()),
     "cosine_distance": lambda: losses.cosine_distance(X_ALL, 2 * X_ALL),
@@ -148,7 +169,9 @@ NEVER_NEGATIVE = {
     "log_cosh": lambda: losses.log_cosh(jnp.linspace(-1e-3, 1e-3, 501)),
     "huber_loss": lambda: losses.huber_loss(jnp.linspace(-1.1, 1.1, 501)),
     "sigmoid_focal_loss": lambda: losses.sigmoid_focal_loss(30 * X_ALL, (X_ALL > 0).astype(float)),
-    "softmax_cross_entropy": lambda: losses.softmax_cross_entropy(30 * X_ALL, jax.nn.one_hot(BEST, 10)),
+    "softmax_cross_entropy": lambda: losses.softmax_cross_entropy(
+        30 * X_ALL, jax.nn.one_hot(BEST, 10)
+    ),
     "ntxent": lambda: losses.ntxent(X_ALL[:8], jnp.arange(8) // 2, 0.01),
 }
 
@@ -159,7 +182,9 @@ def test_what_cannot_be_negative_is_not_by_rounding(call):
 
 
 def test_at_the_bound_a_loss_keeps_its_slope_and_curvature():
-    """As many entries as not are clamped there; the slope is that of the formula for all of them."""
+    """As many entries as not are clamped there; the slope is that of the formula for all of
+    them.
+    """
     slope = jax.grad(lambda log_q: jnp.sum(losses.kl_divergence(log_q, Q)))(LOG_P)
     np.testing.assert_allclose(slope, -Q, atol=1e-6)
     slope = jax.grad(lambda log_q: jnp.sum(losses.generalized_kl_divergence(log_q, Q)))(LOG_P)
@@ -174,11 +199,18 @@ def test_what_can_be_negative_stays_so():
     p, q = jnp.array([0.2, 0.8]), jnp.log(jnp.array([0.5, 0.5]))
     terms = p * (jnp.log(p) - q)
     np.testing.assert_allclose(losses.kl_divergence(q, p, axis=()), terms, rtol=1e-6)
-    np.testing.assert_allclose(losses.kl_divergence(q, p, where=jnp.array([True, False])), terms[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.kl_divergence(q, p, where=jnp.array([True, False])), terms[0], rtol=1e-6
+    )
     joint = losses.kl_divergence(jnp.stack([q, q]) - jnp.log(2.0), jnp.stack([0.25 * p, 0.75 * p]))
-    np.testing.assert_allclose(joint[0], np.sum(0.25 * p * (np.log(0.25 * p) - q + np.log(2.0))), rtol=1e-6)
+    np.testing.assert_allclose(
+        joint[0], np.sum(0.25 * p * (np.log(0.25 * p) - q + np.log(2.0))), rtol=1e-6
+    )
     assert joint[0] < 0
-    assert losses.poly_loss_cross_entropy(jnp.array([3.0, 0.0]), jnp.array([1.0, 0.0]), epsilon=-2.0) < 0
+    assert (
+        losses.poly_loss_cross_entropy(jnp.array([3.0, 0.0]), jnp.array([1.0, 0.0]), epsilon=-2.0)
+        < 0
+    )
 
 
 def test_curvatures_at_0_are_there():
@@ -210,17 +242,23 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
         chex.assert_tree_all_finite(both)
 
 
-# --- classes ---------------------------------------------------------------------------------------------------------
+# --- classes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "function",
-    [losses.softmax_cross_entropy_with_integer_labels, losses.multiclass_hinge_loss, losses.multiclass_perceptron_loss],
+    [
+        losses.softmax_cross_entropy_with_integer_labels,
+        losses.multiclass_hinge_loss,
+        losses.multiclass_perceptron_loss,
+    ],
 )
 def test_a_label_that_is_no_class_is_seen_and_moves_nothing(function):
     labels = jnp.array([0, -1, 4, -4, 3])
     scores = jnp.asarray(np.arange(20.0).reshape(5, 4) % 7, jnp.float32)
-    np.testing.assert_array_equal(jnp.isnan(function(scores, labels)), [False, True, True, True, False])
+    np.testing.assert_array_equal(
+        jnp.isnan(function(scores, labels)), [False, True, True, True, False]
+    )
     chex.assert_tree_all_finite(jax.grad(lambda s: jnp.nansum(function(s, labels)))(scores))
 
 
@@ -228,7 +266,9 @@ def test_examples_with_a_label_below_0_are_ignored_by_where():
     logits, labels = jnp.asarray(X[0], jnp.float32), jnp.array([2, -100, 1])
 
     def loss(logits):
-        return jnp.sum(losses.softmax_cross_entropy_with_integer_labels(logits, labels, where=labels >= 0))
+        return jnp.sum(
+            losses.softmax_cross_entropy_with_integer_labels(logits, labels, where=labels >= 0)
+        )
 
     kept = jnp.array([0, 2])
     expected = losses.softmax_cross_entropy_with_integer_labels(logits[kept], labels[kept])
@@ -253,7 +293,7 @@ def test_smoothed_labels_sum_to_1_over_the_classes_that_are_left():
     assert jnp.isfinite(loss)
 
 
-# --- sequences -------------------------------------------------------------------------------------------------------
+# --- sequences ------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_aligned_costs_about_minus_log_epsilon():
@@ -261,7 +301,9 @@ def test_what_cannot_be_aligned_costs_about_minus_log_epsilon():
         ctc_loss = jax.jit(functools.partial(losses.ctc_loss, log_epsilon=log_epsilon))
         loss = ctc_loss(LOGITS[:, :2], PADDED[:, :2], WORDS, 0 * WORDS_PADDED)
         np.testing.assert_allclose(loss, -log_epsilon, rtol=0.01)
-    no_frames = jax.jit(losses.ctc_loss)(LOGITS[:, :0], PADDED[:, :0], WORDS, np.array([[1, 1, 1], [0, 0, 0]]))
+    no_frames = jax.jit(losses.ctc_loss)(
+        LOGITS[:, :0], PADDED[:, :0], WORDS, np.array([[1, 1, 1], [0, 0, 0]])
+    )
     np.testing.assert_allclose(no_frames, [0, 1e5], rtol=1e-5)
 
 
@@ -281,7 +323,7 @@ def test_padding_and_impossible_classes_do_no_harm():
     assert jnp.isnan(jax.jit(total)(clean, WORDS + 2))
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 COLUMN = np.ones((3, 1))
 LONG = np.ones((2, 5))
@@ -290,15 +332,42 @@ ERRORS = {
         lambda: losses.l2_loss(ONES, COLUMN),
         "l2_loss: predictions of shape (3,) and targets of (3, 1)",
     ),
-    "l2 the other way": (lambda: losses.l2_loss(COLUMN, ONES), "(3, 1) and targets of (3,): nothing is broadcast"),
-    "squared": (lambda: losses.squared_error(COLUMN, LONG), "squared_error: predictions of shape (3, 1) and targets"),
-    "huber": (lambda: losses.huber_loss(ONES, COLUMN), "huber_loss: predictions of shape (3,) and targets"),
-    "delta": (lambda: losses.huber_loss(ONES, delta=np.ones(2)), "predictions of shape (3,) and delta of (2,)"),
-    "log_cosh": (lambda: losses.log_cosh(ONES, COLUMN), "log_cosh: predictions of shape (3,) and targets of (3, 1)"),
-    "hinge": (lambda: losses.hinge_loss(ONES, COLUMN), "hinge_loss: predictor_outputs of shape (3,) and targets"),
-    "perceptron": (lambda: losses.perceptron_loss(ONES, COLUMN), "perceptron_loss: predictor_outputs of shape (3,)"),
-    "sigmoid": (lambda: losses.sigmoid_binary_cross_entropy(ONES, COLUMN), "logits of shape (3,) and labels of (3, 1)"),
-    "focal": (lambda: losses.sigmoid_focal_loss(ONES, COLUMN), "sigmoid_focal_loss: logits of shape (3,) and labels"),
+    "l2 the other way": (
+        lambda: losses.l2_loss(COLUMN, ONES),
+        "(3, 1) and targets of (3,): nothing is broadcast",
+    ),
+    "squared": (
+        lambda: losses.squared_error(COLUMN, LONG),
+        "squared_error: predictions of shape (3, 1) and targets",
+    ),
+    "huber": (
+        lambda: losses.huber_loss(ONES, COLUMN),
+        "huber_loss: predictions of shape (3,) and targets",
+    ),
+    "delta": (
+        lambda: losses.huber_loss(ONES, delta=np.ones(2)),
+        "predictions of shape (3,) and delta of (2,)",
+    ),
+    "log_cosh": (
+        lambda: losses.log_cosh(ONES, COLUMN),
+        "log_cosh: predictions of shape (3,) and targets of (3, 1)",
+    ),
+    "hinge": (
+        lambda: losses.hinge_loss(ONES, COLUMN),
+        "hinge_loss: predictor_outputs of shape (3,) and targets",
+    ),
+    "perceptron": (
+        lambda: losses.perceptron_loss(ONES, COLUMN),
+        "perceptron_loss: predictor_outputs of shape (3,)",
+    ),
+    "sigmoid": (
+        lambda: losses.sigmoid_binary_cross_entropy(ONES, COLUMN),
+        "logits of shape (3,) and labels of (3, 1)",
+    ),
+    "focal": (
+        lambda: losses.sigmoid_focal_loss(ONES, COLUMN),
+        "sigmoid_focal_loss: logits of shape (3,) and labels",
+    ),
     "alpha": (
         lambda: losses.sigmoid_focal_loss(ONES, ONES, alpha=np.ones(2)),
         "logits of shape (3,) and alpha of (2,)",
@@ -307,16 +376,28 @@ ERRORS = {
         lambda: losses.l2_loss(np.arange(3)),
         "l2_loss: predictions must be floating, got int32[3]",
     ),
-    "complex targets": (lambda: losses.l2_loss(ONES, ONES * 1j), "targets must be real, got complex64[3]"),
+    "complex targets": (
+        lambda: losses.l2_loss(ONES, ONES * 1j),
+        "targets must be real, got complex64[3]",
+    ),
     "class numbers": (
         lambda: losses.softmax_cross_entropy(LONG, np.array([0, 1])),
         "class numbers go to softmax_cross",
     ),
-    "a column of labels": (lambda: losses.softmax_cross_entropy(LONG, np.ones((2, 1))), "equal along axis -1"),
-    "other examples": (lambda: losses.softmax_cross_entropy(LONG, np.ones((3, 5))), "logits (2, 5), labels (3, 5)"),
+    "a column of labels": (
+        lambda: losses.softmax_cross_entropy(LONG, np.ones((2, 1))),
+        "equal along axis -1",
+    ),
+    "other examples": (
+        lambda: losses.softmax_cross_entropy(LONG, np.ones((3, 5))),
+        "logits (2, 5), labels (3, 5)",
+    ),
     "the mask's shape": (
         lambda: losses.softmax_cross_entropy(LONG, LONG, where=np.ones(5, bool)),
-        "softmax_cross_entropy: the shapes must be equal or 1 in every dimension, got logits (2, 5), where (5, 1)",
+        (
+            "softmax_cross_entropy: the shapes must be equal or 1 in every dimension, got logits "
+            "(2, 5), where (5, 1)"
+        ),
     ),
     "float labels": (
         lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones(2)),
@@ -330,16 +411,34 @@ ERRORS = {
         lambda: losses.multiclass_hinge_loss(LONG, np.array([1])),
         "multiclass_hinge_loss: labels must have the shape (2,)",
     ),
-    "integer one-hot": (lambda: losses.smooth_labels(np.eye(3, dtype=int), 0.1), "labels must be floating, got int32"),
-    "kl": (lambda: losses.kl_divergence(LONG, LONG[:, :1]), "got log_predictions (2, 5), targets (2, 1)"),
-    "kl mask": (lambda: losses.kl_divergence(LONG, LONG, where=np.ones(5, bool)), "log_predictions (2, 5), where (5,)"),
-    "cosine": (lambda: losses.cosine_similarity(LONG, LONG[0]), "got predictions (2, 5), targets (5,)"),
+    "integer one-hot": (
+        lambda: losses.smooth_labels(np.eye(3, dtype=int), 0.1),
+        "labels must be floating, got int32",
+    ),
+    "kl": (
+        lambda: losses.kl_divergence(LONG, LONG[:, :1]),
+        "got log_predictions (2, 5), targets (2, 1)",
+    ),
+    "kl mask": (
+        lambda: losses.kl_divergence(LONG, LONG, where=np.ones(5, bool)),
+        "log_predictions (2, 5), where (5,)",
+    ),
+    "cosine": (
+        lambda: losses.cosine_similarity(LONG, LONG[0]),
+        "got predictions (2, 5), targets (5,)",
+    ),
     "axis": (
         lambda: losses.cosine_distance(LONG, LONG, axis=2),
         "cosine_distance: axis 2 is out of range for an array",
     ),
-    "embeddings": (lambda: losses.ntxent(POINTS, GROUPS[:, None]), "ntxent: embeddings must have shape (n, d) and"),
-    "one embedding": (lambda: losses.ntxent(POINTS[0], GROUPS[:3]), "labels (n,), got embeddings (3,) and labels (3,)"),
+    "embeddings": (
+        lambda: losses.ntxent(POINTS, GROUPS[:, None]),
+        "ntxent: embeddings must have shape (n, d) and",
+    ),
+    "one embedding": (
+        lambda: losses.ntxent(POINTS[0], GROUPS[:3]),
+        "labels (n,), got embeddings (3,) and labels (3,)",
+    ),
     "triplet": (
         lambda: losses.triplet_margin_loss(X, Y, Z[0]),
         "anchors (2, 3, 4), positives (2, 3, 4), negatives (3,",
@@ -368,8 +467,14 @@ ERRORS = {
         lambda: losses.ctc_loss(LOGITS, PADDED, WORDS, WORDS_PADDED[:, 1:]),
         "got logits (2, 5, 3), labels (2, 3), logit_paddings (2, 5), label_paddings (2, 2)",
     ),
-    "float words": (lambda: losses.ctc_loss(LOGITS, PADDED, WORDS * 1.0, WORDS_PADDED), "labels must be integers"),
-    "blank": (lambda: losses.ctc_loss(*TEXT, blank_id=3), "blank_id must be one of the 3 classes, got 3"),
+    "float words": (
+        lambda: losses.ctc_loss(LOGITS, PADDED, WORDS * 1.0, WORDS_PADDED),
+        "labels must be integers",
+    ),
+    "blank": (
+        lambda: losses.ctc_loss(*TEXT, blank_id=3),
+        "blank_id must be one of the 3 classes, got 3",
+    ),
 }
 
 
@@ -389,6 +494,8 @@ def test_the_mask_of_examples_and_that_of_classes_are_told_apart_by_their_dimens
     square, labels = jnp.asarray(X[0, :, :3]), jnp.asarray(P[0, :, :3])
     rows = jnp.array([True, False, True])
     whole = losses.softmax_cross_entropy(square, labels, where=rows)
-    chex.assert_trees_all_equal(whole, losses.softmax_cross_entropy(square, labels, where=rows[:, None]))
+    chex.assert_trees_all_equal(
+        whole, losses.softmax_cross_entropy(square, labels, where=rows[:, None])
+    )
     assert whole[1] == 0 and whole[0] != 0
     assert LABELS.shape == X.shape[:2]

@@ -1,6 +1,8 @@
-"""The numeric cases in which optimizers are silently wrong, for every row in float16, bfloat16, float32 and float64.
+"""The numeric cases in which optimizers are silently wrong, for every row in float16, bfloat16,
+float32 and float64.
 
-Most run operation by operation: arithmetic of small leaves is compiled once for all rows, and a rule not at all.
+Most run operation by operation: arithmetic of small leaves is compiled once for all rows, and a
+rule not at all.
 """
 
 from typing import NamedTuple
@@ -20,7 +22,8 @@ from tests.test_extras import PARAMS as WRAPPED, WRAPPERS
 RULES = {row.name: row.factory(**row.settings[0]) for row in OWN if not row.quirks.no_laws} | {
     name: make() for name, make in COMPOSED.items()
 }
-# One of a kind each, for `make test`; what holds for them mostly holds for the others, which are nightly.
+# One of a kind each, for `make test`; what holds for them mostly holds for the others, which are
+# nightly.
 HANDFUL = (
     "scale_by_adam",
     "scale_by_lion",
@@ -36,7 +39,9 @@ HANDFUL = (
 def over(rules):
     """The handful, and every night the others."""
     marks = {name: [] if name in HANDFUL else [pytest.mark.nightly] for name in rules}
-    return pytest.mark.parametrize("tx", [pytest.param(tx, id=name, marks=marks[name]) for name, tx in rules.items()])
+    return pytest.mark.parametrize(
+        "tx", [pytest.param(tx, id=name, marks=marks[name]) for name, tx in rules.items()]
+    )
 
 
 each = over(RULES)
@@ -46,13 +51,17 @@ TOP = np.iinfo(np.int32).max
 
 
 def static_choices():
-    """The settings of each rule of its own, without schedules, whose static choices no setting before has."""
+    """The settings of each rule of its own, without schedules, whose static choices no setting
+    before has.
+    """
     found = {}
     for row in (row for row in OWN if not row.quirks.no_laws):
         known = []
         for i, tx in enumerate(row.factory(**settings) for settings in row.settings):
             is_new, inside = jax.tree.structure(tx) not in known, tx.arguments.values()
-            if is_new and not any(isinstance(v, (ol.Schedule, ol.GradientTransformation)) for v in inside):
+            if is_new and not any(
+                isinstance(v, (ol.Schedule, ol.GradientTransformation)) for v in inside
+            ):
                 known.append(jax.tree.structure(tx))
                 found |= {f"{row.name}, setting {i}": tx} if i else {}
     return found
@@ -61,8 +70,9 @@ def static_choices():
 CHOICES = static_choices()
 each_choice = over(RULES | CHOICES)
 
-# Exact in float16 and bfloat16. "b" are parameters of 0, "scalar" has no gradient but 0; 2^14 times the gradient has
-# squares and a norm that float16 does not hold, and of 2^-20 times it not even the entries are normal.
+# Exact in float16 and bfloat16. "b" are parameters of 0, "scalar" has no gradient but 0; 2^14 times
+# the gradient has squares and a norm that float16 does not hold, and of 2^-20 times it not even the
+# entries are normal.
 PARAMS = {
     "w": np.array([[1.0, -2.0], [0.5, 3.0], [0.125, 0.25]]),
     "b": np.zeros(2),
@@ -91,7 +101,9 @@ def given(tree, dtype_of):
     """A tree of numbers as arrays, each in the dtype of its name."""
 
     def one(name, x):
-        return x if x is None else jnp.asarray(x, dtype_of(name) if x.dtype.kind == "f" else jnp.int32)
+        return (
+            x if x is None else jnp.asarray(x, dtype_of(name) if x.dtype.kind == "f" else jnp.int32)
+        )
 
     return {name: one(name, x) for name, x in tree.items()}
 
@@ -114,10 +126,12 @@ def step(tx, *args):
 
 def wide(tree):
     """A tree in float32 at least, as numpy arrays."""
-    return jax.tree.map(lambda x: np.asarray(x, np.promote_types(np.asarray(x).dtype, np.float32)), tree)
+    return jax.tree.map(
+        lambda x: np.asarray(x, np.promote_types(np.asarray(x).dtype, np.float32)), tree
+    )
 
 
-# --- low precision ---------------------------------------------------------------------------------------------------
+# --- low precision --------------------------------------------------------------------------------
 
 # Rounding is what they do, or (an average) of what they keep; each has tests of its own for that.
 ROUNDING = ("stochastic_rounding", "kahan", "master_weights", "average_params")
@@ -128,7 +142,9 @@ LOW = dict.fromkeys(PARAMS, "bfloat16") | dict.fromkeys(("half", "scalar", "idle
 
 @each_choice
 def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
-    """Updates and states, also the second moment with b2 = 0.9999; and leaves that do not move are left alone."""
+    """Updates and states, also the second moment with b2 = 0.9999; and leaves that do not move are
+    left alone.
+    """
     tx = tx.replace({path: 0.9999 for path in tx.hyperparams if path.split("/")[-1] == "b2"})
     names = NAMED if tx.factory.name in ("partition", "multi_transform") else tuple(PARAMS)
     p, single = (given(only(names, PARAMS), of) for of in (LOW.__getitem__, lambda name: "float32"))
@@ -136,7 +152,8 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
         state, single_state = tx.init(p), tx.init(single)
         for size in SIZES:
             g, as_single = (
-                given(times(size, only(names, GRADIENT)), of) for of in (LOW.__getitem__, lambda _: "float32")
+                given(times(size, only(names, GRADIENT)), of)
+                for of in (LOW.__getitem__, lambda _: "float32")
             )
             if size == 1:
                 stepped, after = step(tx, g, state, p)
@@ -145,25 +162,39 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
             updates, new = update(tx, g, state, p)
             chex.assert_trees_all_equal_shapes_and_dtypes((updates, new), (g, state))
             chex.assert_tree_all_finite(new)
-            state, p = new, p if size > 1 else ol.apply_updates(p, updates)  # the largest end beyond float16
+            # the largest end beyond float16
+            state, p = (new, p if size > 1 else ol.apply_updates(p, updates))
             if tx.factory.name not in ROUNDING:
                 expected, single_state = update(tx, as_single, single_state, single)
                 rounded = jax.tree.map(lambda u, e: e.astype(u.dtype), updates, expected)
                 np.testing.assert_equal(wide(updates), wide(rounded))
                 np.testing.assert_equal(wide(state), wide(single_state))
-                single = {k: p[k] if x is None or k == "number" else p[k].astype(x.dtype) for k, x in single.items()}
+                single = {
+                    k: p[k] if x is None or k == "number" else p[k].astype(x.dtype)
+                    for k, x in single.items()
+                }
 
 
-# --- pairs of dtypes -------------------------------------------------------------------------------------------------
+# --- pairs of dtypes ------------------------------------------------------------------------------
 
 PAIRS = [(p, g) for p in DTYPES for g in DTYPES if p != g or p == "float64"]
 
 
 @each
 def test_every_pair_of_dtypes_settles_at_once_in_scan_and_cond(tx, x64):
-    """A leaf for each pair, in one tree: what a loop carries may not change its dtype. Only traced."""
-    p = {"w": {f"{a} {b}": jnp.ones((3, 2), a) for a, b in PAIRS}, "b": jnp.ones(2, "bfloat16"), "scalar": jnp.ones(())}
-    g = {"w": {f"{a} {b}": jnp.ones((3, 2), b) for a, b in PAIRS}, "b": jnp.ones(2), "scalar": jnp.ones((), "float16")}
+    """A leaf for each pair, in one tree: what a loop carries may not change its dtype. Only
+    traced.
+    """
+    p = {
+        "w": {f"{a} {b}": jnp.ones((3, 2), a) for a, b in PAIRS},
+        "b": jnp.ones(2, "bfloat16"),
+        "scalar": jnp.ones(()),
+    }
+    g = {
+        "w": {f"{a} {b}": jnp.ones((3, 2), b) for a, b in PAIRS},
+        "b": jnp.ones(2),
+        "scalar": jnp.ones((), "float16"),
+    }
 
     def course(p, g):
         def body(carry, by_step):
@@ -181,7 +212,7 @@ def test_every_pair_of_dtypes_settles_at_once_in_scan_and_cond(tx, x64):
     chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(course, p, g), p)
 
 
-# --- zeros -----------------------------------------------------------------------------------------------------------
+# --- zeros ----------------------------------------------------------------------------------------
 
 
 def assert_sits(tx, p, zeros, extra, *, moves=False):
@@ -189,7 +220,9 @@ def assert_sits(tx, p, zeros, extra, *, moves=False):
     updates, state = tx.update(zeros, tx.init(p), p, **extra)
     stepped, state = tx.step(zeros, state, p, **extra)
     if not moves:
-        np.testing.assert_equal(wide(jax.tree.map(jnp.abs, updates)), wide(jax.tree.map(jnp.zeros_like, p)))
+        np.testing.assert_equal(
+            wide(jax.tree.map(jnp.abs, updates)), wide(jax.tree.map(jnp.zeros_like, p))
+        )
         np.testing.assert_equal(wide(stepped), wide(p))
     chex.assert_tree_all_finite((updates, stepped, state))
     chex.assert_trees_all_equal_shapes_and_dtypes((updates, stepped), (p, p))
@@ -214,7 +247,10 @@ STATIONARY = {
         ol.sam(ol.sgd(0.1), SHARP, opaque_mode=True),
         {"grad_fn": lambda p, i: jax.tree.map(jnp.zeros_like, p)},
     ),
-    "sophia": (ol.sophia(0.1, weight_decay=0.0), {"obj_fn": lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))}),
+    "sophia": (
+        ol.sophia(0.1, weight_decay=0.0),
+        {"obj_fn": lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))},
+    ),
     "backtracking": (ol.chain(ol.sgd(1.0), ol.scale_by_backtracking_linesearch(5)), "at a minimum"),
     "lbfgs": (ol.lbfgs(), "at a minimum"),
     "dpsgd": (ol.dpsgd(0.1, 1.0, 0.0, seed=0), "of examples"),
@@ -239,21 +275,26 @@ def test_what_the_laws_do_not_call_rests_at_a_zero_gradient(name, dtype, x64):
         assert_sits(tx, p, zeros, extra)
 
 
-# --- thresholds ------------------------------------------------------------------------------------------------------
+# --- thresholds -----------------------------------------------------------------------------------
 
 CLIPS = {
     "clip": lambda c: ol.clip(4.0 * c),
     "clip_by_global_norm": lambda c: ol.clip_by_global_norm(5.0 * c),
     "clip_by_block_rms": lambda c: ol.clip_by_block_rms(2.5 * c),
     "adaptive_grad_clip": lambda c: ol.adaptive_grad_clip(0.5 * c),
-    "differentially_private_aggregate": lambda c: ol.differentially_private_aggregate(5.0 * c, 0.0, seed=0),
+    "differentially_private_aggregate": lambda c: ol.differentially_private_aggregate(
+        5.0 * c, 0.0, seed=0
+    ),
 }
 
 
 @dtypes
 @pytest.mark.parametrize("name", CLIPS)
 def test_clipping_begins_above_the_threshold_and_at_0_nothing_passes(name, dtype, x64):
-    p, g = jnp.array([[6.0], [8.0], [0.0], [0.0]], dtype), jnp.array([[3.0], [4.0], [0.0], [0.0]], dtype)
+    p, g = (
+        jnp.array([[6.0], [8.0], [0.0], [0.0]], dtype),
+        jnp.array([[3.0], [4.0], [0.0], [0.0]], dtype),
+    )
     half = jnp.minimum(g, jnp.asarray(2.0, dtype)) if name == "clip" else g / 2
     for c, expected in ((1.0, g), (0.5, half), (0.0, 0 * g)):
         tx = CLIPS[name](c)
@@ -262,13 +303,17 @@ def test_clipping_begins_above_the_threshold_and_at_0_nothing_passes(name, dtype
             np.testing.assert_array_equal(wide(tx.update(x, tx.init(p), p)[0]), wide(clipped))
 
 
-# --- norms that are no row's -----------------------------------------------------------------------------------------
+# --- norms that are no row's ----------------------------------------------------------------------
 
 NORMS = {
     "safe_norm": lambda x: ol.safe_norm(x, 0.0),
     "tree_utils": lambda x: ol.tree_utils.tree_norm([x]),
-    "skip_large_updates": lambda x: jnp.sqrt(ol.skip_large_updates([x], jnp.int32(0), None, 1.0)[1]["norm_squared"]),
-    "monitor": lambda x: ol.monitor({"n": ol.global_norm}).update(x, ol.monitor({"n": ol.global_norm}).init(x))[1],
+    "skip_large_updates": lambda x: jnp.sqrt(
+        ol.skip_large_updates([x], jnp.int32(0), None, 1.0)[1]["norm_squared"]
+    ),
+    "monitor": lambda x: ol.monitor({"n": ol.global_norm}).update(
+        x, ol.monitor({"n": ol.global_norm}).init(x)
+    )[1],
 }
 OVERFLOWS = {
     "float16, over": ("float16", 300.0, 10_000, 30_000.0),
@@ -296,31 +341,76 @@ def test_examples_in_low_precision_are_clipped_by_their_norm_in_float32(clip, ca
         np.testing.assert_array_equal(jnp.stack(jax.tree.leaves(count)), 2 if factor < 1 else 0)
 
 
-# --- where a NaN goes ------------------------------------------------------------------------------------------------
+# --- where a NaN goes -----------------------------------------------------------------------------
 
-# Those that look at more than the entry; the refusals are of gates, of what holds a leaf still, and of `zero_nans`.
+# Those that look at more than the entry; the refusals are of gates, of what holds a leaf still, and
+# of `zero_nans`.
 SPREAD = {
     "refused": (
-        "_MultiSteps", "accumulate", "apply_if_finite", "freeze", "loss_scaling", "set_to_zero", "skip_bad_steps",
+        "_MultiSteps",
+        "accumulate",
+        "apply_if_finite",
+        "freeze",
+        "loss_scaling",
+        "set_to_zero",
+        "skip_bad_steps",
         "zero_nans",
     ),
     "leaf": (
-        "adafactor", "adaptive_grad_clip", "cautious", "centralize", "clip_by_block_rms", "fromage", "galore", "lamb",
-        "lars", "mars", "muon", "novograd", "scale_by_distance_over_gradients", "scale_by_galore", "scale_by_muon",
-        "scale_by_novograd", "scale_by_shampoo", "scale_by_sm3", "scale_by_soap", "scale_by_trust_ratio", "shampoo",
-        "sm3", "soap", "stable_adamw",
+        "adafactor",
+        "adaptive_grad_clip",
+        "cautious",
+        "centralize",
+        "clip_by_block_rms",
+        "fromage",
+        "galore",
+        "lamb",
+        "lars",
+        "mars",
+        "muon",
+        "novograd",
+        "scale_by_distance_over_gradients",
+        "scale_by_galore",
+        "scale_by_muon",
+        "scale_by_novograd",
+        "scale_by_shampoo",
+        "scale_by_sm3",
+        "scale_by_soap",
+        "scale_by_trust_ratio",
+        "shampoo",
+        "sm3",
+        "soap",
+        "stable_adamw",
     ),
     "tree": (
-        "chain", "clip_by_global_norm", "clip_by_global_norm, scheduled", "dadapt_adamw", "dog", "dowg",
-        "inject_hyperparams", "lbfgs", "mechanize", "momo", "momo_adam", "normalize", "normalize_by_update_norm",
-        "polyak_sgd", "prodigy", "scale_by_lbfgs", "scale_by_polyak", "with_metrics, clipped",
+        "chain",
+        "clip_by_global_norm",
+        "clip_by_global_norm, scheduled",
+        "dadapt_adamw",
+        "dog",
+        "dowg",
+        "inject_hyperparams",
+        "lbfgs",
+        "mechanize",
+        "momo",
+        "momo_adam",
+        "normalize",
+        "normalize_by_update_norm",
+        "polyak_sgd",
+        "prodigy",
+        "scale_by_lbfgs",
+        "scale_by_polyak",
+        "with_metrics, clipped",
     ),
-}  # fmt: skip
+}
 
 
 def spread_of(tx):
     """How far a NaN in one entry of one gradient reaches, in that update or the next one."""
-    p, g = ({k: jnp.asarray(x, jnp.float32) for k, x in only(NAMED, tree).items()} for tree in (PARAMS, GRADIENT))
+    p, g = (
+        {k: jnp.asarray(x, jnp.float32) for k, x in only(NAMED, tree).items()}
+        for tree in (PARAMS, GRADIENT)
+    )
     g = g | {"scalar": jnp.float32(0.5)}
     start, seen = tx.init(p), []
     for bad in (g, g | {"w": g["w"].at[1, 1].set(jnp.nan)}):
@@ -333,7 +423,9 @@ def spread_of(tx):
     differs = {k: ~(clean[k] == bad[k]) for k in g}
     for k in g:
         now = bad[k][0][differs[k][0]]
-        assert tx.factory.name == "cautious" or np.all(np.isnan(now) | (now == 0)), f"a NaN becomes a number: {bad}"
+        assert tx.factory.name == "cautious" or np.all(np.isnan(now) | (now == 0)), (
+            f"a NaN becomes a number: {bad}"
+        )
     if differs["b"].any() or differs["scalar"].any():
         return "tree"
     differs["w"][:, 1, 1] = False
@@ -348,10 +440,22 @@ def test_a_nan_reaches_no_further_than_the_rule_looks(tx):
         assert [spread_of(tx)] == expected
 
 
-# --- counts and betas ------------------------------------------------------------------------------------------------
+# --- counts and betas -----------------------------------------------------------------------------
 
 COUNTS = ("count", "step", "step_count", "gradient_step")
-BETAS = ("b1", "b2", "b3", "beta", "beta3", "decay", "momentum", "rho", "shampoo_beta", "betas/0", "betas/1")
+BETAS = (
+    "b1",
+    "b2",
+    "b3",
+    "beta",
+    "beta3",
+    "decay",
+    "momentum",
+    "rho",
+    "shampoo_beta",
+    "betas/0",
+    "betas/1",
+)
 NEAR = float(np.float32(0.999999))
 
 
@@ -360,21 +464,32 @@ def with_betas(tx, beta):
     positive = row_of(tx).quirks.positive if row_of(tx) else ()
     decays = [k for k in tx.hyperparams if k.split("/")[-1] in BETAS or k.endswith(BETAS[-2:])]
     exact = {k: float(np.float32(x)) for k, x in tx.hyperparams.items()}
-    return tx.replace(exact | {k: beta for k in decays if beta is not None and (beta or k not in positive)})
+    return tx.replace(
+        exact | {k: beta for k in decays if beta is not None and (beta or k not in positive)}
+    )
 
 
 def with_count(state, count):
     """A state after that many updates, as its counts say."""
 
     def one(path, x):
-        return jnp.asarray(count, x.dtype) if path and getattr(path[-1], "name", "") in COUNTS and x.ndim == 0 else x
+        return (
+            jnp.asarray(count, x.dtype)
+            if path and getattr(path[-1], "name", "") in COUNTS and x.ndim == 0
+            else x
+        )
 
     return jax.tree_util.tree_map_with_path(one, state)
 
 
 def second(tx, count, dtype, state=None):
-    """The second update, from the state after the first with the count in it, or from the one given."""
-    p, g = ({k: jnp.asarray(x, dtype) for k, x in only(NAMED, tree).items()} for tree in (PARAMS, GRADIENT))
+    """The second update, from the state after the first with the count in it, or from the one
+    given.
+    """
+    p, g = (
+        {k: jnp.asarray(x, dtype) for k, x in only(NAMED, tree).items()}
+        for tree in (PARAMS, GRADIENT)
+    )
     own = tx.init(p)
     if state is None:
         _, state = update(tx, g, own, p)
@@ -383,22 +498,28 @@ def second(tx, count, dtype, state=None):
     return state, update(tx, {k: 0.75 * x + 0.5 for k, x in g.items()}, state, p)
 
 
-# After a few steps gg has nearly equal eigenvalues, of which float32 finds other eigenvectors than float64 does.
+# After a few steps gg has nearly equal eigenvalues, of which float32 finds other eigenvectors than
+# float64 does.
 UNDETERMINED = ("scale_by_soap", "soap")
 FEW_DIGITS = {
-    # Its decay is 1 - t^-0.8, made by a function that may be the user's: of 1 - b three digits are left after a million
-    # updates, and none at the last count.
+    # Its decay is 1 - t^-0.8, made by a function that may be the user's: of 1 - b three digits are
+    # left after a million updates, and none at the last count.
     "scale_by_factored_rms": lambda count: np.inf if count == TOP else 1e-3,
-    # It makes its Adam itself, whose b2 of 0.999 no test rounds: 1 - b2 is off by up to 2^-25 of 0.001.
+    # It makes its Adam itself, whose b2 of 0.999 no test rounds: 1 - b2 is off by up to 2^-25 of
+    # 0.001.
     "scale_by_galore": lambda count: 3e-5,
 }
 
 
 @each
 def test_float32_follows_float64_at_every_count_and_beta(tx):
-    """b = 0, b near 1, a million updates, and the last count that there is, at which counts stay."""
+    """b = 0, b near 1, a million updates, and the last count that there is, at which counts
+    stay.
+    """
     row = row_of(tx)
-    if row is not None and (row.quirks.random or not row.quirks.counts_updates or row.name in UNDETERMINED):
+    if row is not None and (
+        row.quirks.random or not row.quirks.counts_updates or row.name in UNDETERMINED
+    ):
         return
     usual = 4 * (row.quirks.float32 if row else 2e-6)
     bound = FEW_DIGITS.get(row.name if row else "", lambda count: usual)
@@ -409,14 +530,19 @@ def test_float32_follows_float64_at_every_count_and_beta(tx):
             with jax.enable_x64(True):
                 _, (expected, expected_after) = second(exact, count, "float64", state)
         chex.assert_tree_all_finite((updates, after))
-        pairs = [*zip(*map(jax.tree.leaves, ((updates, after), (expected, expected_after))), strict=True)]
+        pairs = [
+            *zip(*map(jax.tree.leaves, ((updates, after), (expected, expected_after))), strict=True)
+        ]
         errors = [relative_error(np.asarray(a), np.asarray(b)) for a, b in pairs]
         assert max(errors) <= bound(count), (beta, count, errors)
         for name, counts in slots(after).items():
-            assert name not in COUNTS or set(map(int, counts)) <= {count, min(count + 1, TOP)}, (name, counts)
+            assert name not in COUNTS or set(map(int, counts)) <= {count, min(count + 1, TOP)}, (
+                name,
+                counts,
+            )
 
 
-# --- left out and recovered ------------------------------------------------------------------------------------------
+# --- left out and recovered -----------------------------------------------------------------------
 
 INSIDE = {
     "plain": lambda tx: tx,
@@ -430,7 +556,10 @@ GATES = {
     "apply_if_finite": (lambda tx: ol.apply_if_finite(tx, 1), "inner_state"),
     "loss_scaling": (lambda tx: ol.loss_scaling(tx, init_scale=1.0), "inner_state"),
     "accumulate": (lambda tx: ol.accumulate(tx, 1), "inner_state"),
-    "MultiSteps": (lambda tx: ol.MultiSteps(tx, 1, should_skip_update_fn=ol.skip_not_finite), "inner_opt_state"),
+    "MultiSteps": (
+        lambda tx: ol.MultiSteps(tx, 1, should_skip_update_fn=ol.skip_not_finite),
+        "inner_opt_state",
+    ),
 }
 
 
@@ -441,7 +570,9 @@ def bits(tree):
 @pytest.mark.parametrize("inside", first(1, INSIDE))
 @pytest.mark.parametrize("gate", first(2, GATES))
 def test_what_is_left_out_might_as_well_not_have_been(gate, inside, x64):
-    """To the bit, in every dtype, by `step` and by `update`; and the run goes on as one without it."""
+    """To the bit, in every dtype, by `step` and by `update`; and the run goes on as one
+    without it.
+    """
     wrap, inner = GATES[gate]
     tx = wrap(INSIDE[inside](ol.adamw(2.0**-7, weight_decay=0.5)))
     p = {dtype: jnp.asarray([1.0, -0.0, 3.0], dtype) for dtype in DTYPES}
@@ -456,14 +587,19 @@ def test_what_is_left_out_might_as_well_not_have_been(gate, inside, x64):
             stepped, left = tx.step(g, state, once)
             updates, also = tx.update(g, state, once)
             assert bits(stepped) == bits(ol.apply_updates(once, updates)) == bits(once)
-            assert bits(getattr(left, inner)) == bits(getattr(also, inner)) == bits(getattr(state, inner))
-            scale = float(getattr(left, "loss_scale", 1.0))  # what the next loss will be multiplied by
+            assert (
+                bits(getattr(left, inner))
+                == bits(getattr(also, inner))
+                == bits(getattr(state, inner))
+            )
+            # what the next loss will be multiplied by
+            scale = float(getattr(left, "loss_scale", 1.0))
             again, after = tx.step(times(scale, good), left, stepped)
             assert bits(again) == bits(went_on) != bits(once)
             assert bits(getattr(after, inner)) == bits(getattr(end, inner))
 
 
-# --- schedules -------------------------------------------------------------------------------------------------------
+# --- schedules ------------------------------------------------------------------------------------
 
 
 class Told(NamedTuple):
@@ -490,8 +626,16 @@ def test_a_schedule_is_read_at_zero_first_in_every_wrapper(name):
     with jax.disable_jit():
         state = tx.init(WRAPPED)
         for _ in range(3):
-            _, state = tx.update(WRAPPED, state, WRAPPED, grad_fn=lambda p, i: p, value=jnp.float32(1.0))
-    told = [x for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, Told)) if isinstance(x, Told)]
+            _, state = tx.update(
+                WRAPPED, state, WRAPPED, grad_fn=lambda p, i: p, value=jnp.float32(1.0)
+            )
+    told = [
+        x
+        for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, Told))
+        if isinstance(x, Told)
+    ]
     assert told, "there is no state of what is wrapped"
     for values in (x.values[x.values >= 0] for x in told):
-        assert len(values) in RARELY.get(name, {3}) and values[::-1].tolist() == list(range(len(values)))
+        assert len(values) in RARELY.get(name, {3}) and values[::-1].tolist() == list(
+            range(len(values))
+        )

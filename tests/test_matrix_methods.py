@@ -1,4 +1,6 @@
-"""What the theory says about Muon, Shampoo and SOAP: orthogonal updates, symmetries, what they are to each other."""
+"""What the theory says about Muon, Shampoo and SOAP: orthogonal updates, symmetries, what they are
+to each other.
+"""
 
 import functools
 
@@ -9,12 +11,13 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from optax_lite.matrices import from_blocks, to_blocks
+from optax_lite.core.matrices import from_blocks, to_blocks
 from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
-# Units that a direction may be off by: five iterations (or a root by eigenvalues) of three products of matrices, sums
-# of up to seven terms; and by how much matrices that are normally distributed and this small may raise it.
+# Units that a direction may be off by: five iterations (or a root by eigenvalues) of three products
+# of matrices, sums of up to seven terms; and by how much matrices that are normally distributed and
+# this small may raise it.
 A_PRODUCT = 5 * 3 * 2 * 7
 CONDITION = 30
 
@@ -40,7 +43,7 @@ def singular_values(x):
     return jnp.linalg.svdvals(x.astype(jnp.float32))
 
 
-# --- Muon ------------------------------------------------------------------------------------------------------------
+# --- Muon -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 64), (64, 16), (1, 5)])
@@ -55,8 +58,8 @@ def test_muon_with_a_convergent_iteration_finds_the_polar_factor(x64):
     g = normal(6, 9)
     u, _, vt = jnp.linalg.svd(g, full_matrices=False)
     found = directions(ol.scale_by_muon(ns_coeffs=(1.875, -1.25, 0.375), ns_steps=30), [g])[0]
-    # Thirty iterations of three products converge quadratically: what is left is the rounding of the last ones and of
-    # the decomposition, times the condition number (about 10).
+    # Thirty iterations of three products converge quadratically: what is left is the rounding of
+    # the last ones and of the decomposition, times the condition number (about 10).
     assert_close(found, u @ vt, ulps=10 * 3 * 9, largest=1.0)
 
 
@@ -94,14 +97,24 @@ def test_stacked_layers_are_a_loop_over_layers(adaptive, preconditioning, x64):
 
 def test_several_axes_make_one(x64):
     kernel = normal(3, 3, 4, 5)
-    tx = ol.muon(0.1, consistent_rms=0.2, muon_weight_dimension_numbers=ol.MuonDimensionNumbers((0, 1, -2), -1))
+    tx = ol.muon(
+        0.1,
+        consistent_rms=0.2,
+        muon_weight_dimension_numbers=ol.MuonDimensionNumbers((0, 1, -2), -1),
+    )
     as_matrix = directions(ol.muon(0.1, consistent_rms=0.2), [kernel.reshape(36, 5)])[0]
-    assert_close(directions(tx, [kernel])[0], as_matrix.reshape(kernel.shape), ulps=A_PRODUCT * CONDITION)
+    assert_close(
+        directions(tx, [kernel])[0], as_matrix.reshape(kernel.shape), ulps=A_PRODUCT * CONDITION
+    )
 
 
 @pytest.mark.nightly
 def test_embeddings_and_heads_can_be_left_to_adam_by_name():
-    params = {"embed": normal(5, 4), "body": {"w": normal(4, 4), "b": normal(4)}, "head": normal(4, 2)}
+    params = {
+        "embed": normal(5, 4),
+        "body": {"w": normal(4, 4), "b": normal(4)},
+        "head": normal(4, 2),
+    }
     by_name = ol.muon(0.1, muon_weight_dimension_numbers=["!embed", "!head"])
     by_tree = ol.muon(
         0.1,
@@ -149,14 +162,17 @@ def test_newton_schulz_of_zero_is_zero_in_every_dtype(dtype, preconditioning):
 
 
 def test_newton_schulz_in_bfloat16_keeps_the_singular_values():
-    """Measured on a Gaussian (256, 256), whose smallest singular value is a thousandth of the largest.
+    """Measured on a Gaussian (256, 256), whose smallest singular value is a thousandth of the
+    largest.
 
-    Five steps in float32 bring the singular values into [0.076, 1.199], in bfloat16 into [0.074, 1.192]; each is the
-    same up to 0.023, and 95 % are above 0.68 and 0.67. The matrices are 3.3 % apart, where Newton-Schulz itself leaves
-    24 % to the polar factor.
+    Five steps in float32 bring the singular values into [0.076, 1.199], in bfloat16 into [0.074,
+    1.192]; each is the same up to 0.023, and 95 % are above 0.68 and 0.67. The matrices are 3.3 %
+    apart, where Newton-Schulz itself leaves 24 % to the polar factor.
     """
     g = normal(256, 256).astype(jnp.float32)
-    exact, rough = (directions(ol.scale_by_muon(ns_dtype=dtype), [g])[0] for dtype in (None, jnp.bfloat16))
+    exact, rough = (
+        directions(ol.scale_by_muon(ns_dtype=dtype), [g])[0] for dtype in (None, jnp.bfloat16)
+    )
     assert rough.dtype == exact.dtype == jnp.float32
     u, _, vt = jnp.linalg.svd(g)
     s, t = singular_values(exact), singular_values(rough)
@@ -168,13 +184,15 @@ def test_newton_schulz_in_bfloat16_keeps_the_singular_values():
     assert 0.02 < float(apart / size) < 0.05 < 0.2 < float(from_polar / size)
 
 
-# --- Shampoo ---------------------------------------------------------------------------------------------------------
+# --- Shampoo --------------------------------------------------------------------------------------
 
 
 def test_the_first_update_of_shampoo_is_the_polar_factor(x64):
     g = normal(5, 5)
     u, _, vt = jnp.linalg.svd(g)
-    np.testing.assert_allclose(directions(ol.scale_by_shampoo(eps=1e-14), [g])[0], u @ vt, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        directions(ol.scale_by_shampoo(eps=1e-14), [g])[0], u @ vt, rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("every", first(1, [1, 3]))
@@ -215,7 +233,7 @@ def test_blocks_make_the_array_again(shape, size):
     chex.assert_trees_all_equal(from_blocks(blocks, shape), x)
 
 
-# --- SOAP ------------------------------------------------------------------------------------------------------------
+# --- SOAP -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("frequency", first(1, [1, 3]))
@@ -232,17 +250,25 @@ def test_soap_without_bases_is_adam_from_the_second_update_on(shape, x64):
     gradients = [normal(*shape, seed=i) for i in range(5)]
     found = directions(ol.scale_by_soap(0.9, 0.99, eps=1e-12, max_precondition_dim=4), gradients)
     chex.assert_trees_all_equal(found[0], jnp.zeros(shape))
-    # Of updates up to 1 the eps beside a √v that is not corrected, at least √(1 - b2)·|g|, is this share.
+    # Of updates up to 1 the eps beside a √v that is not corrected, at least √(1 - b2)·|g|, is this
+    # share.
     share = 1e-12 / (0.1 * min(float(jnp.min(jnp.abs(g))) for g in gradients[1:]))
-    for u, v in zip(found[1:], directions(ol.scale_by_adam(0.9, 0.99, 1e-12), gradients[1:]), strict=True):
+    for u, v in zip(
+        found[1:], directions(ol.scale_by_adam(0.9, 0.99, 1e-12), gradients[1:]), strict=True
+    ):
         np.testing.assert_allclose(u, v, rtol=0, atol=share + 4 * A_STEP * np.finfo(float).eps)
 
 
 def test_soap_is_adam_in_its_basis(x64):
-    """A gradient of constant singular vectors is diagonal there: the update is that of Adam for its singular values."""
+    """A gradient of constant singular vectors is diagonal there: the update is that of Adam for its
+    singular values.
+    """
     a, b = rotation(4), rotation(4, seed=1)
     diagonals = [jnp.diag(jnp.array([4.0, 3.0, 2.0, 1.0]) * (1 + 0.2 * i)) for i in range(5)]
-    found = directions(ol.scale_by_soap(0.9, 0.99, eps=1e-12, precondition_frequency=2), [a @ d @ b for d in diagonals])
+    found = directions(
+        ol.scale_by_soap(0.9, 0.99, eps=1e-12, precondition_frequency=2),
+        [a @ d @ b for d in diagonals],
+    )
     expected = directions(ol.scale_by_adam(0.9, 0.99, 1e-12), [jnp.diag(d) for d in diagonals[1:]])
     for u, singular in zip(found[1:], expected, strict=True):
         np.testing.assert_allclose(u, a @ jnp.diag(singular) @ b, rtol=0, atol=1e-3)
@@ -276,7 +302,9 @@ def primitives_outside_branches(jaxpr):
     for equation in jaxpr.eqns:
         yield {equation.primitive.name}
         if equation.primitive.name != "cond":
-            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            for inner in jax.tree.leaves(
+                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+            ):
                 if hasattr(inner, "jaxpr"):
                     yield from primitives_outside_branches(inner.jaxpr)
 
@@ -284,7 +312,11 @@ def primitives_outside_branches(jaxpr):
 def test_the_decay_mask_of_muon_reaches_the_leaves_of_adam_too():
     params = {"w": jnp.ones((3, 4)), "b": jnp.ones(3)}
     nothing = jax.tree.map(jnp.zeros_like, params)
-    for mask in ({"w": True, "b": False}, "w", lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)):
+    for mask in (
+        {"w": True, "b": False},
+        "w",
+        lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree),
+    ):
         tx = ol.muon(0.1, weight_decay=0.5, adam_weight_decay=0.5, weight_decay_mask=mask)
         updates, _ = tx.update(nothing, tx.init(params), params)
         chex.assert_trees_all_close(updates, {"w": jnp.full((3, 4), -0.05), "b": jnp.zeros(3)})

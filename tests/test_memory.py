@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import pytest
 
 import optax_lite as ol
-from optax_lite.inspection.table import show_bytes
+from optax_lite.inspect._table import show_bytes
 
 N = 64 * 64
-PARAMS = {"w": jax.ShapeDtypeStruct((64, 64), jnp.float32), "b": jax.ShapeDtypeStruct((64,), jnp.bfloat16)}
+PARAMS = {
+    "w": jax.ShapeDtypeStruct((64, 64), jnp.float32),
+    "b": jax.ShapeDtypeStruct((64,), jnp.bfloat16),
+}
 X = jax.ShapeDtypeStruct((256, 64), jnp.float32)
 
 
@@ -52,14 +55,23 @@ def test_arrays_numbers_and_an_auxiliary_value_will_do_and_nothing_is_spent():
         return value, {"twice": 2 * value}
 
     found = ol.explain_memory(ol.sgd(0.1, 0.9), params, with_aux, jnp.ones(3), 2.0, has_aux=True)
-    assert (found.parameters, found.gradients, found.state, found.arguments) == (16, 12, {"trace": 12}, 12)
+    assert (found.parameters, found.gradients, found.state, found.arguments) == (
+        16,
+        12,
+        {"trace": 12},
+        12,
+    )
     assert not params["w"].is_deleted()
 
 
 def test_methods_that_need_more_than_a_gradient_are_compiled_too():
-    found = ol.explain_memory(ol.lbfgs(memory_size=5), {"w": PARAMS["w"]}, lambda p: jnp.sum(p["w"] ** 2))
+    found = ol.explain_memory(
+        ol.lbfgs(memory_size=5), {"w": PARAMS["w"]}, lambda p: jnp.sum(p["w"] ** 2)
+    )
     assert sum(found.state.values()) > 10 * 4 * N
-    fast = ol.explain_memory(ol.lookahead(ol.sgd(0.1), 5, 0.5), ol.LookaheadParams.init_synced(PARAMS))
+    fast = ol.explain_memory(
+        ol.lookahead(ol.sgd(0.1), 5, 0.5), ol.LookaheadParams.init_synced(PARAMS)
+    )
     assert fast.parameters == 2 * fast.gradients
 
 
@@ -78,7 +90,9 @@ def test_the_text_has_a_line_for_each():
 
 
 def test_what_is_wrong_is_named():
-    with pytest.raises(ValueError, match="explain_memory: loss_fn must be a function of the params, got"):
+    with pytest.raises(
+        ValueError, match="explain_memory: loss_fn must be a function of the params, got"
+    ):
         ol.explain_memory(ol.sgd(0.1), PARAMS, X)
     with pytest.raises(TypeError, match=r"explain_memory\(tx, params, loss_fn, \*args\)"):
         ol.explain_memory(PARAMS, ol.sgd(0.1))

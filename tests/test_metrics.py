@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from optax_lite.inspection.survey import survey, without_places
+from optax_lite.inspect._nodes import trace_state, without_places
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS
 from tests.nightly import first
 
-PROVES = ("inspection.metrics",)
+PROVES = ("inspect.metrics",)
 
 P = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 G = jax.tree.map(lambda p: 0.1 * p, P)
@@ -30,7 +30,7 @@ def after(tx, steps, g=G, p=P):
     return p, state
 
 
-# --- current_hyperparams ---------------------------------------------------------------------------------------------
+# --- current_hyperparams --------------------------------------------------------------------------
 
 
 def halved(count):
@@ -47,7 +47,10 @@ NOW = {
         {"learning_rate": 0.7, "weight_decay": 0.07, "b1": 0.9},
     ),
     "function": (ol.sgd(halved, momentum=rate), {"learning_rate": 0.125, "momentum": 0.7}),
-    "chain": (ol.chain(ol.clip_by_global_norm(rate), ol.adam(2 * rate)), {"0/max_norm": 0.7, "1/learning_rate": 1.4}),
+    "chain": (
+        ol.chain(ol.clip_by_global_norm(rate), ol.adam(2 * rate)),
+        {"0/max_norm": 0.7, "1/learning_rate": 1.4},
+    ),
     "named_chain": (ol.named_chain(*NAMED), {"a/decay": 0.9, "z/step_size_fn": 0.7}),
     "masked": (ol.masked(ol.sgd(rate), "w"), {"inner/learning_rate": 0.7}),
     "partition": (
@@ -56,16 +59,27 @@ NOW = {
     ),
     "groups": (
         ol.groups(ol.adamw(rate), RULES),
-        {"base/learning_rate": 0.7, "b/learning_rate": 1.4, "b/weight_decay": 0.0, "base/weight_decay": 1e-4},
+        {
+            "base/learning_rate": 0.7,
+            "b/learning_rate": 1.4,
+            "b/weight_decay": 0.0,
+            "base/weight_decay": 1e-4,
+        },
     ),
     "mechanize": (
         ol.mechanize(ol.sgd(rate), weight_decay=rate),
         {"base_optimizer/learning_rate": 0.7, "weight_decay": 0.7},
     ),
-    "schedule_free": (ol.schedule_free_sgd(rate, warmup_steps=4), {"learning_rate": 0.7, "warmup_steps": 4.0}),
+    "schedule_free": (
+        ol.schedule_free_sgd(rate, warmup_steps=4),
+        {"learning_rate": 0.7, "warmup_steps": 4.0},
+    ),
     "cautious": (ol.cautious(ol.scale_by_adam(b1=0.5 * rate)), {"inner/b1": 0.35}),
     "with_metrics": (ol.with_metrics(ol.sgd(rate)), {"tx/learning_rate": 0.7}),
-    "injected": (ol.inject_hyperparams(ol.sgd)(rate, 0.9), {"inner/learning_rate": 0.7, "inner/momentum": 0.9}),
+    "injected": (
+        ol.inject_hyperparams(ol.sgd)(rate, 0.9),
+        {"inner/learning_rate": 0.7, "inner/momentum": 0.9},
+    ),
     "muon": (ol.muon(rate), {"learning_rate": 0.7, "ns_coeffs/0": 3.4445}),
 }
 
@@ -98,24 +112,33 @@ def test_numbers_in_the_state_are_those_of_the_state():
     state = after(built, 3)[1]
     state = ol.set_hyperparams(state, {"0/max_delta": 0.25, "1/learning_rate/init_value": 2.0})
     now = ol.current_hyperparams(built, state)
-    np.testing.assert_allclose([now["inner/0/max_delta"], now["inner/1/learning_rate"]], [0.25, 1.4], rtol=1e-6)
+    np.testing.assert_allclose(
+        [now["inner/0/max_delta"], now["inner/1/learning_rate"]], [0.25, 1.4], rtol=1e-6
+    )
 
 
 def test_traced_states_and_populations():
     tx = ol.chain(ol.clip(1.0), ol.adamw(rate))
     _, state = after(tx, 3)
-    np.testing.assert_allclose(jax.jit(ol.current_hyperparams)(tx, state)["1/learning_rate"], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(ol.current_hyperparams)(tx, state)["1/learning_rate"], 0.7, rtol=1e-6
+    )
 
     def make(peak):
         return ol.chain(ol.clip(1.0), ol.adamw(ol.linear_schedule(peak, 0.0, 10)))
 
     population = jax.vmap(make)(jnp.array([1.0, 2.0]))
     states = jax.vmap(lambda tx: after(tx, 3)[1])(population)
-    for now in (ol.current_hyperparams(population, states), jax.jit(ol.current_hyperparams)(population, states)):
+    for now in (
+        ol.current_hyperparams(population, states),
+        jax.jit(ol.current_hyperparams)(population, states),
+    ):
         np.testing.assert_allclose(now["1/learning_rate"], [0.7, 1.4], rtol=1e-6)
         np.testing.assert_allclose(now["1/b1"], [0.9, 0.9], rtol=1e-6)
     seeds = jax.tree.map(lambda x: jnp.stack([x, x]), state)  # runs of one optimizer
-    np.testing.assert_allclose(ol.current_hyperparams(tx, seeds)["1/learning_rate"], [0.7, 0.7], rtol=1e-6)
+    np.testing.assert_allclose(
+        ol.current_hyperparams(tx, seeds)["1/learning_rate"], [0.7, 0.7], rtol=1e-6
+    )
 
 
 def test_numbers_in_a_dict_are_followed_into_the_members_made_of_them():
@@ -131,20 +154,25 @@ def test_numbers_in_a_dict_are_followed_into_the_members_made_of_them():
 
 
 def test_a_state_of_another_optimizer_is_named():
-    with pytest.raises(ValueError, match=r"current_hyperparams: this state was not made by adamw: got .*TraceState"):
+    with pytest.raises(
+        ValueError, match=r"current_hyperparams: this state was not made by adamw: got .*TraceState"
+    ):
         ol.current_hyperparams(ol.adamw(rate), ol.sgd(0.1, 0.9).init(P))
     with pytest.raises(ValueError, match=r"The order is current_hyperparams\(tx, state\)"):
         ol.current_hyperparams(ol.adamw(rate), P)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("row", [r for r in ROWS if r.factory.signature.parameters], ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.factory.signature.parameters], ids=lambda r: r.name
+)
 def test_every_schedule_of_the_catalogue_is_found(row):
     for settings in row.settings:
         given = {name: value for name, value in settings.items() if isinstance(value, ol.Schedule)}
         if given or settings is row.settings[0]:
             tx = row.factory(**settings)
-            given = {name: value for name, value in given.items() if name not in tx.choices}  # as `every` is
+            # as `every` is
+            given = {name: value for name, value in given.items() if name not in tx.choices}
             now = ol.current_hyperparams(tx, tx.init(P))
             for name, value in given.items():
                 if name not in tx.choices:  # the size of an accumulation is no number
@@ -155,11 +183,11 @@ def test_every_schedule_of_the_catalogue_is_found(row):
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_a_survey_has_the_structure_of_the_state(row):
     tx, shapes = row.factory(**row.settings[0]), jax.eval_shape(lambda: P)
-    made = without_places(jax.eval_shape(lambda p: survey(tx, p), shapes))
+    made = without_places(jax.eval_shape(lambda p: trace_state(tx, p), shapes))
     chex.assert_trees_all_equal_shapes_and_dtypes(made, tx.init(shapes))
 
 
-# --- with_metrics ----------------------------------------------------------------------------------------------------
+# --- with_metrics ---------------------------------------------------------------------------------
 
 
 def watched():
@@ -185,7 +213,9 @@ def test_metrics_of_a_run():
     assert metrics.pop("first_nonfinite") is None
     assert metrics.keys() == expected.keys()
     for name, value in expected.items():  # what moved is a difference of params
-        assert_close({name: metrics[name]}, {name: value}, ulps=A_STEP, largest=5.0, dtype=jnp.float32)
+        assert_close(
+            {name: metrics[name]}, {name: value}, ulps=A_STEP, largest=5.0, dtype=jnp.float32
+        )
 
 
 def test_what_is_not_known_is_left_out():
@@ -202,18 +232,33 @@ def test_clipped_counts_what_is_above_a_clip_in_front():
         front = ol.chain(ol.clip_by_global_norm(max_norm), ol.scale(1.0))
         tx = ol.with_metrics(ol.named_chain(("front", front), ("rest", ol.sgd(0.1))))
         state = tx.init(P)
-        for size in (0.4, 0.6, 1.0, 0.4, 0.25):  # where the bounds are 0.5, or 0.5, 0.45, 0.4, 0.35, 0.3
-            _, state = tx.update({"w": jnp.zeros((2, 2)).at[0, 0].set(size), "b": jnp.zeros(2)}, state, P)
+        for size in (
+            0.4,
+            0.6,
+            1.0,
+            0.4,
+            0.25,
+        ):  # where the bounds are 0.5, or 0.5, 0.45, 0.4, 0.35, 0.3
+            _, state = tx.update(
+                {"w": jnp.zeros((2, 2)).at[0, 0].set(size), "b": jnp.zeros(2)}, state, P
+            )
         assert ol.read_metrics(state)["clipped"] == expected
 
 
 def test_clipped_counts_behind_wrappers_that_hand_the_gradient_on():
-    clip = ol.chain(ol.clip_by_global_norm(ol.piecewise_constant_schedule(1e-3, {2: 1e3})), ol.sgd(0.1))
+    clip = ol.chain(
+        ol.clip_by_global_norm(ol.piecewise_constant_schedule(1e-3, {2: 1e3})), ol.sgd(0.1)
+    )
     skip = ol.skip_bad_steps(clip, outlier=ol.linear_schedule(1e6, 1e5, 10))
-    for tx in (ol.skip_bad_steps(clip), skip, ol.average_params(ol.skip_bad_steps(clip), decay=0.9)):
+    for tx in (
+        ol.skip_bad_steps(clip),
+        skip,
+        ol.average_params(ol.skip_bad_steps(clip), decay=0.9),
+    ):
         p, state = after(ol.with_metrics(tx), 5)
         assert ol.read_metrics(state, p)["clipped"] == 2
-    assert ol.with_metrics(ol.accumulate(clip, 2)).init(P).clipped is None  # its clip sees another gradient
+    # its clip sees another gradient
+    assert ol.with_metrics(ol.accumulate(clip, 2)).init(P).clipped is None
 
 
 def test_the_norm_is_computed_once_with_the_clip():
@@ -223,7 +268,8 @@ def test_the_norm_is_computed_once_with_the_clip():
         run = jax.jit(lambda tx, g, s, p: getattr(tx, kind)(g, s, p))
         text = run.lower(tx, G, tx.init(P), P).compile().as_text()
         sums = [line for line in text.splitlines() if "= f32[] reduce(" in line]
-        return sum("_scaled_sum_sq" not in line for line in sums)  # which is behind a condition, and seldom runs
+        # which is behind a condition, and seldom runs
+        return sum("_scaled_sum_sq" not in line for line in sums)
 
     for kind in ("update", "step"):
         assert reductions(clipping, kind) == 2  # two leaves
@@ -241,11 +287,18 @@ def test_the_first_leaf_that_is_not_finite_is_named():
         _, state = tx.update(bad, state, p)
         _, state = tx.update(good, state, p)
         # Without params the paths are those of Adam's slots.
-        assert ol.read_metrics(state, p)["first_nonfinite"] == ol.read_metrics(state)["first_nonfinite"] == f"c/{name}"
+        assert (
+            ol.read_metrics(state, p)["first_nonfinite"]
+            == ol.read_metrics(state)["first_nonfinite"]
+            == f"c/{name}"
+        )
     assert ol.read_metrics(state)["nonfinite"] == 3
     stateless = ol.with_metrics(ol.sgd(0.1))
     _, state = stateless.update(bad, stateless.init(p), p)
-    assert (ol.read_metrics(state)["first_nonfinite"], ol.read_metrics(state, p)["first_nonfinite"]) == (None, "c/d")
+    assert (
+        ol.read_metrics(state)["first_nonfinite"],
+        ol.read_metrics(state, p)["first_nonfinite"],
+    ) == (None, "c/d")
     assert jax.jit(ol.read_metrics)(state)["first_nonfinite"] == 2
     assert jax.jit(ol.read_metrics)(stateless.init(p))["first_nonfinite"] == -1
 
@@ -274,7 +327,9 @@ def leave_out_large(inner):
             def go():
                 return getattr(inner, kind)(updates, state.inner_state, params, **extra)
 
-            new, inner_state = jax.lax.cond(good, go, lambda: (idle(updates, params), state.inner_state))
+            new, inner_state = jax.lax.cond(
+                good, go, lambda: (idle(updates, params), state.inner_state)
+            )
             skipped = jnp.where(good, state.total_skipped, state.total_skipped + 1)
             return new, LeftOutState(skipped, inner_state)
 
@@ -300,7 +355,8 @@ def test_the_step_of_what_is_watched_is_used_and_its_skips_are_counted():
     assert (metrics["step"], metrics["skipped"], metrics["update_norm"]) == (1, 1, 0)
     _, state = tx.step(G, state, P)
     metrics = ol.read_metrics(state)
-    assert (metrics["skipped"], metrics["learning_rate"]) == (1, 1.0)  # the schedule did not move on
+    # the schedule did not move on
+    assert (metrics["skipped"], metrics["learning_rate"]) == (1, 1.0)
     np.testing.assert_allclose(metrics["update_norm"], ol.global_norm(G), rtol=1e-6)
     outside = leave_out_large(ol.with_metrics(ol.sgd(0.1)))
     _, state = outside.update(large, outside.init(P), P)
@@ -328,14 +384,25 @@ def test_extra_arguments_go_on_also_uncompiled():
 def test_metrics_are_read_wherever_they_stand():
     tx = ol.chain(ol.identity(), ol.masked(ol.with_metrics(ol.with_metrics(ol.adam(0.1))), "w"))
     _, state = after(tx, 1)
-    np.testing.assert_allclose(ol.read_metrics(state)["grad_norm"], ol.global_norm(G["w"]), rtol=1e-6)
-    with pytest.raises(ValueError, match=r"read_metrics: the state has no metrics; build .* with_metrics\(tx\)"):
+    np.testing.assert_allclose(
+        ol.read_metrics(state)["grad_norm"], ol.global_norm(G["w"]), rtol=1e-6
+    )
+    with pytest.raises(
+        ValueError, match=r"read_metrics: the state has no metrics; build .* with_metrics\(tx\)"
+    ):
         ol.read_metrics(ol.adam(0.1).init(P))
-    apart = ol.partition({"x": ol.with_metrics(ol.sgd(0.1)), "y": ol.with_metrics(ol.sgd(0.2))}, {"w": "x", "b": "y"})
+    apart = ol.partition(
+        {"x": ol.with_metrics(ol.sgd(0.1)), "y": ol.with_metrics(ol.sgd(0.2))}, {"w": "x", "b": "y"}
+    )
     _, state = after(apart, 1)
-    with pytest.raises(ValueError, match=r"in several places, inner_states/x/inner_state, inner_states/y/inner_state;"):
+    with pytest.raises(
+        ValueError,
+        match=r"in several places, inner_states/x/inner_state, inner_states/y/inner_state;",
+    ):
         ol.read_metrics(state)
-    np.testing.assert_allclose(ol.read_metrics(state.inner_states["x"])["learning_rate"], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(
+        ol.read_metrics(state.inner_states["x"])["learning_rate"], 0.1, rtol=1e-6
+    )
 
 
 def test_metrics_of_a_population():
@@ -362,11 +429,15 @@ def test_metrics_of_wide_and_narrow_leaves(x64):
     wide = {"w": p["w"].astype(jnp.float64), "z": p["z"]}
     new, state = tx.step(wide, tx.init(wide), wide)
     assert state.update_norm.dtype == jnp.float64
-    np.testing.assert_allclose(ol.read_metrics(state, new)["param_norm"], 0.9 * math.sqrt(27), rtol=1e-6)
+    np.testing.assert_allclose(
+        ol.read_metrics(state, new)["param_norm"], 0.9 * math.sqrt(27), rtol=1e-6
+    )
 
 
 def test_the_clip_is_found_behind_wrappers_that_hand_the_gradient_on():
-    inner = ol.chain(ol.clip_by_global_norm(1.0), ol.groups(ol.adamw(0.1), {"b": {"weight_decay": 0.0}}))
+    inner = ol.chain(
+        ol.clip_by_global_norm(1.0), ol.groups(ol.adamw(0.1), {"b": {"weight_decay": 0.0}})
+    )
     for tx in (
         ol.with_metrics(ol.skip_bad_steps(ol.average_params(inner, decay=0.9), outlier=9.0)),
         ol.accumulate(ol.with_metrics(ol.lookahead(inner, 2, 0.5)), 1),

@@ -15,7 +15,8 @@ PROVES = ("wrappers.microbatch",)
 
 PARAMS = {"w": jnp.array([[1.0], [-2.0], [0.5]]), "b": jnp.array([0.3])}
 
-SUMS = 2 * 10 + 12  # twice the ten operations of a residual, and a sum over the rows, of terms of about 1 that cancel
+# twice the ten operations of a residual, and a sum over the rows, of terms of about 1 that cancel
+SUMS = 2 * 10 + 12
 
 
 def data(rows=12, seed=0):
@@ -31,7 +32,9 @@ def loss_fn(params, x, y, *, weight=1.0):
 def test_it_is_the_value_and_gradient_of_the_whole_batch(n):
     for keywords in ({}, {"weight": 0.5}):
         ours = ol.microbatch_value_and_grad(loss_fn, n)(PARAMS, *data(), **keywords)
-        assert_close(ours, jax.value_and_grad(loss_fn)(PARAMS, *data(), **keywords), ulps=SUMS, largest=1.0)
+        assert_close(
+            ours, jax.value_and_grad(loss_fn)(PARAMS, *data(), **keywords), ulps=SUMS, largest=1.0
+        )
 
 
 def test_in_float64_to_all_digits(x64):
@@ -58,7 +61,9 @@ def test_arguments_are_chosen_as_in_jax():
     x, y = data()
     scale = jnp.array(2.0)
     for argnums in (1, (1,), (1, 3), (-1, 1)):
-        f = ol.microbatch_value_and_grad(lambda x, p, y, s=scale: loss(x, p, y, s), 3, argnums=argnums)
+        f = ol.microbatch_value_and_grad(
+            lambda x, p, y, s=scale: loss(x, p, y, s), 3, argnums=argnums
+        )
         expected = jax.value_and_grad(loss, argnums)
         args = (x, PARAMS, y, scale) if argnums in ((1, 3), (-1, 1)) else (x, PARAMS, y)
         assert_close(f(*args), expected(x, PARAMS, y, scale), ulps=SUMS, largest=1.0)
@@ -80,7 +85,8 @@ def test_each_part_gets_a_random_key_of_its_own():
 
     keys = jax.random.split(jax.random.key(0), 4)
     value, _ = ol.microbatch_value_and_grad(noise, 4)(1.0, jnp.ones(8), keys)
-    each = jax.vmap(lambda k: jax.random.normal(k, ()))(keys)  # of both signs, so that their mean may be near 0
+    # of both signs, so that their mean may be near 0
+    each = jax.vmap(lambda k: jax.random.normal(k, ()))(keys)
     assert_close(value, jnp.mean(each), ulps=20, largest=float(jnp.max(jnp.abs(each))))
 
 
@@ -99,7 +105,10 @@ def test_it_needs_less_memory():
     def temporaries(f):
         return jax.jit(f).lower(p, x).compile().memory_analysis().temp_size_in_bytes
 
-    in_parts, whole = temporaries(ol.microbatch_value_and_grad(wide, 16)), temporaries(jax.value_and_grad(wide))
+    in_parts, whole = (
+        temporaries(ol.microbatch_value_and_grad(wide, 16)),
+        temporaries(jax.value_and_grad(wide)),
+    )
     assert in_parts < 0.75 * whole
 
 
@@ -111,13 +120,21 @@ def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
     step = jax.jit(ol.microbatch_value_and_grad(loss_fn, 4), out_shardings=everywhere)
     program = step.lower(params, *batch).compile().as_text()
     assert not any(word in program for word in ("all-gather", "all-to-all", "collective-permute"))
-    assert_close(step(params, *batch), jax.value_and_grad(loss_fn)(PARAMS, *data(64)), ulps=2 * 10 + 64, largest=1.0)
+    assert_close(
+        step(params, *batch),
+        jax.value_and_grad(loss_fn)(PARAMS, *data(64)),
+        ulps=2 * 10 + 64,
+        largest=1.0,
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ol.microbatch_value_and_grad(loss_fn, 0), "n must be an integer of at least 1, got 0"),
+        (
+            lambda: ol.microbatch_value_and_grad(loss_fn, 0),
+            "n must be an integer of at least 1, got 0",
+        ),
         (
             lambda: ol.microbatch_value_and_grad(loss_fn, 5)(PARAMS, *data()),
             r"argument 1 has shape \(12, 3\); its first axis must be divisible by n = 5",
@@ -149,7 +166,11 @@ def of_tokens(params, x, y, mask):
 
 
 def tokens():
-    return jax.random.normal(jax.random.key(0), (4, 6, 3)), jnp.arange(24.0).reshape(4, 6) / 10, MASK
+    return (
+        jax.random.normal(jax.random.key(0), (4, 6, 3)),
+        jnp.arange(24.0).reshape(4, 6) / 10,
+        MASK,
+    )
 
 
 def count_tokens(params, x, y, mask):
@@ -170,12 +191,20 @@ def test_accumulated_means_over_tokens_are_those_of_the_whole_batch():
     tx = ol.accumulate(ol.sgd(1.0), 4, reduce="weighted")
     moved, state = params, tx.init(params)
     for part in zip(*tokens(), strict=True):
-        moved, state = tx.step(jax.grad(of_tokens)(params, *part), state, moved, weight=part[2].sum())
+        moved, state = tx.step(
+            jax.grad(of_tokens)(params, *part), state, moved, weight=part[2].sum()
+        )
     whole = jax.grad(of_tokens)(params, *tokens())
     assert_close(params["w"] - moved["w"], whole["w"], ulps=SUMS)
-    assert (int(state.num_finite), int(state.total_notfinite), float(state.total_weight)) == (3, 0, 9.0)
+    assert (int(state.num_finite), int(state.total_notfinite), float(state.total_weight)) == (
+        3,
+        0,
+        9.0,
+    )
     for weight in (0.0, 0.0, 0.0, 0.0):
-        still, state = tx.step({"w": jnp.full(3, jnp.nan)}, state, moved, weight=jnp.asarray(weight))
+        still, state = tx.step(
+            {"w": jnp.full(3, jnp.nan)}, state, moved, weight=jnp.asarray(weight)
+        )
     np.testing.assert_array_equal(still["w"], moved["w"])
     with pytest.raises(TypeError, match="needs tx"):
         tx.step({"w": jnp.ones(3)}, state, params)

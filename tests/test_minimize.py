@@ -1,4 +1,6 @@
-"""Whole minimizations: beside scipy, from hostile starting points, with other transformations, compiled once."""
+"""Whole minimizations: beside scipy, from hostile starting points, with other transformations,
+compiled once.
+"""
 
 import chex
 import jax
@@ -54,12 +56,17 @@ def test_finds_what_scipy_finds_in_about_as_many_steps(name, x64):
     value_and_grad = jax.jit(jax.value_and_grad(fn))
     options = {"gtol": 1e-7, "ftol": 0.0, "maxcor": 10}
     expected = scipy.optimize.minimize(
-        lambda x: tuple(map(np.asarray, value_and_grad(x, *args))), x0, jac=True, method="L-BFGS-B", options=options
+        lambda x: tuple(map(np.asarray, value_and_grad(x, *args))),
+        x0,
+        jac=True,
+        method="L-BFGS-B",
+        options=options,
     )
     np.testing.assert_allclose(found.x, expected.x, atol=1e-5)
     assert int(found.steps) <= 1.3 * expected.nit + 3
     assert bool(found.converged) and float(found.grad_norm) <= 1e-7
-    # Where value and gradient vanish they are what is left of terms of the size of those at the start.
+    # Where value and gradient vanish they are what is left of terms of the size of those at the
+    # start.
     at_start, slope = fn(x0, *args), jnp.linalg.norm(jax.grad(fn)(x0, *args))
     assert_close(found.value, fn(found.x, *args), ulps=2 * A_STEP + 200, largest=float(at_start))
     grad_norm = jnp.linalg.norm(jax.grad(fn)(found.x, *args))
@@ -81,7 +88,8 @@ def test_a_tolerance_out_of_reach_ends_with_converged_false():
 
 
 def test_it_ends_where_three_updates_in_a_row_moved_nothing():
-    found = ol.minimize(jnp.sum, jnp.full(8, 1e9), ol.sgd(1e-3), tol=0.0)  # float32 has steps of 64 there
+    # float32 has steps of 64 there
+    found = ol.minimize(jnp.sum, jnp.full(8, 1e9), ol.sgd(1e-3), tol=0.0)
     assert not found.converged and int(found.steps) == 3
 
 
@@ -91,19 +99,27 @@ TRANSFORMATIONS = {
     "sgd": ol.sgd(0.1),
     "momentum": ol.sgd(0.03, 0.9, nesterov=True),
     "backtracking": ol.chain(ol.sgd(1.0), ol.scale_by_backtracking_linesearch(30)),
-    "backtracking, gradient": ol.chain(ol.sgd(1.0), ol.scale_by_backtracking_linesearch(30, store_grad=True)),
+    "backtracking, gradient": ol.chain(
+        ol.sgd(1.0), ol.scale_by_backtracking_linesearch(30, store_grad=True)
+    ),
     "zoom": ol.chain(ol.sgd(1.0), ol.scale_by_zoom_linesearch(20)),
     "zoom after adam": ol.chain(ol.adam(0.1), ol.scale_by_zoom_linesearch(20)),
     "two searches": ol.chain(ol.lbfgs(), ol.scale_by_backtracking_linesearch(5)),
     "lbfgs without a search": ol.lbfgs(1.0, linesearch=None),
-    "lbfgs and backtracking": ol.lbfgs(linesearch=ol.scale_by_backtracking_linesearch(20, store_grad=True)),
-    "named": ol.named_chain(("direction", ol.scale_by_lbfgs()), ("search", ol.chain(ol.scale(-1.0), ol.identity()))),
+    "lbfgs and backtracking": ol.lbfgs(
+        linesearch=ol.scale_by_backtracking_linesearch(20, store_grad=True)
+    ),
+    "named": ol.named_chain(
+        ("direction", ol.scale_by_lbfgs()), ("search", ol.chain(ol.scale(-1.0), ol.identity()))
+    ),
 }
 
 
 @pytest.mark.parametrize("name", first(6, TRANSFORMATIONS))
 def test_any_transformation_minimizes(name):
-    found = ol.minimize(bowl, jnp.array([1.0, -1.0]), TRANSFORMATIONS[name], tol=1e-4, max_steps=2000)
+    found = ol.minimize(
+        bowl, jnp.array([1.0, -1.0]), TRANSFORMATIONS[name], tol=1e-4, max_steps=2000
+    )
     assert bool(found.converged), found
     np.testing.assert_allclose(found.x, 3.0, atol=1e-4)
     np.testing.assert_allclose(found.value, bowl(found.x), atol=1e-6)
@@ -157,9 +173,13 @@ def test_problems_rates_and_tolerances_under_vmap():
     centres = jnp.array([[1.0, 2.0], [3.0, -4.0]])
     found = jax.vmap(lambda c: ol.minimize(bowl, jnp.zeros(2), args=(c,), tol=1e-4))(centres)
     np.testing.assert_allclose(found.x, centres, atol=1e-4)
-    by_rate = jax.vmap(lambda rate: ol.minimize(bowl, jnp.zeros(2), ol.sgd(rate), tol=1e-2))(jnp.array([0.05, 0.2]))
+    by_rate = jax.vmap(lambda rate: ol.minimize(bowl, jnp.zeros(2), ol.sgd(rate), tol=1e-2))(
+        jnp.array([0.05, 0.2])
+    )
     assert by_rate.converged.all() and by_rate.steps[0] > by_rate.steps[1]
-    by_tol = jax.vmap(lambda tol: ol.minimize(bowl, jnp.zeros(2), ol.sgd(0.1), tol=tol))(jnp.array([1.0, 1e-3]))
+    by_tol = jax.vmap(lambda tol: ol.minimize(bowl, jnp.zeros(2), ol.sgd(0.1), tol=tol))(
+        jnp.array([1.0, 1e-3])
+    )
     assert by_tol.steps[0] < by_tol.steps[1] and (by_tol.grad_norm <= jnp.array([1.0, 1e-3])).all()
 
 
@@ -194,7 +214,9 @@ def test_starting_points_of_any_kind(x0):
 def test_complex_starting_points():
     centre = jnp.array([3 - 2j, 1j])
     for tx in (ol.lbfgs(), ol.sgd(0.1)):
-        found = ol.minimize(lambda z: jnp.sum(jnp.abs(z - centre) ** 2), jnp.array([1 + 1j, 0j]), tx, tol=1e-4)
+        found = ol.minimize(
+            lambda z: jnp.sum(jnp.abs(z - centre) ** 2), jnp.array([1 + 1j, 0j]), tx, tol=1e-4
+        )
         assert bool(found.converged) and found.x.dtype == jnp.complex64
         np.testing.assert_allclose(found.x, centre, atol=1e-4)
 
@@ -205,7 +227,7 @@ def test_low_precision_parameters(dtype):
     assert found.x.dtype == dtype and bool(found.converged)
 
 
-# --- where it ends ---------------------------------------------------------------------------------------------------
+# --- where it ends --------------------------------------------------------------------------------
 
 
 def test_no_step_where_none_is_asked_for_or_needed():
@@ -213,13 +235,21 @@ def test_no_step_where_none_is_asked_for_or_needed():
     none = ol.minimize(bowl, x, max_steps=0)
     assert (int(none.steps), bool(none.converged)) == (0, False)
     np.testing.assert_array_equal(none.x, x)
-    assert_close((none.value, none.grad_norm), (bowl(x), jnp.linalg.norm(jax.grad(bowl)(x))), ulps=A_STEP)
+    assert_close(
+        (none.value, none.grad_norm), (bowl(x), jnp.linalg.norm(jax.grad(bowl)(x))), ulps=A_STEP
+    )
     at_optimum = ol.minimize(bowl, jnp.array([3.0, 3.0]), max_steps=5)
-    assert (int(at_optimum.steps), bool(at_optimum.converged), float(at_optimum.value)) == (0, True, 0.0)
+    assert (int(at_optimum.steps), bool(at_optimum.converged), float(at_optimum.value)) == (
+        0,
+        True,
+        0.0,
+    )
     close_enough = ol.minimize(bowl, x, tol=100.0)
     assert (int(close_enough.steps), bool(close_enough.converged)) == (0, True)
     one = ol.minimize(bowl, x, max_steps=1)
-    assert (int(one.steps), bool(one.converged)) == (1, False) and float(one.value) < float(none.value)
+    assert (int(one.steps), bool(one.converged)) == (1, False) and float(one.value) < float(
+        none.value
+    )
     assert one.steps.dtype == jnp.int32
 
 
@@ -255,11 +285,13 @@ def test_three_updates_that_move_nothing_are_the_end():
     assert bool(moving.converged) and int(moving.steps) > 3
 
 
-# --- errors, compilation ---------------------------------------------------------------------------------------------
+# --- errors, compilation --------------------------------------------------------------------------
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"minimize: x0 leaf 'n' is int32\[2\]; it must be floating or complex"):
+    with pytest.raises(
+        ValueError, match=r"minimize: x0 leaf 'n' is int32\[2\]; it must be floating or complex"
+    ):
         ol.minimize(bowl, {"w": jnp.ones(2), "n": jnp.arange(2, dtype=jnp.int32)})
     with pytest.raises(ValueError, match="minimize: args must be a tuple, got dict: write args="):
         ol.minimize(logistic, jnp.zeros(8), args=labelled())
@@ -272,7 +304,9 @@ def test_one_compilation_serves_data_points_tolerances_and_numbers():
         return bowl(x) + jnp.sum((x - data["c"]) ** 2)
 
     def run(x, c, tol, max_steps, tx):
-        return ol.minimize(fn, x, tx, args=({"c": c},), tol=tol, max_steps=max_steps).x.block_until_ready()
+        return ol.minimize(
+            fn, x, tx, args=({"c": c},), tol=tol, max_steps=max_steps
+        ).x.block_until_ready()
 
     x = jnp.ones(2)
     tx = ol.lbfgs()
@@ -288,7 +322,9 @@ def test_one_compilation_serves_data_points_tolerances_and_numbers():
 
 
 def test_inside_jit():
-    found = jax.jit(lambda x, c: ol.minimize(bowl, x, args=(c,), tol=1e-4).x)(jnp.zeros(2), jnp.ones(2))
+    found = jax.jit(lambda x, c: ol.minimize(bowl, x, args=(c,), tol=1e-4).x)(
+        jnp.zeros(2), jnp.ones(2)
+    )
     np.testing.assert_allclose(found, 1.0, atol=1e-4)
 
 

@@ -1,4 +1,6 @@
-"""Noise and the clipping of single examples: what a comparison with a reference step by step does not say."""
+"""Noise and the clipping of single examples: what a comparison with a reference step by step does
+not say.
+"""
 
 import chex
 import jax
@@ -23,7 +25,7 @@ def steps(tx, grads, n, params=None):
     return seen
 
 
-# --- noise -----------------------------------------------------------------------------------------------------------
+# --- noise ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.55, 1.0])
@@ -67,7 +69,9 @@ def test_the_same_seed_in_any_form_is_the_same_noise(same):
 
 
 def test_without_a_seed_it_is_zero():
-    chex.assert_trees_all_equal(steps(ol.add_noise(1.0, 0.5), ROOMY, 1), steps(ol.add_noise(1.0, 0.5, 0), ROOMY, 1))
+    chex.assert_trees_all_equal(
+        steps(ol.add_noise(1.0, 0.5), ROOMY, 1), steps(ol.add_noise(1.0, 0.5, 0), ROOMY, 1)
+    )
 
 
 def test_a_population_has_a_key_for_each_member():
@@ -93,11 +97,15 @@ def test_a_donated_state_leaves_the_key_of_the_optimizer_alone():
 
 def test_a_key_is_data_and_equal_by_value():
     a, b = (ol.noisy_sgd(0.1, key=jax.random.key(3)) for _ in range(2))
-    assert (a == b, hash(a) == hash(b), a == ol.noisy_sgd(0.1, key=jax.random.key(4))) == (True, True, False)
+    assert (a == b, hash(a) == hash(b), a == ol.noisy_sgd(0.1, key=jax.random.key(4))) == (
+        True,
+        True,
+        False,
+    )
     assert jax.tree.structure(a) == jax.tree.structure(ol.noisy_sgd(0.2, key=jax.random.key(4)))
 
 
-# --- gradients of examples -------------------------------------------------------------------------------------------
+# --- gradients of examples ------------------------------------------------------------------------
 
 PARAMS = {"w": jnp.ones((3, 2)), "scale": jnp.ones(())}
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
@@ -133,7 +141,8 @@ def test_clipping_of_examples_sums_in_float32():
     half = jnp.full((4096, 3), 0.1, jnp.bfloat16)
     summed, clipped = ol.per_example_global_norm_clip(half, 1e3)
     assert (summed.dtype, int(clipped)) == (jnp.float32, 0)
-    np.testing.assert_array_equal(summed, 4096 * float(half[0, 0]))  # exact: 8 digits of a term and 12 of the count
+    # exact: 8 digits of a term and 12 of the count
+    np.testing.assert_array_equal(summed, 4096 * float(half[0, 0]))
 
 
 def test_the_noise_of_the_mean_is_the_multiplier_times_the_clip_over_the_examples():
@@ -148,11 +157,15 @@ def test_the_noise_of_the_mean_is_the_multiplier_times_the_clip_over_the_example
 
 @pytest.mark.nightly
 def test_no_example_moves_the_mean_by_more_than_the_clip():
-    """What the noise is measured against: the sum changes by the clip at most when an example leaves."""
+    """What the noise is measured against: the sum changes by the clip at most when an example
+    leaves.
+    """
     tx = ol.differentially_private_aggregate(0.7, 0.0)
     mean, _ = tx.update(GRADS, tx.init(PARAMS))
     for i in range(8):
-        without, _ = tx.update(jax.tree.map(lambda g, i=i: jnp.delete(g, i, axis=0), GRADS), tx.init(PARAMS))
+        without, _ = tx.update(
+            jax.tree.map(lambda g, i=i: jnp.delete(g, i, axis=0), GRADS), tx.init(PARAMS)
+        )
         change = ol.global_norm(jax.tree.map(lambda a, b: 8 * a - 7 * b, mean, without))
         assert change <= 0.7 * (1 + 1e-5)
 
@@ -164,25 +177,35 @@ def test_gradients_of_examples_go_through_update_step_and_jit(tx):
     updates, new = tx.update(GRADS, state, PARAMS)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, PARAMS)
     assert_close(tx.update(GRADS, state)[0], updates, ulps=A_STEP)
-    assert_close(jax.jit(lambda tx, *args: tx.update(*args))(tx, GRADS, state, PARAMS), (updates, new), ulps=A_STEP)
+    assert_close(
+        jax.jit(lambda tx, *args: tx.update(*args))(tx, GRADS, state, PARAMS),
+        (updates, new),
+        ulps=A_STEP,
+    )
     stepped, _ = tx.step(GRADS, state, PARAMS)
     assert_close(stepped, ol.apply_updates(PARAMS, updates), ulps=A_STEP)
 
 
 @pytest.mark.parametrize("tx", PRIVATE, ids=["dpsgd", "chain", "masked", "named_chain"])
 def test_gradients_that_are_no_examples_are_refused_by_name(tx):
-    with pytest.raises(ValueError, match=r"leaf 'w': the gradient of one example has shape \(2,\), its parameter"):
+    with pytest.raises(
+        ValueError, match=r"leaf 'w': the gradient of one example has shape \(2,\), its parameter"
+    ):
         tx.update(PARAMS, tx.init(PARAMS), PARAMS)
 
 
 def test_different_numbers_of_examples_are_refused():
     tx = ol.dpsgd(0.1, 1.0, 0.5, 0)
-    with pytest.raises(ValueError, match=r"must have one number of examples along the first axis, got 'scale'"):
+    with pytest.raises(
+        ValueError, match=r"must have one number of examples along the first axis, got 'scale'"
+    ):
         tx.update({**GRADS, "scale": GRADS["scale"][:3]}, tx.init(PARAMS), PARAMS)
 
 
 def test_gradients_of_examples_are_refused_by_all_others():
-    with pytest.raises(ValueError, match=r"leaf 'scale': the gradient has shape \(8,\), its parameter \(\)"):
+    with pytest.raises(
+        ValueError, match=r"leaf 'scale': the gradient has shape \(8,\), its parameter \(\)"
+    ):
         ol.sgd(0.1).update(GRADS, ol.sgd(0.1).init(PARAMS), PARAMS)
 
 
@@ -204,5 +227,7 @@ def test_dpsgd_learns():
     tx, params = ol.dpsgd(0.3, 1.0, 0.1, 0), jnp.zeros((3, 2))
     state, before = tx.init(params), squared(params, X, y)
     for _ in range(100):
-        params, state = tx.step(jax.vmap(jax.grad(squared), (None, 0, 0))(params, X, y), state, params)
+        params, state = tx.step(
+            jax.vmap(jax.grad(squared), (None, 0, 0))(params, X, y), state, params
+        )
     assert squared(params, X, y) < 0.05 * before

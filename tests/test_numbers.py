@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from optax_lite.check import ArgumentError
-from optax_lite.leaves import over
+from optax_lite.core.numerics import over
+from optax_lite.core.validate import ArgumentError
 from tests.closeness import assert_close
 from tests.compilations import count_lowerings
 from tests.methods.compare import slots
@@ -29,7 +29,9 @@ optimizers = pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS.k
 
 @pytest.mark.parametrize("b2", [0.999, 0.9999])
 @pytest.mark.parametrize(
-    "make", [lambda b2: ol.scale_by_adam(b2=b2), lambda b2: ol.scale_by_rms(b2)], ids=["adam", "rms"]
+    "make",
+    [lambda b2: ol.scale_by_adam(b2=b2), lambda b2: ol.scale_by_rms(b2)],
+    ids=["adam", "rms"],
 )
 def test_the_second_moment_of_bfloat16_parameters_decays_as_in_float32(make, b2):
     def final(dtype):
@@ -42,7 +44,8 @@ def test_the_second_moment_of_bfloat16_parameters_decays_as_in_float32(make, b2)
         return slots(state)["nu"][0]
 
     assert final(jnp.bfloat16).dtype == jnp.float32
-    assert_close(final(jnp.bfloat16), final(jnp.float32), ulps=21 * 4)  # a product and a sum in each of 21 updates
+    # a product and a sum in each of 21 updates
+    assert_close(final(jnp.bfloat16), final(jnp.float32), ulps=21 * 4)
 
 
 @optimizers
@@ -68,7 +71,12 @@ def test_a_nan_stays_in_its_leaf_unless_a_norm_sees_it(tx):
 def test_a_schedule_is_read_at_zero_first_in_every_composition():
     line = ol.linear_schedule(1.0, 11.0, 10)
     scaled = ol.scale(line)
-    for tx in (scaled, ol.chain(scaled), ol.named_chain(("a", scaled)), ol.masked(scaled, {"w": True})):
+    for tx in (
+        scaled,
+        ol.chain(scaled),
+        ol.named_chain(("a", scaled)),
+        ol.masked(scaled, {"w": True}),
+    ):
         state = tx.init({"w": jnp.ones(())})
         seen = []
         for _ in range(3):
@@ -78,7 +86,9 @@ def test_a_schedule_is_read_at_zero_first_in_every_composition():
 
 
 @pytest.mark.parametrize("b1", [0, 0.0, 0.9, 0.999999], ids=str)
-@pytest.mark.parametrize("count", [0, 1, 999_999, np.iinfo(np.int32).max - 1, np.iinfo(np.int32).max])
+@pytest.mark.parametrize(
+    "count", [0, 1, 999_999, np.iinfo(np.int32).max - 1, np.iinfo(np.int32).max]
+)
 def test_bias_correction_holds_at_every_beta_and_count(b1, count):
     tx = ol.scale_by_adam(b1=b1)
     state = tx.init(jnp.ones(2))._replace(count=jnp.int32(count))
@@ -88,7 +98,11 @@ def test_bias_correction_holds_at_every_beta_and_count(b1, count):
     t = min(count + 1, np.iinfo(np.int32).max)
     b = np.float64(np.float32(b1))
     b2 = np.float64(np.float32(0.999))
-    expected = (1 - b) / (-np.expm1(t * np.log(b)) if b else 1.0) / np.sqrt((1 - b2) / -np.expm1(t * np.log(b2)))
+    expected = (
+        (1 - b)
+        / (-np.expm1(t * np.log(b)) if b else 1.0)
+        / np.sqrt((1 - b2) / -np.expm1(t * np.log(b2)))
+    )
     np.testing.assert_allclose(updates, expected, rtol=2e-6)
 
 
@@ -125,7 +139,9 @@ def test_resuming_a_run_equals_going_on_bit_for_bit():
 
 
 def test_changing_any_number_of_a_chain_compiles_nothing():
-    tx = ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(ol.cosine_decay_schedule(0.1, 20), mask="w"))
+    tx = ol.chain(
+        ol.clip_by_global_norm(1.0), ol.adamw(ol.cosine_decay_schedule(0.1, 20), mask="w")
+    )
     p = {"w": jnp.ones(3), "b": jnp.ones(2)}
     state = tx.init(p)
     step = jax.jit(lambda tx, g, s, p: tx.step(g, s, p))
@@ -145,8 +161,14 @@ NOT_HELD = {
         lambda: ol.adam(1e-3, eps=1e-40),
         "got 1e-40, which is 0 in float32; the smallest number above 0 is 1.2e-38",
     ),
-    "negative": (lambda: ol.scale(-1e-50), "scale: step_size must fit in JAX's default float, got -1e-50, which is 0"),
-    "rate": (lambda: ol.sgd(1e100), "got 1e+100, which is infinite in float32; the largest number is 3.4e+38"),
+    "negative": (
+        lambda: ol.scale(-1e-50),
+        "scale: step_size must fit in JAX's default float, got -1e-50, which is 0",
+    ),
+    "rate": (
+        lambda: ol.sgd(1e100),
+        "got 1e+100, which is infinite in float32; the largest number is 3.4e+38",
+    ),
     "integer": (
         lambda: ol.sgd(10**400),
         "learning_rate must fit in JAX's default float, got 10000000000000000000..., which is infi",
@@ -154,15 +176,27 @@ NOT_HELD = {
     "of numpy": (lambda: ol.sgd(np.float64(1e100)), "got 1e+100, which is infinite"),
     "array of numpy": (lambda: ol.sgd(np.array(1e100)), "got 1e+100, which is infinite"),
     "replaced": (lambda: ol.adam(1e-3).replace(eps=1e-50), "adam.replace: eps must fit"),
-    "in a dict": (lambda: ol.piecewise_constant_schedule(1.0, {10: 1e100}), "boundaries_and_scales/10 must fit in"),
-    "boundary": (lambda: ol.piecewise_constant_schedule(1.0, {1e100: 0.1}), "boundary 0 must fit in"),
+    "in a dict": (
+        lambda: ol.piecewise_constant_schedule(1.0, {10: 1e100}),
+        "boundaries_and_scales/10 must fit in",
+    ),
+    "boundary": (
+        lambda: ol.piecewise_constant_schedule(1.0, {1e100: 0.1}),
+        "boundary 0 must fit in",
+    ),
     "decay": (
         lambda: ol.adam(1e-3, b2=1 - 1e-9),
         "b2 must be below 1, got 0.999999999, which is 1 in float32; the largest number ",
     ),
-    "average": (lambda: ol.ema(1 - 1e-9), "ema: decay must be below 1, got 0.999999999, which is 1 in float32"),
+    "average": (
+        lambda: ol.ema(1 - 1e-9),
+        "ema: decay must be below 1, got 0.999999999, which is 1 in float32",
+    ),
     "sum": (lambda: ol.scale_by_sm3(b2=1 - 1e-9), "b2 must be below 1, got 0.999999999"),
-    "schedule": (lambda: ol.exponential_decay(1.0, 1, 1 - 1e-9), "decay_rate must be below 1, got 0.999999999"),
+    "schedule": (
+        lambda: ol.exponential_decay(1.0, 1, 1 - 1e-9),
+        "decay_rate must be below 1, got 0.999999999",
+    ),
 }
 
 
@@ -189,7 +223,9 @@ def test_numbers_that_lose_digits_alone_are_taken_and_so_is_infinity():
 LIMITS = {
     "clip": lambda limit: ol.clip(limit),
     "clip_by_global_norm": lambda limit: ol.clip_by_global_norm(limit),
-    "replaced": lambda limit: ol.chain(ol.clip_by_global_norm(1.0), ol.sgd(1.0)).replace(max_norm=limit),
+    "replaced": lambda limit: ol.chain(ol.clip_by_global_norm(1.0), ol.sgd(1.0)).replace(
+        max_norm=limit
+    ),
     "clip_by_block_rms": lambda limit: ol.clip_by_block_rms(limit),
     "adaptive_grad_clip": lambda limit: ol.adaptive_grad_clip(limit),
     "adafactor": lambda limit: ol.adafactor(0.1, clipping_threshold=limit),
@@ -220,13 +256,17 @@ def test_in_float64_they_are_numbers_like_others(x64):
 
 def test_without_eps_what_was_never_seen_rests_and_the_rest_is_the_quotient():
     x, y = jnp.array([0.0, 1.0, -3.0, jnp.nan, 1.0]), jnp.array([0.0, 0.0, 7.0, 1.0, jnp.nan])
-    np.testing.assert_array_equal(over(x, y), [0.0, 0.0, np.float32(-3) / np.float32(7), np.nan, np.nan])
+    np.testing.assert_array_equal(
+        over(x, y), [0.0, 0.0, np.float32(-3) / np.float32(7), np.nan, np.nan]
+    )
     slopes = jax.grad(lambda x, y: jnp.sum(over(x, y)), argnums=(0, 1))(x[:3], y[:3])
     np.testing.assert_allclose(slopes, [[0.0, 0.0, 1 / 7], [0.0, 0.0, 3 / 49]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("eps_in_sqrt", [True, False])
-@pytest.mark.parametrize("make", [ol.scale_by_rms, ol.scale_by_stddev, ol.scale_by_rss], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "make", [ol.scale_by_rms, ol.scale_by_stddev, ol.scale_by_rss], ids=lambda f: f.__name__
+)
 def test_both_places_of_eps_may_be_0(make, eps_in_sqrt):
     tx, g = make(eps=0.0, eps_in_sqrt=eps_in_sqrt), jnp.array([0.0, 2.0])
     updates, state = tx.update(g, tx.init(g))

@@ -72,17 +72,29 @@ SHARED = sorted(
     for name in set(dir(optax_lite)) & set(dir(optax))
     if not name.startswith("_") and not isinstance(getattr(optax_lite, name), types.ModuleType)
 )
-STATES = [name for name in SHARED if hasattr(getattr(optax, name), "_fields") and name.endswith(("State", "Node"))]
-FUNCTIONS = [name for name in SHARED if isinstance(getattr(optax_lite, name), types.FunctionType | type(jax.jit(len)))]
+STATES = [
+    name
+    for name in SHARED
+    if hasattr(getattr(optax, name), "_fields") and name.endswith(("State", "Node"))
+]
+FUNCTIONS = [
+    name
+    for name in SHARED
+    if isinstance(getattr(optax_lite, name), types.FunctionType | type(jax.jit(len)))
+]
 
 # Deviations of a signature from optax's: (name, argument that optax has and we do not): why.
 MISSING_ARGUMENTS = {
-    ("nadam", "nesterov"): "optax has it only as a remnant of functools.partial(adam, nesterov=True); False is adam",
+    (
+        "nadam",
+        "nesterov",
+    ): "optax has it only as a remnant of functools.partial(adam, nesterov=True); False is adam",
     ("nadamw", "nesterov"): "as for nadam",
 }
 
 
-# Arguments that optax does not have; they come by keyword, so that a call written for optax means the same here.
+# Arguments that optax does not have; they come by keyword, so that a call written for optax means
+# the same here.
 OUR_ARGUMENTS = {
     ("adagrad", "eps_in_sqrt"),
     ("scale_by_rss", "eps_in_sqrt"),
@@ -91,11 +103,13 @@ OUR_ARGUMENTS = {
 }
 
 
-# --- names and signatures --------------------------------------------------------------------------------------------
+# --- names and signatures -------------------------------------------------------------------------
 
 
 def arguments(function, skip=()):
-    """Name, kind and default of every argument (of a function its name); a starred one's name means nothing."""
+    """Name, kind and default of every argument (of a function its name); a starred one's name means
+    nothing.
+    """
 
     def default(p):
         if hasattr(p.default, "init") and hasattr(p.default, "update"):
@@ -104,7 +118,11 @@ def arguments(function, skip=()):
 
     starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
-    return [(p.kind not in starred and p.name, p.kind.name, default(p)) for p in parameters if p.name not in skip]
+    return [
+        (p.kind not in starred and p.name, p.kind.name, default(p))
+        for p in parameters
+        if p.name not in skip
+    ]
 
 
 def test_every_listed_name_is_shared():
@@ -116,44 +134,76 @@ def test_signatures_are_those_of_optax():
     for name in FUNCTIONS:
         skip = [argument for where, argument in MISSING_ARGUMENTS if where == name]
         extra = [argument for where, argument in OUR_ARGUMENTS if where == name]
-        ours, theirs = arguments(getattr(optax_lite, name), extra), arguments(getattr(optax, name), skip)
+        ours, theirs = (
+            arguments(getattr(optax_lite, name), extra),
+            arguments(getattr(optax, name), skip),
+        )
         if ours != theirs:
             different[name] = ours, theirs
     assert different == {}
     parameters = {
-        where: inspect.signature(getattr(optax_lite, where[0])).parameters[where[1]] for where in OUR_ARGUMENTS
+        where: inspect.signature(getattr(optax_lite, where[0])).parameters[where[1]]
+        for where in OUR_ARGUMENTS
     }
-    assert {where for where, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY} == set()
+    assert {
+        where for where, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY
+    } == set()
 
 
 def test_state_classes_have_the_fields_of_optax():
-    fields = {name: (getattr(optax_lite, name)._fields, getattr(optax, name)._fields) for name in STATES}
+    fields = {
+        name: (getattr(optax_lite, name)._fields, getattr(optax, name)._fields) for name in STATES
+    }
     assert {name: pair for name, pair in fields.items() if pair[0] != pair[1]} == {}
 
 
-# --- states and trajectories -----------------------------------------------------------------------------------------
+# --- states and trajectories ----------------------------------------------------------------------
 
 BY_LEARNING_RATE = {
     "sgd": lambda lib, lr: lib.sgd(lr),
     "sgd momentum": lambda lib, lr: lib.sgd(lr, momentum=0.9),
     "sgd nesterov": lambda lib, lr: lib.sgd(lr, 0.9, True),
     "rmsprop": lambda lib, lr: lib.rmsprop(lr),
-    "rmsprop eps outside, scale 1": lambda lib, lr: lib.rmsprop(lr, eps=1e-3, initial_scale=1.0, eps_in_sqrt=False),
+    "rmsprop eps outside, scale 1": lambda lib, lr: lib.rmsprop(
+        lr, eps=1e-3, initial_scale=1.0, eps_in_sqrt=False
+    ),
     "rmsprop centered": lambda lib, lr: lib.rmsprop(lr, 0.8, eps=1e-2, centered=True, momentum=0.5),
-    "rmsprop nesterov, corrected": lambda lib, lr: lib.rmsprop(lr, momentum=0.5, nesterov=True, bias_correction=True),
-    "rmsprop centered, corrected": lambda lib, lr: lib.rmsprop(lr, eps=1e-2, centered=True, bias_correction=True),
+    "rmsprop nesterov, corrected": lambda lib, lr: lib.rmsprop(
+        lr, momentum=0.5, nesterov=True, bias_correction=True
+    ),
+    "rmsprop centered, corrected": lambda lib, lr: lib.rmsprop(
+        lr, eps=1e-2, centered=True, bias_correction=True
+    ),
     "adafactor": lambda lib, lr: lib.adafactor(lr),
     "adafactor factored, decay, momentum": lambda lib, lr: lib.adafactor(
-        lr, 2, 0.7, clipping_threshold=0.5, momentum=0.9, dtype_momentum=None, weight_decay_rate=0.1, eps=1e-3
+        lr,
+        2,
+        0.7,
+        clipping_threshold=0.5,
+        momentum=0.9,
+        dtype_momentum=None,
+        weight_decay_rate=0.1,
+        eps=1e-3,
     ),
     "adafactor masked decay": lambda lib, lr: lib.adafactor(
-        lr, 2, factored=False, weight_decay_rate=0.1, weight_decay_mask={"w": True, "b": [False, True]}
+        lr,
+        2,
+        factored=False,
+        weight_decay_rate=0.1,
+        weight_decay_mask={"w": True, "b": [False, True]},
     ),
-    "adadelta": lambda lib, lr: lib.adadelta(lr, weight_decay=0.1, weight_decay_mask={"w": True, "b": False}),
+    "adadelta": lambda lib, lr: lib.adadelta(
+        lr, weight_decay=0.1, weight_decay_mask={"w": True, "b": False}
+    ),
     "fromage": lambda lib, lr: lib.fromage(lr),
     "lamb": lambda lib, lr: lib.lamb(lr, weight_decay=0.1, mask={"w": True, "b": False}),
     "lars": lambda lib, lr: lib.lars(
-        lr, 0.1, {"w": True, "b": [True, False]}, eps=0.1, trust_ratio_mask={"w": True, "b": False}, nesterov=True
+        lr,
+        0.1,
+        {"w": True, "b": [True, False]},
+        eps=0.1,
+        trust_ratio_mask={"w": True, "b": False},
+        nesterov=True,
     ),
     "noisy_sgd": lambda lib, lr: lib.noisy_sgd(lr, key=3),
     "optimistic_gradient_descent": lambda lib, lr: lib.optimistic_gradient_descent(lr, 0.5, 0.7),
@@ -164,17 +214,27 @@ BY_LEARNING_RATE = {
     "adam eps, eps_root": lambda lib, lr: lib.adam(lr, 0.8, 0.9, 0.1, 0.01),
     "adam nesterov": lambda lib, lr: lib.adam(lr, nesterov=True),
     "adamw": lambda lib, lr: lib.adamw(lr, weight_decay=0.1),
-    "adamw mask": lambda lib, lr: lib.adamw(lr, weight_decay=0.1, mask={"w": True, "b": [False, True]}),
-    "adamw scheduled decay": lambda lib, lr: lib.adamw(lr, weight_decay=lib.cosine_decay_schedule(0.1, 5)),
+    "adamw mask": lambda lib, lr: lib.adamw(
+        lr, weight_decay=0.1, mask={"w": True, "b": [False, True]}
+    ),
+    "adamw scheduled decay": lambda lib, lr: lib.adamw(
+        lr, weight_decay=lib.cosine_decay_schedule(0.1, 5)
+    ),
     "nadam": lambda lib, lr: lib.nadam(lr),
-    "nadamw": lambda lib, lr: lib.nadamw(lr, weight_decay=0.1, mask=lambda tree: {"w": True, "b": [False, False]}),
+    "nadamw": lambda lib, lr: lib.nadamw(
+        lr, weight_decay=0.1, mask=lambda tree: {"w": True, "b": [False, False]}
+    ),
     "sign_sgd": lambda lib, lr: lib.sign_sgd(lr),
     "signum": lambda lib, lr: lib.signum(lr, beta=0.5),
     "scale_by_learning_rate up": lambda lib, lr: lib.scale_by_learning_rate(lr, flip_sign=False),
     "clipped": lambda lib, lr: lib.chain(lib.clip_by_global_norm(1.0), lib.clip(0.4), lib.adam(lr)),
-    "named_chain": lambda lib, lr: lib.named_chain(("clip", lib.clip(0.5)), ("opt", lib.sgd(lr, 0.9))),
+    "named_chain": lambda lib, lr: lib.named_chain(
+        ("clip", lib.clip(0.5)), ("opt", lib.sgd(lr, 0.9))
+    ),
     "masked": lambda lib, lr: lib.masked(lib.adam(lr), {"w": False, "b": True}),
-    "masked norm": lambda lib, lr: lib.chain(lib.masked(lib.clip_by_global_norm(0.1), {"w": True, "b": False})),
+    "masked norm": lambda lib, lr: lib.chain(
+        lib.masked(lib.clip_by_global_norm(0.1), {"w": True, "b": False})
+    ),
     "partition": lambda lib, lr: lib.partition(
         {"fast": lib.chain(lib.clip_by_global_norm(0.1), lib.adamw(lr)), "slow": lib.sgd(lr, 0.5)},
         {"w": "fast", "b": ["slow", "fast"]},
@@ -185,8 +245,12 @@ BY_LEARNING_RATE = {
 }
 WITHOUT = {
     "scale": lambda lib: lib.scale(-0.1),
-    "scale_by_schedule": lambda lib: lib.scale_by_schedule(lib.warmup_constant_schedule(0.1, 0.3, 8)),
-    "scale_by_schedule, plain function": lambda lib: lib.scale_by_schedule(lambda count: jnp.exp(-count.astype(float))),
+    "scale_by_schedule": lambda lib: lib.scale_by_schedule(
+        lib.warmup_constant_schedule(0.1, 0.3, 8)
+    ),
+    "scale_by_schedule, plain function": lambda lib: lib.scale_by_schedule(
+        lambda count: jnp.exp(-count.astype(float))
+    ),
     "scale_by_learning_rate of nothing": lambda lib: lib.scale_by_learning_rate(None),
     "trace": lambda lib: lib.trace(0.9),
     "trace nesterov": lambda lib: lib.trace(0.9, nesterov=True),
@@ -196,11 +260,19 @@ WITHOUT = {
     "scale_by_stddev": lambda lib: lib.scale_by_stddev(eps=1e-3),
     "scale_by_rss": lambda lib: lib.scale_by_rss(),
     "adafactor without rate": lambda lib: lib.adafactor(),
-    "adafactor, least": lambda lib: lib.adafactor(clipping_threshold=None, multiply_by_parameter_scale=False),
+    "adafactor, least": lambda lib: lib.adafactor(
+        clipping_threshold=None, multiply_by_parameter_scale=False
+    ),
     "scale_by_factored_rms": lambda lib: lib.scale_by_factored_rms(min_dim_size_to_factor=2),
-    "scale_by_factored_rms, own decay": lambda lib: lib.scale_by_factored_rms(decay_rate_fn=lambda i, e: i / (i + 2.0)),
-    "sm3 (optax refuses scalars)": lambda lib: lib.masked(lib.sm3(0.1), {"w": True, "b": [True, False]}),
-    "scale_by_sm3": lambda lib: lib.masked(lib.scale_by_sm3(0.5, 0.9, 0.1), {"w": True, "b": [True, False]}),
+    "scale_by_factored_rms, own decay": lambda lib: lib.scale_by_factored_rms(
+        decay_rate_fn=lambda i, e: i / (i + 2.0)
+    ),
+    "sm3 (optax refuses scalars)": lambda lib: lib.masked(
+        lib.sm3(0.1), {"w": True, "b": [True, False]}
+    ),
+    "scale_by_sm3": lambda lib: lib.masked(
+        lib.scale_by_sm3(0.5, 0.9, 0.1), {"w": True, "b": [True, False]}
+    ),
     "scale_by_trust_ratio": lambda lib: lib.scale_by_trust_ratio(0.5, 0.3, 0.1),
     "scale_by_param_block_norm": lambda lib: lib.scale_by_param_block_norm(),
     "scale_by_param_block_rms": lambda lib: lib.scale_by_param_block_rms(),
@@ -219,24 +291,34 @@ WITHOUT = {
     "scale_by_adam": lambda lib: lib.scale_by_adam(),
     "scale_by_sign": lambda lib: lib.scale_by_sign(),
     "add_decayed_weights": lambda lib: lib.add_decayed_weights(0.1),
-    "add_decayed_weights mask": lambda lib: lib.add_decayed_weights(0.1, mask={"w": True, "b": False}),
-    "add_decayed_weights scheduled": lambda lib: lib.add_decayed_weights(lib.linear_schedule(0.1, 0.0, 5)),
+    "add_decayed_weights mask": lambda lib: lib.add_decayed_weights(
+        0.1, mask={"w": True, "b": False}
+    ),
+    "add_decayed_weights scheduled": lambda lib: lib.add_decayed_weights(
+        lib.linear_schedule(0.1, 0.0, 5)
+    ),
     "clip": lambda lib: lib.clip(0.5),
     "clip_by_global_norm": lambda lib: lib.clip_by_global_norm(0.5),
     "identity": lambda lib: lib.identity(),
     "set_to_zero": lambda lib: lib.set_to_zero(),
-    "stateless": lambda lib: lib.stateless(lambda updates, params: jax.tree.map(lambda u, p: u - p, updates, params)),
+    "stateless": lambda lib: lib.stateless(
+        lambda updates, params: jax.tree.map(lambda u, p: u - p, updates, params)
+    ),
     "stateless_with_tree_map": lambda lib: lib.stateless_with_tree_map(lambda u, p: u * p),
 }
 CONFIGURATIONS = {
     **WITHOUT,
-    **{f"{name}, number": functools.partial(make, lr=0.1) for name, make in BY_LEARNING_RATE.items()},
+    **{
+        f"{name}, number": functools.partial(make, lr=0.1)
+        for name, make in BY_LEARNING_RATE.items()
+    },
     **{
         f"{name}, schedule": lambda lib, make=make: make(lib, lib.cosine_decay_schedule(0.1, 8))
         for name, make in BY_LEARNING_RATE.items()
     },
 }
-# States of another dtype than the parameters': the structure only, for optax also computes in that dtype.
+# States of another dtype than the parameters': the structure only, for optax also computes in that
+# dtype.
 LOW_PRECISION = {
     "sgd": lambda lib: lib.sgd(0.1, 0.9, accumulator_dtype=jnp.bfloat16),
     "ema": lambda lib: lib.ema(0.9, accumulator_dtype="bfloat16"),
@@ -265,7 +347,9 @@ def raw(state):
 def outline(state):
     """Class names, field names, keys, shapes and dtypes: all that a checkpoint depends on."""
     if hasattr(state, "_fields"):
-        return type(state).__name__, {field: outline(getattr(state, field)) for field in state._fields}
+        return type(state).__name__, {
+            field: outline(getattr(state, field)) for field in state._fields
+        }
     if isinstance(state, tuple | list):
         return type(state).__name__, [outline(part) for part in state]
     if isinstance(state, dict):
@@ -279,7 +363,9 @@ def test_states_are_those_of_optax():
     for name, make in (CONFIGURATIONS | low).items():
         ours = outline(jax.eval_shape(make(optax_lite).init, tree(0)))
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
-            theirs = outline(jax.eval_shape(lambda params, make=make: raw(make(optax).init(params)), tree(0)))
+            theirs = outline(
+                jax.eval_shape(lambda params, make=make: raw(make(optax).init(params)), tree(0))
+            )
         if ours != theirs:
             different[name] = ours, theirs
     assert different == {}
@@ -288,14 +374,21 @@ def test_states_are_those_of_optax():
 # Looser than 1e-10, with the reason.
 FACTORED = {name for name in CONFIGURATIONS if "adafactor" in name} | {"scale_by_factored_rms"}
 DEVIATIONS = {
-    **dict.fromkeys(FACTORED, (1e-5, "optax computes the decay of the averages in float32, also with x64")),
-    "scale_by_schedule": (1e-6, "optax divides the int32 count in float32 in its linear schedules, also with x64"),
+    **dict.fromkeys(
+        FACTORED, (1e-5, "optax computes the decay of the averages in float32, also with x64")
+    ),
+    "scale_by_schedule": (
+        1e-6,
+        "optax divides the int32 count in float32 in its linear schedules, also with x64",
+    ),
     "add_decayed_weights scheduled": (1e-6, "as above"),
 }
 
 
 def trajectory(lib, make):
-    """Params, updates and state after each of ten steps; without jit, which would compile every configuration."""
+    """Params, updates and state after each of ten steps; without jit, which would compile every
+    configuration.
+    """
     tx, params, seen = lib.with_extra_args_support(make(lib)), tree(99), []
     with jax.disable_jit():
         state = tx.init(params)
@@ -322,16 +415,28 @@ SCHEDULES = {
     "linear": lambda lib: lib.linear_schedule(0.1, 1.0, 10, 5),
     "polynomial": lambda lib: lib.polynomial_schedule(1.0, 0.1, 2, 10, transition_begin=3),
     "cosine_decay": lambda lib: lib.cosine_decay_schedule(1.0, 10, alpha=0.1, exponent=2.0),
-    "exponential_decay": lambda lib: lib.exponential_decay(1.0, 4, 0.5, transition_begin=2, end_value=0.1),
+    "exponential_decay": lambda lib: lib.exponential_decay(
+        1.0, 4, 0.5, transition_begin=2, end_value=0.1
+    ),
     "exponential_decay staircase": lambda lib: lib.exponential_decay(1.0, 4, 0.5, staircase=True),
     "exponential growth": lambda lib: lib.exponential_decay(0.1, 4, 2.0, end_value=1.0),
-    "join": lambda lib: lib.join_schedules([lib.linear_schedule(0, 1, 5), lib.cosine_decay_schedule(1.0, 9)], [5]),
+    "join": lambda lib: lib.join_schedules(
+        [lib.linear_schedule(0, 1, 5), lib.cosine_decay_schedule(1.0, 9)], [5]
+    ),
     "piecewise_constant": lambda lib: lib.piecewise_constant_schedule(1.0, {4: 0.1, 9: 3.0}),
-    "piecewise_linear": lambda lib: lib.piecewise_interpolate_schedule("linear", 1.0, {4: 0.1, 9: 3.0}),
-    "piecewise_cosine": lambda lib: lib.piecewise_interpolate_schedule("cosine", 1.0, {4: 0.1, 9: 3.0}),
+    "piecewise_linear": lambda lib: lib.piecewise_interpolate_schedule(
+        "linear", 1.0, {4: 0.1, 9: 3.0}
+    ),
+    "piecewise_cosine": lambda lib: lib.piecewise_interpolate_schedule(
+        "cosine", 1.0, {4: 0.1, 9: 3.0}
+    ),
     "warmup_constant": lambda lib: lib.warmup_constant_schedule(0.1, 1.0, 6),
-    "warmup_cosine": lambda lib: lib.warmup_cosine_decay_schedule(0.1, 1.0, 4, 15, end_value=0.01, exponent=1.5),
-    "warmup_exponential": lambda lib: lib.warmup_exponential_decay_schedule(0.0, 1.0, 4, 5, 0.5, end_value=0.2),
+    "warmup_cosine": lambda lib: lib.warmup_cosine_decay_schedule(
+        0.1, 1.0, 4, 15, end_value=0.01, exponent=1.5
+    ),
+    "warmup_exponential": lambda lib: lib.warmup_exponential_decay_schedule(
+        0.0, 1.0, 4, 5, 0.5, end_value=0.2
+    ),
     "warmup_exponential staircase": lambda lib: lib.warmup_exponential_decay_schedule(
         0.0, 1.0, 4, 5, 0.5, transition_begin=2, staircase=True
     ),
@@ -340,7 +445,13 @@ SCHEDULES = {
     "sgdr": lambda lib: lib.sgdr_schedule(
         [
             {"init_value": 0.0, "peak_value": 1.0, "decay_steps": 7, "warmup_steps": 2},
-            {"init_value": 0.1, "peak_value": 0.5, "decay_steps": 9, "warmup_steps": 3, "end_value": 0.05},
+            {
+                "init_value": 0.1,
+                "peak_value": 0.5,
+                "decay_steps": 9,
+                "warmup_steps": 3,
+                "end_value": 0.05,
+            },
         ]
     ),
 }
@@ -375,7 +486,7 @@ def test_function_of_trees_is_that_of_optax(call, x64):
     chex.assert_trees_all_close(ours, theirs, rtol=1e-12)
 
 
-# --- losses and helpers for trees ------------------------------------------------------------------------------------
+# --- losses and helpers for trees -----------------------------------------------------------------
 
 INNER = [
     (place, name)
@@ -388,7 +499,9 @@ INNER = [
 def test_signatures_inside_modules_are_those_of_optax():
     different = {}
     for place, name in INNER:
-        ours, theirs = (arguments(getattr(getattr(lib, place), name)) for lib in (optax_lite, optax))
+        ours, theirs = (
+            arguments(getattr(getattr(lib, place), name)) for lib in (optax_lite, optax)
+        )
         if ours != theirs:
             different[place, name] = ours, theirs
     assert different == {}
@@ -397,7 +510,9 @@ def test_signatures_inside_modules_are_those_of_optax():
 def test_every_helper_for_trees_is_here():
     for place in ("tree", "tree_utils"):
         theirs = {
-            n for n, f in vars(getattr(optax, place)).items() if isinstance(f, types.FunctionType) and n[0] != "_"
+            n
+            for n, f in vars(getattr(optax, place)).items()
+            if isinstance(f, types.FunctionType) and n[0] != "_"
         }
         assert theirs <= set(dir(getattr(optax_lite, place)))
 
@@ -408,7 +523,8 @@ SAME_LOSSES = [
     case
     for case in LOSSES
     if not {(case.name, setting) for setting in case.settings} & OTHER_LOSSES
-    and not (case.name in ("squared_error", "l2_loss") and np.ndim(case.args[-1]) == 0)  # an error there
+    # an error there
+    and not (case.name in ("squared_error", "l2_loss") and np.ndim(case.args[-1]) == 0)
 ]
 
 
@@ -447,20 +563,30 @@ HELPERS = {
     "full_like": lambda t: t.full_like(tree(1), 2.0, jnp.float32),
     "batch_shape": lambda t: t.batch_shape(tree(1), (2,)),
     "random_like": lambda t: t.random_like(jax.random.key(0), tree(1)),
-    "split_key_like": lambda t: t.unwrap_random_key_data(t.split_key_like(jax.random.key(0), tree(1))),
+    "split_key_like": lambda t: t.unwrap_random_key_data(
+        t.split_key_like(jax.random.key(0), tree(1))
+    ),
     "sum": lambda t: t.sum(tree(1)),
     "vdot": lambda t: t.vdot({"z": jnp.array([1 + 2j])}, {"z": jnp.array([3 - 4j])}),
     "max": lambda t: [t.max(tree(1)), t.min(tree(1))],
-    "norm": lambda t: [t.norm(tree(1), ord, squared) for ord in (None, 1, 2, jnp.inf) for squared in (False, True)],
+    "norm": lambda t: [
+        t.norm(tree(1), ord, squared) for ord in (None, 1, 2, jnp.inf) for squared in (False, True)
+    ],
     "size": lambda t: t.size(tree(1)),
     "allclose": lambda t: [t.allclose(tree(1), tree(1)), t.allclose(tree(1), tree(2))],
-    "update_moment": lambda t: [t.update_moment(tree(1), tree(2), 0.9, order) for order in (1, 2, 3)],
-    "update_moment_per_elem_norm": lambda t: t.update_moment_per_elem_norm(tree(1), tree(2), 0.9, 2),
+    "update_moment": lambda t: [
+        t.update_moment(tree(1), tree(2), 0.9, order) for order in (1, 2, 3)
+    ],
+    "update_moment_per_elem_norm": lambda t: t.update_moment_per_elem_norm(
+        tree(1), tree(2), 0.9, 2
+    ),
     "update_infinity_moment": lambda t: t.update_infinity_moment(tree(1), tree(2), 0.9, 1e-3),
     "bias_correction": lambda t: t.bias_correction(tree(1), 0.9, jnp.int32(3)),
     "get": lambda t: [t.get(STATE, "count"), t.get(STATE, "TraceState"), t.get(STATE, "zz", 3)],
     "set": lambda t: t.set(STATE, mu={"w": 1}, trace=2),
-    "paths": lambda t: [(jax.tree_util.keystr(p), v) for p, v in t.get_all_with_path((STATE, {"mu": 1}), "mu")],
+    "paths": lambda t: [
+        (jax.tree_util.keystr(p), v) for p, v in t.get_all_with_path((STATE, {"mu": 1}), "mu")
+    ],
 }
 
 
@@ -479,7 +605,9 @@ def test_helper_for_trees_is_that_of_optax(call, x64):
             np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-@pytest.mark.parametrize("mask", [{"w": True, "b": False}, lambda params: jax.tree.map(lambda x: True, params)])
+@pytest.mark.parametrize(
+    "mask", [{"w": True, "b": False}, lambda params: jax.tree.map(lambda x: True, params)]
+)
 def test_what_belongs_to_parameters_in_a_state_is_what_optax_finds(mask):
     def specs(lib):
         tx = lib.chain(lib.masked(lib.adam(0.1), mask), lib.trace(0.9))

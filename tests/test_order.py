@@ -1,4 +1,6 @@
-"""Orders of wrappers: what makes no sense raises when it is built and names the right order; every other one trains."""
+"""Orders of wrappers: what makes no sense raises when it is built and names the right order; every
+other one trains.
+"""
 
 import itertools
 import re
@@ -10,8 +12,8 @@ import optax
 import pytest
 
 import optax_lite as ol
-from optax_lite.direction import descends
-from optax_lite.outline import outline
+from optax_lite.errors.direction import descends
+from optax_lite.errors.states import outline
 from tests.closeness import A_STEP, assert_close
 from tests.methods import OWN
 from tests.methods.row import no_extra
@@ -24,7 +26,10 @@ DIRECTION = ol.scale_by_adam()
 UNDONE = {
     "a rate after an optimizer": (
         lambda: ol.chain(ol.adam(0.1), ol.scale_by_learning_rate(0.1)),
-        "chain: scale_by_learning_rate after adam changes the sign again, so that params would climb; keep one of",
+        (
+            "chain: scale_by_learning_rate after adam changes the sign again, so that params would "
+            "climb; keep one of"
+        ),
     ),
     "two optimizers": (
         lambda: ol.chain(ol.chain(ol.clip(1.0), ol.sgd(0.1)), ol.adam(0.1)),
@@ -32,24 +37,48 @@ UNDONE = {
     ),
     "decay behind": (
         lambda: ol.chain(ol.average_params(ol.sgd(0.1)), ol.add_decayed_weights(0.1)),
-        "add_decayed_weights after average_params would let the weights grow by their decay; write chain(add_decayed_",
+        (
+            "add_decayed_weights after average_params would let the weights grow by their decay; "
+            "write chain(add_decayed_"
+        ),
     ),
     "a rule behind": (
         lambda: ol.named_chain(("a", ol.sgd(0.1)), ("b", ol.scale_by_adam())),
-        "scale_by_adam after sgd would undo its learning rate; write chain(scale_by_adam(...), sgd(...))",
+        (
+            "scale_by_adam after sgd would undo its learning rate; write chain(scale_by_adam(...), "
+            "sgd(...))"
+        ),
     ),
     "a rule behind, around an unknown one": (
         lambda: ol.chain(ol.sgd(0.1), ol.scale_by_galore(base_optimizer=optax.scale_by_adam())),
-        "scale_by_galore after sgd would undo its learning rate; write chain(scale_by_galore(...), sgd(...))",
+        (
+            "scale_by_galore after sgd would undo its learning rate; write "
+            "chain(scale_by_galore(...), sgd(...))"
+        ),
     ),
     "a whole optimizer, cautious": (
         lambda: ol.cautious(ol.adamw(0.1)),
-        "cautious: adamw inside changes the sign already, so every update would be against its gradient and dropped",
+        (
+            "cautious: adamw inside changes the sign already, so every update would be against its "
+            "gradient and dropped"
+        ),
     ),
-    "a direction, schedule-free": (lambda: ol.schedule_free(DIRECTION, 0.1), "scale_by_adam inside changes no sign"),
-    "a direction, mechanize": (lambda: ol.mechanize(DIRECTION), "mechanize: scale_by_adam inside changes no sign"),
-    "a direction, sam": (lambda: ol.sam(DIRECTION, ol.sgd(0.1)), "sam: scale_by_adam inside changes no sign"),
-    "a direction climbs": (lambda: ol.sam(ol.sgd(0.1), DIRECTION), "the adversary, which does the opposite, would"),
+    "a direction, schedule-free": (
+        lambda: ol.schedule_free(DIRECTION, 0.1),
+        "scale_by_adam inside changes no sign",
+    ),
+    "a direction, mechanize": (
+        lambda: ol.mechanize(DIRECTION),
+        "mechanize: scale_by_adam inside changes no sign",
+    ),
+    "a direction, sam": (
+        lambda: ol.sam(DIRECTION, ol.sgd(0.1)),
+        "sam: scale_by_adam inside changes no sign",
+    ),
+    "a direction climbs": (
+        lambda: ol.sam(ol.sgd(0.1), DIRECTION),
+        "the adversary, which does the opposite, would",
+    ),
 }
 
 
@@ -75,18 +104,26 @@ def test_what_may_stand_behind_an_optimizer():
         own,
     ):
         ol.chain(ol.adam(0.1), behind)
-    for unknown in (own, ol.chain(ol.scale_by_adam(), ol.scale_by_schedule(lambda t: -0.1)), ol.set_to_zero()):
+    for unknown in (
+        own,
+        ol.chain(ol.scale_by_adam(), ol.scale_by_schedule(lambda t: -0.1)),
+        ol.set_to_zero(),
+    ):
         ol.sam(unknown, ol.sgd(0.1))
         ol.lookahead(unknown, 5, 0.5)
         ol.cautious(unknown)
-    jax.vmap(lambda rate: ol.chain(ol.scale_by_adam(), ol.scale(-rate), ol.add_decayed_weights(rate)))(jnp.ones(2))
+    jax.vmap(
+        lambda rate: ol.chain(ol.scale_by_adam(), ol.scale(-rate), ol.add_decayed_weights(rate))
+    )(jnp.ones(2))
 
 
 GRADIENT = {"w": np.full((3, 4), 0.1, np.float32), "b": np.full(3, 0.1, np.float32)}
 
 
 def makes_a_direction_alone(row):
-    own = row.factory.__module__.startswith("optax_lite.optimizers.") and row.quirks.extra is no_extra
+    own = (
+        row.factory.__module__.startswith("optax_lite.optimizers.") and row.quirks.extra is no_extra
+    )
     around = any("optimizer" in name for name in row.factory.signature.parameters)
     return own and not (around or row.quirks.shapes or row.quirks.no_laws)
 
@@ -111,7 +148,10 @@ def of_part(tx):
 SENSELESS = {
     "average, accumulate": (
         lambda: ol.average_params(ol.accumulate(TX, 8), decay=0.9),
-        "average_params: accumulate is inside, so the average would take in every point several times",
+        (
+            "average_params: accumulate is inside, so the average would take in every point "
+            "several times"
+        ),
         lambda: ol.accumulate(ol.average_params(TX, decay=0.9), 8),
     ),
     "average, chain, part, accumulate": (
@@ -121,7 +161,10 @@ SENSELESS = {
     ),
     "lookahead, MultiSteps": (
         lambda: ol.lookahead(ol.MultiSteps(TX, 2), 5, 0.5),
-        "lookahead: MultiSteps is inside, so the slow weights would be due after sync_period gradients",
+        (
+            "lookahead: MultiSteps is inside, so the slow weights would be due after sync_period "
+            "gradients"
+        ),
         lambda: ol.MultiSteps(ol.lookahead(TX, 5, 0.5), 2),
     ),
     "schedule-free, accumulate": (
@@ -141,7 +184,10 @@ SENSELESS = {
     ),
     "average, average": (
         lambda: ol.average_params(ol.schedule_free_sgd(0.1)),
-        "average_params: schedule_free_sgd is inside, which has parameters to evaluate at as well; keep one",
+        (
+            "average_params: schedule_free_sgd is inside, which has parameters to evaluate at as "
+            "well; keep one"
+        ),
         lambda: ol.schedule_free_sgd(0.1),
     ),
     "lookahead, average": (
@@ -150,53 +196,86 @@ SENSELESS = {
         lambda: ol.average_params(TX),
     ),
     "skip, then decay": (
-        lambda: ol.chain(ol.skip_bad_steps(ol.scale_by_adam()), ol.add_decayed_weights(0.1), ol.scale(-0.1)),
-        "chain: add_decayed_weights after skip_bad_steps would move the parameters when that holds them still",
-        lambda: ol.skip_bad_steps(ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1))),
+        lambda: ol.chain(
+            ol.skip_bad_steps(ol.scale_by_adam()), ol.add_decayed_weights(0.1), ol.scale(-0.1)
+        ),
+        (
+            "chain: add_decayed_weights after skip_bad_steps would move the parameters when that "
+            "holds them still"
+        ),
+        lambda: ol.skip_bad_steps(
+            ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1))
+        ),
     ),
     "accumulate, then momentum": (
-        lambda: ol.chain(ol.chain(ol.accumulate(ol.sgd(0.1), 2)), ol.named_chain(("momentum", ol.trace(0.9)))),
+        lambda: ol.chain(
+            ol.chain(ol.accumulate(ol.sgd(0.1), 2)), ol.named_chain(("momentum", ol.trace(0.9)))
+        ),
         "trace after accumulate would move",
         lambda: ol.accumulate(ol.chain(ol.sgd(0.1), ol.trace(0.9)), 2),
     ),
     "flatten, groups": (
         lambda: ol.flatten(ol.groups(TX, {"b": "freeze"})),
-        "flatten: groups is inside, where all is one leaf without a path; write groups(flatten(...))",
+        (
+            "flatten: groups is inside, where all is one leaf without a path; write "
+            "groups(flatten(...))"
+        ),
         lambda: ol.groups(ol.flatten(ol.sgd(0.1)), {"w": {"learning_rate": 0.2}}),
     ),
     "in halves, average": (
         lambda: ol.split_real_and_imaginary(ol.average_params(TX)),
-        "split_real_and_imaginary: average_params is inside, whose average would be in halves; write average_params(",
+        (
+            "split_real_and_imaginary: average_params is inside, whose average would be in halves; "
+            "write average_params("
+        ),
         lambda: ol.average_params(ol.split_real_and_imaginary(TX)),
     ),
     "in halves, line search": (
         lambda: ol.split_real_and_imaginary(ol.lbfgs()),
-        "scale_by_zoom_linesearch is inside, which needs the parameters whole; it takes complex ones by itself",
+        (
+            "scale_by_zoom_linesearch is inside, which needs the parameters whole; it takes "
+            "complex ones by itself"
+        ),
         lambda: TX,
     ),
     "kahan, stochastic rounding": (
         lambda: ol.kahan(ol.chain(ol.clip(1.0), ol.stochastic_rounding(TX))),
-        "kahan: stochastic_rounding is inside, which rounds the parameters as well; keep one of the two",
+        (
+            "kahan: stochastic_rounding is inside, which rounds the parameters as well; keep one "
+            "of the two"
+        ),
         lambda: ol.kahan(TX),
     ),
     "rounding, then scale": (
         lambda: ol.chain(ol.stochastic_rounding(TX), ol.scale(0.5)),
-        "chain: scale after stochastic_rounding would change what is rounded; write stochastic_rounding(chain(...))",
+        (
+            "chain: scale after stochastic_rounding would change what is rounded; write "
+            "stochastic_rounding(chain(...))"
+        ),
         lambda: ol.stochastic_rounding(ol.chain(TX, ol.scale(0.5))),
     ),
     "rounding, average": (
         lambda: ol.stochastic_rounding(ol.average_params(TX)),
-        "the average would be of points where the parameters never are; write average_params(stochastic_rounding(...))",
+        (
+            "the average would be of points where the parameters never are; write "
+            "average_params(stochastic_rounding(...))"
+        ),
         lambda: ol.average_params(ol.stochastic_rounding(TX)),
     ),
     "kahan, accumulate": (
         lambda: ol.kahan(ol.accumulate(TX, 2)),
-        "kahan: accumulate is inside, so the compensation would move the parameters when that holds them still",
+        (
+            "kahan: accumulate is inside, so the compensation would move the parameters when that "
+            "holds them still"
+        ),
         lambda: ol.accumulate(ol.kahan(TX), 2),
     ),
     "lookahead, kahan": (
         lambda: ol.lookahead(ol.kahan(TX), 2, 0.5),
-        "lookahead: kahan is inside, so what is left of the fast weights would be added to the slow ones; write kahan(",
+        (
+            "lookahead: kahan is inside, so what is left of the fast weights would be added to the "
+            "slow ones; write kahan("
+        ),
         lambda: ol.kahan(ol.lookahead(TX, 2, 0.5)),
     ),
     "mechanize, master": (
@@ -211,12 +290,18 @@ SENSELESS = {
     ),
     "dtypes, master": (
         lambda: ol.with_state_dtype(ol.master_weights(TX), "bfloat16"),
-        "so the weights that it keeps would be rounded with the moments; write master_weights(with_state_dtype(...",
+        (
+            "so the weights that it keeps would be rounded with the moments; write "
+            "master_weights(with_state_dtype(..."
+        ),
         lambda: ol.master_weights(ol.with_state_dtype(TX, "bfloat16")),
     ),
     "8 bits, skip": (
         lambda: ol.quantize_state(ol.skip_bad_steps(TX)),
-        "quantize_state: skip_bad_steps is inside, so a call that moves nothing would round the state",
+        (
+            "quantize_state: skip_bad_steps is inside, so a call that moves nothing would round "
+            "the state"
+        ),
         lambda: ol.skip_bad_steps(ol.quantize_state(TX, min_size=1)),
     ),
     "8 bits, kahan": (
@@ -226,22 +311,34 @@ SENSELESS = {
     ),
     "dtypes, 8 bits": (
         lambda: ol.with_state_dtype(ol.quantize_state(TX), "bfloat16"),
-        "with_state_dtype: quantize_state is inside, so the state would be rounded twice; keep one of the two",
+        (
+            "with_state_dtype: quantize_state is inside, so the state would be rounded twice; keep "
+            "one of the two"
+        ),
         lambda: ol.quantize_state(TX, min_size=1),
     ),
     "sam, an adversary's average": (
         lambda: ol.sam(ol.schedule_free_sgd(0.1), ol.chain(ol.schedule_free_sgd(0.1))),
-        "sam: schedule_free_sgd is inside adv_optimizer, at whose points nobody evaluates; leave it out there",
+        (
+            "sam: schedule_free_sgd is inside adv_optimizer, at whose points nobody evaluates; "
+            "leave it out there"
+        ),
         lambda: ol.sam(ol.schedule_free_sgd(0.1), ol.sgd(0.1)),
     ),
     "skip, loss scaling": (
         lambda: ol.skip_bad_steps(ol.loss_scaling(TX)),
-        "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; write loss_scaling(",
+        (
+            "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; "
+            "write loss_scaling("
+        ),
         lambda: ol.loss_scaling(ol.skip_bad_steps(TX), init_scale=1.0),
     ),
     "clip, then loss scaling": (
         lambda: ol.chain(ol.clip_by_global_norm(1.0), ol.loss_scaling(TX)),
-        "chain: clip_by_global_norm before loss_scaling would see scaled gradients; write loss_scaling(chain(...))",
+        (
+            "chain: clip_by_global_norm before loss_scaling would see scaled gradients; write "
+            "loss_scaling(chain(...))"
+        ),
         lambda: ol.loss_scaling(ol.chain(ol.clip_by_global_norm(1.0), TX), init_scale=1.0),
     ),
 }
@@ -273,7 +370,9 @@ def loss(params):
 
 
 def trained(tx, steps=6):
-    """The params after some steps, through update, by a loop of a user; state and dtypes must stay what they are."""
+    """The params after some steps, through update, by a loop of a user; state and dtypes must stay
+    what they are.
+    """
     params, state = PARAMS, tx.init(PARAMS)
     kept = outline(state)
     for _ in range(steps):
@@ -290,7 +389,9 @@ def test_a_senseless_order_names_the_right_one(build, message, right):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("right", first(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS)
+@pytest.mark.parametrize(
+    "right", first(8, [right for _, _, right in SENSELESS.values()]), ids=SENSELESS
+)
 def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)
 
@@ -317,13 +418,16 @@ def test_every_pair_of_wrappers_trains_or_says_why_not(outer, inner):
     try:
         tx = WRAPPERS[outer](WRAPPERS[inner](TX))
     except ValueError as error:
-        assert re.match(rf"{outer}: {inner} is inside|chain: clip_by_global_norm before {inner} ", str(error))
+        assert re.match(
+            rf"{outer}: {inner} is inside|chain: clip_by_global_norm before {inner} ", str(error)
+        )
         return
     assert loss(trained(tx)) < loss(PARAMS)
 
 
 @ol.transform(
-    is_a=("gate", "passing"), not_around={"rounding": "so it would see roundings; write {inner}({outer}(...))"}
+    is_a=("gate", "passing"),
+    not_around={"rounding": "so it would see roundings; write {inner}({outer}(...))"},
 )
 def every_other(tx):
     """A wrapper from elsewhere."""
@@ -331,12 +435,21 @@ def every_other(tx):
 
 
 def test_a_wrapper_from_elsewhere_is_checked_as_ours_by_what_it_says_of_itself():
-    with pytest.raises(ValueError, match=r"kahan: every_other is inside, so the compensation would move .* still"):
+    with pytest.raises(
+        ValueError, match=r"kahan: every_other is inside, so the compensation would move .* still"
+    ):
         ol.kahan(every_other(TX))
-    with pytest.raises(ValueError, match=r"every_other: kahan is inside, so it would .*; write kahan\(every_other"):
+    with pytest.raises(
+        ValueError, match=r"every_other: kahan is inside, so it would .*; write kahan\(every_other"
+    ):
         every_other(ol.kahan(TX))
-    with pytest.raises(ValueError, match="add_decayed_weights after every_other would move the parameters when that"):
-        ol.chain(every_other(DIRECTION), ol.add_decayed_weights(0.1), ol.scale_by_learning_rate(0.1))
+    with pytest.raises(
+        ValueError,
+        match="add_decayed_weights after every_other would move the parameters when that",
+    ):
+        ol.chain(
+            every_other(DIRECTION), ol.add_decayed_weights(0.1), ol.scale_by_learning_rate(0.1)
+        )
     ol.stochastic_rounding(every_other(TX))
 
 

@@ -1,4 +1,6 @@
-"""Picking leaves: path patterns, masks and labels in all their forms, and what a group of leaves sees."""
+"""Picking leaves: path patterns, masks and labels in all their forms, and what a group of leaves
+sees.
+"""
 
 import re
 
@@ -10,8 +12,8 @@ from flax import nnx
 
 import optax_lite
 from optax_lite import MaskedNode, masked, partition
-from optax_lite.leaves import leaf_paths
-from optax_lite.paths import matches, pattern_mask
+from optax_lite.core.leafwise import leaf_paths
+from optax_lite.core.masks import matches, pattern_mask
 
 PARAMS = {
     "enc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "norm1": {"scale": jnp.ones(2)}},
@@ -23,10 +25,12 @@ PATHS = leaf_paths(PARAMS)
 
 def picked(mask):
     """The paths of the leaves that are True."""
-    return {path for path, chosen in zip(leaf_paths(mask), jax.tree.leaves(mask), strict=True) if chosen}
+    return {
+        path for path, chosen in zip(leaf_paths(mask), jax.tree.leaves(mask), strict=True) if chosen
+    }
 
 
-# --- patterns --------------------------------------------------------------------------------------------------------
+# --- patterns -------------------------------------------------------------------------------------
 
 GLOBS = {
     "bias": {"bias", "enc/bias", "head/0/bias"},  # without a slash: at any depth
@@ -64,7 +68,13 @@ def test_glob_matches_at_component_boundaries(pattern, paths):
 
 @pytest.mark.parametrize(
     ("pattern", "path", "hit"),
-    [("w.b", "w.b", True), ("w.b", "wxb", False), ("w+", "w+", True), ("w+", "ww", False), ("(a)", "(a)", True)],
+    [
+        ("w.b", "w.b", True),
+        ("w.b", "wxb", False),
+        ("w+", "w+", True),
+        ("w+", "ww", False),
+        ("(a)", "(a)", True),
+    ],
 )
 def test_glob_takes_other_signs_literally(pattern, path, hit):
     assert matches(pattern, path) is hit
@@ -86,10 +96,16 @@ def test_regex_is_searched_for(regex, paths):
 LISTS = {
     "one": ("kernel", {"enc/kernel", "head/0/kernel", "head/1/kernel"}),
     "union": (["enc/bias", "head/1"], {"enc/bias", "head/1/kernel"}),
-    "exclusion first: all but": (["!bias", "!norm*"], {"enc/kernel", "head/0/kernel", "head/1/kernel"}),
+    "exclusion first: all but": (
+        ["!bias", "!norm*"],
+        {"enc/kernel", "head/0/kernel", "head/1/kernel"},
+    ),
     "exclusion alone": ("!enc", {"bias", "head/0/bias", "head/0/kernel", "head/1/kernel"}),
     "exclusion last": (["kernel", "!head"], {"enc/kernel"}),
-    "the last that matches decides": (["kernel", "!head", "head/1"], {"enc/kernel", "head/1/kernel"}),
+    "the last that matches decides": (
+        ["kernel", "!head", "head/1"],
+        {"enc/kernel", "head/1/kernel"},
+    ),
     "order matters": (["head/1", "!head"], set()),
     "globs and regexes": ([re.compile("^head"), "!bias"], {"head/0/kernel", "head/1/kernel"}),
     "a tuple": (("enc", "!kernel"), {"enc/bias", "enc/norm1/scale"}),
@@ -144,15 +160,18 @@ def test_flax_nnx_paths_are_matched_without_their_value():
 
 def test_patterns_mean_the_same_leaves_in_init_and_update_of_flax_nnx():
     model = Net(nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, masked(optax_lite.sgd(1.0, 0.9), ["kernel", "!first"]), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(
+        model, masked(optax_lite.sgd(1.0, 0.9), ["kernel", "!first"]), wrt=nnx.Param
+    )
     before = jax.tree.map(jnp.copy, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
     optimizer.update(model, jax.tree.map(jnp.ones_like, nnx.state(model, nnx.Param)))
     after = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     moved = jax.tree.map(lambda b, a: jnp.mean(a - b).round(4), before, after)
-    assert picked(jax.tree.map(lambda d: bool(d < 0), moved)) == {"layers/0/kernel"}  # the rest is passed on: +1
+    # the rest is passed on: +1
+    assert picked(jax.tree.map(lambda d: bool(d < 0), moved)) == {"layers/0/kernel"}
 
 
-# --- masks -----------------------------------------------------------------------------------------------------------
+# --- masks ----------------------------------------------------------------------------------------
 
 TREE = {"a": {"w": jnp.full(2, 3.0), "b": jnp.full(2, 4.0)}, "c": jnp.full(1, 12.0)}
 MASKS = {
@@ -173,7 +192,9 @@ def test_mask_in_every_form_gives_the_same_updates_and_state(mask):
     state = tx.init(TREE)
     _, state = tx.update(TREE, state)
     updates, state = tx.update(TREE, state)
-    chex.assert_trees_all_equal(updates, {"a": jax.tree.map(lambda x: 1.5 * x, TREE["a"]), "c": TREE["c"]})
+    chex.assert_trees_all_equal(
+        updates, {"a": jax.tree.map(lambda x: 1.5 * x, TREE["a"]), "c": TREE["c"]}
+    )
     assert state.inner_state.trace["c"] == MaskedNode()
     chex.assert_trees_all_equal(state.inner_state.trace["a"], updates["a"])
 
@@ -182,7 +203,9 @@ def test_mask_in_every_form_gives_the_same_updates_and_state(mask):
 def test_decay_takes_a_mask_in_every_form(mask):
     tx = optax_lite.add_decayed_weights(0.5, mask)
     updates, _ = tx.update(TREE, tx.init(TREE), TREE)
-    chex.assert_trees_all_equal(updates, {"a": jax.tree.map(lambda x: 1.5 * x, TREE["a"]), "c": TREE["c"]})
+    chex.assert_trees_all_equal(
+        updates, {"a": jax.tree.map(lambda x: 1.5 * x, TREE["a"]), "c": TREE["c"]}
+    )
 
 
 @pytest.mark.parametrize(("whole", "factor"), [(True, 2.0), (False, 1.0)])
@@ -217,12 +240,14 @@ def test_masked_out_leaves_of_a_chain_reach_the_next_member(masks):
     assert updates["a"]["w"][0] == 3.0 * 2 ** masks.count("a")
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
+# --- labels ---------------------------------------------------------------------------------------
 
 LABELS = {
     "tree": {"a": {"w": "up", "b": "up"}, "c": "stay"},
     "prefix": {"a": "up", "c": "stay"},
-    "function to a tree": lambda tree: jax.tree.map(lambda x: "up" if x.size == 2 else "stay", tree),
+    "function to a tree": lambda tree: jax.tree.map(
+        lambda x: "up" if x.size == 2 else "stay", tree
+    ),
     "function to a prefix": lambda tree: {key: "up" if key == "a" else "stay" for key in tree},
 }
 
@@ -230,7 +255,12 @@ LABELS = {
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_labels_in_every_form_give_the_same_updates_and_state(labels):
     tx = partition(
-        {"up": optax_lite.trace(0.5), "stay": optax_lite.set_to_zero(), "nobody": optax_lite.ema(0.5)}, labels
+        {
+            "up": optax_lite.trace(0.5),
+            "stay": optax_lite.set_to_zero(),
+            "nobody": optax_lite.ema(0.5),
+        },
+        labels,
     )
     updates, state = tx.update(TREE, tx.init(TREE))
     chex.assert_trees_all_equal(updates, {"a": TREE["a"], "c": jnp.zeros(1)})
@@ -241,12 +271,16 @@ def test_labels_in_every_form_give_the_same_updates_and_state(labels):
 
 def test_label_for_the_whole_tree():
     tx = partition({"all": optax_lite.scale(2.0)}, "all")
-    chex.assert_trees_all_equal(tx.update(TREE, tx.init(TREE))[0], jax.tree.map(lambda x: 2 * x, TREE))
+    chex.assert_trees_all_equal(
+        tx.update(TREE, tx.init(TREE))[0], jax.tree.map(lambda x: 2 * x, TREE)
+    )
 
 
 def test_partition_keeps_none_leaves():
     grads = {"a": {"w": None, "b": jnp.ones(2)}, "c": jnp.ones(1)}
-    tx = partition({"fast": optax_lite.sgd(2.0), "slow": optax_lite.adam(0.1)}, {"a": "slow", "c": "fast"})
+    tx = partition(
+        {"fast": optax_lite.sgd(2.0), "slow": optax_lite.adam(0.1)}, {"a": "slow", "c": "fast"}
+    )
     updates, _ = tx.update(grads, tx.init(TREE), TREE)
     assert updates["a"]["w"] is None
     chex.assert_trees_all_close(updates["c"], jnp.full(1, -2.0))
@@ -254,13 +288,16 @@ def test_partition_keeps_none_leaves():
 
 def test_unknown_label_names_the_leaf_the_label_and_the_choices():
     tx = partition(
-        {"fast": optax_lite.sgd(1.0), "slow": optax_lite.sgd(0.1)}, {"a": {"w": "fast", "b": "fats"}, "c": "slow"}
+        {"fast": optax_lite.sgd(1.0), "slow": optax_lite.sgd(0.1)},
+        {"a": {"w": "fast", "b": "fats"}, "c": "slow"},
     )
-    with pytest.raises(ValueError, match=r"leaf 'a/b' has the label 'fats'; the transforms are \['fast', 'slow'\]"):
+    with pytest.raises(
+        ValueError, match=r"leaf 'a/b' has the label 'fats'; the transforms are \['fast', 'slow'\]"
+    ):
         tx.init(TREE)
 
 
-# --- norms of a group ------------------------------------------------------------------------------------------------
+# --- norms of a group -----------------------------------------------------------------------------
 
 
 def norms(tree):
@@ -281,10 +318,13 @@ def test_norm_inside_a_partition_is_that_of_the_group():
 def test_norm_outside_is_that_of_all_leaves():
     tx = optax_lite.chain(optax_lite.clip_by_global_norm(1.0), masked(optax_lite.scale(3.0), "c"))
     root = (9 * 2 + 16 * 2 + 144) ** 0.5
-    assert norms(tx.update(TREE, tx.init(TREE))[0]) == {"a": round(50**0.5 / root, 4), "c": round(36 / root, 4)}
+    assert norms(tx.update(TREE, tx.init(TREE))[0]) == {
+        "a": round(50**0.5 / root, 4),
+        "c": round(36 / root, 4),
+    }
 
 
-# --- what does not fit -----------------------------------------------------------------------------------------------
+# --- what does not fit ----------------------------------------------------------------------------
 
 MISFITS = {
     "missing key": ({"a": True}, "c"),
@@ -301,7 +341,9 @@ def groups(labels):
 
 
 @pytest.mark.parametrize(("mask", "path"), MISFITS.values(), ids=MISFITS)
-@pytest.mark.parametrize("form", [lambda tree: tree, lambda tree: lambda _: tree], ids=["tree", "function"])
+@pytest.mark.parametrize(
+    "form", [lambda tree: tree, lambda tree: lambda _: tree], ids=["tree", "function"]
+)
 @pytest.mark.parametrize("what", ["mask", "label"])
 def test_mask_or_labels_that_do_not_fit_name_the_path(what, form, mask, path):
     labels = jax.tree.map(lambda chosen: "one" if chosen else "two", mask)

@@ -1,4 +1,6 @@
-"""What reacts to the loss, and what is measured on the way: reduce_on_plateau, monitor, snapshot."""
+"""What reacts to the loss, and what is measured on the way: reduce_on_plateau, monitor,
+snapshot.
+"""
 
 import chex
 import jax
@@ -15,7 +17,7 @@ from tests.compilations import count_lowerings
 
 TREE = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.3, -0.1])}
 
-# --- plateau ---------------------------------------------------------------------------------------------------------
+# --- plateau --------------------------------------------------------------------------------------
 
 SETTINGS = [
     {},
@@ -26,7 +28,10 @@ SETTINGS = [
 
 
 def scales(lib, settings, losses):
-    tx, tree = lib.contrib.reduce_on_plateau(**settings), jax.tree.map(lambda x: x.astype(float), TREE)
+    tx, tree = (
+        lib.contrib.reduce_on_plateau(**settings),
+        jax.tree.map(lambda x: x.astype(float), TREE),
+    )
     state = tx.init(tree)
     update = jax.jit(lambda state, value: tx.update(tree, state, tree, value=value))
     seen = []
@@ -48,13 +53,15 @@ def test_plateau_is_that_of_optax_for_losses_above_0(settings, x64):
 
 def test_plateau_of_negative_losses_is_one():
     tx = ol.reduce_on_plateau(factor=0.5, patience=2, rtol=0.1)
-    assert [float(s[0]) for _, s in scales(ol, {"factor": 0.5, "patience": 2, "rtol": 0.1}, [-10.0] * 5)] == [
-        1, 1, 0.5, 0.5, 0.25,
-    ]  # fmt: skip
+    assert [
+        float(s[0]) for _, s in scales(ol, {"factor": 0.5, "patience": 2, "rtol": 0.1}, [-10.0] * 5)
+    ] == [1, 1, 0.5, 0.5, 0.25]
     state = tx.init(TREE)
     for value in (-1.0, -1.05, -1.2):  # the second is no better by a tenth, the third is
         _, state = tx.update(TREE, state, value=value)
-    np.testing.assert_allclose((state.best_value, state.plateau_count, state.scale), (-1.2, 0, 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        (state.best_value, state.plateau_count, state.scale), (-1.2, 0, 1), rtol=1e-6
+    )
 
 
 def test_plateau_takes_a_loss_that_is_not_a_number_for_no_better():
@@ -85,18 +92,22 @@ def test_plateau_numbers_can_be_changed_and_swept():
             _, state = tx.update(TREE, state, value=1.0)
         return state.scale
 
-    np.testing.assert_allclose(jax.vmap(last_scale)(jnp.array([1.0, 3.0, 4.0])), [1e-3, 0.1, 1], rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.vmap(last_scale)(jnp.array([1.0, 3.0, 4.0])), [1e-3, 0.1, 1], rtol=1e-5
+    )
 
 
 def test_plateau_says_what_it_needs():
     tx = ol.chain(ol.sgd(0.1), ol.reduce_on_plateau())
     with pytest.raises(TypeError, match="reduce_on_plateau: update needs value="):
         tx.update(TREE, tx.init(TREE))
-    with pytest.raises(ValueError, match=r"reduce_on_plateau: value= must be one number, got shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"reduce_on_plateau: value= must be one number, got shape \(3,\)"
+    ):
         tx.update(TREE, tx.init(TREE), value=jnp.ones(3))
 
 
-# --- measures --------------------------------------------------------------------------------------------------------
+# --- measures -------------------------------------------------------------------------------------
 
 
 def largest(updates):
@@ -134,7 +145,11 @@ def test_measurements_are_those_of_optax():
 
 def test_state_of_a_monitor_has_its_structure_from_the_start():
     tx = ol.monitor(
-        {"count": lambda u: jnp.sum(u["w"] > 0), "any": lambda u: jnp.any(u["w"] > 0), "norm": ol.global_norm}
+        {
+            "count": lambda u: jnp.sum(u["w"] > 0),
+            "any": lambda u: jnp.any(u["w"] > 0),
+            "norm": ol.global_norm,
+        }
     )
     state = tx.init(TREE)
     updates, after = tx.update(TREE, state)
@@ -154,7 +169,9 @@ def test_measures_see_float32_and_only_what_has_a_gradient():
 
 
 def test_measures_are_read_by_name():
-    tx = ol.chain(ol.clip(1.0), ol.monitor({"clipped": ol.global_norm}), ol.snapshot("norm", ol.global_norm))
+    tx = ol.chain(
+        ol.clip(1.0), ol.monitor({"clipped": ol.global_norm}), ol.snapshot("norm", ol.global_norm)
+    )
     _, state = tx.update(TREE, tx.init(TREE))
     expected = ol.global_norm(jax.tree.map(lambda x: jnp.clip(x, -1, 1), TREE))
     for name in ("clipped", "norm"):
@@ -170,13 +187,25 @@ def test_a_measure_that_cannot_do_without_an_extra_argument_is_refused_at_once()
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: ol.monitor([ol.global_norm]), "monitor: write a dict from names to functions of the updates"),
+        (
+            lambda: ol.monitor([ol.global_norm]),
+            "monitor: write a dict from names to functions of the updates",
+        ),
         (lambda: ol.monitor({1: ol.global_norm}), "monitor: write a dict from names"),
         (lambda: ol.monitor({"norm": 3}), "monitor: norm must be a function of the updates, got 3"),
-        (lambda: ol.snapshot("norm", 3), "snapshot: measure must be a function of the updates, got 3"),
+        (
+            lambda: ol.snapshot("norm", 3),
+            "snapshot: measure must be a function of the updates, got 3",
+        ),
         (lambda: ol.snapshot(3, ol.global_norm), "snapshot: measure_name must be a string, got 3"),
-        (lambda: ol.measure_with_ema(3, 0.9), "measure_with_ema: measure must be a function of the updates, got 3"),
-        (lambda: ol.measure_with_ema(ol.global_norm, 1.0), r"measure_with_ema: decay must be in \[0, 1\), got 1.0"),
+        (
+            lambda: ol.measure_with_ema(3, 0.9),
+            "measure_with_ema: measure must be a function of the updates, got 3",
+        ),
+        (
+            lambda: ol.measure_with_ema(ol.global_norm, 1.0),
+            r"measure_with_ema: decay must be in \[0, 1\), got 1.0",
+        ),
     ],
 )
 def test_wrong_measures_say_so(wrong, message):

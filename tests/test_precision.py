@@ -1,4 +1,6 @@
-"""Rounding of parameters and state: its mean, its neighbours, what is not finite, runs resumed and sharded."""
+"""Rounding of parameters and state: its mean, its neighbours, what is not finite, runs resumed and
+sharded.
+"""
 
 import pickle
 
@@ -11,26 +13,30 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lite as ol
-from optax_lite.precision import low
-from optax_lite.precision.slots import slots_of as fields_of
+from optax_lite.core import half
+from optax_lite.inspect._slots import slots_of as fields_of
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS, extra_of, low as reference, one_of_each
 from tests.methods.compare import slots
 from tests.nightly import first
 
 PROVES = (
-    "precision.kahan",
-    "precision.master",
-    "precision.rounding",
-    "precision.low",
-    "precision.loss_scaling",
-    "precision.state_dtype",
-    "precision.slots",
+    "wrappers.kahan",
+    "wrappers.master_weights",
+    "wrappers.stochastic_rounding",
+    "core.half",
+    "wrappers.loss_scaling",
+    "wrappers.state_dtype",
+    "inspect._slots",
 )
 
 LOW = ("bfloat16", "float16")
 low_dtypes = pytest.mark.parametrize("dtype", first(1, LOW))
-WRAPPERS = {"stochastic_rounding": ol.stochastic_rounding, "kahan": ol.kahan, "master_weights": ol.master_weights}
+WRAPPERS = {
+    "stochastic_rounding": ol.stochastic_rounding,
+    "kahan": ol.kahan,
+    "master_weights": ol.master_weights,
+}
 wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 EDGES = [0.0, -0.0, np.inf, -np.inf, np.nan]
 
@@ -39,28 +45,36 @@ def numbers(dtype, n=2000, seed=0):
     """Float32 numbers of every size a dtype has, its denormals and its largest among them."""
     rng = np.random.default_rng(seed)
     info = ml_dtypes.finfo(dtype)
-    least = max(float(info.smallest_subnormal), 2.0**-120)  # smaller ones are 0 in XLA's float32 on CPU
-    x = np.exp2(rng.uniform(np.log2(least) - 1, np.log2(float(info.max)), n)) * rng.choice([-1, 1], n)
+    # smaller ones are 0 in XLA's float32 on CPU
+    least = max(float(info.smallest_subnormal), 2.0**-120)
+    x = np.exp2(rng.uniform(np.log2(least) - 1, np.log2(float(info.max)), n)) * rng.choice(
+        [-1, 1], n
+    )
     exact = reference.table(dtype)[0][:: 2**7]
     return np.concatenate([x, exact[(np.abs(exact) >= least) | (exact == 0)]]).astype(np.float32)
 
 
 def drawn(x, dtype, seed=0):
-    words = low.leaf_keys(seed, jnp.int32(0), ["x"])[0]
-    return low.stochastic(jnp.asarray(x), low.random_bits(words, jnp.shape(x)), jnp.dtype(dtype))
+    words = half.leaf_keys(seed, jnp.int32(0), ["x"])[0]
+    return half.stochastic(jnp.asarray(x), half.random_bits(words, jnp.shape(x)), jnp.dtype(dtype))
 
 
-# --- the grid --------------------------------------------------------------------------------------------------------
+# --- the grid -------------------------------------------------------------------------------------
 
 
 @low_dtypes
 def test_nearest_is_that_of_the_table(dtype):
     x = numbers(dtype)
     x = x[np.abs(x) <= float(ml_dtypes.finfo(dtype).max)]
-    np.testing.assert_array_equal(low.nearest(jnp.asarray(x), jnp.dtype(dtype)), reference.nearest(x, dtype))
-    down, up = (y[np.abs(x) < 1e30] for y in reference.neighbours(x, dtype))  # and where two are as near
+    np.testing.assert_array_equal(
+        half.nearest(jnp.asarray(x), jnp.dtype(dtype)), reference.nearest(x, dtype)
+    )
+    # and where two are as near
+    down, up = (y[np.abs(x) < 1e30] for y in reference.neighbours(x, dtype))
     between = jnp.asarray(((down + up) / 2).astype(np.float32))
-    np.testing.assert_array_equal(low.nearest(between, jnp.dtype(dtype)), reference.nearest(between, dtype))
+    np.testing.assert_array_equal(
+        half.nearest(between, jnp.dtype(dtype)), reference.nearest(between, dtype)
+    )
 
 
 @low_dtypes
@@ -70,18 +84,23 @@ def test_stochastic_rounding_never_crosses_to_a_third_neighbour(dtype):
     for seed in range(20):
         q = np.asarray(drawn(x, dtype, seed), np.float64)
         assert np.all((q == down) | (q == up))
-        np.testing.assert_array_equal(q.astype(dtype).astype(np.float64), q)  # it is stored as it is
+        # it is stored as it is
+        np.testing.assert_array_equal(q.astype(dtype).astype(np.float64), q)
 
 
 @low_dtypes
 def test_the_mean_of_stochastic_rounding_is_the_exact_value(dtype):
-    """|z| < 5 for each of 300 numbers, and their mean square near 1: a bias of 2 % of a step would be seen."""
+    """|z| < 5 for each of 300 numbers, and their mean square near 1: a bias of 2 % of a step would
+    be seen.
+    """
     x, n = numbers(dtype, 300), 4096
     x = x[(np.abs(x) < 6e4) & (reference.chance_of_upper(x.astype(np.float64), dtype) > 1e-3)]
     x = x[reference.chance_of_upper(x.astype(np.float64), dtype) < 1 - 1e-3]
-    words = low.leaf_keys(1, jnp.int32(0), ["x"])[0]
+    words = half.leaf_keys(1, jnp.int32(0), ["x"])[0]
     many = jnp.broadcast_to(jnp.asarray(x), (n, x.size))
-    q = np.asarray(low.stochastic(many, low.random_bits(words, many.shape), jnp.dtype(dtype)), np.float64)
+    q = np.asarray(
+        half.stochastic(many, half.random_bits(words, many.shape), jnp.dtype(dtype)), np.float64
+    )
     down, up = reference.neighbours(x.astype(np.float64), dtype)
     chance = reference.chance_of_upper(x.astype(np.float64), dtype)
     z = (np.mean(q == up, 0) - chance) / np.sqrt(chance * (1 - chance) / n)
@@ -91,7 +110,10 @@ def test_the_mean_of_stochastic_rounding_is_the_exact_value(dtype):
 
 @low_dtypes
 def test_zeros_infinities_and_nan_are_kept(dtype):
-    for rounded in (drawn(np.float32(EDGES), dtype), low.nearest(jnp.float32(EDGES), jnp.dtype(dtype))):
+    for rounded in (
+        drawn(np.float32(EDGES), dtype),
+        half.nearest(jnp.float32(EDGES), jnp.dtype(dtype)),
+    ):
         np.testing.assert_array_equal(rounded, np.float32(EDGES))
         np.testing.assert_array_equal(np.signbit(rounded[:4]), [False, True, False, True])
     nans = np.array([0x7F800001, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF], np.uint32).view(np.float32)
@@ -102,29 +124,38 @@ def test_zeros_infinities_and_nan_are_kept(dtype):
 def test_beyond_the_largest_number_it_is_the_nearest():
     for seed in range(20):
         np.testing.assert_array_equal(
-            drawn(np.float32([65519, -65519, 65521, 1e30]), "float16", seed), [65504, -65504, np.inf, np.inf]
+            drawn(np.float32([65519, -65519, 65521, 1e30]), "float16", seed),
+            [65504, -65504, np.inf, np.inf],
         )
         top, largest = 3.4e38, float(ml_dtypes.finfo("bfloat16").max)
-        np.testing.assert_array_equal(drawn(np.float32([3.392e38, top]), "bfloat16", seed), [largest, np.inf])
+        np.testing.assert_array_equal(
+            drawn(np.float32([3.392e38, top]), "bfloat16", seed), [largest, np.inf]
+        )
 
 
 def test_the_derivative_of_rounding_is_that_of_the_exact_number():
-    words = low.leaf_keys(0, jnp.int32(0), ["x"])[0]
-    slope = jax.grad(lambda x: low.stochastic(3 * x, low.random_bits(words, ()), jnp.dtype("bfloat16")))(1.234)
+    words = half.leaf_keys(0, jnp.int32(0), ["x"])[0]
+    slope = jax.grad(
+        lambda x: half.stochastic(3 * x, half.random_bits(words, ()), jnp.dtype("bfloat16"))
+    )(1.234)
     assert slope == 3.0
 
 
 def test_random_bits_are_even_and_differ_by_leaf_count_seed_and_place():
     words = [
-        low.leaf_keys(seed, jnp.int32(count), ["a", "b"])[i] for seed in (0, 1) for count in (0, 1) for i in (0, 1)
+        half.leaf_keys(seed, jnp.int32(count), ["a", "b"])[i]
+        for seed in (0, 1)
+        for count in (0, 1)
+        for i in (0, 1)
     ]
-    draws = np.stack([np.asarray(low.random_bits(w, (64, 256))) for w in words])
-    ones = np.unpackbits(draws.view(np.uint8).reshape(8, -1, 4), axis=-1).mean(1)  # of each of the 32 bits
+    draws = np.stack([np.asarray(half.random_bits(w, (64, 256))) for w in words])
+    # of each of the 32 bits
+    ones = np.unpackbits(draws.view(np.uint8).reshape(8, -1, 4), axis=-1).mean(1)
     assert np.max(np.abs(ones - 0.5)) < 5 * 0.5 / np.sqrt(64 * 256)
     high = draws.reshape(8, -1) / 2.0**32 - 0.5
     close = np.corrcoef(np.concatenate([high, np.roll(high, 1, 1), np.roll(high, 256, 1)]))
     assert np.max(np.abs(close - np.eye(24))) < 5 / np.sqrt(64 * 256)
-    typed = low.leaf_keys(jax.random.key(1), jnp.int32(1), ["a"])[0]
+    typed = half.leaf_keys(jax.random.key(1), jnp.int32(1), ["a"])[0]
     np.testing.assert_array_equal(typed, words[6])
 
 
@@ -136,18 +167,23 @@ def test_leaves_that_look_alike_are_traced_once(traced):
         calls.append(dtype)
         return (w + u,)
 
-    trees = [{"a": jnp.ones(2), "b": jnp.ones(2)}, {name: jnp.ones(2, jnp.bfloat16) for name in "ab"}]
+    trees = [
+        {"a": jnp.ones(2), "b": jnp.ones(2)},
+        {name: jnp.ones(2, jnp.bfloat16) for name in "ab"},
+    ]
 
     def move(*some):
-        return low.moved("step", rule, *(some[traced.index(i)] if i in traced else trees[i] for i in (0, 1)))
+        return half.rounded_step(
+            "step", rule, *(some[traced.index(i)] if i in traced else trees[i] for i in (0, 1))
+        )
 
     jax.eval_shape(move, *(trees[i] for i in traced))
     assert len(calls) == 1
-    low.moved("step", rule, *trees)
+    half.rounded_step("step", rule, *trees)
     assert len(calls) == 3  # a program of its own would be compiled anew in every call
 
 
-# --- the wrappers against their definitions --------------------------------------------------------------------------
+# --- the wrappers against their definitions -------------------------------------------------------
 
 
 @ol.transform
@@ -157,7 +193,9 @@ def given():
 
 
 def walk_of(dtype, steps=40):
-    """A parameter on the grid, and updates some of which are far below the distance to its neighbours."""
+    """A parameter on the grid, and updates some of which are far below the distance to its
+    neighbours.
+    """
     rng = np.random.default_rng(3)
     p = reference.nearest(rng.normal(size=50), dtype)
     sizes = np.exp2(rng.integers(-16, 1, (steps, 50)))
@@ -192,7 +230,9 @@ def test_stochastic_rounding_moves_in_the_mean_by_the_sum_of_the_updates(dtype):
         p, state = step(jnp.full(n, 2.0**-14), state, p)
     moved, distance = 64 * 2.0**-14, float(jnp.finfo(dtype).eps)
     # Each of the 64 roundings has a variance of at most distance²·chance.
-    z = (float(jnp.mean(p.astype(jnp.float32))) - 1 - moved) / (distance * np.sqrt(moved / distance / n))
+    z = (float(jnp.mean(p.astype(jnp.float32))) - 1 - moved) / (
+        distance * np.sqrt(moved / distance / n)
+    )
     assert abs(z) < 5
     assert state.count == 64
 
@@ -210,7 +250,9 @@ def test_a_step_of_a_thousandth_is_not_lost(wrap, dtype):
         return jax.jit(lambda p: jax.lax.fori_loop(0, 400, body, (p, tx.init(p))))(p)[0]
 
     assert dtype == "float16" or jnp.all(end(ol.sgd(5e-4)) == 1)
-    np.testing.assert_allclose(jnp.mean(end(wrap(ol.sgd(5e-4))).astype(jnp.float32)), 0.8, atol=0.002)
+    np.testing.assert_allclose(
+        jnp.mean(end(wrap(ol.sgd(5e-4))).astype(jnp.float32)), 0.8, atol=0.002
+    )
 
 
 @low_dtypes
@@ -228,7 +270,11 @@ def test_update_leads_where_step_does_but_where_an_entry_halves_or_changes_its_s
     assert u.dtype == p.dtype
     for landed in (ol.apply_updates(p, u), p + u):
         a, b, c = (np.asarray(x, np.float64) for x in (p, q, landed))
-        keeps = (np.abs(b) >= np.abs(a) / 2) & (np.sign(a) * np.sign(b) >= 0) & (np.abs(b) <= 2 * np.abs(a))
+        keeps = (
+            (np.abs(b) >= np.abs(a) / 2)
+            & (np.sign(a) * np.sign(b) >= 0)
+            & (np.abs(b) <= 2 * np.abs(a))
+        )
         assert np.mean(keeps) > 0.5
         np.testing.assert_array_equal(c[keeps], b[keeps])
         assert np.all(np.abs(c - b) <= float(jnp.finfo(dtype).eps) * np.abs(b - a))
@@ -247,20 +293,32 @@ def test_no_update_leaves_every_bit_and_what_is_not_finite_stays(wrap, dtype):
         new, _ = tx.step(g, state, p)
         updates, _ = tx.update(g, state, p)
         np.testing.assert_array_equal(*(np.asarray(x).astype(np.float32) for x in (new, p)))
-        added = ol.apply_updates(p, updates)[:-1]  # in XLA's float32 on CPU the denormal of bfloat16 is 0
+        # in XLA's float32 on CPU the denormal of bfloat16 is 0
+        added = ol.apply_updates(p, updates)[:-1]
         np.testing.assert_array_equal(*(np.asarray(x).astype(np.float32) for x in (added, p[:-1])))
     step, new_state = tx.step(jnp.full(p.shape, -0.0), state, p)
     assert np.array_equal(np.signbit(step), np.signbit(p))
     bad, bad_state = tx.step(jnp.full(p.shape, jnp.nan), new_state, p)
     assert np.all(np.isnan(np.asarray(bad, np.float32)))
-    again, _ = tx.step(jnp.zeros(p.shape), bad_state, p)  # the parameters were put right from outside
+    # the parameters were put right from outside
+    again, _ = tx.step(jnp.zeros(p.shape), bad_state, p)
     np.testing.assert_array_equal(*(np.asarray(x).astype(np.float32) for x in (again, p)))
 
 
 @wrappers
 def test_wider_leaves_pass_untouched_and_have_no_slot(wrap, x64):
-    p = {"single": jnp.ones(3, jnp.float32), "double": jnp.ones(2, jnp.float64), "n": jnp.array(3), "none": None}
-    g = {"single": jnp.full(3, 0.1, jnp.float32), "double": jnp.full(2, 0.1, jnp.float64), "n": None, "none": None}
+    p = {
+        "single": jnp.ones(3, jnp.float32),
+        "double": jnp.ones(2, jnp.float64),
+        "n": jnp.array(3),
+        "none": None,
+    }
+    g = {
+        "single": jnp.full(3, 0.1, jnp.float32),
+        "double": jnp.full(2, 0.1, jnp.float64),
+        "n": None,
+        "none": None,
+    }
     plain, tx = ol.adam(0.1), wrap(ol.adam(0.1))
     expected, _ = plain.step(g, plain.init(p), p)
     state = tx.init(p)
@@ -274,7 +332,9 @@ def test_wider_leaves_pass_untouched_and_have_no_slot(wrap, x64):
 @wrappers
 def test_float8_parameters_are_named(wrap):
     p = {"w": jnp.ones(3, jnp.float8_e4m3fn)}
-    with pytest.raises(ValueError, match=r"leaf 'w' is float8_e4m3fn\[3\]; it takes bfloat16, float16"):
+    with pytest.raises(
+        ValueError, match=r"leaf 'w' is float8_e4m3fn\[3\]; it takes bfloat16, float16"
+    ):
         wrap(ol.sgd(0.1)).init(p)
 
 
@@ -288,7 +348,9 @@ def test_master_weights_follow_parameters_that_were_changed_outside():
 
 
 def test_the_optimizer_inside_master_weights_sees_the_master():
-    seen = ol.stateless(lambda updates, params: jax.tree.map(lambda u, p: 0 * u - 2.0**-12 * p, updates, params))
+    seen = ol.stateless(
+        lambda updates, params: jax.tree.map(lambda u, p: 0 * u - 2.0**-12 * p, updates, params)
+    )
     tx = ol.master_weights(seen)
     p = jnp.ones(1, jnp.bfloat16)
     state = tx.init(p)
@@ -313,17 +375,24 @@ def test_a_leaf_without_a_gradient_keeps_its_slots():
                         chex.assert_trees_all_equal(x["b"], y["b"])
 
 
-# --- runs ------------------------------------------------------------------------------------------------------------
+# --- runs -----------------------------------------------------------------------------------------
 
 SHAPES = {"w": (8, 4), "b": (6,), "rows": (4, 3), "s": ()}
-SPECS = {"w": PartitionSpec("x", "y"), "b": PartitionSpec("y"), "rows": PartitionSpec("x"), "s": PartitionSpec()}
+SPECS = {
+    "w": PartitionSpec("x", "y"),
+    "b": PartitionSpec("y"),
+    "rows": PartitionSpec("x"),
+    "s": PartitionSpec(),
+}
 RUNS = {
     **{name: lambda wrap=wrap: wrap(ol.adamw(0.01)) for name, wrap in WRAPPERS.items()},
     "with_state_dtype": lambda: ol.with_state_dtype(ol.adamw(0.01), "bfloat16"),
     "quantize_state": lambda: ol.quantize_state(ol.adamw(0.01), block=4, min_size=1),
     "both": lambda: ol.stochastic_rounding(ol.with_state_dtype(ol.adamw(0.01), "bfloat16"), seed=3),
     "in large": lambda: ol.loss_scaling(
-        ol.accumulate(ol.average_params(ol.kahan(ol.groups(ol.adamw(0.01), {"b": {"b1": 0.5}})), decay=0.9), 2)
+        ol.accumulate(
+            ol.average_params(ol.kahan(ol.groups(ol.adamw(0.01), {"b": {"b1": 0.5}})), decay=0.9), 2
+        )
     ),
 }
 runs = pytest.mark.parametrize("make", first(4, RUNS.values()), ids=RUNS)
@@ -331,7 +400,9 @@ runs = pytest.mark.parametrize("make", first(4, RUNS.values()), ids=RUNS)
 
 def values(seed, dtype="bfloat16"):
     keys = dict(zip(SHAPES, jax.random.split(jax.random.key(seed), len(SHAPES)), strict=True))
-    return {name: jax.random.normal(keys[name], shape).astype(dtype) for name, shape in SHAPES.items()}
+    return {
+        name: jax.random.normal(keys[name], shape).astype(dtype) for name, shape in SHAPES.items()
+    }
 
 
 @runs
@@ -350,19 +421,23 @@ def test_a_run_resumed_equals_one_that_went_on_bit_for_bit(make):
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("eight_devices")
-@pytest.mark.parametrize("kind", first(1, [AxisType.Auto, AxisType.Explicit]), ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", first(1, [AxisType.Auto, AxisType.Explicit]), ids=lambda kind: kind.name
+)
 @runs
 def test_a_sharded_run_draws_and_rounds_as_one_on_a_single_device(make, kind):
     """Bits drawn by shard would change half of the entries.
 
-    The programs are not the same, so that float32 numbers may be off by A_STEP units a step, and then one that is
-    rounded or drawn to bfloat16 falls on the other side with a chance of at most A_STEP·2^-16: in three steps of a
-    hundred entries hardly ever twice.
+    The programs are not the same, so that float32 numbers may be off by A_STEP units a step, and
+    then one that is rounded or drawn to bfloat16 falls on the other side with a chance of at most
+    A_STEP·2^-16: in three steps of a hundred entries hardly ever twice.
     """
     mesh, tx = jax.make_mesh((4, 2), ("x", "y"), axis_types=(kind, kind)), make()
 
     def placed(tree):
-        return {name: jax.device_put(x, NamedSharding(mesh, SPECS[name])) for name, x in tree.items()}
+        return {
+            name: jax.device_put(x, NamedSharding(mesh, SPECS[name])) for name, x in tree.items()
+        }
 
     ends = []
     for place in (placed, lambda tree: tree):
@@ -373,7 +448,10 @@ def test_a_sharded_run_draws_and_rounds_as_one_on_a_single_device(make, kind):
         ends.append((p, state))
     pairs = list(zip(*map(jax.tree.leaves, jax.device_get(ends)), strict=True))
     apart = [np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)) for x, y in pairs]
-    bounds = [3 * A_STEP * np.finfo(np.float32).eps * np.max(np.abs(np.asarray(y, np.float64))) for _, y in pairs]
+    bounds = [
+        3 * A_STEP * np.finfo(np.float32).eps * np.max(np.abs(np.asarray(y, np.float64)))
+        for _, y in pairs
+    ]
     assert sum(int(np.sum(x > bound)) for x, bound in zip(apart, bounds, strict=True)) <= 2
     for name, x in ends[0][0].items():
         assert x.sharding.is_equivalent_to(NamedSharding(mesh, SPECS[name]), x.ndim)
@@ -392,7 +470,9 @@ def test_leaves_and_seeds_draw_apart_and_the_place_in_the_tree_does_not_matter()
     chex.assert_trees_all_equal(end({"b": p, "z": p})["b"], two["b"])
     assert 0.4 < jnp.mean(end({"a": p}, seed=1)["a"] == two["a"]) < 0.6
     assert ol.stochastic_rounding(given()) == ol.stochastic_rounding(given(), seed=0)
-    population = jax.vmap(lambda key: ol.stochastic_rounding(given(), seed=key))(jax.random.split(jax.random.key(0), 2))
+    population = jax.vmap(lambda key: ol.stochastic_rounding(given(), seed=key))(
+        jax.random.split(jax.random.key(0), 2)
+    )
     states = jax.vmap(lambda tx: tx.init(p))(population)
     members, _ = jax.vmap(lambda tx, state: tx.step(g, state, p))(population, states)
     assert 0.4 < jnp.mean(members[0] == members[1]) < 0.6
@@ -414,7 +494,7 @@ def test_make_step_and_fit_train_with_each(make):
     chex.assert_trees_all_equal_shapes_and_dtypes(trained, p)
 
 
-# --- dtypes of the state ---------------------------------------------------------------------------------------------
+# --- dtypes of the state --------------------------------------------------------------------------
 
 
 def shrinking(tx, steps, size=256):
@@ -430,7 +510,9 @@ def shrinking(tx, steps, size=256):
 @pytest.mark.nightly
 @pytest.mark.parametrize("b2", [0.999, 0.9999])
 def test_a_second_moment_in_bfloat16_follows_float32_over_ten_thousand_steps(b2):
-    """Its mean within 1 %, an entry within 20 %; rounded to the nearest it would stay at its first value."""
+    """Its mean within 1 %, an entry within 20 %; rounded to the nearest it would stay at its first
+    value.
+    """
     adam = ol.scale_by_adam(b2=b2)
     exact = shrinking(adam, 10_000, 1).nu
     stored = shrinking(ol.with_state_dtype(adam, {"nu": "bfloat16"}), 10_000).inner_state.nu
@@ -440,7 +522,9 @@ def test_a_second_moment_in_bfloat16_follows_float32_over_ten_thousand_steps(b2)
     assert jnp.max(jnp.abs(ratio - 1)) < 0.2
 
     nu = jnp.ones((), jnp.bfloat16) * (1 - b2)
-    nearest = jax.lax.fori_loop(0, 10_000, lambda i, v: (b2 * v.astype(jnp.float32)).astype(jnp.bfloat16), nu)
+    nearest = jax.lax.fori_loop(
+        0, 10_000, lambda i, v: (b2 * v.astype(jnp.float32)).astype(jnp.bfloat16), nu
+    )
     assert nearest == nu
 
 
@@ -475,9 +559,15 @@ def test_slots_are_named_and_the_others_stay():
     plain = {"mu/w": "float32", "mu/z": "complex64", "nu/w": "float32", "nu/z": "float32"}
     assert dtypes({"nu": "bfloat16"}) == plain | {"nu/w": "bfloat16", "nu/z": "bfloat16"}
     assert dtypes({"mu": "float16"}) == plain | {"mu/w": "float16"}
-    assert dtypes("bfloat16") == plain | {"mu/w": "bfloat16", "nu/w": "bfloat16", "nu/z": "bfloat16"}
+    assert dtypes("bfloat16") == plain | {
+        "mu/w": "bfloat16",
+        "nu/w": "bfloat16",
+        "nu/z": "bfloat16",
+    }
     assert dtypes("float32") == plain
-    with pytest.raises(ValueError, match="with_state_dtype: dtype: no slot is named 'trace'; there are mu, nu"):
+    with pytest.raises(
+        ValueError, match="with_state_dtype: dtype: no slot is named 'trace'; there are mu, nu"
+    ):
         dtypes({"trace": "bfloat16"})
     with pytest.raises(ValueError, match="no slot is named 'mu'; there are none"):
         ol.with_state_dtype(ol.sgd(0.1), {"mu": "bfloat16"}).init(p)
@@ -489,7 +579,8 @@ def test_a_slot_is_known_by_its_field_and_its_path_there():
     grouped = ol.groups(ol.chain(ol.trace(0.5), bare), {"b": {"decay": 0.25}})
     tx = ol.chain(bare, ol.scale_by_adam(), grouped)
     found, known = fields_of(tx, jax.eval_shape(tx.init, p))
-    of_each = [[(field, name) for field in ("trace", "inner_state")] for name in ("b", "w")]  # each in a MaskedState
+    # each in a MaskedState
+    of_each = [[(field, name) for field in ("trace", "inner_state")] for name in ("b", "w")]
     of_adam = [(field, name) for field in ("mu", "nu") for name in ("b", "w")]
     assert found == [("values", "b"), ("values", "w"), ("", ""), *of_adam, *of_each[0], *of_each[1]]
     assert known == {"values", "mu", "nu", "trace", "inner_state"}
@@ -498,7 +589,9 @@ def test_a_slot_is_known_by_its_field_and_its_path_there():
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", sorted(one_of_each()))
 def test_every_optimizer_keeps_its_slots_in_bfloat16(name):
-    """Two steps with one structure; floating slots of a parameter are bfloat16, and nothing else is."""
+    """Two steps with one structure; floating slots of a parameter are bfloat16, and nothing else
+    is.
+    """
     tx = one_of_each()[name]
     try:
         lowered = ol.with_state_dtype(tx, "bfloat16")
@@ -525,7 +618,9 @@ DTYPE_ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("row", "name"), DTYPE_ARGUMENTS, ids=[f"{r.name}-{n}" for r, n in DTYPE_ARGUMENTS])
+@pytest.mark.parametrize(
+    ("row", "name"), DTYPE_ARGUMENTS, ids=[f"{r.name}-{n}" for r, n in DTYPE_ARGUMENTS]
+)
 def test_the_dtype_arguments_of_optax_decide_a_slot_for_good(row, name):
     p = {"w": jnp.ones((3, 2)), "b": jnp.ones(2, jnp.bfloat16)}
     made = (row.factory(**{**settings, name: "float16"}) for settings in row.settings)
@@ -539,7 +634,7 @@ def slots_of(tx, p):
     return [x for x in jax.tree.leaves(tx.init(p)) if x.dtype == jnp.float16 and x.ndim]
 
 
-# --- loss scaling ----------------------------------------------------------------------------------------------------
+# --- loss scaling ---------------------------------------------------------------------------------
 
 
 def tiny(params, x):
@@ -567,7 +662,10 @@ def test_loss_scaling_saves_gradients_that_are_zero_in_float16():
 
 
 def test_a_gradient_that_overflows_halves_the_scale_and_moves_nothing():
-    tx, p = ol.loss_scaling(ol.adam(0.1), init_scale=2.0**24, growth_interval=2), {"w": jnp.ones(2, jnp.float16)}
+    tx, p = (
+        ol.loss_scaling(ol.adam(0.1), init_scale=2.0**24, growth_interval=2),
+        {"w": jnp.ones(2, jnp.float16)},
+    )
     state, step = tx.init(p), ol.make_step(lambda p: jnp.sum(p["w"]), donate=False)
     moved, scales = p, []
     for _ in range(12):
@@ -576,7 +674,8 @@ def test_a_gradient_that_overflows_halves_the_scale_and_moves_nothing():
         scales.append(float(state.loss_scale))
         if scales[-1] < 2.0**24 / 2 ** (len(scales) - 1):
             chex.assert_trees_all_equal((was, inner), (moved, state.inner_state))
-    assert scales[:9] == [2.0 ** (23 - i) for i in range(9)]  # 2^16 is infinite in float16, 2^15 is not
+    # 2^16 is infinite in float16, 2^15 is not
+    assert scales[:9] == [2.0 ** (23 - i) for i in range(9)]
     assert scales[9:] == [2.0**15, 2.0**16, 2.0**15]
     assert (state.total_skipped, state.good_steps) == (10, 0)
     assert moved["w"][0] < 1
@@ -600,7 +699,7 @@ def test_scale_loss_says_what_it_needs():
     assert ol.scale_loss(state, jnp.float16(3.0)) == 3 * 2.0**15  # infinite in float16
 
 
-# --- what explain says -----------------------------------------------------------------------------------------------
+# --- what explain says ----------------------------------------------------------------------------
 
 
 def test_explain_warns_of_what_is_rounded_away_unless_a_wrapper_keeps_it():

@@ -1,4 +1,6 @@
-"""What papers proved: rates, a cycle, two counterexamples, a bound and the limits of stability, found by running."""
+"""What papers proved: rates, a cycle, two counterexamples, a bound and the limits of stability,
+found by running.
+"""
 
 from itertools import islice, pairwise
 
@@ -28,13 +30,18 @@ def points(tx, gradient, x, steps, **how):
 
 
 def contraction(tx, eigenvalues, steps):
-    """The factor per step by which the distance to the minimum of a quadratic shrinks in the later half of a run."""
+    """The factor per step by which the distance to the minimum of a quadratic shrinks in the later
+    half of a run.
+    """
     eigenvalues = np.asarray(eigenvalues)
-    norms = [np.linalg.norm(x) for x in points(tx, lambda x, t: eigenvalues * x, np.ones(len(eigenvalues)), steps)]
+    norms = [
+        np.linalg.norm(x)
+        for x in points(tx, lambda x, t: eigenvalues * x, np.ones(len(eigenvalues)), steps)
+    ]
     return (norms[-1] / norms[steps // 2 - 1]) ** (1 / (steps - steps // 2))
 
 
-# --- rates -----------------------------------------------------------------------------------------------------------
+# --- rates ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("condition", [4.0, 25.0, 100.0])
@@ -62,7 +69,7 @@ def test_heavy_ball_with_the_tuning_for_quadratics_can_cycle_on_a_convex_functio
     assert abs(slow) < 1e-4  # gradient descent reaches the minimum from there
 
 
-# --- counterexamples -------------------------------------------------------------------------------------------------
+# --- counterexamples ------------------------------------------------------------------------------
 
 
 @pytest.mark.nightly
@@ -78,7 +85,9 @@ def test_adam_goes_to_the_worst_point_where_amsgrad_goes_to_the_best(scale):
             return published.online_gradient(t, scale)
 
         settings = {"b1": b1, "b2": float(b2), "eps": 0.0}
-        return points(make(rate, **settings), gradient, 1.0, 1800, project=lambda x: jnp.clip(x, -1.0, 1.0))
+        return points(
+            make(rate, **settings), gradient, 1.0, 1800, project=lambda x: jnp.clip(x, -1.0, 1.0)
+        )
 
     adam, amsgrad = run(ol.adam), run(ol.amsgrad)
     assert {float(x) for x in adam[2::3]} == {published.ONLINE_ADAM}
@@ -102,7 +111,10 @@ def test_adaptive_methods_find_the_solution_whose_entries_are_all_of_one_size(na
     y = np.array([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
     data, c = published.sign_data(y)
     path = points(
-        SIGN_BLIND[name](1e-3), lambda w, t: published.sign_gradient(w, data, y), np.zeros(data.shape[1]), 200
+        SIGN_BLIND[name](1e-3),
+        lambda w, t: published.sign_gradient(w, data, y),
+        np.zeros(data.shape[1]),
+        200,
     )
     solution = published.sign_solution(data, y, c)
     for w in path:
@@ -110,12 +122,16 @@ def test_adaptive_methods_find_the_solution_whose_entries_are_all_of_one_size(na
     steps = [np.linalg.norm(b - solution) < np.linalg.norm(a - solution) for a, b in pairwise(path)]
     assert all(steps)  # on its way there
     w = path[-1]
-    assert min(w @ np.array([label, 1, 1, *np.zeros(len(w) - 3)]) for label in (1, -1)) > 0  # whatever the label
-    least_norm = points(ol.sgd(0.01), lambda w, t: published.sign_gradient(w, data, y), 0 * solution, 2000)[-1]
-    np.testing.assert_allclose(least_norm, np.linalg.pinv(data) @ y, atol=1e-6)  # and gradient descent another
+    # whatever the label
+    assert min(w @ np.array([label, 1, 1, *np.zeros(len(w) - 3)]) for label in (1, -1)) > 0
+    least_norm = points(
+        ol.sgd(0.01), lambda w, t: published.sign_gradient(w, data, y), 0 * solution, 2000
+    )[-1]
+    # and gradient descent another
+    np.testing.assert_allclose(least_norm, np.linalg.pinv(data) @ y, atol=1e-6)
 
 
-# --- a bound ---------------------------------------------------------------------------------------------------------
+# --- a bound --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("b1", [0.1, 0.5, 0.9, 0.98])
@@ -129,11 +145,13 @@ def test_schedule_free_keeps_its_bound_without_knowing_where_it_will_stop(b1, st
     for _ in range(steps):
         _, g = published.absolute_value(float(y), minimum, slope)
         y, state = tx.step(jnp.asarray(g), state, y)
-    value, _ = published.absolute_value(float(ol.schedule_free_eval_params(state, y)), minimum, slope)
+    value, _ = published.absolute_value(
+        float(ol.schedule_free_eval_params(state, y)), minimum, slope
+    )
     assert value <= published.schedule_free_bound_without_start(distance, slope, steps)
 
 
-# --- the largest learning rates --------------------------------------------------------------------------------------
+# --- the largest learning rates -------------------------------------------------------------------
 
 LIMITS = {
     "gradient descent": (
@@ -161,7 +179,9 @@ LIMITS = {
         (0.5, 0.9),
     ),
 }
-CASES = [(name, (b,)) for name, (*_, momenta) in LIMITS.items() for b in momenta] + [("gradient descent", ())]
+CASES = [(name, (b,)) for name, (*_, momenta) in LIMITS.items() for b in momenta] + [
+    ("gradient descent", ())
+]
 
 
 @pytest.mark.nightly
@@ -174,4 +194,6 @@ def test_stability_ends_where_the_algebra_says(name, momentum, curvature):
         rate = factor * largest
         found = contraction(make(rate, *momentum), [curvature], 400)
         assert bool(found < 1) is converges
-        np.testing.assert_allclose(found, published.spectral_radius(matrix(rate, curvature, *momentum)), rtol=1e-3)
+        np.testing.assert_allclose(
+            found, published.spectral_radius(matrix(rate, curvature, *momentum)), rtol=1e-3
+        )

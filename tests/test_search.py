@@ -1,4 +1,6 @@
-"""Successive halving and population-based training on plain losses; whole sweeps with them are in test_sweep."""
+"""Successive halving and population-based training on plain losses; whole sweeps with them are in
+test_sweep.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ PROVES = ("sweep.search",)
 NAN, INF = np.nan, np.inf
 
 
-# --- successive halving ----------------------------------------------------------------------------------------------
+# --- successive halving ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,8 @@ NAN, INF = np.nan, np.inf
         (0.5, [3.0, 2.0, 1.0], [2, 1]),
         (0.1, [3.0, 2.0, INF, 1.0], [3]),
         (0.9, [2.0, 1.0, 2.0], [1, 0, 2]),
-        (0.5 + 1e-10, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [7, 6, 5, 4]),  # a rounding error keeps no fifth
+        # a rounding error keeps no fifth
+        (0.5 + 1e-10, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [7, 6, 5, 4]),
         (0.5, [NAN, NAN], []),
     ],
 )
@@ -39,11 +42,13 @@ def test_rungs_and_their_part():
 
 @pytest.mark.parametrize(("rungs", "found"), [("12", "'12'"), ([2.5], "2.5"), (0, "0")])
 def test_a_rung_is_a_number_of_updates(rungs, found):
-    with pytest.raises(ValueError, match=f"^successive_halving: rung must be an integer of at least 1, got {found}"):
+    with pytest.raises(
+        ValueError, match=f"^successive_halving: rung must be an integer of at least 1, got {found}"
+    ):
         sweep.successive_halving(rungs)
 
 
-# --- population-based training ---------------------------------------------------------------------------------------
+# --- population-based training --------------------------------------------------------------------
 
 
 def fourth(every=2, perturb=None, bounds=None, fraction=0.25):
@@ -87,7 +92,11 @@ def test_what_pbt_is_given():
     ("perturb", "bounds", "message"),
     [
         ({"b1": 0.9}, None, r"perturb\['b1'\] must be numbers such as \(0.8, 1.25\), got 0.9"),
-        ({"b1": (NAN,)}, None, r"perturb\['b1'\] must be numbers such as \(0.8, 1.25\), got \(nan,\)"),
+        (
+            {"b1": (NAN,)},
+            None,
+            r"perturb\['b1'\] must be numbers such as \(0.8, 1.25\), got \(nan,\)",
+        ),
         ({"b1": (0.9,)}, {"b1": 3}, r"bounds\['b1'\] must be numbers such as \(0.8, 1.25\), got 3"),
     ],
 )

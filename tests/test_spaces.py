@@ -1,4 +1,6 @@
-"""Spaces and populations: what members a space has, how they are stacked, and what wrong spaces are told."""
+"""Spaces and populations: what members a space has, how they are stacked, and what wrong spaces are
+told.
+"""
 
 import builtins
 import functools
@@ -12,7 +14,7 @@ from jax import lax
 
 import optax_lite as ol
 from optax_lite import sweep
-from optax_lite.check import ArgumentError
+from optax_lite.core.validate import ArgumentError
 from optax_lite.sweep.population import Flag, Population
 from optax_lite.sweep.spaces import edges
 from tests.closeness import A_STEP, assert_close
@@ -40,7 +42,8 @@ def scheduled(peak, warmup, decay):
     """Numbers in a schedule, in a chain, in a groups."""
     rate = ol.warmup_cosine_decay_schedule(0.0, peak, warmup, 20)
     return ol.groups(
-        ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate, weight_decay=decay)), {"b": {"weight_decay": 0.0}}
+        ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(rate, weight_decay=decay)),
+        {"b": {"weight_decay": 0.0}},
     )
 
 
@@ -48,7 +51,7 @@ def with_entropy(rate, entropy):
     return {"tx": ol.adam(rate), "entropy": entropy}
 
 
-# --- what a space holds ----------------------------------------------------------------------------------------------
+# --- what a space holds ---------------------------------------------------------------------------
 
 
 def test_a_grid_is_every_combination_the_first_axis_slowest():
@@ -60,7 +63,9 @@ def test_a_grid_is_every_combination_the_first_axis_slowest():
     assert repr(made) == "Population(6 members over learning_rate x weight_decay, 1 structure)"
 
 
-@pytest.mark.parametrize("axis", [np.array([1.0, 2.0]), jnp.array([1.0, 2.0]), np.array([1, 2]), range(1, 3), (1, 2)])
+@pytest.mark.parametrize(
+    "axis", [np.array([1.0, 2.0]), jnp.array([1.0, 2.0]), np.array([1, 2]), range(1, 3), (1, 2)]
+)
 def test_an_axis_is_any_list_and_settings_are_python_numbers(axis):
     made = sweep.grid(ol.sgd, learning_rate=axis)
     values = [s["learning_rate"] for s in made.settings]
@@ -79,7 +84,9 @@ def test_an_axis_may_be_of_pandas_or_of_bfloat16():
 
 
 def test_an_axis_may_hold_what_is_no_number():
-    made = sweep.grid(lambda make, mask: make(0.1, mask=mask), make=[ol.adamw, ol.lion], mask=[None, "w"])
+    made = sweep.grid(
+        lambda make, mask: make(0.1, mask=mask), make=[ol.adamw, ol.lion], mask=[None, "w"]
+    )
     assert [s["mask"] for s in made.settings] == [None, "w", None, "w"] and len(made.groups()) == 4
 
 
@@ -90,9 +97,16 @@ METHODS = ["sobol", "halton", "lhs", "random"]
 @pytest.mark.parametrize("method", METHODS)
 def test_a_sample_lies_in_its_space(method, n):
     made = sweep.sample(
-        lambda **values: values, n, method=method, seed=3, a=sweep.uniform(-1, 3), b=sweep.loguniform(1e-5, 0.1),
-        c=sweep.choice(["x", "y"]), d=sweep.randint(-2, 2), e=[10, 20, 30],
-    )  # fmt: skip
+        lambda **values: values,
+        n,
+        method=method,
+        seed=3,
+        a=sweep.uniform(-1, 3),
+        b=sweep.loguniform(1e-5, 0.1),
+        c=sweep.choice(["x", "y"]),
+        d=sweep.randint(-2, 2),
+        e=[10, 20, 30],
+    )
     assert len(made) == n and made.axes == tuple("abcde")
     columns = {name: [s[name] for s in made.settings] for name in "abcde"}
     assert all(type(x) is float and -1 <= x <= 3 for x in columns["a"])
@@ -101,13 +115,16 @@ def test_a_sample_lies_in_its_space(method, n):
     if n == 64:
         assert [set(columns[c]) for c in "cde"] == [{"x", "y"}, {-2, -1, 0, 1}, {10, 20, 30}]
         assert (
-            0.4 < np.mean(np.asarray(columns["a"]) > 1) < 0.6 and 0.4 < np.mean(np.asarray(columns["b"]) > 1e-3) < 0.6
+            0.4 < np.mean(np.asarray(columns["a"]) > 1) < 0.6
+            and 0.4 < np.mean(np.asarray(columns["b"]) > 1e-3) < 0.6
         )
 
 
 @pytest.mark.parametrize("method", ["sobol", "lhs"])
 def test_each_part_of_an_axis_has_one_point(method):
-    made = sweep.sample(lambda **x: x, 32, method=method, a=sweep.uniform(0, 32), b=sweep.uniform(0, 32))
+    made = sweep.sample(
+        lambda **x: x, 32, method=method, a=sweep.uniform(0, 32), b=sweep.uniform(0, 32)
+    )
     for name in made.axes:
         assert sorted(int(s[name]) for s in made.settings) == list(range(32))
 
@@ -115,24 +132,37 @@ def test_each_part_of_an_axis_has_one_point(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_seed_repeats_and_another_one_differs(method):
     def points(n, seed):
-        return sweep.sample(ol.sgd, n, method=method, seed=seed, learning_rate=sweep.uniform(0, 1)).settings
+        return sweep.sample(
+            ol.sgd, n, method=method, seed=seed, learning_rate=sweep.uniform(0, 1)
+        ).settings
 
     assert points(12, 0) == points(12, 0) != points(12, 1)
     if method != "lhs":
-        assert points(40, 0)[:12] == points(12, 0), "more points of one seed begin with the fewer ones"
+        assert points(40, 0)[:12] == points(12, 0), (
+            "more points of one seed begin with the fewer ones"
+        )
 
 
 def test_a_range_never_leaves_its_ends():
-    for axis in (sweep.uniform(0.1, 0.3), sweep.loguniform(1e-7, 3e-1), sweep.randint(5, 8), sweep.randint(-3, 0)):
+    for axis in (
+        sweep.uniform(0.1, 0.3),
+        sweep.loguniform(1e-7, 3e-1),
+        sweep.randint(5, 8),
+        sweep.randint(-3, 0),
+    ):
         ends = axis.at(0.0), axis.at(float(np.nextafter(1.0, 0.0)))
         assert axis.low == ends[0] and ends[1] <= (axis.high - 1 if axis.whole else axis.high)
 
 
-# --- one structure, stacked ------------------------------------------------------------------------------------------
+# --- one structure, stacked -----------------------------------------------------------------------
 
 POPULATIONS = {
     "adamw": (sweep.grid, ol.adamw, {"learning_rate": [0.01, 0.1], "weight_decay": [0, 0.1]}),
-    "schedule": (sweep.grid, scheduled, {"peak": [0.01, 0.1], "warmup": [2, 4], "decay": [0.1, 0.3]}),
+    "schedule": (
+        sweep.grid,
+        scheduled,
+        {"peak": [0.01, 0.1], "warmup": [2, 4], "decay": [0.1, 0.3]},
+    ),
     "sgd": (sweep.grid, ol.sgd, {"learning_rate": [0.01, 0.1], "momentum": [0.5, 0.9]}),
 }
 
@@ -144,7 +174,9 @@ def test_a_member_under_vmap_is_the_member_alone(name, double):
     with jax.enable_x64(double):
         population = make(factory, **axes)
         (members,) = population.groups()
-        assert {x.dtype for x in jax.tree.leaves(members.stacked)} == {np.dtype("float64" if double else "float32")}
+        assert {x.dtype for x in jax.tree.leaves(members.stacked)} == {
+            np.dtype("float64" if double else "float32")
+        }
         together = jax.jit(jax.vmap(train))(members.stacked)
         for i, member in enumerate(population):
             alone = jax.jit(train)(member)
@@ -179,39 +211,64 @@ def test_a_member_may_hold_more_than_an_optimizer():
 
 def test_words_none_and_flags_are_structure():
     made = sweep.grid(
-        lambda rate, kind, flag, extra: {"tx": ol.adam(rate), "kind": kind, "flag": flag, "extra": extra},
-        rate=[0.1, 0.2], kind=["a", "b"], flag=[True, False], extra=[None, 1.0],
-    )  # fmt: skip
+        lambda rate, kind, flag, extra: {
+            "tx": ol.adam(rate),
+            "kind": kind,
+            "flag": flag,
+            "extra": extra,
+        },
+        rate=[0.1, 0.2],
+        kind=["a", "b"],
+        flag=[True, False],
+        extra=[None, 1.0],
+    )
     groups = made.groups()
     assert [len(g.index) for g in groups] == [2] * 8 and made[0]["flag"] is True
 
     def told(member):
         scale = 2.0 if member["flag"] else 1.0
-        return member["tx"].hyperparams["learning_rate"] * (10 if member["kind"] == "a" else 1) * scale
+        return (
+            member["tx"].hyperparams["learning_rate"] * (10 if member["kind"] == "a" else 1) * scale
+        )
 
     np.testing.assert_allclose(jax.vmap(told)(groups[0].stacked), [2, 4], rtol=1e-6)
     flag = groups[0].stacked["flag"]
     assert flag == True and isinstance(flag, bool) and repr(flag) == "True"  # noqa: E712
     assert ol.sgd(0.1, 0.9, flag) == ol.sgd(0.1, 0.9, True)
-    for copied in (pickle.loads(pickle.dumps(flag)), jax.tree.map(jnp.asarray, groups[0].stacked)["flag"]):
+    for copied in (
+        pickle.loads(pickle.dumps(flag)),
+        jax.tree.map(jnp.asarray, groups[0].stacked)["flag"],
+    ):
         assert type(copied) is Flag and copied == flag
     assert repr(Flag(False)) == "False"
 
 
 def test_arrays_are_of_one_structure_where_shape_and_dtype_are_equal():
-    values = [np.zeros(2, np.float32), np.ones(2, np.float32), np.ones(3, np.float32), np.ones(2, np.int32)]
+    values = [
+        np.zeros(2, np.float32),
+        np.ones(2, np.float32),
+        np.ones(3, np.float32),
+        np.ones(2, np.int32),
+    ]
     values += [jnp.ones(2, jnp.bfloat16), jnp.float32(1), 1.0, 2, jnp.asarray(3.0), np.float64(4)]
     groups = Population.of([({"i": i}, {"x": x}) for i, x in enumerate(values)]).groups()
     assert [list(g.index) for g in groups] == [[0, 1], [2], [3], [4], [5], [6, 7, 8, 9]]
     shapes = [(g.stacked["x"].shape, str(g.stacked["x"].dtype)) for g in groups]
     assert shapes == [
-        ((2, 2), "float32"), ((1, 3), "float32"), ((1, 2), "int32"), ((1, 2), "bfloat16"), ((1,), "float32"),
+        ((2, 2), "float32"),
+        ((1, 3), "float32"),
+        ((1, 2), "int32"),
+        ((1, 2), "bfloat16"),
+        ((1,), "float32"),
         ((4,), "float32"),
-    ]  # fmt: skip
+    ]
 
 
 def test_two_methods_stand_under_one_report():
-    adam, sgd = sweep.grid(ol.adamw, learning_rate=[0.1, 0.2]), sweep.grid(ol.sgd, learning_rate=[1, 2], momentum=[0.9])
+    adam, sgd = (
+        sweep.grid(ol.adamw, learning_rate=[0.1, 0.2]),
+        sweep.grid(ol.sgd, learning_rate=[1, 2], momentum=[0.9]),
+    )
     both = adam + sgd
     assert list(both) == [*adam, *sgd] and both.settings == adam.settings + sgd.settings
     assert both.axes == ("learning_rate", "momentum")
@@ -221,9 +278,14 @@ def test_two_methods_stand_under_one_report():
 
 
 def test_a_population_of_settings_that_differ_in_their_names():
-    made = Population.of([({"rate": 0.1}, ol.adam(0.1)), ({"beta": 0.9, "rate": 0.2}, ol.lion(0.2, b1=0.9))])
+    made = Population.of(
+        [({"rate": 0.1}, ol.adam(0.1)), ({"beta": 0.9, "rate": 0.2}, ol.lion(0.2, b1=0.9))]
+    )
     assert made.axes == ("rate", "beta") and len(made.groups()) == 2
-    assert repr(Population.of([({}, ol.adam(0.1))])) == "Population(1 member over nothing, 1 structure)"
+    assert (
+        repr(Population.of([({}, ol.adam(0.1))]))
+        == "Population(1 member over nothing, 1 structure)"
+    )
 
 
 @pytest.mark.nightly
@@ -231,24 +293,37 @@ def test_thousands_of_members_are_made_in_seconds():
     from time import process_time
 
     began = process_time()
-    made = sweep.grid(ol.adamw, learning_rate=np.geomspace(1e-5, 1, 256), weight_decay=np.linspace(0, 1, 16))
+    made = sweep.grid(
+        ol.adamw, learning_rate=np.geomspace(1e-5, 1, 256), weight_decay=np.linspace(0, 1, 16)
+    )
     made.groups()
     assert len(made) == 4096 and process_time() - began < 20
 
 
-# --- the edge of a space ---------------------------------------------------------------------------------------------
+# --- the edge of a space --------------------------------------------------------------------------
 
 
 def test_a_value_at_the_end_of_a_list_lies_at_the_edge():
     made = sweep.grid(
-        ol.adamw, learning_rate=[1e-3, 1e-2, 1e-1], weight_decay=[0, 0.1, 0.2], b1=[0.8, 0.9], nesterov=[True, False]
+        ol.adamw,
+        learning_rate=[1e-3, 1e-2, 1e-1],
+        weight_decay=[0, 0.1, 0.2],
+        b1=[0.8, 0.9],
+        nesterov=[True, False],
     )
 
     def told(**settings):
-        return edges(made, {"learning_rate": 1e-2, "weight_decay": 0.1, "b1": 0.9, "nesterov": True} | settings)
+        return edges(
+            made,
+            {"learning_rate": 1e-2, "weight_decay": 0.1, "b1": 0.9, "nesterov": True} | settings,
+        )
 
-    assert told() == told(weight_decay=0) == (), "two values have no middle, and 0 is where a penalty ends"
-    assert told(learning_rate=0.1) == ("learning_rate = 0.1 is at the highest end of its axis; widen it",)
+    assert told() == told(weight_decay=0) == (), (
+        "two values have no middle, and 0 is where a penalty ends"
+    )
+    assert told(learning_rate=0.1) == (
+        "learning_rate = 0.1 is at the highest end of its axis; widen it",
+    )
     assert told(learning_rate=1e-3, weight_decay=0.2) == (
         "learning_rate = 0.001 is at the lowest end of its axis; widen it",
         "weight_decay = 0.2 is at the highest end of its axis; widen it",
@@ -275,7 +350,7 @@ def test_a_value_in_the_last_twentieth_of_a_range_lies_at_the_edge(axis, values,
         assert (side is None and told == ()) or f"at the {side} end" in told[0]
 
 
-# --- wrong spaces ----------------------------------------------------------------------------------------------------
+# --- wrong spaces ---------------------------------------------------------------------------------
 
 
 def bad_member(value):
@@ -284,35 +359,65 @@ def bad_member(value):
 
 RATES = {"learning_rate": [0.1, 0.2]}
 WRONG = [
-    (lambda: sweep.grid(ol.adam), "grid: there is no axis; write grid(..., learning_rate=[1e-3, 1e-2])"),
+    (
+        lambda: sweep.grid(ol.adam),
+        "grid: there is no axis; write grid(..., learning_rate=[1e-3, 1e-2])",
+    ),
     (
         lambda: sweep.grid(ol.adam(0.1), **RATES),
         "grid: the first argument must be a factory, got adam(...); write grid(",
     ),
-    (lambda: sweep.grid([ol.adam], **RATES), "grid: the first argument must be a function of the axes that returns a"),
+    (
+        lambda: sweep.grid([ol.adam], **RATES),
+        "grid: the first argument must be a function of the axes that returns a",
+    ),
     (lambda: sweep.grid(ol.adam, learning_rate=[]), "grid: learning_rate has no values"),
     (
         lambda: sweep.grid(ol.adam, learning_rate=0.1),
-        "grid: learning_rate must be a list or an array of one dimension, got 0.1; write learning_rate=[0.1]",
+        (
+            "grid: learning_rate must be a list or an array of one dimension, got 0.1; write "
+            "learning_rate=[0.1]"
+        ),
     ),
     (lambda: sweep.grid(lambda kind: ol.adam(0.1), kind="ab"), "got 'ab'; write kind=['ab']"),
-    (lambda: sweep.grid(ol.adam, learning_rate=jnp.ones((2, 2))), "got an array of shape (2, 2); write list(...)"),
-    (lambda: sweep.grid(ol.adam, learning_rate=jnp.float32(1)), "write learning_rate=[Array(1., dtype=float32)]"),
+    (
+        lambda: sweep.grid(ol.adam, learning_rate=jnp.ones((2, 2))),
+        "got an array of shape (2, 2); write list(...)",
+    ),
+    (
+        lambda: sweep.grid(ol.adam, learning_rate=jnp.float32(1)),
+        "write learning_rate=[Array(1., dtype=float32)]",
+    ),
     (lambda: sweep.grid(ol.adam, learning_rate={0.1, 0.2}), "; write list(...)"),
     (lambda: sweep.grid(ol.adam, learning_rate=(x for x in [1])), "; write list(...)"),
-    (lambda: sweep.grid(ol.adam, learning_rate=[0.1, float("nan")]), "grid: learning_rate has a value that is NaN"),
+    (
+        lambda: sweep.grid(ol.adam, learning_rate=[0.1, float("nan")]),
+        "grid: learning_rate has a value that is NaN",
+    ),
     (lambda: sweep.grid(ol.adam, lr=[0.1]), "grid: adam: no argument 'lr'; write learning_rate"),
-    (lambda: sweep.grid(functools.partial(ol.sgd, 0.1), momemtum=[0.9]), "grid: sgd: no argument 'momemtum'; it has m"),
-    (lambda: sweep.grid(with_entropy, lr=[0.1]), "grid: with_entropy: no argument 'lr'; it has rate, entropy"),
+    (
+        lambda: sweep.grid(functools.partial(ol.sgd, 0.1), momemtum=[0.9]),
+        "grid: sgd: no argument 'momemtum'; it has m",
+    ),
+    (
+        lambda: sweep.grid(with_entropy, lr=[0.1]),
+        "grid: with_entropy: no argument 'lr'; it has rate, entropy",
+    ),
     (
         lambda: sweep.grid(ol.adamw, weight_decay=[0.1]),
         "grid: adamw: missing a required argument: 'learning_rate'; its",
     ),
     (
         lambda: sweep.grid(ol.adam, learning_rate=sweep.uniform(0, 1)),
-        "got Range(low=0.0, high=1.0, log=False, whole=False); write sample(factory, n, learning_rate=...), or values",
+        (
+            "got Range(low=0.0, high=1.0, log=False, whole=False); write sample(factory, n, "
+            "learning_rate=...), or values"
+        ),
     ),
-    (lambda: sweep.grid(ol.adam, learning_rate=sweep.choice([1])), "; write sample(factory, n, learning_rate=...), or"),
+    (
+        lambda: sweep.grid(ol.adam, learning_rate=sweep.choice([1])),
+        "; write sample(factory, n, learning_rate=...), or",
+    ),
     (
         lambda: sweep.sample(ol.adam, 2, learning_rate=sweep.uniform),
         "is the function uniform itself; call it: uniform(",
@@ -325,24 +430,54 @@ WRONG = [
         lambda: sweep.grid(ol.adam, learning_rate=[0.1, 0.2], b1=[0.9, 1.5]),
         "grid: member 1 (learning_rate=0.1, b1=1.5): adam: b1 must be in [0, 1), got 1.5",
     ),
-    (lambda: sweep.grid(lambda rate: None, rate=[1]), "grid: member 0 (rate=1): there is no number in None; return an"),
+    (
+        lambda: sweep.grid(lambda rate: None, rate=[1]),
+        "grid: member 0 (rate=1): there is no number in None; return an",
+    ),
     (lambda: sweep.grid(lambda rate: {"a": "b"}, rate=[1]), "there is no number in {'a': 'b'}"),
-    (lambda: sweep.grid(lambda rate: ol.adam, rate=[1]), "is the factory adam itself; call it: adam(...)"),
-    (bad_member(jnp.tanh), "grid: member 0 (rate=0.1): 'x' is the function tanh, no number; let the training close"),
+    (
+        lambda: sweep.grid(lambda rate: ol.adam, rate=[1]),
+        "is the factory adam itself; call it: adam(...)",
+    ),
+    (
+        bad_member(jnp.tanh),
+        "grid: member 0 (rate=0.1): 'x' is the function tanh, no number; let the training close",
+    ),
     (bad_member(object), "'x' is the function object, no number"),
-    (bad_member(jax.random.key(0)), "'x' is a random key, which cannot differ; give an int as seed"),
+    (
+        bad_member(jax.random.key(0)),
+        "'x' is a random key, which cannot differ; give an int as seed",
+    ),
     (bad_member(2**40), "'x' is 1099511627776, too large for int32; write a float"),
     (bad_member(np.array(["a"])), "'x' is <U1[1], no number"),
-    (lambda: sweep.sample(ol.adam, 0, **RATES), "sample: n must be an integer of at least 1, got 0"),
-    (lambda: sweep.sample(ol.adam, 2.0, **RATES), "sample: n must be an integer of at least 1, got 2.0"),
-    (lambda: sweep.sample(ol.adam, 2), "sample: there is no axis; write sample(..., learning_rate="),
-    (lambda: sweep.sample(ol.adam, 2, learning_rate=0.1), "sample: learning_rate must be a list or an array"),
-    (lambda: sweep.sample(ol.adam, 2, method="grid", **RATES), "method must be one of sobol, halton, lhs, random, got"),
+    (
+        lambda: sweep.sample(ol.adam, 0, **RATES),
+        "sample: n must be an integer of at least 1, got 0",
+    ),
+    (
+        lambda: sweep.sample(ol.adam, 2.0, **RATES),
+        "sample: n must be an integer of at least 1, got 2.0",
+    ),
+    (
+        lambda: sweep.sample(ol.adam, 2),
+        "sample: there is no axis; write sample(..., learning_rate=",
+    ),
+    (
+        lambda: sweep.sample(ol.adam, 2, learning_rate=0.1),
+        "sample: learning_rate must be a list or an array",
+    ),
+    (
+        lambda: sweep.sample(ol.adam, 2, method="grid", **RATES),
+        "method must be one of sobol, halton, lhs, random, got",
+    ),
     (
         lambda: sweep.sample(ol.adam, 2, method=[ol.adam]),
         "; for an axis, give the argument of the factory another name",
     ),
-    (lambda: sweep.sample(ol.adam, 2, seed=-1, **RATES), "sample: seed must be an integer of at least 0, got -1"),
+    (
+        lambda: sweep.sample(ol.adam, 2, seed=-1, **RATES),
+        "sample: seed must be an integer of at least 0, got -1",
+    ),
     (lambda: sweep.uniform(1, 1), "uniform: low must be below high, got 1 and 1"),
     (lambda: sweep.uniform("a", 1), "uniform: low must be a finite number, got 'a'"),
     (lambda: sweep.uniform(0, np.inf), "uniform: high must be a finite number, got inf"),
@@ -351,7 +486,10 @@ WRONG = [
     (lambda: sweep.randint(1, 2.5), "randint: high must be an integer, got 2.5"),
     (lambda: sweep.randint(3, 3), "randint: low must be below high, got 3 and 3"),
     (lambda: sweep.choice([]), "choice: options has no values"),
-    (lambda: sweep.choice("adam"), "choice: options must be a list or an array of one dimension, got 'adam'"),
+    (
+        lambda: sweep.choice("adam"),
+        "choice: options must be a list or an array of one dimension, got 'adam'",
+    ),
 ]
 
 
@@ -394,14 +532,15 @@ def test_without_scipy_the_extra_is_named(monkeypatch):
     for name in ("scipy", "scipy.stats"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     problem = (
-        r"sweep.sample\(..., method='sobol'\) needs scipy: pip install 'optax_lite\[sweep\]', or pip install scipy"
+        r"sweep.sample\(..., method='sobol'\) needs scipy: pip install 'optax_lite\[sweep\]', or "
+        r"pip install scipy"
     )
     with pytest.raises(ImportError, match=problem):
         sweep.sample(ol.adam, 2, **RATES)
     assert len(sweep.sample(ol.adam, 2, method="random", **RATES)) == 2
 
 
-# --- through the engine ----------------------------------------------------------------------------------------------
+# --- through the engine ---------------------------------------------------------------------------
 
 
 def test_a_training_branches_on_words_and_flags():
@@ -410,12 +549,20 @@ def test_a_training_branches_on_words_and_flags():
         return entropy * jnp.mean(params**power) + (1.0 if flag else 0.0)
 
     population = sweep.grid(
-        lambda entropy, kind, flag: {"tx": ol.sgd(0.1), "entropy": entropy, "kind": kind, "flag": flag},
-        entropy=[1, 0.5], kind=["square", "fourth"], flag=[False, True],
-    )  # fmt: skip
+        lambda entropy, kind, flag: {
+            "tx": ol.sgd(0.1),
+            "entropy": entropy,
+            "kind": kind,
+            "flag": flag,
+        },
+        entropy=[1, 0.5],
+        kind=["square", "fourth"],
+        flag=[False, True],
+    )
     train = sweep.training(lambda key: jnp.ones(2), objective, steps=1)
     result = sweep.run(population, train, chunk=2, devices=1, progress=False)
-    expected = [s["entropy"] + s["flag"] for s in population.settings]  # the loss before the only step
+    # the loss before the only step
+    expected = [s["entropy"] + s["flag"] for s in population.settings]
     np.testing.assert_allclose(result.scores[:, 0], expected)
     assert len(population.groups()) == 4
 
@@ -423,7 +570,8 @@ def test_a_training_branches_on_words_and_flags():
 @pytest.mark.parametrize("double", [False, True])
 def test_numbers_of_a_member_decide_no_dtype(double):
     def function(member, key):
-        low = member["entropy"] * jnp.ones(2, jnp.bfloat16)  # raises under strict promotion where a number is float32
+        # raises under strict promotion where a number is float32
+        low = member["entropy"] * jnp.ones(2, jnp.bfloat16)
         return jnp.mean(member["k"] * low).astype(jnp.float32)
 
     def objective(params, entropy, k):
@@ -433,7 +581,9 @@ def test_numbers_of_a_member_decide_no_dtype(double):
         return jnp.ones(2, jnp.float32)
 
     with jax.enable_x64(double):
-        population = sweep.grid(lambda e, k: {"tx": ol.sgd(0.1), "entropy": e, "k": k}, e=[0.5, 1.0], k=[1, 2])
+        population = sweep.grid(
+            lambda e, k: {"tx": ol.sgd(0.1), "entropy": e, "k": k}, e=[0.5, 1.0], k=[1, 2]
+        )
         for train in (function, sweep.training(ones, objective, steps=1)):
             scores = sweep.run(population, train, chunk=4, devices=1, progress=False).scores
             np.testing.assert_allclose(scores[:, 0], [0.5, 1, 1, 2])

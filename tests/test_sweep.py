@@ -17,12 +17,12 @@ import pytest
 
 import optax_lite as ol
 from optax_lite import sweep
-from optax_lite.sweep import devices as sweep_devices, sizes
-from optax_lite.sweep.checkpoint import digest
-from optax_lite.sweep.engine import _Sweep, train_population
-from optax_lite.sweep.feed import Feed
-from optax_lite.sweep.programs import Work, block_length
-from optax_lite.sweep.sizes import Size, Sizes
+from optax_lite.sweep._engine import devices as sweep_devices, sizes
+from optax_lite.sweep._engine.checkpoint import digest
+from optax_lite.sweep._engine.engine import _Sweep, train_population
+from optax_lite.sweep._engine.feed import BatchSource
+from optax_lite.sweep._engine.programs import SweepProgram, block_length
+from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer
 from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
@@ -30,8 +30,9 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 5)).astype(np.float32)
 Y = (X @ RNG.normal(size=5)).astype(np.float32)
 RATES = [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3]
-# Two programs of one run are compared after ten steps, where rounding has not grown yet and no loss is near 0: of
-# parameters ten steps apart in rounding, a square (the loss) is off by twice as much, and by its own sum over a batch.
+# Two programs of one run are compared after ten steps, where rounding has not grown yet and no loss
+# is near 0: of parameters ten steps apart in rounding, a square (the loss) is off by twice as much,
+# and by its own sum over a batch.
 TEN_STEPS = 10 * A_STEP
 LOSS_OF_TEN_STEPS = 2 * TEN_STEPS + 96
 
@@ -54,7 +55,9 @@ def training(**changes):
 
 
 def run(population, train=None, **options):
-    return sweep.run(population, train or training(), **({"progress": False, "devices": 1} | options))
+    return sweep.run(
+        population, train or training(), **({"progress": False, "devices": 1} | options)
+    )
 
 
 def population():
@@ -77,18 +80,24 @@ def same(a, b):
         for name in numbers:
             np.testing.assert_array_equal(numbers[name], others[name])
     for member, seed in np.argwhere(a.status == "done"):
-        jax.tree.map(np.testing.assert_array_equal, a.outputs(member, seed), b.outputs(member, seed))
+        jax.tree.map(
+            np.testing.assert_array_equal, a.outputs(member, seed), b.outputs(member, seed)
+        )
 
 
 SEARCHES = {
     "none": {},
     "halving": {"search": sweep.successive_halving([20, 40], keep=1 / 3)},
-    "pbt": {"search": sweep.pbt(20, {"learning_rate": (0.5, 2.0)}, bounds={"learning_rate": (1e-4, 1.0)})},
+    "pbt": {
+        "search": sweep.pbt(
+            20, {"learning_rate": (0.5, 2.0)}, bounds={"learning_rate": (1e-4, 1.0)}
+        )
+    },
 }
 HALVING_FIRST = {name: SEARCHES[name] for name in ("halving", "none", "pbt")}
 
 
-# --- one run of many -------------------------------------------------------------------------------------------------
+# --- one run of many ------------------------------------------------------------------------------
 
 
 @pytest.mark.nightly
@@ -97,7 +106,9 @@ def test_a_member_is_the_setting_trained_alone():
     result = run(members, train, seeds=[3, 4])
     for member in range(len(members)):
         for s, seed in enumerate((3, 4)):
-            params, history = ol.fit(loss, init(jax.random.key(seed)), (X, Y), members[member], steps=10, batch_size=16)
+            params, history = ol.fit(
+                loss, init(jax.random.key(seed)), (X, Y), members[member], steps=10, batch_size=16
+            )
             assert_close(result.outputs(member, s), params, ulps=TEN_STEPS)
             means = history.loss.reshape(2, 5).mean(1)
             losses = np.append(result.history["loss"][member, s], result.scores[member, s])
@@ -106,7 +117,10 @@ def test_a_member_is_the_setting_trained_alone():
 
 @pytest.mark.parametrize("chunk", first(1, [5, 1, 7, 24]))
 def test_the_chunk_changes_nothing_but_rounding(chunk):
-    whole, cut = (run(population(), training(steps=10, every=10), seeds=2, chunk=size) for size in (100, chunk))
+    whole, cut = (
+        run(population(), training(steps=10, every=10), seeds=2, chunk=size)
+        for size in (100, chunk)
+    )
     assert_losses_close(cut.scores, whole.scores)
     assert cut.compiles == whole.compiles == 1
 
@@ -131,7 +145,8 @@ def test_a_loss_with_a_key_gets_another_one_every_step_and_the_same_for_all_memb
     train = sweep.training(init, noise, steps=30, every=1)
     result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.2]), train, seeds=2)
     losses = result.history["loss"]
-    assert_losses_close(losses[0], losses[1], ulps=A_STEP)  # the lanes of a vector and the rest of it may round apart
+    # the lanes of a vector and the rest of it may round apart
+    assert_losses_close(losses[0], losses[1], ulps=A_STEP)
     assert len(np.unique(losses[0])) == 60
 
 
@@ -158,14 +173,19 @@ def test_schedules_chains_and_groups_hold_the_numbers_too():
     members = sweep.grid(make, peak=[0.01, 0.1], limit=[0.5, 5.0], decay=[0.0, 0.1])
     result = run(members, training(steps=10, every=10))
     for member in (0, 5):
-        params, _ = ol.fit(loss, init(jax.random.key(0)), (X, Y), members[member], steps=10, batch_size=16)
+        params, _ = ol.fit(
+            loss, init(jax.random.key(0)), (X, Y), members[member], steps=10, batch_size=16
+        )
         assert_close(result.outputs(member, 0), params, ulps=TEN_STEPS)
     assert result.compiles == 1
 
 
 @pytest.mark.nightly
 def test_unpaired_seeds_see_batches_of_their_own():
-    paired, unpaired = (run(population(), training(steps=10, every=10, paired=p), seeds=[0, 1]) for p in (True, False))
+    paired, unpaired = (
+        run(population(), training(steps=10, every=10, paired=p), seeds=[0, 1])
+        for p in (True, False)
+    )
     # Seed 0 shuffles as training does.
     assert_losses_close(unpaired.scores[:, 0], paired.scores[:, 0])
     assert not np.allclose(unpaired.scores[:, 1], paired.scores[:, 1], rtol=1e-3)
@@ -177,7 +197,7 @@ def test_data_of_every_kind(kind, monkeypatch):
     order = np.random.default_rng(0).permutation(96).reshape(6, 16)
     batches = [(X[i], Y[i]) for i in order]
     if kind == "host":  # arrays with no room on the device
-        monkeypatch.setattr("optax_lite.sweep.engine._RESIDENT", 0.0)
+        monkeypatch.setattr("optax_lite.sweep._engine.engine._RESIDENT", 0.0)
         a, b = run(population(), training(steps=10, every=5), chunk=5), None
     elif kind == "whole":
         a = run(population(), training(batch_size=None, steps=10, every=5), chunk=5)
@@ -186,8 +206,14 @@ def test_data_of_every_kind(kind, monkeypatch):
         return
     else:
         data = batches if kind == "list" else iter(batches * 2)
-        a = run(population(), sweep.training(init, loss, data, steps=10, eval_fn=mse, every=5), chunk=5)
-        b = run(population(), sweep.training(init, loss, batches, steps=10, eval_fn=mse, every=5), chunk=5)
+        a = run(
+            population(), sweep.training(init, loss, data, steps=10, eval_fn=mse, every=5), chunk=5
+        )
+        b = run(
+            population(),
+            sweep.training(init, loss, batches, steps=10, eval_fn=mse, every=5),
+            chunk=5,
+        )
     monkeypatch.undo()
     b = run(population(), training(steps=10, every=5), chunk=5) if b is None else b
     assert_losses_close(a.scores, b.scores)
@@ -201,25 +227,38 @@ def test_a_function_of_ones_own():
             x, state = member.step(x, state, x)
         return {"norm": jnp.linalg.norm(x), "x": x, "all": {"x": x}, "key": key}
 
-    result = run(sweep.grid(ol.sgd, learning_rate=[0.1, 0.5, jnp.float32(0.9)]), train, seeds=2, score="norm", chunk=4)
+    result = run(
+        sweep.grid(ol.sgd, learning_rate=[0.1, 0.5, jnp.float32(0.9)]),
+        train,
+        seeds=2,
+        score="norm",
+        chunk=4,
+    )
     start = [np.linalg.norm(jax.random.normal(jax.random.key(seed), (3,))) for seed in (0, 1)]
     # x - 0.9·x is off by ten units of the x that is left, three times; the norm adds a few.
-    np.testing.assert_allclose(result.scores, np.outer([0.9**3, 0.5**3, 0.1**3], start), rtol=40 * np.finfo("f4").eps)
+    np.testing.assert_allclose(
+        result.scores, np.outer([0.9**3, 0.5**3, 0.1**3], start), rtol=40 * np.finfo("f4").eps
+    )
     assert result.outputs(2, 1)["x"].shape == (3,)
-    by_function = run(sweep.grid(ol.sgd, learning_rate=[0.1]), train, score=lambda out: jnp.sum(out["x"] ** 2))
+    by_function = run(
+        sweep.grid(ol.sgd, learning_rate=[0.1]), train, score=lambda out: jnp.sum(out["x"] ** 2)
+    )
     assert_losses_close(by_function.scores, 0.9**6 * start[0] ** 2, ulps=20)
 
 
 def test_averages_are_what_is_evaluated():
-    members = sweep.grid(lambda decay: ol.average_params(ol.sgd(0.1), decay=decay), decay=[0.0, 0.99])
+    members = sweep.grid(
+        lambda decay: ol.average_params(ol.sgd(0.1), decay=decay), decay=[0.0, 0.99]
+    )
     result = run(members, training(steps=10, every=10))
     expected = np.array([mse(result.outputs(m, 0))["mse"] for m in (0, 1)])
-    # A loss of other sums: residuals of about ten operations, doubled by the square, and the mean over 96 rows.
+    # A loss of other sums: residuals of about ten operations, doubled by the square, and the mean
+    # over 96 rows.
     assert_losses_close(result.scores[:, 0], expected, ulps=2 * 10 + 96)
     assert result.scores[0, 0] < result.scores[1, 0]
 
 
-# --- what diverges, what is stopped, what is copied ------------------------------------------------------------------
+# --- what diverges, what is stopped, what is copied -----------------------------------------------
 
 
 def test_a_diverged_run_stays_where_it_was_and_disturbs_nobody():
@@ -242,7 +281,9 @@ def test_a_skipped_step_is_no_divergence():
     result = run(sweep.grid(lambda rate: ol.skip_bad_steps(ol.sgd(rate)), rate=[0.01, 0.05]), train)
     assert (result.status == "done").all()
     assert result.scores[1, 0] < 0.1
-    limited = sweep.grid(lambda rate: ol.skip_bad_steps(ol.sgd(rate), max_consecutive=0), rate=[0.05])
+    limited = sweep.grid(
+        lambda rate: ol.skip_bad_steps(ol.sgd(rate), max_consecutive=0), rate=[0.05]
+    )
     assert run(limited, train).status[0, 0] == "diverged"
 
 
@@ -290,12 +331,17 @@ def test_pbt_perturbs_ints_as_floats():
 
 @pytest.mark.parametrize("search", ["halving", "pbt"])
 def test_the_largest_are_the_best_in_mode_max(search):
-    searches = {"halving": sweep.successive_halving([2], keep=0.25), "pbt": sweep.pbt(2, {"learning_rate": (1.0,)})}
+    searches = {
+        "halving": sweep.successive_halving([2], keep=0.25),
+        "pbt": sweep.pbt(2, {"learning_rate": (1.0,)}),
+    }
     members, train = sweep.grid(ol.sgd, learning_rate=RATES[:4]), training(steps=4, every=2)
     result = run(members, train, search=searches[search], mode="max")
     first = result.history["mse"][:, 0, 0]
     best = result.rungs[0].kept[0] if search == "halving" else result.lineage[0].winner
-    assert best == first.argmax() and result.best().score == np.nanmax(result.history["mse"][..., -1])
+    assert best == first.argmax() and result.best().score == np.nanmax(
+        result.history["mse"][..., -1]
+    )
     assert search == "halving" or result.lineage[0].loser == first.argmin()
 
 
@@ -311,7 +357,9 @@ def test_pbt_revives_what_has_diverged():
 def test_few_that_are_left_are_packed_into_smaller_chunks():
     rates = np.geomspace(1e-3, 0.1, 32).tolist()
     search = sweep.successive_halving([10, 20, 30], keep=0.25)
-    result = run(sweep.grid(ol.adamw, learning_rate=rates), training(every=10), chunk=32, search=search)
+    result = run(
+        sweep.grid(ol.adamw, learning_rate=rates), training(every=10), chunk=32, search=search
+    )
     assert result.compiles == 4  # 32, 8, 2, 1
     assert (result.status == "done").sum() == 1
 
@@ -321,8 +369,8 @@ def test_few_that_are_left_are_packed_into_smaller_chunks():
     [(32, 1, 32, 32), (16, 1, 16, 16), (15, 1, 16, 16), (1, 8, 1, 1), (20, 8, 32, 4)],
 )
 def test_layout(n, devices, given, measured):
-    assert Size(32, measured=False).layout(n, 100, devices) == given
-    assert Size(32, measured=True).layout(n, 100, devices) == measured
+    assert ChunkSize(32, measured=False).layout(n, 100, devices) == given
+    assert ChunkSize(32, measured=True).layout(n, 100, devices) == measured
 
 
 @pytest.mark.parametrize(
@@ -337,7 +385,8 @@ def test_a_chunk_begins_with_what_a_step_moves(n, moved, size, monkeypatch):
         same(result, run(sweep.grid(ol.adamw, learning_rate=rates), training(steps=20), chunk=40))
 
 
-CLOCKS = {  # seconds of a step of a run by size, the size that is chosen of them, and how many were tried
+# seconds of a step of a run by size, the size that is chosen of them, and how many were tried
+CLOCKS = {
     "larger, but not much": ({8: 1.0, 20: 0.5, 40: 0.49}, 20, 2),
     "larger, the largest": ({8: 1.0, 20: 0.5, 40: 0.4}, 40, 2),
     "smaller, the smallest": ({8: 1.0, 20: 1.0, 2: 0.5, 1: 0.1}, 1, 3),
@@ -349,47 +398,53 @@ CLOCKS = {  # seconds of a step of a run by size, the size that is chosen of the
 def test_sizes_are_tried_while_they_are_faster(clock, monkeypatch):
     seconds, chosen, tried = CLOCKS[clock]
     monkeypatch.setattr(sizes, "_SHARE", np.inf)
-    monkeypatch.setattr(Sizes, "_first", lambda self, structure, limit: 8)
+    monkeypatch.setattr(ChunkSizer, "_first", lambda self, structure, limit: 8)
 
     def timer(self, structure, size, values):
         self.get(structure, size)
         return lambda: seconds[size]
 
-    monkeypatch.setattr(Sizes, "_timer", timer)
-    result = run(sweep.grid(ol.adamw, learning_rate=np.geomspace(1e-4, 1e-2, 40).tolist()), training(steps=20))
+    monkeypatch.setattr(ChunkSizer, "_timer", timer)
+    result = run(
+        sweep.grid(ol.adamw, learning_rate=np.geomspace(1e-4, 1e-2, 40).tolist()),
+        training(steps=20),
+    )
     assert (result.chunk, result.compiles, result.probes) == ((chosen,), 1, tried)
 
 
 def test_a_study_counts_what_a_step_moves_once(monkeypatch):
-    traced, trace = [], Work.trace
+    traced, trace = [], SweepProgram.trace
     monkeypatch.setattr(sizes, "_MOVED", 2**13)
 
     def counted(self, member, size):
         traced.append(size)
         return trace(self, member, size)._replace(moved=2.0**12)
 
-    monkeypatch.setattr(Work, "trace", counted)
+    monkeypatch.setattr(SweepProgram, "trace", counted)
     programs = {}
     for _ in range(2):
-        found = train_population(population(), training(steps=20), programs=programs, progress=False, devices=1)
+        found = train_population(
+            population(), training(steps=20), programs=programs, progress=False, devices=1
+        )
         assert found.chunk == (2,)
     assert traced == [12, 2]
 
 
 def test_a_measured_size_shrinks_only_where_that_saves_more_than_a_compilation():
-    size = Size(32, measured=True, seconds=1e-3, compiling=1.0)
+    size = ChunkSize(32, measured=True, seconds=1e-3, compiling=1.0)
     assert size.layout(8, 10, 1, now=32) == 32  # saves 24 · 10 · 1 ms
     assert size.layout(8, 100, 1, now=32) == 8
 
 
 @pytest.mark.parametrize(
-    ("points", "length"), [([100], 100), ([100, 200, 300], 100), ([100, 300], 100), ([100, 200, 250], 50), ([7], 7)]
+    ("points", "length"),
+    [([100], 100), ([100, 200, 300], 100), ([100, 300], 100), ([100, 200, 250], 50), ([7], 7)],
 )
 def test_blocks_waste_little(points, length):
     assert block_length(points) == length
 
 
-# --- devices, processes, kills ---------------------------------------------------------------------------------------
+# --- devices, processes, kills --------------------------------------------------------------------
 
 
 def test_processes_agree_on_the_largest():
@@ -410,15 +465,17 @@ PROCESS = """
 import os, signal, sys, time, jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
-from optax_lite.sweep import sizes
-from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep._engine import sizes
+from optax_lite.sweep._engine.engine import _Sweep
 from tests.test_sweep import SEARCHES, np, population, run
 for search in SEARCHES.values():
     options = {"seeds": 2, "chunk": 3} | search
     spread = run(population(), devices=None, **options)
     alone = run(population(), devices=[jax.local_devices()[0]], **options)
-    assert (spread.scores == alone.scores).all() and spread.lineage == alone.lineage and spread.rungs == alone.rungs
-    assert (spread.outputs(spread.best().index, 0)["w"] == alone.outputs(spread.best().index, 0)["w"]).all()
+    assert (spread.scores == alone.scores).all()
+    assert spread.lineage == alone.lineage and spread.rungs == alone.rungs
+    best = spread.best().index
+    assert (spread.outputs(best, 0)["w"] == alone.outputs(best, 0)["w"]).all()
 
 
 # Clocks that differ, all sizes worth trying, a Ctrl-C in one of them.
@@ -454,11 +511,17 @@ def test_two_processes_are_one_to_the_bit(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(PROCESS), port]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [
-        subprocess.Popen([*command, str(i), str(tmp_path)], env=environment, cwd=Path(__file__).parent.parent, **pipes)
+        subprocess.Popen(
+            [*command, str(i), str(tmp_path)],
+            env=environment,
+            cwd=Path(__file__).parent.parent,
+            **pipes,
+        )
         for i in (0, 1)
     ]
     for process in started:
-        output, _ = process.communicate()  # however slow the machine is; of a dead process the other one hears
+        # however slow the machine is; of a dead process the other one hears
+        output, _ = process.communicate()
         assert "equal 4" in output, output[-2000:]
 
 
@@ -473,7 +536,7 @@ MOMENTS = [int(RANDOM.integers(1, 9)) for _ in range(4)]
 def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, left, tmp_path, monkeypatch):
     options = {"seeds": 2, "chunk": 5} | search
     whole = run(population(), **options)
-    monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: True)
+    monkeypatch.setattr("optax_lite.sweep._engine.checkpoint.Checkpoint.is_due", lambda self: True)
     advance = _Sweep._advance
 
     def dies(self, chunk):
@@ -495,12 +558,13 @@ def test_a_sweep_that_was_killed_ends_as_if_it_had_not_been(search, left, tmp_pa
 
 KILLED = """
 import sys
-from optax_lite.sweep.checkpoint import Checkpoint
-from optax_lite.sweep.engine import _Sweep
+from optax_lite.sweep._engine.checkpoint import Checkpoint
+from optax_lite.sweep._engine.engine import _Sweep
 from tests import test_sweep as t
 advance, Checkpoint.is_due = _Sweep._advance, lambda self: True
 _Sweep._advance = lambda self, chunk: (print("a chunk", flush=True), advance(self, chunk))
-result = t.run(t.population(), t.training(steps=8_000, every=400), seeds=2, chunk=5, checkpoint=sys.argv[1])
+train = t.training(steps=8_000, every=400)
+result = t.run(t.population(), train, seeds=2, chunk=5, checkpoint=sys.argv[1])
 print(result.scores.tobytes().hex())
 """
 
@@ -509,12 +573,15 @@ print(result.scores.tobytes().hex())
 def test_ten_kills_at_random_moments(tmp_path):
     def start(folder):
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)]
-        return subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True
+        )
 
     whole, _ = start(tmp_path / "whole").communicate()
     rng = np.random.default_rng(1)
     for _ in range(10):
-        # After some of the hundred chunks, however fast the machine is, and then at any moment of the next one or two.
+        # After some of the hundred chunks, however fast the machine is, and then at any moment of
+        # the next one or two.
         process = start(tmp_path / "killed")
         seen = []
         for _ in range(rng.integers(3, 8)):
@@ -536,7 +603,7 @@ def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
     def tx(rate):
         return ol.adam(rate)
 
-    monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: True)
+    monkeypatch.setattr("optax_lite.sweep._engine.checkpoint.Checkpoint.is_due", lambda self: True)
     members = sweep.grid(tx, rate=RATES)
     whole = run(members, train, chunk=2)
     advance, calls = _Sweep._advance, []
@@ -564,7 +631,9 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
 
     def train(x=X, scale=1.0, **changes):
         given = {"steps": 4, "batch_size": 16, **changes}
-        return sweep.training(lambda key: jax.tree.map(lambda p: scale * p, init(key)), loss, (x, Y), **given)
+        return sweep.training(
+            lambda key: jax.tree.map(lambda p: scale * p, init(key)), loss, (x, Y), **given
+        )
 
     whole = run(limited(), train(), chunk=3, checkpoint=tmp_path)
     again = run(limited(), train(), chunk=3, checkpoint=tmp_path)
@@ -572,7 +641,10 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
     assert again.compiles == 0 and "0x" not in f"{again}{again.table()}"
     others = {
         "numbers": (limited(2.0), train()),
-        "members": (sweep.grid(lambda rate, option: ol.adam(rate), rate=[0.01, 0.1], option=[None]), train()),
+        "members": (
+            sweep.grid(lambda rate, option: ol.adam(rate), rate=[0.01, 0.1], option=[None]),
+            train(),
+        ),
         "batch_size": (limited(), train(batch_size=8)),
         "seed": (limited(), train(seed=1)),
         "paired": (limited(), train(paired=False)),
@@ -580,7 +652,9 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
         "params": (limited(), train(scale=2.0)),
     }
     for name, (members, other) in others.items():
-        with pytest.raises(ValueError, match=rf"is of another sweep: .*\b{name} was .*; take another folder"):
+        with pytest.raises(
+            ValueError, match=rf"is of another sweep: .*\b{name} was .*; take another folder"
+        ):
             run(members, other, chunk=3, checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"is of another sweep: chunk was 3; take another folder"):
         run(limited(), train(), chunk=4, checkpoint=tmp_path)
@@ -588,7 +662,7 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
 
 def test_of_an_iterable_a_checkpoint_knows_the_shapes_of_a_batch():
     def known(data):
-        return digest(Feed(sweep.training(init, loss, data, steps=4), (0,), np.inf).known())
+        return digest(BatchSource(sweep.training(init, loss, data, steps=4), (0,), np.inf).known())
 
     batches = [(X[:8], Y[:8]), (X[8:16], Y[8:16])]
     assert known(batches) == known(batches[:]) != known(batches[::-1])
@@ -607,7 +681,7 @@ def test_ctrl_c_returns_what_there_is_and_the_same_call_goes_on(monkeypatch, tmp
         advance(self, chunk)
 
     monkeypatch.setattr(_Sweep, "_advance", interrupts)
-    monkeypatch.setattr("optax_lite.sweep.checkpoint.Checkpoint.is_due", lambda self: False)
+    monkeypatch.setattr("optax_lite.sweep._engine.checkpoint.Checkpoint.is_due", lambda self: False)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = run(population(), chunk=5, checkpoint=tmp_path)
@@ -618,18 +692,21 @@ def test_ctrl_c_returns_what_there_is_and_the_same_call_goes_on(monkeypatch, tmp
     assert sorted(np.unique(result.steps)) == [20, 40]
     assert np.isfinite(result.scores).all()
     trained = []
-    monkeypatch.setattr(_Sweep, "_advance", lambda self, chunk: (trained.append(self.point), advance(self, chunk)))
+    monkeypatch.setattr(
+        _Sweep, "_advance", lambda self, chunk: (trained.append(self.point), advance(self, chunk))
+    )
     same(run(population(), chunk=5, checkpoint=tmp_path), whole)
     assert trained and min(trained) == 1
 
 
-# --- what does not fit -----------------------------------------------------------------------------------------------
+# --- what does not fit ----------------------------------------------------------------------------
 
 
 def test_a_chunk_without_room_is_refused_with_the_number(monkeypatch):
     monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 3_000)
     with pytest.raises(
-        ValueError, match=r"run: a chunk of 12 runs needs .* GB, the device has 3e-06 GB; write chunk=6"
+        ValueError,
+        match=r"run: a chunk of 12 runs needs .* GB, the device has 3e-06 GB; write chunk=6",
     ):
         run(population(), chunk=12)
 
@@ -638,11 +715,16 @@ def test_a_chunk_without_room_is_refused_with_the_number(monkeypatch):
 def test_runs_that_do_not_fit_together_are_refused_or_wait_on_the_host(monkeypatch):
     whole = run(population(), seeds=4, chunk=4)
     monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 60_000)
-    monkeypatch.setattr("optax_lite.sweep.engine.room_for", lambda *_: False)
-    with pytest.raises(ValueError, match=r"run: the runs need .* GB on each device, which has 6e-05 GB"):
+    monkeypatch.setattr("optax_lite.sweep._engine.engine.room_for", lambda *_: False)
+    with pytest.raises(
+        ValueError, match=r"run: the runs need .* GB on each device, which has 6e-05 GB"
+    ):
         run(population(), seeds=4, chunk=4)
     monkeypatch.setattr(
-        sweep_devices.Devices, "is_cpu", property(lambda self: False, lambda self, value: None), raising=False
+        sweep_devices.Devices,
+        "is_cpu",
+        property(lambda self: False, lambda self, value: None),
+        raising=False,
     )
     same(run(population(), seeds=4, chunk=4), whole)
 
@@ -651,14 +733,17 @@ def test_runs_that_do_not_fit_together_are_refused_or_wait_on_the_host(monkeypat
 @pytest.mark.parametrize("search", list(SEARCHES.values())[1:], ids=list(SEARCHES)[1:])
 def test_searches_move_runs_that_wait_on_the_host(search, monkeypatch):
     monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 60_000)
-    monkeypatch.setattr("optax_lite.sweep.engine.room_for", lambda *_: False)
+    monkeypatch.setattr("optax_lite.sweep._engine.engine.room_for", lambda *_: False)
     monkeypatch.setattr(
-        sweep_devices.Devices, "is_cpu", property(lambda self: False, lambda self, value: None), raising=False
+        sweep_devices.Devices,
+        "is_cpu",
+        property(lambda self: False, lambda self, value: None),
+        raising=False,
     )
     run(population(), seeds=4, chunk=4, **search)
 
 
-# --- wrong calls -----------------------------------------------------------------------------------------------------
+# --- wrong calls ----------------------------------------------------------------------------------
 
 
 def scalars(params):
@@ -666,54 +751,146 @@ def scalars(params):
 
 
 WRONG = [
-    (lambda: sweep.run(ol.adam(1e-3), training()), "run: population must be what grid or sample return, got Gradient"),
+    (
+        lambda: sweep.run(ol.adam(1e-3), training()),
+        "run: population must be what grid or sample return, got Gradient",
+    ),
     (lambda: run(population(), 3), "run: train must be training"),
     (lambda: run(population(), mode="lowest"), "run: mode must be 'min' or 'max', got 'lowest'"),
-    (lambda: run(population(), chunk=0), "run: chunk must be 'auto' or an integer of at least 1, got 0"),
-    (lambda: run(population(), seeds=0), "run: seeds must be a number of at least 1, or different integers, got 0"),
+    (
+        lambda: run(population(), chunk=0),
+        "run: chunk must be 'auto' or an integer of at least 1, got 0",
+    ),
+    (
+        lambda: run(population(), seeds=0),
+        "run: seeds must be a number of at least 1, or different integers, got 0",
+    ),
     (lambda: run(population(), seeds=[1, 1]), "run: seeds must be a number"),
     (lambda: run(population(), devices=99), "run: devices must be from 1 to"),
     (lambda: run(population(), search="pbt"), "run: search must be successive_halving"),
-    (lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]), "run: search needs training"),
-    (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
-    (lambda: run(population(), training(eval_fn=scalars)), "run: a run has the numbers mse, norm; write score='mse'"),
     (
-        lambda: run(population(), training(eval_fn=lambda p: {"loss": mse(p)["mse"], "norm": scalars(p)["norm"]})),
+        lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]),
+        "run: search needs training",
+    ),
+    (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
+    (
+        lambda: run(population(), training(eval_fn=scalars)),
+        "run: a run has the numbers mse, norm; write score='mse'",
+    ),
+    (
+        lambda: run(
+            population(),
+            training(eval_fn=lambda p: {"loss": mse(p)["mse"], "norm": scalars(p)["norm"]}),
+        ),
         "run: a run has the numbers loss, norm; write score='loss'",
     ),
-    (lambda: run(population(), training(eval_fn=lambda p: {"step": 1.0})), "training: a number of a run is called"),
-    (lambda: run(population(), training(eval_fn=lambda p: {"batch_loss": 1.0})), "training: eval_fn returns 'batch_"),
-    (lambda: run(population(), lambda m, k: {"step": 1.0}), "run: a number of a run is called 'step'"),
-    (lambda: run(population(), training(eval_fn=lambda p: p["w"])), "training: 'eval' of a run must be one number"),
-    (lambda: run(population(), lambda m, k: (1.0, {"w": 2.0, "b": m})), "run: train returned a tuple of .* leaves"),
     (
-        lambda: run(population(), sweep.training(lambda key: {"w": jnp.ones(5), "f": jnp.tanh}, loss, (X, Y), steps=4)),
-        "training: params leaf 'f' is the function tanh, no array. Write params, static = equinox.partition",
+        lambda: run(population(), training(eval_fn=lambda p: {"step": 1.0})),
+        "training: a number of a run is called",
     ),
-    (lambda: run(population(), lambda m, k: {"w": jnp.ones(3)}), "run: train returned a dict of 1 leaves; ret"),
     (
-        lambda: Feed(sweep.training(init, loss, [(X, Y), (X[:9], Y[:9])], steps=4), (0,), np.inf).stretch(0, 4, 4),
-        r"training: batch 1 of data has the shapes \(\(9, 5\), \(9,\)\), and the first one \(\(96, 5\), \(96,\)\)",
+        lambda: run(population(), training(eval_fn=lambda p: {"batch_loss": 1.0})),
+        "training: eval_fn returns 'batch_",
     ),
-    (lambda: run(population(), lambda m, k: jnp.ones(3)), "run: 'score' of a run must be one number, got float32"),
-    (lambda: run(population(), search=sweep.successive_halving([60])), "run: rungs must lie below the 60 steps"),
-    (lambda: run(population(), search=sweep.pbt(20, {"lr": (0.8, 1.2)})), "pbt: perturb: no argument 'lr'"),
-    (lambda: run(sweep.grid(ol.sgd, learning_rate=[1]), search=SEARCHES["pbt"]["search"]), "run: pbt needs at least 4"),
-    (lambda: sweep.training(init, loss, (X, Y), steps=0), "training: steps must be an integer of at least 1, got 0"),
+    (
+        lambda: run(population(), lambda m, k: {"step": 1.0}),
+        "run: a number of a run is called 'step'",
+    ),
+    (
+        lambda: run(population(), training(eval_fn=lambda p: p["w"])),
+        "training: 'eval' of a run must be one number",
+    ),
+    (
+        lambda: run(population(), lambda m, k: (1.0, {"w": 2.0, "b": m})),
+        "run: train returned a tuple of .* leaves",
+    ),
+    (
+        lambda: run(
+            population(),
+            sweep.training(lambda key: {"w": jnp.ones(5), "f": jnp.tanh}, loss, (X, Y), steps=4),
+        ),
+        (
+            "training: params leaf 'f' is the function tanh, no array. Write params, static = "
+            "equinox.partition"
+        ),
+    ),
+    (
+        lambda: run(population(), lambda m, k: {"w": jnp.ones(3)}),
+        "run: train returned a dict of 1 leaves; ret",
+    ),
+    (
+        lambda: BatchSource(
+            sweep.training(init, loss, [(X, Y), (X[:9], Y[:9])], steps=4), (0,), np.inf
+        ).stretch(0, 4, 4),
+        (
+            r"training: batch 1 of data has the shapes \(\(9, 5\), \(9,\)\), and the first one "
+            r"\(\(96, 5\), \(96,\)\)"
+        ),
+    ),
+    (
+        lambda: run(population(), lambda m, k: jnp.ones(3)),
+        "run: 'score' of a run must be one number, got float32",
+    ),
+    (
+        lambda: run(population(), search=sweep.successive_halving([60])),
+        "run: rungs must lie below the 60 steps",
+    ),
+    (
+        lambda: run(population(), search=sweep.pbt(20, {"lr": (0.8, 1.2)})),
+        "pbt: perturb: no argument 'lr'",
+    ),
+    (
+        lambda: run(sweep.grid(ol.sgd, learning_rate=[1]), search=SEARCHES["pbt"]["search"]),
+        "run: pbt needs at least 4",
+    ),
+    (
+        lambda: sweep.training(init, loss, (X, Y), steps=0),
+        "training: steps must be an integer of at least 1, got 0",
+    ),
     (lambda: sweep.training(init, 3, (X, Y), steps=1), "training: loss must be a function, got 3"),
-    (lambda: run(population(), training(batch_size=97)), "training: batch_size is 97, and data has 96 rows"),
-    (lambda: run(population(), sweep.training(init, loss, iter([(X, Y)]), steps=2)), "training: data, an iterator"),
-    (lambda: run(sweep.grid(lambda a: {"rate": a}, a=[1.0])), "training: a member is a dict without 'tx'"),
-    (lambda: sweep.successive_halving([30, 20]), "successive_halving: rungs must be numbers of updates that rise"),
-    (lambda: sweep.successive_halving([0]), "successive_halving: rung must be an integer of at least 1, got 0"),
-    (lambda: sweep.successive_halving([10], keep=2), "successive_halving: keep must be above 0 and below 1, got 2"),
+    (
+        lambda: run(population(), training(batch_size=97)),
+        "training: batch_size is 97, and data has 96 rows",
+    ),
+    (
+        lambda: run(population(), sweep.training(init, loss, iter([(X, Y)]), steps=2)),
+        "training: data, an iterator",
+    ),
+    (
+        lambda: run(sweep.grid(lambda a: {"rate": a}, a=[1.0])),
+        "training: a member is a dict without 'tx'",
+    ),
+    (
+        lambda: sweep.successive_halving([30, 20]),
+        "successive_halving: rungs must be numbers of updates that rise",
+    ),
+    (
+        lambda: sweep.successive_halving([0]),
+        "successive_halving: rung must be an integer of at least 1, got 0",
+    ),
+    (
+        lambda: sweep.successive_halving([10], keep=2),
+        "successive_halving: keep must be above 0 and below 1, got 2",
+    ),
     (lambda: sweep.pbt(0, {"b1": (0.9,)}), "pbt: every must be an integer of at least 1, got 0"),
     (lambda: sweep.pbt(10, {}), "pbt: perturb must be a dict"),
-    (lambda: sweep.pbt(10, {"b1": 0.9}), r"pbt: perturb\['b1'\] must be numbers such as \(0.8, 1.25\), got 0.9"),
-    (lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b2": (0, 1)}), "pbt: bounds has 'b2', which perturb has not"),
-    (lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b1": (1, 0)}), r"pbt: bounds\['b1'\] must be \(low, high\)"),
-    (lambda: sweep.pbt(10, {"b1": (0.9,)}, fraction=0.6), "pbt: fraction must be above 0 and at most 0.5, got 0.6"),
-]  # fmt: skip
+    (
+        lambda: sweep.pbt(10, {"b1": 0.9}),
+        r"pbt: perturb\['b1'\] must be numbers such as \(0.8, 1.25\), got 0.9",
+    ),
+    (
+        lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b2": (0, 1)}),
+        "pbt: bounds has 'b2', which perturb has not",
+    ),
+    (
+        lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b1": (1, 0)}),
+        r"pbt: bounds\['b1'\] must be \(low, high\)",
+    ),
+    (
+        lambda: sweep.pbt(10, {"b1": (0.9,)}, fraction=0.6),
+        "pbt: fraction must be above 0 and at most 0.5, got 0.6",
+    ),
+]
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
@@ -728,7 +905,9 @@ def test_python_control_flow_in_a_training_is_told():
 
     with pytest.raises(jax.errors.TracerBoolConversionError) as error:
         run(population(), train)
-    assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(error.value.__notes__)
+    assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(
+        error.value.__notes__
+    )
 
 
 def test_a_loss_of_eval_fn_is_the_score_beside_that_of_the_batches():
@@ -757,9 +936,12 @@ def test_optuna_asks_and_is_told():
             return ol.adam(rate, b1=trial.suggest_float("b1", 0.5, 0.95))
         return ol.sgd(rate)
 
-    results = sweep.run_study(study, suggest, training(), n_trials=12, batch=5, progress=False, devices=1, chunk=4)
+    results = sweep.run_study(
+        study, suggest, training(), n_trials=12, batch=5, progress=False, devices=1, chunk=4
+    )
     assert [len(r.population) for r in results] == [5, 5, 2]
-    assert sum(r.compiles for r in results) <= 6  # two structures, by the sizes that their shares of a batch need
+    # two structures, by the sizes that their shares of a batch need
+    assert sum(r.compiles for r in results) <= 6
     assert len(study.trials) == 12
     assert study.best_value == min(float(r.scores.min()) for r in results)
     assert all(t.state.is_finished() for t in study.trials)
@@ -794,20 +976,26 @@ def test_one_suggestion_that_fails_or_is_pruned_is_one_trial():
 
     def states(catch):
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        call = partial(sweep.run_study, study, suggest, training(steps=4, every=4), n_trials=6, batch=4)
+        call = partial(
+            sweep.run_study, study, suggest, training(steps=4, every=4), n_trials=6, batch=4
+        )
         try:
             results = call(catch=catch, progress=False, devices=1, chunk=4)
-            assert [len(result.population) for result in results] == [2]  # of the second batch nothing was left
+            # of the second batch nothing was left
+            assert [len(result.population) for result in results] == [2]
             return [trial.state.name for trial in study.trials]
         except KeyError:
             return [trial.state.name for trial in study.trials]
 
     with pytest.warns(
-        UserWarning, match=r"^run_study: trial 2 failed in suggest, and the study goes on: KeyError: 0\."
+        UserWarning,
+        match=r"^run_study: trial 2 failed in suggest, and the study goes on: KeyError: 0\.",
     ):
         assert states(KeyError) == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED", "PRUNED"]
     assert states(()) == ["FAIL", "PRUNED", "FAIL"]  # it ends the study, as in study.optimize
-    with pytest.raises(ValueError, match=r"^run_study: catch must be an exception class or a tuple of these, got"):
+    with pytest.raises(
+        ValueError, match=r"^run_study: catch must be an exception class or a tuple of these, got"
+    ):
         states(("KeyError",))
 
 
@@ -815,10 +1003,14 @@ def test_a_trial_that_was_left_out_is_pruned_and_what_fits_no_study_is_refused()
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    call = partial(sweep.run_study, study, lambda t: ol.sgd(t.suggest_float("rate", 1e-3, 0.1)), n_trials=4)
+    call = partial(
+        sweep.run_study, study, lambda t: ol.sgd(t.suggest_float("rate", 1e-3, 0.1)), n_trials=4
+    )
     with pytest.raises(ValueError, match=r"run_study: search=pbt\(...\) moves numbers on the way"):
         call(training(), **SEARCHES["pbt"])
-    with pytest.raises(ValueError, match="run_study: checkpoint is for one sweep; give the study a storage"):
+    with pytest.raises(
+        ValueError, match="run_study: checkpoint is for one sweep; give the study a storage"
+    ):
         call(training(), checkpoint="folder")
     assert not study.trials
     search = sweep.successive_halving([2], keep=0.25)

@@ -1,4 +1,6 @@
-"""The folder of a sweep: one sweep at a time, no save lost to a damaged one, no result lost to a save that fails."""
+"""The folder of a sweep: one sweep at a time, no save lost to a damaged one, no result lost to a
+save that fails.
+"""
 
 import json
 import os
@@ -11,8 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from optax_lite.sweep.checkpoint import Checkpoint
-from optax_lite.sweep.lock import Lock, _started
+from optax_lite.sweep._engine.checkpoint import Checkpoint
+from optax_lite.sweep._engine.lock import Lock, _started
 
 ZEROS = {"x": np.zeros(3)}
 
@@ -41,19 +43,28 @@ def last(folder):
 
 def cut(folder, *names):
     """What a disk leaves that was full: half of the files below those of a name."""
-    found = [path for path in folder.rglob("*") if path.is_file() and any(name in path.parts for name in names)]
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and any(name in path.parts for name in names)
+    ]
     assert found
     for path in found:
         os.truncate(path, path.stat().st_size // 2)
 
 
-# --- the lock --------------------------------------------------------------------------------------------------------
+# --- the lock -------------------------------------------------------------------------------------
 
 
 def test_of_two_sweeps_in_one_folder_the_second_is_told_who_is_at_work(tmp_path):
     checkpoint = Checkpoint(tmp_path / "mine", {})
-    who = f"another thread of this one, process {os.getpid()} on {socket.gethostname()}, is at work there"
-    with pytest.raises(ValueError, match=f"^run: checkpoint 'mine' is in use: {who}; wait for it, or take another"):
+    who = (
+        f"another thread of this one, process {os.getpid()} on {socket.gethostname()}, is at work "
+        "there"
+    )
+    with pytest.raises(
+        ValueError, match=f"^run: checkpoint 'mine' is in use: {who}; wait for it, or take another"
+    ):
         Checkpoint(tmp_path / "mine", {})
     checkpoint.close()
     Checkpoint(tmp_path / "mine", {}).close()
@@ -61,7 +72,9 @@ def test_of_two_sweeps_in_one_folder_the_second_is_told_who_is_at_work(tmp_path)
 
 
 def lock_of(folder, **owner):
-    (folder / ".sweep-lock").write_text(json.dumps({"host": socket.gethostname(), "id": "of another", **owner}))
+    (folder / ".sweep-lock").write_text(
+        json.dumps({"host": socket.gethostname(), "id": "of another", **owner})
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="says when a process started")
@@ -75,16 +88,21 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
         assert os.listdir(tmp_path) == []
     there = {"pid": os.getppid(), "started": _started(os.getppid())}
     elsewhere = gone | {"host": "another-host"}
-    for owner, who in ((there, f"process {os.getppid()} on "), (elsewhere, f"process {process.pid} on another-host")):
+    for owner, who in (
+        (there, f"process {os.getppid()} on "),
+        (elsewhere, f"process {process.pid} on another-host"),
+    ):
         lock_of(tmp_path, **owner)
-        with pytest.raises(ValueError, match=f"is in use: {who}.* If it has ended, remove .*/.sweep-lock"):
+        with pytest.raises(
+            ValueError, match=f"is in use: {who}.* If it has ended, remove .*/.sweep-lock"
+        ):
             Lock(tmp_path)
     (tmp_path / ".sweep-lock").write_text("")
     with pytest.raises(ValueError, match="is in use: somebody is at work there"):
         Lock(tmp_path)
 
 
-# --- damaged and foreign folders -------------------------------------------------------------------------------------
+# --- damaged and foreign folders ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["meta", "arrays"])
@@ -111,7 +129,9 @@ def test_the_next_save_keeps_the_good_one_and_not_the_damaged_one(tmp_path):
 def test_where_every_save_is_damaged_nothing_is_begun_over_it(tmp_path):
     folder = saved(tmp_path / "mine", 1, 2)
     cut(folder, "meta")
-    with pytest.raises(ValueError, match=r"^run: checkpoint 'mine': save 1 is damaged, its meta.*save 0 is damaged"):
+    with pytest.raises(
+        ValueError, match=r"^run: checkpoint 'mine': save 1 is damaged, its meta.*save 0 is damaged"
+    ):
         last(folder)
     assert sorted(os.listdir(folder)) == ["0", "1"]
 
@@ -123,9 +143,15 @@ def test_a_folder_of_something_else_is_refused_by_name(tmp_path):
         checkpointer.save(tmp_path / "one", {"a": np.ones(3)})
     (tmp_path / "numbered" / "3").mkdir(parents=True)
     told = {
-        "managed": "has a folder '0', which holds _CHECKPOINT_METADATA, .*default: no save of a sweep; remove .*/0, or",
+        "managed": (
+            "has a folder '0', which holds _CHECKPOINT_METADATA, .*default: no save of a sweep; "
+            "remove .*/0, or"
+        ),
         "one": "is a checkpoint of Orbax that no sweep has saved; take another folder",
-        "numbered": "has a folder '3', which is empty: no save of a sweep; remove .*/numbered/3, or take another",
+        "numbered": (
+            "has a folder '3', which is empty: no save of a sweep; remove .*/numbered/3, or take "
+            "another"
+        ),
     }
     for name, problem in told.items():
         before = sorted(os.listdir(tmp_path / name))
@@ -134,7 +160,7 @@ def test_a_folder_of_something_else_is_refused_by_name(tmp_path):
         assert sorted(os.listdir(tmp_path / name)) == before
 
 
-# --- a save that fails -----------------------------------------------------------------------------------------------
+# --- a save that fails ----------------------------------------------------------------------------
 
 
 def test_a_save_that_fails_is_told_and_the_next_one_is_made(tmp_path, monkeypatch):
@@ -144,7 +170,10 @@ def test_a_save_that_fails_is_told_and_the_next_one_is_made(tmp_path, monkeypatc
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as broken, pytest.warns(UserWarning, match="save 1 failed, and the sweep goes on wi"):
+    with (
+        monkeypatch.context() as broken,
+        pytest.warns(UserWarning, match="save 1 failed, and the sweep goes on wi"),
+    ):
         broken.setattr(checkpoint.manager, "save", full)
         checkpoint.save({"x": np.full(3, 2.0)}, {"value": 2})
     checkpoint.save({"x": np.full(3, 3.0)}, {"value": 3})

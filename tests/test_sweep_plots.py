@@ -1,4 +1,6 @@
-"""Pictures of sweeps: which are drawn for what, what stands in them, what is said where there is none."""
+"""Pictures of sweeps: which are drawn for what, what stands in them, what is said where there is
+none.
+"""
 
 import sys
 import warnings
@@ -8,7 +10,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite import sweep
-from optax_lite.check import ArgumentError
+from optax_lite.core.validate import ArgumentError
 from tests.nightly import first
 from tests.test_sweep_result import course, evolved, halved, rates
 
@@ -38,9 +40,15 @@ def test_a_figure_has_what_there_is_to_see():
     one = course(rates(5)).plot()
     assert titles(one) == [("updates", "loss"), ("learning_rate", one.axes[1].get_ylabel())]
     grid = course(rates(5, weight_decay=[0.0, 0.1, 0.3])).plot()
-    assert [x for x, _ in titles(grid)] == ["updates", "learning_rate", "weight_decay", "learning_rate"]
+    assert [x for x, _ in titles(grid)] == [
+        "updates",
+        "learning_rate",
+        "weight_decay",
+        "learning_rate",
+    ]
     pbt = evolved(rates(8)).plot()
-    assert [y for _, y in titles(pbt)] == ["loss", "learning_rate"]  # settings of the beginning say little
+    # settings of the beginning say little
+    assert [y for _, y in titles(pbt)] == ["loss", "learning_rate"]
     halving = halved(rates(9)).plot()
     assert [x for x, _ in titles(halving)] == ["updates", "learning_rate"]
 
@@ -49,7 +57,9 @@ def test_curves_name_the_best(pyplot):
     made = course(rates(9))
     ax = made.plot("curves")
     assert ax.get_yscale() == "log" and ax.get_xlabel() == "updates"
-    assert len(labels(ax)) == 6 and labels(ax)[0].startswith("0.01") and labels(ax)[-1] == "diverged"
+    assert (
+        len(labels(ax)) == 6 and labels(ax)[0].startswith("0.01") and labels(ax)[-1] == "diverged"
+    )
     assert len(labels(made.plot("curves", top=2))) == 3
     assert made.plot("curves", metric="accuracy").get_ylabel() == "accuracy"
     given = pyplot.figure().gca()
@@ -62,23 +72,40 @@ def test_options_may_be_lists_and_functions():
 
     options = [[8, 8], [16], np.tanh, lambda x: x]
     figure = course(sweep.grid(make, learning_rate=[1e-3, 1e-2], sizes=options)).plot()
-    shown = {text.get_text() for axes in figure.axes for text in axes.get_yticklabels() + axes.get_xticklabels()}
+    shown = {
+        text.get_text()
+        for axes in figure.axes
+        for text in axes.get_yticklabels() + axes.get_xticklabels()
+    }
     assert {"[8, 8]", "[16]", "tanh", "<lambda>"} <= shown
 
 
 def test_methods_have_colours():
     two = rates(5, weight_decay=[0.0, 0.1]) + rates(5, factory=ol.lion, weight_decay=[0.0, 0.1])
     made = course(two)
-    assert {label.split(",")[0] for label in labels(made.plot("curves"))} == {"adamw", "lion", "diverged"}
+    assert {label.split(",")[0] for label in labels(made.plot("curves"))} == {
+        "adamw",
+        "lion",
+        "diverged",
+    }
     assert {"adamw", "lion", "best"} <= set(labels(made.plot("axes", names="learning_rate")))
-    assert [ax.get_title().split(",")[0].split(";")[0] for ax in made.plot("heatmap")] == ["adamw", "lion"]
+    assert [ax.get_title().split(",")[0].split(";")[0] for ax in made.plot("heatmap")] == [
+        "adamw",
+        "lion",
+    ]
 
 
 def test_scales_follow_the_values():
     def factory(learning_rate, momentum, weight_decay, nesterov):
-        return ol.chain(ol.add_decayed_weights(weight_decay), ol.sgd(learning_rate, momentum, nesterov))
+        return ol.chain(
+            ol.add_decayed_weights(weight_decay), ol.sgd(learning_rate, momentum, nesterov)
+        )
 
-    space = {"momentum": [0.8, 0.85, 0.9], "weight_decay": [0, 1e-4, 1e-2], "nesterov": [True, False]}
+    space = {
+        "momentum": [0.8, 0.85, 0.9],
+        "weight_decay": [0, 1e-4, 1e-2],
+        "nesterov": [True, False],
+    }
     rate, momentum, decay, flag = course(rates(4, factory=factory, **space)).plot("axes")
     assert (rate.get_xscale(), momentum.get_xscale()) == ("log", "linear")
     assert [text.get_text() for text in decay.get_xticklabels()] == ["0", "0.0001", "0.01"]
@@ -94,7 +121,9 @@ def test_brackets_and_lineage():
     assert ax.get_ylabel() == "learning_rate" and ax.get_yscale() == "log"
     thick = max(ax.lines, key=lambda line: line.get_linewidth())
     place = made.ranking()[0]
-    assert thick.get_ydata()[-1] == made.hyperparams["learning_rate"][place.member, place.seeds[0], -1]
+    assert (
+        thick.get_ydata()[-1] == made.hyperparams["learning_rate"][place.member, place.seeds[0], -1]
+    )
     first = made.ancestry(place.member, place.seeds[0])[0][1]
     assert thick.get_ydata()[0] == made.hyperparams["learning_rate"][first, place.seeds[0], 0]
 
@@ -107,7 +136,8 @@ def test_a_map_has_a_cell_for_every_pair():
 
 def test_a_map_is_of_those_that_have_both_axes():
     space = {"weight_decay": [0.0, 0.1, 0.3]}
-    mixed = rates(4, 1e-3, 0.1, **space) + rates(6, 1e-3, 0.1, factory=ol.sgd)  # with axes of their own
+    # with axes of their own
+    mixed = rates(4, 1e-3, 0.1, **space) + rates(6, 1e-3, 0.1, factory=ol.sgd)
     assert course(mixed).plot("heatmap").collections[0].get_array().size == 12
     assert len(course(mixed).plot().axes) == 5
 
@@ -124,7 +154,10 @@ def test_odd_sweeps_are_drawn_without_a_warning(case):
         made.history["loss"][3:, :, 3:] = made.scores[:] = np.nan
     if case == "sampled":
         made = course(
-            sweep.sample(ol.adamw, 16, learning_rate=sweep.loguniform(1e-4, 1), b1=sweep.uniform(0.8, 0.99)), mode="max"
+            sweep.sample(
+                ol.adamw, 16, learning_rate=sweep.loguniform(1e-4, 1), b1=sweep.uniform(0.8, 0.99)
+            ),
+            mode="max",
         )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -138,13 +171,19 @@ def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
         "lineage": "no run took over from another; search=pbt",
         "heatmap": "it takes two axes of a grid",
     }.items():
-        with pytest.raises(ArgumentError, match=f"plot: there is no picture of kind '{kind}': {why}"):
+        with pytest.raises(
+            ArgumentError, match=f"plot: there is no picture of kind '{kind}': {why}"
+        ):
             made.plot(kind)
     with pytest.raises(ArgumentError, match=r"plot: kind must be one of curves, .*got 'curve'"):
         made.plot("curve")
-    with pytest.raises(ArgumentError, match="plot: metric 'acuracy' was not measured; there are accuracy"):
+    with pytest.raises(
+        ArgumentError, match="plot: metric 'acuracy' was not measured; there are accuracy"
+    ):
         made.plot("curves", metric="acuracy")
-    with pytest.raises(ArgumentError, match="plot: names has 'lr', which is no axis; there are learning_rate"):
+    with pytest.raises(
+        ArgumentError, match="plot: names has 'lr', which is no axis; there are learning_rate"
+    ):
         made.plot("axes", names="lr")
     with pytest.raises(ArgumentError, match="plot: top must be an integer of at least 1, got 0"):
         made.plot("curves", top=0)
@@ -152,9 +191,12 @@ def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
         made.plot(ax=pyplot.figure().gca())
     made.history = {"step": np.array([1]), "loss": made.history["loss"][..., -1:]}
     with pytest.raises(
-        ArgumentError, match="plot: there is no picture of kind 'curves': a run was evaluated only once"
+        ArgumentError,
+        match="plot: there is no picture of kind 'curves': a run was evaluated only once",
     ):
         made.plot("curves")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"result.plot\(\) needs matplotlib: pip install 'optax_lite\[sweep\]'"):
+    with pytest.raises(
+        ImportError, match=r"result.plot\(\) needs matplotlib: pip install 'optax_lite\[sweep\]'"
+    ):
         made.plot()

@@ -1,4 +1,6 @@
-"""A state carried into a changed optimizer: what goes on, what starts afresh, what is not guessed."""
+"""A state carried into a changed optimizer: what goes on, what starts afresh, what is not
+guessed.
+"""
 
 import dataclasses
 import functools
@@ -16,12 +18,15 @@ import pytest
 from flax import serialization
 
 import optax_lite as ol
-from optax_lite.inspection.matching import every_leaf
-from optax_lite.inspection.parts import parts
-from optax_lite.inspection.transfer_report import _lines
+from optax_lite.inspect._matching import every_leaf
+from optax_lite.inspect._parts import parts
+from optax_lite.inspect._transfer_report import _lines
 from tests.nightly import first
 
-PARAMS = {"head": {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([0.3, 0.1])}, "body": {"w": jnp.array([0.5, 1.0])}}
+PARAMS = {
+    "head": {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([0.3, 0.1])},
+    "body": {"w": jnp.array([0.5, 1.0])},
+}
 LABELS = {"head": "on", "body": "off"}
 line = ol.linear_schedule(1.0, 0.0, 100)
 
@@ -48,7 +53,9 @@ def carried(old, new, params=None, **more):
 
 
 def counts(state):
-    return [int(x) for path, x in ol.tree.get_all_with_path(state, "count") if isinstance(x, jax.Array)]
+    return [
+        int(x) for path, x in ol.tree.get_all_with_path(state, "count") if isinstance(x, jax.Array)
+    ]
 
 
 SAME = {
@@ -56,13 +63,22 @@ SAME = {
     "a number": (ol.adamw(0.1), ol.adamw(0.3, b1=0.5)),
     "a clip in front": (ol.adamw(0.1), ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(0.1))),
     "a clip less": (ol.chain(ol.clip(1.0), ol.adamw(0.1)), ol.adamw(0.1)),
-    "names for the chain": (ol.adamw(0.1), ol.named_chain(("clip", ol.clip(1.0)), ("adam", ol.adamw(0.1)))),
+    "names for the chain": (
+        ol.adamw(0.1),
+        ol.named_chain(("clip", ol.clip(1.0)), ("adam", ol.adamw(0.1))),
+    ),
     "hyperparameters into the state": (ol.adamw(0.1), ol.inject_hyperparams(ol.adamw(0.1))),
     "and out of it": (ol.inject_hyperparams(ol.adamw(0.1)), ol.adamw(0.1)),
     "a mask": (ol.adamw(0.1), ol.masked(ol.adamw(0.1), ["head", "body"])),
     "one group": (ol.adamw(0.1), ol.partition({"on": ol.adamw(0.1)}, "on")),
-    "two groups of one": (ol.adamw(0.1), ol.partition({"on": ol.adamw(0.1), "off": ol.adamw(0.2)}, LABELS)),
-    "one of two groups": (ol.partition({"on": ol.adamw(0.1), "off": ol.adamw(0.1)}, LABELS), ol.adamw(0.1)),
+    "two groups of one": (
+        ol.adamw(0.1),
+        ol.partition({"on": ol.adamw(0.1), "off": ol.adamw(0.2)}, LABELS),
+    ),
+    "one of two groups": (
+        ol.partition({"on": ol.adamw(0.1), "off": ol.adamw(0.1)}, LABELS),
+        ol.adamw(0.1),
+    ),
 }
 
 
@@ -89,10 +105,14 @@ def test_the_same_optimizer_gets_the_same_state():
     params, state = trained(ol.chain(ol.clip(1.0), ol.adamw(line)))
     same, report = ol.transfer(state, ol.chain(ol.clip(1.0), ol.adamw(line)), params)
     chex.assert_trees_all_equal(same, state)
-    assert (report.new, report.dropped, list(report.kept) == list(report.kept.values())) == ({}, {}, True)
+    assert (report.new, report.dropped, list(report.kept) == list(report.kept.values())) == (
+        {},
+        {},
+        True,
+    )
 
 
-# --- counts and schedules --------------------------------------------------------------------------------------------
+# --- counts and schedules -------------------------------------------------------------------------
 
 
 def test_a_schedule_takes_over_the_count_of_adam_and_goes_again():
@@ -112,7 +132,9 @@ def test_a_schedule_of_another_number_takes_over_too():
 def test_a_schedule_with_nothing_to_count_by_starts_and_the_report_says_so():
     state, report = carried(ol.sgd(0.1, 0.9), ol.sgd(line, 0.9))
     assert counts(state) == [0]
-    assert report.new == {"1/count": "the old state has no count to take over: a schedule starts at its beginning"}
+    assert report.new == {
+        "1/count": "the old state has no count to take over: a schedule starts at its beginning"
+    }
 
 
 def test_a_count_does_not_go_on_without_its_moments():
@@ -132,7 +154,7 @@ def test_of_joined_counts_the_largest_goes_on():
     assert report.notes == ("0/count: of the counts 2, 5 the largest goes on",)
 
 
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 def test_unfrozen_into_the_same_optimizer():
@@ -141,12 +163,16 @@ def test_unfrozen_into_the_same_optimizer():
     assert report.new == dict.fromkeys(["0/mu/body/w", "0/nu/body/w"], "the old state has none")
     assert counts(state) == [5]
     (note,) = report.notes
-    assert note.startswith("body/w: ScaleByAdamState starts at 0 there while its count goes on, so its first steps")
+    assert note.startswith(
+        "body/w: ScaleByAdamState starts at 0 there while its count goes on, so its first steps"
+    )
 
 
 def test_unfrozen_into_an_optimizer_of_their_own():
     frozen = ol.partition({"on": ol.adam(0.1), "off": ol.set_to_zero()}, LABELS)
-    state, report = carried(frozen, ol.partition({"on": ol.adam(0.1), "off": ol.adam(line)}, LABELS))
+    state, report = carried(
+        frozen, ol.partition({"on": ol.adam(0.1), "off": ol.adam(line)}, LABELS)
+    )
     on, off = (state.inner_states[k].inner_state for k in ("on", "off"))
     assert (int(on[0].count), int(off[0].count), int(off[1].count)) == (5, 0, 5)
     assert not report.notes
@@ -155,7 +181,9 @@ def test_unfrozen_into_an_optimizer_of_their_own():
 def test_a_shape_that_changed_starts_afresh():
     wider = {**PARAMS, "head": {"w": jnp.ones((1, 3)), "b": PARAMS["head"]["b"]}}
     _, report = carried(ol.adam(0.1), ol.adam(0.1), wider)
-    assert report.new == dict.fromkeys(["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2], and is float32[1, 3] now")
+    assert report.new == dict.fromkeys(
+        ["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2], and is float32[1, 3] now"
+    )
 
 
 def test_a_parameter_has_all_slots_of_a_state_or_none():
@@ -182,12 +210,16 @@ def test_a_renamed_parameter_is_not_guessed_but_asked_about():
     chex.assert_trees_all_equal(state[0].mu["top"], trained(ol.adam(0.1))[1][0].mu["head"])
 
 
-# --- which is which --------------------------------------------------------------------------------------------------
+# --- which is which -------------------------------------------------------------------------------
 
 
 def test_of_two_alike_neither_is_guessed():
-    state, report = carried(ol.chain(ol.trace(0.9), ol.scale(-0.1)), ol.chain(ol.trace(0.5), ol.trace(0.9)))
-    assert set(report.new.values()) == {"1 TraceState before, 2 now, and nothing tells which is which"}
+    state, report = carried(
+        ol.chain(ol.trace(0.9), ol.scale(-0.1)), ol.chain(ol.trace(0.5), ol.trace(0.9))
+    )
+    assert set(report.new.values()) == {
+        "1 TraceState before, 2 now, and nothing tells which is which"
+    }
     assert set(report.dropped.values()) == {"no place for it"}
     chex.assert_trees_all_equal(state[0].trace, jax.tree.map(jnp.zeros_like, PARAMS))
 
@@ -202,7 +234,10 @@ def test_alike_as_many_as_before_keep_their_order():
 def test_fields_of_a_wrapper_are_names():
     old = ol.sam(ol.sgd(0.1, 0.9), ol.sgd(0.05, 0.5), sync_period=7, reset_state=False)
     new = ol.sam(
-        ol.chain(ol.clip(9.0), ol.sgd(0.1, 0.9)), ol.chain(ol.clip(9.0), ol.sgd(0.05, 0.5)), 7, reset_state=False
+        ol.chain(ol.clip(9.0), ol.sgd(0.1, 0.9)),
+        ol.chain(ol.clip(9.0), ol.sgd(0.05, 0.5)),
+        7,
+        reset_state=False,
     )
     before, (state, report) = trained(old)[1], carried(old, new)
     chex.assert_trees_all_equal(state.opt_state[1:], (before.opt_state,))
@@ -217,7 +252,7 @@ def test_a_wrapper_taken_off_leaves_the_nearer_of_two():
     assert set(report.dropped.values()) == {"no SAMState any more"}
 
 
-# --- kinds of state and params ---------------------------------------------------------------------------------------
+# --- kinds of state and params --------------------------------------------------------------------
 
 
 def test_dtype_is_that_of_the_new_state():
@@ -245,7 +280,10 @@ def test_checkpoints_of_numpy_arrays():
 
 
 def test_one_array_and_a_module():
-    for params in (jnp.ones(3), eqx.filter(eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0)), eqx.is_inexact_array)):
+    for params in (
+        jnp.ones(3),
+        eqx.filter(eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0)), eqx.is_inexact_array),
+    ):
         old, new = ol.adam(0.1), ol.chain(ol.clip(1.0), ol.adam(line))
         _, state = old.update(gradient(params), old.init(params), params)
         after, report = ol.transfer(state, new, params)
@@ -285,7 +323,7 @@ def test_sharded_state_stays_where_it_is():
     assert state[1].count.sharding.num_devices == 2
 
 
-# --- the report ------------------------------------------------------------------------------------------------------
+# --- the report -----------------------------------------------------------------------------------
 
 
 def test_the_report_is_a_line_for_each_field():
@@ -299,18 +337,22 @@ def test_the_report_is_a_line_for_each_field():
     ]
 
 
-# --- reset -----------------------------------------------------------------------------------------------------------
+# --- reset ----------------------------------------------------------------------------------------
 
 
 def test_reset_starts_what_the_patterns_pick_afresh():
     tx = ol.chain(ol.clip(1.0), ol.adam(line))
     params, state = trained(tx)
     after = ol.reset(state, tx, params, where="head")
-    chex.assert_trees_all_equal(after[1][0].mu["head"], jax.tree.map(jnp.zeros_like, params["head"]))
+    chex.assert_trees_all_equal(
+        after[1][0].mu["head"], jax.tree.map(jnp.zeros_like, params["head"])
+    )
     chex.assert_trees_all_equal(after[1][0].nu["body"], state[1][0].nu["body"])
     assert counts(after) == [5, 5]
     chex.assert_trees_all_equal(ol.reset(state, tx, params), tx.init(params))
-    chex.assert_trees_all_equal(ol.reset(state, tx, params, where=["!head"])[1][0].mu["head"], state[1][0].mu["head"])
+    chex.assert_trees_all_equal(
+        ol.reset(state, tx, params, where=["!head"])[1][0].mu["head"], state[1][0].mu["head"]
+    )
 
 
 def test_reset_of_all_parameters_of_a_state_resets_its_count():
@@ -336,15 +378,20 @@ WRONG = {
     ),
     "reset of another state": (
         lambda: ol.reset(ol.sgd(0.1, 0.9).init(PARAMS), ol.adam(0.1), PARAMS, where="head"),
-        "reset: this state was not made by adam: expected (ScaleByAdamState(count, mu, nu), EmptyState()), got "
-        "(TraceState(trace), EmptyState()); write state, report = transfer(state, tx, params) first",
+        (
+            "reset: this state was not made by adam: expected (ScaleByAdamState(count, mu, nu), "
+            "EmptyState()), got (TraceState(trace), EmptyState()); write state, report = "
+            "transfer(state, tx, params) first"
+        ),
     ),
     "reset where nothing is": (
         lambda: ol.reset(ol.adam(0.1).init(PARAMS), ol.adam(0.1), PARAMS, where="heads"),
         "the pattern 'heads' matches no leaf; the nearest paths",
     ),
     "renamed nothing": (
-        lambda: ol.transfer(ol.adam(0.1).init(PARAMS), ol.adam(0.1), PARAMS, renamed={"heads": "top"}),
+        lambda: ol.transfer(
+            ol.adam(0.1).init(PARAMS), ol.adam(0.1), PARAMS, renamed={"heads": "top"}
+        ),
         "transfer: renamed: nothing in the old state is called 'heads'",
     ),
 }
@@ -375,8 +422,10 @@ def test_two_leaves_of_one_path_stay_two():
     assert not report.new and not report.dropped
     names = ["['a']['b']", "['a/b']"]
     assert [row.path for row in ol.explain(tx, params).rows] == names
-    chex.assert_trees_all_equal(ol.eval_params(tx, state, moved), moved)  # and no "two averages of one"
-    chex.assert_trees_all_equal(ol.reset(state, tx, moved, where="a/b"), tx.init(moved))  # a pattern means both
+    # and no "two averages of one"
+    chex.assert_trees_all_equal(ol.eval_params(tx, state, moved), moved)
+    # a pattern means both
+    chex.assert_trees_all_equal(ol.reset(state, tx, moved, where="a/b"), tx.init(moved))
 
 
 def test_renamed_is_by_path_where_leaves_are_told_apart_too():
@@ -410,7 +459,7 @@ def test_a_report_walks_through_a_part_once_however_many_leaves_it_has():
     assert Walks.count == len(found)
 
 
-# --- states that have lost their classes -----------------------------------------------------------------------------
+# --- states that have lost their classes ----------------------------------------------------------
 
 
 def as_orbax_restores(state, folder):
@@ -421,7 +470,9 @@ def as_orbax_restores(state, folder):
 
 
 def as_flax_restores(state, folder):
-    return serialization.msgpack_restore(serialization.msgpack_serialize(serialization.to_state_dict(state)))
+    return serialization.msgpack_restore(
+        serialization.msgpack_serialize(serialization.to_state_dict(state))
+    )
 
 
 @pytest.mark.parametrize("restored", [as_orbax_restores, as_flax_restores])
@@ -434,16 +485,20 @@ def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restore
     found, report = ol.transfer(lost, tx, params)
     chex.assert_trees_all_equal(found, state)
     assert "fresh" not in str(report)
-    with pytest.raises(ValueError, match=r"this state is a dict, as one restored without a target; write .*transfer\("):
+    with pytest.raises(
+        ValueError,
+        match=r"this state is a dict, as one restored without a target; write .*transfer\(",
+    ):
         tx.update(gradient(params), lost, params)
     for other in (base, ol.adam(0.1), ol.accumulate(ol.adam(0.1), 2)):
         with pytest.raises(
-            ValueError, match=r"the state has lost its classes, and .* Restore it into the state of the"
+            ValueError,
+            match=r"the state has lost its classes, and .* Restore it into the state of the",
         ):
             ol.transfer(lost, other, params)
 
 
-# --- a field called value ---------------------------------------------------------------------------------------------
+# --- a field called value -------------------------------------------------------------------------
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["value", "scale"], meta_fields=[])
@@ -466,7 +521,7 @@ def test_a_field_called_value_is_a_parameter_beside_others():
     assert list(part.of) == ["a/value", "a/scale", "b"]
 
 
-# --- thousands of leaves ---------------------------------------------------------------------------------------------
+# --- thousands of leaves --------------------------------------------------------------------------
 
 
 def calls_of(run):
@@ -485,7 +540,12 @@ def layers(count, name="layer"):
 
 
 def renamed_layers(tx, state, count):
-    return ol.transfer(state, tx, layers(count, "block"), renamed={f"layer_{i}": f"block_{i}" for i in range(count)})
+    return ol.transfer(
+        state,
+        tx,
+        layers(count, "block"),
+        renamed={f"layer_{i}": f"block_{i}" for i in range(count)},
+    )
 
 
 def grouped(count):

@@ -1,4 +1,6 @@
-"""Arithmetic on trees against numpy, what is found in states and optimizers by name, and slots by parameter."""
+"""Arithmetic on trees against numpy, what is found in states and optimizers by name, and slots by
+parameter.
+"""
 
 from typing import NamedTuple
 
@@ -25,7 +27,7 @@ class Pair(NamedTuple):
     b: object
 
 
-# --- found by name ---------------------------------------------------------------------------------------------------
+# --- found by name --------------------------------------------------------------------------------
 
 NESTED = Pair(1, {"a": Pair(2, None), "c": [Pair({"a": 3}, 4)]})
 
@@ -33,13 +35,23 @@ NESTED = Pair(1, {"a": Pair(2, None), "c": [Pair({"a": 3}, 4)]})
 def test_every_value_of_a_name_is_found_with_its_path():
     found = tree.get_all_with_path(NESTED, "a")
     paths = [jax.tree_util.keystr(path) for path, _ in found]
-    assert paths == ["Pair.a", "Pair.b['a']", "Pair.b['a']Pair.a", "Pair.b['c'][0]Pair.a", "Pair.b['c'][0]Pair.a['a']"]
+    assert paths == [
+        "Pair.a",
+        "Pair.b['a']",
+        "Pair.b['a']Pair.a",
+        "Pair.b['c'][0]Pair.a",
+        "Pair.b['c'][0]Pair.a['a']",
+    ]
     assert [value for _, value in found] == [1, Pair(2, None), 2, {"a": 3}, 3]
     assert found[0][0] == (tree.NamedTupleKey("Pair", "a"),)
 
 
 def test_a_class_of_named_tuples_is_a_name_and_none_a_value():
-    assert [value for _, value in tree.get_all_with_path(NESTED, "Pair")] == [NESTED, Pair(2, None), Pair({"a": 3}, 4)]
+    assert [value for _, value in tree.get_all_with_path(NESTED, "Pair")] == [
+        NESTED,
+        Pair(2, None),
+        Pair({"a": 3}, 4),
+    ]
     assert tree.get(NESTED, "c") == [Pair({"a": 3}, 4)]
     assert tree.get(Pair(None, 1), "a", default=5) is None
     assert tree.get({1: "x"}, 1) == "x"
@@ -50,7 +62,8 @@ def test_a_filter_chooses_by_path_or_value():
     assert tree.get(NESTED, "a", filtering=lambda path, value: value == 3) == 3
     assert tree.get(NESTED, "b", filtering=lambda path, value: len(path) > 3) == 4
     with pytest.raises(
-        KeyError, match=r"several values are called 'b': Pair\.b, Pair\.b/a/Pair\.b, .*filtering=lambda"
+        KeyError,
+        match=r"several values are called 'b': Pair\.b, Pair\.b/a/Pair\.b, .*filtering=lambda",
     ):
         tree.get(NESTED, "b")
 
@@ -61,7 +74,8 @@ def test_set_replaces_every_place_and_keeps_the_types():
     )
     assert tree.set({"x": {"x": 1}, "y": Pair(1, 2)}, x=0, b=3) == {"x": 0, "y": Pair(1, 3)}
     assert tree.set([Pair(1, 2), 3], Pair="gone") == ["gone", 3]
-    assert tree.set(Pair(1, {"c": 2}), b={"c": 3}, c=4) == Pair(1, {"c": 3})  # what is set is not searched
+    # what is set is not searched
+    assert tree.set(Pair(1, {"c": 2}), b={"c": 3}, c=4) == Pair(1, {"c": 3})
     assert tree.set(NESTED) == NESTED
 
 
@@ -93,7 +107,7 @@ def test_hyperparameters_are_found_in_an_optimizer():
     assert tree.set(tx, b1=0.7) == tx.replace(b1=0.7)
 
 
-# --- slots of the parameters -----------------------------------------------------------------------------------------
+# --- slots of the parameters ----------------------------------------------------------------------
 
 SPECS = {"w": "rows", "b": "whole"}
 WEIGHTS = {"w": True, "b": False}
@@ -103,10 +117,15 @@ OPTIMIZERS = {
     "scheduled": (ol.rmsprop(ol.linear_schedule(1.0, 0.0, 3), momentum=0.9), [SPECS, SPECS]),
     "masked by a tree": (ol.masked(ol.adam(0.1), WEIGHTS), [HALF, HALF]),
     "masked by a pattern": (ol.masked(ol.trace(0.9), "w"), [HALF]),
-    "masked by a function": (ol.masked(ol.trace(0.9), lambda params: WEIGHTS if "w" in params else params), [HALF]),
+    "masked by a function": (
+        ol.masked(ol.trace(0.9), lambda params: WEIGHTS if "w" in params else params),
+        [HALF],
+    ),
     "decay with a mask": (ol.adamw(0.1, mask=["!b"]), [SPECS, SPECS]),
     "partition": (
-        ol.partition({"m": ol.trace(0.9), "n": ol.set_to_zero(), "a": ol.sgd(0.1)}, {"w": "m", "b": "n"}),
+        ol.partition(
+            {"m": ol.trace(0.9), "n": ol.set_to_zero(), "a": ol.sgd(0.1)}, {"w": "m", "b": "n"}
+        ),
         [HALF],
     ),
 }
@@ -116,10 +135,13 @@ OPTIMIZERS = {
 def test_map_params_gives_every_slot_what_belongs_to_its_parameter(tx, slots):
     if "lambda" in repr(tx):
         tx = ol.masked(
-            ol.trace(0.9), lambda params: jax.tree_util.tree_map_with_path(lambda p, _: "w" in str(p), params)
+            ol.trace(0.9),
+            lambda params: jax.tree_util.tree_map_with_path(lambda p, _: "w" in str(p), params),
         )
     state = tx.init(PARAMS)
-    specs = tree.map_params(tx, lambda slot, spec: spec, state, SPECS, transform_non_params=lambda _: "count")
+    specs = tree.map_params(
+        tx, lambda slot, spec: spec, state, SPECS, transform_non_params=lambda _: "count"
+    )
     found = jax.tree.leaves(specs, is_leaf=lambda x: isinstance(x, dict) and set(x) == {"w", "b"})
     assert [x for x in found if x != "count"] == slots
     same = tree.map_params(tx, lambda slot: slot, state)
@@ -135,7 +157,11 @@ def test_map_params_of_a_function_of_an_array_and_of_what_is_masked():
     assert np.all(moved[0].mu == 1) and moved[0].count == 0
     masked = ol.masked(ol.trace(0.9), WEIGHTS)
     seen = tree.map_params(
-        masked, lambda x, spec: spec, masked.init(PARAMS), SPECS, is_leaf=lambda x: isinstance(x, ol.MaskedNode)
+        masked,
+        lambda x, spec: spec,
+        masked.init(PARAMS),
+        SPECS,
+        is_leaf=lambda x: isinstance(x, ol.MaskedNode),
     )
     assert tree.get(seen, "trace") == SPECS
 
@@ -146,7 +172,7 @@ def test_an_init_that_needs_the_parameters_says_so():
     assert "map_params runs init with a stand-in" in caught.value.__notes__[0]
 
 
-# --- arithmetic ------------------------------------------------------------------------------------------------------
+# --- arithmetic -----------------------------------------------------------------------------------
 
 
 def as_numpy(values):
@@ -166,11 +192,17 @@ LEAFWISE = {
     "clip above": (lambda: tree.clip(A, max_value=2), lambda a, b: np.minimum(a, 2)),
     "cast": (lambda: tree.cast(A, jnp.float16), lambda a, b: a.astype(np.float16)),
     "cast to nothing": (lambda: tree.cast(A, None), lambda a, b: a),
-    "cast_like": (lambda: tree.cast_like(A, tree.cast(B, jnp.float16)), lambda a, b: a.astype(np.float16)),
+    "cast_like": (
+        lambda: tree.cast_like(A, tree.cast(B, jnp.float16)),
+        lambda a, b: a.astype(np.float16),
+    ),
     "full_like": (lambda: tree.full_like(A, 2), lambda a, b: 2 + 0 * a),
     "zeros_like": (lambda: tree.zeros_like(A), lambda a, b: 0 * a),
     "ones_like": (lambda: tree.ones_like(A, jnp.float16), lambda a, b: np.ones_like(a, np.float16)),
-    "batch_shape": (lambda: tree.batch_shape(A, (3, 1)), lambda a, b: np.broadcast_to(a, (3, 1, *a.shape))),
+    "batch_shape": (
+        lambda: tree.batch_shape(A, (3, 1)),
+        lambda a, b: np.broadcast_to(a, (3, 1, *a.shape)),
+    ),
     "batch_shape of nothing": (lambda: tree.batch_shape(A), lambda a, b: a),
 }
 
@@ -184,7 +216,9 @@ def test_leaf_by_leaf_it_is_numpy(call, expected):
 
 def test_real_and_imaginary_parts():
     chex.assert_trees_all_equal(tree.real(Z), {"z": jnp.array([3.0, 0.0]), "x": jnp.array([2.0])})
-    chex.assert_trees_all_equal(tree.conj(Z), {"z": jnp.array([3 - 4j, -1j]), "x": jnp.array([2.0])})
+    chex.assert_trees_all_equal(
+        tree.conj(Z), {"z": jnp.array([3 - 4j, -1j]), "x": jnp.array([2.0])}
+    )
 
 
 ONE_NUMBER = {
@@ -196,11 +230,17 @@ ONE_NUMBER = {
     "vdot": (lambda: tree.vdot(A, B), 1.5 - 8 - 12 + 11),
     "vdot in float16": (lambda: tree.vdot({"b": LOW["b"]}, {"b": LOW["b"]}), 250_000.0),
     "vdot of integers": (lambda: tree.vdot({"n": A["n"]}, {"n": B["n"]}), 11),
-    "vdot of int8": (lambda: tree.vdot([jnp.full(10, 100, jnp.int8)], [jnp.full(10, 100, jnp.int8)]), 100_000),
+    "vdot of int8": (
+        lambda: tree.vdot([jnp.full(10, 100, jnp.int8)], [jnp.full(10, 100, jnp.int8)]),
+        100_000,
+    ),
     "vdot of bools": (lambda: tree.vdot([jnp.ones(300, bool)], [jnp.ones(300, bool)]), 300),
     "sum of int8": (lambda: tree.sum({"a": jnp.full(10, 100, jnp.int8), "b": jnp.int8(100)}), 1100),
     "norm 1 of int8": (lambda: tree.norm([jnp.full(3, -128, jnp.int8)], 1), 384),
-    "norm inf of int8": (lambda: tree.norm([jnp.full(3, -128, jnp.int8)], "inf", squared=True), 16384),
+    "norm inf of int8": (
+        lambda: tree.norm([jnp.full(3, -128, jnp.int8)], "inf", squared=True),
+        16384,
+    ),
     "vdot complex": (lambda: tree.vdot(Z, tree.conj(Z)), (3 - 4j) ** 2 + (-1j) ** 2 + 4),
     "max": (lambda: tree.max(A), 12.0),
     "max of nothing": (lambda: tree.max({"e": jnp.ones(0)}), -np.inf),
@@ -224,7 +264,10 @@ ONE_NUMBER = {
     "allclose within rtol": (lambda: tree.allclose(AB, tree.scale(1.001, AB), rtol=0.01), True),
     "allclose within atol": (lambda: tree.allclose(AB, tree.scale(1.001, AB), atol=0.1), True),
     "allclose of other shapes": (lambda: tree.allclose([jnp.ones(2)], [jnp.ones(())]), False),
-    "allclose of other dtypes": (lambda: tree.allclose([jnp.ones(2)], [jnp.ones(2, jnp.bfloat16)]), True),
+    "allclose of other dtypes": (
+        lambda: tree.allclose([jnp.ones(2)], [jnp.ones(2, jnp.bfloat16)]),
+        True,
+    ),
     "allclose of NaN": (lambda: tree.allclose([jnp.nan], [jnp.nan]), False),
     "allclose of equal NaN": (lambda: tree.allclose([jnp.nan], [jnp.nan], equal_nan=True), True),
     "allclose of nothing": (lambda: tree.allclose({}, {}), True),
@@ -246,7 +289,11 @@ DTYPES = {
     "promote": ([jnp.ones(1, jnp.bfloat16), jnp.ones(1, jnp.float16)], "promote", "float32"),
     "highest": ([jnp.ones(1, jnp.bfloat16), 1], "highest", "bfloat16"),
     "lowest": ([jnp.ones(1, jnp.bfloat16), 1], "lowest", "int32"),
-    "highest of three": ([jnp.ones(1, jnp.float16), jnp.ones(1), jnp.ones(1, jnp.bfloat16)], "highest", "float32"),
+    "highest of three": (
+        [jnp.ones(1, jnp.float16), jnp.ones(1), jnp.ones(1, jnp.bfloat16)],
+        "highest",
+        "float32",
+    ),
 }
 
 
@@ -257,7 +304,9 @@ def test_dtype(values, handler, expected):
 
 def test_dtype_names_the_leaves_that_differ():
     mixed = {"a": jnp.ones(1, jnp.bfloat16), "b": jnp.ones(1, jnp.float16)}
-    with pytest.raises(ValueError, match="dtype: the leaves have no common dtype: a bfloat16, b float16"):
+    with pytest.raises(
+        ValueError, match="dtype: the leaves have no common dtype: a bfloat16, b float16"
+    ):
         tree.dtype(mixed)
     with pytest.raises(ValueError, match="no lowest dtype"):
         tree.dtype(mixed, "lowest")
@@ -269,7 +318,10 @@ def test_dtype_names_the_leaves_that_differ():
 
 @pytest.mark.nightly
 def test_every_leaf_has_its_own_random_numbers():
-    key, like = jax.random.key(0), {"a": jnp.ones((2, 3)), "b": [jnp.ones((2, 3), jnp.bfloat16), None], "c": 1.0}
+    key, like = (
+        jax.random.key(0),
+        {"a": jnp.ones((2, 3)), "b": [jnp.ones((2, 3), jnp.bfloat16), None], "c": 1.0},
+    )
     draws = tree.random_like(key, like)
     chex.assert_trees_all_equal_shapes_and_dtypes(draws, jax.tree.map(jnp.asarray, like))
     keys = jax.random.split(key, 3)
@@ -281,7 +333,7 @@ def test_every_leaf_has_its_own_random_numbers():
     chex.assert_trees_all_equal(raw, {"key": jax.random.key_data(key), "x": 1, "n": None})
 
 
-# --- moments ---------------------------------------------------------------------------------------------------------
+# --- moments --------------------------------------------------------------------------------------
 
 G, M = {"a": jnp.array([2.0, -3.0]), "n": None}, {"a": jnp.array([1.0, 0.5]), "n": None}
 MOMENTS = {
@@ -292,7 +344,10 @@ MOMENTS = {
     "norm of order 1": (lambda: tree.update_moment_per_elem_norm(G, M, 0.75, 1), [1.25, 1.125]),
     "norm of order 3": (lambda: tree.update_moment_per_elem_norm(G, M, 0.75, 3), [2.75, 7.125]),
     "infinity": (lambda: tree.update_infinity_moment(G, tree.scale(3, M), 0.75, 0.5), [2.5, 3.5]),
-    "infinity decays": (lambda: tree.update_infinity_moment(G, tree.scale(40, M), 0.75, 0.5), [30.0, 15.0]),
+    "infinity decays": (
+        lambda: tree.update_infinity_moment(G, tree.scale(40, M), 0.75, 0.5),
+        [30.0, 15.0],
+    ),
     "bias": (lambda: tree.bias_correction(M, 0.5, jnp.int32(2)), [4 / 3, 2 / 3]),
 }
 
@@ -309,7 +364,9 @@ def test_moments_keep_their_dtype_and_stay_where_there_is_no_update():
     assert low["a"].dtype == jnp.bfloat16
     kept = tree.update_moment({"a": None}, {"a": M["a"]}, 0.75, 2)
     chex.assert_trees_all_equal(kept, {"a": M["a"]})
-    real = tree.update_moment_per_elem_norm({"z": jnp.array([3 + 4j])}, {"z": jnp.array([1.0])}, 0.5, 2)
+    real = tree.update_moment_per_elem_norm(
+        {"z": jnp.array([3 + 4j])}, {"z": jnp.array([1.0])}, 0.5, 2
+    )
     assert real["z"].dtype == jnp.float32 and real["z"] == 13
     with pytest.raises(ValueError, match="leaf 'a': the gradient has shape"):
         tree.update_moment({"a": jnp.ones((2, 1))}, {"a": M["a"]}, 0.75, 2)
@@ -320,7 +377,10 @@ def test_moments_are_those_of_adam():
     state = tx.init(PARAMS)
     _, state = tx.update(PARAMS, state)
     updates, new = tx.update(PARAMS, state)
-    mu, nu = tree.update_moment(PARAMS, state.mu, 0.9, 1), tree.update_moment_per_elem_norm(PARAMS, state.nu, 0.99, 2)
+    mu, nu = (
+        tree.update_moment(PARAMS, state.mu, 0.9, 1),
+        tree.update_moment_per_elem_norm(PARAMS, state.nu, 0.99, 2),
+    )
     assert_close((mu, nu), (new.mu, new.nu), ulps=A_STEP)
     m, v = tree.bias_correction(mu, 0.9, new.count), tree.bias_correction(nu, 0.99, new.count)
     by_hand = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + 1e-8), m, v)
@@ -329,14 +389,26 @@ def test_moments_are_those_of_adam():
 
 def test_everything_runs_compiled():
     chex.assert_trees_all_close(
-        jax.jit(lambda t: (tree.norm(t), tree.sum(t), tree.max(t), tree.get(t, "w"), tree.set(t, w=0.0)))(A),
+        jax.jit(
+            lambda t: (tree.norm(t), tree.sum(t), tree.max(t), tree.get(t, "w"), tree.set(t, w=0.0))
+        )(A),
         (tree.norm(A), tree.sum(A), tree.max(A), A["w"], {**A, "w": jnp.array(0.0)}),
     )
 
 
 def test_the_other_names_are_the_same_functions():
-    helpers = {n: f for n, f in vars(tree).items() if getattr(f, "__module__", "").endswith("optax_lite.tree")}
-    public = {n for n, f in helpers.items() if not n.startswith("_") and not isinstance(f, type)} | {"cast_like"}
+    helpers = {
+        n: f
+        for n, f in vars(tree).items()
+        if getattr(f, "__module__", "").endswith("optax_lite.tree")
+    }
+    public = {
+        n for n, f in helpers.items() if not n.startswith("_") and not isinstance(f, type)
+    } | {"cast_like"}
     assert {n.removeprefix("tree_") for n in vars(tree_utils) if n.startswith("tree_")} == public
     assert all(getattr(tree_utils, f"tree_{n}") is getattr(tree, n) for n in public)
-    assert tree_utils.NamedTupleKey is tree.NamedTupleKey and ol.tree is tree and ol.tree_utils is tree_utils
+    assert (
+        tree_utils.NamedTupleKey is tree.NamedTupleKey
+        and ol.tree is tree
+        and ol.tree_utils is tree_utils
+    )

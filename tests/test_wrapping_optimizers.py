@@ -1,4 +1,6 @@
-"""What methods around other optimizers, and those that find their own step, do along a trajectory."""
+"""What methods around other optimizers, and those that find their own step, do along a
+trajectory.
+"""
 
 import chex
 import jax
@@ -30,13 +32,18 @@ def descend(tx, steps, loss=bowl, params=START, **extra):
     return jax.jit(lambda p: jax.lax.fori_loop(0, steps, body, (p, tx.init(p))))(params)
 
 
-# --- SAM -------------------------------------------------------------------------------------------------------------
+# --- SAM ------------------------------------------------------------------------------------------
 
 
 def foret(steps, learning_rate, rho):
     w = [np.asarray(x, float) for x in START.values()]
     for _ in range(steps):
-        w = sam_step(lambda w: [np.asarray(c) * x for c, x in zip(CURVATURE.values(), w, strict=True)], w, 0.1, 0.3)
+        w = sam_step(
+            lambda w: [np.asarray(c) * x for c, x in zip(CURVATURE.values(), w, strict=True)],
+            w,
+            0.1,
+            0.3,
+        )
     return dict(zip(START, w, strict=True))
 
 
@@ -51,9 +58,11 @@ def test_sam_in_two_phases_is_the_formula_of_the_paper():
     assert_close(there, expected, ulps=10 * A_STEP)
     chex.assert_trees_all_equal(halfway.keys(), there.keys())
     assert state.steps_since_sync == 0
-    # Between two steps the parameters are the adversarial point, at the distance rho from the last one.
+    # Between two steps the parameters are the adversarial point, at the distance rho from the last
+    # one.
     away = ol.global_norm(jax.tree.map(jnp.subtract, halfway, foret(4, 0.1, 0.3)))
-    assert_close(away, 0.3, ulps=9 * A_STEP, largest=3.0, dtype=jnp.float32)  # of the params that are subtracted
+    # of the params that are subtracted
+    assert_close(away, 0.3, ulps=9 * A_STEP, largest=3.0, dtype=jnp.float32)
 
 
 def test_sam_in_opaque_mode_is_the_formula_of_the_paper():
@@ -83,12 +92,21 @@ def test_sam_counts_the_steps_of_the_outer_schedule_only():
     assert [int(x) for x in jax.tree.leaves(state.opt_state)] == [3]
 
 
-# --- Sophia ----------------------------------------------------------------------------------------------------------
+# --- Sophia ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.nightly
 def test_sophia_with_the_exact_diagonal_is_newtons_method():
-    tx = ol.sophia(1.0, b1=0.0, b2=0.0, weight_decay=0.0, gamma=1.0, clip_threshold=1e3, eps=1e-3, update_interval=1)
+    tx = ol.sophia(
+        1.0,
+        b1=0.0,
+        b2=0.0,
+        weight_decay=0.0,
+        gamma=1.0,
+        clip_threshold=1e3,
+        eps=1e-3,
+        update_interval=1,
+    )
     state = tx.init(START)
     small = jax.tree.map(lambda p: 1e-7 * p, START)
     _, state = tx.update(jax.grad(bowl)(small), state, START, obj_fn=bowl)
@@ -127,11 +145,12 @@ def test_hutchinsons_estimate_is_unbiased():
     estimates, keys = jax.vmap(one)(jax.random.key_data(jax.random.split(jax.random.key(0), 4096)))
     assert len({tuple(k) for k in np.asarray(keys)}) == 4096
     np.testing.assert_allclose(jnp.mean(estimates, 0), jnp.diag(matrix), atol=0.05)
-    # For signs the estimate of a row is off by its other entries: the variance is the sum of their squares.
+    # For signs the estimate of a row is off by its other entries: the variance is the sum of their
+    # squares.
     np.testing.assert_allclose(jnp.var(estimates, 0), [0.34, 0.29, 0.13], rtol=0.1)
 
 
-# --- Schedule-Free ---------------------------------------------------------------------------------------------------
+# --- Schedule-Free --------------------------------------------------------------------------------
 
 
 @pytest.mark.nightly
@@ -159,7 +178,9 @@ def test_schedule_free_evaluation_keeps_dtypes_and_what_does_not_move():
     evaluated = ol.schedule_free_eval_params(state, p)
     chex.assert_trees_all_equal(evaluated, p)
     chex.assert_trees_all_equal_shapes_and_dtypes(evaluated, p)
-    with pytest.raises(ValueError, match="schedule_free_eval_params: state must be a ScheduleFreeState, got tuple"):
+    with pytest.raises(
+        ValueError, match="schedule_free_eval_params: state must be a ScheduleFreeState, got tuple"
+    ):
         ol.schedule_free_eval_params((ol.EmptyState(), state), p)
 
 
@@ -184,14 +205,17 @@ def test_schedule_free_passes_extra_arguments_on():
     tx.update(START, tx.init(START), START, value=1.0)
 
 
-# --- GaLore ----------------------------------------------------------------------------------------------------------
+# --- GaLore ---------------------------------------------------------------------------------------
 
 MATRICES = {"tall": (6, 3), "wide": (3, 5), "square": (4, 4), "vector": (4,), "cube": (2, 3, 4)}
 
 
 def matrices(seed):
     keys = jax.random.split(jax.random.key(seed), len(MATRICES))
-    return {name: jax.random.normal(k, shape) for k, (name, shape) in zip(keys, MATRICES.items(), strict=True)}
+    return {
+        name: jax.random.normal(k, shape)
+        for k, (name, shape) in zip(keys, MATRICES.items(), strict=True)
+    }
 
 
 def along(tx, gradients):
@@ -236,8 +260,16 @@ def test_galore_of_full_rank_equals_adam_where_the_singular_vectors_are_the_axes
 @pytest.mark.nightly
 def test_galore_keeps_slots_of_the_shorter_side():
     state = ol.scale_by_galore(2).init(matrices(0))
-    shapes = jax.tree.map(jnp.shape, state.base_optimizer_state.mu, is_leaf=lambda x: hasattr(x, "shape"))
-    assert shapes == {"tall": (2, 3), "wide": (3, 2), "square": (2, 4), "vector": (4,), "cube": (2, 3, 4)}
+    shapes = jax.tree.map(
+        jnp.shape, state.base_optimizer_state.mu, is_leaf=lambda x: hasattr(x, "shape")
+    )
+    assert shapes == {
+        "tall": (2, 3),
+        "wide": (3, 2),
+        "square": (2, 4),
+        "vector": (4,),
+        "cube": (2, 3, 4),
+    }
     assert {k: p.shape for k, p in state.projector.items()} == {
         "tall": (6, 2),
         "wide": (5, 2),
@@ -250,8 +282,16 @@ def test_galore_keeps_slots_of_the_shorter_side():
 @pytest.mark.parametrize(
     ("numbers", "fold", "unfold"),
     [
-        (ol.GaLoreDimensionNumbers(0, (1, 2)), lambda x: x.reshape(2, 12), lambda m: m.reshape(2, 3, 4)),
-        (ol.GaLoreDimensionNumbers((0, 1), -1), lambda x: x.reshape(6, 4), lambda m: m.reshape(2, 3, 4)),
+        (
+            ol.GaLoreDimensionNumbers(0, (1, 2)),
+            lambda x: x.reshape(2, 12),
+            lambda m: m.reshape(2, 3, 4),
+        ),
+        (
+            ol.GaLoreDimensionNumbers((0, 1), -1),
+            lambda x: x.reshape(6, 4),
+            lambda m: m.reshape(2, 3, 4),
+        ),
         (
             ol.GaLoreDimensionNumbers(1, (2, 0)),
             lambda x: x.transpose(1, 2, 0).reshape(3, 8),
@@ -271,9 +311,14 @@ def test_galore_reads_arrays_as_matrices(numbers, fold, unfold):
     matrix_state = flat.init(fold(gradients[0]["cube"]))
     for g, u in zip(gradients, seen, strict=True):
         v, matrix_state = flat.update(fold(g["cube"]), matrix_state)
-        # Singular vectors are as well determined as their singular values are apart, here by a tenth of the largest.
+        # Singular vectors are as well determined as their singular values are apart, here by a
+        # tenth of the largest.
         assert_close(u["cube"], unfold(v), ulps=10 * 3 * A_STEP)
-    assert_close(state.base_optimizer_state.mu["cube"], matrix_state.base_optimizer_state.mu, ulps=10 * 3 * A_STEP)
+    assert_close(
+        state.base_optimizer_state.mu["cube"],
+        matrix_state.base_optimizer_state.mu,
+        ulps=10 * 3 * A_STEP,
+    )
 
 
 @pytest.mark.nightly
@@ -282,14 +327,14 @@ def test_galore_names_the_leaf_whose_axes_are_not_all_named():
     with pytest.raises(ValueError, match=r"leaf 'cube'.* must name each axis"):
         ol.galore(0.1, 2, weight_dimension_numbers=numbers).init(matrices(0))
     with pytest.raises(ValueError, match=r"leaf 'tall'.* must name each axis"):
-        ol.galore(0.1, 2, weight_dimension_numbers={"tall": (0, 3), "wide": None, "cube": None}).init(
-            {"tall": jnp.ones((4, 2)), "wide": jnp.ones(2), "cube": jnp.ones(2)}
-        )
+        ol.galore(
+            0.1, 2, weight_dimension_numbers={"tall": (0, 3), "wide": None, "cube": None}
+        ).init({"tall": jnp.ones((4, 2)), "wide": jnp.ones(2), "cube": jnp.ones(2)})
     with pytest.raises(ValueError, match="'wide' only in the"):
         ol.galore(0.1, 2, weight_dimension_numbers={"tall": numbers}).init(matrices(0))
 
 
-# --- methods that find their own step --------------------------------------------------------------------------------
+# --- methods that find their own step -------------------------------------------------------------
 
 FREE = {
     "cocob": lambda: ol.cocob(),
@@ -326,7 +371,10 @@ def test_momo_needs_the_loss_and_estimates_its_lower_bound():
 
 @pytest.mark.nightly
 def test_distances_are_not_overestimated():
-    for tx, read in ((ol.dadapt_adamw(), lambda s: s.estim_lr), (ol.dog(), lambda s: s[1].max_dist)):
+    for tx, read in (
+        (ol.dadapt_adamw(), lambda s: s.estim_lr),
+        (ol.dog(), lambda s: s[1].max_dist),
+    ):
         _, state = descend(tx, 300)
         assert 1e-3 < read(state) < 2 * ol.global_norm(START)
 
@@ -334,13 +382,22 @@ def test_distances_are_not_overestimated():
 def test_a_schedule_leaves_the_state_of_these_methods_as_it_is():
     rate = ol.cosine_decay_schedule(0.1, 10)
     base = ol.sgd(0.1)
-    for make in (ol.madgrad, ol.momo, ol.momo_adam, ol.prodigy, ol.dadapt_adamw, lambda r: ol.schedule_free(base, r)):
-        assert jax.tree.structure(make(0.1).init(START)) == jax.tree.structure(make(rate).init(START))
+    for make in (
+        ol.madgrad,
+        ol.momo,
+        ol.momo_adam,
+        ol.prodigy,
+        ol.dadapt_adamw,
+        lambda r: ol.schedule_free(base, r),
+    ):
+        assert jax.tree.structure(make(0.1).init(START)) == jax.tree.structure(
+            make(rate).init(START)
+        )
     state = ol.chain(ol.momo(ol.constant_schedule(0.1))).init(START)
     assert isinstance(state[0], ol.MomoState)
 
 
-# --- complex leaves --------------------------------------------------------------------------------------------------
+# --- complex leaves -------------------------------------------------------------------------------
 
 
 @pytest.mark.nightly
@@ -354,4 +411,6 @@ def test_adam_on_split_leaves_is_adam_on_the_real_numbers():
         u, state = split.update(g, state, z)
         v, of_pair = plain.update({"re": g.real, "im": g.imag}, of_pair, pair)
         assert_close(u, jax.lax.complex(v["re"], v["im"]), ulps=3 * A_STEP)
-    assert ol.split_real_and_imaginary(ol.clip(0.1)).update(z, split.init(z)._replace(inner_state=ol.EmptyState()))
+    assert ol.split_real_and_imaginary(ol.clip(0.1)).update(
+        z, split.init(z)._replace(inner_state=ol.EmptyState())
+    )

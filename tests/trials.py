@@ -1,9 +1,11 @@
-"""The fast tests run on mutants of one module, each in a process of its own; `tests.mutate` starts it and asks.
+"""The fast tests run on mutants of one module, each in a process of its own; `tests.mutate` starts
+it and asks.
 
     python -m tests.trials MODULE < trials, a JSON object a line
 
-The process imports everything up to the module and is forked there for every mutant, which spares its import. It must
-not start a JAX backend before that: the threads of a backend do not survive a fork.
+The process imports everything up to the module and is forked there for every mutant, which spares
+its import. It must not start a JAX backend before that: the threads of a backend do not survive a
+fork.
 """
 
 import ast
@@ -87,7 +89,9 @@ class Chosen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
-        items[:] = sorted((x for x in items if x.nodeid in self.rank), key=lambda x: self.rank[x.nodeid])
+        items[:] = sorted(
+            (x for x in items if x.nodeid in self.rank), key=lambda x: self.rank[x.nodeid]
+        )
 
     def pytest_collectreport(self, report):
         if report.failed:
@@ -99,7 +103,9 @@ class Chosen:
 
 
 class Watched:
-    """A plugin of pytest: all tests, with the seconds that each computes and the lines of a file that it runs."""
+    """A plugin of pytest: all tests, with the seconds that each computes and the lines of a file
+    that it runs.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -117,9 +123,13 @@ class Watched:
         def see_of_file(frame, event, arg):
             return see(frame, event, arg) if frame.f_code.co_filename == self.path else None
 
-        importlib.import_module("jax").clear_caches()  # a line that was traced before would not run again
+        importlib.import_module(
+            "jax"
+        ).clear_caches()  # a line that was traced before would not run again
         sys.settrace(
-            lambda frame, event, arg: see(frame, event, arg) if frame.f_code.co_filename == self.path else None
+            lambda frame, event, arg: (
+                see(frame, event, arg) if frame.f_code.co_filename == self.path else None
+            )
         )
         try:
             return (yield)
@@ -167,7 +177,9 @@ def main(module: str) -> None:
     watched = Watched(sys.modules[module].__file__)
     code = pytest.main([*sys.argv[2:], *options], [watched])
     server.answer(
-        killer="", failed=watched.failed or ([] if code == 0 else [f"pytest ends with {code}"]), tests=watched.tests
+        killer="",
+        failed=watched.failed or ([] if code == 0 else [f"pytest ends with {code}"]),
+        tests=watched.tests,
     )
 
 

@@ -45,7 +45,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "function for gradients": (
         lambda: updated(ol.adam(0.1), jax.grad(loss)),
-        "adam: the gradients are the function loss, not called; write grads = jax.grad(loss)(params)",
+        (
+            "adam: the gradients are the function loss, not called; write grads = "
+            "jax.grad(loss)(params)"
+        ),
     ),
     "value and gradients, no params": (
         lambda: updated(ol.adam(0.1), jax.value_and_grad(loss)(PARAMS), params=None),
@@ -57,7 +60,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "gradients and auxiliary output": (
         lambda: updated(ol.adam(0.1), (GRADS, {"accuracy": jnp.ones(())})),
-        "adam: the gradients are a pair of which the first fits the params; write grads, aux = jax.grad(loss_fn, has",
+        (
+            "adam: the gradients are a pair of which the first fits the params; write grads, aux = "
+            "jax.grad(loss_fn, has"
+        ),
     ),
     "loss for gradients": (
         lambda: updated(ol.adam(0.1), loss(PARAMS)),
@@ -65,16 +71,25 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "gradients of data": (
         lambda: updated(ol.adam(0.1), jnp.ones((8, 3))),
-        "adam: the gradients are float32[8, 3]: nothing in common with the params, a dict of 2 leaves. jax.grad takes",
+        (
+            "adam: the gradients are float32[8, 3]: nothing in common with the params, a dict of 2 "
+            "leaves. jax.grad takes"
+        ),
     ),
     "gradients of another tree": (
         lambda: updated(ol.adam(0.1), {"x": jnp.ones(3)}),
         "only in the params: nothing in common with the params, a dict of 2 leaves",
     ),
-    "None for all gradients": (lambda: updated(ol.adam(0.1), None), "adam: the gradients are None, and the params a"),
+    "None for all gradients": (
+        lambda: updated(ol.adam(0.1), None),
+        "adam: the gradients are None, and the params a",
+    ),
     "optimizer for gradients": (
         lambda: updated(ol.adam(0.1), ol.adam(0.1)),
-        "adam: the gradients are an optimizer; the call is updates, state = tx.update(grads, state, params)",
+        (
+            "adam: the gradients are an optimizer; the call is updates, state = tx.update(grads, "
+            "state, params)"
+        ),
     ),
     "optimizer for params": (
         lambda: ol.adam(0.1).init(ol.adam(0.1)),
@@ -84,30 +99,54 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ol.adam(0.1).init(ol.adam(0.1).init(PARAMS)),
         "adam: params must be a pytree of arrays, got a state",
     ),
-    "None for params": (lambda: ol.adam(0.1).init(None), "adam: params must be a pytree of arrays, got None"),
+    "None for params": (
+        lambda: ol.adam(0.1).init(None),
+        "adam: params must be a pytree of arrays, got None",
+    ),
     "module for params": (
         lambda: ol.adam(0.1).init(object()),
         "of a Flax module they are variables['params'], of an Equinox one equinox.filter(model, ",
     ),
     "population without vmap": (
         lambda: updated(POPULATION, GRADS, state=ol.adam(0.1).init(PARAMS)),
-        "adam: learning_rate has shape (2,): this is a population of 2; use jax.vmap over it, as in jax.vmap(lambda",
+        (
+            "adam: learning_rate has shape (2,): this is a population of 2; use jax.vmap over "
+            "it, as in jax.vmap(lambda"
+        ),
     ),
     "population's state without vmap": (
-        lambda: updated(ol.adam(0.1), GRADS, state=jax.vmap(lambda tx: tx.init(PARAMS))(POPULATION)),
-        "adam: the state is of a population of 2, and this is one optimizer; write jax.vmap(lambda tx, state:",
+        lambda: updated(
+            ol.adam(0.1), GRADS, state=jax.vmap(lambda tx: tx.init(PARAMS))(POPULATION)
+        ),
+        (
+            "adam: the state is of a population of 2, and this is one optimizer; write "
+            "jax.vmap(lambda tx, state:"
+        ),
     ),
     "state from before the params grew": (
-        lambda: ol.adam(0.1).update(of(v=jnp.ones(2)), ol.adam(0.1).init(PARAMS), {**PARAMS, "v": jnp.ones(2)}),
-        "adam: the state was made for other parameters: its leaf '0/mu/v' is nothing, and with these params it is",
+        lambda: ol.adam(0.1).update(
+            of(v=jnp.ones(2)), ol.adam(0.1).init(PARAMS), {**PARAMS, "v": jnp.ones(2)}
+        ),
+        (
+            "adam: the state was made for other parameters: its leaf '0/mu/v' is nothing, and with "
+            "these params it is"
+        ),
     ),
     "state from before the params changed shape": (
-        lambda: ol.adam(0.1).update(of(w=jnp.ones(5)), ol.adam(0.1).init(PARAMS), of(w=jnp.ones(5))),
-        "its leaf '0/mu/w' is float32[3], and with these params it is float32[5]. Write state = tx.init(params), or",
+        lambda: ol.adam(0.1).update(
+            of(w=jnp.ones(5)), ol.adam(0.1).init(PARAMS), of(w=jnp.ones(5))
+        ),
+        (
+            "its leaf '0/mu/w' is float32[3], and with these params it is float32[5]. Write "
+            "state = tx.init(params), or"
+        ),
     ),
     "params for a learning rate": (
         lambda: ol.adam(PARAMS, 0.1),
-        "adam: learning_rate/w has shape (3,): for a population of 3, use jax.vmap; parameters go to tx.init(params)",
+        (
+            "adam: learning_rate/w has shape (3,): for a population of 3, use jax.vmap; parameters "
+            "go to tx.init(params)"
+        ),
     ),
     "word of a schedule": (
         lambda: updated(ol.adam(lambda count: "high"), GRADS),
@@ -147,7 +186,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "integer parameter": (
         lambda: ol.adam(0.1).update(FLOATS, ol.adam(0.1).init(COUNTED), COUNTED),
-        "leaf 'n': the gradient is float32[], its parameter int32[], which is not moved: pass None for it",
+        (
+            "leaf 'n': the gradient is float32[], its parameter int32[], which is not moved: pass "
+            "None for it"
+        ),
     ),
     "integer parameter, no params": (
         lambda: ol.adam(0.1).update(FLOATS, ol.adam(0.1).init(COUNTED)),
@@ -155,7 +197,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "integer gradient": (
         lambda: updated(ol.adam(0.1), of(w=jnp.ones(3, int))),
-        "leaf 'w': the gradient is int32[3], its parameter float32[3]: pass None where there is no gradient",
+        (
+            "leaf 'w': the gradient is int32[3], its parameter float32[3]: pass None where there "
+            "is no gradient"
+        ),
     ),
     "integer gradient, no params": (
         lambda: updated(ol.sgd(0.1), of(w=jnp.ones(3, int)), params=None),
@@ -163,12 +208,17 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "state of another optimizer": (
         lambda: updated(ol.adam(0.1), GRADS, state=ol.sgd(0.1, 0.9).init(PARAMS)),
-        "adam: this state was not made by it: expected (ScaleByAdamState(count, mu, nu), EmptyState()), "
-        "got (TraceState(trace), EmptyState()). Write state = tx.init(params)",
+        (
+            "adam: this state was not made by it: expected (ScaleByAdamState(count, mu, nu), "
+            "EmptyState()), got (TraceState(trace), EmptyState()). Write state = tx.init(params)"
+        ),
     ),
     "state from before a schedule": (
         lambda: updated(ol.adam(rate), GRADS, state=ol.adam(0.1).init(PARAMS)),
-        "this state was not made by it: expected (ScaleByAdamState(count, mu, nu), ScaleByScheduleState(count))",
+        (
+            "this state was not made by it: expected (ScaleByAdamState(count, mu, nu), "
+            "ScaleByScheduleState(count))"
+        ),
     ),
     "state from before a number": (
         lambda: updated(ol.adam(0.1), GRADS, state=ol.adam(rate).init(PARAMS)),
@@ -176,7 +226,10 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "more moments than the rule has": (
         lambda: updated(ol.scale_by_rms(), GRADS, state=ol.scale_by_adam().init(PARAMS)),
-        "scale_by_rms: this state was not made by it: expected ScaleByRmsState(nu), got ScaleByAdamState(count",
+        (
+            "scale_by_rms: this state was not made by it: expected ScaleByRmsState(nu), got "
+            "ScaleByAdamState(count"
+        ),
     ),
     "schedule of the wrong shape": (
         lambda: updated(ol.adam(lambda count: jnp.ones(2)), GRADS),
@@ -186,13 +239,25 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ol.chain(ol.clip(1.0), ol.adam),
         "argument 1 is the factory adam itself; call",
     ),
-    "number in a chain": (lambda: ol.chain(ol.clip(1.0), 0.1), "member 1 must be a GradientTransformation, got 0.1"),
-    "number in masked": (lambda: ol.masked(0.1, "w"), "masked: member inner must be a GradientTransformation, got 0.1"),
+    "number in a chain": (
+        lambda: ol.chain(ol.clip(1.0), 0.1),
+        "member 1 must be a GradientTransformation, got 0.1",
+    ),
+    "number in masked": (
+        lambda: ol.masked(0.1, "w"),
+        "masked: member inner must be a GradientTransformation, got 0.1",
+    ),
     "complex gradient of a real parameter": (
         lambda: updated(ol.adam(0.1), of(w=jnp.ones(3, complex))),
-        "leaf 'w': the gradient is complex64[3], its parameter float32[3]: both must be real, or both complex",
+        (
+            "leaf 'w': the gradient is complex64[3], its parameter float32[3]: both must be "
+            "real, or both complex"
+        ),
     ),
-    "no state": (lambda: ol.adam(0.1).update(GRADS, None, PARAMS), "got None. Write state = tx.init(params) first"),
+    "no state": (
+        lambda: ol.adam(0.1).update(GRADS, None, PARAMS),
+        "got None. Write state = tx.init(params) first",
+    ),
     "state and gradients swapped": (
         lambda: ol.adam(0.1).update(ol.adam(0.1).init(PARAMS), GRADS, PARAMS),
         "adam: the first argument is a state; the order is tx.update(grads, state, params)",
@@ -205,10 +270,22 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ol.adam(0.1).update(GRADS, ol.adam(0.1), PARAMS),
         "adam: the second argument is an optimizer; it must be its state, tx.init(params)",
     ),
-    "no learning rate": (lambda: ol.adam(None), "adam: learning_rate must be a number or a schedule, got None"),
-    "string for a flag": (lambda: ol.sgd(0.1, 0.9, nesterov="no"), "sgd: nesterov must be True or False, got 'no'"),
-    "habit inside a chain": (lambda: ol.chain(ol.clip(1.0), ol.adam(0.1)).replace(lr=1.0), "write learning_rate"),
-    "list for a learning rate": (lambda: ol.adam([0.1]), "learning_rate must be a number or a schedule, got (0.1,)"),
+    "no learning rate": (
+        lambda: ol.adam(None),
+        "adam: learning_rate must be a number or a schedule, got None",
+    ),
+    "string for a flag": (
+        lambda: ol.sgd(0.1, 0.9, nesterov="no"),
+        "sgd: nesterov must be True or False, got 'no'",
+    ),
+    "habit inside a chain": (
+        lambda: ol.chain(ol.clip(1.0), ol.adam(0.1)).replace(lr=1.0),
+        "write learning_rate",
+    ),
+    "list for a learning rate": (
+        lambda: ol.adam([0.1]),
+        "learning_rate must be a number or a schedule, got (0.1,)",
+    ),
     "optimizer for a learning rate": (
         lambda: ol.adam(ol.sgd(0.1)),
         "learning_rate must be a number or a schedule, got sgd",
@@ -239,13 +316,22 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "integers for params": (
         lambda: ol.adam(0.1).init({"n": jnp.arange(3), "none": None}),
-        "adam: params must be a pytree of arrays, got int32[3] and no floating leaf; an update of it would be no step",
+        (
+            "adam: params must be a pytree of arrays, got int32[3] and no floating leaf; an update "
+            "of it would be no step"
+        ),
     ),
     "two numbers for an axis": (
         lambda: sweep.sample(ol.adam, 4, learning_rate=(1e-4, 1e-1)),
-        "learning_rate may be a range or two values, got (0.0001, 0.1); write uniform(0.0001, 0.1), loguniform(",
+        (
+            "learning_rate may be a range or two values, got (0.0001, 0.1); write uniform(0.0001, "
+            "0.1), loguniform("
+        ),
     ),
-    "replace by a bad value": (lambda: ol.adam(0.1).replace(b1=1.5), "b1 must be in [0, 1), got 1.5"),
+    "replace by a bad value": (
+        lambda: ol.adam(0.1).replace(b1=1.5),
+        "b1 must be in [0, 1), got 1.5",
+    ),
     "replace by an array": (
         lambda: ol.adam(0.1).replace(b1=jnp.ones(3)),
         "adam.replace: b1: shape (3,) cannot replace shape ()",

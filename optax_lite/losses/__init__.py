@@ -1,4 +1,6 @@
-"""Losses: functions of predictions and targets, one number for each example or entry; take the mean yourself."""
+"""Losses: functions of predictions and targets, one number for each example or entry; take the mean
+yourself.
+"""
 
 from optax_lite.losses.classes import (
     multiclass_hinge_loss as multiclass_hinge_loss,
@@ -9,7 +11,10 @@ from optax_lite.losses.classes import (
     softmax_cross_entropy as softmax_cross_entropy,
     softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
 )
-from optax_lite.losses.ctc import ctc_loss as ctc_loss, ctc_loss_with_forward_probs as ctc_loss_with_forward_probs
+from optax_lite.losses.ctc import (
+    ctc_loss as ctc_loss,
+    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
+)
 from optax_lite.losses.elementwise import (
     hinge_loss as hinge_loss,
     huber_loss as huber_loss,

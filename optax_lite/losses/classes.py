@@ -1,12 +1,14 @@
-"""Losses of class scores: the cross entropies of a softmax, label smoothing, and margins between classes."""
+"""Losses of class scores: the cross entropies of a softmax, label smoothing, and margins between
+classes.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number
-from optax_lite.check import ArgumentError, check_closed_unit_interval
-from optax_lite.leaves import promote
-from optax_lite.losses.inputs import (
+from optax_lite.core.leafwise import promote_types
+from optax_lite.core.types import Array, Number
+from optax_lite.core.validate import ArgumentError, check_closed_unit_interval
+from optax_lite.losses._inputs import (
     ArrayLike,
     Axis,
     Mask,
@@ -21,7 +23,9 @@ from optax_lite.losses.inputs import (
 
 
 def _log_softmax(logits, axis, where):
-    """log softmax over the classes that the mask includes, -inf for the others; uniform where it includes none."""
+    """log softmax over the classes that the mask includes, -inf for the others; uniform where it
+    includes none.
+    """
     if where is not None:
         some = jnp.any(where, axis, keepdims=True)
         logits = jnp.where(where, logits, jnp.where(some, -jnp.inf, jnp.zeros_like(logits)))
@@ -49,12 +53,15 @@ def _parts(logits, labels, axis, where):
 
 
 @loss("logits", "labels")
-def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, axis: Axis = -1, where: Mask = None) -> Array:
-    """-Σ y·log softmax(x) over the classes along `axis`, for labels y that are a distribution (one-hot or soft).
+def softmax_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """-Σ y·log softmax(x) over the classes along `axis`, for labels y that are a distribution
+    (one-hot or soft).
 
-    Logits and labels agree along the classes; elsewhere a size of 1 is repeated. `where` (of the logits' shape, or for
-    whole examples) leaves classes out of softmax and sum; nothing left is loss 0. A logit of -inf is a class of
-    probability 0, which costs nothing where its label is 0.
+    Logits and labels agree along the classes; elsewhere a size of 1 is repeated. `where` (of the
+    logits' shape, or for whole examples) leaves classes out of softmax and sum; nothing left is
+    loss 0. A logit of -inf is a class of probability 0, which costs nothing where its label is 0.
     """
     log_p, labels = _parts(logits, labels, axis, where)
     return jnp.sum(times(labels, -log_p), axis)
@@ -71,9 +78,10 @@ def softmax_cross_entropy_with_integer_labels(
 ) -> Array:
     """-log softmax(x)[y] for the number y of the right class, without making one-hot labels.
 
-    The labels have the shape of the logits without `axis`; with several axes they are flat indices, row by row. A
-    label outside [0, classes) makes the loss NaN, negative ones included, one that `where` leaves out makes it
-    infinite; to ignore examples write `where=labels >= 0`, which gives them loss 0.
+    The labels have the shape of the logits without `axis`; with several axes they are flat indices,
+    row by row. A label outside [0, classes) makes the loss NaN, negative ones included, one that
+    `where` leaves out makes it infinite; to ignore examples write `where=labels >= 0`, which gives
+    them loss 0.
     """
     where = _class_mask(where, logits, axis)
     cross_entropy = -_pick(_log_softmax(logits, axis, where), labels, axis)
@@ -94,32 +102,40 @@ def _pick(scores, labels, axis):
 
 def take(x: Array, index: Array) -> Array:
     """`take_along_axis` on the last axis, NaN where the index is out of range or negative."""
-    index = index.astype(promote(index.dtype, jnp.int32))
+    index = index.astype(promote_types(index.dtype, jnp.int32))
     index = jnp.where(index < 0, x.shape[-1], index)
     return jnp.take_along_axis(x, index, -1, mode="fill", fill_value=jnp.nan)
 
 
 @loss("logits", "labels")
 def poly_loss_cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, *, epsilon: Number = 2.0, axis: Axis = -1, where: Mask = None
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: Number = 2.0,
+    axis: Axis = -1,
+    where: Mask = None,
 ) -> Array:
-    """Cross entropy + epsilon·Σ y·(1 - softmax(x)). Leng et al. 2022, Poly-1; arguments as in `softmax_cross_entropy`.
+    """Cross entropy + epsilon·Σ y·(1 - softmax(x)). Leng et al. 2022, Poly-1; arguments as in
+    `softmax_cross_entropy`.
 
     The paper takes epsilon = 2 for image classification and -1 for detection.
     """
     log_p, labels = _parts(logits, labels, axis, where)
     terms = -log_p - epsilon * jnp.expm1(log_p)
-    terms = jnp.where(
-        epsilon >= -1, at_least_zero(terms), terms
-    )  # -log p ≥ 1 - p; a smaller epsilon has negative terms
+    # -log p ≥ 1 - p; a smaller epsilon has negative terms
+    terms = jnp.where(epsilon >= -1, at_least_zero(terms), terms)
     return jnp.sum(times(labels, terms), axis)
 
 
 @loss("labels")
-def smooth_labels(labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: Mask = None) -> Array:
+def smooth_labels(
+    labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: Mask = None
+) -> Array:
     """(1 - alpha)·y + alpha / classes. Szegedy et al. 2016, section 7.
 
-    Only the classes that `where` includes are counted and smoothed. Labels are floating, as of `jax.nn.one_hot`.
+    Only the classes that `where` includes are counted and smoothed. Labels are floating, as of
+    `jax.nn.one_hot`.
     """
     check_fit((), labels=labels, where=where)
     check_closed_unit_interval(alpha=alpha)
@@ -130,11 +146,13 @@ def smooth_labels(labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: M
 
 @loss("scores")
 def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
-    """max_j (f_j + [j ≠ y]) - f_y over the last axis, for the number y of the right class. Crammer & Singer 2001.
+    """max_j (f_j + [j ≠ y]) - f_y over the last axis, for the number y of the right class. Crammer
+    & Singer 2001.
 
     A label outside [0, classes) makes the loss NaN.
     """
-    margins = scores + (1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype))  # that of y is f_y to the bit
+    # that of y is f_y to the bit
+    margins = scores + (1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype))
     return jnp.max(margins, -1) - _pick(scores, labels, -1)
 
 

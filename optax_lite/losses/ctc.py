@@ -1,23 +1,32 @@
-"""Connectionist temporal classification: sequences of labels of unknown alignment. Graves et al. 2006."""
+"""Connectionist temporal classification: sequences of labels of unknown alignment. Graves et al.
+2006.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number
-from optax_lite.check import ArgumentError
+from optax_lite.core.types import Array, Number
+from optax_lite.core.validate import ArgumentError
+from optax_lite.losses._inputs import ArrayLike, at_least_zero, check_labels, loss
 from optax_lite.losses.classes import take
-from optax_lite.losses.inputs import ArrayLike, at_least_zero, check_labels, loss
 
 
 def ctc_loss(
-    logits: ArrayLike, logit_paddings: ArrayLike, labels: ArrayLike, label_paddings: ArrayLike, *, blank_id: int = 0,
+    logits: ArrayLike,
+    logit_paddings: ArrayLike,
+    labels: ArrayLike,
+    label_paddings: ArrayLike,
+    *,
+    blank_id: int = 0,
     log_epsilon: Number = -1e5,
-) -> Array:  # fmt: skip
-    """-log of the probability of each sequence of labels, over all alignments with the frames; shape (batch,).
+) -> Array:
+    """-log of the probability of each sequence of labels, over all alignments with the frames;
+    shape (batch,).
 
-    Shapes: logits (batch, frames, classes), logit_paddings (batch, frames), labels and label_paddings (batch, labels);
-    a padding is 1 where there is nothing, on the right for labels. `blank_id` is the class that separates repeated
-    labels. `log_epsilon` stands for log 0: a sequence that cannot be aligned costs about -log_epsilon.
+    Shapes: logits (batch, frames, classes), logit_paddings (batch, frames), labels and
+    label_paddings (batch, labels); a padding is 1 where there is nothing, on the right for labels.
+    `blank_id` is the class that separates repeated labels. `log_epsilon` stands for log 0: a
+    sequence that cannot be aligned costs about -log_epsilon.
     """
     return ctc_loss_with_forward_probs(
         logits, logit_paddings, labels, label_paddings, blank_id=blank_id, log_epsilon=log_epsilon
@@ -26,37 +35,54 @@ def ctc_loss(
 
 @loss("logits")
 def ctc_loss_with_forward_probs(
-    logits: ArrayLike, logit_paddings: ArrayLike, labels: ArrayLike, label_paddings: ArrayLike, *, blank_id: int = 0,
+    logits: ArrayLike,
+    logit_paddings: ArrayLike,
+    labels: ArrayLike,
+    label_paddings: ArrayLike,
+    *,
+    blank_id: int = 0,
     log_epsilon: Number = -1e5,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """`ctc_loss`, and log α of the forward algorithm at blanks and at labels. Graves et al. 2006, section 4.1.
+) -> tuple[Array, Array, Array]:
+    """`ctc_loss`, and log α of the forward algorithm at blanks and at labels. Graves et al. 2006,
+    section 4.1.
 
-    α_t(s) is the probability that t frames spell l'_1..s, the labels with a blank before, between and after them:
+    α_t(s) is the probability that t frames spell l'_1..s, the labels with a blank before, between
+    and after them:
 
-        α_t(s) = y_t(l'_s)·(α_{t-1}(s) + α_{t-1}(s-1) + α_{t-1}(s-2)), the last only where it skips a blank between
-        two labels that differ; p(l) = α_T(|l'|) + α_T(|l'| - 1).
+        α_t(s) = y_t(l'_s)·(α_{t-1}(s) + α_{t-1}(s-1) + α_{t-1}(s-2)), the last only where it skips
+        a blank between two labels that differ; p(l) = α_T(|l'|) + α_T(|l'| - 1).
 
-    The two arrays have shapes (frames, batch, labels + 1) and (frames, batch, labels); a padded frame repeats the one
-    before. A label that is no class makes the loss NaN.
+    The two arrays have shapes (frames, batch, labels + 1) and (frames, batch, labels); a padded
+    frame repeats the one before. A label that is no class makes the loss NaN.
     """
-    labels, frame_off, label_off = jnp.asarray(labels), jnp.asarray(logit_paddings), jnp.asarray(label_paddings)
+    labels, frame_off, label_off = (
+        jnp.asarray(labels),
+        jnp.asarray(logit_paddings),
+        jnp.asarray(label_paddings),
+    )
     _check_shapes(logits, frame_off, labels, label_off)
     check_labels(labels)
     if not 0 <= blank_id < logits.shape[2]:
-        raise ArgumentError(f"blank_id must be one of the {logits.shape[2]} classes, got {blank_id}")
+        raise ArgumentError(
+            f"blank_id must be one of the {logits.shape[2]} classes, got {blank_id}"
+        )
     frame_off, label_off = frame_off.astype(bool), label_off.astype(bool)
     batch, n = labels.shape
 
     spelled = jnp.full((batch, 2 * n + 1), blank_id, labels.dtype)  # l'
     spelled = spelled.at[:, 1::2].set(jnp.where(label_off, blank_id, labels))
     two_before = jnp.pad(spelled, ((0, 0), (2, 0)))[:, : 2 * n + 1]
-    may_skip = spelled != two_before  # the blank between two labels that differ; from blank to blank is no skip
-    log_p = jax.nn.log_softmax(jnp.where(frame_off[:, :, None], 0, logits))  # padding may hold anything
+    # the blank between two labels that differ; from blank to blank is no skip
+    may_skip = spelled != two_before
+    # padding may hold anything
+    log_p = jax.nn.log_softmax(jnp.where(frame_off[:, :, None], 0, logits))
     log_p = jnp.maximum(log_p, log_epsilon)
     log_y = take(log_p, jnp.broadcast_to(spelled[:, None], (*frame_off.shape, 2 * n + 1)))
 
     def before(log_alpha, places):
-        return jnp.pad(log_alpha, ((0, 0), (places, 0)), constant_values=log_epsilon)[:, : 2 * n + 1]
+        return jnp.pad(log_alpha, ((0, 0), (places, 0)), constant_values=log_epsilon)[
+            :, : 2 * n + 1
+        ]
 
     def frame(log_alpha, now):
         log_y, off = now
@@ -80,6 +106,7 @@ def _check_shapes(logits, frame_off, labels, label_off):
     if logits.ndim != 3 or labels.ndim != 2 or len(logits) != len(labels) or shapes != expected:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ArgumentError(
-            "logits (batch, frames, classes) and labels (batch, labels) must have paddings of shapes (batch, frames) "
-            f"and (batch, labels), got logits {logits.shape}, labels {labels.shape}, {found}"
+            "logits (batch, frames, classes) and labels (batch, labels) must have paddings of "
+            f"shapes (batch, frames) and (batch, labels), got logits {logits.shape}, labels "
+            f"{labels.shape}, {found}"
         )

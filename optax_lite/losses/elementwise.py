@@ -1,11 +1,13 @@
-"""Losses of one number against another: regression, and binary classification by margin or probability."""
+"""Losses of one number against another: regression, and binary classification by margin or
+probability.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number
-from optax_lite.check import check_nonnegative
-from optax_lite.losses.inputs import ArrayLike, check_same_shape, loss, times
+from optax_lite.core.types import Array, Number
+from optax_lite.core.validate import check_nonnegative
+from optax_lite.losses._inputs import ArrayLike, check_same_shape, loss, times
 
 
 def _error(predictions, targets):
@@ -17,8 +19,8 @@ def _error(predictions, targets):
 def squared_error(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     """e² with e = predictions - targets, entry by entry.
 
-    Here and in all losses of this file the targets have the shape of the predictions or are one number; (n,) against
-    (n, 1) is an error, not n² differences. Without targets they are 0.
+    Here and in all losses of this file the targets have the shape of the predictions or are one
+    number; (n,) against (n, 1) is an error, not n² differences. Without targets they are 0.
     """
     return jnp.square(_error(predictions, targets))
 
@@ -30,8 +32,12 @@ def l2_loss(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
 
 
 @loss("predictions", "targets")
-def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delta: Number = 1.0) -> Array:
-    """½·e² where |e| ≤ delta, delta·(|e| - ½·delta) beyond, so that the slope is e clipped to ±delta. Huber 1964."""
+def huber_loss(
+    predictions: ArrayLike, targets: ArrayLike | None = None, *, delta: Number = 1.0
+) -> Array:
+    """½·e² where |e| ≤ delta, delta·(|e| - ½·delta) beyond, so that the slope is e clipped to
+    ±delta. Huber 1964.
+    """
     e = _error(predictions, targets)
     check_same_shape(predictions=e, delta=delta)
     check_nonnegative(delta=delta)
@@ -41,7 +47,9 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
 
 @loss("predictions", "targets")
 def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
-    """log cosh e: ½·e² near 0, |e| - log 2 far away, all digits in both places. Chen et al. 2019."""
+    """log cosh e: ½·e² near 0, |e| - log 2 far away, all digits in both places. Chen et al.
+    2019.
+    """
     e = _error(predictions, targets)
     near = jnp.log1p(2 * jnp.square(jnp.sinh(0.5 * jnp.clip(e, -1, 1))))
     far = jnp.abs(e) + jnp.log1p(jnp.exp(-2 * jnp.abs(e))) - jnp.log(2.0).astype(e.dtype)
@@ -50,7 +58,9 @@ def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
 
 @loss("predictor_outputs", "targets")
 def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
-    """max(0, 1 - y·f) for a score f and a target y that is -1 or 1; a target of 0 has the constant loss 1."""
+    """max(0, 1 - y·f) for a score f and a target y that is -1 or 1; a target of 0 has the constant
+    loss 1.
+    """
     check_same_shape(predictor_outputs=predictor_outputs, targets=targets)
     return jnp.maximum(0, 1 - predictor_outputs * targets)
 
@@ -66,8 +76,9 @@ def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
 def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     """-y·log p - (1 - y)·log(1 - p) with p = 1 / (1 + e^-x) of a logit x, for a label y in [0, 1].
 
-    Computed from the logit, so that neither a large one nor a sure and right one loses its digits. Every entry is a
-    decision of its own: for classes that exclude each other take `softmax_cross_entropy`.
+    Computed from the logit, so that neither a large one nor a sure and right one loses its digits.
+    Every entry is a decision of its own: for classes that exclude each other take
+    `softmax_cross_entropy`.
     """
     check_same_shape(logits=logits, labels=labels)
     return times(labels, jax.nn.softplus(-logits)) + times(1 - labels, jax.nn.softplus(logits))
@@ -79,11 +90,12 @@ def sigmoid_focal_loss(
 ) -> Array:
     """α_t·(1 - p_t)^gamma times the binary cross entropy. Lin et al. 2017, section 3.
 
-    p_t is the probability given to the right answer and α_t = alpha for a positive, 1 - alpha for a negative one (1
-    without alpha); a label between 0 and 1 mixes the two.
+    p_t is the probability given to the right answer and α_t = alpha for a positive, 1 - alpha for a
+    negative one (1 without alpha); a label between 0 and 1 mixes the two.
     """
     check_same_shape(logits=logits, labels=labels, alpha=alpha, gamma=gamma)
     wrong = jax.nn.sigmoid(logits) * (1 - labels) + jax.nn.sigmoid(-logits) * labels  # 1 - p_t
-    focus = jnp.where(wrong > 0, wrong, 1) ** gamma  # at 0 the cross entropy is 0, whatever its factor
+    # at 0 the cross entropy is 0, whatever its factor
+    focus = jnp.where(wrong > 0, wrong, 1) ** gamma
     weight = 1 if alpha is None else labels * alpha + (1 - labels) * (1 - alpha)
     return weight * focus * sigmoid_binary_cross_entropy(logits, labels)

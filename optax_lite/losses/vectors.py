@@ -1,15 +1,26 @@
-"""Losses of vectors: divergences between distributions, angles, and embeddings that should be near or apart."""
+"""Losses of vectors: divergences between distributions, angles, and embeddings that should be near
+or apart.
+"""
 
 import math
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, Number
-from optax_lite.check import ArgumentError
-from optax_lite.leaves import sqrt
-from optax_lite.losses.inputs import ArrayLike, Axis, Mask, at_least_zero, check_fit, included, loss, times
-from optax_lite.norms import long_norm
+from optax_lite.core.norms import long_norm
+from optax_lite.core.numerics import sqrt
+from optax_lite.core.types import Array, Number
+from optax_lite.core.validate import ArgumentError
+from optax_lite.losses._inputs import (
+    ArrayLike,
+    Axis,
+    Mask,
+    at_least_zero,
+    check_fit,
+    included,
+    loss,
+    times,
+)
 
 _OF_ALL = 0.01  # how far the sum of a distribution may be from 1, for the rounding of bfloat16
 
@@ -24,13 +35,18 @@ def _divergence(log_q, targets, both, axis, where, generalized=False):
     total = jnp.sum(terms + q - p if generalized else terms, axis, where=where)
     if generalized:
         return at_least_zero(total)
-    # Of whole distributions it cannot be negative; of single terms, or of a part that the mask leaves, it can.
-    whole = [jnp.abs(jnp.sum(x, axis, where=where) - 1) < _OF_ALL for x in jnp.broadcast_arrays(p, q)]
+    # Of whole distributions it cannot be negative; of single terms, or of a part that the mask
+    # leaves, it can.
+    whole = [
+        jnp.abs(jnp.sum(x, axis, where=where) - 1) < _OF_ALL for x in jnp.broadcast_arrays(p, q)
+    ]
     return jnp.where(whole[0] & whole[1], at_least_zero(total), total)
 
 
 def _with_log(p):
-    """p and log p, with 0 where p is 0: there it is multiplied by 0, and its slope would be infinite."""
+    """p and log p, with 0 where p is 0: there it is multiplied by 0, and its slope would be
+    infinite.
+    """
     return p, jnp.log(jnp.where(p == 0, 1, p))
 
 
@@ -39,10 +55,14 @@ def _with_exp(log_p):
 
 
 @loss("log_predictions", "targets")
-def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None) -> Array:
-    """Σ p·(log p - log q) along `axis`, for targets p and predictions given as log q. Kullback & Leibler 1951.
+def kl_divergence(
+    log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None
+) -> Array:
+    """Σ p·(log p - log q) along `axis`, for targets p and predictions given as log q. Kullback &
+    Leibler 1951.
 
-    0·log 0 is 0. `where` leaves entries out; it has the rank of the predictions, and sizes of theirs or 1.
+    0·log 0 is 0. `where` leaves entries out; it has the rank of the predictions, and sizes of
+    theirs or 1.
     """
     return _divergence(log_predictions, targets, _with_log, axis, where)
 
@@ -59,7 +79,9 @@ def kl_divergence_with_log_targets(
 def generalized_kl_divergence(
     log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None
 ) -> Array:
-    """Σ p·(log p - log q) - p + q: the divergence of masses that need not sum to 1. Bregman 1967."""
+    """Σ p·(log p - log q) - p + q: the divergence of masses that need not sum to 1. Bregman
+    1967.
+    """
     return _divergence(log_predictions, targets, _with_log, axis, where, generalized=True)
 
 
@@ -67,40 +89,59 @@ convex_kl_divergence = generalized_kl_divergence  # optax's earlier name
 
 
 def _unit(x, epsilon, axis):
-    """x over its norm (over √epsilon if that is larger); 0, with slope 0, for a vector that is 0."""
+    """x over its norm (over √epsilon if that is larger); 0, with slope 0, for a vector that
+    is 0.
+    """
     size = jnp.maximum(long_norm(x, axis), sqrt(epsilon))
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
 
 
 @loss("predictions", "targets")
 def cosine_similarity(
-    predictions: ArrayLike, targets: ArrayLike, *, epsilon: Number = 0.0, axis: Axis = -1, where: Mask = None
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    epsilon: Number = 0.0,
+    axis: Axis = -1,
+    where: Mask = None,
 ) -> Array:
-    """The cosine of the angle between x and y, ⟨x, y⟩ / (‖x‖·‖y‖); 0 with slope 0 if one of them is 0.
+    """The cosine of the angle between x and y, ⟨x, y⟩ / (‖x‖·‖y‖); 0 with slope 0 if one of them is
+    0.
 
-    A squared norm counts as `epsilon` at least. The vectors agree along `axis`, elsewhere a size of 1 is repeated:
-    `x[:, None], y[None]` gives all pairs.
+    A squared norm counts as `epsilon` at least. The vectors agree along `axis`, elsewhere a size of
+    1 is repeated: `x[:, None], y[None]` gives all pairs.
     """
     check_fit(axis, predictions=predictions, targets=targets)
     check_fit((), predictions=predictions, where=where)
-    x, y = _unit(included(predictions, where), epsilon, axis), _unit(included(targets, where), epsilon, axis)
+    x, y = (
+        _unit(included(predictions, where), epsilon, axis),
+        _unit(included(targets, where), epsilon, axis),
+    )
     return jnp.sum(x * y, axis)
 
 
 @loss("predictions", "targets")
 def cosine_distance(
-    predictions: ArrayLike, targets: ArrayLike, *, epsilon: Number = 0.0, axis: Axis = -1, where: Mask = None
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    epsilon: Number = 0.0,
+    axis: Axis = -1,
+    where: Mask = None,
 ) -> Array:
     """1 - `cosine_similarity`."""
-    return at_least_zero(1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where))
+    return at_least_zero(
+        1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where)
+    )
 
 
 @loss("embeddings")
 def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07) -> Array:
-    """The mean of -log e^s_ij / (e^s_ij + Σ_k e^s_ik) over all ordered pairs i ≠ j of one label. Chen et al. 2020.
+    """The mean of -log e^s_ij / (e^s_ij + Σ_k e^s_ik) over all ordered pairs i ≠ j of one label.
+    Chen et al. 2020.
 
-    s are cosines over the temperature of embeddings (n, d), k runs over the examples of other labels (n,): other
-    positives of i are not pushed away. 0 if no two examples have one label.
+    s are cosines over the temperature of embeddings (n, d), k runs over the examples of other
+    labels (n,): other positives of i are not pushed away. 0 if no two examples have one label.
     """
     labels = jnp.asarray(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
@@ -119,10 +160,16 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07)
 
 @loss("anchors", "positives", "negatives")
 def triplet_margin_loss(
-    anchors: ArrayLike, positives: ArrayLike, negatives: ArrayLike, axis: int = -1, norm_degree: Number = 2,
-    margin: Number = 1.0, eps: Number = 1e-6,
-) -> Array:  # fmt: skip
-    """max(0, d(a, p) - d(a, n) + margin) with d(x, y) = (Σ |x - y|^norm_degree + eps)^(1/norm_degree).
+    anchors: ArrayLike,
+    positives: ArrayLike,
+    negatives: ArrayLike,
+    axis: int = -1,
+    norm_degree: Number = 2,
+    margin: Number = 1.0,
+    eps: Number = 1e-6,
+) -> Array:
+    """max(0, d(a, p) - d(a, n) + margin) with d(x, y) = (Σ |x - y|^norm_degree +
+    eps)^(1/norm_degree).
 
     Balntas et al. 2016. The degree is finite and at least 1.
     """

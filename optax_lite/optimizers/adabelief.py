@@ -1,16 +1,16 @@
 """AdaBelief: Adam that divides by how far gradients fall from their average, not by their size.
 
-Where gradients keep to their average steps are long, even if the gradients are large; where they scatter around it
-steps are short, even if they are small.
+Where gradients keep to their average steps are long, even if the gradients are large; where they
+scatter around it steps are short, even if they are small.
 """
 
 from typing import NamedTuple
 
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
-from optax_lite.optimizers.adam import corrected_mean
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.optimizers.adam import first_moment_estimate
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByBeliefState(NamedTuple):
@@ -21,16 +21,22 @@ class ScaleByBeliefState(NamedTuple):
 
 @transform
 def scale_by_belief(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, eps_root: Number = 1e-16, *, nesterov=False
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    *,
+    nesterov=False,
 ):
     """Replace g by m̂ / (√ŝ + eps). Zhuang et al. 2020, Algorithm 2.
 
         m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
         s = b2·s + (1 - b2)·|g - m|² + eps_root,  ŝ = s / (1 - b2ᵗ)
 
-    m in s is the average that already holds g. Unlike Adam's, eps_root enters the state at every step, so that it sums
-    up to eps_root / (1 - b2): it is the ε of the paper, which has no other. Both defaults are those of the authors'
-    package and of optax. `nesterov` looks ahead as in `scale_by_adam`.
+    m in s is the average that already holds g. Unlike Adam's, eps_root enters the state at every
+    step, so that it sums up to eps_root / (1 - b2): it is the ε of the paper, which has no other.
+    Both defaults are those of the authors' package and of optax. `nesterov` looks ahead as in
+    `scale_by_adam`.
     """
 
     def init(params):
@@ -38,11 +44,11 @@ def scale_by_belief(
 
     def update(updates, state):
         t = increment(state.count)
-        m_hat, c2 = corrected_mean(b1, t, nesterov), ema_weight(b2, t)
+        m_hat, c2 = first_moment_estimate(b1, t, nesterov), bias_correction_factor(b2, t)
 
         def rule(g, m, s):
-            m = mix(b1, m, g)
-            s = mix(b2, s, abs_sq(g - m)) + eps_root
+            m = moving_average(b1, m, g)
+            s = moving_average(b2, s, abs_sq(g - m)) + eps_root
             return over(m_hat(m, g), sqrt(s / c2) + eps), m, s
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
@@ -53,12 +59,20 @@ def scale_by_belief(
 
 @transform
 def adabelief(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, eps_root: Number = 1e-16, *,
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    *,
     nesterov=False,
-):  # fmt: skip
-    """w ← w - lr·m̂ / (√ŝ + eps), s the moving average of |g - m|². Zhuang et al. 2020, Algorithm 2.
+):
+    """w ← w - lr·m̂ / (√ŝ + eps), s the moving average of |g - m|². Zhuang et al. 2020, Algorithm
+    2.
 
-    The formula stands with `scale_by_belief`. For decoupled decay chain that one, `add_decayed_weights` and
-    `scale_by_learning_rate`.
+    The formula stands with `scale_by_belief`. For decoupled decay chain that one,
+    `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return descend(learning_rate, scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov))
+    return with_decay_and_rate(
+        learning_rate, scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov)
+    )

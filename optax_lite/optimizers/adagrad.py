@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import full_like, leafwise
-from optax_lite.optimizers.rms import over_root
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import full_like, leafwise
+from optax_lite.core.numerics import abs_sq
+from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative
+from optax_lite.optimizers.rmsprop import over_root
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByRssState(NamedTuple):
@@ -18,10 +18,12 @@ class ScaleByRssState(NamedTuple):
 
 @transform
 def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *, eps_in_sqrt=True):
-    """Replace g by g / √(s + eps), s the sum of |g|² so far; by 0 where s is 0. Duchi, Hazan & Singer 2011, Figure 1.
+    """Replace g by g / √(s + eps), s the sum of |g|² so far; by 0 where s is 0. Duchi, Hazan &
+    Singer 2011, Figure 1.
 
-    `eps_in_sqrt=False` divides by √s + eps, as the paper (δ) and torch do; optax has the root around both. The sum
-    starts at `initial_accumulator_value`, which is 0 in the paper and in torch.
+    `eps_in_sqrt=False` divides by √s + eps, as the paper (δ) and torch do; optax has the root
+    around both. The sum starts at `initial_accumulator_value`, which is 0 in the paper and in
+    torch.
     """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
@@ -41,9 +43,17 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *,
 
 
 @transform
-def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *, eps_in_sqrt=True):
+def adagrad(
+    learning_rate: Number,
+    initial_accumulator_value: Number = 0.1,
+    eps: Number = 1e-7,
+    *,
+    eps_in_sqrt=True,
+):
     """w ← w - lr·g / √(s + eps), s the sum of |g|² so far. Duchi, Hazan & Singer 2011, Figure 1.
 
     Steps only ever become shorter. `scale_by_rss` says where eps can stand.
     """
-    return descend(learning_rate, scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt))
+    return with_decay_and_rate(
+        learning_rate, scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt)
+    )

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from optax_lite.compose import chain
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
-from optax_lite.squares import abs_sq
+from optax_lite.core.compose import chain
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -16,35 +16,46 @@ class ScaleByAdamState(NamedTuple):
     nu: PyTree  # moving average of |g|²
 
 
-def corrected_mean(b1: Number, t: Array, nesterov: bool):
-    """m̂ as a function of m and g; with Nesterov it is one step ahead (Dozat 2016). To be taken before `leafwise`."""
-    c, c_next = ema_weight(b1, t), ema_weight(b1, increment(t))
+def first_moment_estimate(b1: Number, t: Array, nesterov: bool):
+    """m̂ as a function of m and g; with Nesterov it is one step ahead (Dozat 2016). To be taken
+    before `leafwise`.
+    """
+    c, c_next = bias_correction_factor(b1, t), bias_correction_factor(b1, increment(t))
     return lambda m, g: b1 * m / c_next + (1 - b1) * g / c if nesterov else m / c
 
 
 @transform(static=("mu_dtype",))
 def scale_by_adam(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, *, nesterov=False
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    *,
+    nesterov=False,
 ):
     """Replace g by m̂ / (√(v̂ + eps_root) + eps), the average gradient over its own typical size.
 
         m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
         v = b2·v + (1 - b2)·|g|²  v̂ = v / (1 - b2ᵗ)
 
-    Kingma & Ba 2015, Algorithm 1; `nesterov`: m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ), Dozat 2016, constant b1.
-    `eps_root` keeps the root off 0, for derivatives through training. `mu_dtype` stores m; v is real for complex g too.
+    Kingma & Ba 2015, Algorithm 1; `nesterov`: m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ),
+    Dozat 2016, constant b1. `eps_root` keeps the root off 0, for derivatives through training.
+    `mu_dtype` stores m; v is real for complex g too.
     """
 
     def init(params):
-        return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
+        return ScaleByAdamState(
+            zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True)
+        )
 
     def update(updates, state):
         t = increment(state.count)
-        m_hat, c2 = corrected_mean(b1, t, nesterov), ema_weight(b2, t)
+        m_hat, c2 = first_moment_estimate(b1, t, nesterov), bias_correction_factor(b2, t)
 
         def rule(g, m, v):
-            m = mix(b1, m, g)
-            v = mix(b2, v, abs_sq(g))
+            m = moving_average(b1, m, g)
+            v = moving_average(b2, v, abs_sq(g))
             return over(m_hat(m, g), sqrt(v / c2 + eps_root) + eps), m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
@@ -55,29 +66,47 @@ def scale_by_adam(
 
 @transform(static=("mu_dtype",))
 def adam(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
-    mu_dtype=None, *, nesterov=False,
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    *,
+    nesterov=False,
+):
     """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
 
-    Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is a common start,
-    3e-4 and below for transformers. `eps` bounds the step where gradients are tiny: entries whose gradients are well
-    below it hardly move. The arguments are those of `scale_by_adam`.
+    Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is
+    a common start, 3e-4 and below for transformers. `eps` bounds the step where gradients are tiny:
+    entries whose gradients are well below it hardly move. The arguments are those of
+    `scale_by_adam`.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), scale_by_learning_rate(learning_rate)
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_learning_rate(learning_rate),
     )
 
 
 @transform(static=("mu_dtype", "mask"))
 def adamw(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
-    mu_dtype=None, weight_decay: Number = 1e-4, mask=None, *, nesterov=False,
-):  # fmt: skip
-    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019, Algorithm 2.
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    weight_decay: Number = 1e-4,
+    mask=None,
+    *,
+    nesterov=False,
+):
+    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019,
+    Algorithm 2.
 
-    The moments do not see the decay; the learning rate multiplies it, as in torch (default 1e-2) and optax, but not in
-    `independent_weight_decay`. `mask` says what decays, for example `["!bias", "!norm*"]`; see `masked` for its forms.
+    The moments do not see the decay; the learning rate multiplies it, as in torch (default 1e-2)
+    and optax, but not in `independent_weight_decay`. `mask` says what decays, for example
+    `["!bias", "!norm*"]`; see `masked` for its forms.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),

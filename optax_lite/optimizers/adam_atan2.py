@@ -1,41 +1,46 @@
 """Adam-atan2: Adam without an epsilon, by an arctangent in place of the division.
 
-Updates do not change when all gradients are multiplied by a number, however small: there is no eps for them to sink
-below.
+Updates do not change when all gradients are multiplied by a number, however small: there is no eps
+for them to sink below.
 """
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Number, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, sqrt, zero_count, zeros_like
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, sqrt
+from optax_lite.core.transform import Number, transform
+from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 @transform(static=("mu_dtype",))
-def scale_by_adam_atan2(b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, b: Number = 1.0, mu_dtype=None):
+def scale_by_adam_atan2(
+    b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, b: Number = 1.0, mu_dtype=None
+):
     """Replace g by a·atan2(m̂, b·√v̂), 0 where m̂ is 0. Everett et al. 2024.
 
         m = b1·m + (1 - b1)·g,     m̂ = m / (1 - b1ᵗ)
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
 
-    An update lies within ±a·π/2. With the default a (4/π) and b, an entry whose gradients are all alike moves by 1, as
-    it does in Adam; b says where the arctangent bends. A complex entry keeps the phase of m̂. The state is Adam's.
+    An update lies within ±a·π/2. With the default a (4/π) and b, an entry whose gradients are all
+    alike moves by 1, as it does in Adam; b says where the arctangent bends. A complex entry keeps
+    the phase of m̂. The state is Adam's.
     """
     check_nonnegative(a=a, b=b)
 
     def init(params):
-        return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
+        return ScaleByAdamState(
+            zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True)
+        )
 
     def update(updates, state):
         t = increment(state.count)
-        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
+        c1, c2 = bias_correction_factor(b1, t), bias_correction_factor(b2, t)
 
         def rule(g, m, v):
-            m = mix(b1, m, g)
-            v = mix(b2, v, abs_sq(g))
+            m = moving_average(b1, m, g)
+            v = moving_average(b2, v, abs_sq(g))
             # The angle is 0 where m is, whatever v is, but has no derivative where both are 0.
             root = jnp.where(m == 0, 1, b * sqrt(v / c2))
             return a * jnp.sign(m) * jnp.arctan2(jnp.abs(m / c1), root), m, v
@@ -48,11 +53,19 @@ def scale_by_adam_atan2(b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, 
 
 @transform(static=("mu_dtype", "mask"))
 def adam_atan2(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, b: Number = 1.0, mu_dtype=None,
-    weight_decay: Number = 0.0, mask=None,
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    a: Number = 1.27,
+    b: Number = 1.0,
+    mu_dtype=None,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
     """w ← w - lr·(a·atan2(m̂, b·√v̂) + weight_decay·w). Everett et al. 2024; decay as in AdamW.
 
     The formula stands with `scale_by_adam_atan2`. optax has no counterpart.
     """
-    return descend(learning_rate, scale_by_adam_atan2(b1, b2, a, b, mu_dtype), decay=(weight_decay, mask))
+    return with_decay_and_rate(
+        learning_rate, scale_by_adam_atan2(b1, b2, a, b, mu_dtype), decay=(weight_decay, mask)
+    )

@@ -1,15 +1,16 @@
 """AdaMax: Adam with the largest recent gradient in place of the root of the second moment.
 
-The limit of Adam with a norm of power p in place of 2, as p grows. An entry without a gradient for a while keeps its
-long memory of the largest one, which fades by b2 a step.
+The limit of Adam with a norm of power p in place of 2, as p grows. An entry without a gradient for
+a while keeps its long memory of the largest one, which fades by b2 a step.
 """
 
 import jax.numpy as jnp
 
-from optax_lite.core import Number, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, zero_count, zeros_like
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import bias_correction_factor, moving_average, over
+from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 @transform
@@ -19,8 +20,8 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
         m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
         u = max(b2·u, |g| + eps)
 
-    u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is kept in the state. The
-    state is Adam's, with u in `nu`.
+    u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is
+    kept in the state. The state is Adam's, with u in `nu`.
     """
 
     def init(params):
@@ -28,10 +29,10 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
 
     def update(updates, state):
         t = increment(state.count)
-        c1 = ema_weight(b1, t)
+        c1 = bias_correction_factor(b1, t)
 
         def rule(g, m, u):
-            m = mix(b1, m, g)
+            m = moving_average(b1, m, g)
             u = jnp.maximum(b2 * u, jnp.abs(g) + eps)
             return over(m / c1, u), m, u
 
@@ -43,11 +44,12 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
 
 @transform
 def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
-    """w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step. Kingma & Ba 2015, Algorithm 2.
+    """w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step. Kingma & Ba 2015, Algorithm
+    2.
 
     The formula stands with `scale_by_adamax`. The paper's rate is 0.002.
     """
-    return descend(learning_rate, scale_by_adamax(b1, b2, eps))
+    return with_decay_and_rate(learning_rate, scale_by_adamax(b1, b2, eps))
 
 
 @transform(static=("mask",))
@@ -61,6 +63,9 @@ def adamaxw(
 ):
     """`adamax` with decoupled decay: w ← w - lr·(m̂ / u + weight_decay·w).
 
-    Kingma & Ba 2015; Loshchilov & Hutter 2019. `mask` picks the leaves that decay, as in `add_decayed_weights`.
+    Kingma & Ba 2015; Loshchilov & Hutter 2019. `mask` picks the leaves that decay, as in
+    `add_decayed_weights`.
     """
-    return descend(learning_rate, scale_by_adamax(b1, b2, eps), decay=(weight_decay, mask))
+    return with_decay_and_rate(
+        learning_rate, scale_by_adamax(b1, b2, eps), decay=(weight_decay, mask)
+    )

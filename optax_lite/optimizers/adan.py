@@ -1,17 +1,17 @@
 """Adan: Adam with Nesterov's look-ahead, by the change of the gradient.
 
-Three moving averages: of the gradient, of its change from step to step, and of the square of the gradient that is
-expected next. The paper calls 1 - b what is b here and in the authors' code.
+Three moving averages: of the gradient, of its change from step to step, and of the square of the
+gradient that is expected next. The paper calls 1 - b what is b here and in the authors' code.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByAdanState(NamedTuple):
@@ -23,7 +23,13 @@ class ScaleByAdanState(NamedTuple):
 
 
 @transform
-def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: Number = 1e-8, eps_root: Number = 0.0):
+def scale_by_adan(
+    b1: Number = 0.98,
+    b2: Number = 0.92,
+    b3: Number = 0.99,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+):
     """Replace g by (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps). Xie et al. 2022, Algorithm 1.
 
         d = g - g_last, at the first step 0
@@ -31,27 +37,35 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
         v = b2·v + (1 - b2)·d
         n = b3·n + (1 - b3)·|g + b2·d|²
 
-    m̂, v̂ and n̂ are corrected by 1 - b1ᵗ, 1 - b2ᵗ and 1 - b3ᵗ, as in the authors' code. optax puts 1 - b2 where b2
-    stands in n and in the update: the paper's letters with its own meaning of b2, a look-ahead of 0.08 in place of
-    0.92.
+    m̂, v̂ and n̂ are corrected by 1 - b1ᵗ, 1 - b2ᵗ and 1 - b3ᵗ, as in the authors' code. optax puts
+    1 - b2 where b2 stands in n and in the update: the paper's letters with its own meaning of b2, a
+    look-ahead of 0.08 in place of 0.92.
     """
 
     def init(params):
         n = zeros_like(params, real=True)
-        return ScaleByAdanState(zeros_like(params), zeros_like(params), n, zeros_like(params), zero_count())
+        return ScaleByAdanState(
+            zeros_like(params), zeros_like(params), n, zeros_like(params), zero_count()
+        )
 
     def update(updates, state):
         first, t = state.t == 0, increment(state.t)
-        c1, c2, c3 = ema_weight(b1, t), ema_weight(b2, t), ema_weight(b3, t)
+        c1, c2, c3 = (
+            bias_correction_factor(b1, t),
+            bias_correction_factor(b2, t),
+            bias_correction_factor(b3, t),
+        )
 
         def rule(g, m, v, n, g_last):
             d = jnp.where(first, 0, g - g_last)
-            m = mix(b1, m, g)
-            v = mix(b2, v, d)
-            n = mix(b3, n, abs_sq(g + b2 * d))
+            m = moving_average(b1, m, g)
+            v = moving_average(b2, v, d)
+            n = moving_average(b3, n, abs_sq(g + b2 * d))
             return over(m / c1 + b2 * v / c2, sqrt(n / c3 + eps_root) + eps), m, v, n, g
 
-        updates, m, v, n, g = leafwise(rule, updates, state.m, state.v, state.n, state.g, squares=True)
+        updates, m, v, n, g = leafwise(
+            rule, updates, state.m, state.v, state.n, state.g, squares=True
+        )
         return updates, ScaleByAdanState(m, v, n, g, t)
 
     return init, update
@@ -59,13 +73,22 @@ def scale_by_adan(b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: 
 
 @transform(static=("mask",))
 def adan(
-    learning_rate: Number, b1: Number = 0.98, b2: Number = 0.92, b3: Number = 0.99, eps: Number = 1e-8,
-    eps_root: Number = 1e-8, weight_decay: Number = 0.0, mask=None,
-):  # fmt: skip
-    """w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w). Xie et al. 2022, Algorithm 1.
+    learning_rate: Number,
+    b1: Number = 0.98,
+    b2: Number = 0.92,
+    b3: Number = 0.99,
+    eps: Number = 1e-8,
+    eps_root: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
+    """w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w). Xie et al. 2022,
+    Algorithm 1.
 
-    The decay is that of AdamW and of the authors' `no_prox=True`; the paper divides w - lr·u by 1 + lr·weight_decay
-    instead. The default eps_root is not that of `scale_by_adan`; both are optax's, and the authors have none. Rates are
-    five to ten times those of Adam.
+    The decay is that of AdamW and of the authors' `no_prox=True`; the paper divides w - lr·u by 1 +
+    lr·weight_decay instead. The default eps_root is not that of `scale_by_adan`; both are optax's,
+    and the authors have none. Rates are five to ten times those of Adam.
     """
-    return descend(learning_rate, scale_by_adan(b1, b2, b3, eps, eps_root), decay=(weight_decay, mask))
+    return with_decay_and_rate(
+        learning_rate, scale_by_adan(b1, b2, b3, eps, eps_root), decay=(weight_decay, mask)
+    )

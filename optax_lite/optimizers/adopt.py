@@ -1,15 +1,17 @@
-"""ADOPT: Adam that normalizes the gradient first, by the second moment before it, and then takes the momentum.
+"""ADOPT: Adam that normalizes the gradient first, by the second moment before it, and then takes
+the momentum.
 
-So the gradient and what it is divided by are independent, and it converges with any b2, near 1 or not.
+So the gradient and what it is divided by are independent, and it converges with any b2, near 1 or
+not.
 """
 
 import jax.numpy as jnp
 
-from optax_lite.core import Number, transform
-from optax_lite.leaves import increment, leafwise, mix, sqrt, weak, zero_count, zeros_like
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, moving_average, sqrt, weak_typed
+from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 def fourth_root(step):
@@ -19,34 +21,44 @@ def fourth_root(step):
 
 @transform(static=("mu_dtype", "clip_value_fn"))
 def scale_by_adopt(
-    b1: Number = 0.9, b2: Number = 0.9999, eps: Number = 1e-6, mu_dtype=None, *, nesterov=False, use_clipping=True,
+    b1: Number = 0.9,
+    b2: Number = 0.9999,
+    eps: Number = 1e-6,
+    mu_dtype=None,
+    *,
+    nesterov=False,
+    use_clipping=True,
     clip_value_fn=fourth_root,
-):  # fmt: skip
+):
     """Replace g by the momentum m of normalized gradients. Taniguchi et al. 2024.
 
         d = clip(g / max(√v, eps), ±c)
         m = b1·m + (1 - b1)·d
         v = b2·v + (1 - b2)·|g|²
 
-    The first gradient only makes v = |g|²; its update is 0. Nothing is corrected. c is `clip_value_fn` of the number of
-    updates so far (a float), t^¼ by default; a complex entry keeps its phase. `use_clipping=False` leaves the clipping
-    out. `nesterov` takes b1·m + (1 - b1)·d once more. The state is Adam's.
+    The first gradient only makes v = |g|²; its update is 0. Nothing is corrected. c is
+    `clip_value_fn` of the number of updates so far (a float), t^¼ by default; a complex entry keeps
+    its phase. `use_clipping=False` leaves the clipping out. `nesterov` takes b1·m + (1 - b1)·d once
+    more. The state is Adam's.
     """
 
     def init(params):
-        return ScaleByAdamState(zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True))
+        return ScaleByAdamState(
+            zero_count(), zeros_like(params, mu_dtype), zeros_like(params, real=True)
+        )
 
     def update(updates, state):
         first = state.count == 0
-        c = weak(clip_value_fn(weak(state.count)))
+        c = weak_typed(clip_value_fn(weak_typed(state.count)))
 
         def rule(g, m, v):
-            d = g / jnp.where(g == 0, 1, jnp.maximum(sqrt(v), eps))  # with eps=0: 0/0 is 0, and g/0 is clipped
+            # with eps=0: 0/0 is 0, and g/0 is clipped
+            d = g / jnp.where(g == 0, 1, jnp.maximum(sqrt(v), eps))
             d = jnp.sign(d) * jnp.minimum(jnp.abs(d), c) if use_clipping else d
             d = jnp.where(first, 0, d)  # m is 0 then and stays so
-            m = mix(b1, m, d)
-            v = jnp.where(first, abs_sq(g), mix(b2, v, abs_sq(g)))
-            return mix(b1, m, d) if nesterov else m, m, v
+            m = moving_average(b1, m, d)
+            v = jnp.where(first, abs_sq(g), moving_average(b2, v, abs_sq(g)))
+            return moving_average(b1, m, d) if nesterov else m, m, v
 
         updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, squares=True)
         return updates, ScaleByAdamState(increment(state.count), mu, nu)
@@ -56,17 +68,31 @@ def scale_by_adopt(
 
 @transform(static=("mu_dtype", "clip_value_fn"))
 def adopt(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.9999, eps: Number = 1e-6, mu_dtype=None, *, nesterov=False,
-    use_clipping=True, clip_value_fn=fourth_root,
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.9999,
+    eps: Number = 1e-6,
+    mu_dtype=None,
+    *,
+    nesterov=False,
+    use_clipping=True,
+    clip_value_fn=fourth_root,
+):
     """w ← w - lr·m, m as in `scale_by_adopt`. Taniguchi et al. 2024.
 
-    The default b2 is nearer to 1 than Adam's, and eps is larger, for it bounds √v from below instead of being added to
-    it. For decoupled decay chain `scale_by_adopt`, `add_decayed_weights` and `scale_by_learning_rate`.
+    The default b2 is nearer to 1 than Adam's, and eps is larger, for it bounds √v from below
+    instead of being added to it. For decoupled decay chain `scale_by_adopt`, `add_decayed_weights`
+    and `scale_by_learning_rate`.
     """
-    return descend(
+    return with_decay_and_rate(
         learning_rate,
         scale_by_adopt(
-            b1, b2, eps, mu_dtype, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn
+            b1,
+            b2,
+            eps,
+            mu_dtype,
+            nesterov=nesterov,
+            use_clipping=use_clipping,
+            clip_value_fn=clip_value_fn,
         ),
     )

@@ -1,22 +1,22 @@
 """AMSGrad: Adam whose second moment never falls, so that the rate of an entry never grows.
 
-It was made for gradients of which a few rare, large ones show the way: Adam forgets those, and can then fail to
-converge even on a convex loss. The price is that an outlier is never forgotten.
+It was made for gradients of which a few rare, large ones show the way: Adam forgets those, and can
+then fail to converge even on a convex loss. The price is that an outlier is never forgotten.
 
-There are three conventions. optax takes the maximum of the corrected second moment, which is largest at the first
-steps: one large first gradient shortens all steps to come. torch and Keras take it of the raw one and correct the
-maximum. The paper corrects nothing.
+There are three conventions. optax takes the maximum of the corrected second moment, which is
+largest at the first steps: one large first gradient shortens all steps to come. torch and Keras
+take it of the raw one and correct the maximum. The paper corrects nothing.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import ArgumentError
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -28,40 +28,54 @@ class ScaleByAmsgradState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_amsgrad(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None,
-    bias_correction_mu=True, bias_correction_nu=True, *, max_of="corrected",
-):  # fmt: skip
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    bias_correction_mu=True,
+    bias_correction_nu=True,
+    *,
+    max_of="corrected",
+):
     """Replace g by m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
 
         m = b1·m + (1 - b1)·g,     m̂ = m / (1 - b1ᵗ)
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
         v_max = max(v_max, v̂)
 
-    `max_of="corrected"` is this, optax's way; `max_of="raw"` is torch's: the maximum of v, which is divided by 1 - b2ᵗ
-    in the update only. Without `bias_correction_mu` m̂ is m, without `bias_correction_nu` v̂ is v and the two kinds of
-    maximum are one; without both it is the paper's algorithm. eps_root, 0 in all of these, keeps second derivatives
-    finite where v_max is 0.
+    `max_of="corrected"` is this, optax's way; `max_of="raw"` is torch's: the maximum of v, which is
+    divided by 1 - b2ᵗ in the update only. Without `bias_correction_mu` m̂ is m, without
+    `bias_correction_nu` v̂ is v and the two kinds of maximum are one; without both it is the
+    paper's algorithm. eps_root, 0 in all of these, keeps second derivatives finite where v_max is
+    0.
     """
     if max_of not in ("corrected", "raw"):
         raise ArgumentError(f"max_of must be 'corrected' or 'raw', got {max_of!r}")
 
     def init(params):
-        moments = (zeros_like(params, mu_dtype), zeros_like(params, real=True), zeros_like(params, real=True))
+        moments = (
+            zeros_like(params, mu_dtype),
+            zeros_like(params, real=True),
+            zeros_like(params, real=True),
+        )
         return ScaleByAmsgradState(zero_count(), *moments)
 
     def update(updates, state):
         t = increment(state.count)
-        c1 = ema_weight(b1, t) if bias_correction_mu else 1.0
-        c2 = ema_weight(b2, t) if bias_correction_nu else 1.0
+        c1 = bias_correction_factor(b1, t) if bias_correction_mu else 1.0
+        c2 = bias_correction_factor(b2, t) if bias_correction_nu else 1.0
         before, after = (c2, 1.0) if max_of == "corrected" else (1.0, c2)
 
         def rule(g, m, v, v_max):
-            m = mix(b1, m, g)
-            v = mix(b2, v, abs_sq(g))
+            m = moving_average(b1, m, g)
+            v = moving_average(b2, v, abs_sq(g))
             v_max = jnp.maximum(v_max, v / before)
             return over(m / c1, sqrt(v_max / after + eps_root) + eps), m, v, v_max
 
-        updates, mu, nu, nu_max = leafwise(rule, updates, state.mu, state.nu, state.nu_max, squares=True)
+        updates, mu, nu, nu_max = leafwise(
+            rule, updates, state.mu, state.nu, state.nu_max, squares=True
+        )
         return updates, ScaleByAmsgradState(t, mu, nu, nu_max)
 
     return init, update
@@ -69,17 +83,27 @@ def scale_by_amsgrad(
 
 @transform(static=("mu_dtype",))
 def amsgrad(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
-    mu_dtype=None, bias_correction_mu=True, bias_correction_nu=True, *, max_of="corrected",
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    bias_correction_mu=True,
+    bias_correction_nu=True,
+    *,
+    max_of="corrected",
+):
     """w ← w - lr·m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
 
-    `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and Keras up to the place of eps. The formula and the
-    conventions stand with `scale_by_amsgrad`; states of the two kinds of maximum are no substitute for each other.
-    There is one buffer more than in Adam. For decoupled decay chain `scale_by_amsgrad`, `add_decayed_weights` and
-    `scale_by_learning_rate`.
+    `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and Keras up to the place of eps. The
+    formula and the conventions stand with `scale_by_amsgrad`; states of the two kinds of maximum
+    are no substitute for each other. There is one buffer more than in Adam. For decoupled decay
+    chain `scale_by_amsgrad`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return descend(
+    return with_decay_and_rate(
         learning_rate,
-        scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu, max_of=max_of),
+        scale_by_amsgrad(
+            b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu, max_of=max_of
+        ),
     )

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
-from optax_lite.compose import chain
-from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import copies, full_like, leafwise, over, zeros_like
+from optax_lite.core.compose import chain
+from optax_lite.core.leafwise import copy_params, full_like, leafwise, zeros_like
+from optax_lite.core.numerics import over
+from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
 
@@ -22,27 +23,33 @@ class COCOBState(NamedTuple):
 
 @transform(descends=True, exact_state="makes the parameters of its sums")
 def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
-    """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017, Algorithm 2.
+    """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017,
+    Algorithm 2.
 
         θ = Σ -g    L = max |g|    G = Σ |g|    R = max(R - g·(w - w₁), 0)
 
-    Every coordinate is a coin whose next outcome is its gradient: what earlier bets have won, R, decides how much goes
-    on the next one, and no learning rate is left to choose. The result is a descent step already, not to be negated.
-    For about `alpha` updates the bets stay small, which is the warm-up. L starts at `eps`, above 0 against 0/0 where
-    gradients are exactly 0. A complex entry bets as the pair of its parts.
+    Every coordinate is a coin whose next outcome is its gradient: what earlier bets have won, R,
+    decides how much goes on the next one, and no learning rate is left to choose. The result is a
+    descent step already, not to be negated. For about `alpha` updates the bets stay small, which is
+    the warm-up. L starts at `eps`, above 0 against 0/0 where gradients are exactly 0. A complex
+    entry bets as the pair of its parts.
     """
     check_nonnegative(alpha=alpha)
 
     def init(params):
         none, nothing = zeros_like(params), zeros_like(params, real=True)
-        return COCOBState(copies(params), none, full_like(params, eps, real=True), nothing, nothing)
+        return COCOBState(
+            copy_params(params), none, full_like(params, eps, real=True), nothing, nothing
+        )
 
     def rule(g, theta, largest, total, reward, w1, w):
         largest = jnp.maximum(largest, jnp.abs(g))
         total = total + jnp.abs(g)
         reward = jnp.maximum(reward - (jnp.conj(g) * (w - w1)).real, 0)
         theta = theta - g
-        bet = over(theta, jnp.maximum(total + largest, alpha * largest)) * (1 + over(reward, largest))
+        bet = over(theta, jnp.maximum(total + largest, alpha * largest)) * (
+            1 + over(reward, largest)
+        )
         return bet - (w - w1), theta, largest, total, reward
 
     def update(updates, state, params):
@@ -55,12 +62,17 @@ def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
 
 @transform(static=("mask",))
 def cocob(
-    learning_rate: Number = 1.0, alpha: Number = 100.0, eps: Number = 1e-8, weight_decay: Number = 0.0, mask=None
+    learning_rate: Number = 1.0,
+    alpha: Number = 100.0,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    mask=None,
 ):
     """`scale_by_cocob` of learning_rate·(g + weight_decay·w). Orabona & Tommasi 2017, Algorithm 2.
 
-    The rate scales what is bet on, not the step: a constant only divides `eps`, and a schedule weighs the gradients of
-    different times. `weight_decay` is an L2 penalty on the leaves that `mask` picks (see `masked` for its forms).
+    The rate scales what is bet on, not the step: a constant only divides `eps`, and a schedule
+    weighs the gradients of different times. `weight_decay` is an L2 penalty on the leaves that
+    `mask` picks (see `masked` for its forms).
     """
     return chain(
         add_decayed_weights(weight_decay, mask),

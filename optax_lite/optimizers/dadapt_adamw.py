@@ -4,22 +4,18 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_positive
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import (
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
+from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
+from optax_lite.core.norms import dot, sum_abs
+from optax_lite.core.numerics import (
+    abs_sq,
+    bias_correction_factor,
+    moving_average,
     over,
-    scalar_like,
     sqrt,
-    weak,
-    zero_count,
-    zeros_like,
+    weak_typed,
 )
-from optax_lite.norms import dot, sum_abs
-from optax_lite.squares import abs_sq
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_positive
 
 
 class DAdaptAdamWState(NamedTuple):
@@ -45,18 +41,20 @@ def dadapt_adamw(
     estim_lr0: Number = 1e-6,
     weight_decay: Number = 0.0,
 ):
-    """AdamW with learning_rate·d for its rate, d a lower bound of the distance to the solution that grows as it learns.
+    """AdamW with learning_rate·d for its rate, d a lower bound of the distance to the solution that
+    grows as it learns.
 
         w = w - m / (√v + eps) - γ·weight_decay·w       γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
         m = b1·m + (1 - b1)·γ·g                         v = b2·v + (1 - b2)·|g|²
         r = √b2·r + (1 - √b2)·γ·⟨g, s / (√v + eps)⟩     s = √b2·s + (1 - √b2)·γ·g
         d = max(d, r / ((1 - √b2)·‖s‖₁))
 
-    Defazio & Mishchenko 2023, Algorithm 5, with the bias corrections and the decoupled decay of the authors' code, and
-    as there with the old s and v in r. `learning_rate` stays 1, or is a schedule that starts or peaks there. d starts
-    at `estim_lr0`, which must be above 0 and should be far too small; it never falls. The sums r and ‖s‖₁ are over all
-    leaves, so that inside a partition every group estimates its own distance. Where all gradients are 0 so far, d
-    stays. `betas` is (b1, b2), each a number or a schedule.
+    Defazio & Mishchenko 2023, Algorithm 5, with the bias corrections and the decoupled decay of the
+    authors' code, and as there with the old s and v in r. `learning_rate` stays 1, or is a schedule
+    that starts or peaks there. d starts at `estim_lr0`, which must be above 0 and should be far too
+    small; it never falls. The sums r and ‖s‖₁ are over all leaves, so that inside a partition every
+    group estimates its own distance. Where all gradients are 0 so far, d stays. `betas` is (b1,
+    b2), each a number or a schedule.
     """
     check_betas(betas)
     return _dadapt_adamw(learning_rate, *betas, eps, estim_lr0, weight_decay)
@@ -71,21 +69,34 @@ def _dadapt_adamw(learning_rate, b1, b2, eps, estim_lr0, weight_decay):
         return DAdaptAdamWState(m, v, m, d, scalar_like(params, 0), zero_count())
 
     def update(updates, state, params):
-        t, d = increment(state.count), weak(state.estim_lr)
-        rate = weak(d * learning_rate * sqrt(ema_weight(b2, t)) / ema_weight(b1, t))
-        root = weak(sqrt(b2))
+        t, d = increment(state.count), weak_typed(state.estim_lr)
+        rate = weak_typed(
+            d * learning_rate * sqrt(bias_correction_factor(b2, t)) / bias_correction_factor(b1, t)
+        )
+        root = weak_typed(sqrt(b2))
         rest = (1 - b2) / (1 + root)  # 1 - √b2, which cancels in float32
 
         def averages(g, m, v, s):
             whitened = over(s, sqrt(v) + eps)
-            return whitened, mix(b1, m, rate * g), mix(b2, v, abs_sq(g)), root * s + rest * rate * g
+            return (
+                whitened,
+                moving_average(b1, m, rate * g),
+                moving_average(b2, v, abs_sq(g)),
+                root * s + rest * rate * g,
+            )
 
-        whitened, m, v, s = leafwise(averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum, squares=True)
-        r = root * weak(state.numerator_weighted) + rest * rate * weak(dot(updates, whitened))
-        size = rest * weak(sum_abs(s))
+        whitened, m, v, s = leafwise(
+            averages, updates, state.exp_avg, state.exp_avg_sq, state.grad_sum, squares=True
+        )
+        r = root * weak_typed(state.numerator_weighted) + rest * rate * weak_typed(
+            dot(updates, whitened)
+        )
+        size = rest * weak_typed(sum_abs(s))
         d = jnp.maximum(d, r / jnp.where(size == 0, 1, size))
         updates = leafwise(
-            lambda g, m, v, w: -over(m, sqrt(v) + eps) - weight_decay * rate * w, updates, read=(m, v, params)
+            lambda g, m, v, w: -over(m, sqrt(v) + eps) - weight_decay * rate * w,
+            updates,
+            read=(m, v, params),
         )
         return updates, DAdaptAdamWState(m, v, s, d, r, t)
 

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import jax
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Array, Number, transform
-from optax_lite.keys import chosen_key, key_data, next_key
-from optax_lite.leaves import check_like, leafwise
+from optax_lite.core.leafwise import check_like, leafwise
+from optax_lite.core.random import chosen_key, key_data, next_key
+from optax_lite.core.transform import Array, Number, transform
+from optax_lite.core.validate import check_nonnegative
 from optax_lite.transforms.clip import per_example_global_norm_clip
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 from optax_lite.transforms.momentum import trace_if
 from optax_lite.transforms.noise import with_normal
 
@@ -19,13 +19,17 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
 
 
 @transform(static=("key", "seed"), per_example=True)
-def differentially_private_aggregate(l2_norm_clip: Number, noise_multiplier: Number, key=None, *, seed=None):
-    """Replace the gradients of n examples by (Σ min(1, C/‖gᵢ‖)·gᵢ + N(0, (noise_multiplier·C)²)) / n, C = l2_norm_clip.
+def differentially_private_aggregate(
+    l2_norm_clip: Number, noise_multiplier: Number, key=None, *, seed=None
+):
+    """Replace the gradients of n examples by (Σ min(1, C/‖gᵢ‖)·gᵢ + N(0, (noise_multiplier·C)²)) /
+    n, C = l2_norm_clip.
 
-    Abadi et al. 2016, Algorithm 1. Every leaf of the gradients has the n examples along an axis in front of its
-    parameter's, as from jax.vmap(jax.grad(loss), (None, 0)); so it comes first in a chain. ‖gᵢ‖ is over all leaves.
-    An optimizer of your own that has it inside is declared with @transform(per_example=True), unless it is a chain of
-    arguments. `key` is an int seed or a JAX key, `seed` optax's older name for it.
+    Abadi et al. 2016, Algorithm 1. Every leaf of the gradients has the n examples along an axis in
+    front of its parameter's, as from jax.vmap(jax.grad(loss), (None, 0)); so it comes first in a
+    chain. ‖gᵢ‖ is over all leaves. An optimizer of your own that has it inside is declared with
+    @transform(per_example=True), unless it is a chain of arguments. `key` is an int seed or a JAX
+    key, `seed` optax's older name for it.
     """
     check_nonnegative(l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier)
     start = chosen_key(key, seed)
@@ -52,13 +56,15 @@ def dpsgd(
     momentum: Number | None = None,
     nesterov=False,
 ):
-    """Descent along `differentially_private_aggregate` of per-example gradients, with momentum. Abadi et al. 2016.
+    """Descent along `differentially_private_aggregate` of per-example gradients, with momentum.
+    Abadi et al. 2016.
 
-    `seed` is an int or a JAX key; who knows it can take the noise off again. `noise_multiplier` is the noise's share of
-    the clip: with the size of batch and data and the number of steps an accountant makes (ε, δ) of it. No example may
-    reach the parameters another way, for instance through batch norm.
+    `seed` is an int or a JAX key; who knows it can take the noise off again. `noise_multiplier` is
+    the noise's share of the clip: with the size of batch and data and the number of steps an
+    accountant makes (ε, δ) of it. No example may reach the parameters another way, for instance
+    through batch norm.
     """
-    return descend(
+    return with_decay_and_rate(
         learning_rate,
         differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed),
         trace_if(momentum, nesterov),

@@ -1,8 +1,9 @@
 """Fromage: steps of a given share of every leaf's norm."""
 
-from optax_lite.compose import chain
-from optax_lite.core import EmptyState, Number, transform
-from optax_lite.leaves import leafwise, sqrt
+from optax_lite.core.compose import chain
+from optax_lite.core.leafwise import leafwise
+from optax_lite.core.numerics import sqrt
+from optax_lite.core.transform import EmptyState, Number, transform
 from optax_lite.transforms.decay import WeightDecaySchedule
 from optax_lite.transforms.scale import scale_by_learning_rate
 from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
@@ -10,7 +11,9 @@ from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
 
 @transform(scheduled=WeightDecaySchedule, is_a=("behind the rate",))
 def _shrink(learning_rate):
-    """Make w + u into (w + u) / √(1 + lr²), which keeps the norm of w where u is at a right angle to it."""
+    """Make w + u into (w + u) / √(1 + lr²), which keeps the norm of w where u is at a right angle
+    to it.
+    """
 
     def update(updates, state, params):
         root = sqrt(1 + learning_rate**2)
@@ -24,6 +27,11 @@ def _shrink(learning_rate):
 def fromage(learning_rate: Number, min_norm: Number = 1e-6):
     """w ← (w - lr·(‖w‖ / ‖g‖)·g) / √(1 + lr²), by leaf. Bernstein et al. 2020, Algorithm 1.
 
-    Both norms are min_norm at least, so that a leaf of zeros moves. Without a gradient the leaves still shrink.
+    Both norms are min_norm at least, so that a leaf of zeros moves. Without a gradient the leaves
+    still shrink.
     """
-    return chain(scale_by_trust_ratio(min_norm), scale_by_learning_rate(learning_rate), _shrink(learning_rate))
+    return chain(
+        scale_by_trust_ratio(min_norm),
+        scale_by_learning_rate(learning_rate),
+        _shrink(learning_rate),
+    )

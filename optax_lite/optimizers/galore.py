@@ -1,20 +1,100 @@
-"""GaLore: another optimizer at work, with its state, on low-rank projections of matrix gradients."""
+"""GaLore: another optimizer at work, with its state, on low-rank projections of matrix
+gradients.
+"""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.check import check_count
-from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.frozen import nothing
-from optax_lite.leaves import cast_up, compute_dtype, copies, increment, is_nothing, leafwise, varying_like, zero_count
+from optax_lite.core.compose import check_members
+from optax_lite.core.frozen import freeze_nothing
+from optax_lite.core.leafwise import (
+    cast_up,
+    compute_dtype,
+    copy_params,
+    flatten_up_to,
+    increment,
+    is_missing,
+    leaf_paths,
+    leafwise,
+    varying_like,
+    zero_count,
+)
+from optax_lite.core.matrices import axes_once
+from optax_lite.core.placement import placed, spec_like, whole
+from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.optimizers.galore_axes import fold, matrix_axes, project, start, unfold
-from optax_lite.placement import whole
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
+
+
+class GaLoreDimensionNumbers(NamedTuple):
+    """Which axes of an array are the rows, and which the columns, of the matrix that is
+    projected.
+    """
+
+    reduction_axis: int | tuple[int, ...] = 0
+    output_axis: int | tuple[int, ...] = 1
+
+
+def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] | None]:
+    """The axes of rows and columns of every leaf, None where nothing is projected.
+
+    A leaf with a number of axes other than two is projected only if it is told how.
+    """
+    numbers = numbers(tree) if callable(numbers) else numbers
+    leaves = jax.tree.leaves(tree, is_leaf=is_missing)
+    if numbers is None:
+        each = [GaLoreDimensionNumbers() if np.ndim(x) == 2 else None for x in leaves]
+    elif isinstance(numbers, GaLoreDimensionNumbers):
+        each = [numbers if np.ndim(x) > 1 else None for x in leaves]
+    else:
+        each = flatten_up_to(tree, numbers, "weight_dimension_numbers")
+
+    def one(x, n, path):
+        if n is None or is_missing(x) or x.size == 0:
+            return None
+        found = axes_once(n, x.ndim)
+        if found is None or len(found) != 2 or sum(map(len, found)) != x.ndim:
+            raise ArgumentError(
+                f"leaf {path!r}: {n} must name each axis of shape {x.shape} once", "galore"
+            )
+        return found[0], found[1]
+
+    return [one(*triple) for triple in zip(leaves, each, leaf_paths(tree), strict=True)]
+
+
+def fold(x, axes):
+    """An array as the matrix to project."""
+    rows, columns = axes
+    return jnp.transpose(x, rows + columns).reshape(math.prod(x.shape[a] for a in rows), -1)
+
+
+def unfold(matrix, axes, shape):
+    """The array of a matrix."""
+    order = axes[0] + axes[1]
+    return jnp.transpose(
+        matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))]
+    )
+
+
+def project(g, p):
+    """A matrix in the directions of a projector, as it is without any."""
+    return g if p.size == 0 else p.conj().T @ g if g.shape[0] >= g.shape[1] else g @ p
+
+
+def start(w, axes, rank):
+    """The projector of a leaf, and what the base optimizer has in its place."""
+    if axes is None:
+        return jnp.zeros((0, 0), w.dtype), w
+    m, n = (math.prod(w.shape[a] for a in group) for group in axes)
+    p = jnp.zeros((max(m, n), min(rank, m, n)), w.dtype)
+    low = (p.shape[1], n) if m >= n else (m, p.shape[1])
+    # Computed, though it is 0, so that it is cut on a mesh as the projected gradients will be.
+    return p, placed(lambda w, p: project(fold(w, axes), p), (w, p), lambda: spec_like(w, low))
 
 
 class GaLoreState(NamedTuple):
@@ -24,9 +104,11 @@ class GaLoreState(NamedTuple):
 
 
 def _directions(g, rank):
-    """The leading singular vectors of the longer side; no derivative, for it is infinite where two values agree.
+    """The leading singular vectors of the longer side; no derivative, for it is infinite where two
+    values agree.
 
-    Their signs are arbitrary: with new ones an odd base optimizer makes the same update, but from moments of the old.
+    Their signs are arbitrary: with new ones an odd base optimizer makes the same update, but from
+    moments of the old.
     """
     left, _, right = jnp.linalg.svd(jax.lax.stop_gradient(g), full_matrices=False)
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T
@@ -34,7 +116,7 @@ def _directions(g, rank):
 
 @transform(
     static=("rank", "update_proj_gap", "numbers"),
-    freezes=nothing,
+    freezes=freeze_nothing,
     is_a=("direction",),
     exact_state="has bases among its slots; give it quantize_state(...) as base_optimizer",
 )
@@ -43,15 +125,17 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     check_count(rank=rank, update_proj_gap=update_proj_gap)
 
     def folded(tree):
-        leaves, treedef = jax.tree.flatten(tree, is_leaf=is_nothing)
+        leaves, treedef = jax.tree.flatten(tree, is_leaf=is_missing)
         axes = matrix_axes(numbers, tree)
-        return treedef.unflatten([x if a is None else fold(x, a) for x, a in zip(leaves, axes, strict=True)]), axes
+        return treedef.unflatten(
+            [x if a is None else fold(x, a) for x, a in zip(leaves, axes, strict=True)]
+        ), axes
 
     def init(params):
-        leaves, treedef = jax.tree.flatten(copies(params), is_leaf=is_nothing)
+        leaves, treedef = jax.tree.flatten(copy_params(params), is_leaf=is_missing)
         axes = matrix_axes(numbers, treedef.unflatten(leaves))
         pairs = [
-            (w, w) if is_nothing(w) else start(cast_up(w, compute_dtype(w)), a, rank)
+            (w, w) if is_missing(w) else start(cast_up(w, compute_dtype(w)), a, rank)
             for w, a in zip(leaves, axes, strict=True)
         ]
         projector, low = (treedef.unflatten([pair[i] for pair in pairs]) for i in range(2))
@@ -70,46 +154,74 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
         low, base = base_optimizer.update(low, state.base_optimizer_state, **extra)
 
         def up(u, p, g):
-            return u if p.size == 0 else scale * (p @ u if g.shape[0] >= g.shape[1] else u @ p.conj().T)
+            return (
+                u
+                if p.size == 0
+                else scale * (p @ u if g.shape[0] >= g.shape[1] else u @ p.conj().T)
+            )
 
         full = leafwise(up, low, read=(projector, matrices), same_shape=False)
-        leaves, treedef = jax.tree.flatten(full, is_leaf=is_nothing)
-        shapes = [np.shape(g) for g in jax.tree.leaves(updates, is_leaf=is_nothing)]
-        parts = [u if a is None else unfold(u, a, s) for u, a, s in zip(leaves, axes, shapes, strict=True)]
+        leaves, treedef = jax.tree.flatten(full, is_leaf=is_missing)
+        shapes = [np.shape(g) for g in jax.tree.leaves(updates, is_leaf=is_missing)]
+        parts = [
+            u if a is None else unfold(u, a, s)
+            for u, a, s in zip(leaves, axes, shapes, strict=True)
+        ]
         return treedef.unflatten(parts), GaLoreState(increment(state.count), base, projector)
 
     return init, update
 
 
-@transform(static=("rank", "update_proj_gap", "weight_dimension_numbers"), freezes=nothing, is_a=("direction",))
+@transform(
+    static=("rank", "update_proj_gap", "weight_dimension_numbers"),
+    freezes=freeze_nothing,
+    is_a=("direction",),
+)
 def scale_by_galore(
-    rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None, weight_dimension_numbers=None
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: Number = 1.0,
+    base_optimizer=None,
+    weight_dimension_numbers=None,
 ):
-    """scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one. Zhao et al. 2024, Algorithm 2.
+    """scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one. Zhao et al. 2024,
+    Algorithm 2.
 
-    P holds the `rank` leading singular vectors of g, from a new decomposition at the first of every `update_proj_gap`
-    updates. The longer side is projected, so that the base optimizer's state has rank·min(rows, columns) entries a
-    slot; the paper projects the shorter one. `base_optimizer`, `scale_by_adam()` by default, sees no parameters, for
-    they have other shapes: decay belongs behind. Leaves not projected go through it as they are, without `scale`.
+    P holds the `rank` leading singular vectors of g, from a new decomposition at the first of every
+    `update_proj_gap` updates. The longer side is projected, so that the base optimizer's state has
+    rank·min(rows, columns) entries a slot; the paper projects the shorter one. `base_optimizer`,
+    `scale_by_adam()` by default, sees no parameters, for they have other shapes: decay belongs
+    behind. Leaves not projected go through it as they are, without `scale`.
 
-    Arrays of two axes are projected. `weight_dimension_numbers` says how others are: a `GaLoreDimensionNumbers` for all
-    of two axes or more, a tree of them with None where nothing is projected, or a function from the params to it.
+    Arrays of two axes are projected. `weight_dimension_numbers` says how others are: a
+    `GaLoreDimensionNumbers` for all of two axes or more, a tree of them with None where nothing is
+    projected, or a function from the params to it.
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
     return _scale_by_galore(base, scale, rank, update_proj_gap, weight_dimension_numbers)
 
 
-@transform(static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"), freezes=nothing)
+@transform(
+    static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"), freezes=freeze_nothing
+)
 def galore(
-    learning_rate: Number, rank: int = 128, update_proj_gap: int = 200, scale: Number = 1.0, base_optimizer=None,
-    weight_decay: Number = 0.0, mask=None, weight_dimension_numbers=None,
-):  # fmt: skip
-    """`scale_by_galore`, the decoupled weight decay of AdamW, and the learning rate. Zhao et al. 2024.
+    learning_rate: Number,
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: Number = 1.0,
+    base_optimizer=None,
+    weight_decay: Number = 0.0,
+    mask=None,
+    weight_dimension_numbers=None,
+):
+    """`scale_by_galore`, the decoupled weight decay of AdamW, and the learning rate. Zhao et al.
+    2024.
 
-    w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w). The rate is that of the base optimizer, or larger: a fraction
-    `scale` of 0.25 is usual. `mask` says what decays; the other arguments are those of `scale_by_galore`.
+    w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w). The rate is that of the base optimizer, or
+    larger: a fraction `scale` of 0.25 is usual. `mask` says what decays; the other arguments are
+    those of `scale_by_galore`.
     """
-    return descend(
+    return with_decay_and_rate(
         learning_rate,
         scale_by_galore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers),
         decay=(weight_decay, mask),

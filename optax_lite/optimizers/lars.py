@@ -1,7 +1,7 @@
 """LARS: momentum with the size of every leaf's gradient in proportion to the leaf."""
 
-from optax_lite.compose import chain, masked
-from optax_lite.core import Number, transform
+from optax_lite.core.compose import chain, masked
+from optax_lite.core.transform import Number, transform
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.momentum import trace
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -10,15 +10,23 @@ from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
 
 @transform(static=("weight_decay_mask", "trust_ratio_mask"))
 def lars(
-    learning_rate: Number, weight_decay: Number = 0.0, weight_decay_mask=True, trust_coefficient: Number = 0.001,
-    eps: Number = 0.0, trust_ratio_mask=True, momentum: Number = 0.9, nesterov=False,
-):  # fmt: skip
-    """w ← w - v, v = momentum·v + lr·trust_coefficient·(‖w‖ / (‖u‖ + eps))·u, by leaf. You et al. 2017, Algorithm 1.
+    learning_rate: Number,
+    weight_decay: Number = 0.0,
+    weight_decay_mask=True,
+    trust_coefficient: Number = 0.001,
+    eps: Number = 0.0,
+    trust_ratio_mask=True,
+    momentum: Number = 0.9,
+    nesterov=False,
+):
+    """w ← w - v, v = momentum·v + lr·trust_coefficient·(‖w‖ / (‖u‖ + eps))·u, by leaf. You et al.
+    2017, Algorithm 1.
 
-    u = g + weight_decay·w; in place of ‖u‖ the paper has ‖g‖ + weight_decay·‖w‖, which is at least as large. A leaf
-    where ‖w‖ or ‖u‖ is 0 has v = momentum·v + lr·u. The masks pick the leaves that decay and those that are scaled by
-    the ratio: biases and the weights of norms are often left out of both, and then have the plain learning rate.
-    The rate is inside the momentum: to lower it slows the steps down over 1 / (1 - momentum) updates.
+    u = g + weight_decay·w; in place of ‖u‖ the paper has ‖g‖ + weight_decay·‖w‖, which is at least
+    as large. A leaf where ‖w‖ or ‖u‖ is 0 has v = momentum·v + lr·u. The masks pick the leaves that
+    decay and those that are scaled by the ratio: biases and the weights of norms are often left out
+    of both, and then have the plain learning rate. The rate is inside the momentum: to lower it
+    slows the steps down over 1 / (1 - momentum) updates.
     """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),

@@ -5,33 +5,45 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_count
-from optax_lite.compose import chain, identity
-from optax_lite.core import Array, GradientTransformation, Number, PyTree, transform
-from optax_lite.leaves import align, increment, is_nothing, leafwise, varying_like, weak, zero_count, zeros_like
-from optax_lite.norms import dot, global_norm
-from optax_lite.transforms.linesearch import value_dtype
+from optax_lite.core.compose import chain, identity
+from optax_lite.core.leafwise import (
+    flatten_up_to,
+    increment,
+    is_missing,
+    leafwise,
+    varying_like,
+    zero_count,
+    zeros_like,
+)
+from optax_lite.core.norms import dot, global_norm
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
+from optax_lite.core.validate import check_count
+from optax_lite.linesearch.backtracking import value_dtype
+from optax_lite.linesearch.zoom import scale_by_zoom_linesearch
 from optax_lite.transforms.scale import scale, scale_by_learning_rate
-from optax_lite.transforms.zoom import scale_by_zoom_linesearch
 
 
 class ScaleByLBFGSState(NamedTuple):
     count: Array  # updates so far, int32
     params: PyTree  # w at the last update
     updates: PyTree  # g at the last update
-    diff_params_memory: PyTree  # s = w - w₋₁ of the last updates, each leaf with an axis of memory_size in front
+    # s = w - w₋₁ of the last updates, each leaf with an axis of memory_size in front
+    diff_params_memory: PyTree
     diff_updates_memory: PyTree  # y = g - g₋₁, likewise
     weights_memory: Array  # 1/⟨s, y⟩, or 0 for a pair that is not used
 
 
 @transform(static=("memory_size",), exact_state="takes differences of points that would be rounded")
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
-    """Replace g by H·g with H the inverse Hessian of BFGS from the last pairs. Nocedal & Wright 2006, Algorithm 7.4.
+    """Replace g by H·g with H the inverse Hessian of BFGS from the last pairs. Nocedal & Wright
+    2006, Algorithm 7.4.
 
-    H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or from I without
-    `scale_init_precond`. A first step shorter than eps·max(1, ‖w‖), eps that of the dtype, is made that long: below it
-    nothing moves. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the function is not convex
-    or the step was no line search's (optax keeps one). The memory takes 2·memory_size times the parameters'.
+    H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or
+    from I without `scale_init_precond`. A first step shorter than eps·max(1, ‖w‖), eps that of the
+    dtype, is made that long: below it nothing moves. A pair with ⟨s, y⟩ ≤ 0 is left out, which
+    keeps H positive definite where the function is not convex or the step was no line search's
+    (optax keeps one). The memory takes 2·memory_size times the parameters'.
     """
     check_count(memory_size=memory_size)
 
@@ -49,26 +61,37 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
             return g, g, w, s_memory.at[newest].set(s), y_memory.at[newest].set(y)
 
         slots = (state.updates, state.params, state.diff_params_memory, state.diff_updates_memory)
-        updates, gs, ws, s_memory, y_memory = leafwise(remember, updates, *slots, read=(params,), same_shape=False)
+        updates, gs, ws, s_memory, y_memory = leafwise(
+            remember, updates, *slots, read=(params,), same_shape=False
+        )
         g, S, Y = (_present(updates, tree) for tree in (updates, s_memory, y_memory))
         curvature = dot(_pair(S, newest), _pair(Y, newest))
         usable = curvature >= jnp.finfo(curvature.dtype).tiny  # so that 1/curvature is finite
         weight = 1 / jnp.where(usable, curvature, jnp.inf)
         weights = state.weights_memory.at[newest].set(weight.astype(state.weights_memory.dtype))
-        backwards = newest - jnp.arange(memory_size, dtype=jnp.int32)  # places below 0 count from the end
-        gamma = _gamma(g, _present(updates, ws), Y, weights, backwards) if scale_init_precond else 1.0
+        # places below 0 count from the end
+        backwards = newest - jnp.arange(memory_size, dtype=jnp.int32)
+        gamma = (
+            _gamma(g, _present(updates, ws), Y, weights, backwards) if scale_init_precond else 1.0
+        )
         h = iter(_two_loops(g, S, Y, weights, backwards, gamma))
-        leaves, treedef = jax.tree.flatten(updates, is_leaf=is_nothing)
-        updates = treedef.unflatten([u if is_nothing(u) else next(h) for u in leaves])
-        return updates, ScaleByLBFGSState(increment(state.count), ws, gs, s_memory, y_memory, weights)
+        leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
+        updates = treedef.unflatten([u if is_missing(u) else next(h) for u in leaves])
+        return updates, ScaleByLBFGSState(
+            increment(state.count), ws, gs, s_memory, y_memory, weights
+        )
 
     return init, update
 
 
 def _present(updates, tree):
     """The leaves of a tree for which there is an update, in a list."""
-    leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
-    return [x for u, x in zip(leaves, align(updates, tree, "state"), strict=True) if not is_nothing(u)]
+    leaves = jax.tree.leaves(updates, is_leaf=is_missing)
+    return [
+        x
+        for u, x in zip(leaves, flatten_up_to(updates, tree, "state"), strict=True)
+        if not is_missing(u)
+    ]
 
 
 def _pair(memory, i):
@@ -76,25 +99,28 @@ def _pair(memory, i):
 
 
 def _gamma(g, w, Y, weights, backwards):
-    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖), or more if that would move nothing."""
+    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖), or more if that
+    would move nothing.
+    """
     i = backwards[jnp.argmax(weights[backwards] > 0)]
     y_norm, size = global_norm(_pair(Y, i)), global_norm(g)
     yy = weights[i] * y_norm * y_norm  # 0 without such a pair; the square alone may leave the dtype
-    visible = jnp.finfo(size.dtype).eps * jnp.maximum(global_norm(w), 1)  # below it a search ends at once
+    # below it a search ends at once
+    visible = jnp.finfo(size.dtype).eps * jnp.maximum(global_norm(w), 1)
     first = jnp.where(size > 0, jnp.minimum(jnp.maximum(size, 1), size / visible), 1)
-    return weak(1 / jnp.where(yy > 0, yy, first))
+    return weak_typed(1 / jnp.where(yy > 0, yy, first))
 
 
 def _two_loops(g, S, Y, weights, backwards, gamma):
     """Algorithm 7.4: the pairs from the newest to the oldest, γ, and the way back."""
 
     def down(q, i):
-        alpha = weak(weights[i] * dot(_pair(S, i), q))
+        alpha = weak_typed(weights[i] * dot(_pair(S, i), q))
         return [q - alpha * y for q, y in zip(q, _pair(Y, i), strict=True)], alpha
 
     def up(r, pair):
         i, alpha = pair
-        beta = weak(weights[i] * dot(_pair(Y, i), r))
+        beta = weak_typed(weights[i] * dot(_pair(Y, i), r))
         return [r + (alpha - beta) * s for r, s in zip(r, _pair(S, i), strict=True)], None
 
     q, alphas = jax.lax.scan(down, g, backwards)
@@ -111,10 +137,12 @@ def lbfgs(
     scale_init_precond=True,
     linesearch: GradientTransformation | None = _ZOOM,
 ):
-    """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal 1989.
+    """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal
+    1989.
 
-    For whole-batch functions. The line search needs `tx.update(grad, state, params, value=value, grad=grad,
-    value_fn=fn)`; `minimize` gives it all of that. With `linesearch=None` the rate is `learning_rate`, without more.
+    For whole-batch functions. The line search needs `tx.update(grad, state, params, value=value,
+    grad=grad, value_fn=fn)`; `minimize` gives it all of that. With `linesearch=None` the rate is
+    `learning_rate`, without more.
     """
     descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, linesearch or identity())

@@ -1,16 +1,18 @@
 """Lion: the sign of a mixture of momentum and gradient.
 
-Found by a search over programs. It remembers one moving average, and every entry moves by the learning rate.
+Found by a search over programs. It remembers one moving average, and every entry moves by the
+learning rate.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_nonnegative
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import increment, leafwise, mix, zero_count, zeros_like
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import moving_average
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_nonnegative
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByLionState(NamedTuple):
@@ -19,15 +21,17 @@ class ScaleByLionState(NamedTuple):
 
 
 @transform(static=("mu_dtype",))
-def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="hard", smooth_beta: Number = 1.0):
+def scale_by_lion(
+    b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="hard", smooth_beta: Number = 1.0
+):
     """Replace g by the sign of c, a mixture of m and g. Chen et al. 2023, Algorithm 2.
 
         c = b1·m + (1 - b1)·g
         m = b2·m + (1 - b2)·g
 
-    `mode` softens the sign near 0: "smooth" is tanh(smooth_beta·c), "refined" is c brought into [-1, 1]. These two
-    depend on the size of gradients, which "hard" does not. A complex c keeps its phase c / |c|, times what |c| is made
-    to.
+    `mode` softens the sign near 0: "smooth" is tanh(smooth_beta·c), "refined" is c brought into
+    [-1, 1]. These two depend on the size of gradients, which "hard" does not. A complex c keeps its
+    phase c / |c|, times what |c| is made to.
     """
     check_nonnegative(smooth_beta=smooth_beta)
     if mode not in ("hard", "smooth", "refined"):
@@ -39,8 +43,8 @@ def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="h
         return jnp.minimum(jnp.abs(c), 1) if mode == "refined" else 1.0
 
     def rule(g, m):
-        c = mix(b1, m, g)
-        return length(c) * jnp.sign(c), mix(b2, m, g)
+        c = moving_average(b1, m, g)
+        return length(c) * jnp.sign(c), moving_average(b2, m, g)
 
     def update(updates, state):
         updates, mu = leafwise(rule, updates, state.mu)
@@ -51,11 +55,18 @@ def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="h
 
 @transform(static=("mu_dtype", "mask"))
 def lion(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, weight_decay: Number = 1e-3, mask=None
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    mu_dtype=None,
+    weight_decay: Number = 1e-3,
+    mask=None,
 ):
     """w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w). Chen et al. 2023, Algorithm 2.
 
-    Choose lr three to ten times smaller than for AdamW, and weight_decay larger by as much. For the other modes chain
-    `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
+    Choose lr three to ten times smaller than for AdamW, and weight_decay larger by as much. For the
+    other modes chain `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return descend(learning_rate, scale_by_lion(b1, b2, mu_dtype), decay=(weight_decay, mask))
+    return with_decay_and_rate(
+        learning_rate, scale_by_lion(b1, b2, mu_dtype), decay=(weight_decay, mask)
+    )

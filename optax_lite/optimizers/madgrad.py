@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_number, check_unit_interval
-from optax_lite.compose import chain
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import copies, increment, leafwise, sqrt, weak, zero_count, zeros_like
-from optax_lite.squares import abs_sq
+from optax_lite.core.compose import chain
+from optax_lite.core.leafwise import copy_params, increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, sqrt, weak_typed
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_number, check_unit_interval
 from optax_lite.transforms.decay import add_decayed_weights
 
 
@@ -21,23 +21,27 @@ class MadgradState(NamedTuple):
 
 @transform(scheduled=MadgradState, descends=True, exact_state="makes the parameters of its sums")
 def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number = 1e-6):
-    """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021, Algorithm 1.
+    """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021,
+    Algorithm 1.
 
         s = Σ λ·g    ν = Σ λ·|g|²    λ = (learning_rate + eps)·√t
 
-    Dual averaging: the step is from where training started, with all gradients so far, and x is a moving average of z.
-    The result is a descent step already, learning rate included. `eps` enters λ too, as in the authors' code, and
-    stands outside the root; 0 is allowed. Useful rates are not those of Adam, and decay should be less than elsewhere.
+    Dual averaging: the step is from where training started, with all gradients so far, and x is a
+    moving average of z. The result is a descent step already, learning rate included. `eps` enters
+    λ too, as in the authors' code, and stands outside the root; 0 is allowed. Useful rates are not
+    those of Adam, and decay should be less than elsewhere.
     """
     check_unit_interval(momentum=momentum)
     check_number(learning_rate=learning_rate)
 
     def init(params):
-        return MadgradState(zero_count(), zeros_like(params, real=True), zeros_like(params), copies(params))
+        return MadgradState(
+            zero_count(), zeros_like(params, real=True), zeros_like(params), copy_params(params)
+        )
 
     def update(updates, state, params):
         t = increment(state.count)
-        lam = weak((learning_rate + eps) * sqrt(weak(t)))
+        lam = weak_typed((learning_rate + eps) * sqrt(weak_typed(t)))
 
         def rule(g, v, s, x0, x):
             v = v + lam * abs_sq(g)
@@ -46,14 +50,18 @@ def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number 
             z_minus_x = (x0 - x) - s / (jnp.cbrt(jnp.where(v == 0, 1, v)) + eps)
             return (1 - momentum) * z_minus_x, v, s
 
-        updates, v, s = leafwise(rule, updates, state.grad_sum_sq, state.s, read=(state.x0, params), squares=True)
+        updates, v, s = leafwise(
+            rule, updates, state.grad_sum_sq, state.s, read=(state.x0, params), squares=True
+        )
         return updates, MadgradState(t, v, s, state.x0)
 
     return init, update
 
 
 @transform
-def madgrad(learning_rate: Number, momentum: Number = 0.9, weight_decay: Number = 0.0, eps: Number = 1e-6):
+def madgrad(
+    learning_rate: Number, momentum: Number = 0.9, weight_decay: Number = 0.0, eps: Number = 1e-6
+):
     """`scale_by_madgrad` of g + weight_decay·x, an L2 penalty. Defazio & Jelassi 2021, Algorithm 1.
 
     x ← x + (1 - momentum)·(x₀ - s / (∛ν + eps) - x); the arguments are those of `scale_by_madgrad`.

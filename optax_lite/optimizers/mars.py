@@ -1,20 +1,21 @@
 """MARS: AdamW on gradients whose variance is reduced with the gradient before.
 
-This is the approximate form of MARS-AdamW: it compares with the gradient of the last batch at the last parameters. The
-exact form takes this batch there, which is a second gradient for every step. Where the two gradients differ by noise
-alone the difference makes it worse, so gamma is small: it multiplies b1 / (1 - b1), which is 19 with the default b1.
+This is the approximate form of MARS-AdamW: it compares with the gradient of the last batch at the
+last parameters. The exact form takes this batch there, which is a second gradient for every step.
+Where the two gradients differ by noise alone the difference makes it worse, so gamma is small: it
+multiplies b1 / (1 - b1), which is 19 with the default b1.
 """
 
 from typing import NamedTuple
 
-from optax_lite.aliases import Limit
-from optax_lite.check import check_nonnegative, check_positive
-from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import leafwise, zeros_like
-from optax_lite.norms import norm
+from optax_lite.core.leafwise import leafwise, zeros_like
+from optax_lite.core.norms import norm
+from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.types import Limit
+from optax_lite.core.validate import check_nonnegative, check_positive
 from optax_lite.optimizers.adam import scale_by_adam
 from optax_lite.transforms.clip import fit
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ReduceVarianceState(NamedTuple):
@@ -23,7 +24,9 @@ class ReduceVarianceState(NamedTuple):
 
 @transform
 def _reduce_variance(b1, gamma, max_norm):
-    """Replace g by c = g + gamma·b1 / (1 - b1)·(g - g_last), cut to max_norm in the norm of a leaf."""
+    """Replace g by c = g + gamma·b1 / (1 - b1)·(g - g_last), cut to max_norm in the norm of
+    a leaf.
+    """
     check_nonnegative(gamma=gamma)
     check_positive(max_norm=max_norm)
 
@@ -40,18 +43,27 @@ def _reduce_variance(b1, gamma, max_norm):
 
 @transform(static=("mask",))
 def mars(
-    learning_rate: Number = 3e-3, b1: Number = 0.95, b2: Number = 0.99, eps: Number = 1e-8, gamma: Number = 0.025,
-    max_norm: Limit = 1.0, weight_decay: Number = 0.0, mask=None,
-):  # fmt: skip
+    learning_rate: Number = 3e-3,
+    b1: Number = 0.95,
+    b2: Number = 0.99,
+    eps: Number = 1e-8,
+    gamma: Number = 0.025,
+    max_norm: Limit = 1.0,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
     """AdamW with c in place of g. Yuan et al. 2024, Algorithm 2.
 
         c = g + gamma·b1 / (1 - b1)·(g - g_last), and c·max_norm / ‖c‖ where ‖c‖ is above max_norm
 
-    ‖c‖ is the norm of a leaf, as in the authors' code, and g_last before the first step is 0, as there. `max_norm` is 1
-    in the paper. Their code gives vectors and scalars to AdamW by default; use `partition` for it. The defaults are
-    theirs. With gamma 0 it is AdamW after clipping every leaf. The state holds the last gradient beside that of Adam.
-    optax has no counterpart.
+    ‖c‖ is the norm of a leaf, as in the authors' code, and g_last before the first step is 0, as
+    there. `max_norm` is 1 in the paper. Their code gives vectors and scalars to AdamW by default;
+    use `partition` for it. The defaults are theirs. With gamma 0 it is AdamW after clipping every
+    leaf. The state holds the last gradient beside that of Adam. optax has no counterpart.
     """
-    return descend(
-        learning_rate, _reduce_variance(b1, gamma, max_norm), scale_by_adam(b1, b2, eps), decay=(weight_decay, mask)
+    return with_decay_and_rate(
+        learning_rate,
+        _reduce_variance(b1, gamma, max_norm),
+        scale_by_adam(b1, b2, eps),
+        decay=(weight_decay, mask),
     )

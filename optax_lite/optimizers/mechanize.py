@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_count, check_nonnegative
-from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, OptState, PyTree, transform
-from optax_lite.direction import check_makes_steps
-from optax_lite.leaves import copies, increment, leafwise, over, scalar_like, sqrt, weak, zero_count
-from optax_lite.norms import dot, global_norm
-from optax_lite.order import INSTEAD, INSTEAD_OF_MORE, SCALED
+from optax_lite.core.compose import check_members
+from optax_lite.core.leafwise import copy_params, increment, leafwise, scalar_like, zero_count
+from optax_lite.core.norms import dot, global_norm
+from optax_lite.core.numerics import over, sqrt, weak_typed
+from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
+from optax_lite.core.validate import check_count, check_nonnegative
+from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, SCALED
+from optax_lite.errors.direction import check_makes_steps
 
 
 class MechanicState(NamedTuple):
@@ -32,19 +33,25 @@ _NOT_AROUND = {
 
 @transform(static=("num_betas",), scheduled=MechanicState, not_around=_NOT_AROUND)
 def mechanize(
-    base_optimizer, weight_decay: Number = 0.01, eps: Number = 1e-8, s_init: Number = 1e-6, num_betas: int = 6
+    base_optimizer,
+    weight_decay: Number = 0.01,
+    eps: Number = 1e-8,
+    s_init: Number = 1e-6,
+    num_betas: int = 6,
 ):
-    """x ← x₀ + (Σs)·(Δ + u), u the update of `base_optimizer`, Δ = (x - x₀) / (Σs + eps) the sum of those before.
+    """x ← x₀ + (Σs)·(Δ + u), u the update of `base_optimizer`, Δ = (x - x₀) / (Σs + eps) the sum of
+    those before.
 
         h = ⟨Δ, g + weight_decay·(Σs)·‖g‖·x / (‖x‖ + eps)⟩
         r = β·r - s·clip(h, m)      m = max(β·m, |h| + eps)      v = β²·v + h²
         s = (max(r, 0) + s_init·m / num_betas) / (√v + eps)      β = 1 - 10⁻ⁱ, i = 1 ... num_betas
 
-    Cutkosky, Defazio & Mehta 2023, Algorithm 1, in the authors' JAX form, which cuts h off at its past size m and lets
-    r be negative. The scale Σs of the whole path is learned like a bet on it, for several horizons β at once. Give the
-    base optimizer the rate 1, or a schedule that peaks there; which constant does not matter. The scale starts at
-    `s_init`, which should be too small. `weight_decay` belongs to the tuner and makes runs more alike; decay of the
-    parameters belongs to the base optimizer. Steps far below an ulp of the parameters cannot be seen in x - x₀: keep
+    Cutkosky, Defazio & Mehta 2023, Algorithm 1, in the authors' JAX form, which cuts h off at its
+    past size m and lets r be negative. The scale Σs of the whole path is learned like a bet on it,
+    for several horizons β at once. Give the base optimizer the rate 1, or a schedule that peaks
+    there; which constant does not matter. The scale starts at `s_init`, which should be too small.
+    `weight_decay` belongs to the tuner and makes runs more alike; decay of the parameters belongs
+    to the base optimizer. Steps far below an ulp of the parameters cannot be seen in x - x₀: keep
     these in float32 at least. Extra arguments of `update` go on to the base optimizer.
     """
     check_members({"base_optimizer": base_optimizer})
@@ -54,23 +61,28 @@ def mechanize(
 
     def init(params):
         zeros, s = (jnp.full(num_betas, scalar_like(params, x)) for x in (0, s_init))
-        return MechanicState(base_optimizer.init(params), zero_count(), zeros, zeros, zeros, s, copies(params))
+        return MechanicState(
+            base_optimizer.init(params), zero_count(), zeros, zeros, zeros, s, copy_params(params)
+        )
 
     def update(updates, state, params, **extra):
         base, r, m, v, s = state.base_optimizer_state, state.r, state.m, state.v, state.s
         u, base = base_optimizer.update(updates, base, params, **extra)
-        total = weak(jnp.sum(s))
+        total = weak_typed(jnp.sum(s))
         x = leafwise(lambda g, x: x, updates, read=(params,))  # those with a gradient
         delta = leafwise(lambda x, x0: over(x - x0, total + eps), x, read=(state.x0,))
-        pull = over(weight_decay * total * weak(global_norm(updates)), weak(global_norm(x)) + eps)
-        h = weak(dot(delta, updates)) + pull * weak(dot(delta, x))
+        pull = over(
+            weight_decay * total * weak_typed(global_norm(updates)),
+            weak_typed(global_norm(x)) + eps,
+        )
+        h = weak_typed(dot(delta, updates)) + pull * weak_typed(dot(delta, x))
 
         beta = 1 - jnp.power(0.1, jnp.arange(1, num_betas + 1).astype(state.s.dtype))
         r = beta * r - s * jnp.clip(h, -m, m)
         m = jnp.maximum(beta * m, jnp.abs(h) + eps)
         v = beta**2 * v + h**2
         s = over(jnp.maximum(r, 0) + s_init / num_betas * m, sqrt(v) + eps)
-        scale = weak(jnp.sum(s))
+        scale = weak_typed(jnp.sum(s))
         # (Σs)·(Δ + u) - (x - x₀), where x₀ + ... - x would lose the digits of small steps
         updates = leafwise(lambda u, d: scale * (d + u) - (total + eps) * d, u, read=(delta,))
         return updates, MechanicState(base, increment(state.count), r, m, v, s, state.x0)

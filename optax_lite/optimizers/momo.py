@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative, check_unit_interval
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import increment, leafwise, mix, scalar_like, weak, zero_count, zeros_like
-from optax_lite.norms import dot
+from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
+from optax_lite.core.norms import dot
+from optax_lite.core.numerics import moving_average, weak_typed
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative, check_unit_interval
 
 
 class MomoState(NamedTuple):
@@ -26,26 +27,33 @@ def momo(
     weight_decay: Number = 0.0,
     adapt_lower_bound=False,
 ):
-    """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et al. 2023, Alg. 1.
+    """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et
+    al. 2023, Alg. 1.
 
         τ = min(α, max(f̄ + ⟨d, x⟩ - γ - lb, 0) / ‖d‖²)
 
-    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points, and lb cuts it off where the loss
-    cannot be. α is `learning_rate`, best chosen too large: it binds where τ would be larger. `update` needs the loss of
-    the same batch as `value=`. `lower_bound` is the smallest loss to be expected, mostly 0; with `adapt_lower_bound` it
-    is the least of a running estimate. `weight_decay` w multiplies the terms in τ as the paper has it: f̄, γ and lb by
-    1 + α·w. The averages d, f̄, γ start at their first value, without a bias. optax divides x alone by 1 + α·w.
+    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points, and lb cuts it
+    off where the loss cannot be. α is `learning_rate`, best chosen too large: it binds where τ
+    would be larger. `update` needs the loss of the same batch as `value=`. `lower_bound` is the
+    smallest loss to be expected, mostly 0; with `adapt_lower_bound` it is the least of a running
+    estimate. `weight_decay` w multiplies the terms in τ as the paper has it: f̄, γ and lb by 1 +
+    α·w. The averages d, f̄, γ start at their first value, without a bias. optax divides x alone by
+    1 + α·w.
     """
     check_unit_interval(beta=beta)
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
 
     def init(params):
         zero = scalar_like(params, 0)
-        return MomoState(zeros_like(params), zero, zero, scalar_like(params, lower_bound), zero_count())
+        return MomoState(
+            zeros_like(params), zero, zero, scalar_like(params, lower_bound), zero_count()
+        )
 
     def update(updates, state, params, *, value):
-        b = weak(jnp.where(state.count == 0, 0.0, beta))
-        d, exp_avg = leafwise(lambda g, d: (mix(b, d, g), mix(b, d, g)), updates, state.exp_avg)
+        b = weak_typed(jnp.where(state.count == 0, 0.0, beta))
+        d, exp_avg = leafwise(
+            lambda g, d: (moving_average(b, d, g), moving_average(b, d, g)), updates, state.exp_avg
+        )
         settings = (learning_rate, lower_bound, weight_decay, adapt_lower_bound)
         updates, model = model_step(updates, d, d, params, value, state, b, 1.0, *settings)
         return updates, MomoState(exp_avg, *model, increment(state.count))
@@ -53,22 +61,41 @@ def momo(
     return init, update
 
 
-def model_step(updates, d, scaled, params, value, state, b, rho, learning_rate, lower_bound, weight_decay, adapt):
-    """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄, γ, lb.
+def model_step(
+    updates,
+    d,
+    scaled,
+    params,
+    value,
+    state,
+    b,
+    rho,
+    learning_rate,
+    lower_bound,
+    weight_decay,
+    adapt,
+):
+    """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄,
+    γ, lb.
 
-    `scaled` is d in the metric, d / D; without decay and metric it is the step of Polyak, cut off at α.
+    `scaled` is d in the metric, d / D; without decay and metric it is the step of Polyak, cut off
+    at α.
     """
-    f = mix(b, weak(state.barf), weak(value))
-    gamma = mix(b, weak(state.gamma), weak(dot(updates, params)))
-    lb = weak(state.lb if adapt else lower_bound)
-    inner, norm_sq = weak(dot(d, params)), weak(dot(scaled, d))
+    f = moving_average(b, weak_typed(state.barf), weak_typed(value))
+    gamma = moving_average(b, weak_typed(state.gamma), weak_typed(dot(updates, params)))
+    lb = weak_typed(state.lb if adapt else lower_bound)
+    inner, norm_sq = weak_typed(dot(d, params)), weak_typed(dot(scaled, d))
     shrink = 1 + learning_rate * weight_decay
     model = shrink * (f - gamma) + inner
     if adapt:  # a bound above the model would stop all steps
-        lb = jnp.where(model < shrink * rho * lb, jnp.maximum(model / (2 * shrink * rho), lower_bound), lb)
+        lb = jnp.where(
+            model < shrink * rho * lb, jnp.maximum(model / (2 * shrink * rho), lower_bound), lb
+        )
     gap = jnp.maximum(model - shrink * rho * lb, 0)
-    tau = weak(jnp.minimum(learning_rate / rho, gap / jnp.where(norm_sq == 0, 1, norm_sq)))
+    tau = weak_typed(jnp.minimum(learning_rate / rho, gap / jnp.where(norm_sq == 0, 1, norm_sq)))
     if adapt:
         lb = jnp.maximum((f - gamma + inner - tau / 2 * norm_sq) / rho, lower_bound)
-    updates = leafwise(lambda s, x: -(tau * s + learning_rate * weight_decay * x) / shrink, scaled, read=(params,))
+    updates = leafwise(
+        lambda s, x: -(tau * s + learning_rate * weight_decay * x) / shrink, scaled, read=(params,)
+    )
     return updates, (f, gamma, lb)

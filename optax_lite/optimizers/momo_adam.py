@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, scalar_like, sqrt, zero_count, zeros_like
+from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.momo import model_step
-from optax_lite.squares import abs_sq
 
 
 class MomoAdamState(NamedTuple):
@@ -20,13 +20,19 @@ class MomoAdamState(NamedTuple):
 
 @transform(scheduled=MomoAdamState, descends=True)
 def momo_adam(
-    learning_rate: Number = 1e-2, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, lower_bound: Number = 0.0,
-    weight_decay: Number = 0.0, adapt_lower_bound=False,
-):  # fmt: skip
-    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp et al. 2023, Alg. 2.
+    learning_rate: Number = 1e-2,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0,
+    adapt_lower_bound=False,
+):
+    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp
+    et al. 2023, Alg. 2.
 
-    The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The other arguments are
-    those of `momo`; the default of the learning rate is ten times that of Adam.
+    The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The
+    other arguments are those of `momo`; the default of the learning rate is ten times that of Adam.
     """
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
 
@@ -36,13 +42,15 @@ def momo_adam(
 
     def update(updates, state, params, *, value):
         t = increment(state.count)
-        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
+        c1, c2 = bias_correction_factor(b1, t), bias_correction_factor(b2, t)
 
         def moments(g, d, v):
-            d = mix(b1, d, g)
-            return d, d, mix(b2, v, abs_sq(g))
+            d = moving_average(b1, d, g)
+            return d, d, moving_average(b2, v, abs_sq(g))
 
-        d, exp_avg, exp_avg_sq = leafwise(moments, updates, state.exp_avg, state.exp_avg_sq, squares=True)
+        d, exp_avg, exp_avg_sq = leafwise(
+            moments, updates, state.exp_avg, state.exp_avg_sq, squares=True
+        )
         scaled = leafwise(lambda d, v: over(d, sqrt(v / c2) + eps), d, read=(exp_avg_sq,))
         settings = (learning_rate, lower_bound, weight_decay, adapt_lower_bound)
         updates, model = model_step(updates, d, scaled, params, value, state, b1, c1, *settings)

@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_count, check_unit_interval
-from optax_lite.compose import chain, partition
-from optax_lite.core import Array, EmptyState, Number, PyTree, transform
-from optax_lite.data import hashable
-from optax_lite.floats import power_of_two
-from optax_lite.leaves import ema_weight, increment, is_nothing, leafwise, mix, over, sqrt, zero_count, zeros_like
-from optax_lite.matrices import adjoint, dimension_numbers, on_matrices
-from optax_lite.norms import norm
+from optax_lite.core.compose import chain, partition
+from optax_lite.core.config import hashable
+from optax_lite.core.leafwise import increment, is_missing, leafwise, zero_count, zeros_like
+from optax_lite.core.matrices import adjoint, dimension_numbers, on_matrices
+from optax_lite.core.norms import norm
+from optax_lite.core.numerics import bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.scalars import power_of_two
+from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
 from optax_lite.optimizers.adam import adamw
 from optax_lite.transforms.decay import add_decayed_weights
 from optax_lite.transforms.scale import scale_by_learning_rate
@@ -34,7 +35,9 @@ class MuonState(NamedTuple):
 
 
 def _spectral_norm(x):
-    return jnp.max(jnp.linalg.svdvals(jax.lax.stop_gradient(x)), axis=-1, initial=0)[..., None, None]
+    return jnp.max(jnp.linalg.svdvals(jax.lax.stop_gradient(x)), axis=-1, initial=0)[
+        ..., None, None
+    ]
 
 
 _BOUNDS = {  # of the singular values of matrices (..., m, n), m ≤ n; "aol" has one for each row
@@ -49,7 +52,8 @@ def _newton_schulz(x, steps, eps, bound, dtype):
     """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
     if x.shape[-2] > x.shape[-1]:
         return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
-    # In units in which the largest entry is near 1: the gram of a bound has the entries' fourth powers in its norm.
+    # In units in which the largest entry is near 1: the gram of a bound has the entries' fourth
+    # powers in its norm.
     largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=(-2, -1), keepdims=True, initial=0)
     x = x * power_of_two(largest)
     made = over(x, bound(x) * (1 + eps)).astype(dtype or x.dtype)
@@ -66,42 +70,56 @@ def _steps(ns_coeffs, ns_steps):
         steps = (steps,) * ns_steps
     if not all(isinstance(step, tuple) and len(step) == 3 for step in steps):
         raise ArgumentError(
-            f"ns_coeffs must be (a, b, c), one such for each step, or one of {', '.join(_PRESETS)}, got {ns_coeffs!r}"
+            "ns_coeffs must be (a, b, c), one such for each step, or one of "
+            f"{', '.join(_PRESETS)}, got {ns_coeffs!r}"
         )
     return steps
 
 
 @transform(static=("ns_steps", "mu_dtype", "weight_dimension_numbers", "ns_dtype"))
 def scale_by_muon(
-    ns_coeffs: tuple | str = _STANDARD, ns_steps=5, beta: Number = 0.95, eps: Number = 1e-8, mu_dtype=None, *,
-    nesterov=True, adaptive=False, preconditioning="frobenius", weight_dimension_numbers=None, ns_dtype=None,
-):  # fmt: skip
+    ns_coeffs: tuple | str = _STANDARD,
+    ns_steps=5,
+    beta: Number = 0.95,
+    eps: Number = 1e-8,
+    mu_dtype=None,
+    *,
+    nesterov=True,
+    adaptive=False,
+    preconditioning="frobenius",
+    weight_dimension_numbers=None,
+    ns_dtype=None,
+):
     """Replace g by UVᵀ, nearly, where USVᵀ is its corrected moving average m̂. Jordan et al. 2024.
 
-    `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about 0.7 to 1.2, from
-    m̂ over a bound of them times 1 + eps. `ns_coeffs` is (a, b, c), one such triple for each step, or "standard" or
-    "dion" (Ahn et al. 2025). `preconditioning` is the bound; a tighter one saves a step: the norm, "frobenius" or
-    "spectral" (an SVD); the norm of order 4, "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol"
-    (Boissin et al. 2025). `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
+    `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about
+    0.7 to 1.2, from m̂ over a bound of them times 1 + eps. `ns_coeffs` is (a, b, c), one such
+    triple for each step, or "standard" or "dion" (Ahn et al. 2025). `preconditioning` is the bound;
+    a tighter one saves a step: the norm, "frobenius" or "spectral" (an SVD); the norm of order 4,
+    "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al. 2025).
+    `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
 
-    `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest. A leaf must have
-    two axes, unless `weight_dimension_numbers` (as in `muon`) names those that make its matrix. Over the other axes
-    matrices stand side by side: layers stacked for `jax.lax.scan` are orthogonalized one by one. The update does not
-    depend on the size of the gradient (eps is a share of the bound; optax adds it), and a zero gradient gives a zero
-    update. The coefficients are no part of the state, as they are in optax: they are hyperparameters.
+    `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the
+    rest. A leaf must have two axes, unless `weight_dimension_numbers` (as in `muon`) names those
+    that make its matrix. Over the other axes matrices stand side by side: layers stacked for
+    `jax.lax.scan` are orthogonalized one by one. The update does not depend on the size of the
+    gradient (eps is a share of the bound; optax adds it), and a zero gradient gives a zero update.
+    The coefficients are no part of the state, as they are in optax: they are hyperparameters.
     """
     check_unit_interval(beta=beta)
     check_count(ns_steps=ns_steps)
     if preconditioning not in _BOUNDS:
-        raise ArgumentError(f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}")
+        raise ArgumentError(
+            f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}"
+        )
     steps = _steps(ns_coeffs, ns_steps)
 
     def update(updates, state):
         t = increment(state.count)
-        c, c_next = ema_weight(beta, t), ema_weight(beta, increment(t))
+        c, c_next = bias_correction_factor(beta, t), bias_correction_factor(beta, increment(t))
 
         def momentum(g, m):
-            m = mix(beta, m, g)
+            m = moving_average(beta, m, g)
             return (beta * m / c_next + (1 - beta) * g / c if nesterov else m / c), m
 
         def orthogonal(m):
@@ -117,11 +135,17 @@ def scale_by_muon(
 
 @transform(static=("numbers",))
 def _scale_by_shape(numbers, consistent_rms: Number | None = None):
-    """Make a step's effect, or its root mean square, independent of the shape (m, n) of the matrix."""
+    """Make a step's effect, or its root mean square, independent of the shape (m, n) of the
+    matrix.
+    """
 
     def rule(x):
         m, n = x.shape[-2:]
-        return (max(1, n / max(m, 1)) ** 0.5 if consistent_rms is None else max(m, n) ** 0.5 * consistent_rms) * x
+        return (
+            max(1, n / max(m, 1)) ** 0.5
+            if consistent_rms is None
+            else max(m, n) ** 0.5 * consistent_rms
+        ) * x
 
     def update(updates, state):
         return on_matrices(rule, updates, numbers), state
@@ -131,12 +155,16 @@ def _scale_by_shape(numbers, consistent_rms: Number | None = None):
 
 def _label(tree, numbers):
     """Label every leaf "muon" if it has dimension numbers, else "adam"."""
-    treedef = jax.tree.structure(tree, is_leaf=is_nothing)
-    return treedef.unflatten(["adam" if n is None else "muon" for n in dimension_numbers(numbers, tree)])
+    treedef = jax.tree.structure(tree, is_leaf=is_missing)
+    return treedef.unflatten(
+        ["adam" if n is None else "muon" for n in dimension_numbers(numbers, tree)]
+    )
 
 
 class _Labels:
-    """`_label` as a function of the tree alone; an object, so that equal muons have equal labels."""
+    """`_label` as a function of the tree alone; an object, so that equal muons have equal
+    labels.
+    """
 
     def __init__(self, numbers: Any):
         self.numbers = numbers
@@ -151,36 +179,74 @@ class _Labels:
         return hash(hashable(self.numbers))
 
 
-@transform(static=("ns_steps", "mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"))
+@transform(
+    static=(
+        "ns_steps",
+        "mu_dtype",
+        "weight_decay_mask",
+        "muon_weight_dimension_numbers",
+        "ns_dtype",
+    )
+)
 def muon(
-    learning_rate: Number, ns_coeffs: tuple | str = _STANDARD, ns_steps=5, beta: Number = 0.95, eps: Number = 1e-8,
-    weight_decay: Number = 0.0, weight_decay_mask=None, mu_dtype=None, *, nesterov=True, adaptive=False,
-    preconditioning="frobenius", adam_b1: Number = 0.9, adam_b2: Number = 0.999, adam_eps_root: Number = 0.0,
-    adam_weight_decay: Number = 0.0, adam_learning_rate: Number | None = None, muon_weight_dimension_numbers=None,
-    consistent_rms: Number | None = None, ns_dtype=None,
-):  # fmt: skip
-    """W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n), AdamW for other leaves. Jordan et al. 2024.
+    learning_rate: Number,
+    ns_coeffs: tuple | str = _STANDARD,
+    ns_steps=5,
+    beta: Number = 0.95,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    weight_decay_mask=None,
+    mu_dtype=None,
+    *,
+    nesterov=True,
+    adaptive=False,
+    preconditioning="frobenius",
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps_root: Number = 0.0,
+    adam_weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    muon_weight_dimension_numbers=None,
+    consistent_rms: Number | None = None,
+    ns_dtype=None,
+):
+    """W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n), AdamW for other leaves.
+    Jordan et al. 2024.
 
         muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=["!embed*", "!head"])
 
-    UVᵀ is what `scale_by_muon` makes. With `consistent_rms` its factor is consistent_rms·√max(m, n); 0.2 gives updates
-    of AdamW's size (Liu et al. 2025), so that one rate and one decay serve both. AdamW has its own rate if
-    `adam_learning_rate` is given, and shares eps. A matrix (m, n) maps m inputs to n outputs, x·W; embeddings, output
-    layers and everything that is no matrix are better left to AdamW.
+    UVᵀ is what `scale_by_muon` makes. With `consistent_rms` its factor is consistent_rms·√max(m,
+    n); 0.2 gives updates of AdamW's size (Liu et al. 2025), so that one rate and one decay serve
+    both. AdamW has its own rate if `adam_learning_rate` is given, and shares eps. A matrix (m, n)
+    maps m inputs to n outputs, x·W; embeddings, output layers and everything that is no matrix are
+    better left to AdamW.
 
-    `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path patterns, for those of
-    two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or a tree of `MuonDimensionNumbers`, None
-    for AdamW's leaves, or a function that makes one of the params.
+    `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path
+    patterns, for those of two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or
+    a tree of `MuonDimensionNumbers`, None for AdamW's leaves, or a function that makes one of the
+    params.
     """
     numbers = muon_weight_dimension_numbers
-    how = {"nesterov": nesterov, "adaptive": adaptive, "preconditioning": preconditioning, "ns_dtype": ns_dtype}
+    how = {
+        "nesterov": nesterov,
+        "adaptive": adaptive,
+        "preconditioning": preconditioning,
+        "ns_dtype": ns_dtype,
+    }
     of_matrices = chain(
-        scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, weight_dimension_numbers=numbers, **how),
+        scale_by_muon(
+            ns_coeffs, ns_steps, beta, eps, mu_dtype, weight_dimension_numbers=numbers, **how
+        ),
         _scale_by_shape(numbers, consistent_rms),
         add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_learning_rate(learning_rate),
     )
-    adam_rate, decay = learning_rate if adam_learning_rate is None else adam_learning_rate, adam_weight_decay
+    adam_rate, decay = (
+        learning_rate if adam_learning_rate is None else adam_learning_rate,
+        adam_weight_decay,
+    )
     mask = weight_decay_mask
-    of_others = adamw(adam_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, decay, mask, nesterov=nesterov)
+    of_others = adamw(
+        adam_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, decay, mask, nesterov=nesterov
+    )
     return partition({"muon": of_matrices, "adam": of_others}, _Labels(numbers))

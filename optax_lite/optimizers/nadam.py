@@ -1,11 +1,11 @@
 """NAdam: Adam with Nesterov momentum, with a constant b1 or with Dozat's schedule for it.
 
-`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up. Both use the momentum that
-the next step will have, in front of m, and the one of this step in front of g: Nesterov's look-ahead without a second
-gradient.
+`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up. Both
+use the momentum that the next step will have, in front of m, and the one of this step in front of
+g: Nesterov's look-ahead without a second gradient.
 """
 
-from optax_lite.core import Number, transform
+from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import adam, adamw
 
 
@@ -18,19 +18,26 @@ def nadam(
     eps_root: Number = 0.0,
     mu_dtype=None,
 ):
-    """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a constant b1.
+    """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a
+    constant b1.
 
-    The step is taken with the momentum that the next one will have. torch and Keras warm b1 up by Dozat's schedule
-    instead, which gives other numbers: that is `nadam_dozat`.
+    The step is taken with the momentum that the next one will have. torch and Keras warm b1 up by
+    Dozat's schedule instead, which gives other numbers: that is `nadam_dozat`.
     """
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
 
 
 @transform(static=("mu_dtype", "mask"))
 def nadamw(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
-    mu_dtype=None, weight_decay: Number = 1e-4, mask=None,
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    weight_decay: Number = 1e-4,
+    mask=None,
+):
     """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
 
     Decay and `mask` are those of `adamw`.

@@ -2,22 +2,18 @@
 
 from typing import NamedTuple
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import (
-    ema_weight,
-    increment,
-    leafwise,
-    mix,
+from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
+from optax_lite.core.numerics import (
+    abs_sq,
+    bias_correction_factor,
+    moving_average,
     over,
-    scalar_like,
     sqrt,
-    weak,
-    zero_count,
-    zeros_like,
+    weak_typed,
 )
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByNadamState(NamedTuple):
@@ -29,7 +25,11 @@ class ScaleByNadamState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_nadam(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, momentum_decay: Number = 4e-3, mu_dtype=None
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    momentum_decay: Number = 4e-3,
+    mu_dtype=None,
 ):
     """Replace g by m̄ / (√v̂ + eps), with a momentum μ that grows. Dozat 2016; as torch.
 
@@ -38,13 +38,14 @@ def scale_by_nadam(
         m̄ = μₜ₊₁·m / (1 - μ₁·…·μₜ₊₁) + (1 - μₜ)·g / (1 - μ₁·…·μₜ)
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
 
-    The average m keeps the constant b1, as in torch. With `momentum_decay` 0.004 μ is b1 / 2 at first and within a
-    percent of b1 after 24,000 updates; with 1 after a hundred. `mu_product` is the product of the μ so far.
+    The average m keeps the constant b1, as in torch. With `momentum_decay` 0.004 μ is b1 / 2 at
+    first and within a percent of b1 after 24,000 updates; with 1 after a hundred. `mu_product` is
+    the product of the μ so far.
     """
     check_nonnegative(momentum_decay=momentum_decay)
 
     def momentum(t):
-        return b1 * (1 - 0.5 * 0.96 ** (momentum_decay * weak(t)))
+        return b1 * (1 - 0.5 * 0.96 ** (momentum_decay * weak_typed(t)))
 
     def init(params):
         mu, nu = zeros_like(params, mu_dtype), zeros_like(params, real=True)
@@ -52,12 +53,12 @@ def scale_by_nadam(
 
     def update(updates, state):
         t = increment(state.count)
-        now, then, c2 = momentum(t), momentum(increment(t)), ema_weight(b2, t)
-        product = weak(state.mu_product) * now
+        now, then, c2 = momentum(t), momentum(increment(t)), bias_correction_factor(b2, t)
+        product = weak_typed(state.mu_product) * now
 
         def rule(g, m, v):
-            m = mix(b1, m, g)
-            v = mix(b2, v, abs_sq(g))
+            m = moving_average(b1, m, g)
+            v = moving_average(b2, v, abs_sq(g))
             m_bar = then * m / (1 - product * then) + (1 - now) * g / (1 - product)
             return over(m_bar, sqrt(v / c2) + eps), m, v
 
@@ -78,7 +79,7 @@ def nadam_dozat(
 ):
     """NAdam with Dozat's schedule of the momentum: w ← w - lr·m̄ / (√v̂ + eps). Dozat 2016.
 
-    Equals `torch.optim.NAdam`. The formula stands with `scale_by_nadam`; optax has no counterpart. For decoupled decay
-    chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
+    Equals `torch.optim.NAdam`. The formula stands with `scale_by_nadam`; optax has no counterpart.
+    For decoupled decay chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
     """
-    return descend(learning_rate, scale_by_nadam(b1, b2, eps, momentum_decay, mu_dtype))
+    return with_decay_and_rate(learning_rate, scale_by_nadam(b1, b2, eps, momentum_decay, mu_dtype))

@@ -1,14 +1,16 @@
 """Descent along a gradient with noise that fades."""
 
-from optax_lite.core import Number, transform
-from optax_lite.transforms.decay import descend
+from optax_lite.core.transform import Number, transform
+from optax_lite.transforms.decay import with_decay_and_rate
 from optax_lite.transforms.noise import add_noise
 
 
 @transform(static=("key", "seed"))
-def noisy_sgd(learning_rate: Number, eta: Number = 0.01, gamma: Number = 0.55, key=None, *, seed=None):
+def noisy_sgd(
+    learning_rate: Number, eta: Number = 0.01, gamma: Number = 0.55, key=None, *, seed=None
+):
     """w ← w - lr·(g + N(0, σ²)), σ² = eta / (1 + t)^gamma after t updates. Neelakantan et al. 2015.
 
     `key` is an int seed or a JAX key, 0 by default: every run with the same key has the same noise.
     """
-    return descend(learning_rate, add_noise(eta, gamma, key, seed=seed))
+    return with_decay_and_rate(learning_rate, add_noise(eta, gamma, key, seed=seed))

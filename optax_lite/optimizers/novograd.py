@@ -1,7 +1,8 @@
 """NovoGrad: momentum of gradients that are divided by the norm of their layer.
 
-One second moment for a leaf in place of one for an entry: about half the state of Adam. The small b2 makes the norm
-nearly that of the last gradients, so that one of another size does little harm, and no warm-up is needed.
+One second moment for a leaf in place of one for an entry: about half the state of Adam. The small
+b2 makes the norm nearly that of the last gradients, so that one of another size does little harm,
+and no warm-up is needed.
 """
 
 from typing import NamedTuple
@@ -9,10 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import increment, leafwise, mix, over, sqrt, varying_like, zero_count, zeros_like
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByNovogradState(NamedTuple):
@@ -35,12 +36,15 @@ def scale_by_novograd(
         v = b2·v + (1 - b2)·‖g‖², at the first step ‖g‖²
         m = b1·m + g / (√(v + eps_root) + eps) + weight_decay·w
 
-    ‖g‖ is the norm of a whole leaf. Nothing is corrected, and m is a sum: where gradients agree an update is up to 1 /
-    (1 - b1) long. The decay goes through the momentum; it is not AdamW's. The state's `nu` has one number for a leaf.
+    ‖g‖ is the norm of a whole leaf. Nothing is corrected, and m is a sum: where gradients agree an
+    update is up to 1 / (1 - b1) long. The decay goes through the momentum; it is not AdamW's. The
+    state's `nu` has one number for a leaf.
     """
 
     def init(params):
-        nu = jax.tree.map(lambda z: varying_like(jnp.zeros((), z.dtype), z), zeros_like(params, real=True))
+        nu = jax.tree.map(
+            lambda z: varying_like(jnp.zeros((), z.dtype), z), zeros_like(params, real=True)
+        )
         return ScaleByNovogradState(zero_count(), zeros_like(params, mu_dtype), nu)
 
     def update(updates, state, params):
@@ -48,11 +52,13 @@ def scale_by_novograd(
 
         def rule(g, m, v, w):
             g_sq = jnp.sum(abs_sq(g))
-            v = jnp.where(first, g_sq, mix(b2, v, g_sq))
+            v = jnp.where(first, g_sq, moving_average(b2, v, g_sq))
             m = b1 * m + (over(g, sqrt(v + eps_root) + eps) + weight_decay * w)
             return m, m, v
 
-        updates, mu, nu = leafwise(rule, updates, state.mu, state.nu, read=(params,), same_shape=False, squares=True)
+        updates, mu, nu = leafwise(
+            rule, updates, state.mu, state.nu, read=(params,), same_shape=False, squares=True
+        )
         return updates, ScaleByNovogradState(increment(state.count), mu, nu)
 
     return init, update
@@ -69,8 +75,11 @@ def novograd(
 ):
     """w ← w - lr·m, m as in `scale_by_novograd`. Ginsburg et al. 2019, Algorithm 1.
 
-    The update of a leaf has about the length lr / (1 - b1) whatever its size and its gradient, so rates are those of
-    SGD with momentum, not of Adam. The default eps is not that of `scale_by_novograd`; both are optax's.
-    The decay is no AdamW: it is accumulated in m. It needs the parameters at every update, also with weight_decay 0.
+    The update of a leaf has about the length lr / (1 - b1) whatever its size and its gradient, so
+    rates are those of SGD with momentum, not of Adam. The default eps is not that of
+    `scale_by_novograd`; both are optax's. The decay is no AdamW: it is accumulated in m. It needs
+    the parameters at every update, also with weight_decay 0.
     """
-    return descend(learning_rate, scale_by_novograd(b1, b2, eps, eps_root, weight_decay))
+    return with_decay_and_rate(
+        learning_rate, scale_by_novograd(b1, b2, eps, eps_root, weight_decay)
+    )

@@ -1,13 +1,15 @@
-"""Optimistic descent, which expects the gradient to change as it just did: for games that run in circles otherwise."""
+"""Optimistic descent, which expects the gradient to change as it just did: for games that run in
+circles otherwise.
+"""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import leafwise, zeros_like
+from optax_lite.core.leafwise import leafwise, zeros_like
+from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByOptimisticGradientState(NamedTuple):
@@ -17,9 +19,11 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 @transform
 def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0):
-    """Replace g by alpha·g + beta·(g - g₋), g₋ the one before. Mokhtari et al. 2020, generalized OGDA.
+    """Replace g by alpha·g + beta·(g - g₋), g₋ the one before. Mokhtari et al. 2020, generalized
+    OGDA.
 
-    The first update has no g₋ and is alpha·g. `beta` = `alpha` is the optimistic method, 0 plain descent.
+    The first update has no g₋ and is alpha·g. `beta` = `alpha` is the optimistic method, 0 plain
+    descent.
     """
 
     def init(params):
@@ -38,24 +42,34 @@ def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0):
 
 @transform
 def optimistic_gradient_descent(learning_rate: Number, alpha: Number = 1.0, beta: Number = 1.0):
-    """w ← w - lr·(alpha·g + beta·(g - g₋)), g₋ the gradient before. Daskalakis et al. 2018; Mokhtari et al. 2020.
+    """w ← w - lr·(alpha·g + beta·(g - g₋)), g₋ the gradient before. Daskalakis et al. 2018;
+    Mokhtari et al. 2020.
 
     In a min-max game the gradients of the player who maximizes go in with the other sign.
     """
-    return descend(learning_rate, scale_by_optimistic_gradient(alpha, beta))
+    return with_decay_and_rate(learning_rate, scale_by_optimistic_gradient(alpha, beta))
 
 
 @transform(static=("mu_dtype",))
 def optimistic_adam_v2(
-    learning_rate: Number, *, alpha: Number = 1.0, beta: Number = 1.0, b1: Number = 0.9, b2: Number = 0.999,
-    eps: Number = 1e-8, eps_root: Number = 0.0, mu_dtype=None, nesterov=True,
-):  # fmt: skip
-    """w ← w - lr·(alpha·r + beta·(r - r₋)), r = m̂ / (√v̂ + eps) of Adam, r₋ the one before. Daskalakis et al. 2018.
+    learning_rate: Number,
+    *,
+    alpha: Number = 1.0,
+    beta: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    nesterov=True,
+):
+    """w ← w - lr·(alpha·r + beta·(r - r₋)), r = m̂ / (√v̂ + eps) of Adam, r₋ the one before.
+    Daskalakis et al. 2018.
 
-    The paper's Algorithm 1 has alpha = beta = 1 and no Nesterov momentum. The other arguments are those of
-    `scale_by_adam`.
+    The paper's Algorithm 1 has alpha = beta = 1 and no Nesterov momentum. The other arguments are
+    those of `scale_by_adam`.
     """
-    return descend(
+    return with_decay_and_rate(
         learning_rate,
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(alpha, beta),

@@ -1,33 +1,40 @@
-"""Descent with the step size that would reach the least value if the loss were linear along the gradient."""
+"""Descent with the step size that would reach the least value if the loss were linear along the
+gradient.
+"""
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Limit
-from optax_lite.check import ArgumentError, check_nonnegative
-from optax_lite.compose import chain, identity
-from optax_lite.core import EmptyState, Number, transform
-from optax_lite.leaves import leafwise, weak
-from optax_lite.norms import global_norm
+from optax_lite.core.compose import chain, identity
+from optax_lite.core.leafwise import leafwise
+from optax_lite.core.norms import global_norm
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import EmptyState, Number, transform
+from optax_lite.core.types import Limit
+from optax_lite.core.validate import ArgumentError, check_nonnegative
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 @transform
-def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Limit = 1.0, eps: Number = 0.0, variant: str = "sps"):
-    """Multiply g by min((value - f_min) / (‖g‖² + eps), max_learning_rate). Loizou et al. 2021, SPS_max with c = 1.
+def scale_by_polyak(
+    f_min: Number = 0.0, max_learning_rate: Limit = 1.0, eps: Number = 0.0, variant: str = "sps"
+):
+    """Multiply g by min((value - f_min) / (‖g‖² + eps), max_learning_rate). Loizou et al. 2021,
+    SPS_max with c = 1.
 
-    `update` needs the loss: tx.update(grads, state, params, value=value). ‖g‖ is over all leaves. Below f_min the step
-    turns uphill; with variant "sps+" it is 0 there (Garrigos et al. 2023).
+    `update` needs the loss: tx.update(grads, state, params, value=value). ‖g‖ is over all leaves.
+    Below f_min the step turns uphill; with variant "sps+" it is 0 there (Garrigos et al. 2023).
     """
     check_nonnegative(max_learning_rate=max_learning_rate)
     if variant not in ("sps", "sps+"):
         raise ArgumentError(f"variant must be 'sps' or 'sps+', got {variant!r}")
 
     def update(updates, state, *, value):
-        gap = weak(value) - f_min
+        gap = weak_typed(value) - f_min
         gap = jnp.maximum(gap, 0) if variant == "sps+" else gap
-        size = weak(global_norm(updates))
+        size = weak_typed(global_norm(updates))
         size = jnp.where(size == 0, 1, size)
-        length = jnp.minimum(gap / (size + eps / size), max_learning_rate * size)  # ‖g‖² may not be held where ‖g‖ is
+        # ‖g‖² may not be held where ‖g‖ is
+        length = jnp.minimum(gap / (size + eps / size), max_learning_rate * size)
         return leafwise(lambda g: length * (g / size), updates), state
 
     return lambda params: EmptyState(), update
@@ -35,12 +42,20 @@ def scale_by_polyak(f_min: Number = 0.0, max_learning_rate: Limit = 1.0, eps: Nu
 
 @transform
 def polyak_sgd(
-    max_learning_rate: Limit = 1.0, scaling: Number = 1.0, f_min: Number = 0.0, eps: Number = 0.0, variant: str = "sps"
+    max_learning_rate: Limit = 1.0,
+    scaling: Number = 1.0,
+    f_min: Number = 0.0,
+    eps: Number = 0.0,
+    variant: str = "sps",
 ):
-    """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021, Algorithm 1.
+    """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021,
+    Algorithm 1.
 
-    `update` needs value=, see `scale_by_polyak`. f_min is the least loss, 0 for a model that can fit all data; too
-    low a guess makes steps too long. (optax divides by `scaling` where the step is not capped.)
+    `update` needs value=, see `scale_by_polyak`. f_min is the least loss, 0 for a model that can
+    fit all data; too low a guess makes steps too long. (optax divides by `scaling` where the step
+    is not capped.)
     """
-    step = chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling))
+    step = chain(
+        scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling)
+    )
     return chain(step, identity())  # nested as optax's state is

@@ -1,27 +1,31 @@
-"""Prodigy: AdamW whose learning rate is an estimate of the distance to the solution, faster than D-Adaptation."""
+"""Prodigy: AdamW whose learning rate is an estimate of the distance to the solution, faster than
+D-Adaptation.
+"""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative, check_positive, check_unit_interval
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import (
-    copies,
-    ema_weight,
+from optax_lite.core.leafwise import (
+    copy_params,
     increment,
     leafwise,
-    mix,
-    over,
     scalar_like,
-    sqrt,
-    weak,
     zero_count,
     zeros_like,
 )
-from optax_lite.norms import dot, sum_abs
+from optax_lite.core.norms import dot, sum_abs
+from optax_lite.core.numerics import (
+    abs_sq,
+    bias_correction_factor,
+    moving_average,
+    over,
+    sqrt,
+    weak_typed,
+)
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative, check_positive, check_unit_interval
 from optax_lite.optimizers.dadapt_adamw import check_betas
-from optax_lite.squares import abs_sq
 
 
 class ProdigyState(NamedTuple):
@@ -36,22 +40,29 @@ class ProdigyState(NamedTuple):
 
 @transform
 def prodigy(
-    learning_rate: Number = 1.0, betas: tuple[Number, Number] = (0.9, 0.999), beta3: Number | None = None,
-    eps: Number = 1e-8, estim_lr0: Number = 1e-6, estim_lr_coef: Number = 1.0, weight_decay: Number = 0.0,
+    learning_rate: Number = 1.0,
+    betas: tuple[Number, Number] = (0.9, 0.999),
+    beta3: Number | None = None,
+    eps: Number = 1e-8,
+    estim_lr0: Number = 1e-6,
+    estim_lr_coef: Number = 1.0,
+    weight_decay: Number = 0.0,
     safeguard_warmup=False,
-):  # fmt: skip
-    """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that grows as it learns.
+):
+    """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that
+    grows as it learns.
 
         w = w - γ·(m / (√v + d·eps) + weight_decay·w)   γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
         m = b1·m + (1 - b1)·d·g                         v = b2·v + (1 - b2)·|d·g|²
         r = beta3·r + γ·d/d₀·⟨g, w₀ - w⟩                s = beta3·s + γ·d/d₀·g
         d = max(d, estim_lr_coef·r / ‖s‖₁)
 
-    Mishchenko & Defazio 2023, Algorithm 4, in the units of the authors' code, d₀ being `estim_lr0`, and as there with
-    the new d beside eps. `learning_rate` stays 1, or is a schedule that starts or peaks there; to tune the method,
-    change `estim_lr_coef` (0.5 or 2). d₀ must be above 0 and should be far too small; d never falls. `beta3` is √b2
-    unless given. `safeguard_warmup` leaves the learning rate out of s, for a small rate in a long warm-up would let d
-    grow too far. The sums are over all leaves, and where all gradients are 0 so far, d stays.
+    Mishchenko & Defazio 2023, Algorithm 4, in the units of the authors' code, d₀ being `estim_lr0`,
+    and as there with the new d beside eps. `learning_rate` stays 1, or is a schedule that starts or
+    peaks there; to tune the method, change `estim_lr_coef` (0.5 or 2). d₀ must be above 0 and
+    should be far too small; d never falls. `beta3` is √b2 unless given. `safeguard_warmup` leaves
+    the learning rate out of s, for a small rate in a long warm-up would let d grow too far. The
+    sums are over all leaves, and where all gradients are 0 so far, d stays.
     """
     check_betas(betas)
     numbers = (learning_rate, *betas, eps, estim_lr0, estim_lr_coef, weight_decay)
@@ -59,32 +70,54 @@ def prodigy(
 
 
 @transform(static=("safeguard_warmup",), scheduled=ProdigyState, descends=True)
-def _prodigy(learning_rate, b1, b2, eps, estim_lr0, estim_lr_coef, weight_decay, *, beta3=None, safeguard_warmup):
+def _prodigy(
+    learning_rate,
+    b1,
+    b2,
+    eps,
+    estim_lr0,
+    estim_lr_coef,
+    weight_decay,
+    *,
+    beta3=None,
+    safeguard_warmup,
+):
     check_unit_interval(beta3=beta3)
     check_nonnegative(estim_lr_coef=estim_lr_coef)
     check_positive(estim_lr0=estim_lr0)
 
     def init(params):
         m, v, d = zeros_like(params), zeros_like(params, real=True), scalar_like(params, estim_lr0)
-        return ProdigyState(m, v, m, copies(params), d, scalar_like(params, 0), zero_count())
+        return ProdigyState(m, v, m, copy_params(params), d, scalar_like(params, 0), zero_count())
 
     def update(updates, state, params):
-        t, d = increment(state.count), weak(state.estim_lr)
-        rate = weak(d * learning_rate * sqrt(ema_weight(b2, t)) / ema_weight(b1, t))
-        b3 = weak(sqrt(b2)) if beta3 is None else beta3
+        t, d = increment(state.count), weak_typed(state.estim_lr)
+        rate = weak_typed(
+            d * learning_rate * sqrt(bias_correction_factor(b2, t)) / bias_correction_factor(b1, t)
+        )
+        b3 = weak_typed(sqrt(b2)) if beta3 is None else beta3
         unit = d / estim_lr0
         weight = unit * (d if safeguard_warmup else rate)
 
         def averages(g, m, v, s, w0, w):
-            return w0 - w, mix(b1, m, d * g), mix(b2, v, abs_sq(d * g)), b3 * s + weight * g
+            return (
+                w0 - w,
+                moving_average(b1, m, d * g),
+                moving_average(b2, v, abs_sq(d * g)),
+                b3 * s + weight * g,
+            )
 
         slots = (state.exp_avg, state.exp_avg_sq, state.grad_sum)
-        way, m, v, s = leafwise(averages, updates, *slots, read=(state.params0, params), squares=True)
-        r = b3 * weak(state.numerator_weighted) + unit * rate * weak(dot(updates, way))
-        size = weak(sum_abs(s))
-        d = weak(jnp.maximum(d, estim_lr_coef * r / jnp.where(size == 0, 1, size)))
+        way, m, v, s = leafwise(
+            averages, updates, *slots, read=(state.params0, params), squares=True
+        )
+        r = b3 * weak_typed(state.numerator_weighted) + unit * rate * weak_typed(dot(updates, way))
+        size = weak_typed(sum_abs(s))
+        d = weak_typed(jnp.maximum(d, estim_lr_coef * r / jnp.where(size == 0, 1, size)))
         updates = leafwise(
-            lambda g, m, v, w: -rate * (over(m, sqrt(v) + d * eps) + weight_decay * w), updates, read=(m, v, params)
+            lambda g, m, v, w: -rate * (over(m, sqrt(v) + d * eps) + weight_decay * w),
+            updates,
+            read=(m, v, params),
         )
         return updates, ProdigyState(m, v, s, state.params0, d, r, t)
 

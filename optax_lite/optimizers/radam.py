@@ -5,12 +5,19 @@ It stands for a warm-up of the learning rate, whose length follows from b2.
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Array, Number, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, weak, zero_count, zeros_like
-from optax_lite.optimizers.adam import ScaleByAdamState, corrected_mean
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import (
+    abs_sq,
+    bias_correction_factor,
+    moving_average,
+    over,
+    sqrt,
+    weak_typed,
+)
+from optax_lite.core.transform import Array, Number, transform
+from optax_lite.core.validate import check_nonnegative
+from optax_lite.optimizers.adam import ScaleByAdamState, first_moment_estimate
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 def _langevin(y: Array) -> Array:
@@ -24,8 +31,9 @@ def _langevin(y: Array) -> Array:
 def _length(b2: Number, t: Array, c2: Array) -> Array:
     """ρ_t = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ): of how many gradients v is the average, as it were.
 
-    For small t both terms are near ρ_∞ and a float32 keeps few digits of the difference, which is near t. There the
-    same number is t + L(x/2) - t·L(t·x/2) with x = -log b2 and L(y) = coth y - 1/y.
+    For small t both terms are near ρ_∞ and a float32 keeps few digits of the difference, which is
+    near t. There the same number is t + L(x/2) - t·L(t·x/2) with x = -log b2 and L(y) = coth y -
+    1/y.
     """
     x = -jnp.log(jnp.maximum(b2, 1e-30))
     early = t + _langevin(x / 2) - t * _langevin(t * x / 2)
@@ -35,19 +43,25 @@ def _length(b2: Number, t: Array, c2: Array) -> Array:
 
 @transform
 def scale_by_radam(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0, threshold: Number = 5.0, *,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    threshold: Number = 5.0,
+    *,
     nesterov=False,
-):  # fmt: skip
-    """Replace g by r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, by m̂ before. Liu et al. 2020, Algorithm
-    2.
+):
+    """Replace g by r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, by m̂ before. Liu et
+    al. 2020, Algorithm 2.
 
         ρ_∞ = 2 / (1 - b2) - 1
         ρ = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ)
         r = √((ρ - 4)·(ρ - 2)·ρ_∞ / ((ρ_∞ - 4)·(ρ_∞ - 2)·ρ))
 
-    m̂ and v̂ are Adam's. ρ grows from 1, by about 1 a step, towards ρ_∞, and r with it from near 0 to 1: with the
-    defaults the first 5 updates are not divided, and with a b2 up to 2/3 none ever is. The paper's threshold is 4,
-    below which there is no r and nothing is divided either. `nesterov` looks ahead as in `scale_by_adam`.
+    m̂ and v̂ are Adam's. ρ grows from 1, by about 1 a step, towards ρ_∞, and r with it from near 0
+    to 1: with the defaults the first 5 updates are not divided, and with a b2 up to 2/3 none ever
+    is. The paper's threshold is 4, below which there is no r and nothing is divided either.
+    `nesterov` looks ahead as in `scale_by_adam`.
     """
     check_nonnegative(threshold=threshold)
 
@@ -56,15 +70,15 @@ def scale_by_radam(
 
     def update(updates, state):
         t = increment(state.count)
-        m_hat, c2 = corrected_mean(b1, t, nesterov), ema_weight(b2, t)
-        rho, rho_inf = _length(b2, weak(t), c2), 2 / (1 - b2) - 1
+        m_hat, c2 = first_moment_estimate(b1, t, nesterov), bias_correction_factor(b2, t)
+        rho, rho_inf = _length(b2, weak_typed(t), c2), 2 / (1 - b2) - 1
         tractable = (rho >= threshold) & (rho > 4)
         above = jnp.where(tractable, (rho - 4) * (rho - 2) * rho_inf, 1.0)
         r = sqrt(above / jnp.where(tractable, (rho_inf - 4) * (rho_inf - 2) * rho, 1.0))
 
         def rule(g, m, v):
-            m = mix(b1, m, g)
-            v = mix(b2, v, abs_sq(g))
+            m = moving_average(b1, m, g)
+            v = moving_average(b2, v, abs_sq(g))
             rectified = over(r * m_hat(m, g), sqrt(v / c2 + eps_root) + eps)
             return jnp.where(tractable, rectified, m_hat(m, g)), m, v
 
@@ -76,13 +90,22 @@ def scale_by_radam(
 
 @transform
 def radam(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0,
-    threshold: Number = 5.0, *, nesterov=False,
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    threshold: Number = 5.0,
+    *,
+    nesterov=False,
+):
     """w ← w - lr·r·m̂ / (√(v̂ + eps_root) + eps), at first w - lr·m̂. Liu et al. 2020, Algorithm 2.
 
-    The formula stands with `scale_by_radam`. The first updates are as long as the gradients, unlike Adam's: clip if
-    gradients are large. optax computes ρ by the formula above, whose rounding in float32 makes its first divided
-    updates 1 % too short with b2 = 0.999, and twice as long with 0.9999, where it starts to divide two steps too early.
+    The formula stands with `scale_by_radam`. The first updates are as long as the gradients, unlike
+    Adam's: clip if gradients are large. optax computes ρ by the formula above, whose rounding in
+    float32 makes its first divided updates 1 % too short with b2 = 0.999, and twice as long with
+    0.9999, where it starts to divide two steps too early.
     """
-    return descend(learning_rate, scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov))
+    return with_decay_and_rate(
+        learning_rate, scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
+    )

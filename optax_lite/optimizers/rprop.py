@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Limit
-from optax_lite.check import check_nonnegative
-from optax_lite.compose import chain
-from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import full_like, leafwise, zeros_like
+from optax_lite.core.compose import chain
+from optax_lite.core.leafwise import full_like, leafwise, zeros_like
+from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.types import Limit
+from optax_lite.core.validate import check_nonnegative
 from optax_lite.transforms.scale import scale
 
 
@@ -27,10 +27,11 @@ def scale_by_rprop(
 ):
     """Replace g by Δ·sign(g), or 0 where its sign has changed. Igel & Hüsken 2003, iRprop⁻.
 
-    Δ starts at `learning_rate` (a schedule: its first value), is multiplied by `eta_plus` while the sign stays and by
-    `eta_minus` when it changes, and then kept within [min_step_size, max_step_size]. After a change one update is 0 and
-    leaves Δ alone. Signs are what the noise of small batches changes: this is for full batches. Complex leaves are
-    refused. optax moves by the Δ·sign(g) of the update before, one step late.
+    Δ starts at `learning_rate` (a schedule: its first value), is multiplied by `eta_plus` while the
+    sign stays and by `eta_minus` when it changes, and then kept within [min_step_size,
+    max_step_size]. After a change one update is 0 and leaves Δ alone. Signs are what the noise of
+    small batches changes: this is for full batches. Complex leaves are refused. optax moves by the
+    Δ·sign(g) of the update before, one step late.
     """
     check_nonnegative(eta_minus=eta_minus, eta_plus=eta_plus)
     check_nonnegative(min_step_size=min_step_size, max_step_size=max_step_size)
@@ -40,13 +41,17 @@ def scale_by_rprop(
 
     def rule(g, step, previous):
         agreement = jnp.sign(g) * previous
-        changed = jnp.clip(step * jnp.where(agreement > 0, eta_plus, eta_minus), min_step_size, max_step_size)
+        changed = jnp.clip(
+            step * jnp.where(agreement > 0, eta_plus, eta_minus), min_step_size, max_step_size
+        )
         step = jnp.where(agreement == 0, step, changed)
         u = jnp.where(agreement < 0, 0, step * jnp.sign(g))
         return u, step, u
 
     def update(updates, state):
-        updates, steps, previous = leafwise(rule, updates, state.step_sizes, state.prev_updates, real_only=True)
+        updates, steps, previous = leafwise(
+            rule, updates, state.step_sizes, state.prev_updates, real_only=True
+        )
         return updates, ScaleByRpropState(steps, previous)
 
     return init, update
@@ -62,7 +67,10 @@ def rprop(
 ):
     """w ← w - Δ·sign(g), with a step size Δ for every entry. Igel & Hüsken 2003, iRprop⁻.
 
-    `learning_rate` is the first Δ, not a factor; see `scale_by_rprop` for the others. The size of the gradient plays no
-    part, so that neither the loss's scale nor saturation slows it down.
+    `learning_rate` is the first Δ, not a factor; see `scale_by_rprop` for the others. The size of
+    the gradient plays no part, so that neither the loss's scale nor saturation slows it down.
     """
-    return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
+    return chain(
+        scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size),
+        scale(-1.0),
+    )

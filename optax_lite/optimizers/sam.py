@@ -1,16 +1,25 @@
-"""Sharpness-aware minimization: the gradient of a second optimizer comes from where a first one climbed to."""
+"""Sharpness-aware minimization: the gradient of a second optimizer comes from where a first one
+climbed to.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_count
-from optax_lite.compose import check_members
-from optax_lite.core import Array, OptState, PyTree, apply_updates, transform
-from optax_lite.direction import check_makes_steps
-from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count
-from optax_lite.order import INSTEAD, SCALED
+from optax_lite.core.compose import check_members
+from optax_lite.core.leafwise import (
+    cast_like,
+    copy_params,
+    increment,
+    leafwise,
+    restarted,
+    zero_count,
+)
+from optax_lite.core.transform import Array, OptState, PyTree, apply_updates, transform
+from optax_lite.core.validate import check_count
+from optax_lite.errors.composition import INSTEAD, SCALED
+from optax_lite.errors.direction import check_makes_steps
 
 
 class SAMState(NamedTuple):
@@ -36,18 +45,21 @@ def sam(
     opaque_mode=False,
     batch_axis_name: str | None = None,
 ):
-    """Climb with `adv_optimizer` for sync_period - 1 updates, then go back and descend with `optimizer`.
+    """Climb with `adv_optimizer` for sync_period - 1 updates, then go back and descend with
+    `optimizer`.
 
         sam(sgd(0.1), chain(normalize(), sgd(rho)))
 
-    is Foret et al. 2021, Algorithm 1: w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every `sync_period`-th update is a step,
-    from the parameters kept in `cache`; after the others the parameters are the adversarial point, and not for
-    evaluation. What `adv_optimizer` would do is done with the opposite sign; `reset_state` starts it afresh after each
-    step. A schedule in `optimizer` counts steps, one in `adv_optimizer` those since its start.
+    is Foret et al. 2021, Algorithm 1: w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every
+    `sync_period`-th update is a step, from the parameters kept in `cache`; after the others the
+    parameters are the adversarial point, and not for evaluation. What `adv_optimizer` would do is
+    done with the opposite sign; `reset_state` starts it afresh after each step. A schedule in
+    `optimizer` counts steps, one in `adv_optimizer` those since its start.
 
-    In `opaque_mode` every update is a whole period, and the parameters never stand at the adversarial point. It needs
-    `grad_fn=`, a function of the params and of i = 0, 1 ..., the number of the point, to the gradient there: `jax.grad`
-    of the loss on the batch. `batch_axis_name` averages these gradients over devices.
+    In `opaque_mode` every update is a whole period, and the parameters never stand at the
+    adversarial point. It needs `grad_fn=`, a function of the params and of i = 0, 1 ..., the number
+    of the point, to the gradient there: `jax.grad` of the loss on the batch. `batch_axis_name`
+    averages these gradients over devices.
     """
     check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
     check_makes_steps(optimizer, "params would climb")
@@ -55,13 +67,16 @@ def sam(
     check_count(sync_period=sync_period)
 
     def init(params):
-        cache = None if opaque_mode else copies(params)
+        cache = None if opaque_mode else copy_params(params)
         return SAMState(zero_count(), optimizer.init(params), adv_optimizer.init(params), cache)
 
     def in_phases(updates, state, params, **extra):
         fresh = state.steps_since_sync == 0
-        _, cache = leafwise(lambda g, c, w: (g, jnp.where(fresh, w, c)), updates, state.cache, read=(params,))
-        cache = cast_like(cache, state.cache)  # or what starts at it would be as wide as a wide gradient
+        _, cache = leafwise(
+            lambda g, c, w: (g, jnp.where(fresh, w, c)), updates, state.cache, read=(params,)
+        )
+        # or what starts at it would be as wide as a wide gradient
+        cache = cast_like(cache, state.cache)
 
         def climb():
             u, adv_state = adv_optimizer.update(updates, state.adv_state, params, **extra)
@@ -69,8 +84,16 @@ def sam(
 
         def descend():
             u, opt_state = optimizer.update(updates, state.opt_state, cache, **extra)
-            adv_state = restarted(adv_optimizer.init(cache), state.adv_state) if reset_state else state.adv_state
-            return leafwise(lambda u, w, c: (c - w) + u, u, read=(params, cache)), opt_state, adv_state
+            adv_state = (
+                restarted(adv_optimizer.init(cache), state.adv_state)
+                if reset_state
+                else state.adv_state
+            )
+            return (
+                leafwise(lambda u, w, c: (c - w) + u, u, read=(params, cache)),
+                opt_state,
+                adv_state,
+            )
 
         steps = increment(state.steps_since_sync) % sync_period
         updates, opt_state, adv_state = jax.lax.cond(steps == 0, descend, climb)

@@ -1,16 +1,32 @@
-"""Schedule-Free: gradients between the iterate and its average, in place of a decaying learning rate."""
+"""Schedule-Free: gradients between the iterate and its average, in place of a decaying learning
+rate.
+"""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_number, check_positive
-from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, OptState, Params, PyTree, transform
-from optax_lite.direction import check_makes_steps
-from optax_lite.leaves import cast_like, copies, increment, leafwise, scalar_like, weak, zero_count, zeros_like
-from optax_lite.order import EVERY_POINT, INSTEAD, ONE_AVERAGE, SCALED
-from optax_lite.targets import incremental_update
+from optax_lite.core.compose import chain, check_members
+from optax_lite.core.leafwise import (
+    cast_like,
+    copy_params,
+    increment,
+    leafwise,
+    scalar_like,
+    zero_count,
+    zeros_like,
+)
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.targets import incremental_update
+from optax_lite.core.transform import Array, Number, OptState, Params, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_number, check_positive
+from optax_lite.errors.composition import EVERY_POINT, INSTEAD, ONE_AVERAGE, SCALED
+from optax_lite.errors.direction import check_makes_steps
+from optax_lite.optimizers.rmsprop import scale_by_rms
+from optax_lite.optimizers.sgd import sgd
+from optax_lite.schedules import warmup_constant_schedule
+from optax_lite.transforms.decay import add_decayed_weights
+from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScheduleFreeState(NamedTuple):
@@ -27,7 +43,9 @@ class ScheduleFreeState(NamedTuple):
 
     def eval_params(self, params):
         """The average x, where z is kept; x = y + (1 - 1/b1)·(z - y)."""
-        return leafwise(lambda z, y: y + (1 - 1 / weak(self.b1)) * (z - y), self.z, read=(params,))
+        return leafwise(
+            lambda z, y: y + (1 - 1 / weak_typed(self.b1)) * (z - y), self.z, read=(params,)
+        )
 
 
 _NOT_AROUND = {
@@ -38,19 +56,27 @@ _NOT_AROUND = {
 }
 
 
-@transform(static=("state_dtype",), scheduled=ScheduleFreeState, is_a=("average",), not_around=_NOT_AROUND)
+@transform(
+    static=("state_dtype",), scheduled=ScheduleFreeState, is_a=("average",), not_around=_NOT_AROUND
+)
 def schedule_free(
-    base_optimizer, learning_rate: Number, b1: Number = 0.9, weight_lr_power: Number = 2.0, state_dtype=None
+    base_optimizer,
+    learning_rate: Number,
+    b1: Number = 0.9,
+    weight_lr_power: Number = 2.0,
+    state_dtype=None,
 ):
-    """z ← z + u, x ← (1 - c)·x + c·z, y ← b1·x + (1 - b1)·z: averaging, and no decay of the rate. Defazio et al. 2024.
+    """z ← z + u, x ← (1 - c)·x + c·z, y ← b1·x + (1 - b1)·z: averaging, and no decay of the rate.
+    Defazio et al. 2024.
 
-    The parameters are y: gradients are taken there, and so is the decay of a base optimizer. Evaluate at the average x,
-    which is `schedule_free_eval_params`. u is the update of `base_optimizer`, which should have no momentum (b1=0.0, or
-    RMSProp), and `b1` the share of the average in y, above 0: x is not kept but (y - (1 - b1)·z) / b1. c is the share
-    of lr^weight_lr_power in the sum of all so far, lr the largest `learning_rate` so far. This must be the rate of the
-    base optimizer, warm-up included and without a decay, and its value is that of the same update; optax takes the next
-    one. z is kept in `state_dtype`, the parameters' by default; steps below its ulp are lost. Extra arguments of
-    `update` go on to the base optimizer.
+    The parameters are y: gradients are taken there, and so is the decay of a base optimizer.
+    Evaluate at the average x, which is `schedule_free_eval_params`. u is the update of
+    `base_optimizer`, which should have no momentum (b1=0.0, or RMSProp), and `b1` the share of the
+    average in y, above 0: x is not kept but (y - (1 - b1)·z) / b1. c is the share of
+    lr^weight_lr_power in the sum of all so far, lr the largest `learning_rate` so far. This must be
+    the rate of the base optimizer, warm-up included and without a decay, and its value is that of
+    the same update; optax takes the next one. z is kept in `state_dtype`, the parameters' by
+    default; steps below its ulp are lost. Extra arguments of `update` go on to the base optimizer.
     """
     check_members({"base_optimizer": base_optimizer})
     check_makes_steps(base_optimizer, "params would climb")
@@ -58,25 +84,32 @@ def schedule_free(
     check_positive(b1=b1)
 
     def init(params):
-        zero, base, one = scalar_like(params, 0, measured=False), base_optimizer.init(params), increment(zero_count())
-        z = cast_like(copies(params), zeros_like(params, state_dtype))
+        zero, base, one = (
+            scalar_like(params, 0, measured=False),
+            base_optimizer.init(params),
+            increment(zero_count()),
+        )
+        z = cast_like(copy_params(params), zeros_like(params, state_dtype))
         return ScheduleFreeState(scalar_like(params, b1, measured=False), zero, one, zero, base, z)
 
     def update(updates, state, params, **extra):
         updates, base = base_optimizer.update(updates, state.base_optimizer_state, params, **extra)
-        max_lr = jnp.maximum(weak(state.max_lr), learning_rate)
+        max_lr = jnp.maximum(weak_typed(state.max_lr), learning_rate)
         weight = max_lr**weight_lr_power
-        weight_sum = weak(state.weight_sum) + weight
-        c = weak(weight / jnp.where(weight_sum == 0, 1, weight_sum))
-        last_b1 = weak(state.b1)
+        weight_sum = weak_typed(state.weight_sum) + weight
+        c = weak_typed(weight / jnp.where(weight_sum == 0, 1, weight_sum))
+        last_b1 = weak_typed(state.b1)
 
         def rule(u, z, y):
             x_minus_z = (y - z) / last_b1
-            # The step of y by what changes; the difference of two y would lose the digits of small steps.
+            # The step of y by what changes; the difference of two y would lose the digits of small
+            # steps.
             return (1 - b1 + b1 * c) * u + (b1 - last_b1 - b1 * c) * x_minus_z, z + u
 
         updates, z = leafwise(rule, updates, state.z, read=(params,))
-        return updates, ScheduleFreeState(b1, weight_sum, increment(state.step_count), max_lr, base, z)
+        return updates, ScheduleFreeState(
+            b1, weight_sum, increment(state.step_count), max_lr, base, z
+        )
 
     return init, update
 
@@ -86,11 +119,71 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Param
 
         x = schedule_free_eval_params(state, params)
 
-    `state` is the one of `schedule_free` itself, which in a chain is one of several: `state[1]`. Training goes on from
-    the params y, never from x.
+    `state` is the one of `schedule_free` itself, which in a chain is one of several: `state[1]`.
+    Training goes on from the params y, never from x.
     """
     if not isinstance(state, ScheduleFreeState):
         raise ArgumentError(
-            f"state must be a ScheduleFreeState, got {type(state).__name__}", "schedule_free_eval_params"
+            f"state must be a ScheduleFreeState, got {type(state).__name__}",
+            "schedule_free_eval_params",
         )
     return incremental_update(state.z, params, 1 - 1 / state.b1)
+
+
+def _warmed_up(learning_rate, warmup_steps):
+    """The rate after a linear warm-up, which is 0 on the first update."""
+    return (
+        learning_rate
+        if warmup_steps is None
+        else warmup_constant_schedule(0.0, 1.0, warmup_steps) * learning_rate
+    )
+
+
+@transform(static=("state_dtype",), is_a=("average",))
+def schedule_free_sgd(
+    learning_rate: Number = 1.0,
+    warmup_steps: Number | None = None,
+    b1: Number = 0.9,
+    weight_decay: Number | None = None,
+    weight_lr_power: Number = 2.0,
+    state_dtype=None,
+):
+    """`schedule_free` around SGD, with a linear warm-up to a constant rate. Defazio et al. 2024.
+
+    By the authors, rates of 10 to 50 times the usual ones are a good start. `warmup_steps` is their
+    number, None for none; the first of them has rate 0. `weight_decay` is an L2 penalty at y,
+    multiplied by the rate as always.
+    """
+    rate = _warmed_up(learning_rate, warmup_steps)
+    base = (
+        sgd(rate) if weight_decay is None else chain(add_decayed_weights(weight_decay), sgd(rate))
+    )
+    return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
+
+
+@transform(static=("state_dtype",), is_a=("average",))
+def schedule_free_adamw(
+    learning_rate: Number = 0.0025,
+    warmup_steps: Number | None = None,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    weight_lr_power: Number = 2.0,
+    state_dtype=None,
+):
+    """`schedule_free` around AdamW without its momentum, with a linear warm-up to a constant rate.
+    Defazio et al. 2024.
+
+    The scaling is `scale_by_rms` with bias correction, which is Adam's with b1 = 0 without the
+    state for it; the paper corrects the rate instead. By the authors, rates of 1 to 10 times those
+    of AdamW work; a larger `b1`, 0.95 or 0.98, suits long runs. `weight_decay` is decoupled and
+    taken at y; `warmup_steps` is as in `schedule_free_sgd`.
+    """
+    rate = _warmed_up(learning_rate, warmup_steps)
+    base = chain(
+        scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+        add_decayed_weights(weight_decay),
+        scale_by_learning_rate(rate),
+    )
+    return schedule_free(base, rate, b1, weight_lr_power, state_dtype)

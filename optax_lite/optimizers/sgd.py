@@ -1,16 +1,19 @@
 """Stochastic gradient descent, plain and with momentum."""
 
-from optax_lite.core import Number, transform
-from optax_lite.transforms.decay import descend
+from optax_lite.core.transform import Number, transform
+from optax_lite.transforms.decay import with_decay_and_rate
 from optax_lite.transforms.momentum import trace_if
 
 
 @transform(static=("accumulator_dtype",))
-def sgd(learning_rate: Number, momentum: Number | None = None, nesterov=False, accumulator_dtype=None):
-    """w ← w - lr·t with t = g + momentum·t, or t = g without momentum. Robbins & Monro 1951; Polyak 1964.
+def sgd(
+    learning_rate: Number, momentum: Number | None = None, nesterov=False, accumulator_dtype=None
+):
+    """w ← w - lr·t with t = g + momentum·t, or t = g without momentum. Robbins & Monro 1951; Polyak
+    1964.
 
-    With `nesterov` the step is g + momentum·t of the new t, Sutskever et al. 2013. The sum t grows to 1/(1 - momentum)
-    times a constant gradient, so a rate tuned without momentum is that much too large with it. No momentum keeps no
-    state, while momentum=0.0 keeps t, as optax does.
+    With `nesterov` the step is g + momentum·t of the new t, Sutskever et al. 2013. The sum t grows
+    to 1/(1 - momentum) times a constant gradient, so a rate tuned without momentum is that much too
+    large with it. No momentum keeps no state, while momentum=0.0 keeps t, as optax does.
     """
-    return descend(learning_rate, trace_if(momentum, nesterov, accumulator_dtype))
+    return with_decay_and_rate(learning_rate, trace_if(momentum, nesterov, accumulator_dtype))

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_count, check_nonnegative, check_positive
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import increment, leafwise, varying_like, zero_count, zeros_like
-from optax_lite.matrices import adjoint, along, from_blocks, gram, to_blocks
-from optax_lite.placement import whole
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
+from optax_lite.core.matrices import adjoint, along, from_blocks, gram, to_blocks
+from optax_lite.core.placement import whole
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_count, check_nonnegative, check_positive
+from optax_lite.transforms.decay import with_decay_and_rate
 from optax_lite.transforms.momentum import trace
 
 
@@ -29,16 +29,18 @@ def _inverse_root(statistics, order, floor):
 
 @transform(static=("block_size", "every"), own_range=("b2",))
 def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every=1):
-    """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018, Algorithms 1 and 2.
+    """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018,
+    Algorithms 1 and 2.
 
-    L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 - b2)·GGᵀ instead of
-    sums. Eigenvalues below eps, or below the rounding of the largest one, count as that, for where the sums have none
-    the root of a rounding would be the largest of all. A vector has full-matrix Adagrad's preconditioner, a scalar is a
-    vector of length 1.
+    L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 -
+    b2)·GGᵀ instead of sums. Eigenvalues below eps, or below the rounding of the largest one, count
+    as that, for where the sums have none the root of a rounding would be the largest of all. A
+    vector has full-matrix Adagrad's preconditioner, a scalar is a vector of length 1.
 
-    Axes are cut into blocks of `block_size`, the last one shorter, and every block of a leaf is preconditioned by
-    itself; a matrix of whole blocks has four times its own size as state. Roots are computed in the first update and in
-    every `every`-th after it. Nothing is grafted: the size of the update is Shampoo's own.
+    Axes are cut into blocks of `block_size`, the last one shorter, and every block of a leaf is
+    preconditioned by itself; a matrix of whole blocks has four times its own size as state. Roots
+    are computed in the first update and in every `every`-th after it. Nothing is grafted: the size
+    of the update is Shampoo's own.
     """
     check_nonnegative(b2=b2)
     check_positive(eps=eps)
@@ -49,10 +51,14 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
     def init(params):
         def start(m):
             count, *sizes = jax.eval_shape(lambda: to_blocks(jnp.zeros(m.shape), block_size)).shape
-            return varying_like([jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (count, 1, 1)) for n in sizes], m)
+            return varying_like(
+                [jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (count, 1, 1)) for n in sizes], m
+            )
 
         statistics = jax.tree.map(start, zeros_like(params))
-        return ScaleByShampooState(zero_count(), statistics, jax.tree.map(jnp.zeros_like, statistics))
+        return ScaleByShampooState(
+            zero_count(), statistics, jax.tree.map(jnp.zeros_like, statistics)
+        )
 
     def update(updates, state):
         is_due = state.count % every == 0
@@ -60,14 +66,21 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
 
         def rule(g, statistics, roots):
             blocks, order = to_blocks(g, block_size), 2 * len(statistics)
-            grams = [jax.vmap(lambda x, axis=axis: gram(x, axis))(blocks) for axis in range(len(statistics))]
+            grams = [
+                jax.vmap(lambda x, axis=axis: gram(x, axis))(blocks)
+                for axis in range(len(statistics))
+            ]
             statistics = [b2 * p + weight * new for p, new in zip(statistics, grams, strict=True)]
-            roots = jax.lax.cond(is_due, lambda: [_inverse_root(p, order, eps) for p in statistics], lambda: roots)
+            roots = jax.lax.cond(
+                is_due, lambda: [_inverse_root(p, order, eps) for p in statistics], lambda: roots
+            )
             for axis, root in enumerate(roots):
                 blocks = jax.vmap(lambda a, x, axis=axis: along(a, x, axis))(root, blocks)
             return from_blocks(blocks, g.shape), whole(statistics), whole(roots)
 
-        updates, statistics, roots = leafwise(rule, updates, state.statistics, state.roots, squares=True)
+        updates, statistics, roots = leafwise(
+            rule, updates, state.statistics, state.roots, squares=True
+        )
         return updates, ScaleByShampooState(increment(state.count), statistics, roots)
 
     return init, update
@@ -75,8 +88,17 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
 
 @transform(static=("block_size", "every"), own_range=("b2",))
 def shampoo(
-    learning_rate: Number, momentum: Number = 0.9, nesterov=False, b2: Number = 1.0, eps: Number = 1e-6, block_size=128,
+    learning_rate: Number,
+    momentum: Number = 0.9,
+    nesterov=False,
+    b2: Number = 1.0,
+    eps: Number = 1e-6,
+    block_size=128,
     every=1,
-):  # fmt: skip
-    """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren & Singer 2018."""
-    return descend(learning_rate, scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov))
+):
+    """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren &
+    Singer 2018.
+    """
+    return with_decay_and_rate(
+        learning_rate, scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov)
+    )

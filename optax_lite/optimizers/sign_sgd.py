@@ -1,8 +1,8 @@
 """Descent along the sign of the gradient, or of its moving average."""
 
-from optax_lite.check import check_unit_interval
-from optax_lite.core import Number, transform
-from optax_lite.transforms.decay import descend
+from optax_lite.core.transform import Number, transform
+from optax_lite.core.validate import check_unit_interval
+from optax_lite.transforms.decay import with_decay_and_rate
 from optax_lite.transforms.momentum import ema
 from optax_lite.transforms.scale import scale_by_sign
 
@@ -13,14 +13,17 @@ def sign_sgd(learning_rate: Number):
 
     Every entry moves by exactly the learning rate, or not at all where g is 0.
     """
-    return descend(learning_rate, scale_by_sign())
+    return with_decay_and_rate(learning_rate, scale_by_sign())
 
 
 @transform(static=("accumulator_dtype",))
 def signum(learning_rate: Number, beta: Number = 0.9, accumulator_dtype=None):
     """w ← w - lr·sign(m), m = beta·m + (1 - beta)·g. Bernstein et al. 2018, Algorithm 2.
 
-    Only the sign of m counts, so its bias is not corrected. `accumulator_dtype` stores m in another dtype.
+    Only the sign of m counts, so its bias is not corrected. `accumulator_dtype` stores m in another
+    dtype.
     """
     check_unit_interval(beta=beta)
-    return descend(learning_rate, ema(beta, debias=False, accumulator_dtype=accumulator_dtype), scale_by_sign())
+    return with_decay_and_rate(
+        learning_rate, ema(beta, debias=False, accumulator_dtype=accumulator_dtype), scale_by_sign()
+    )

@@ -1,16 +1,17 @@
 """Simplified AdEMAMix: one decaying sum of gradients, and the gradient itself beside it.
 
-The gradient takes the part of AdEMAMix's fast average; there is one buffer less, and no warm-up. The paper finds that
-schedule-free methods and AdEMAMix owe their gain to this: a long memory, and a large weight on the newest gradient.
+The gradient takes the part of AdEMAMix's fast average; there is one buffer less, and no warm-up.
+The paper finds that schedule-free methods and AdEMAMix owe their gain to this: a long memory, and a
+large weight on the newest gradient.
 """
 
 from typing import NamedTuple
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleBySimplifiedAdEMAMixState(NamedTuple):
@@ -21,29 +22,35 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 
 @transform
 def scale_by_simplified_ademamix(
-    b1: Number = 0.99, b2: Number = 0.95, alpha: Number = 0.0, eps: Number = 1e-8, eps_root: Number = 0.0
+    b1: Number = 0.99,
+    b2: Number = 0.95,
+    alpha: Number = 0.0,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
 ):
     """Replace g by (m + alpha·g) / (√(n̂ + eps_root) + eps). Morwani et al. 2025.
 
         m = b1·m + g
         n = b2·n + (1 - b2)·|g|²,  n̂ = n / (1 - b2ᵗ)
 
-    m is a sum and not corrected, so an update is up to 1 / (1 - b1) + alpha long where gradients agree. AdEMAMix
-    corrects its fast average and divides its slow one by 1 / (1 - b3); here one sum with a b1 near 1 is both, up to the
-    rate.
+    m is a sum and not corrected, so an update is up to 1 / (1 - b1) + alpha long where gradients
+    agree. AdEMAMix corrects its fast average and divides its slow one by 1 / (1 - b3); here one sum
+    with a b1 near 1 is both, up to the rate.
     """
     check_nonnegative(alpha=alpha)
 
     def init(params):
-        return ScaleBySimplifiedAdEMAMixState(zero_count(), zeros_like(params), zeros_like(params, real=True))
+        return ScaleBySimplifiedAdEMAMixState(
+            zero_count(), zeros_like(params), zeros_like(params, real=True)
+        )
 
     def update(updates, state):
         t = increment(state.t)
-        c2 = ema_weight(b2, t)
+        c2 = bias_correction_factor(b2, t)
 
         def rule(g, m, n):
             m = b1 * m + g
-            n = mix(b2, n, abs_sq(g))
+            n = moving_average(b2, n, abs_sq(g))
             return over(m + alpha * g, sqrt(n / c2 + eps_root) + eps), m, n
 
         updates, m, n = leafwise(rule, updates, state.m, state.n, squares=True)
@@ -54,15 +61,24 @@ def scale_by_simplified_ademamix(
 
 @transform(static=("mask",))
 def simplified_ademamix(
-    learning_rate: Number, b1: Number = 0.99, b2: Number = 0.95, alpha: Number = 0.0, eps: Number = 1e-8,
-    eps_root: Number = 0.0, weight_decay: Number = 0.0, mask=None,
-):  # fmt: skip
+    learning_rate: Number,
+    b1: Number = 0.99,
+    b2: Number = 0.95,
+    alpha: Number = 0.0,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask=None,
+):
     """w ← w - lr·((m + alpha·g) / (√(n̂ + eps_root) + eps) + weight_decay·w). Morwani et al. 2025.
 
-    With alpha 0 it is Adam without the correction of m and with lr / (1 - b1) for its rate: divide Adam's rate by 100
-    for the default b1. A larger alpha gives the newest gradient more weight; it lies between 0, for large batches, and
-    100, for small ones. The decay is that of AdamW, on the leaves of `mask`.
+    With alpha 0 it is Adam without the correction of m and with lr / (1 - b1) for its rate: divide
+    Adam's rate by 100 for the default b1. A larger alpha gives the newest gradient more weight; it
+    lies between 0, for large batches, and 100, for small ones. The decay is that of AdamW, on the
+    leaves of `mask`.
     """
-    return descend(
-        learning_rate, scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root), decay=(weight_decay, mask)
+    return with_decay_and_rate(
+        learning_rate,
+        scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root),
+        decay=(weight_decay, mask),
     )

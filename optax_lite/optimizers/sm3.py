@@ -1,31 +1,38 @@
-"""SM3: Adagrad with one accumulator for every row, column and so on, in place of one for every entry."""
+"""SM3: Adagrad with one accumulator for every row, column and so on, in place of one for every
+entry.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_below_one, check_closed_unit_interval
-from optax_lite.core import Number, PyTree, transform
-from optax_lite.leaves import leafwise, mix, sqrt, zeros_like
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import leafwise, zeros_like
+from optax_lite.core.numerics import abs_sq, moving_average, sqrt
+from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.validate import check_below_one, check_closed_unit_interval
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleBySM3State(NamedTuple):
-    mu: PyTree  # by leaf a list, by axis: the largest accumulated |g|² of each slice; of a scalar its own
+    # by leaf a list, by axis: the largest accumulated |g|² of each slice; of a scalar its own
+    mu: PyTree
     nu: PyTree  # moving average of the scaled g
 
 
 def _largest(v):
     """By axis, the largest entry of each slice; of a scalar itself."""
     axes = range(v.ndim)
-    return [jnp.max(v, axis=tuple(a for a in axes if a != axis), initial=0) for axis in axes] or [v[None]]
+    return [jnp.max(v, axis=tuple(a for a in axes if a != axis), initial=0) for axis in axes] or [
+        v[None]
+    ]
 
 
 def _smallest(mu, shape):
     """At each entry the smallest of the accumulators of its slices."""
-    slices = [m.reshape([-1 if a == axis else 1 for a in range(len(shape))]) for axis, m in enumerate(mu)]
+    slices = [
+        m.reshape([-1 if a == axis else 1 for a in range(len(shape))]) for axis, m in enumerate(mu)
+    ]
     least = slices[0]
     for m in slices[1:]:
         least = jnp.minimum(least, m)
@@ -34,11 +41,13 @@ def _smallest(mu, shape):
 
 @transform(own_range=("b2",))
 def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
-    """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al. 2019, SM3-II.
+    """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al.
+    2019, SM3-II.
 
-    μ has for every axis the largest v of each slice: of each row and each column of a matrix. A vector keeps all its
-    entries (that is Adagrad), a scalar itself. With b2 < 1 squares are averaged, v = b2·min μ + (1 - b2)·|g|². Where v
-    is 0 so is the update. b1 averages the updates, not the gradients.
+    μ has for every axis the largest v of each slice: of each row and each column of a matrix. A
+    vector keeps all its entries (that is Adagrad), a scalar itself. With b2 < 1 squares are
+    averaged, v = b2·min μ + (1 - b2)·|g|². Where v is 0 so is the update. b1 averages the updates,
+    not the gradients.
     """
     check_closed_unit_interval(b2=b2)
     check_below_one(b2=b2)  # 1 is a sum, and no average at all
@@ -52,7 +61,7 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
     def rule(g, m, mu):
         v = b2 * _smallest(mu, g.shape) + jnp.where(b2 == 1, 1.0, 1 - b2) * abs_sq(g)
         unseen = v == 0  # a NaN is none, so that it is seen
-        m = mix(b1, m, jnp.where(unseen, 0, g / sqrt(jnp.where(unseen, 1, v + eps))))
+        m = moving_average(b1, m, jnp.where(unseen, 0, g / sqrt(jnp.where(unseen, 1, v + eps))))
         return m, m, _largest(v)
 
     def update(updates, state):
@@ -64,9 +73,10 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
 
 @transform
 def sm3(learning_rate: Number, momentum: Number = 0.9):
-    """w ← w - lr·m, m the moving average of g / √(v + 1e-8), v from row and column accumulators. Anil et al. 2019.
+    """w ← w - lr·m, m the moving average of g / √(v + 1e-8), v from row and column accumulators.
+    Anil et al. 2019.
 
-    The accumulators of an n by m matrix take n + m entries; the moving average takes n·m. The authors raise the rate
-    with the square of the step until it is reached, and then keep it.
+    The accumulators of an n by m matrix take n + m entries; the moving average takes n·m. The
+    authors raise the rate with the square of the step until it is reached, and then keep it.
     """
-    return descend(learning_rate, scale_by_sm3(momentum))
+    return with_decay_and_rate(learning_rate, scale_by_sm3(momentum))

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_count, check_unit_interval
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, over, sqrt, varying_like, zero_count, zeros_like
-from optax_lite.matrices import adjoint, along, gram
-from optax_lite.norms import norm
-from optax_lite.placement import whole
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
+from optax_lite.core.matrices import adjoint, along, gram
+from optax_lite.core.norms import norm
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.placement import whole
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_count, check_unit_interval
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleBySoapState(NamedTuple):
@@ -35,8 +35,12 @@ def _first_basis(v, gg, q):
 
 
 def _next_basis(v, gg, q):
-    """One step of power iteration on the columns, sorted by eigenvalue; the entries of v move with them."""
-    orders = jax.tree.map(lambda p, b: jnp.argsort(jnp.diag(adjoint(b) @ p @ b).real, descending=True), gg, q)
+    """One step of power iteration on the columns, sorted by eigenvalue; the entries of v move with
+    them.
+    """
+    orders = jax.tree.map(
+        lambda p, b: jnp.argsort(jnp.diag(adjoint(b) @ p @ b).real, descending=True), gg, q
+    )
     for axis, order in enumerate(orders):
         v = v if order is None else jnp.take(v, order, axis=axis)
     return v, jax.tree.map(lambda p, b, order: jnp.linalg.qr(p @ b[:, order])[0], gg, q, orders)
@@ -51,53 +55,73 @@ def scale_by_soap(
     precondition_frequency=10,
     max_precondition_dim=10000,
 ):
-    """Replace G by Q_L N Q_Rᵀ, N = M'/(√V + eps)·√(1 - b2ᵗ)/(1 - b1ᵗ). Vyas et al. 2024, Algorithm 3, and their code.
+    """Replace G by Q_L N Q_Rᵀ, N = M'/(√V + eps)·√(1 - b2ᵗ)/(1 - b1ᵗ). Vyas et al. 2024, Algorithm
+    3, and their code.
 
-    V is the moving average of the squares of Q_LᵀGQ_R, M' = Q_LᵀMQ_R, M that of G. The columns of Q_L and Q_R are
-    nearly eigenvectors of L = beta·L + (1 - beta)·GGᵀ and of R = beta·R + (1 - beta)·GᵀG, where beta is `shampoo_beta`
-    or else b2, and so on for more axes.
+    V is the moving average of the squares of Q_LᵀGQ_R, M' = Q_LᵀMQ_R, M that of G. The columns of
+    Q_L and Q_R are nearly eigenvectors of L = beta·L + (1 - beta)·GGᵀ and of R = beta·R + (1 -
+    beta)·GᵀG, where beta is `shampoo_beta` or else b2, and so on for more axes.
 
-    The first update is zero: its gradient starts L, R and, by an eigendecomposition, Q; Adam's averages and t start
-    with the second. From then on Q is brought on after every `precondition_frequency` updates, for the cost of a QR
-    decomposition. An axis longer than `max_precondition_dim` is not turned, nor is a leaf of fewer than two axes: that
-    is Adam with eps beside a √V not corrected.
+    The first update is zero: its gradient starts L, R and, by an eigendecomposition, Q; Adam's
+    averages and t start with the second. From then on Q is brought on after every
+    `precondition_frequency` updates, for the cost of a QR decomposition. An axis longer than
+    `max_precondition_dim` is not turned, nor is a leaf of fewer than two axes: that is Adam with
+    eps beside a √V not corrected.
     """
     check_unit_interval(shampoo_beta=shampoo_beta)
-    check_count(precondition_frequency=precondition_frequency, max_precondition_dim=max_precondition_dim)
+    check_count(
+        precondition_frequency=precondition_frequency, max_precondition_dim=max_precondition_dim
+    )
     beta = b2 if shampoo_beta is None else shampoo_beta
 
     def init(params):
         def bases(m):
             turned = [m.ndim > 1 and 0 < n <= max_precondition_dim for n in m.shape]
-            eyes = [jnp.eye(n, dtype=m.dtype) if turn else None for n, turn in zip(m.shape, turned, strict=True)]
+            eyes = [
+                jnp.eye(n, dtype=m.dtype) if turn else None
+                for n, turn in zip(m.shape, turned, strict=True)
+            ]
             return varying_like(eyes, m)
 
         mu = zeros_like(params)
         q = jax.tree.map(bases, mu)
-        return ScaleBySoapState(zero_count(), mu, zeros_like(params, real=True), jax.tree.map(jnp.zeros_like, q), q)
+        return ScaleBySoapState(
+            zero_count(), mu, zeros_like(params, real=True), jax.tree.map(jnp.zeros_like, q), q
+        )
 
     def update(updates, state):
         t = state.count  # 0 in the first update
-        c1, c2 = ema_weight(b1, jnp.maximum(t, 1)), ema_weight(b2, jnp.maximum(t, 1))
+        c1, c2 = (
+            bias_correction_factor(b1, jnp.maximum(t, 1)),
+            bias_correction_factor(b2, jnp.maximum(t, 1)),
+        )
         change = jnp.where(t == 0, 0, jnp.where(t % precondition_frequency == 0, 1, 2))
 
         def rule(g, m, v, gg, q):
             back = jax.tree.map(adjoint, q)
-            m = jnp.where(t == 0, m, mix(b1, m, g))
-            v = jnp.where(t == 0, v, mix(b2, v, abs_sq(_multiply(g, back))))
+            m = jnp.where(t == 0, m, moving_average(b1, m, g))
+            v = jnp.where(t == 0, v, moving_average(b2, v, abs_sq(_multiply(g, back))))
             turned = jax.tree.leaves(q)
-            # In exact arithmetic |m'| is at most about √v. A rotation is rounded to a share of the whole, in m and in v
-            # differently, so that below this share an entry is noise over noise, or over 0.
+            # In exact arithmetic |m'| is at most about √v. A rotation is rounded to a share of the
+            # whole, in m and in v differently, so that below this share an entry is noise over
+            # noise, or over 0.
             floor = jnp.finfo(v.dtype).eps * norm(m) * (jnp.sqrt(c2) / c1) if turned else 0
             n = over(_multiply(m, back), jnp.maximum(sqrt(v), floor) + eps) * (jnp.sqrt(c2) / c1)
             u = _multiply(n, q)
-            gg = [p if p is None else mix(beta, p, gram(g, axis)) for axis, p in enumerate(gg)]
+            gg = [
+                p if p is None else moving_average(beta, p, gram(g, axis))
+                for axis, p in enumerate(gg)
+            ]
             if turned:
                 bases = jax.lax.stop_gradient((gg, q))
-                v, q = jax.lax.switch(change, [_first_basis, _next_basis, lambda v, gg, q: (v, q)], v, *bases)
+                v, q = jax.lax.switch(
+                    change, [_first_basis, _next_basis, lambda v, gg, q: (v, q)], v, *bases
+                )
             return u, m, v, whole(gg), whole(q)
 
-        updates, mu, nu, gg, q = leafwise(rule, updates, state.mu, state.nu, state.gg, state.q, squares=True)
+        updates, mu, nu, gg, q = leafwise(
+            rule, updates, state.mu, state.nu, state.gg, state.q, squares=True
+        )
         return updates, ScaleBySoapState(increment(t), mu, nu, gg, q)
 
     return init, update
@@ -105,11 +129,20 @@ def scale_by_soap(
 
 @transform(static=("mask", "precondition_frequency", "max_precondition_dim"))
 def soap(
-    learning_rate: Number = 3e-3, b1: Number = 0.95, b2: Number = 0.95, shampoo_beta: Number | None = None,
-    eps: Number = 1e-8, weight_decay: Number = 0.01, mask=None, precondition_frequency=10, max_precondition_dim=10000,
-):  # fmt: skip
-    """W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W), by `scale_by_soap`; the first step is decay alone. Vyas et al. 2024."""
-    return descend(
+    learning_rate: Number = 3e-3,
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    shampoo_beta: Number | None = None,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.01,
+    mask=None,
+    precondition_frequency=10,
+    max_precondition_dim=10000,
+):
+    """W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W), by `scale_by_soap`; the first step is decay alone.
+    Vyas et al. 2024.
+    """
+    return with_decay_and_rate(
         learning_rate,
         scale_by_soap(b1, b2, shampoo_beta, eps, precondition_frequency, max_precondition_dim),
         decay=(weight_decay, mask),

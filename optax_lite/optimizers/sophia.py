@@ -5,14 +5,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Limit
-from optax_lite.check import check_count, check_nonnegative
-from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, OptState, PyTree, apply_updates, transform
-from optax_lite.frozen import nothing
-from optax_lite.keys import chosen_key, key_data, key_tree, next_key
-from optax_lite.leaves import cast_like, ema_weight, increment, leafwise, mix, zero_count, zeros_like
-from optax_lite.transforms.decay import descend
+from optax_lite.core.compose import check_members
+from optax_lite.core.frozen import freeze_nothing
+from optax_lite.core.leafwise import cast_like, increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import bias_correction_factor, moving_average
+from optax_lite.core.random import chosen_key, key_data, key_tree, next_key
+from optax_lite.core.transform import Array, Number, OptState, PyTree, apply_updates, transform
+from optax_lite.core.types import Limit
+from optax_lite.core.validate import check_count, check_nonnegative
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class HutchinsonState(NamedTuple):
@@ -28,11 +29,12 @@ class SophiaState(NamedTuple):
 
 @transform(static=("random_seed",))
 def hutchinson_estimator_diag_hessian(random_seed=None):
-    """Replace the updates by z ⊙ (H·z), z of random signs, whose mean is the diagonal of H. Bekas et al. 2007.
+    """Replace the updates by z ⊙ (H·z), z of random signs, whose mean is the diagonal of H. Bekas
+    et al. 2007.
 
-    H is the Hessian of `obj_fn=` at the params, a function of these alone to a scalar, which closes over the batch. An
-    update costs about two gradients; over several devices the estimate has to be averaged by hand. `random_seed` is an
-    int or a random key, None for 0. Real parameters only.
+    H is the Hessian of `obj_fn=` at the params, a function of these alone to a scalar, which closes
+    over the batch. An update costs about two gradients; over several devices the estimate has to be
+    averaged by hand. `random_seed` is an int or a random key, None for 0. Real parameters only.
     """
     seed = chosen_key(random_seed, None)
 
@@ -41,7 +43,9 @@ def hutchinson_estimator_diag_hessian(random_seed=None):
 
     def update(updates, state, params, *, obj_fn):
         kept, key = next_key(state.key)
-        z = leafwise(signs, updates, read=(key_tree(key, updates),), same_shape=False, real_only=True)
+        z = leafwise(
+            signs, updates, read=(key_tree(key, updates),), same_shape=False, real_only=True
+        )
         slope = jax.grad(lambda step: obj_fn(apply_updates(params, step)))
         _, hz = jax.jvp(slope, (jax.tree.map(jnp.zeros_like, z),), (z,))
         return leafwise(lambda hz, z: z * hz, hz, read=(z,)), HutchinsonState(kept)
@@ -49,8 +53,10 @@ def hutchinson_estimator_diag_hessian(random_seed=None):
     return lambda params: HutchinsonState(key_data(seed)), update
 
 
-@transform(static=("update_interval", "mu_dtype"), freezes=nothing)
-def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype):
+@transform(static=("update_interval", "mu_dtype"), freezes=freeze_nothing)
+def _scale_by_sophia(
+    b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype
+):
     check_nonnegative(gamma=gamma, clip_threshold=clip_threshold)
     check_members({"hessian_diagonal_fn": hessian_diagonal_fn})
     check_count(update_interval=update_interval)
@@ -61,16 +67,19 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
 
     def update(updates, state, params, **extra):
         t = increment(state.count)
-        c = ema_weight(b1, t)
+        c = bias_correction_factor(b1, t)
 
         def rule(g, m, h):
-            m = mix(b1, m, g)
-            h = jnp.where(m == 0, 1, jnp.maximum(gamma * h, eps))  # with eps=0: 0/0 is 0, and m/0 is clipped
+            m = moving_average(b1, m, g)
+            # with eps=0: 0/0 is 0, and m/0 is clipped
+            h = jnp.where(m == 0, 1, jnp.maximum(gamma * h, eps))
             return jnp.clip(m / c / h, -clip_threshold, clip_threshold), m
 
         def estimate():
-            h, fn_state = hessian_diagonal_fn.update(updates, state.hessian_fn_state, params, **extra)
-            _, nu = leafwise(lambda h, nu: (h, mix(b2, nu, h)), h, state.nu)
+            h, fn_state = hessian_diagonal_fn.update(
+                updates, state.hessian_fn_state, params, **extra
+            )
+            _, nu = leafwise(lambda h, nu: (h, moving_average(b2, nu, h)), h, state.nu)
             return cast_like(nu, state.nu), fn_state
 
         due = state.count % update_interval == 0
@@ -81,24 +90,36 @@ def _scale_by_sophia(b1, b2, eps, gamma, clip_threshold, update_interval, hessia
     return init, update
 
 
-@transform(static=("update_interval", "mu_dtype", "weight_decay_mask"), freezes=nothing)
+@transform(static=("update_interval", "mu_dtype", "weight_decay_mask"), freezes=freeze_nothing)
 def sophia(
-    learning_rate: Number, b1: Number = 0.965, b2: Number = 0.99, eps: Number = 1e-8, weight_decay: Number = 1e-4,
-    weight_decay_mask=None, gamma: Number = 0.01, clip_threshold: Limit = 1.0, update_interval: int = 10,
-    hessian_diagonal_fn=hutchinson_estimator_diag_hessian(), mu_dtype=None,
-):  # fmt: skip
-    """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023, Algorithm 3.
+    learning_rate: Number,
+    b1: Number = 0.965,
+    b2: Number = 0.99,
+    eps: Number = 1e-8,
+    weight_decay: Number = 1e-4,
+    weight_decay_mask=None,
+    gamma: Number = 0.01,
+    clip_threshold: Limit = 1.0,
+    update_interval: int = 10,
+    hessian_diagonal_fn=hutchinson_estimator_diag_hessian(),
+    mu_dtype=None,
+):
+    """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023,
+    Algorithm 3.
 
         m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
-        h = b2·h + (1 - b2)·ĥ     every `update_interval` updates, ĥ an estimate of the diagonal of the Hessian
+        h = b2·h + (1 - b2)·ĥ     every `update_interval` updates; ĥ is like the Hessian's diagonal
 
-    ĥ comes from `hessian_diagonal_fn`, any transformation from gradients to estimates. The default is Hutchinson's with
-    random signs (the paper draws normal numbers) and needs `obj_fn=` at every update; functions as extra arguments
-    leave the call uncompiled, so jit the training step around it. As in the authors' code an estimate counts from the
-    next update on, and m is corrected; where h is 0 or negative, as everywhere on the first update, the clipped sign
-    remains. The share of entries that are not clipped should be 0.1 to 0.5: `gamma` raises it.
-    `clip_threshold=math.inf` does not clip. `mu_dtype` stores m in another dtype. optax can print the share; here it is
-    a matter of the state.
+    ĥ comes from `hessian_diagonal_fn`, any transformation from gradients to estimates. The default
+    is Hutchinson's with random signs (the paper draws normal numbers) and needs `obj_fn=` at every
+    update; functions as extra arguments leave the call uncompiled, so jit the training step around
+    it. As in the authors' code an estimate counts from the next update on, and m is corrected;
+    where h is 0 or negative, as everywhere on the first update, the clipped sign remains. The share
+    of entries that are not clipped should be 0.1 to 0.5: `gamma` raises it.
+    `clip_threshold=math.inf` does not clip. `mu_dtype` stores m in another dtype. optax can print
+    the share; here it is a matter of the state.
     """
     settings = (b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype)
-    return descend(learning_rate, _scale_by_sophia(*settings), decay=(weight_decay, weight_decay_mask))
+    return with_decay_and_rate(
+        learning_rate, _scale_by_sophia(*settings), decay=(weight_decay, weight_decay_mask)
+    )

@@ -5,16 +5,19 @@ It takes over the clipping of Adafactor, and serves in place of clipping the gra
 
 import jax.numpy as jnp
 
-from optax_lite.core import Number, transform
-from optax_lite.leaves import ema_weight, leafwise, over, sqrt
-from optax_lite.norms import rms
+from optax_lite.core.leafwise import leafwise
+from optax_lite.core.norms import rms
+from optax_lite.core.numerics import bias_correction_factor, over, sqrt
+from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import add_decayed_weights, descend
+from optax_lite.transforms.decay import add_decayed_weights, with_decay_and_rate
 
 
 @transform
 def _update_clipped(b1, b2, eps, decay):
-    """Adam's update, decayed, over max(1, RMS); `decay` is the transformation that adds the decay."""
+    """Adam's update, decayed, over max(1, RMS); `decay` is the transformation that adds the
+    decay.
+    """
     adam_init, adam_update = scale_by_adam.builder(b1, b2, eps)
 
     def init(params):
@@ -23,7 +26,7 @@ def _update_clipped(b1, b2, eps, decay):
     def update(updates, state, params):
         new, adam_state = adam_update(updates, state[0])
         new, decay_state = decay.update(new, state[1], params)
-        c2 = ema_weight(b2, adam_state.count)
+        c2 = bias_correction_factor(b2, adam_state.count)
 
         def rule(u, v, g):
             return u / jnp.maximum(1, rms(over(g, jnp.maximum(sqrt(v / c2), eps))))
@@ -42,12 +45,16 @@ def stable_adamw(
     weight_decay: Number = 0.01,
     mask=None,
 ):
-    """w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w). Wortsman et al. 2023, Algorithm 2.
+    """w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w). Wortsman et al. 2023, Algorithm
+    2.
 
         RMS = √(mean of |g|² / max(v̂, eps²))
 
-    The mean is over a leaf. RMS is near 1 while v̂ knows gradients of this size, and above when they suddenly grow;
-    then the rate of this leaf is divided by it, in front of the decay too, on the leaves of `mask`. m̂ and v̂ are those
-    of Adam; the paper's averages with changing weights are the same numbers. optax has no counterpart.
+    The mean is over a leaf. RMS is near 1 while v̂ knows gradients of this size, and above when
+    they suddenly grow; then the rate of this leaf is divided by it, in front of the decay too, on
+    the leaves of `mask`. m̂ and v̂ are those of Adam; the paper's averages with changing weights
+    are the same numbers. optax has no counterpart.
     """
-    return descend(learning_rate, _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask)))
+    return with_decay_and_rate(
+        learning_rate, _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask))
+    )

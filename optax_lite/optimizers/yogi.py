@@ -1,17 +1,17 @@
 """Yogi: Adam whose second moment moves towards |g|² by steps that do not depend on how far it is.
 
-Where small gradients follow a large one v falls by (1 - b2)·|g|² a step, not by (1 - b2)·v, so that the steps do not
-become long at once.
+Where small gradients follow a large one v falls by (1 - b2)·|g|² a step, not by (1 - b2)·v, so that
+the steps do not become long at once.
 """
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Number, transform
-from optax_lite.leaves import ema_weight, full_like, increment, leafwise, mix, over, sqrt, zero_count, zeros_like
+from optax_lite.core.leafwise import full_like, increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
+from optax_lite.core.transform import Number, transform
+from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.squares import abs_sq
-from optax_lite.transforms.decay import descend
+from optax_lite.transforms.decay import with_decay_and_rate
 
 
 @transform
@@ -27,8 +27,9 @@ def scale_by_yogi(
         m = b1·m + (1 - b1)·g,                        m̂ = m / (1 - b1ᵗ)
         v = v - (1 - b2)·sign(v - |g|²)·|g|²,         v̂ = v / (1 - b2ᵗ)
 
-    `initial_accumulator_value` is where v starts; it has the unit of |g|². m starts at 0, as in TensorFlow Addons;
-    optax starts it at the same value, which moves parameters that have no gradient.
+    `initial_accumulator_value` is where v starts; it has the unit of |g|². m starts at 0, as in
+    TensorFlow Addons; optax starts it at the same value, which moves parameters that have no
+    gradient.
     """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
@@ -38,10 +39,10 @@ def scale_by_yogi(
 
     def update(updates, state):
         t = increment(state.count)
-        c1, c2 = ema_weight(b1, t), ema_weight(b2, t)
+        c1, c2 = bias_correction_factor(b1, t), bias_correction_factor(b2, t)
 
         def rule(g, m, v):
-            m = mix(b1, m, g)
+            m = moving_average(b1, m, g)
             v = v - (1 - b2) * jnp.sign(v - abs_sq(g)) * abs_sq(g)
             return over(m / c1, sqrt(v / c2 + eps_root) + eps), m, v
 
@@ -55,7 +56,8 @@ def scale_by_yogi(
 def yogi(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-3):
     """w ← w - lr·m̂ / (√v̂ + eps), v as in `scale_by_yogi`. Zaheer et al. 2018, Algorithm 2.
 
-    The default eps is large, as in the paper's experiments: it bounds how much entries with small gradients gain. The
-    other defaults are Adam's. For a v that starts elsewhere chain `scale_by_yogi` and `scale_by_learning_rate`.
+    The default eps is large, as in the paper's experiments: it bounds how much entries with small
+    gradients gain. The other defaults are Adam's. For a v that starts elsewhere chain
+    `scale_by_yogi` and `scale_by_learning_rate`.
     """
-    return descend(learning_rate, scale_by_yogi(b1, b2, eps))
+    return with_decay_and_rate(learning_rate, scale_by_yogi(b1, b2, eps))

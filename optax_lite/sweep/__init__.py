@@ -1,6 +1,6 @@
 """Sweeps: a population of optimizers, or of anything that holds one, trained as one program."""
 
-from optax_lite.sweep.engine import run as run
+from optax_lite.sweep._engine.engine import run as run
 from optax_lite.sweep.population import Population as Population
 from optax_lite.sweep.result import Best as Best, Result as Result
 from optax_lite.sweep.search import pbt as pbt, successive_halving as successive_halving

@@ -1,4 +1,6 @@
-"""A population: members with the settings they were made of, stacked where their structure is one."""
+"""A population: members with the settings they were made of, stacked where their structure
+is one.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError
-from optax_lite.data import Word, is_key
-from optax_lite.factory import is_factory
-from optax_lite.leaves import path_string, show_leaf
+from optax_lite.core.config import Word, is_key
+from optax_lite.core.factory import is_factory
+from optax_lite.core.leafwise import path_string, show_leaf
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
 
 
 class Members(NamedTuple):
@@ -26,9 +28,12 @@ class Members(NamedTuple):
 
 @jax.tree_util.register_static
 class Flag(int):
-    """True or False as part of the structure: what a Python bool in a member becomes, as `if` must know it."""
+    """True or False as part of the structure: what a Python bool in a member becomes, as `if` must
+    know it.
+    """
 
-    __class__ = property(lambda self: bool)  # so that it passes for one where a bool is asked for, as bool has no heirs
+    # so that it passes for one where a bool is asked for, as bool has no heirs
+    __class__ = property(lambda self: bool)
 
     def __repr__(self) -> str:
         return repr(self != 0)
@@ -39,7 +44,9 @@ class Flag(int):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Population:
-    """Members to be trained side by side; `grid` and `sample` make it, `+` puts two under one report."""
+    """Members to be trained side by side; `grid` and `sample` make it, `+` puts two under one
+    report.
+    """
 
     settings: tuple[Mapping[str, Any], ...]  # of each member, by axis
     members: tuple[PyTree, ...]  # each member as its factory returned it
@@ -47,10 +54,14 @@ class Population:
 
     @classmethod
     def of(
-        cls, made: Iterable[tuple[Mapping[str, Any], PyTree]], space: Mapping[str, Any] | None = None,
+        cls,
+        made: Iterable[tuple[Mapping[str, Any], PyTree]],
+        space: Mapping[str, Any] | None = None,
         where: str = "sweep",
-    ) -> "Population":  # fmt: skip
-        """A population of settings and members; what is wrong with one is told with `where` in front."""
+    ) -> "Population":
+        """A population of settings and members; what is wrong with one is told with `where` in
+        front.
+        """
         pairs = [(dict(settings), member) for settings, member in made]
         for i, (settings, member) in enumerate(pairs):
             check_member(i, settings, member, where)
@@ -71,12 +82,19 @@ class Population:
     def __add__(self, other: "Population") -> "Population":
         if not isinstance(other, Population):
             return NotImplemented
-        both = (self.settings + other.settings, self.members + other.members, self.spaces + other.spaces)
+        both = (
+            self.settings + other.settings,
+            self.members + other.members,
+            self.spaces + other.spaces,
+        )
         return Population(*both)
 
     def __repr__(self) -> str:
         over = " x ".join(self.axes) or "nothing"
-        members, structures = counted(len(self), "member"), counted(len(self._structures), "structure")
+        members, structures = (
+            pluralize(len(self), "member"),
+            pluralize(len(self._structures), "structure"),
+        )
         return f"Population({members} over {over}, {structures})"
 
     @cached_property
@@ -91,29 +109,42 @@ class Population:
     def groups(self) -> tuple[Members, ...]:
         """The members by structure, in the order in which these appear.
 
-        Words and Python bools are structure, so that the training can branch on them. Python numbers of one place are
-        floats where not all are whole; arrays have one shape and dtype.
+        Words and Python bools are structure, so that the training can branch on them. Python
+        numbers of one place are floats where not all are whole; arrays have one shape and dtype.
         """
         made = []
         for treedef, index in self._structures:
             columns = zip(*(_flat(self.members[i])[0] for i in index), strict=True)
-            made.append(Members(np.asarray(index), treedef.unflatten([_stack(column) for column in columns])))
+            made.append(
+                Members(
+                    np.asarray(index), treedef.unflatten([_stack(column) for column in columns])
+                )
+            )
         return tuple(made)
 
 
 def weakened(member: PyTree) -> PyTree:
-    """A member out of a stack with numbers that decide no dtype, as those of the member alone do."""
+    """A member out of a stack with numbers that decide no dtype, as those of the member
+    alone do.
+    """
     return jax.tree.map(_weak, member)
 
 
 def _weak(x: Any) -> Any:
     if not hasattr(x, "dtype") or x.shape or is_key(x) or getattr(x, "weak_type", False):
         return x
-    zero = next((z for z, kind in ((0.0, jnp.floating), (0, jnp.signedinteger)) if jnp.issubdtype(x.dtype, kind)), None)
+    zero = next(
+        (
+            z
+            for z, kind in ((0.0, jnp.floating), (0, jnp.signedinteger))
+            if jnp.issubdtype(x.dtype, kind)
+        ),
+        None,
+    )
     return x if zero is None else jax.lax.full_like(zero, x)
 
 
-def counted(n: int, what: str) -> str:
+def pluralize(n: int, what: str) -> str:
     """'1 member', '2 members'."""
     return f"{n} {what}{'s' * (n != 1)}"
 
@@ -126,10 +157,12 @@ def show_settings(settings: Mapping[str, Any]) -> str:
 def show(value: Any) -> str:
     """A value of a setting as text."""
     is_float = isinstance(value, (float, np.floating))
-    return f"{value:.4g}" if is_float else getattr(value, "__name__", None) or steady(value)
+    return (
+        f"{value:.4g}" if is_float else getattr(value, "__name__", None) or strip_addresses(value)
+    )
 
 
-def steady(value: Any) -> str:
+def strip_addresses(value: Any) -> str:
     """Anything as text that is the same in the next process: without addresses."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", f"{value}")
 
@@ -148,7 +181,9 @@ def _as_structure(x: Any) -> Any:
 
 def _is_plain(x: Any) -> bool:
     """Whether a number decides no dtype: Python's, numpy's scalars, and JAX's that are as weak."""
-    return isinstance(x, (int, float, np.integer, np.floating)) or (getattr(x, "weak_type", False) and not x.shape)
+    return isinstance(x, (int, float, np.integer, np.floating)) or (
+        getattr(x, "weak_type", False) and not x.shape
+    )
 
 
 def _kind(x: Any) -> Any:
@@ -160,19 +195,25 @@ def _dtype(x: Any) -> np.dtype:
 
 
 def _stack(column: tuple) -> np.ndarray:
-    stacked = np.asarray(column) if _is_plain(column[0]) else np.stack([np.asarray(x) for x in column])
+    stacked = (
+        np.asarray(column) if _is_plain(column[0]) else np.stack([np.asarray(x) for x in column])
+    )
     return stacked.astype(_dtype(stacked))
 
 
 def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str) -> None:
-    """Raise, naming the member by its number and settings, unless there are numbers in it that can be stacked."""
+    """Raise, naming the member by its number and settings, unless there are numbers in it that can
+    be stacked.
+    """
     leaves = _flat(member)[0]
     if leaves and all(type(x) is float for x in leaves):
         return
     problem = f"there is no number in {member!r:.60}; return an optimizer, or any pytree of numbers"
     if leaves:
         named = jax.tree_util.tree_flatten_with_path(member)[0]
-        problem = next((f"{path_string(path)!r} {p}" for path, x in named if (p := _no_number(x))), "")
+        problem = next(
+            (f"{path_string(path)!r} {p}" for path, x in named if (p := _no_number(x))), ""
+        )
     if problem:
         raise ArgumentError(f"member {i} ({show_settings(settings)}): {problem}", where)
 
@@ -187,7 +228,10 @@ def _no_number(x: Any) -> str:
         return "is a random key, which cannot differ; give an int as seed"
     if isinstance(x, int) and not jnp.iinfo(bounds := _dtype(0)).min <= x <= jnp.iinfo(bounds).max:
         return f"is {x}, too large for {bounds}; write a float"
-    if isinstance(x, (int, float, complex, jax.Array)) or getattr(getattr(x, "dtype", None), "kind", "O") not in "OSU":
+    if (
+        isinstance(x, (int, float, complex, jax.Array))
+        or getattr(getattr(x, "dtype", None), "kind", "O") not in "OSU"
+    ):
         return ""
     kind = f"the function {getattr(x, '__name__', x)}" if callable(x) else show_leaf(x)
     return f"is {kind:.60}, no number; let the training close over it"

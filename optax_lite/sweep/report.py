@@ -1,4 +1,6 @@
-"""A sweep in words: the lines of its repr, the table of the ranking, rows for a file or a data frame."""
+"""A sweep in words: the lines of its repr, the table of the ranking, rows for a file or a data
+frame.
+"""
 
 import csv
 import functools
@@ -12,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from optax_lite.inspection.table import html_table, text_table
-from optax_lite.loop.extras import extra
-from optax_lite.sweep.population import counted, show, show_settings, steady
+from optax_lite._optional import optional_import
+from optax_lite.inspect._table import html_table, text_table
+from optax_lite.sweep.population import pluralize, show, show_settings, strip_addresses
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,30 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_table(self.header, self.cells) + "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return html_table(self.header, self.cells) + "".join(
+            f"<p>{html.escape(note)}</p>" for note in self.notes
+        )
 
 
 def summary(result: Any) -> str:
     """What came of a sweep in a few lines."""
     (members, seeds), counts = result.scores.shape, Counter(result.status.flat)
-    states = ", ".join(f"{counts[s]} {s}" for s in ("done", "pruned", "diverged", "stopped") if counts[s])
-    lines = [f"{counted(members, 'member')} x {counted(seeds, 'seed')}: {states}", *_best(result)]
+    states = ", ".join(
+        f"{counts[s]} {s}" for s in ("done", "pruned", "diverged", "stopped") if counts[s]
+    )
+    lines = [
+        f"{pluralize(members, 'member')} x {pluralize(seeds, 'seed')}: {states}",
+        *_best(result),
+    ]
     chunk = result.chunk if isinstance(result.chunk, tuple) else (result.chunk,)
-    compiling = f"of which {result.compile_seconds:.3g} s compiling {counted(result.compiles, 'program')}"
-    probes = f" and {counted(result.probes, 'probe')}" if result.probes else ""
-    lines.append(f"{result.seconds:.3g} s, {compiling}{probes}; {', '.join(map(str, chunk))} at a time")
-    return "\n  ".join([f"Result: {lines[0]}", *lines[1:], *warnings(result)])
+    compiling = (
+        f"of which {result.compile_seconds:.3g} s compiling {pluralize(result.compiles, 'program')}"
+    )
+    probes = f" and {pluralize(result.probes, 'probe')}" if result.probes else ""
+    lines.append(
+        f"{result.seconds:.3g} s, {compiling}{probes}; {', '.join(map(str, chunk))} at a time"
+    )
+    return "\n  ".join([f"Result: {lines[0]}", *lines[1:], *remarks(result)])
 
 
 def _best(result: Any) -> list[str]:
@@ -51,17 +64,25 @@ def _best(result: Any) -> list[str]:
     if not np.isfinite(result.compared()[first.member, list(first.seeds)]).any():
         return ["no run has a finite score"]
     settings = show_settings(settings_of(result, first.member, first.seeds[0]))
-    seed = f", seed {result.seeds[first.seeds[0]]}" if result.hyperparams and len(result.seeds) > 1 else ""
-    lines = [f"best: member {first.member}{seed}, {settings}: {result.score_name} {show_score(first)}"]
+    seed = (
+        f", seed {result.seeds[first.seeds[0]]}"
+        if result.hyperparams and len(result.seeds) > 1
+        else ""
+    )
+    lines = [
+        f"best: member {first.member}{seed}, {settings}: {result.score_name} {show_score(first)}"
+    ]
     near = sum(abs(other.score - first.score) <= first.spread for other in others)
-    return lines + ([f"{counted(near, 'other member')} within that ±"] if near else [])
+    return lines + ([f"{pluralize(near, 'other member')} within that ±"] if near else [])
 
 
-def warnings(result: Any) -> list[str]:
+def remarks(result: Any) -> list[str]:
     """What a reader of the ranking should know."""
     lines = [*result.edges(), *result.notes]
     if result.interrupted:
-        lines.insert(0, "interrupted; runs are compared at the last evaluation that all of them reached")
+        lines.insert(
+            0, "interrupted; runs are compared at the last evaluation that all of them reached"
+        )
     return [f"! {line}" for line in lines]
 
 
@@ -79,12 +100,14 @@ def table(result: Any, n: int | None = 10) -> Table:
     header = ["rank", "member", *["seed"] * evolves, *names, result.score_name, "status", "updates"]
     more = len(places) - len(cells)
     notes = [f"and {more} more: table(None)"] if more else []
-    return Table(header, cells, notes + warnings(result))
+    return Table(header, cells, notes + remarks(result))
 
 
 def _states(status: np.ndarray) -> str:
     counts = Counter(status)
-    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {s}" for s, n in counts.items())
+    return (
+        next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {s}" for s, n in counts.items())
+    )
 
 
 def _range(steps: np.ndarray) -> str:
@@ -98,22 +121,30 @@ def show_score(place: Any) -> str:
 
 
 def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
-    """The settings that a run ended with; what its method is called in front where there are several."""
+    """The settings that a run ended with; what its method is called in front where there are
+    several.
+    """
     own, methods = result.settings(member, seed), methods_of(result.population)
     return {"optimizer": methods[member], **own} if methods and "optimizer" not in own else own
 
 
 @functools.lru_cache(8)
 def methods_of(population: Any) -> tuple[str, ...]:
-    """What the optimizer of each member is called; none where all are called alike, or an axis says it."""
+    """What the optimizer of each member is called; none where all are called alike, or an axis says
+    it.
+    """
     methods = tuple(_method(member) for member in population.members)
-    words = [tuple(x for x in s.values() if isinstance(x, (str, bool))) for s in population.settings]
+    words = [
+        tuple(x for x in s.values() if isinstance(x, (str, bool))) for s in population.settings
+    ]
     is_told = all(words) and len({*zip(words, methods, strict=True)}) == len({*words})
     return () if len({*methods}) == 1 or is_told else methods
 
 
 def _method(member: Any) -> str:
-    """What a member's optimizer is called: 'adamw', 'clip_by_global_norm + sgd'; nothing where it is none."""
+    """What a member's optimizer is called: 'adamw', 'clip_by_global_norm + sgd'; nothing where it
+    is none.
+    """
     optimizer = member.get("tx") if isinstance(member, Mapping) else member
     text, before = repr(optimizer) if hasattr(optimizer, "hyperparams") else "", ""
     text = text[len("chain(") : -1] if text.startswith("chain(") else text
@@ -129,7 +160,8 @@ def rows(result: Any) -> list[dict[str, Any]]:
         numbers = {"score": float(result.scores[m, s]), "status": str(result.status[m, s])}
         own = {"member": m, "seed": result.seeds[s]}, {**numbers, "steps": int(result.steps[m, s])}
         settings = {
-            f"setting {k}" if k in own[0] or k in own[1] else k: x for k, x in settings_of(result, m, s).items()
+            f"setting {k}" if k in own[0] or k in own[1] else k: x
+            for k, x in settings_of(result, m, s).items()
         }
         made.append({**own[0], **settings, **own[1]})
     return made
@@ -139,13 +171,18 @@ def write_csv(result: Any, path: str | Path) -> None:
     """One line for each run."""
     lines = rows(result)
     *settings, score, status, steps = max(lines, key=len)
-    names = dict.fromkeys([*settings, *(name for line in lines for name in list(line)[:-3]), score, status, steps])
+    names = dict.fromkeys(
+        [*settings, *(name for line in lines for name in list(line)[:-3]), score, status, steps]
+    )
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()
-        writer.writerows({name: steady(x) if callable(x) else x for name, x in line.items()} for line in lines)
+        writer.writerows(
+            {name: strip_addresses(x) if callable(x) else x for name, x in line.items()}
+            for line in lines
+        )
 
 
 def frame(result: Any) -> Any:
     """A pandas DataFrame of all runs."""
-    return extra("pandas", "result.to_pandas()", "sweep").DataFrame(rows(result))
+    return optional_import("pandas", "result.to_pandas()", "sweep").DataFrame(rows(result))

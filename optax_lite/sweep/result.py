@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
 from optax_lite.sweep import report
-from optax_lite.sweep.numbers import resolve
-from optax_lite.sweep.plots import plot
+from optax_lite.sweep._engine.perturb import resolve
+from optax_lite.sweep._plots.figure import plot
 from optax_lite.sweep.population import Population, show_settings
 from optax_lite.sweep.spaces import edges
 
@@ -42,11 +42,15 @@ class Best(NamedTuple):
     score: float  # the mean over its seeds
     spread: float  # the standard deviation over its seeds, NaN of one
     optimizer: Any  # the member, or its "tx" where it is a dict
-    params: PyTree  # of its best seed, or what a function of your own returned; None where it was left out on the way
+    # of its best seed, or what a function of your own returned; None where it was left out on the
+    # way
+    params: PyTree
     notes: tuple[str, ...]  # that a setting lies at the edge of the space
 
     def __repr__(self) -> str:
-        told = f"Best(member {self.index}, {show_settings(self.settings)}: {report.show_score(self)})"
+        told = (
+            f"Best(member {self.index}, {show_settings(self.settings)}: {report.show_score(self)})"
+        )
         return "\n  ".join([told, *(f"! {note}" for note in self.notes)])
 
 
@@ -63,23 +67,28 @@ class Place(NamedTuple):
 class Result:
     """What `run` returns: print it, ask for `best()`, `table()`, `plot()`, or take the arrays.
 
-    Members are ranked by the mean of their scores over the seeds. A diverged seed counts as the worst; a member that
-    was pruned comes behind all that went on longer; where the sweep was interrupted, runs are compared at the last
-    evaluation that all of them reached. In population-based training each run stands for itself.
+    Members are ranked by the mean of their scores over the seeds. A diverged seed counts as the
+    worst; a member that was pruned comes behind all that went on longer; where the sweep was
+    interrupted, runs are compared at the last evaluation that all of them reached. In
+    population-based training each run stands for itself.
     """
 
     population: Population
     seeds: tuple[int, ...]
     mode: str  # "min" or "max"
     score_name: str
-    scores: np.ndarray  # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any
+    # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any
+    scores: np.ndarray
     status: np.ndarray  # (members, seeds): "done", "pruned", "diverged", "stopped"
     steps: np.ndarray  # (members, seeds): updates made
-    history: dict[str, np.ndarray]  # "step" (points,); "loss" and others (members, seeds, points), NaN where not there
-    hyperparams: dict[str, np.ndarray]  # those that changed on the way (members, seeds, points): what led to a point
+    # "step" (points,); "loss" and others (members, seeds, points), NaN where not there
+    history: dict[str, np.ndarray]
+    # those that changed on the way (members, seeds, points): what led to a point
+    hyperparams: dict[str, np.ndarray]
     rungs: tuple[Rung, ...]
     lineage: tuple[Copy, ...]
-    outputs: Callable[[int, int], PyTree]  # (member, position of a seed) -> what that run ended with
+    # (member, position of a seed) -> what that run ended with
+    outputs: Callable[[int, int], PyTree]
     seconds: float  # in all
     compile_seconds: float  # of them
     compiles: int  # without those of the probes
@@ -89,14 +98,22 @@ class Result:
     notes: tuple[str, ...]
 
     def best(self) -> Best:
-        """The first of the ranking, with its optimizer and its parameters; the first of several that are equal."""
+        """The first of the ranking, with its optimizer and its parameters; the first of several
+        that are equal.
+        """
         place = self.ranking()[0]
         m, values = place.member, self.compared()[place.member, list(place.seeds)]
         if not np.isfinite(values).any():
-            problem = f"{self.score_name}, the score, is NaN or infinite in every run that did not diverge"
+            problem = (
+                f"{self.score_name}, the score, is NaN or infinite in every run that did not "
+                "diverge"
+            )
             problem += "; look at what computes it"
             if (self.status == "diverged").all():
-                problem = f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} updates"
+                problem = (
+                    f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} "
+                    "updates"
+                )
                 problem += "; sweep over smaller learning rates"
             elif self.interrupted:
                 problem = "no run has a score yet: the sweep ended before the first evaluation"
@@ -121,14 +138,27 @@ class Result:
             values = self._losses(compared[place.member, list(place.seeds)])
             bad, finite = np.isinf(values), values[np.isfinite(values)]
             rung = dropped.get(place.member, len(self.rungs))
-            return np.isnan(values).any(), bad.all(), -rung, bad.sum(), finite.mean() if finite.size else np.inf
+            return (
+                np.isnan(values).any(),
+                bad.all(),
+                -rung,
+                bad.sum(),
+                finite.mean() if finite.size else np.inf,
+            )
 
         return sorted(
-            (_place(m, some, compared[m, list(some)]) for m in range(len(self.population)) for some in each), key=key
+            (
+                _place(m, some, compared[m, list(some)])
+                for m in range(len(self.population))
+                for some in each
+            ),
+            key=key,
         )
 
     def compared(self) -> np.ndarray:
-        """The scores by which runs are ranked: the last ones, or those at the last point that all of them reached."""
+        """The scores by which runs are ranked: the last ones, or those at the last point that all
+        of them reached.
+        """
         alive = np.isin(self.status, ("done", "stopped")) & ~np.isnan(self.scores)
         if not self.interrupted or not alive.any():
             return self.scores
@@ -138,27 +168,37 @@ class Result:
         return np.where(alive, values[..., common], self.scores)
 
     def edges(self) -> tuple[str, ...]:
-        """What says that the best setting lies at the edge of the space, so that a better one may lie beyond it."""
+        """What says that the best setting lies at the edge of the space, so that a better one may
+        lie beyond it.
+        """
         place, every = self.ranking()[0], self.population
         if self.hyperparams or not np.isfinite(place.score):
             return ()
         m = place.member  # by itself, as others may have its settings from another space
-        return edges(Population((every.settings[m],), (every[m],), (every.spaces[m],)), every.settings[m])
+        return edges(
+            Population((every.settings[m],), (every[m],), (every.spaces[m],)), every.settings[m]
+        )
 
     def _losses(self, values: np.ndarray) -> np.ndarray:
         return values if self.mode == "min" else -values
 
     def settings(self, member: int, seed: int) -> dict[str, Any]:
-        """The settings of a run, with those that changed on the way as they ended; `seed` is a position."""
+        """The settings of a run, with those that changed on the way as they ended; `seed` is a
+        position.
+        """
         return {**self.population.settings[self._origin(member, seed)], **self.ended(member, seed)}
 
     def ended(self, member: int, seed: int) -> dict[str, float]:
         """The hyperparameters that a run ended with, of those that changed on the way."""
         found = {name: values[member, seed] for name, values in self.hyperparams.items()}
-        return {name: float(x[~np.isnan(x)][-1]) for name, x in found.items() if not np.isnan(x).all()}
+        return {
+            name: float(x[~np.isnan(x)][-1]) for name, x in found.items() if not np.isnan(x).all()
+        }
 
     def ancestry(self, member: int, seed: int) -> list[tuple[int, int]]:
-        """Whom a run descends from: (step, member), each up to that step, the earliest first; the run itself last."""
+        """Whom a run descends from: (step, member), each up to that step, the earliest first; the
+        run itself last.
+        """
         line = [(int(self.history["step"][-1]), member)]
         for copy in reversed(self.lineage):
             if copy.seed == self.seeds[seed] and copy.loser == line[0][1]:
@@ -183,15 +223,21 @@ class Result:
         return report.table(self, n)
 
     def plot(
-        self, kind: str | None = None, *, names: str | Sequence[str] | None = None, metric: str | None = None,
-        top: int = 5, ax: Any = None,
-    ) -> Any:  # fmt: skip
+        self,
+        kind: str | None = None,
+        *,
+        names: str | Sequence[str] | None = None,
+        metric: str | None = None,
+        top: int = 5,
+        ax: Any = None,
+    ) -> Any:
         """Draw what there is to see: a figure of all pictures, or the Axes of one kind.
 
-        "curves": a line for each member, the `top` best in colour, or the best of each method; of `metric`, the score
-        unless told otherwise. "axes": the score against each hyperparameter, or those of `names`. "heatmap": over two
-        axes of a grid. "brackets": what successive halving let live. "lineage": what population-based training did
-        with its hyperparameters, and how the best run came to its own. `ax` takes a picture that is one.
+        "curves": a line for each member, the `top` best in colour, or the best of each method; of
+        `metric`, the score unless told otherwise. "axes": the score against each hyperparameter, or
+        those of `names`. "heatmap": over two axes of a grid. "brackets": what successive halving
+        let live. "lineage": what population-based training did with its hyperparameters, and how
+        the best run came to its own. `ax` takes a picture that is one.
         """
         return plot(self, kind, names, metric, top, ax)
 

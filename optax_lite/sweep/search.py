@@ -1,4 +1,6 @@
-"""Stopping the bad early: which runs go on at a rung, and which take over the parameters of a better one."""
+"""Stopping the bad early: which runs go on at a rung, and which take over the parameters of a
+better one.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from optax_lite.check import ArgumentError, check_count
-from optax_lite.mistakes import told_by, written
+from optax_lite.core.validate import ArgumentError, check_count
+from optax_lite.errors.calls import errors_named, usage
 
 
 @dataclass(frozen=True)
@@ -21,30 +23,43 @@ class SuccessiveHalving:
     def points(self, steps: int) -> set[int]:
         """The steps at which something is decided."""
         if self.rungs[-1] >= steps:
-            raise ArgumentError(f"rungs must lie below the {steps} steps of the training, got {self.rungs[-1]}", "run")
+            raise ArgumentError(
+                f"rungs must lie below the {steps} steps of the training, got {self.rungs[-1]}",
+                "run",
+            )
         return set(self.rungs)
 
     def survivors(self, losses: np.ndarray) -> np.ndarray:
-        """The members that go on, best first, of those still there; lower is better, NaN is not there any more."""
+        """The members that go on, best first, of those still there; lower is better, NaN is not
+        there any more.
+        """
         order = np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")
         present = np.count_nonzero(~np.isnan(losses))
         return order[: max(1, int(np.ceil(self.keep * present - 1e-9)))] if present else order[:0]
 
 
-@written("search=successive_halving(rungs, keep=1/3)")
+@usage("search=successive_halving(rungs, keep=1/3)")
 def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveHalving:
-    """At each rung, a number of updates, only the best part of the members goes on. Jamieson & Talwalkar 2016.
+    """At each rung, a number of updates, only the best part of the members goes on. Jamieson &
+    Talwalkar 2016.
 
         sweep.run(population, train, search=sweep.successive_halving([100, 300, 900], keep=1/3))
 
-    Of n members ⌈keep·n⌉ go on, at least 1, by the mean score over their seeds; all populations of a sweep compete.
+    Of n members ⌈keep·n⌉ go on, at least 1, by the mean score over their seeds; all populations of
+    a sweep compete.
     """
-    given: Any = rungs if isinstance(rungs, (Sequence, np.ndarray)) and not isinstance(rungs, str) else (rungs,)
+    given: Any = (
+        rungs
+        if isinstance(rungs, (Sequence, np.ndarray)) and not isinstance(rungs, str)
+        else (rungs,)
+    )
     steps = tuple(int(r) if isinstance(r, np.integer) else r for r in given)
     for rung in steps:
         _checked("successive_halving", rung=rung)
     if not steps or any(b <= a for a, b in pairwise(steps)):
-        raise ArgumentError(f"rungs must be numbers of updates that rise, got {list(steps)}", "successive_halving")
+        raise ArgumentError(
+            f"rungs must be numbers of updates that rise, got {list(steps)}", "successive_halving"
+        )
     if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep < 1:
         raise ArgumentError(f"keep must be above 0 and below 1, got {keep!r}", "successive_halving")
     return SuccessiveHalving(steps, float(keep))
@@ -61,16 +76,26 @@ class PBT:
     seed: int
 
     def points(self, steps: int) -> set[int]:
-        """The steps at which something is decided; not the last one, after which nothing would follow."""
+        """The steps at which something is decided; not the last one, after which nothing would
+        follow.
+        """
         return set(range(self.every, steps, self.every))
 
     def copies(self, losses: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
-        """(loser, winner) for each of the worst part; lower is better, what has diverged is worst of all."""
+        """(loser, winner) for each of the worst part; lower is better, what has diverged is worst
+        of all.
+        """
         losses = np.where(np.isnan(losses), np.inf, losses)
         order, n = np.argsort(losses, kind="stable"), max(1, int(self.fraction * len(losses)))
         best = [i for i in order[:n] if np.isfinite(losses[i])]
-        losers = [i for i in order[::-1] if i in order[len(order) - n :] or not np.isfinite(losses[i])]
-        return [(int(loser), int(rng.choice(best))) for loser in losers if loser not in best] if best else []
+        losers = [
+            i for i in order[::-1] if i in order[len(order) - n :] or not np.isfinite(losses[i])
+        ]
+        return (
+            [(int(loser), int(rng.choice(best))) for loser in losers if loser not in best]
+            if best
+            else []
+        )
 
     def explore(self, path: str, value: float, rng: np.random.Generator) -> float:
         """The value after a random one of its factors, within its bounds."""
@@ -78,32 +103,47 @@ class PBT:
         return float(np.clip(value * rng.choice(self.perturb[path]), low, high))
 
 
-@written("search=pbt(every, perturb={'learning_rate': (0.8, 1.25)})")
+@usage("search=pbt(every, perturb={'learning_rate': (0.8, 1.25)})")
 def pbt(
-    every: int, perturb: Mapping[str, Sequence[float]], *, bounds: Mapping[str, tuple[float, float]] | None = None,
-    fraction: float = 0.25, seed: int = 0,
-) -> PBT:  # fmt: skip
-    """Population-based training: every so often the worst take over from the best, with other hyperparameters.
+    every: int,
+    perturb: Mapping[str, Sequence[float]],
+    *,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fraction: float = 0.25,
+    seed: int = 0,
+) -> PBT:
+    """Population-based training: every so often the worst take over from the best, with other
+    hyperparameters.
 
-        search = sweep.pbt(200, perturb={"learning_rate": (0.8, 1.25)}, bounds={"learning_rate": (1e-5, 1.0)})
+        perturb, bounds = {"learning_rate": (0.8, 1.25)}, {"learning_rate": (1e-5, 1.0)}
+        search = sweep.pbt(200, perturb=perturb, bounds=bounds)
 
-    After each `every` updates each of the worst `fraction` of the members copies parameters, state and hyperparameters
-    of a random one of the best `fraction`, and multiplies each of `perturb` by a random one of its factors, within
-    `bounds`. Names are paths as in `tx.hyperparams`, or their ends where only one ends so. What is perturbed is float,
-    also where the members have ints. Each seed is a population of its own. Jaderberg et al. 2017, with truncation
-    selection.
+    After each `every` updates each of the worst `fraction` of the members copies parameters, state
+    and hyperparameters of a random one of the best `fraction`, and multiplies each of `perturb` by
+    a random one of its factors, within `bounds`. Names are paths as in `tx.hyperparams`, or their
+    ends where only one ends so. What is perturbed is float, also where the members have ints. Each
+    seed is a population of its own. Jaderberg et al. 2017, with truncation selection.
     """
     _checked("pbt", every=every)
     if not isinstance(perturb, Mapping) or not perturb:
-        raise ArgumentError(f"perturb must be a dict such as {{'learning_rate': (0.8, 1.25)}}, got {perturb!r}", "pbt")
+        raise ArgumentError(
+            f"perturb must be a dict such as {{'learning_rate': (0.8, 1.25)}}, got {perturb!r}",
+            "pbt",
+        )
     factors = {name: _numbers("perturb", name, values) for name, values in perturb.items()}
     limits = {name: _numbers("bounds", name, values) for name, values in (bounds or {}).items()}
     for name, limit in limits.items():
         if len(limit) != 2 or not limit[0] < limit[1]:
             raise ArgumentError(f"bounds[{name!r}] must be (low, high), got {limit}", "pbt")
         if name not in factors:
-            raise ArgumentError(f"bounds has {name!r}, which perturb has not; it has {list(factors)}", "pbt")
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 0.5:
+            raise ArgumentError(
+                f"bounds has {name!r}, which perturb has not; it has {list(factors)}", "pbt"
+            )
+    if (
+        isinstance(fraction, bool)
+        or not isinstance(fraction, (int, float))
+        or not 0 < fraction <= 0.5
+    ):
         raise ArgumentError(f"fraction must be above 0 and at most 0.5, got {fraction!r}", "pbt")
     return PBT(every, factors, limits, float(fraction), seed)
 
@@ -114,12 +154,14 @@ def _numbers(argument: str, name: str, values: Any) -> tuple[float, ...]:
     except TypeError:
         found = ()
     if not found or not all(np.isfinite(found)):
-        raise ArgumentError(f"{argument}[{name!r}] must be numbers such as (0.8, 1.25), got {values!r}", "pbt")
+        raise ArgumentError(
+            f"{argument}[{name!r}] must be numbers such as (0.8, 1.25), got {values!r}", "pbt"
+        )
     return found
 
 
 def _checked(where: str, **counts: Any) -> None:
-    with told_by(where):
+    with errors_named(where):
         check_count(**counts)
 
 

@@ -1,4 +1,6 @@
-"""Spaces of hyperparameters, and populations taken from them: all of a grid, or points that cover a space evenly."""
+"""Spaces of hyperparameters, and populations taken from them: all of a grid, or points that cover a
+space evenly.
+"""
 
 import inspect
 import itertools
@@ -10,13 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError, check_count, closest, unknown_argument
-from optax_lite.data import Config
-from optax_lite.factory import is_factory
-from optax_lite.habits import plain
-from optax_lite.loop.extras import extra
-from optax_lite.mistakes import told_by, written
+from optax_lite._optional import optional_import
+from optax_lite.core.config import Config
+from optax_lite.core.factory import is_factory
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError, check_count, closest, unknown_argument
+from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.suggestions import plain
 from optax_lite.sweep.population import Population, show_settings
 
 _EDGE = 0.05  # of a range, on each side, counts as its edge
@@ -44,7 +46,9 @@ class Range:
         """How much of the way a value lies at."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - 1 - self.low if self.whole else self.high - self.low)
+        return (value - self.low) / (
+            self.high - 1 - self.low if self.whole else self.high - self.low
+        )
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,13 @@ class Choice:
         return self.options[int(u * len(self.options))]
 
 
-@written("uniform(0.8, 0.99)")
+@usage("uniform(0.8, 0.99)")
 def uniform(low: float, high: float) -> Range:
     """Real numbers from low to high, all equally likely."""
     return Range(*_limits("uniform", low, high))
 
 
-@written("loguniform(1e-5, 1e-1)")
+@usage("loguniform(1e-5, 1e-1)")
 def loguniform(low: float, high: float) -> Range:
     """Real numbers from low to high, their logarithms equally likely."""
     low, high = _limits("loguniform", low, high)
@@ -73,7 +77,7 @@ def loguniform(low: float, high: float) -> Range:
     return Range(low, high, log=True)
 
 
-@written("randint(1, 9)")
+@usage("randint(1, 9)")
 def randint(low: int, high: int) -> Range:
     """Integers of at least low and below high, as in numpy: randint(1, 9) is one of 1 to 8."""
     for name, value in (("low", low), ("high", high)):
@@ -82,7 +86,7 @@ def randint(low: int, high: int) -> Range:
     return Range(*_limits("randint", low, high), whole=True)
 
 
-@written("choice(['adam', 'lion'])")
+@usage("choice(['adam', 'lion'])")
 def choice(options: Iterable[Any]) -> Choice:
     """One of some options: numbers, words, True and False, whatever the factory takes."""
     return Choice(_values("choice", "options", options))
@@ -90,76 +94,103 @@ def choice(options: Iterable[Any]) -> Choice:
 
 def _limits(where: str, low: Any, high: Any) -> tuple[float, float]:
     for name, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.number))
+            or not np.isfinite(value)
+        ):
             raise ArgumentError(f"{name} must be a finite number, got {value!r}", where)
     if not low < high:
         raise ArgumentError(f"low must be below high, got {low!r} and {high!r}", where)
     return float(low), float(high)
 
 
-@written("population = sweep.grid(adamw, learning_rate=[1e-4, 1e-3], weight_decay=[0, 0.1])")
+@usage("population = sweep.grid(adamw, learning_rate=[1e-4, 1e-3], weight_decay=[0, 0.1])")
 def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population:
-    """Every combination of the values of some axes, the last axis fastest: `factory(**setting)` for each.
+    """Every combination of the values of some axes, the last axis fastest: `factory(**setting)` for
+    each.
 
         sweep.grid(adamw, learning_rate=np.geomspace(1e-5, 1e-1, 24), weight_decay=[0, 0.1])
-        sweep.grid(lambda lr, entropy: {"tx": adam(lr), "entropy": entropy}, lr=[1e-3, 1e-2], entropy=[0, 0.01])
+        sweep.grid(lambda lr, h: {"tx": adam(lr), "entropy": h}, lr=[1e-3, 1e-2], h=[0, 0.01])
 
-    The factory returns an optimizer, or any pytree whose numbers may differ. Members that differ in more, in a flag or
-    in the method, are several structures, each compiled by itself, under one report.
+    The factory returns an optimizer, or any pytree whose numbers may differ. Members that differ in
+    more, in a flag or in the method, are several structures, each compiled by itself, under one
+    report.
     """
     _check_factory(factory, axes, "grid")
     values = {name: _values("grid", name, axis) for name, axis in axes.items()}
     if (n := math.prod(map(len, values.values()))) > _MOST:
-        problem = f"{n:,} members, {' x '.join(str(len(x)) for x in values.values())}; write sample(factory, n, ...)"
+        problem = (
+            f"{n:,} members, {' x '.join(str(len(x)) for x in values.values())}; write "
+            "sample(factory, n, ...)"
+        )
         raise ArgumentError(f"{problem} for n points of this space", "grid")
-    settings = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+    settings = [
+        dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
+    ]
     return _made(factory, settings, values, "grid")
 
 
-@written("population = sweep.sample(adamw, 64, learning_rate=sweep.loguniform(1e-5, 1e-1))")
+@usage("population = sweep.sample(adamw, 64, learning_rate=sweep.loguniform(1e-5, 1e-1))")
 def sample(
     factory: Callable[..., PyTree], n: int, /, *, method: str = "sobol", seed: int = 0, **axes: Any
 ) -> Population:
     """n points of a space that cover it evenly: `factory(**setting)` for each.
 
-        sweep.sample(adamw, 64, learning_rate=sweep.loguniform(1e-5, 1e-1), b1=sweep.uniform(0.8, 0.99))
+        rates, decays = sweep.loguniform(1e-5, 1e-1), sweep.uniform(0.8, 0.99)
+        sweep.sample(adamw, 64, learning_rate=rates, b1=decays)
 
-    An axis is `uniform`, `loguniform`, `randint`, `choice`, or a list to choose from. The methods are those of
-    `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin hypercube), and "random" for independent points.
-    Where n is a power of 2, Sobol's points and "lhs" have one value in each nth of every axis; other n cover it less
-    evenly with "sobol". More points of one seed begin with the fewer ones, save with "lhs". Factories are as in `grid`.
+    An axis is `uniform`, `loguniform`, `randint`, `choice`, or a list to choose from. The methods
+    are those of `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin hypercube), and
+    "random" for independent points. Where n is a power of 2, Sobol's points and "lhs" have one
+    value in each nth of every axis; other n cover it less evenly with "sobol". More points of one
+    seed begin with the fewer ones, save with "lhs". Factories are as in `grid`.
     """
-    with told_by("sample"):
+    with errors_named("sample"):
         check_count(n=n)
     advice = "; for an axis, give the argument of the factory another name"
     if not isinstance(method, str) or method not in _METHODS:
         problem = f"method must be one of {', '.join(_METHODS)}, got {method!r:.60}"
         raise ArgumentError(problem + advice * (not isinstance(method, str)), "sample")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed must be an integer of at least 0, got {seed!r:.60}{advice}", "sample")
+        raise ArgumentError(
+            f"seed must be an integer of at least 0, got {seed!r:.60}{advice}", "sample"
+        )
     _check_factory(factory, axes, "sample")
     for name, axis in axes.items():
-        if isinstance(axis, tuple) and len(axis) == 2 and all(isinstance(x, (int, float)) for x in axis):
-            problem = f"{name} may be a range or two values, got {axis!r}; write uniform{axis!r}, loguniform{axis!r} or"
+        if (
+            isinstance(axis, tuple)
+            and len(axis) == 2
+            and all(isinstance(x, (int, float)) for x in axis)
+        ):
+            problem = (
+                f"{name} may be a range or two values, got {axis!r}; write uniform{axis!r}, "
+                f"loguniform{axis!r} or"
+            )
             raise ArgumentError(f"{problem} {list(axis)!r}", "sample")
     space = {
         name: axis if isinstance(axis, (Range, Choice)) else Choice(_values("sample", name, axis))
         for name, axis in axes.items()
     }
     points = _points(len(space), n, method, seed)
-    settings = [{name: axis.at(u) for (name, axis), u in zip(space.items(), point, strict=True)} for point in points]
+    settings = [
+        {name: axis.at(u) for (name, axis), u in zip(space.items(), point, strict=True)}
+        for point in points
+    ]
     return _made(factory, settings, space, "sample")
 
 
 def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
     if method == "random":
         return np.random.default_rng(seed).random((n, dimensions))
-    qmc = extra("scipy.stats", f"sweep.sample(..., method={method!r})", "sweep").qmc
+    qmc = optional_import("scipy.stats", f"sweep.sample(..., method={method!r})", "sweep").qmc
     rng = np.random.default_rng(seed)
     if method == "sobol":  # always a power of 2, whose first n are taken: it warns of other numbers
         points = qmc.Sobol(dimensions, rng=rng).random_base2(max(0, math.ceil(math.log2(n))))[:n]
     else:
-        points = {"halton": qmc.Halton, "lhs": qmc.LatinHypercube}[method](dimensions, rng=rng).random(n)
+        points = {"halton": qmc.Halton, "lhs": qmc.LatinHypercube}[method](
+            dimensions, rng=rng
+        ).random(n)
     return np.minimum(points, np.nextafter(1.0, 0.0))
 
 
@@ -167,12 +198,20 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     """Whether the factory can be called, and with these names."""
     if isinstance(factory, Config):  # a schedule can be called
         name = factory.factory.name
-        raise ArgumentError(f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)", where)
+        raise ArgumentError(
+            f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)",
+            where,
+        )
     if not callable(factory):
-        problem = f"the first argument must be a function of the axes that returns a member, got {factory!r:.60}"
+        problem = (
+            "the first argument must be a function of the axes that returns a member, got "
+            f"{factory!r:.60}"
+        )
         raise ArgumentError(problem, where)
     if not axes:
-        raise ArgumentError(f"there is no axis; write {where}(..., learning_rate=[1e-3, 1e-2])", where)
+        raise ArgumentError(
+            f"there is no axis; write {where}(..., learning_rate=[1e-3, 1e-2])", where
+        )
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # some builtins have none
@@ -183,18 +222,28 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     for axis in axes:
         if axis not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             is_ours = is_factory(factory)  # whose arguments have the names that hints are about
-            hint = unknown_argument(axis, known) if is_ours else f"no argument {axis!r}; it has {closest(axis, known)}"
+            hint = (
+                unknown_argument(axis, known)
+                if is_ours
+                else f"no argument {axis!r}; it has {closest(axis, known)}"
+            )
             raise ArgumentError(f"{name}: {hint}", where)
     try:
         signature.bind(**axes)
     except TypeError as error:
-        raise ArgumentError(f"{name}: {error}; its signature is {plain(signature)}", where) from None
+        raise ArgumentError(
+            f"{name}: {error}; its signature is {plain(signature)}", where
+        ) from None
 
 
 def _values(where: str, name: str, axis: Any) -> tuple[Any, ...]:
     """The values of an axis, Python's numbers where they are numbers."""
     is_array = hasattr(axis, "__array__")  # pandas has others than numpy and JAX
-    if (np.ndim(axis) != 1) if is_array else (not isinstance(axis, Sequence) or isinstance(axis, (str, bytes))):
+    if (
+        (np.ndim(axis) != 1)
+        if is_array
+        else (not isinstance(axis, Sequence) or isinstance(axis, (str, bytes)))
+    ):
         raise ArgumentError(_no_axis(name, axis, is_array), where)
     values = tuple(map(_plain, np.asarray(axis) if is_array else axis))
     if not values:
@@ -212,7 +261,11 @@ def _no_axis(name: str, axis: Any, is_array: bool) -> str:
     problem = f"{name} must be a list or an array of one dimension, got {got}"
     if isinstance(axis, (Range, Choice)):
         return f"{problem}; write sample(factory, n, {name}=...), or values of your own"
-    several = np.ndim(axis) if is_array else isinstance(axis, Iterable) and not isinstance(axis, (str, bytes))
+    several = (
+        np.ndim(axis)
+        if is_array
+        else isinstance(axis, Iterable) and not isinstance(axis, (str, bytes))
+    )
     return f"{problem}; write list(...)" if several else f"{problem}; write {name}=[{axis!r:.60}]"
 
 
@@ -221,7 +274,10 @@ def _plain(x: Any) -> Any:
 
 
 def _made(
-    factory: Callable[..., PyTree], settings: list[dict[str, Any]], space: Mapping[str, Any], where: str
+    factory: Callable[..., PyTree],
+    settings: list[dict[str, Any]],
+    space: Mapping[str, Any],
+    where: str,
 ) -> Population:
     made = []
     for i, setting in enumerate(settings):
@@ -237,25 +293,33 @@ def _made(
 
 def edges(population: Population, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """What says that a setting lies at the edge of the space it was taken from, axis by axis."""
-    here = next((i for i, s in enumerate(population.settings) if s is settings or s == settings), None)
+    here = next(
+        (i for i, s in enumerate(population.settings) if s is settings or s == settings), None
+    )
     space = {} if here is None else population.spaces[here]
     found = []
     for name, value in settings.items():
-        if (side := _side(space.get(name), value)) is not None and not (side == "lowest" and value == 0):
+        if (side := _side(space.get(name), value)) is not None and not (
+            side == "lowest" and value == 0
+        ):
             shown = f"{value:.4g}" if isinstance(value, float) else value
             found.append(f"{name} = {shown} is at the {side} end of its axis; widen it")
     return tuple(found)
 
 
 def _side(axis: Any, value: Any) -> str | None:
-    """The end of its axis that a value lies at: in a twentieth of a range, or the last of at least three numbers."""
+    """The end of its axis that a value lies at: in a twentieth of a range, or the last of at least
+    three numbers.
+    """
     if isinstance(axis, Range):
         if axis.whole and axis.high - axis.low < 3:
             return None
         share = axis.share(value)
         return "lowest" if share <= _EDGE else "highest" if share >= 1 - _EDGE else None
     options = axis.options if isinstance(axis, Choice) else axis
-    numeric = options and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in options)
+    numeric = options and all(
+        isinstance(x, (int, float)) and not isinstance(x, bool) for x in options
+    )
     if not numeric or len(set(options)) < 3:
         return None
     return "lowest" if value == min(options) else "highest" if value == max(options) else None

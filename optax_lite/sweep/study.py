@@ -6,64 +6,88 @@ from typing import Any
 
 import numpy as np
 
-from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError, check_count
-from optax_lite.loop.extras import extra
-from optax_lite.mistakes import told_by, written
-from optax_lite.sweep.engine import train_population
+from optax_lite._optional import optional_import
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError, check_count
+from optax_lite.errors.calls import errors_named, usage
+from optax_lite.sweep._engine.engine import train_population
 from optax_lite.sweep.population import Population, check_member
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT
 from optax_lite.sweep.training import Training
 
 
-@written("sweep.run_study(study, suggest, train, n_trials=64, batch=16)")
+@usage("sweep.run_study(study, suggest, train, n_trials=64, batch=16)")
 def run_study(
-    study: Any, suggest: Callable[[Any], PyTree], train: Training | Callable[[PyTree, Any], Any], *, n_trials: int,
-    batch: int = 16, catch: type[Exception] | Iterable[type[Exception]] = (), **options: Any,
-) -> tuple[Result, ...]:  # fmt: skip
+    study: Any,
+    suggest: Callable[[Any], PyTree],
+    train: Training | Callable[[PyTree, Any], Any],
+    *,
+    n_trials: int,
+    batch: int = 16,
+    catch: type[Exception] | Iterable[type[Exception]] = (),
+    **options: Any,
+) -> tuple[Result, ...]:
     """Let an Optuna study suggest members, and train them a batch at a time as populations.
 
         study = optuna.create_study(direction="minimize")
-        sweep.run_study(study, lambda trial: adam(trial.suggest_float("lr", 1e-5, 1, log=True)), train, n_trials=64)
+        make = lambda trial: adam(trial.suggest_float("lr", 1e-5, 1, log=True))
+        sweep.run_study(study, make, train, n_trials=64)
         study.best_params
 
-    `suggest(trial)` returns a member, in Optuna's define-by-run style: it may choose between methods. A batch is asked
-    for, trained, and told as a whole, so a sampler sees what came of it with the next one; `options` are those of
-    `run`, save `mode`, which is the study's direction, `checkpoint`, as the study has its storage, and `pbt`, which
-    leaves the suggestions. A trial's value is the mean over its seeds; one that diverged has failed, and one that did
-    not come to the end is pruned, with the value that it came to. Each structure and chunk size compiles once for all
-    batches. Several machines work on one study through its storage. Returns the result of each batch.
+    `suggest(trial)` returns a member, in Optuna's define-by-run style: it may choose between
+    methods. A batch is asked for, trained, and told as a whole, so a sampler sees what came of it
+    with the next one; `options` are those of `run`, save `mode`, which is the study's direction,
+    `checkpoint`, as the study has its storage, and `pbt`, which leaves the suggestions. A trial's
+    value is the mean over its seeds; one that diverged has failed, and one that did not come to the
+    end is pruned, with the value that it came to. Each structure and chunk size compiles once for
+    all batches. Several machines work on one study through its storage. Returns the result of each
+    batch.
 
-    A `suggest` that raises `optuna.TrialPruned` prunes its own trial. Exceptions of the classes in `catch`, as in
-    `study.optimize`, fail the trial that `suggest` was asked for, or the batch that was trained, with a warning, and
-    the study goes on; any other one ends it. Trials of a batch that ends before it was trained have failed.
+    A `suggest` that raises `optuna.TrialPruned` prunes its own trial. Exceptions of the classes in
+    `catch`, as in `study.optimize`, fail the trial that `suggest` was asked for, or the batch that
+    was trained, with a warning, and the study goes on; any other one ends it. Trials of a batch
+    that ends before it was trained have failed.
     """
-    optuna = extra("optuna", "sweep.run_study", "sweep")
+    optuna = optional_import("optuna", "sweep.run_study", "sweep")
     if not isinstance(study, optuna.study.Study):
         problem = f"study must be what optuna.create_study returns, got {type(study).__name__}"
-        raise ArgumentError(f"{problem}; the order is run_study(study, suggest, train)", "run_study")
+        raise ArgumentError(
+            f"{problem}; the order is run_study(study, suggest, train)", "run_study"
+        )
     if len(study.directions) > 1:
-        raise ArgumentError(f"study has {len(study.directions)} directions; a run has one score", "run_study")
+        raise ArgumentError(
+            f"study has {len(study.directions)} directions; a run has one score", "run_study"
+        )
     if not callable(suggest):
-        raise ArgumentError(f"suggest must be a function (trial) -> member, got {suggest!r}", "run_study")
+        raise ArgumentError(
+            f"suggest must be a function (trial) -> member, got {suggest!r}", "run_study"
+        )
     if "mode" in options:
         raise ArgumentError("mode is the direction of the study; leave it out", "run_study")
     if options.get("checkpoint") is not None:
-        raise ArgumentError("checkpoint is for one sweep; give the study a storage instead", "run_study")
+        raise ArgumentError(
+            "checkpoint is for one sweep; give the study a storage instead", "run_study"
+        )
     if isinstance(options.get("search"), PBT):
-        problem = "search=pbt(...) moves numbers on the way, so that a trial's value would not be that of its params"
+        problem = (
+            "search=pbt(...) moves numbers on the way, so that a trial's value would not be that "
+            "of its params"
+        )
         raise ArgumentError(f"{problem}; write search=successive_halving(...)", "run_study")
-    with told_by("run_study"):
+    with errors_named("run_study"):
         check_count(n_trials=n_trials, batch=batch)
     catch = (catch,) if isinstance(catch, type) else tuple(catch)
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in catch):
-        raise ArgumentError(f"catch must be an exception class or a tuple of these, got {catch!r}", "run_study")
+        raise ArgumentError(
+            f"catch must be an exception class or a tuple of these, got {catch!r}", "run_study"
+        )
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
     results, programs = [], {}
     failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
-        waiting, made = [], []  # the trials that were not told yet, and the members of those that have one
+        # the trials that were not told yet, and the members of those that have one
+        waiting, made = ([], [])
         try:
             for _ in range(min(batch, n_trials - first)):
                 waiting.append(trial := study.ask())
@@ -76,10 +100,14 @@ def run_study(
                     _warn(f"trial {trial.number} failed in suggest", error)
             if not made:
                 continue
-            result = train_population(Population.of(made), train, mode=mode, programs=programs, **options)
+            result = train_population(
+                Population.of(made), train, mode=mode, programs=programs, **options
+            )
             results.append(result)
             steps = result.steps
-            for value, status, done in zip(result.scores.mean(1), result.status, steps.min(1), strict=True):
+            for value, status, done in zip(
+                result.scores.mean(1), result.status, steps.min(1), strict=True
+            ):
                 trial = waiting.pop(0)
                 if not np.isfinite(value):
                     study.tell(trial, state=failed)
@@ -100,11 +128,15 @@ def run_study(
 
 
 def _suggested(suggest: Callable[[Any], PyTree], trial: Any) -> tuple[dict[str, Any], PyTree]:
-    """The settings and the member of a trial; an error that names the trial where that is no member."""
+    """The settings and the member of a trial; an error that names the trial where that is no
+    member.
+    """
     member = suggest(trial)
     check_member(trial.number, settings := dict(trial.params), member, "run_study")
     return settings, member
 
 
 def _warn(what: str, error: Exception) -> None:
-    warnings.warn(f"run_study: {what}, and the study goes on: {type(error).__name__}: {error}", stacklevel=3)
+    warnings.warn(
+        f"run_study: {what}, and the study goes on: {type(error).__name__}: {error}", stacklevel=3
+    )

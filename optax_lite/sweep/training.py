@@ -1,4 +1,6 @@
-"""What every run of a sweep does: a training loop that can be cut in pieces, or a user's function as it is."""
+"""What every run of a sweep does: a training loop that can be cut in pieces, or a user's function
+as it is.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -9,24 +11,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Array, PyTree
-from optax_lite.check import ArgumentError, check_count, check_function
-from optax_lite.compose import as_optimizer
-from optax_lite.data import is_key
-from optax_lite.inspection.metrics import count_skipped
-from optax_lite.leaves import show_leaf
-from optax_lite.loop.errors import explain_failure
-from optax_lite.loop.step import advance
-from optax_lite.mistakes import told_by, written
+from optax_lite.core.compose import as_optimizer
+from optax_lite.core.config import is_key
+from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.types import Array, PyTree
+from optax_lite.core.validate import ArgumentError, check_count, check_function
+from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.step import explain_failure
+from optax_lite.inspect.metrics import count_skipped
 from optax_lite.sweep.population import weakened
+from optax_lite.train.step import advance
 from optax_lite.wrappers.average import eval_params
 
-BATCH_LOSS = "batch_loss"  # what the mean loss of the batches is called where eval_fn has a "loss" of its own
+# what the mean loss of the batches is called where eval_fn has a "loss" of its own
+BATCH_LOSS = "batch_loss"
 _CALL = "training(init, loss, data, steps=..., batch_size=...)"
 
 
-class Lane(NamedTuple):
-    """Where one run stands: what is carried from step to step, and over the stretch since the last evaluation."""
+class RunState(NamedTuple):
+    """Where one run stands: what is carried from step to step, and over the stretch since the last
+    evaluation.
+    """
 
     params: PyTree
     state: PyTree
@@ -39,7 +44,9 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """A loop of updates in the form that `run` can stop, resume and perturb; `training` makes it."""
+    """A loop of updates in the form that `run` can stop, resume and perturb; `training`
+    makes it.
+    """
 
     init: Callable[..., PyTree]
     loss: Callable[..., Any]
@@ -52,7 +59,9 @@ class Training:
     seed: int
 
     def begin(self, key: Array) -> PyTree:
-        """The params that all runs of a seed begin with, which are made once: random numbers are long to compile."""
+        """The params that all runs of a seed begin with, which are made once: random numbers are
+        long to compile.
+        """
         params = self.init(jax.random.wrap_key_data(key))
         try:
             return jax.tree.map(jnp.asarray, params)
@@ -60,13 +69,13 @@ class Training:
             explain_failure(error, params, (), (), "training")
             raise
 
-    def start(self, member: PyTree, key: Array, params: PyTree) -> Lane:
+    def start(self, member: PyTree, key: Array, params: PyTree) -> RunState:
         """The run before its first update."""
         tx, _ = split(member)
         count, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
-        return Lane(params, tx.init(params), key, count, jnp.zeros((), bool), nothing, nothing)
+        return RunState(params, tx.init(params), key, count, jnp.zeros((), bool), nothing, nothing)
 
-    def advance(self, member: PyTree, lane: Lane, batch: tuple, active: Array) -> Lane:
+    def advance(self, member: PyTree, lane: RunState, batch: tuple, active: Array) -> RunState:
         """One update, or none where the run is not active, has diverged, or diverges now."""
         tx, rest = split(member)
         rest = rest | ({"key": self._key(lane)} if _takes_key(self.loss) else {})
@@ -75,20 +84,31 @@ class Training:
         value = jnp.asarray(metrics["loss"], jnp.float32)
         finite = jnp.isfinite(value)
         # An optimizer that leaves bad steps out goes on until it gives up by itself.
-        failed = ~finite if count_skipped(lane.state) is None else jnp.asarray(metrics.get("exceeded", False))
+        failed = (
+            ~finite
+            if count_skipped(lane.state) is None
+            else jnp.asarray(metrics.get("exceeded", False))
+        )
         active = active & ~lane.diverged
         moves = active & ~failed
-        params, state = jax.tree.map(partial(jnp.where, moves), (params, state), (lane.params, lane.state))
+        params, state = jax.tree.map(
+            partial(jnp.where, moves), (params, state), (lane.params, lane.state)
+        )
         seen = active & finite
-        return Lane(
-            params, state, lane.key, lane.count + moves.astype(jnp.int32), lane.diverged | (active & failed),
-            lane.loss_sum + jnp.where(seen, value, jnp.zeros_like(value)), lane.losses + seen.astype(jnp.float32),
-        )  # fmt: skip
+        return RunState(
+            params,
+            state,
+            lane.key,
+            lane.count + moves.astype(jnp.int32),
+            lane.diverged | (active & failed),
+            lane.loss_sum + jnp.where(seen, value, jnp.zeros_like(value)),
+            lane.losses + seen.astype(jnp.float32),
+        )
 
-    def _key(self, lane: Lane) -> Array:
+    def _key(self, lane: RunState) -> Array:
         return jax.random.fold_in(jax.random.wrap_key_data(lane.key), lane.count)
 
-    def measure(self, member: PyTree, lane: Lane) -> dict[str, Array]:
+    def measure(self, member: PyTree, lane: RunState) -> dict[str, Array]:
         """The numbers of an evaluation: the mean loss of the stretch, and what eval_fn says."""
         tx, _ = split(member)
         mean = lane.loss_sum / lane.losses
@@ -97,16 +117,19 @@ class Training:
         found = self.eval_fn(eval_params(tx, lane.state, lane.params))
         found = dict(found) if isinstance(found, Mapping) else {"eval": found}
         if BATCH_LOSS in found:
-            raise ArgumentError(f"eval_fn returns {BATCH_LOSS!r}, a name that is taken; call it otherwise", "training")
+            raise ArgumentError(
+                f"eval_fn returns {BATCH_LOSS!r}, a name that is taken; call it otherwise",
+                "training",
+            )
         return {BATCH_LOSS if "loss" in found else "loss": mean} | found
 
-    def output(self, member: PyTree, lane: Lane) -> PyTree:
+    def output(self, member: PyTree, lane: RunState) -> PyTree:
         """What a finished run leaves: its parameters, averaged where the optimizer averages."""
         return eval_params(split(member)[0], lane.state, lane.params)
 
 
 @dataclass(frozen=True)
-class Opaque:
+class FunctionTask:
     """A user's function of a member and a key: one piece, which only ends."""
 
     function: Callable[[PyTree, Array], Any]
@@ -128,9 +151,15 @@ class Opaque:
         if isinstance(out, jax.Array):
             return {"score": out}
         found = out if isinstance(out, Mapping) else {}
-        numbers = {name: x for name, x in found.items() if isinstance(x, jax.Array) and not (x.shape or is_key(x))}
+        numbers = {
+            name: x
+            for name, x in found.items()
+            if isinstance(x, jax.Array) and not (x.shape or is_key(x))
+        }
         if not numbers:
-            advice = "return a number, or a dict with one, or give score=, a function of what it returns"
+            advice = (
+                "return a number, or a dict with one, or give score=, a function of what it returns"
+            )
             raise ArgumentError(f"train returned {show_leaf(out):.60}; {advice}", "run")
         return numbers
 
@@ -139,29 +168,39 @@ class Opaque:
         return out
 
 
-@written(f"train = {_CALL}; result = sweep.run(population, train)")
+@usage(f"train = {_CALL}; result = sweep.run(population, train)")
 def training(
-    init: Callable[..., PyTree], loss: Callable[..., Any], data: Any = None, *, steps: int,
-    batch_size: int | None = None, eval_fn: Callable[..., Any] | None = None, every: int | None = None,
-    paired: bool = True, seed: int = 0,
-) -> Training:  # fmt: skip
-    """A training run as data for `sweep.run`, which may cut it into pieces: to prune, perturb, save and resume.
+    init: Callable[..., PyTree],
+    loss: Callable[..., Any],
+    data: Any = None,
+    *,
+    steps: int,
+    batch_size: int | None = None,
+    eval_fn: Callable[..., Any] | None = None,
+    every: int | None = None,
+    paired: bool = True,
+    seed: int = 0,
+) -> Training:
+    """A training run as data for `sweep.run`, which may cut it into pieces: to prune, perturb, save
+    and resume.
 
         train = training(init, loss, (x, y), steps=1000, batch_size=64, eval_fn=accuracy)
 
-    `init(key)` returns the params, the same for all members of a seed. `loss(params, *batch)` is as in `make_step`;
-    entries of a member beside its optimizer are passed by name (`loss(params, x, y, entropy=...)` for
-    {"tx": ..., "entropy": ...}), and a random key of the step to a loss that has an argument `key`. `eval_fn(params)`
-    returns a number or a dict of numbers, after every `every` updates (a tenth of the steps unless told otherwise) and
-    after the last; it is traced, so it is written with jax.numpy, and gets the averages where the optimizer averages.
-    If it returns a "loss" of its own, the mean loss of the batches is called "batch_loss".
+    `init(key)` returns the params, the same for all members of a seed. `loss(params, *batch)` is as
+    in `make_step`; entries of a member beside its optimizer are passed by name (`loss(params, x, y,
+    entropy=...)` for {"tx": ..., "entropy": ...}), and a random key of the step to a loss that has
+    an argument `key`. `eval_fn(params)` returns a number or a dict of numbers, after every `every`
+    updates (a tenth of the steps unless told otherwise) and after the last; it is traced, so it is
+    written with jax.numpy, and gets the averages where the optimizer averages. If it returns a
+    "loss" of its own, the mean loss of the batches is called "batch_loss".
 
-    `data` is as in `fit`: a pytree of arrays, of which each step takes `batch_size` rows, or all with None; or an
-    iterable of batches; or None for a loss that needs none. With `paired` all runs see the same batches, those that
-    `fit(..., seed=seed)` sees, so that differences are the members'; without, runs of different seeds see different
-    ones. A run whose loss is not finite has diverged: it stays where it was.
+    `data` is as in `fit`: a pytree of arrays, of which each step takes `batch_size` rows, or all
+    with None; or an iterable of batches; or None for a loss that needs none. With `paired` all runs
+    see the same batches, those that `fit(..., seed=seed)` sees, so that differences are the
+    members'; without, runs of different seeds see different ones. A run whose loss is not finite
+    has diverged: it stays where it was.
     """
-    with told_by("training"):
+    with errors_named("training"):
         check_function(init=init, loss=loss, **({} if eval_fn is None else {"eval_fn": eval_fn}))
         check_count(steps=steps, **({} if batch_size is None else {"batch_size": batch_size}))
         every = max(1, steps // 10) if every is None else every
@@ -170,11 +209,15 @@ def training(
 
 
 def split(member: PyTree) -> tuple[Any, dict[str, Any]]:
-    """The optimizer of a member, and its other entries by name; numbers weakly typed, as a builder sees them."""
+    """The optimizer of a member, and its other entries by name; numbers weakly typed, as a builder
+    sees them.
+    """
     if not isinstance(member, Mapping):
         return as_optimizer(member, "training", _CALL), {}
     if "tx" not in member:
-        raise ArgumentError(f"a member is a dict without 'tx', the optimizer; it has {list(member)}", "training")
+        raise ArgumentError(
+            f"a member is a dict without 'tx', the optimizer; it has {list(member)}", "training"
+        )
     rest = {name: weakened(x) for name, x in member.items() if name != "tx"}
     return as_optimizer(member["tx"], "training", _CALL), rest
 

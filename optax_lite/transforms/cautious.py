@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.compose import check_members
-from optax_lite.core import PyTree, transform
-from optax_lite.direction import check_makes_direction
-from optax_lite.leaves import leafwise
-from optax_lite.order import INSTEAD, INSTEAD_OF_MORE, SCALED
+from optax_lite.core.compose import check_members
+from optax_lite.core.leafwise import leafwise
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, SCALED
+from optax_lite.errors.direction import check_makes_direction
 
 
 class CautiousState(NamedTuple):
@@ -17,22 +17,27 @@ class CautiousState(NamedTuple):
 
 _NOT_AROUND = {
     **SCALED,
-    "resting": "so an update would be compared with the last gradient, not with the mean" + INSTEAD_OF_MORE,
+    "resting": "so an update would be compared with the last gradient, not with the mean"
+    + INSTEAD_OF_MORE,
     "rounding": "so signs would be compared with those of roundings" + INSTEAD,
 }
 
 
 @transform(not_around=_NOT_AROUND)
 def cautious(inner):
-    """Replace the update u of `inner` by u·φ·d / (Σφ + 1), φ = 1 where u·g > 0, else 0. Liang et al. 2024, Algorithm 1.
+    """Replace the update u of `inner` by u·φ·d / (Σφ + 1), φ = 1 where u·g > 0, else 0. Liang et
+    al. 2024, Algorithm 1.
 
-    d is the number of entries of a leaf, so what is left of u is lengthened by what was dropped. `inner` makes a
-    direction of the gradient, before decay and learning rate: C-AdamW is
-    `chain(cautious(scale_by_adam()), add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`, C-Lion the same with
-    `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is positive.
+    d is the number of entries of a leaf, so what is left of u is lengthened by what was dropped.
+    `inner` makes a direction of the gradient, before decay and learning rate: C-AdamW is
+    `chain(cautious(scale_by_adam()), add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`,
+    C-Lion the same with `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is
+    positive.
     """
     check_members({"inner": inner})
-    check_makes_direction("cautious", inner, "every update would be against its gradient and dropped")
+    check_makes_direction(
+        "cautious", inner, "every update would be against its gradient and dropped"
+    )
 
     def rule(u, g):
         phi = ((u * jnp.conj(g)).real > 0).astype(g.real.dtype)

@@ -1,27 +1,34 @@
-"""Clipping: entry by entry, or by the norm of the tree, of a leaf, of a unit's weights, of one example's gradient."""
+"""Clipping: entry by entry, or by the norm of the tree, of a leaf, of a unit's weights, of one
+example's gradient.
+"""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 
-from optax_lite.aliases import Limit
-from optax_lite.check import ArgumentError, check_nonnegative
-from optax_lite.core import Array, EmptyState, Number, PyTree, transform
-from optax_lite.leaves import leaf_paths, leafwise, weak
-from optax_lite.matrices import axes_once
-from optax_lite.norms import global_norm, norm, rms
+from optax_lite.core.leafwise import leaf_paths, leafwise
+from optax_lite.core.matrices import axes_once
+from optax_lite.core.norms import global_norm, norm, rms
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
+from optax_lite.core.types import Limit
+from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
 def fit(norm, most):
-    """The factor that brings a norm down to `most`; 1 where it is not above, so that 0 / 0 does not arise."""
+    """The factor that brings a norm down to `most`; 1 where it is not above, so that 0 / 0 does not
+    arise.
+    """
     fits = norm <= most
     return jnp.where(fits, 1.0, most / jnp.where(fits, 1.0, norm))
 
 
 def _fit_tree(updates, max_norm):
-    """The updates with their norm over all leaves brought down to `max_norm`, and the norm they had."""
-    norm = weak(global_norm(updates))
+    """The updates with their norm over all leaves brought down to `max_norm`, and the norm they
+    had.
+    """
+    norm = weak_typed(global_norm(updates))
     factor = fit(norm, max_norm)
     return leafwise(lambda g: factor * g, updates), norm
 
@@ -32,14 +39,17 @@ def clip(max_delta: Limit):
     check_nonnegative(max_delta=max_delta)
 
     def update(updates, state):
-        return leafwise(lambda g: jnp.clip(g, -max_delta, max_delta), updates, real_only=True), state
+        return leafwise(
+            lambda g: jnp.clip(g, -max_delta, max_delta), updates, real_only=True
+        ), state
 
     return lambda params: EmptyState(), update
 
 
 @transform
 def clip_by_global_norm(max_norm: Limit):
-    """Scale all updates by max_norm / ‖g‖ if the norm ‖g‖ over all leaves is above it. Pascanu et al. 2013.
+    """Scale all updates by max_norm / ‖g‖ if the norm ‖g‖ over all leaves is above it. Pascanu et
+    al. 2013.
 
     A NaN or infinite entry makes every update NaN or 0; skip such a step instead of clipping it.
     """
@@ -53,7 +63,9 @@ def clip_by_global_norm(max_norm: Limit):
 
 @transform
 def clip_by_block_rms(threshold: Limit):
-    """Scale a leaf by threshold / RMS(g) if its root mean square is above it. Shazeer & Stern 2018, section 6."""
+    """Scale a leaf by threshold / RMS(g) if its root mean square is above it. Shazeer & Stern 2018,
+    section 6.
+    """
     check_nonnegative(threshold=threshold)
 
     def update(updates, state):
@@ -63,11 +75,15 @@ def clip_by_block_rms(threshold: Limit):
 
 
 def _norm_by_unit(x, axis):
-    """The norm of what feeds each unit: all axes but the last, of 3 axes the first, of a vector the whole."""
+    """The norm of what feeds each unit: all axes but the last, of 3 axes the first, of a vector the
+    whole.
+    """
     if axis is not None:
         return norm(x, axis)
     is_vector = sum(n != 1 for n in x.shape) <= 1
-    return norm(x, tuple(range(x.ndim)) if is_vector else 0 if x.ndim < 4 else tuple(range(x.ndim - 1)))
+    return norm(
+        x, tuple(range(x.ndim)) if is_vector else 0 if x.ndim < 4 else tuple(range(x.ndim - 1))
+    )
 
 
 def _check_axes(updates, axis):
@@ -75,18 +91,25 @@ def _check_axes(updates, axis):
     for i, shape in enumerate(map(jnp.shape, jax.tree.leaves(updates))):
         if len(shape) > 5 if axis is None else axes_once((axis,), len(shape)) is None:
             leaf = f"leaf {leaf_paths(updates, nothing_too=False)[i]!r} of shape {shape}"
-            problem = f"axis {axis!r} must name axes of {leaf}, each once; leave that leaf out by masked(...)"
+            problem = (
+                f"axis {axis!r} must name axes of {leaf}, each once; leave that leaf out by "
+                "masked(...)"
+            )
             problem = f"{leaf} has no default axes: give axis=" if axis is None else problem
             raise ArgumentError(problem, "adaptive_grad_clip", ("axis", axis))
 
 
 @transform(static=("axis",))
-def adaptive_grad_clip(clipping: Limit, eps: Number = 1e-3, axis: int | tuple[int, ...] | None = None):
-    """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation 3.
+def adaptive_grad_clip(
+    clipping: Limit, eps: Number = 1e-3, axis: int | tuple[int, ...] | None = None
+):
+    """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation
+    3.
 
-    A unit is an output of a layer, with its weights on the last axis (Flax); `axis` says which axes go into a norm
-    where that is otherwise. `eps` lets weights that are 0 leave it. ‖g‖ counts as 1e-6 at least where it divides, as in
-    the authors' code, which shrinks smaller gradients further.
+    A unit is an output of a layer, with its weights on the last axis (Flax); `axis` says which axes
+    go into a norm where that is otherwise. `eps` lets weights that are 0 leave it. ‖g‖ counts as
+    1e-6 at least where it divides, as in the authors' code, which shrinks smaller gradients
+    further.
     """
     check_nonnegative(clipping=clipping)
 
@@ -103,22 +126,33 @@ def adaptive_grad_clip(clipping: Limit, eps: Number = 1e-3, axis: int | tuple[in
 
 def _check_examples(name, grads):
     """Raise, naming leaves, unless all have as many examples."""
-    shapes = dict(zip(leaf_paths(grads, nothing_too=False), map(jnp.shape, jax.tree.leaves(grads)), strict=True))
+    shapes = dict(
+        zip(
+            leaf_paths(grads, nothing_too=False),
+            map(jnp.shape, jax.tree.leaves(grads)),
+            strict=True,
+        )
+    )
     if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
         shown = ", ".join(f"{path!r} {shape}" for path, shape in list(shapes.items())[:6])
-        problem = f"the gradients must have one number of examples along the first axis, got {shown}"
-        raise ArgumentError(f"{problem}; write jax.vmap(jax.grad(loss_fn), in_axes=(None, 0))(params, batch)", name)
+        problem = (
+            f"the gradients must have one number of examples along the first axis, got {shown}"
+        )
+        raise ArgumentError(
+            f"{problem}; write jax.vmap(jax.grad(loss_fn), in_axes=(None, 0))(params, batch)", name
+        )
 
 
 @jax.jit
 def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[PyTree, Array]:
-    """The sum over examples of g·min(1, l2_norm_clip / ‖g‖), and how many were clipped. Abadi et al. 2016, Algorithm 1.
+    """The sum over examples of g·min(1, l2_norm_clip / ‖g‖), and how many were clipped. Abadi et
+    al. 2016, Algorithm 1.
 
-    Every leaf has the examples along its first axis; ‖g‖ is that of one example over all leaves. Summed in float32 at
-    least, and returned so.
+    Every leaf has the examples along its first axis; ‖g‖ is that of one example over all leaves.
+    Summed in float32 at least, and returned so.
     """
     _check_examples("per_example_global_norm_clip", grads)
-    clipped, norms = jax.vmap(lambda g: _fit_tree(g, weak(l2_norm_clip)))(grads)
+    clipped, norms = jax.vmap(lambda g: _fit_tree(g, weak_typed(l2_norm_clip)))(grads)
     return jax.tree.map(lambda g: jnp.sum(g, axis=0), clipped), jnp.sum(norms > l2_norm_clip)
 
 
@@ -126,16 +160,18 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[P
 def per_example_layer_norm_clip(
     grads: PyTree, global_l2_norm_clip: Number, uniform: bool = True
 ) -> tuple[PyTree, PyTree]:
-    """`per_example_global_norm_clip` of each of K leaves by itself, to C / √K, C the global clip. McMahan et al. 2018.
+    """`per_example_global_norm_clip` of each of K leaves by itself, to C / √K, C the global clip.
+    McMahan et al. 2018.
 
-    With `uniform=False` a leaf of d of all D entries is clipped to C·√(d / D). Both keep the norm over all leaves at C.
+    With `uniform=False` a leaf of d of all D entries is clipped to C·√(d / D). Both keep the norm
+    over all leaves at C.
     """
     _check_examples("per_example_layer_norm_clip", grads)
     leaves, treedef = jax.tree.flatten(grads)
     sizes = [g.size for g in leaves]
     shares = [1 / len(leaves) if uniform else size / max(sum(sizes), 1) for size in sizes]
     results = [
-        per_example_global_norm_clip(g, weak(global_l2_norm_clip) * share**0.5)
+        per_example_global_norm_clip(g, weak_typed(global_l2_norm_clip) * share**0.5)
         for g, share in zip(leaves, shares, strict=True)
     ]
     return tuple(map(treedef.unflatten, zip(*results, strict=True)))

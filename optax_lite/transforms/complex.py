@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.compose import check_members
-from optax_lite.core import Array, OptState, PyTree, transform
-from optax_lite.frozen import nothing
-from optax_lite.leaves import is_nothing
-from optax_lite.order import INSTEAD, SCALED
+from optax_lite.core.compose import check_members
+from optax_lite.core.frozen import freeze_nothing
+from optax_lite.core.leafwise import is_missing
+from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.errors.composition import INSTEAD, SCALED
 
 
 class SplitRealAndImaginaryArrays(NamedTuple):
@@ -24,7 +24,9 @@ class SplitRealAndImaginaryState(NamedTuple):
 
 
 def _split(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: SplitRealAndImaginaryArrays(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree)
+    return jax.tree.map(
+        lambda x: SplitRealAndImaginaryArrays(x.real, x.imag) if jnp.iscomplexobj(x) else x, tree
+    )
 
 
 _NOT_AROUND = {
@@ -34,13 +36,14 @@ _NOT_AROUND = {
 }
 
 
-@transform(freezes=nothing, not_around=_NOT_AROUND)
+@transform(freezes=freeze_nothing, not_around=_NOT_AROUND)
 def split_real_and_imaginary(inner):
     """Let `inner` see every complex array as two real ones, and put its updates together again.
 
-    So a rule treats each of the two numbers by itself: Adam then has a second moment for either part, where by itself
-    it has one of |g|². It also makes rules for real numbers work on complex parameters. Real arrays pass as they are.
-    Inside, paths go on to `z/real` and `z/imaginary`; extra arguments that are trees are not split.
+    So a rule treats each of the two numbers by itself: Adam then has a second moment for either
+    part, where by itself it has one of |g|². It also makes rules for real numbers work on complex
+    parameters. Real arrays pass as they are. Inside, paths go on to `z/real` and `z/imaginary`;
+    extra arguments that are trees are not split.
     """
     check_members({"inner": inner})
 
@@ -50,7 +53,10 @@ def split_real_and_imaginary(inner):
     def update(updates, state, params=None, **extra):
         new, inner_state = inner.update(_split(updates), state.inner_state, _split(params), **extra)
         joined = jax.tree.map(
-            lambda g, u: jax.lax.complex(*u) if jnp.iscomplexobj(g) else u, updates, new, is_leaf=is_nothing
+            lambda g, u: jax.lax.complex(*u) if jnp.iscomplexobj(g) else u,
+            updates,
+            new,
+            is_leaf=is_missing,
         )
         return joined, SplitRealAndImaginaryState(inner_state)
 

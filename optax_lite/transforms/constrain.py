@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core import EmptyState, Number, PyTree, transform
-from optax_lite.leaves import copies, leafwise, varying_like, weak
-from optax_lite.norms import global_norm
+from optax_lite.core.leafwise import copy_params, leafwise, varying_like
+from optax_lite.core.norms import global_norm
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import EmptyState, Number, PyTree, transform
 
 
 class ZeroNansState(NamedTuple):
@@ -18,12 +19,14 @@ class ZeroNansState(NamedTuple):
 def zero_nans():
     """Replace NaN by 0, entry by entry; infinite entries stay.
 
-    The state says which leaves had one in the last update. The others go on as if nothing had happened: to leave out
-    the whole step is often better.
+    The state says which leaves had one in the last update. The others go on as if nothing had
+    happened: to leave out the whole step is often better.
     """
 
     def init(params):
-        return ZeroNansState(jax.tree.map(lambda p: varying_like(jnp.zeros((), bool), p), copies(params)))
+        return ZeroNansState(
+            jax.tree.map(lambda p: varying_like(jnp.zeros((), bool), p), copy_params(params))
+        )
 
     def rule(g, found):
         nan = jnp.isnan(g)
@@ -40,21 +43,25 @@ def zero_nans():
 def keep_params_nonnegative():
     """Replace u by -w where w + u would be negative, so that w + u is 0; the last of a chain.
 
-    A negative parameter goes to 0. With gradients of a lower precision than the parameters -w is rounded to it: there
-    `tx.step` lands on 0, `update` near it.
+    A negative parameter goes to 0. With gradients of a lower precision than the parameters -w is
+    rounded to it: there `tx.step` lands on 0, `update` near it.
     """
 
     def update(updates, state, params):
-        return leafwise(lambda u, w: jnp.where(w + u < 0, -w, u), updates, read=(params,), real_only=True), state
+        return leafwise(
+            lambda u, w: jnp.where(w + u < 0, -w, u), updates, read=(params,), real_only=True
+        ), state
 
     return lambda params: EmptyState(), update
 
 
 @transform
 def centralize():
-    """Subtract from g its mean over all axes but the first; vectors and scalars stay. Yong et al. 2020.
+    """Subtract from g its mean over all axes but the first; vectors and scalars stay. Yong et al.
+    2020.
 
-    The paper's unit is an output: it wants the outputs on the first axis, as in torch; Flax has them on the last.
+    The paper's unit is an output: it wants the outputs on the first axis, as in torch; Flax has
+    them on the last.
     """
 
     def rule(g):
@@ -65,13 +72,15 @@ def centralize():
 
 @transform
 def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-6):
-    """Replace g by scale_factor·g / (‖g‖ + eps), with the norm ‖g‖ over all leaves; 0 where that is 0.
+    """Replace g by scale_factor·g / (‖g‖ + eps), with the norm ‖g‖ over all leaves; 0 where that is
+    0.
 
-    The step then has one length however flat the loss is, and has to be shortened by a schedule to settle.
+    The step then has one length however flat the loss is, and has to be shortened by a schedule to
+    settle.
     """
 
     def update(updates, state):
-        total = weak(global_norm(updates)) + eps
+        total = weak_typed(global_norm(updates)) + eps
         factor = scale_factor / jnp.where(total == 0, 1.0, total)
         return leafwise(lambda g: factor * g, updates), state
 

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from optax_lite.check import check_number
-from optax_lite.compose import chain, masked
-from optax_lite.core import Array, EmptyState, Number, transform
-from optax_lite.leaves import leafwise
+from optax_lite.core.compose import chain, masked
+from optax_lite.core.leafwise import leafwise
+from optax_lite.core.transform import Array, EmptyState, Number, transform
+from optax_lite.core.validate import check_number
 from optax_lite.transforms.scale import scale_by_learning_rate
 
 
@@ -21,9 +21,11 @@ def _grows(tx):
 
 @transform(static=("mask",), before_descent=_grows)
 def add_decayed_weights(weight_decay: Number = 0.0, mask=None):
-    """Replace g by g + weight_decay·w on the leaves that `mask` picks (all without one; see `masked` for its forms).
+    """Replace g by g + weight_decay·w on the leaves that `mask` picks (all without one; see
+    `masked` for its forms).
 
-    Before an adaptive scaling it is an L2 penalty; after it, decoupled decay (Loshchilov & Hutter 2019).
+    Before an adaptive scaling it is an L2 penalty; after it, decoupled decay (Loshchilov & Hutter
+    2019).
     """
     decay = _add_decayed_weights(weight_decay)
     return decay if mask is None else masked(decay, mask)
@@ -39,17 +41,21 @@ def _add_decayed_weights(weight_decay):
 
 @transform(static=("mask",))
 def independent_weight_decay(weight_decay: Number, mask=None):
-    """Replace u by u - weight_decay·w on the leaves of `mask`; stands after the learning rate, which it does not know.
+    """Replace u by u - weight_decay·w on the leaves of `mask`; stands after the learning rate,
+    which it does not know.
 
-    Loshchilov & Hutter 2019, Algorithm 2; independent decay in Wortsman et al. 2023, "Small-scale proxies". Here
-    `weight_decay` is the share of w that goes at a step, which for `adamw` is lr·weight_decay. To let it fall with the
-    rate give both one shape: `chain(adam(1e-3 * shape), independent_weight_decay(1e-4 * shape))`, a schedule.
+    Loshchilov & Hutter 2019, Algorithm 2; independent decay in Wortsman et al. 2023, "Small-scale
+    proxies". Here `weight_decay` is the share of w that goes at a step, which for `adamw` is
+    lr·weight_decay. To let it fall with the rate give both one shape: `chain(adam(1e-3 * shape),
+    independent_weight_decay(1e-4 * shape))`, a schedule.
     """
     check_number(weight_decay=weight_decay)
     return add_decayed_weights(-weight_decay, mask)
 
 
-def descend(learning_rate: Number, *directions, decay: tuple | None = None):
-    """The chain of `directions`, decoupled decay if given as (weight_decay, mask), and the learning rate."""
+def with_decay_and_rate(learning_rate: Number, *directions, decay: tuple | None = None):
+    """The chain of `directions`, decoupled decay if given as (weight_decay, mask), and the learning
+    rate.
+    """
     decays = () if decay is None else (add_decayed_weights(*decay),)
     return chain(*directions, *decays, scale_by_learning_rate(learning_rate))

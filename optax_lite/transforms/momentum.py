@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from optax_lite.check import ArgumentError, check_unit_interval
-from optax_lite.compose import identity
-from optax_lite.core import Array, GradientTransformation, Number, PyTree, transform
-from optax_lite.leaves import ema_weight, increment, leafwise, mix, zero_count, zeros_like
+from optax_lite.core.compose import identity
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
+from optax_lite.core.numerics import bias_correction_factor, moving_average
+from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_unit_interval
 
 
 class TraceState(NamedTuple):
@@ -14,10 +15,11 @@ class TraceState(NamedTuple):
 
 @transform(static=("accumulator_dtype",))
 def trace(decay: Number, nesterov=False, accumulator_dtype=None):
-    """Replace g by t = g + decay·t, or with Nesterov by g + decay·t. Polyak 1964; Sutskever et al. 2013.
+    """Replace g by t = g + decay·t, or with Nesterov by g + decay·t. Polyak 1964; Sutskever et al.
+    2013.
 
-    After `scale_by_learning_rate` it is the velocity form v = decay·v - lr·g, before it the accumulator form; the two
-    differ where the rate changes.
+    After `scale_by_learning_rate` it is the velocity form v = decay·v - lr·g, before it the
+    accumulator form; the two differ where the rate changes.
     """
     check_unit_interval(decay=decay)
 
@@ -32,10 +34,14 @@ def trace(decay: Number, nesterov=False, accumulator_dtype=None):
     return lambda params: TraceState(zeros_like(params, accumulator_dtype)), update
 
 
-def trace_if(momentum: Number | None, nesterov: bool, accumulator_dtype: Any = None) -> GradientTransformation:
+def trace_if(
+    momentum: Number | None, nesterov: bool, accumulator_dtype: Any = None
+) -> GradientTransformation:
     """`trace`, or nothing and no state without a momentum, which Nesterov's look ahead needs."""
     if momentum is None and nesterov:
-        raise ArgumentError("nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9")
+        raise ArgumentError(
+            "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"
+        )
     return identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
 
 
@@ -54,10 +60,10 @@ def ema(decay: Number, debias=True, accumulator_dtype=None):
 
     def update(updates, state):
         t = increment(state.count)
-        c = ema_weight(decay, t) if debias else 1.0
+        c = bias_correction_factor(decay, t) if debias else 1.0
 
         def rule(g, m):
-            m = mix(decay, m, g)
+            m = moving_average(decay, m, g)
             return m / c, m
 
         updates, ema = leafwise(rule, updates, state.ema)

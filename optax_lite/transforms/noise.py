@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.keys import chosen_key, key_data, key_tree, next_key
-from optax_lite.leaves import increment, leafwise, sqrt, weak, zero_count
+from optax_lite.core.leafwise import increment, leafwise, zero_count
+from optax_lite.core.numerics import sqrt, weak_typed
+from optax_lite.core.random import chosen_key, key_data, key_tree, next_key
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import check_nonnegative
 
 
 class AddNoiseState(NamedTuple):
@@ -16,7 +17,9 @@ class AddNoiseState(NamedTuple):
 
 
 def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
-    """The updates plus scale·N(0, 1) in every entry, independent of each other; of complex ones E|N|² is 1."""
+    """The updates plus scale·N(0, 1) in every entry, independent of each other; of complex ones
+    E|N|² is 1.
+    """
 
     def rule(g, k):
         return g + scale * jax.random.normal(jax.random.wrap_key_data(k), g.shape, g.dtype)
@@ -26,11 +29,13 @@ def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
 
 @transform(static=("key", "seed"))
 def add_noise(eta: Number, gamma: Number, key=None, *, seed=None):
-    """Add N(0, σ²) to every entry of the gradient, σ² = eta / (1 + t)^gamma after t updates. Neelakantan et al. 2015.
+    """Add N(0, σ²) to every entry of the gradient, σ² = eta / (1 + t)^gamma after t updates.
+    Neelakantan et al. 2015.
 
-    `eta` is the variance of the first step's noise and `gamma` how it fades (the paper: 0.55). `key` is an int seed or
-    a JAX key, `seed` optax's older name for it; runs with one key have the same noise, so give members of a population
-    a key each: jax.vmap(lambda key: add_noise(0.1, 0.55, key))(jax.random.split(key, 8)).
+    `eta` is the variance of the first step's noise and `gamma` how it fades (the paper: 0.55).
+    `key` is an int seed or a JAX key, `seed` optax's older name for it; runs with one key have the
+    same noise, so give members of a population a key each: jax.vmap(lambda key: add_noise(0.1,
+    0.55, key))(jax.random.split(key, 8)).
     """
     check_nonnegative(eta=eta)
     start = chosen_key(key, seed)
@@ -38,6 +43,6 @@ def add_noise(eta: Number, gamma: Number, key=None, *, seed=None):
     def update(updates, state):
         t = increment(state.count)
         kept, key = next_key(state.rng_key)
-        return with_normal(updates, key, sqrt(eta / weak(t) ** gamma)), AddNoiseState(t, kept)
+        return with_normal(updates, key, sqrt(eta / weak_typed(t) ** gamma)), AddNoiseState(t, kept)
 
     return lambda params: AddNoiseState(zero_count(), key_data(start)), update

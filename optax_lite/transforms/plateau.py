@@ -5,9 +5,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_closed_unit_interval, check_nonnegative, check_positive
-from optax_lite.core import Array, Number, transform
-from optax_lite.leaves import increment, leafwise, scalar_like, varying_like, weak, zero_count
+from optax_lite.core.leafwise import increment, leafwise, scalar_like, varying_like, zero_count
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import Array, Number, transform
+from optax_lite.core.validate import (
+    ArgumentError,
+    check_closed_unit_interval,
+    check_nonnegative,
+    check_positive,
+)
 
 
 class ReduceLROnPlateauState(NamedTuple):
@@ -29,15 +35,17 @@ def reduce_on_plateau(
     accumulation_size: Number = 1,
     min_scale: Number = 0.0,
 ):
-    """Multiply updates by a scale that becomes `factor` times itself after `patience` losses that were no better.
+    """Multiply updates by a scale that becomes `factor` times itself after `patience` losses that
+    were no better.
 
         tx = chain(adam(1e-3), reduce_on_plateau(patience=5, accumulation_size=100))
         updates, state = tx.update(grads, state, params, value=loss)
 
-    Better is value < best - rtol·|best| - atol, for a loss below 0 too (optax multiplies the best by 1 - rtol, and so
-    takes a loss that stays at -10 for one that gets better for ever). After a reduction `cooldown` losses count for
-    nothing but the best. A loss here is the mean over `accumulation_size` updates; one that is not a number is no
-    better. The scale does not fall below `min_scale`.
+    Better is value < best - rtol·|best| - atol, for a loss below 0 too (optax multiplies the best
+    by 1 - rtol, and so takes a loss that stays at -10 for one that gets better for ever). After a
+    reduction `cooldown` losses count for nothing but the best. A loss here is the mean over
+    `accumulation_size` updates; one that is not a number is no better. The scale does not fall
+    below `min_scale`.
     """
     check_positive(factor=factor, accumulation_size=accumulation_size)
     check_nonnegative(atol=atol, cooldown=cooldown, min_scale=min_scale)
@@ -57,12 +65,15 @@ def reduce_on_plateau(
 
     def judged(s, value):
         """The state after a mean loss."""
-        best = weak(s.best_value)
-        bar = jnp.where(best < jnp.inf, best - rtol * jnp.abs(best) - atol, jnp.inf)  # at first the best is inf
+        best = weak_typed(s.best_value)
+        # at first the best is inf
+        bar = jnp.where(best < jnp.inf, best - rtol * jnp.abs(best) - atol, jnp.inf)
         is_better, cools = value < bar, s.cooldown_count > 0
         plateau = jnp.where(is_better | cools, 0, increment(s.plateau_count))
         reduces = plateau.astype(jnp.float32) >= patience
-        scale = jnp.where(reduces, jnp.maximum(weak(s.scale) * factor, min_scale), weak(s.scale))
+        scale = jnp.where(
+            reduces, jnp.maximum(weak_typed(s.scale) * factor, min_scale), weak_typed(s.scale)
+        )
         rest = jnp.where(cools, s.cooldown_count - 1, 0)
         return ReduceLROnPlateauState(
             scale,
@@ -75,13 +86,17 @@ def reduce_on_plateau(
 
     def update(updates, state, *, value):
         if jnp.ndim(value) != 0:
-            raise ValueError(f"reduce_on_plateau: value= must be one number, got shape {jnp.shape(value)}")
+            raise ValueError(
+                f"reduce_on_plateau: value= must be one number, got shape {jnp.shape(value)}"
+            )
         t = increment(state.count)
-        mean = weak(state.avg_value) + (weak(value) - weak(state.avg_value)) / weak(t.astype(jnp.float32))
+        mean = weak_typed(state.avg_value) + (
+            weak_typed(value) - weak_typed(state.avg_value)
+        ) / weak_typed(t.astype(jnp.float32))
         is_whole = t.astype(jnp.float32) >= accumulation_size
         after, within = judged(state, mean), state._replace(count=t, avg_value=mean)
         state = jax.tree.map(lambda a, b: jnp.where(is_whole, a, b), after, within)
-        scale = weak(state.scale)
+        scale = weak_typed(state.scale)
         return leafwise(lambda g: scale * g, updates), state
 
     return init, update

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_number
-from optax_lite.compose import identity
-from optax_lite.core import Array, EmptyState, Number, transform
-from optax_lite.leaves import is_nothing, leafwise
+from optax_lite.core.compose import identity
+from optax_lite.core.leafwise import is_missing, leafwise
+from optax_lite.core.transform import Array, EmptyState, Number, transform
+from optax_lite.core.validate import check_number
 
 
 class ScaleByScheduleState(NamedTuple):
@@ -32,7 +32,9 @@ def scale(step_size: Number):
 
 @transform(descends=lambda tx: None)
 def scale_by_schedule(step_size_fn: Number):
-    """Multiply the updates by a schedule's value at the number of updates so far (0 on the first)."""
+    """Multiply the updates by a schedule's value at the number of updates so far (0 on the
+    first).
+    """
     return scale(step_size_fn)
 
 
@@ -42,7 +44,8 @@ def _is_rate(tx):
 
 @transform(descends=_is_rate, is_a=("rate",))
 def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=True):
-    """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction becomes a descent.
+    """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction
+    becomes a descent.
 
     None leaves the updates as they are, sign included.
     """
@@ -59,18 +62,24 @@ def scale_by_sign():
 
 
 @transform(
-    freezes=lambda tx, updates, params: [True] * len(jax.tree.leaves(updates, is_leaf=is_nothing)),
+    freezes=lambda tx, updates, params: [True] * len(jax.tree.leaves(updates, is_leaf=is_missing)),
     freezes_by_itself=True,
     descends=lambda tx: None,
 )
 def set_to_zero():
-    """Replace every update by -0.0, which freezes the parameters to the bit: -0.0 + 0.0 would be 0.0."""
+    """Replace every update by -0.0, which freezes the parameters to the bit: -0.0 + 0.0 would be
+    0.0.
+    """
 
     def update(updates, state):
-        zeros = jax.tree.map(lambda g: g if is_nothing(g) else -jnp.zeros_like(g), updates, is_leaf=is_nothing)
+        zeros = jax.tree.map(
+            lambda g: g if is_missing(g) else -jnp.zeros_like(g), updates, is_leaf=is_missing
+        )
         return zeros, state
 
     def step(updates, state, params):
-        return jax.tree.map(lambda u, p: u if is_nothing(u) else p, updates, params, is_leaf=is_nothing), state
+        return jax.tree.map(
+            lambda u, p: u if is_missing(u) else p, updates, params, is_leaf=is_missing
+        ), state
 
     return lambda params: EmptyState(), update, step

@@ -2,19 +2,21 @@
 
 import jax.numpy as jnp
 
-from optax_lite.check import check_nonnegative
-from optax_lite.core import EmptyState, Number, transform
-from optax_lite.leaves import leafwise
-from optax_lite.norms import norm, rms
+from optax_lite.core.leafwise import leafwise
+from optax_lite.core.norms import norm, rms
+from optax_lite.core.transform import EmptyState, Number, transform
+from optax_lite.core.validate import check_nonnegative
 
 
 @transform
-def scale_by_trust_ratio(min_norm: Number = 0.0, trust_coefficient: Number = 1.0, eps: Number = 0.0):
+def scale_by_trust_ratio(
+    min_norm: Number = 0.0, trust_coefficient: Number = 1.0, eps: Number = 0.0
+):
     """Multiply u by trust_coefficient·‖w‖ / (‖u‖ + eps), the norms of its leaf. You et al. 2017.
 
-    A step then changes every leaf by the same share, trust_coefficient times the learning rate. Both norms are
-    `min_norm` at least; a leaf where one of them is 0 (a bias that starts at 0) is left as it is, without the
-    coefficient.
+    A step then changes every leaf by the same share, trust_coefficient times the learning rate.
+    Both norms are `min_norm` at least; a leaf where one of them is 0 (a bias that starts at 0) is
+    left as it is, without the coefficient.
     """
     check_nonnegative(min_norm=min_norm)
 
@@ -31,21 +33,29 @@ def scale_by_trust_ratio(min_norm: Number = 0.0, trust_coefficient: Number = 1.0
 
 @transform
 def scale_by_param_block_norm(min_scale: Number = 1e-3):
-    """Multiply u by max(‖w‖, min_scale), the norm of its leaf; `min_scale` lets a leaf of zeros move."""
+    """Multiply u by max(‖w‖, min_scale), the norm of its leaf; `min_scale` lets a leaf of zeros
+    move.
+    """
     check_nonnegative(min_scale=min_scale)
 
     def update(updates, state, params):
-        return leafwise(lambda u, w: jnp.maximum(norm(w), min_scale) * u, updates, read=(params,)), state
+        return leafwise(
+            lambda u, w: jnp.maximum(norm(w), min_scale) * u, updates, read=(params,)
+        ), state
 
     return lambda params: EmptyState(), update
 
 
 @transform
 def scale_by_param_block_rms(min_scale: Number = 1e-3):
-    """Multiply u by max(RMS(w), min_scale), the root mean square of its leaf. Shazeer & Stern 2018, section 8."""
+    """Multiply u by max(RMS(w), min_scale), the root mean square of its leaf. Shazeer & Stern 2018,
+    section 8.
+    """
     check_nonnegative(min_scale=min_scale)
 
     def update(updates, state, params):
-        return leafwise(lambda u, w: jnp.maximum(rms(w), min_scale) * u, updates, read=(params,)), state
+        return leafwise(
+            lambda u, w: jnp.maximum(rms(w), min_scale) * u, updates, read=(params,)
+        ), state
 
     return lambda params: EmptyState(), update

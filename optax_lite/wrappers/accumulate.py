@@ -6,15 +6,23 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from optax_lite.check import ArgumentError, check_count, check_function
-from optax_lite.compose import check_members
-from optax_lite.core import Array, GradientTransformation, Number, PyTree, takes_examples, transform
-from optax_lite.forms import wrapping
-from optax_lite.leaves import increment, leafwise, varying_like, weak, zero_count, zeros_like
-from optax_lite.mistakes import written
-from optax_lite.norms import all_finite, sum_sq
-from optax_lite.order import SCALED
-from optax_lite.paths import OF_NO_PARAMETER, StandIn
+from optax_lite.core.compose import check_members
+from optax_lite.core.functions import wrapping
+from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
+from optax_lite.core.masks import OF_NO_PARAMETER, Placeholder
+from optax_lite.core.norms import all_finite, sum_sq
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import (
+    Array,
+    GradientTransformation,
+    Number,
+    PyTree,
+    takes_examples,
+    transform,
+)
+from optax_lite.core.validate import ArgumentError, check_count, check_function
+from optax_lite.errors.calls import usage
+from optax_lite.errors.composition import SCALED
 
 
 class AccumulateState(NamedTuple):
@@ -23,33 +31,39 @@ class AccumulateState(NamedTuple):
     num_finite: Array  # of the micro-gradients since the last real step: those in the sum, int32
     total_notfinite: Array  # micro-gradients left out so far, int32
     total_weight: Array | None  # of the micro-gradients in the sum; None unless reduce="weighted"
-    acc_grads: PyTree  # sum of the micro-gradients since the last real step, float32 at least; stays until the next one
+    # sum of the micro-gradients since the last real step, float32 at least; stays until the next
+    # one
+    acc_grads: PyTree
     inner_state: PyTree  # of the transformation that makes the real steps
 
 
 @transform(static=("every",), is_a=("resting", "gate"), not_around=SCALED)
 def accumulate(tx, every, *, reduce="mean"):
-    """Let `tx` take one step with the mean (or other `reduce`) of every `every` gradients; between them nothing moves.
+    """Let `tx` take one step with the mean (or other `reduce`) of every `every` gradients; between
+    them nothing moves.
 
         tx = accumulate(chain(clip_by_global_norm(1.0), adamw(schedule)), 8)
 
-    `tx`, its schedules included, runs and counts real steps only; what stands beside `accumulate` in a chain runs for
-    every micro-gradient. `tx.step` is the fast way: between real steps it returns the params as they are, where
-    `update` makes updates of -0.0 to add. A micro-gradient that is not finite takes its place but is left out of the
-    mean, and counted; if all of them were, the step that is due is not made. Extra arguments reach `tx` as they were
-    with the last micro-gradient.
+    `tx`, its schedules included, runs and counts real steps only; what stands beside `accumulate`
+    in a chain runs for every micro-gradient. `tx.step` is the fast way: between real steps it
+    returns the params as they are, where `update` makes updates of -0.0 to add. A micro-gradient
+    that is not finite takes its place but is left out of the mean, and counted; if all of them
+    were, the step that is due is not made. Extra arguments reach `tx` as they were with the last
+    micro-gradient.
 
-    With `reduce="weighted"` it is Σ weight·g / Σ weight, and every call gives the `weight` of its gradient: with that
-    of the tokens in a micro-batch, means over tokens become the mean over all of them.
+    With `reduce="weighted"` it is Σ weight·g / Σ weight, and every call gives the `weight` of its
+    gradient: with that of the tokens in a micro-batch, means over tokens become the mean over all
+    of them.
 
         params, state = tx.step(grads, state, params, weight=mask.sum())
 
-    A micro-gradient of weight 0 adds nothing, even where it is NaN, as the mean of no token is; where all weights are
-    0 the step that is due is not made.
+    A micro-gradient of weight 0 adds nothing, even where it is NaN, as the mean of no token is;
+    where all weights are 0 the step that is due is not made.
 
-    `every` is an int, or a schedule (or function) of the number of real steps. It is static: a batch size is no number
-    to sweep, and under `jax.vmap` over other numbers the counts stay the same for all members, so that `tx` still runs
-    only when it is due, provided that `init` is called inside what is mapped.
+    `every` is an int, or a schedule (or function) of the number of real steps. It is static: a
+    batch size is no number to sweep, and under `jax.vmap` over other numbers the counts stay the
+    same for all members, so that `tx` still runs only when it is due, provided that `init` is
+    called inside what is mapped.
     """
     check_members({"tx": tx})
     _check_every(every=every)
@@ -58,7 +72,8 @@ def accumulate(tx, every, *, reduce="mean"):
     if takes_examples(tx):
         raise ArgumentError(
             "tx takes per-example gradients, and means of these are none; write "
-            "chain(differentially_private_aggregate(...), accumulate(...)), which clips each example first"
+            "chain(differentially_private_aggregate(...), accumulate(...)), which clips each "
+            "example first"
         )
 
     weighted = reduce == "weighted"
@@ -66,7 +81,9 @@ def accumulate(tx, every, *, reduce="mean"):
     def init(params):
         mini_step, gradient_step = zero_count(), zero_count()
         weight = jnp.zeros(()) if weighted else None
-        measured = varying_like((zero_count(), zero_count(), weight, zeros_like(params), tx.init(params)), params)
+        measured = varying_like(
+            (zero_count(), zero_count(), weight, zeros_like(params), tx.init(params)), params
+        )
         return AccumulateState(mini_step, gradient_step, *measured)
 
     def run(inner, updates, state, params=None, **extra):
@@ -74,30 +91,41 @@ def accumulate(tx, every, *, reduce="mean"):
         counted, total_weight = finite, state.total_weight
         if weighted:
             if (given := extra.pop("weight", None)) is None:
-                raise TypeError('accumulate: reduce="weighted" needs tx.step(grads, state, params, weight=mask.sum())')
+                raise TypeError(
+                    'accumulate: reduce="weighted" needs tx.step(grads, state, params, '
+                    "weight=mask.sum())"
+                )
             weight = jnp.asarray(given).astype(total_weight.dtype)
             finite = (finite | (weight == 0)) & jnp.isfinite(weight)
             counted = finite & (weight != 0)
             total_weight = jnp.where(is_first, 0, total_weight) + jnp.where(counted, weight, 0)
-            weight = weak(weight)
+            weight = weak_typed(weight)
 
         def add(g, total):
             total = jnp.where(is_first, 0, total)
             total = jnp.where(counted, total + weight * g, total)
             return total, total
 
-        here, total = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
+        # the same, but None where there is no gradient
+        here, total = leafwise(add, updates, state.acc_grads)
         num_finite = jnp.where(is_first, 0, state.num_finite) + counted.astype(jnp.int32)
         mini_step = increment(state.mini_step)
-        due = mini_step >= _size(every, state.gradient_step)  # of counts alone: the same for all of a population
+        # of counts alone: the same for all of a population
+        due = mini_step >= _size(every, state.gradient_step)
 
         def real():
-            share = weak(jnp.maximum(num_finite, 1).astype(jnp.float32)) if reduce == "mean" else 1
-            share = weak(jnp.where(num_finite > 0, total_weight, 1)) if weighted else share
+            share = (
+                weak_typed(jnp.maximum(num_finite, 1).astype(jnp.float32))
+                if reduce == "mean"
+                else 1
+            )
+            share = weak_typed(jnp.where(num_finite > 0, total_weight, 1)) if weighted else share
             reduced = leafwise(lambda total: total / share, here)
             return inner.where(num_finite > 0, reduced, state.inner_state, params, **extra)
 
-        new, inner_state = jax.lax.cond(due, real, lambda: (inner.still(here, params), state.inner_state))
+        new, inner_state = jax.lax.cond(
+            due, real, lambda: (inner.still(here, params), state.inner_state)
+        )
         mini_step = jnp.where(due, 0, mini_step)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
         total_notfinite = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
@@ -110,13 +138,17 @@ def accumulate(tx, every, *, reduce="mean"):
 def _check_every(**values: Any) -> None:
     for name, value in values.items():
         if any(isinstance(x, Tracer) for x in jax.tree.leaves(value)):
-            raise ArgumentError(f"{name} must have concrete numbers, got {value!r}; build it outside jit and vmap")
+            raise ArgumentError(
+                f"{name} must have concrete numbers, got {value!r}; build it outside jit and vmap"
+            )
         if not callable(value):
             check_count(**{name: value})
 
 
 def _size(every, gradient_step):
-    """How many gradients make the real step of this number, a count or, from a schedule, the next whole number."""
+    """How many gradients make the real step of this number, a count or, from a schedule, the next
+    whole number.
+    """
     if not callable(every):
         return every
     size: Any = every(gradient_step)
@@ -136,7 +168,9 @@ class MultiStepsState(NamedTuple):
     is_a=("resting", "gate"),
     not_around=SCALED,
 )
-def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
+def _MultiSteps(
+    opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None
+):
     check_members({"opt": opt})
     _check_every(every_k_schedule=every_k_schedule)
     if should_skip_update_fn is not None:
@@ -149,24 +183,29 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
 
     def init(params):
         zeros, inner_opt_state = zeros_like(params, accumulator_dtype), opt.init(params)
-        if isinstance(params, StandIn):
-            return MultiStepsState(zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER)
+        if isinstance(params, Placeholder):
+            return MultiStepsState(
+                zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER
+            )
         _, skip_state = look(zeros_like(params), zero_count(), params)
         mini_step, gradient_step = zero_count(), zero_count()
         if should_skip_update_fn is not None:  # then they count what the gradients say
             skip_state = jax.tree.map(jnp.zeros_like, skip_state)
-            mini_step, gradient_step, skip_state = varying_like((mini_step, gradient_step, skip_state), params)
+            mini_step, gradient_step, skip_state = varying_like(
+                (mini_step, gradient_step, skip_state), params
+            )
         return MultiStepsState(mini_step, gradient_step, inner_opt_state, zeros, skip_state)
 
     def run(inner, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
-        share = weak((state.mini_step + 1).astype(jnp.float32))
+        share = weak_typed((state.mini_step + 1).astype(jnp.float32))
 
         def add(g, mean):
             mean = jnp.where(skip, mean, mean + (g - mean) / share if use_grad_mean else mean + g)
             return mean, mean
 
-        here, acc_grads = leafwise(add, updates, state.acc_grads)  # the same, but None where there is no gradient
+        # the same, but None where there is no gradient
+        here, acc_grads = leafwise(add, updates, state.acc_grads)
         mini_step = jnp.where(skip, state.mini_step, increment(state.mini_step))
         due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
 
@@ -179,25 +218,38 @@ def _MultiSteps(opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn
 
         new, inner_state, acc_grads = jax.lax.cond(due, real, wait)
         gradient_step = jnp.where(due, increment(state.gradient_step), state.gradient_step)
-        return new, MultiStepsState(jnp.where(due, 0, mini_step), gradient_step, inner_state, acc_grads, skip_state)
+        return new, MultiStepsState(
+            jnp.where(due, 0, mini_step), gradient_step, inner_state, acc_grads, skip_state
+        )
 
     return wrapping(opt, init, run)
 
 
 class MultiSteps(GradientTransformation):
-    """optax's class for gradient accumulation: a transformation with `has_updated`; `accumulate` is the newer form.
+    """optax's class for gradient accumulation: a transformation with `has_updated`; `accumulate` is
+    the newer form.
 
         tx = MultiSteps(adam(1e-3), every_k_schedule=4, should_skip_update_fn=skip_not_finite)
 
-    A gradient that `should_skip_update_fn(updates, gradient_step, params)` refuses might as well not have been there:
-    the real step waits for another one. The function returns a bool and arrays to remember in `skip_state`. The mean is
-    kept in `accumulator_dtype`, by default that of the parameter and float32 at least.
+    A gradient that `should_skip_update_fn(updates, gradient_step, params)` refuses might as well
+    not have been there: the real step waits for another one. The function returns a bool and arrays
+    to remember in `skip_state`. The mean is kept in `accumulator_dtype`, by default that of the
+    parameter and float32 at least.
     """
 
     __slots__ = ()
 
-    def __new__(cls, opt, every_k_schedule, use_grad_mean=True, should_skip_update_fn=None, accumulator_dtype=None):
-        tx = _MultiSteps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
+    def __new__(
+        cls,
+        opt,
+        every_k_schedule,
+        use_grad_mean=True,
+        should_skip_update_fn=None,
+        accumulator_dtype=None,
+    ):
+        tx = _MultiSteps(
+            opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype
+        )
         return cls.of(tx)
 
     @property
@@ -215,20 +267,27 @@ class MultiSteps(GradientTransformation):
         return (state.mini_step == 0) & (state.gradient_step > 0) & ~jnp.asarray(skipped)
 
 
-def skip_not_finite(updates: PyTree, gradient_step: Array, params: PyTree | None) -> tuple[Array, dict[str, Array]]:
+def skip_not_finite(
+    updates: PyTree, gradient_step: Array, params: PyTree | None
+) -> tuple[Array, dict[str, Array]]:
     """For `MultiSteps`: refuse a gradient with an entry that is infinite or NaN."""
     counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.int32) for x in jax.tree.leaves(updates)]
     found = sum(counts, start=zero_count())
     return found > 0, {"should_skip": found > 0, "num_not_finite": found}
 
 
-@written("MultiSteps(tx, k, should_skip_update_fn=functools.partial(skip_large_updates, max_squared_norm=...))")
+@usage(
+    "MultiSteps(tx, k, should_skip_update_fn=functools.partial(skip_large_updates, "
+    "max_squared_norm=...))"
+)
 def skip_large_updates(
     updates: PyTree, gradient_step: Array, params: PyTree | None, max_squared_norm: Number
 ) -> tuple[Array, dict[str, Array]]:
-    """For `MultiSteps`, with `functools.partial`: refuse a gradient unless its squared norm is below a maximum."""
+    """For `MultiSteps`, with `functools.partial`: refuse a gradient unless its squared norm is
+    below a maximum.
+    """
     norm_squared = sum_sq(updates)
-    skip = ~(norm_squared < weak(max_squared_norm))  # also where it is NaN
+    skip = ~(norm_squared < weak_typed(max_squared_norm))  # also where it is NaN
     return skip, {"should_skip": skip, "norm_squared": norm_squared}
 
 

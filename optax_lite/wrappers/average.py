@@ -1,4 +1,6 @@
-"""Averages of the parameters kept beside the training, and the one reader of what to evaluate at."""
+"""Averages of the parameters kept beside the training, and the one reader of what to
+evaluate at.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -6,9 +8,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import ArgumentError, check_count, check_unit_interval
-from optax_lite.compose import check_members
-from optax_lite.core import (
+from optax_lite.core.compose import check_members
+from optax_lite.core.leafwise import (
+    cast_like,
+    copy_params,
+    increment,
+    is_inexact,
+    is_missing,
+    leaf_paths,
+    leafwise,
+    path_string,
+    scalar_like,
+    zero_count,
+    zeros_like,
+)
+from optax_lite.core.masks import steps
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import (
     Array,
     GradientTransformation,
     Number,
@@ -19,26 +35,12 @@ from optax_lite.core import (
     apply_updates,
     transform,
 )
-from optax_lite.inspection.survey import vectors_in, with_vectors
-from optax_lite.leaves import (
-    cast_like,
-    copies,
-    increment,
-    is_inexact,
-    is_nothing,
-    leaf_paths,
-    leafwise,
-    path_string,
-    scalar_like,
-    weak,
-    zero_count,
-    zeros_like,
-)
-from optax_lite.mistakes import written
-from optax_lite.order import EVERY_POINT, ONE_AVERAGE, SCALED
-from optax_lite.outline import is_state, outline
-from optax_lite.paths import steps
-from optax_lite.vectors import as_tree, as_vector
+from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
+from optax_lite.core.vectors import as_tree, as_vector
+from optax_lite.errors.calls import usage
+from optax_lite.errors.composition import EVERY_POINT, ONE_AVERAGE, SCALED
+from optax_lite.errors.states import is_state, outline
+from optax_lite.inspect._nodes import vectors_in, with_vectors
 from optax_lite.wrappers.lookahead import LookaheadParams
 
 
@@ -63,17 +65,19 @@ _NOT_AROUND = {**SCALED, **ONE_AVERAGE, **EVERY_POINT}
     not_around=_NOT_AROUND,
 )
 def average_params(tx, *, decay: Number | None = None, start: int = 0, every: int = 1):
-    """Keep an average w̄ of the parameters after each update of `tx`: w̄ ← w̄ + c·(w - w̄), to be read by `eval_params`.
+    """Keep an average w̄ of the parameters after each update of `tx`: w̄ ← w̄ + c·(w - w̄), to be
+    read by `eval_params`.
 
         tx = average_params(adamw(1e-3), decay=0.999)
         loss_fn(eval_params(tx, state, params), batch)
 
-    With a `decay` d it is the exponential average over 1 - dᵗ: c = (1 - d) / W, W ← d·W + 1 - d, so that after the
-    first update it is the parameters themselves (Kingma & Ba 2015, section 7.1). A schedule warms it up:
-    `decay=lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`. Without one it is the mean, c = 1/n (Polyak & Juditsky
-    1992; Izmailov et al. 2018). The first `start` updates are left out, and of the others all but each `every`-th.
-    The average is float32 at least, whatever the parameters are. It stands outermost: what is around it may move the
-    parameters elsewhere. `update` averages params + updates, `step` the very params it returns.
+    With a `decay` d it is the exponential average over 1 - dᵗ: c = (1 - d) / W, W ← d·W + 1 - d, so
+    that after the first update it is the parameters themselves (Kingma & Ba 2015, section 7.1). A
+    schedule warms it up: `decay=lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`. Without one it
+    is the mean, c = 1/n (Polyak & Juditsky 1992; Izmailov et al. 2018). The first `start` updates
+    are left out, and of the others all but each `every`-th. The average is float32 at least,
+    whatever the parameters are. It stands outermost: what is around it may move the parameters
+    elsewhere. `update` averages params + updates, `step` the very params it returns.
     """
     check_members({"tx": tx})
     check_count(every=every)
@@ -82,18 +86,22 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
         raise ArgumentError(f"start must be an integer of at least 0, got {start!r}")
 
     def init(params):
-        average = cast_like(copies(params), zeros_like(params))
-        return AverageParamsState(zero_count(), scalar_like(params, 0, measured=False), average, tx.init(params))
+        average = cast_like(copy_params(params), zeros_like(params))
+        return AverageParamsState(
+            zero_count(), scalar_like(params, 0, measured=False), average, tx.init(params)
+        )
 
     def take_in(moved, new, state, inner_state):
         """The next state after the new params; what has no leaf in `moved` stays."""
 
         def taken():
             keep, share = (1.0, 1.0) if decay is None else (decay, 1 - decay)
-            weight = keep * weak(state.weight) + share
-            c = weak(share / jnp.where(weight == 0, 1, weight))
+            weight = keep * weak_typed(state.weight) + share
+            c = weak_typed(share / jnp.where(weight == 0, 1, weight))
 
-            def rule(u, a, w):  # (1 - c)·a + c·w, with 1 - c rounded, would be off by 1e-4 at d = 0.9999
+            def rule(
+                u, a, w
+            ):  # (1 - c)·a + c·w, with 1 - c rounded, would be off by 1e-4 at d = 0.9999
                 return u, jnp.where(c == 1, w, a + c * (w - a))
 
             _, average = leafwise(rule, moved, state.average, read=(new,))
@@ -101,7 +109,9 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
 
         is_due = (state.count >= start) & ((state.count + 1 - start) % every == 0)
         kept = (state.weight, state.average)
-        weight, average = taken() if (start, every) == (0, 1) else jax.lax.cond(is_due, taken, lambda: kept)
+        weight, average = (
+            taken() if (start, every) == (0, 1) else jax.lax.cond(is_due, taken, lambda: kept)
+        )
         return AverageParamsState(increment(state.count), weight, average, inner_state)
 
     def update(updates, state, params, **extra):
@@ -115,35 +125,45 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
     return init, update, step
 
 
-@written("eval_params(tx, state, params)")
+@usage("eval_params(tx, state, params)")
 def eval_params(tx: Any, state: OptState, params: Params) -> Params:
-    """The parameters to evaluate at: the average that `state` keeps, or `params` where it keeps none.
+    """The parameters to evaluate at: the average that `state` keeps, or `params` where it keeps
+    none.
 
-    One reader for `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever they stand in a chain,
-    in groups or inside other wrappers, and for every state with a method `eval_params(params)`. The result is in the
-    params' dtypes; training goes on from the params. Two averages of one parameter are an error, for which one is meant
-    cannot be known; those of different groups are read together.
+    One reader for `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever
+    they stand in a chain, in groups or inside other wrappers, and for every state with a method
+    `eval_params(params)`. The result is in the params' dtypes; training goes on from the params.
+    Two averages of one parameter are an error, for which one is meant cannot be known; those of
+    different groups are read together.
     """
     _check_call(tx, state, params)
-    moving, owners, result = copies(params), {}, params
+    moving, owners, result = copy_params(params), {}, params
     found = list(_averages((state,)))
     joined = _joined(tx, state, params) if found else {}
     for path, node in found:
-        values = _evaluated(node, moving) if id(node) not in joined else _of_vector(node, moving, joined[id(node)])
+        values = (
+            _evaluated(node, moving)
+            if id(node) not in joined
+            else _of_vector(node, moving, joined[id(node)])
+        )
         name = f"{type(node).__name__} at {path_string(path[1:])!r}"
         for leaf in _covered(values, params):
             if leaf in owners:
                 raise ValueError(
-                    f"eval_params: leaf {leaf!r} has two averages, {owners[leaf]} and {name}: keep one of them, or ask "
-                    "the state that is meant, .eval_params(params)"
+                    f"eval_params: leaf {leaf!r} has two averages, {owners[leaf]} and {name}: "
+                    "keep one of them, or ask the state that is meant, .eval_params(params)"
                 )
             owners[leaf] = name
-        result = jax.tree.map(lambda v, p: p if is_nothing(v) else v, values, result, is_leaf=is_nothing)
+        result = jax.tree.map(
+            lambda v, p: p if is_missing(v) else v, values, result, is_leaf=is_missing
+        )
     return result.slow if isinstance(result, LookaheadParams) else result
 
 
 def _averages(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
-    """The states below with evaluation parameters of their own, outer ones first, each with its path."""
+    """The states below with evaluation parameters of their own, outer ones first, each with its
+    path.
+    """
 
     def is_average(x):
         return x is not tree and hasattr(x, "eval_params")
@@ -158,35 +178,52 @@ _with_vectors = jax.jit(with_vectors)
 
 
 def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[str, ...], ...]]:
-    """The averages that are of one vector, as inside `flatten`, with the paths of the parameters it is made of."""
+    """The averages that are of one vector, as inside `flatten`, with the paths of the parameters it
+    is made of.
+    """
     if not isinstance(tx, GradientTransformation):
         return {}
-    arrays = jax.tree.map(lambda p: p if is_nothing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params)
+    arrays = jax.tree.map(
+        lambda p: p if is_missing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params
+    )
     parts = vectors_in(_with_vectors.eval_shape(tx, arrays), state)
     return {id(node): leaves for leaves, part in parts for _, node in _averages((part,))}
 
 
 def _of_vector(node: Any, params: Params, leaves: tuple[tuple[str, ...], ...]) -> Params:
     """What an average of one vector says of the parameters it is made of, None for the others."""
-    keyed, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_nothing)
+    keyed, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_missing)
     by_path = {steps(path): p for path, p in keyed}
     own = [by_path[path] for path in leaves]
-    values = dict(zip(leaves, as_tree(_evaluated(node, as_vector(own)), own, lambda p: p.dtype), strict=True))
+    values = dict(
+        zip(leaves, as_tree(_evaluated(node, as_vector(own)), own, lambda p: p.dtype), strict=True)
+    )
     return treedef.unflatten([values.get(path) for path in by_path])
 
 
 @jax.jit
 def _evaluated(node, params):
     def cast(v, p):
-        return None if is_nothing(v) else jax.lax.convert_element_type(v, p.dtype)
+        return None if is_missing(v) else jax.lax.convert_element_type(v, p.dtype)
 
-    return jax.tree.map(cast, node.eval_params(params), params, is_leaf=is_nothing)
+    return jax.tree.map(cast, node.eval_params(params), params, is_leaf=is_missing)
 
 
 def _covered(values: PyTree, params: Params) -> list[str]:
     """The paths of the parameters that have a value."""
-    has = jax.tree.map(lambda v, p: jax.tree.map(lambda _: not is_nothing(v), p), values, params, is_leaf=is_nothing)
-    return [path for path, yes in zip(leaf_paths(params, nothing_too=False), jax.tree.leaves(has), strict=True) if yes]
+    has = jax.tree.map(
+        lambda v, p: jax.tree.map(lambda _: not is_missing(v), p),
+        values,
+        params,
+        is_leaf=is_missing,
+    )
+    return [
+        path
+        for path, yes in zip(
+            leaf_paths(params, nothing_too=False), jax.tree.leaves(has), strict=True
+        )
+        if yes
+    ]
 
 
 _init = jax.jit(lambda tx, params: tx.init(params))
@@ -194,13 +231,18 @@ _init = jax.jit(lambda tx, params: tx.init(params))
 
 def _init_shapes(tx: Any, params: Params) -> OptState:
     """The shapes of the first state, traced once for a kind of optimizer and params."""
-    if all(is_nothing(x) or hasattr(x, "dtype") or isinstance(x, float) for x in jax.tree.leaves((tx, params))):
+    if all(
+        is_missing(x) or hasattr(x, "dtype") or isinstance(x, float)
+        for x in jax.tree.leaves((tx, params))
+    ):
         return _init.eval_shape(tx, params)
     return jax.eval_shape(lambda: tx.init(params))
 
 
 def _check_call(tx: Any, state: OptState, params: Params) -> None:
-    """Raise unless the arguments are in order and the state is one that `tx` makes, which could hide an average."""
+    """Raise unless the arguments are in order and the state is one that `tx` makes, which could
+    hide an average.
+    """
     if (
         not (hasattr(tx, "init") and hasattr(tx, "update"))
         or is_state(params)
@@ -211,5 +253,6 @@ def _check_call(tx: Any, state: OptState, params: Params) -> None:
     expected = outline(_init_shapes(tx, params))
     if outline(state) != expected:
         raise StateError(
-            f"eval_params: this state was not made by the optimizer: expected {expected}, got {outline(state)}"
+            f"eval_params: this state was not made by the optimizer: expected {expected}, got "
+            f"{outline(state)}"
         )

@@ -5,16 +5,16 @@ from typing import Any
 
 import jax
 
-from optax_lite.aliases import PyTree
-from optax_lite.compose import check_members
-from optax_lite.core import transform
-from optax_lite.frozen import nothing
-from optax_lite.leaves import align, is_nothing
-from optax_lite.order import INSTEAD, SCALED
-from optax_lite.paths import StandIn
-from optax_lite.placement import whole
-from optax_lite.present import OBJECTIVES
-from optax_lite.vectors import as_tree, as_vector, on_vectors
+from optax_lite.core.compose import check_members
+from optax_lite.core.frozen import freeze_nothing
+from optax_lite.core.leafwise import flatten_up_to, is_missing
+from optax_lite.core.masks import Placeholder
+from optax_lite.core.missing import OBJECTIVES
+from optax_lite.core.placement import whole
+from optax_lite.core.transform import transform
+from optax_lite.core.types import PyTree
+from optax_lite.core.vectors import as_tree, as_vector, on_vectors
+from optax_lite.errors.composition import INSTEAD, SCALED
 
 _NOT_AROUND = {
     **SCALED,
@@ -23,21 +23,25 @@ _NOT_AROUND = {
 }
 
 
-@transform(freezes=nothing, is_a=("vector",), not_around=_NOT_AROUND)
+@transform(freezes=freeze_nothing, is_a=("vector",), not_around=_NOT_AROUND)
 def flatten(inner):
-    """Give `inner` one vector of all entries in place of the tree, so that its state is a vector too.
+    """Give `inner` one vector of all entries in place of the tree, so that its state is a vector
+    too.
 
-    For rules that look at all entries together, and for very many tiny leaves; large ones are copied twice in an
-    update. The vector has the widest precision among the leaves, and is complex if one is; updates of real leaves are
-    the real part. On a mesh it lies, with the state, whole on every device. Every parameter must have its gradient in
-    every update; others are left out by `masked` around this.
-    `eval_params`, `explain` and `reset` know whose the entries are. Of the extra arguments `grad` becomes a vector too,
-    and `value_fn`, `obj_fn` and `grad_fn` functions of one.
+    For rules that look at all entries together, and for very many tiny leaves; large ones are
+    copied twice in an update. The vector has the widest precision among the leaves, and is complex
+    if one is; updates of real leaves are the real part. On a mesh it lies, with the state, whole on
+    every device. Every parameter must have its gradient in every update; others are left out by
+    `masked` around this. `eval_params`, `explain` and `reset` know whose the entries are. Of the
+    extra arguments `grad` becomes a vector too, and `value_fn`, `obj_fn` and `grad_fn` functions of
+    one.
     """
     check_members({"inner": inner})
 
     def init(params):
-        return inner.init(StandIn(joined=True) if isinstance(params, StandIn) else as_vector(params))
+        return inner.init(
+            Placeholder(joined=True) if isinstance(params, Placeholder) else as_vector(params)
+        )
 
     def update(updates, state, params=None, **extra):
         vector, w = as_vector(updates), None
@@ -52,14 +56,16 @@ def flatten(inner):
 
 def _alike(updates: PyTree, params: PyTree) -> PyTree:
     """The params, or another tree like them, where there is a gradient."""
-    treedef = jax.tree.structure(updates, is_leaf=is_nothing)
-    leaves = jax.tree.leaves(updates, is_leaf=is_nothing)
-    pairs = zip(leaves, align(updates, params, "params"), strict=True)
-    return treedef.unflatten([None if is_nothing(u) else p for u, p in pairs])
+    treedef = jax.tree.structure(updates, is_leaf=is_missing)
+    leaves = jax.tree.leaves(updates, is_leaf=is_missing)
+    pairs = zip(leaves, flatten_up_to(updates, params, "params"), strict=True)
+    return treedef.unflatten([None if is_missing(u) else p for u, p in pairs])
 
 
 def _of_vectors(extra: Mapping[str, Any], updates: PyTree, params: PyTree) -> dict[str, Any]:
-    """The extra arguments, those about the gradient and the objective as they are for the vector of the params."""
+    """The extra arguments, those about the gradient and the objective as they are for the vector of
+    the params.
+    """
 
     def one(name, value):
         if name == "grad":
@@ -67,6 +73,10 @@ def _of_vectors(extra: Mapping[str, Any], updates: PyTree, params: PyTree) -> di
         if name not in OBJECTIVES or not callable(value):
             return value
         function = on_vectors(value, params)
-        return (lambda *args, **kwargs: as_vector(function(*args, **kwargs))) if name == "grad_fn" else function
+        return (
+            (lambda *args, **kwargs: as_vector(function(*args, **kwargs)))
+            if name == "grad_fn"
+            else function
+        )
 
     return {name: one(name, value) for name, value in extra.items()}

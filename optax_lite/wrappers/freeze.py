@@ -2,11 +2,11 @@
 
 import jax
 
-from optax_lite.compose import check_members, masked, partition
-from optax_lite.core import transform
-from optax_lite.frozen import by_part, spread
-from optax_lite.order import SCALED
-from optax_lite.paths import as_mask
+from optax_lite.core.compose import check_members, masked, partition
+from optax_lite.core.frozen import by_part, spread
+from optax_lite.core.masks import as_mask
+from optax_lite.core.transform import transform
+from optax_lite.errors.composition import SCALED
 from optax_lite.transforms.scale import set_to_zero
 
 
@@ -16,11 +16,13 @@ def _frozen(tx, updates, params):
 
 @transform(static=("mask",), freezes=_frozen, freezes_by_itself=True)
 def freeze(mask):
-    """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass the others on.
+    """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass
+    the others on.
 
-    What stands after it in a chain may move these parameters again (weight decay, momentum) and keeps state for them;
-    `selective_transform` has neither. Gradients of these leaves are 0 for the whole optimizer, wherever this stands in
-    it: no norm counts them, and a NaN in them harms nobody.
+    What stands after it in a chain may move these parameters again (weight decay, momentum) and
+    keeps state for them; `selective_transform` has neither. Gradients of these leaves are 0 for the
+    whole optimizer, wherever this stands in it: no norm counts them, and a NaN in them harms
+    nobody.
     """
     return masked(set_to_zero(), mask)
 
@@ -31,19 +33,27 @@ def _frozen_or_inside(tx, updates, params):
 
 
 @transform(
-    static=("freeze_mask",), freezes=_frozen_or_inside, freezes_by_itself=True, is_a=("by path",), not_around=SCALED
+    static=("freeze_mask",),
+    freezes=_frozen_or_inside,
+    freezes_by_itself=True,
+    is_a=("by path",),
+    not_around=SCALED,
 )
 def selective_transform(optimizer, *, freeze_mask):
-    """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay, and have no state.
+    """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay,
+    and have no state.
 
         selective_transform(chain(clip_by_global_norm(1.0), adamw(1e-3)), freeze_mask="encoder")
 
-    The optimizer never sees the frozen leaves: a norm inside it, as that of the clip here, is over the others. The mask
-    is a tree of bools, a function that makes one of the params, or path patterns, as in `masked`.
+    The optimizer never sees the frozen leaves: a norm inside it, as that of the clip here, is over
+    the others. The mask is a tree of bools, a function that makes one of the params, or path
+    patterns, as in `masked`.
     """
     check_members({"optimizer": optimizer})
 
     def labels(params):
-        return jax.tree.map(lambda frozen: "freeze" if frozen else "train", as_mask(freeze_mask, params))
+        return jax.tree.map(
+            lambda frozen: "freeze" if frozen else "train", as_mask(freeze_mask, params)
+        )
 
     return partition({"train": optimizer, "freeze": set_to_zero()}, labels)

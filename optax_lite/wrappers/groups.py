@@ -1,30 +1,43 @@
-"""Settings by parameter: rules from patterns of paths to other hyperparameters, transformations, or nothing at all."""
+"""Settings by parameter: rules from patterns of paths to other hyperparameters, transformations, or
+nothing at all.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import jax
 
-from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError
-from optax_lite.compose import MaskedState, PartitionState, check_members, partition
-from optax_lite.core import GradientTransformation, transform
-from optax_lite.data import Config
-from optax_lite.forms import wrapping
-from optax_lite.frozen import by_part
-from optax_lite.order import SCALED
-from optax_lite.paths import Pattern, StandIn
+from optax_lite.core.compose import MaskedState, PartitionState, check_members, partition
+from optax_lite.core.config import Config
+from optax_lite.core.frozen import by_part
+from optax_lite.core.functions import wrapping
+from optax_lite.core.masks import Pattern, Placeholder
+from optax_lite.core.transform import GradientTransformation, transform
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.composition import SCALED
 from optax_lite.transforms.scale import set_to_zero
-from optax_lite.wrappers.rules import FROZEN, Plan, as_transformation, is_choice, name_of, places
+from optax_lite.wrappers._rules import (
+    FROZEN,
+    GroupRules,
+    argument_paths,
+    as_transformation,
+    is_choice,
+    name_of,
+)
 
 Where: TypeAlias = Pattern | tuple[Pattern, ...] | Callable[[str, jax.ShapeDtypeStruct], bool]
 Setting: TypeAlias = Mapping[str, Any] | GradientTransformation | Literal["freeze"]
 
 
 def groups(
-    base: GradientTransformation, rules: Mapping[Where, Setting] | Iterable[tuple[Any, Setting]], *, strict: bool = True
+    base: GradientTransformation,
+    rules: Mapping[Where, Setting] | Iterable[tuple[Any, Setting]],
+    *,
+    strict: bool = True,
 ) -> GradientTransformation:
-    """The optimizer `base`, with other settings for the parameters that the patterns of `rules` match.
+    """The optimizer `base`, with other settings for the parameters that the patterns of `rules`
+    match.
 
         groups(adamw(schedule), {
             ("bias", "norm*"): {"weight_decay": 0.0},
@@ -32,37 +45,52 @@ def groups(
             "encoder": "freeze",
         })
 
-    A rule is a pattern and what it means; the overrides of all rules that match a leaf are merged, and the later one
-    wins. A transformation, or "freeze", takes the leaf over instead: the first such rule counts, and no other one.
+    A rule is a pattern and what it means; the overrides of all rules that match a leaf are merged,
+    and the later one wins. A transformation, or "freeze", takes the leaf over instead: the first
+    such rule counts, and no other one.
 
-    A pattern is a glob, a compiled regular expression, a tuple of these (`("encoder", "!encoder/adapter")`, the last
-    that matches decides; see `masked`), or a function of a leaf's path and its `jax.ShapeDtypeStruct`. An override
-    names a hyperparameter of `base` as `replace` does, a flag or a dtype too. Its number is one of the result:
-    `tx.replace({"head/learning_rate": 0.1})`, and `"base/learning_rate"` for the leaves without an own one. A rule
-    that matches no leaf or that an earlier one leaves nothing to, and an override of no hyperparameter or of several
-    are errors; without `strict` such a rule or override does nothing, and one of several sets them all.
+    A pattern is a glob, a compiled regular expression, a tuple of these (`("encoder",
+    "!encoder/adapter")`, the last that matches decides; see `masked`), or a function of a leaf's
+    path and its `jax.ShapeDtypeStruct`. An override names a hyperparameter of `base` as `replace`
+    does, a flag or a dtype too. Its number is one of the result: `tx.replace({"head/learning_rate":
+    0.1})`, and `"base/learning_rate"` for the leaves without an own one. A rule that matches no
+    leaf or that an earlier one leaves nothing to, and an override of no hyperparameter or of
+    several are errors; without `strict` such a rule or override does nothing, and one of several
+    sets them all.
 
-    Leaves whose overrides come from the same rules are one group, with one state. A norm inside `base` is over a group.
-    One outside, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3), rules))`, is over all leaves but the frozen ones,
-    whatever stands between the two.
+    Leaves whose overrides come from the same rules are one group, with one state. A norm inside
+    `base` is over a group. One outside, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3),
+    rules))`, is over all leaves but the frozen ones, whatever stands between the two.
     """
     base = as_transformation("base", base)
     items = list(rules.items() if isinstance(rules, Mapping) else rules)
     given, patterns, choices = {}, {}, {}
     for item in items:
         if not isinstance(item, tuple) or len(item) != 2:
-            raise ArgumentError(f"rules must be pairs (pattern, setting), or a mapping; got {item!r}", "groups")
+            raise ArgumentError(
+                f"rules must be pairs (pattern, setting), or a mapping; got {item!r}", "groups"
+            )
         where, setting = item
         name = name_of(where, given)
         if name != where:
             patterns[name] = where
         if isinstance(setting, Mapping):
-            numbers = {key: value for key, value in setting.items() if not is_choice(base, name, key, strict)}
-            given[name] = {key: value for key, value in numbers.items() if places(base, key)}
+            numbers = {
+                key: value
+                for key, value in setting.items()
+                if not is_choice(base, name, key, strict)
+            }
+            given[name] = {
+                key: value for key, value in numbers.items() if argument_paths(base, key)
+            }
             choices |= {name: {key: value for key, value in setting.items() if key not in numbers}}
         else:
-            given[name] = set_to_zero() if isinstance(setting, str) and setting == FROZEN else setting
-            as_transformation(f"the rule {name!r}", given[name], ' (or a dict of overrides, or "freeze")')
+            given[name] = (
+                set_to_zero() if isinstance(setting, str) and setting == FROZEN else setting
+            )
+            as_transformation(
+                f"the rule {name!r}", given[name], ' (or a dict of overrides, or "freeze")'
+            )
     choices = {name: of_rule for name, of_rule in choices.items() if of_rule}
     return _groups(base, patterns=patterns or None, choices=choices or None, strict=strict, **given)
 
@@ -70,26 +98,37 @@ def groups(
 def _frozen_groups(tx, updates, params):
     plan = _plan_of(tx)
     labels = plan.labels(updates, params)
-    return by_part({k: plan.transformation(k) for k in dict.fromkeys(jax.tree.leaves(labels))}, labels, updates, params)
+    return by_part(
+        {k: plan.transformation(k) for k in dict.fromkeys(jax.tree.leaves(labels))},
+        labels,
+        updates,
+        params,
+    )
 
 
-@transform(static=("patterns", "choices"), freezes=_frozen_groups, is_a=("by path",), not_around=SCALED)
+@transform(
+    static=("patterns", "choices"), freezes=_frozen_groups, is_a=("by path",), not_around=SCALED
+)
 def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
     check_members({"base": base})
-    plan = Plan(base, rules, patterns or {}, choices or {}, strict)
+    plan = GroupRules(base, rules, patterns or {}, choices or {}, strict)
     for name, setting in rules.items():
         if isinstance(setting, dict):
             plan.override(base, name)
 
     def init(params):
-        if isinstance(params, StandIn):
-            parts: Any = StandIn(lambda states: {k: MaskedState(plan.transformation(k).init(params)) for k in states})
+        if isinstance(params, Placeholder):
+            parts: Any = Placeholder(
+                lambda states: {k: MaskedState(plan.transformation(k).init(params)) for k in states}
+            )
             return PartitionState(parts)
         if strict:
             plan.check_use(params)
         labels = plan.labels(params)
         used = set(jax.tree.leaves(labels))
-        return partition.builder({k: plan.transformation(k) for k in sorted(used)}, labels)[0](params)
+        return partition.builder({k: plan.transformation(k) for k in sorted(used)}, labels)[0](
+            params
+        )
 
     def run(inner, updates, state, params=None, **extra):
         labels = plan.labels(updates, params, tuple(state.inner_states))
@@ -99,20 +138,28 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
     return wrapping(base, init, run)
 
 
-def group_of_leaves(tx: GradientTransformation, params: PyTree) -> tuple[PyTree, dict[str, GradientTransformation]]:
-    """The tree of the groups that the leaves of `params` are in, and what each group is given to."""
+def group_of_leaves(
+    tx: GradientTransformation, params: PyTree
+) -> tuple[PyTree, dict[str, GradientTransformation]]:
+    """The tree of the groups that the leaves of `params` are in, and what each group is
+    given to.
+    """
     plan = _plan_of(tx)
     labels = plan.labels(params)
-    return labels, {label: plan.transformation(label) for label in sorted(set(jax.tree.leaves(labels)))}
+    return labels, {
+        label: plan.transformation(label) for label in sorted(set(jax.tree.leaves(labels)))
+    }
 
 
 def idle_rules(tx: GradientTransformation, params: PyTree) -> list[str]:
-    """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in an optimizer."""
+    """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in
+    an optimizer.
+    """
     lenient = [x for x in tx.calls() if x.factory is _groups and not x.arguments["strict"]]
     return [problem for x in lenient for problem in _plan_of(x).problems(params)]
 
 
-def _plan_of(tx: Config) -> Plan:
+def _plan_of(tx: Config) -> GroupRules:
     rules = tx.arguments
     base, patterns, choices, strict = map(rules.pop, ("base", "patterns", "choices", "strict"))
-    return Plan(base, rules, patterns or {}, choices or {}, strict)
+    return GroupRules(base, rules, patterns or {}, choices or {}, strict)

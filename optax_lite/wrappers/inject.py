@@ -1,4 +1,6 @@
-"""Hyperparameters in the state, for frameworks that hold the optimizer static: read and set there."""
+"""Hyperparameters in the state, for frameworks that hold the optimizer static: read and set
+there.
+"""
 
 import functools
 import inspect
@@ -9,26 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.check import ArgumentError, unknown_argument
-from optax_lite.core import (
+from optax_lite.core.config import is_key
+from optax_lite.core.factory import is_factory
+from optax_lite.core.functions import wrapping
+from optax_lite.core.leafwise import increment, zero_count
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.schedule import Schedule, value_at
+from optax_lite.core.transform import (
     Array,
     GradientTransformation,
     OptState,
-    Schedule,
     StateError,
     counts_itself,
     transform,
-    value_at,
 )
-from optax_lite.data import is_key
-from optax_lite.factory import is_factory
-from optax_lite.forms import wrapping
-from optax_lite.leaves import increment, weak, zero_count
+from optax_lite.core.validate import ArgumentError, unknown_argument
 
 
 class InjectStatefulHyperparamsState(NamedTuple):
     count: Array  # updates so far, int32
-    hyperparams: dict  # path: the value the next update takes, or for a schedule the one the last took; float32
+    # path: the value the next update takes, or for a schedule the one the last took; float32
+    hyperparams: dict
     hyperparams_states: dict  # path of a schedule: WrappedScheduleState
     inner_state: OptState  # of the optimizer, as if every one of these were a number
 
@@ -37,25 +40,34 @@ class WrappedScheduleState(NamedTuple):
     count: Array  # the schedule's next argument, int32
 
 
-def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dtype: Any = None) -> Any:
-    """Move hyperparameters into the state, where a framework that holds the optimizer static can change them.
+def inject_hyperparams(
+    inner_factory: Any, static_args: Any = (), hyperparam_dtype: Any = None
+) -> Any:
+    """Move hyperparameters into the state, where a framework that holds the optimizer static can
+    change them.
 
-        tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.8)        # as in optax
-        tx = inject_hyperparams(chain(clip_by_global_norm(1.0), adamw(1e-3)))  # an optimizer that is built already
+        tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.8)         # as in optax
+        tx = inject_hyperparams(chain(clip_by_global_norm(1.0), adamw(1e-3)))  # of one built before
 
-        state.hyperparams["learning_rate"]                     # in a chain "1/learning_rate", as in tx.hyperparams
+        state.hyperparams["learning_rate"]  # in a chain "1/learning_rate", as in tx.hyperparams
         state = set_hyperparams(state, learning_rate=3e-4)
 
-    Later `tx.replace` reaches fresh states only. A schedule of the optimizer itself, or of a member of a chain, is
-    evaluated here, and its value kept under its name; in a built optimizer its numbers are there too, and can be set
-    ("learning_rate/peak_value"). A schedule inside another wrapper keeps the count of that one. The scalars are float32
-    unless `hyperparam_dtype` says otherwise, never the params' dtype. `static_args` names what stays out of the state.
-    A function is a schedule where a number belongs; a mask, a dtype or a flag is not taken for one, and of a factory
-    from elsewhere neither is an argument called mask, *_mask, *_fn or *_labels.
+    Later `tx.replace` reaches fresh states only. A schedule of the optimizer itself, or of a member
+    of a chain, is evaluated here, and its value kept under its name; in a built optimizer its
+    numbers are there too, and can be set ("learning_rate/peak_value"). A schedule inside another
+    wrapper keeps the count of that one. The scalars are float32 unless `hyperparam_dtype` says
+    otherwise, never the params' dtype. `static_args` names what stays out of the state. A function
+    is a schedule where a number belongs; a mask, a dtype or a flag is not taken for one, and of a
+    factory from elsewhere neither is an argument called mask, *_mask, *_fn or *_labels.
     """
     static = (static_args,) if isinstance(static_args, str) else tuple(static_args)
-    if isinstance(inner_factory, Schedule) or not (callable(inner_factory) or hasattr(inner_factory, "update")):
-        problem = f"write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got {inner_factory!r}"
+    if isinstance(inner_factory, Schedule) or not (
+        callable(inner_factory) or hasattr(inner_factory, "update")
+    ):
+        problem = (
+            "write inject_hyperparams(adamw)(1e-3) or inject_hyperparams(adamw(1e-3)), got "
+            f"{inner_factory!r}"
+        )
         raise ArgumentError(problem, "inject_hyperparams")
     if hasattr(inner_factory, "update") and not is_factory(inner_factory):
         return _inject_hyperparams(inner_factory, static, hyperparam_dtype)
@@ -63,8 +75,14 @@ def inject_hyperparams(inner_factory: Any, static_args: Any = (), hyperparam_dty
     @functools.wraps(inner_factory, updated=())
     def injected(*args, **kwargs):
         ours = is_factory(inner_factory)
-        tx = inner_factory(*args, **kwargs) if ours else _call_of(inner_factory, static, args, kwargs)
-        return _inject_hyperparams(tx, static if ours else (), hyperparam_dtype, numbers_of_schedules=False)
+        tx = (
+            inner_factory(*args, **kwargs)
+            if ours
+            else _call_of(inner_factory, static, args, kwargs)
+        )
+        return _inject_hyperparams(
+            tx, static if ours else (), hyperparam_dtype, numbers_of_schedules=False
+        )
 
     return injected
 
@@ -74,7 +92,10 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
     if not isinstance(inner, GradientTransformation):
         raise ArgumentError(f"must be given a factory or an optimizer, got {inner!r}")
     if isinstance(inner.arguments.get("update"), Callable):
-        problem = "these are two functions, and its numbers are closed over; write inject_hyperparams(optax.adam)(...)"
+        problem = (
+            "these are two functions, and its numbers are closed over; write "
+            "inject_hyperparams(optax.adam)(...)"
+        )
         raise ArgumentError(problem)
     schedules, numbers = _parts(inner, static_args, numbers_of_schedules)
     dtype = hyperparam_dtype or jnp.float32
@@ -85,13 +106,15 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         """The values now, schedules evaluated at their counts, and the optimizer made of them."""
         tx, now = inner, dict(now)
         for path in numbers:
-            tx = tx.edit(path, weak(now["/".join(path)]))
+            tx = tx.edit(path, weak_typed(now["/".join(path)]))
         by_path = dict(tx.walk())
         for path in schedules:
             name = "/".join(path)
-            value = value_at(by_path[path], counts[name].count, f"inject_hyperparams: the schedule {name}")
+            value = value_at(
+                by_path[path], counts[name].count, f"inject_hyperparams: the schedule {name}"
+            )
             now[name] = jnp.asarray(value, dtype)
-            tx = tx.edit(path, weak(now[name]))
+            tx = tx.edit(path, weak_typed(now[name]))
         return now, tx
 
     def init(params):
@@ -104,33 +127,47 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         expected = sorted("/".join(path) for path in (*numbers, *schedules))
         if sorted(state.hyperparams) != expected:
             got = ", ".join(sorted(state.hyperparams))
-            raise StateError(f"inject_hyperparams: the state has the hyperparameters {got}; its own are {expected}")
+            raise StateError(
+                f"inject_hyperparams: the state has the hyperparameters {got}; its own are "
+                f"{expected}"
+            )
         now, tx = at(state.hyperparams, state.hyperparams_states)
         new, inner_state = inner.of(tx)(updates, state.inner_state, params, **extra)
-        counts = {name: WrappedScheduleState(increment(s.count)) for name, s in state.hyperparams_states.items()}
+        counts = {
+            name: WrappedScheduleState(increment(s.count))
+            for name, s in state.hyperparams_states.items()
+        }
         return new, InjectStatefulHyperparamsState(increment(state.count), now, counts, inner_state)
 
     return wrapping(inner, init, run)
 
 
 def _check_rounded(inner: GradientTransformation, numbers: dict, dtype: Any) -> None:
-    """Raise if a number is out of its range in the dtype: in bfloat16 a decay of 0.999 is 1, and Adam divides by 0."""
+    """Raise if a number is out of its range in the dtype: in bfloat16 a decay of 0.999 is 1, and
+    Adam divides by 0.
+    """
     for path, x in numbers.items():
         if isinstance(x, float):
             inner = inner.edit(path, float(np.asarray(x).astype(dtype)))
     try:
         inner.replace()
     except ArgumentError as error:
-        raise ArgumentError(f"in {jnp.dtype(dtype).name} {error.problem}; leave hyperparam_dtype out") from None
+        raise ArgumentError(
+            f"in {jnp.dtype(dtype).name} {error.problem}; leave hyperparam_dtype out"
+        ) from None
 
 
-def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_of_schedules: bool) -> Any:
+def _parts(
+    inner: GradientTransformation, static_args: tuple[str, ...], numbers_of_schedules: bool
+) -> Any:
     """The schedules that are evaluated here, and the numbers that live in the state, by path."""
     arguments = dict(inner.walk())
     known = ["/".join(path) for path in arguments]
     if unknown := [name for name in static_args if name not in known]:
         raise ArgumentError(f"static_args: {unknown_argument(unknown[0], known)}")
-    members = {(): inner} | {path: x for path, x in arguments.items() if isinstance(x, GradientTransformation)}
+    members = {(): inner} | {
+        path: x for path, x in arguments.items() if isinstance(x, GradientTransformation)
+    }
 
     def inside(path, other):
         return path[: len(other)] == other
@@ -143,20 +180,26 @@ def _parts(inner: GradientTransformation, static_args: tuple[str, ...], numbers_
         own = members[path[:-1]].factory.traits["scheduled"]
         wraps = any(inside(other, path[:-1]) and other != path[:-1] for other in members)
         of_real_steps = wraps and counts_itself(own)  # a wrapper with a count of its own
-        return not of_real_steps and all("always on" in members[other].factory.words for other in around)
+        return not of_real_steps and all(
+            "always on" in members[other].factory.words for other in around
+        )
 
     fixed = [tuple(name.split("/")) for name in static_args]
     every_schedule = [path for path, x in arguments.items() if isinstance(x, Schedule)]
-    schedules = [p for p in every_schedule if counts_updates(p) and not any(inside(p, f) for f in fixed)]
+    schedules = [
+        p for p in every_schedule if counts_updates(p) and not any(inside(p, f) for f in fixed)
+    ]
     hidden = fixed if numbers_of_schedules else [*fixed, *every_schedule]
     return schedules, {
         path: x
         for path, x in arguments.items()
-        if isinstance(x, (float, jax.Array)) and not is_key(x) and not any(inside(path, h) for h in hidden)
+        if isinstance(x, (float, jax.Array))
+        and not is_key(x)
+        and not any(inside(path, h) for h in hidden)
     }
 
 
-# --- factories from elsewhere ----------------------------------------------------------------------------------------
+# --- factories from elsewhere ---------------------------------------------------------------------
 
 
 @transform(static=("factory", "choices"), is_a=("foreign",))
@@ -164,30 +207,50 @@ def _built_by(factory, choices, **numbers):
     return factory(**choices, **numbers)
 
 
-def _call_of(factory: Callable, static: tuple[str, ...], args: tuple, kwargs: dict) -> GradientTransformation:
-    """A call of any function that returns a transformation as data: its numbers, and everything else static."""
+def _call_of(
+    factory: Callable, static: tuple[str, ...], args: tuple, kwargs: dict
+) -> GradientTransformation:
+    """A call of any function that returns a transformation as data: its numbers, and everything
+    else static.
+    """
     parameters = inspect.signature(factory).parameters
     bound = inspect.signature(factory).bind(*args, **kwargs)
     bound.apply_defaults()
     name = getattr(factory, "__name__", repr(factory))
     if unknown := [s for s in static if s not in parameters]:
-        raise ArgumentError(f"static_args: no argument {unknown[0]!r} of {name}", "inject_hyperparams")
+        raise ArgumentError(
+            f"static_args: no argument {unknown[0]!r} of {name}", "inject_hyperparams"
+        )
     if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters.values()):
-        problem = f"the arguments of {name} have no names; build it: inject_hyperparams({name}(...))"
+        problem = (
+            f"the arguments of {name} have no names; build it: inject_hyperparams({name}(...))"
+        )
         raise ArgumentError(problem, "inject_hyperparams")
     given = {}
     for p in parameters.values():
-        given |= bound.arguments[p.name] if p.kind is p.VAR_KEYWORD else {p.name: bound.arguments[p.name]}
+        given |= (
+            bound.arguments[p.name]
+            if p.kind is p.VAR_KEYWORD
+            else {p.name: bound.arguments[p.name]}
+        )
     numbers = {k: x for k, x in given.items() if k not in static and _is_data(k, x)}
     return _built_by(factory, {k: x for k, x in given.items() if k not in numbers}, **numbers)
 
 
 def _is_data(name: str, value: Any) -> bool:
     """Whether an argument of an unknown factory is a number, a schedule or a transformation."""
-    if isinstance(value, (GradientTransformation, Schedule)) or (hasattr(value, "init") and hasattr(value, "update")):
+    if isinstance(value, (GradientTransformation, Schedule)) or (
+        hasattr(value, "init") and hasattr(value, "update")
+    ):
         return True
     if callable(value):
         says_what = name == "mask" or name.endswith(("_mask", "_fn", "_labels", "_dtype"))
-        return not says_what and not isinstance(value, type) and len(inspect.signature(value).parameters) == 1
-    is_number = isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and not isinstance(value, bool)
+        return (
+            not says_what
+            and not isinstance(value, type)
+            and len(inspect.signature(value).parameters) == 1
+        )
+    is_number = isinstance(
+        value, (int, float, np.number, np.ndarray, jax.Array)
+    ) and not isinstance(value, bool)
     return is_number and np.ndim(value) == 0

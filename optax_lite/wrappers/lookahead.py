@@ -5,16 +5,25 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.check import check_count, check_nonnegative
-from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, OptState, Params, PyTree, Updates, transform
-from optax_lite.frozen import frozen, nothing
-from optax_lite.leaves import cast_like, copies, increment, leafwise, restarted, zero_count, zeros_like
-from optax_lite.order import INSTEAD, INSTEAD_OF_MORE, ONE_AVERAGE, SCALED
+from optax_lite.core.compose import check_members
+from optax_lite.core.frozen import freeze_nothing, frozen_mask
+from optax_lite.core.leafwise import (
+    cast_like,
+    copy_params,
+    increment,
+    leafwise,
+    restarted,
+    zero_count,
+    zeros_like,
+)
+from optax_lite.core.transform import Array, Number, OptState, Params, PyTree, Updates, transform
+from optax_lite.core.validate import check_count, check_nonnegative
+from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, ONE_AVERAGE, SCALED
 
 
 class LookaheadParams(NamedTuple):
-    """Both weights of `lookahead` in optax's form: fast ones to train and take gradients at, slow ones to evaluate at.
+    """Both weights of `lookahead` in optax's form: fast ones to train and take gradients at, slow
+    ones to evaluate at.
 
     Where an optimizer is given them as params, gradients of the fast ones alone will do.
     """
@@ -54,33 +63,40 @@ class LookaheadWithSlowState(NamedTuple):
 
 
 def _frozen(tx, updates, params):
-    """Of the fast weights; gradients of the slow ones, where the params are both, are zero anyway."""
+    """Of the fast weights; gradients of the slow ones, where the params are both, are zero
+    anyway.
+    """
     if not isinstance(updates, LookaheadParams):
-        return frozen(next(tx.members()), updates, params)
-    fast = frozen(next(tx.members()), updates.fast, None if params is None else params.fast)
-    return fast + nothing(tx, updates.slow, None)
+        return frozen_mask(next(tx.members()), updates, params)
+    fast = frozen_mask(next(tx.members()), updates.fast, None if params is None else params.fast)
+    return fast + freeze_nothing(tx, updates.slow, None)
 
 
 _NOT_AROUND = {
     **SCALED,
     **ONE_AVERAGE,
-    "resting": "so the slow weights would be due after sync_period gradients, not steps" + INSTEAD_OF_MORE,
+    "resting": "so the slow weights would be due after sync_period gradients, not steps"
+    + INSTEAD_OF_MORE,
     "compensation": "so what is left of the fast weights would be added to the slow ones" + INSTEAD,
 }
 
 
 @transform(
-    static=("sync_period",), freezes=_frozen, is_a=("average", "exact weights", "passing"), not_around=_NOT_AROUND
+    static=("sync_period",),
+    freezes=_frozen,
+    is_a=("average", "exact weights", "passing"),
+    not_around=_NOT_AROUND,
 )
 def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
     """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
 
         tx = lookahead(adam(1e-3), sync_period=5, slow_step_size=0.5)
 
-    θ are the fast weights, which `fast_optimizer` moves, φ the slow ones, to evaluate at, α the `slow_step_size`. The
-    params are θ, and φ stands in the state, where `eval_params` reads it. Or else, as in optax, the params are the pair
-    `LookaheadParams.init_synced(params)`: take gradients at `params.fast`, evaluate at `params.slow`, and the state
-    holds no weights. `reset_state` starts the fast optimizer afresh, at φ, whenever the slow weights move.
+    θ are the fast weights, which `fast_optimizer` moves, φ the slow ones, to evaluate at, α the
+    `slow_step_size`. The params are θ, and φ stands in the state, where `eval_params` reads it. Or
+    else, as in optax, the params are the pair `LookaheadParams.init_synced(params)`: take gradients
+    at `params.fast`, evaluate at `params.slow`, and the state holds no weights. `reset_state`
+    starts the fast optimizer afresh, at φ, whenever the slow weights move.
     """
     check_members({"fast_optimizer": fast_optimizer})
     check_count(sync_period=sync_period)
@@ -89,11 +105,12 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
     def init(params):
         if isinstance(params, LookaheadParams):
             return LookaheadState(fast_optimizer.init(params.fast), zero_count())
-        slow = cast_like(copies(params), zeros_like(params))
+        slow = cast_like(copy_params(params), zeros_like(params))
         return LookaheadWithSlowState(fast_optimizer.init(params), zero_count(), slow)
 
     def synced(state, moved, slow, rule, *read):
-        """What the fast weights do, the slow weights and the state, of the fast optimizer too, after an update.
+        """What the fast weights do, the slow weights and the state, of the fast optimizer too,
+        after an update.
 
         `rule(moved, slow, *read)` is what the two do when the slow weights move.
         """
@@ -107,7 +124,9 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
             return cast_like(new, moved), new_slow, fast_state
 
         steps = increment(state.steps_since_sync) % sync_period
-        moved, slow, fast_state = jax.lax.cond(steps == 0, sync, lambda: (moved, slow, state.fast_state))
+        moved, slow, fast_state = jax.lax.cond(
+            steps == 0, sync, lambda: (moved, slow, state.fast_state)
+        )
         return moved, slow, state._replace(fast_state=fast_state, steps_since_sync=steps)
 
     def update(updates, state, params, **extra):
@@ -116,12 +135,15 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
 
         def rule(u, phi, theta):
             apart = phi - theta
-            change = slow_step_size * (u - apart)  # the difference of two θ would lose the digits of small steps
+            # the difference of two θ would lose the digits of small steps
+            change = slow_step_size * (u - apart)
             return apart + change, phi + change
 
         u, new_slow, state = synced(state._replace(fast_state=fast_state), u, slow, rule, fast)
         if isinstance(state, LookaheadState):
-            still = leafwise(lambda u, a, b: jnp.where(a == b, -0.0, b - a), u, read=(slow, new_slow))
+            still = leafwise(
+                lambda u, a, b: jnp.where(a == b, -0.0, b - a), u, read=(slow, new_slow)
+            )
             return LookaheadParams(u, still), state
         return u, state._replace(slow=new_slow)
 
@@ -145,5 +167,7 @@ def _parts(updates, state, params):
     """The gradient and both weights, in either form."""
     is_pair = isinstance(params, LookaheadParams)
     if is_pair != isinstance(state, LookaheadState):
-        raise ValueError("lookahead: init and update must be given the same, LookaheadParams or the params alone")
+        raise ValueError(
+            "lookahead: init and update must be given the same, LookaheadParams or the params alone"
+        )
     return (updates.fast, *params) if is_pair else (updates, params, state.slow)

@@ -1,4 +1,6 @@
-"""Gradient accumulation outside the optimizer: a large batch in parts, with the memory of one part."""
+"""Gradient accumulation outside the optimizer: a large batch in parts, with the memory of
+one part.
+"""
 
 import functools
 from collections.abc import Callable
@@ -8,31 +10,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.check import ArgumentError, check_count, check_function
-from optax_lite.leaves import as_array, cast_like, compute_dtype, leafwise, path_string, weak, zeros_like
-from optax_lite.mistakes import written
+from optax_lite.core.leafwise import (
+    as_array,
+    cast_like,
+    compute_dtype,
+    leafwise,
+    path_string,
+    zeros_like,
+)
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.validate import ArgumentError, check_count, check_function
+from optax_lite.errors.calls import usage
 
 
-@written("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
+@usage("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
 def microbatch_value_and_grad(
-    loss_fn: Callable[..., Any], n: int, *, has_aux: bool = False, argnums: int | tuple[int, ...] = 0,
+    loss_fn: Callable[..., Any],
+    n: int,
+    *,
+    has_aux: bool = False,
+    argnums: int | tuple[int, ...] = 0,
     weight: Callable[..., Any] | None = None,
-) -> Callable[..., Any]:  # fmt: skip
-    """`jax.value_and_grad` of a mean over examples, in n parts one after another: the same numbers, less memory.
+) -> Callable[..., Any]:
+    """`jax.value_and_grad` of a mean over examples, in n parts one after another: the same numbers,
+    less memory.
 
         loss, grads = microbatch_value_and_grad(loss_fn, 8)(params, images, labels)
 
-    Positional arguments outside `argnums` are the batch: the first axis of each of their arrays must be divisible by n.
-    Keyword arguments reach every part as they are. Part i has the rows i, n + i, 2n + i ..., so that a batch that is
-    spread over devices stays where it is. For dropout pass `jax.random.split(key, n)`: each part gets one row of it.
-    Sums are made in float32 at least; a loss that is a sum over examples comes out divided by n. What the loss returns
-    besides (`has_aux`) is stacked, one entry a part.
+    Positional arguments outside `argnums` are the batch: the first axis of each of their arrays
+    must be divisible by n. Keyword arguments reach every part as they are. Part i has the rows i, n
+    + i, 2n + i ..., so that a batch that is spread over devices stays where it is. For dropout pass
+    `jax.random.split(key, n)`: each part gets one row of it. Sums are made in float32 at least; a
+    loss that is a sum over examples comes out divided by n. What the loss returns besides
+    (`has_aux`) is stacked, one entry a part.
 
-    A loss that is no mean over examples alike, but over the tokens that count, has to say how many: `weight` is a
-    function of the arguments of the loss, and the mean of the parts is Σ weight·loss / Σ weight. A part of weight 0
-    adds nothing, even where its own mean is NaN.
+    A loss that is no mean over examples alike, but over the tokens that count, has to say how many:
+    `weight` is a function of the arguments of the loss, and the mean of the parts is Σ weight·loss
+    / Σ weight. A part of weight 0 adds nothing, even where its own mean is NaN.
 
-        of_tokens = microbatch_value_and_grad(loss_fn, 8, weight=lambda params, x, y, mask: mask.sum())
+        count = lambda params, x, y, mask: mask.sum()
+        of_tokens = microbatch_value_and_grad(loss_fn, 8, weight=count)
     """
     try:
         check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
@@ -47,7 +64,9 @@ def microbatch_value_and_grad(
         with_gradient = {i % len(args) for i in numbers}
         batch = {i: _in_parts(arg, i, n) for i, arg in enumerate(args) if i not in with_gradient}
         if not jax.tree.leaves(batch):
-            raise ArgumentError("there is no batch to divide: pass it by position", "microbatch_value_and_grad")
+            raise ArgumentError(
+                "there is no batch to divide: pass it by position", "microbatch_value_and_grad"
+            )
 
         def add(total, part):
             arguments = [part.get(i, arg) for i, arg in enumerate(args)]
@@ -60,7 +79,9 @@ def microbatch_value_and_grad(
                 raise ArgumentError(problem, "microbatch_value_and_grad")
             w = jnp.asarray(w).astype(jnp.float32)
             # Chosen, not multiplied: 0 times the NaN of an empty mean is NaN.
-            total = leafwise(lambda t, g: t + jnp.where(w == 0, 0, weak(w) * g), total, read=(grads,))
+            total = leafwise(
+                lambda t, g: t + jnp.where(w == 0, 0, weak_typed(w) * g), total, read=(grads,)
+            )
             return total, (value, w)
 
         of = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in numbers)
@@ -70,7 +91,7 @@ def microbatch_value_and_grad(
         if weights is None:
             whole, mean = n, jnp.mean(wide)
         else:
-            whole = weak(jnp.sum(weights))
+            whole = weak_typed(jnp.sum(weights))
             mean = jnp.sum(jnp.where(weights == 0, 0, weights.astype(wide.dtype) * wide)) / whole
         grads, mean = cast_like(leafwise(lambda t: t / whole, total), of), mean.astype(value.dtype)
         return ((mean, aux) if has_aux else mean), grads

@@ -8,44 +8,64 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.aliases import PyTree
-from optax_lite.check import ArgumentError, check_shared, unknown_argument
-from optax_lite.data import Config
-from optax_lite.leaves import as_array
+from optax_lite.core.config import Config
+from optax_lite.core.leafwise import as_array
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError, check_shared, unknown_argument
 
 _NAME = "set_hyperparams"
 
 
-def set_hyperparams(state: PyTree, changes: Mapping[str, Any] | None = None, /, *, tx: Any = None, **more: Any) -> Any:
-    """The state with other hyperparameters where `inject_hyperparams` keeps them; nothing compiles again.
+def set_hyperparams(
+    state: PyTree, changes: Mapping[str, Any] | None = None, /, *, tx: Any = None, **more: Any
+) -> Any:
+    """The state with other hyperparameters where `inject_hyperparams` keeps them; nothing compiles
+    again.
 
         state = set_hyperparams(state, learning_rate=3e-4)
-        state = set_hyperparams(state, {"1/b1": 0.8})                                     # by path
-        train_state = set_hyperparams(train_state, tx=train_state.tx, weight_decay=0.1)  # checked by the optimizer
+        state = set_hyperparams(state, {"1/b1": 0.8})  # by path
+        train_state = set_hyperparams(train_state, tx=train_state.tx, weight_decay=0.1)  # checked
 
-    `state` may be any tree around it, a Flax `TrainState` for example. A bare name will do where one path ends so.
-    Where the state has an axis of members (of a population) a scalar goes to all, and an array gives each its own. The
-    ranges of names that methods share (b1 in [0, 1), eps at least 0) are checked; a method's own are known to its
-    optimizer: give `tx`. What follows a schedule cannot be set, since the next update would undo it.
+    `state` may be any tree around it, a Flax `TrainState` for example. A bare name will do where
+    one path ends so. Where the state has an axis of members (of a population) a scalar goes to all,
+    and an array gives each its own. The ranges of names that methods share (b1 in [0, 1), eps at
+    least 0) are checked; a method's own are known to its optimizer: give `tx`. What follows a
+    schedule cannot be set, since the next update would undo it.
     """
     if changes is not None and not isinstance(changes, Mapping):
-        raise TypeError(f"{_NAME}: write the name, as in set_hyperparams(state, learning_rate={changes!r})")
+        raise TypeError(
+            f"{_NAME}: write the name, as in set_hyperparams(state, learning_rate={changes!r})"
+        )
     if isinstance(state, Config):
-        raise TypeError(f"{_NAME}: got an optimizer, no state; an optimizer is edited by tx.replace(...)")
+        raise TypeError(
+            f"{_NAME}: got an optimizer, no state; an optimizer is edited by tx.replace(...)"
+        )
     nodes, treedef = jax.tree.flatten(state, is_leaf=_holds_hyperparams)
     places = {i: node for i, node in enumerate(nodes) if _holds_hyperparams(node)}
     if not places:
-        raise ValueError(f"{_NAME}: no hyperparameters in this state; build it with inject_hyperparams(tx)")
+        raise ValueError(
+            f"{_NAME}: no hyperparameters in this state; build it with inject_hyperparams(tx)"
+        )
     prefix = {i: f"{k}/" if len(places) > 1 else "" for k, i in enumerate(places)}
-    known = {f"{prefix[i]}{name}": (i, name) for i, node in places.items() for name in node.hyperparams}
+    known = {
+        f"{prefix[i]}{name}": (i, name) for i, node in places.items() for name in node.hyperparams
+    }
     for path, value in {**(changes or {}), **more}.items():
         i, name = known[_found(path, list(known))]
         hyperparams = dict(nodes[i].hyperparams)
         if name in nodes[i].hyperparams_states:
             own = [other for other in hyperparams if other.startswith(f"{name}/")]
-            way = f"set its numbers: {', '.join(own)}" if own else "a built optimizer, inject_hyperparams(tx), has them"
-            raise ArgumentError(f"{name} follows a schedule, and the next update would undo this; {way}", _NAME)
-        hyperparams[name] = jax.tree.map(lambda old, n=name, v=value: _in_place_of(old, n, v), hyperparams[name])
+            way = (
+                f"set its numbers: {', '.join(own)}"
+                if own
+                else "a built optimizer, inject_hyperparams(tx), has them"
+            )
+            raise ArgumentError(
+                f"{name} follows a schedule, and the next update would undo this; {way}", _NAME
+            )
+        hyperparams[name] = jax.tree.map(
+            lambda old, n=name, v=value: _in_place_of(old, n, v), hyperparams[name]
+        )
         _check_range(name, value, tx)
         nodes[i] = nodes[i]._replace(hyperparams=hyperparams)
     return treedef.unflatten(nodes)
@@ -58,7 +78,9 @@ def _holds_hyperparams(node: Any) -> bool:
 def _found(path: str, known: list[str]) -> str:
     hits = [path] if path in known else [k for k in known if k.endswith(f"/{path}")]
     if len(hits) > 1:
-        raise ArgumentError(f"several are called {path!r}: {', '.join(hits)}; write the path", _NAME)
+        raise ArgumentError(
+            f"several are called {path!r}: {', '.join(hits)}; write the path", _NAME
+        )
     if not hits:
         raise ArgumentError(f"{unknown_argument(path, known)}; there are {', '.join(known)}", _NAME)
     return hits[0]
@@ -66,7 +88,9 @@ def _found(path: str, known: list[str]) -> str:
 
 def _in_place_of(old: Any, name: str, value: Any) -> Any:
     """A value, or one for each member, with the shape, dtype and place of the old one."""
-    is_number = isinstance(value, (int, float, list, np.number, np.ndarray, jax.Array)) and not isinstance(value, bool)
+    is_number = isinstance(
+        value, (int, float, list, np.number, np.ndarray, jax.Array)
+    ) and not isinstance(value, bool)
     if not is_number or np.iscomplexobj(value):
         raise ArgumentError(f"{name} must be a real number, got {value!r}", _NAME)
     value, old = value if isinstance(value, jax.Array) else np.asarray(value), as_array(old)
@@ -74,7 +98,11 @@ def _in_place_of(old: Any, name: str, value: Any) -> Any:
         raise ArgumentError(f"{name} has shape {old.shape} in the state, got {value.shape}", _NAME)
     new = jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
     is_traced = isinstance(new, Tracer) or isinstance(old, Tracer)
-    return new if is_traced or not getattr(old, "committed", False) else jax.device_put(new, old.sharding)
+    return (
+        new
+        if is_traced or not getattr(old, "committed", False)
+        else jax.device_put(new, old.sharding)
+    )
 
 
 def _check_range(name: str, value: Any, tx: Any) -> None:
@@ -87,8 +115,12 @@ def _check_range(name: str, value: Any, tx: Any) -> None:
             except ArgumentError as error:
                 raise ArgumentError(error.problem, _NAME) from None
         return
-    paths = [path for path in getattr(tx, "hyperparams", ()) if f"/{path}".endswith(f"/inner/{name}")]
+    paths = [
+        path for path in getattr(tx, "hyperparams", ()) if f"/{path}".endswith(f"/inner/{name}")
+    ]
     if len(paths) != 1:
-        raise ArgumentError(f"tx must be the optimizer made by inject_hyperparams, got {tx!r}", _NAME)
+        raise ArgumentError(
+            f"tx must be the optimizer made by inject_hyperparams, got {tx!r}", _NAME
+        )
     for x in np.ravel(np.asarray(value)).tolist():
         tx.replace({paths[0]: x})

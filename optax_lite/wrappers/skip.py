@@ -1,18 +1,21 @@
-"""Leaving out updates: those of bad gradients, and those that a function of the count does not want."""
+"""Leaving out updates: those of bad gradients, and those that a function of the count does not
+want.
+"""
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from optax_lite.aliases import Limit
-from optax_lite.check import ArgumentError, check_nonnegative, check_positive
-from optax_lite.compose import check_members
-from optax_lite.core import Array, Number, PyTree, transform
-from optax_lite.forms import Inner, wrapping
-from optax_lite.frozen import nothing
-from optax_lite.leaves import increment, scalar_like, sqrt, varying_like, zero_count
-from optax_lite.norms import global_norm, sum_sq
-from optax_lite.order import SCALED
+from optax_lite.core.compose import check_members
+from optax_lite.core.frozen import freeze_nothing
+from optax_lite.core.functions import Inner, wrapping
+from optax_lite.core.leafwise import increment, scalar_like, varying_like, zero_count
+from optax_lite.core.norms import global_norm, sum_sq
+from optax_lite.core.numerics import sqrt
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.types import Limit
+from optax_lite.core.validate import ArgumentError, check_nonnegative, check_positive
+from optax_lite.errors.composition import SCALED
 
 # Why the last step was left out, as its state says it.
 GOOD, NOT_FINITE, OUTLIER, LOSS_NOT_FINITE, LOSS_OUTLIER = range(5)
@@ -21,26 +24,32 @@ GOOD, NOT_FINITE, OUTLIER, LOSS_NOT_FINITE, LOSS_OUTLIER = range(5)
 class SkipBadStepsState(NamedTuple):
     total_skipped: Array  # steps left out so far, int32
     consecutive_skipped: Array  # steps left out since the last good one, int32
-    last_reason: Array  # 0 good, 1 norm not finite, 2 norm an outlier, 3 loss not finite, 4 loss an outlier; int32
+    # 0 good, 1 norm not finite, 2 norm an outlier, 3 loss not finite, 4 loss an outlier; int32
+    last_reason: Array
     exceeded: Array  # whether consecutive_skipped was ever above max_consecutive, bool
     good_steps: Array  # norms in the statistics, int32
     log_norm_mean: Array  # running mean of log ‖g‖
     log_norm_var: Array  # running variance of log ‖g‖
-    good_losses: Array | None  # losses in the statistics, int32; None without loss_outlier, like the next two
+    # losses in the statistics, int32; None without loss_outlier, like the next two
+    good_losses: Array | None
     log_loss_mean: Array | None  # running mean of the logarithm of the loss
     log_loss_var: Array | None  # running variance of it
     inner_state: PyTree  # of the transformation whose steps are left out
 
 
 def _is_outlier(x, statistics, outlier, window):
-    """Whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers. A number not above 0 is none."""
+    """Whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers. A number not
+    above 0 is none.
+    """
     n, m, v = statistics
     above = jnp.log(jnp.where(x > 0, x, 1)) > m + outlier * jnp.maximum(sqrt(v), 0.01)
     return (n.astype(jnp.float32) >= window) & (x > 0) & above
 
 
 def _taken_in(x, statistics, good, window):
-    """Count, mean and variance of the logarithms so far, with that of x if it is good, and has one."""
+    """Count, mean and variance of the logarithms so far, with that of x if it is good, and
+    has one.
+    """
     n, m, v = statistics
     counted = good & (x > 0) & (x < jnp.inf)
     n = jnp.where(counted, increment(n), n)
@@ -51,30 +60,39 @@ def _taken_in(x, statistics, good, window):
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
 def skip_bad_steps(
-    tx, *, nonfinite=True, outlier: Limit = None, window: Number = 100, max_consecutive: Number = None,
+    tx,
+    *,
+    nonfinite=True,
+    outlier: Limit = None,
+    window: Number = 100,
+    max_consecutive: Number = None,
     loss_outlier: Limit = None,
-):  # fmt: skip
-    """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they are, to the bit.
+):
+    """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they
+    are, to the bit.
 
         log ‖g‖ > m + outlier·max(s, 0.01)
 
-    A gradient is bad if the square of its norm over all leaves is not finite (in float32, of a norm above 2e19), or,
-    given `outlier`, if it is above this bound. m and s are mean and standard deviation of log ‖g‖ over good gradients:
-    plain ones over the first `window`, exponentially weighted with 1 / window from then on; before that no gradient is
-    an outlier. Of logarithms, because one norm of a thousand among ones would hide every outlier for hundreds of steps
-    in a mean of the norms. So outlier=6.0 where norms vary by 10 % means 1.8 times the usual.
+    A gradient is bad if the square of its norm over all leaves is not finite (in float32, of a norm
+    above 2e19), or, given `outlier`, if it is above this bound. m and s are mean and standard
+    deviation of log ‖g‖ over good gradients: plain ones over the first `window`, exponentially
+    weighted with 1 / window from then on; before that no gradient is an outlier. Of logarithms,
+    because one norm of a thousand among ones would hide every outlier for hundreds of steps in a
+    mean of the norms. So outlier=6.0 where norms vary by 10 % means 1.8 times the usual.
 
-    `loss_outlier` asks the same of the loss, with statistics of its own: a step is left out if its loss is not finite
-    or an outlier. The update then needs `value=`, as `fit` and `make_step` give it; a loss of 0 or below is never an
-    outlier. `last_reason` in the state is 0 for a good step, 1 for a norm that is not finite, 2 for an outlier among
-    norms, 3 for a loss that is not finite, 4 for an outlier among losses.
+    `loss_outlier` asks the same of the loss, with statistics of its own: a step is left out if its
+    loss is not finite or an outlier. The update then needs `value=`, as `fit` and `make_step` give
+    it; a loss of 0 or below is never an outlier. `last_reason` in the state is 0 for a good step, 1
+    for a norm that is not finite, 2 for an outlier among norms, 3 for a loss that is not finite, 4
+    for an outlier among losses.
 
-    Where norms have grown for good every step may be left out: set `max_consecutive`, and watch `exceeded`, which is
-    set once more steps in a row were bad, and stays set. They are left out all the same.
+    Where norms have grown for good every step may be left out: set `max_consecutive`, and watch
+    `exceeded`, which is set once more steps in a row were bad, and stays set. They are left out all
+    the same.
 
-    With `nonfinite=False` only outliers are bad; what is not finite goes on to `tx`, and not into the statistics.
-    `tx.step` is the fast way. Averages and accumulation go inside or outside: inside, the bad mean of several
-    gradients is left out, outside, one bad gradient of them.
+    With `nonfinite=False` only outliers are bad; what is not finite goes on to `tx`, and not into
+    the statistics. `tx.step` is the fast way. Averages and accumulation go inside or outside:
+    inside, the bad mean of several gradients is left out, outside, one bad gradient of them.
     """
     check_members({"tx": tx})
     check_positive(outlier=outlier, loss_outlier=loss_outlier)
@@ -89,7 +107,13 @@ def skip_bad_steps(
         none = (zero_count(), scalar_like(params, 0), scalar_like(params, 0))
         losses = (None,) * 3 if loss_outlier is None else none
         state = SkipBadStepsState(
-            total, consecutive, reason, jnp.zeros((), bool), *none, *losses, inner_state=tx.init(params)
+            total,
+            consecutive,
+            reason,
+            jnp.zeros((), bool),
+            *none,
+            *losses,
+            inner_state=tx.init(params),
         )
         return varying_like(state, params)
 
@@ -105,11 +129,14 @@ def skip_bad_steps(
         if loss_outlier is not None:
             if extra.get("value") is None:
                 raise TypeError(
-                    "skip_bad_steps: loss_outlier needs the loss: tx.step(grads, state, params, value=loss)"
+                    "skip_bad_steps: loss_outlier needs the loss: tx.step(grads, state, params, "
+                    "value=loss)"
                 )
             loss = jnp.asarray(extra["value"]).astype(norm.dtype)
             reasons.append((~jnp.isfinite(loss) & nonfinite, LOSS_NOT_FINITE))
-            reasons.append((jnp.isfinite(loss) & _is_outlier(loss, losses, loss_outlier, window), LOSS_OUTLIER))
+            reasons.append(
+                (jnp.isfinite(loss) & _is_outlier(loss, losses, loss_outlier, window), LOSS_OUTLIER)
+            )
         reason = jnp.asarray(GOOD)
         for is_bad, why in reversed(reasons):  # the first of them is told
             reason = jnp.where(is_bad, why, reason)
@@ -123,7 +150,9 @@ def skip_bad_steps(
         if max_consecutive is not None:
             exceeded |= consecutive.astype(jnp.float32) > max_consecutive
         total = jnp.where(good, state.total_skipped, increment(state.total_skipped))
-        return new, SkipBadStepsState(total, consecutive, reason, exceeded, *norms, *losses, inner_state=inner_state)
+        return new, SkipBadStepsState(
+            total, consecutive, reason, exceeded, *norms, *losses, inner_state=inner_state
+        )
 
     return wrapping(tx, init, run)
 
@@ -137,20 +166,25 @@ class ApplyIfFiniteState(NamedTuple):
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
 def apply_if_finite(inner, max_consecutive_errors):
-    """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is infinite or NaN.
+    """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is
+    infinite or NaN.
 
-    However many come in a row: where optax applies them once there are more than `max_consecutive_errors`, here
-    `notfinite_count` above it tells, and the parameters stay finite. `skip_bad_steps` is the newer form.
+    However many come in a row: where optax applies them once there are more than
+    `max_consecutive_errors`, here `notfinite_count` above it tells, and the parameters stay finite.
+    `skip_bad_steps` is the newer form.
     """
     check_members({"inner": inner})
     check_nonnegative(max_consecutive_errors=max_consecutive_errors)
 
     def init(params):
-        state = ApplyIfFiniteState(zero_count(), jnp.ones((), bool), zero_count(), inner.init(params))
+        state = ApplyIfFiniteState(
+            zero_count(), jnp.ones((), bool), zero_count(), inner.init(params)
+        )
         return varying_like(state, params)
 
     def run(inner, updates, state, params=None, **extra):
-        finite = jnp.isfinite(sum_sq(updates))  # entries of 2e19 are, and a second moment cannot hold their squares
+        # entries of 2e19 are, and a second moment cannot hold their squares
+        finite = jnp.isfinite(sum_sq(updates))
         new, inner_state = inner.where(finite, updates, state.inner_state, params, **extra)
         count = jnp.where(finite, 0, increment(state.notfinite_count))
         total = jnp.where(finite, state.total_notfinite, increment(state.total_notfinite))
@@ -172,7 +206,9 @@ class ConditionallyMaskState(NamedTuple):
 def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, where):
     check_members({"inner": inner})
     if not callable(should_transform_fn):
-        raise ArgumentError(f"should_transform_fn must be a function of the count, got {should_transform_fn!r}")
+        raise ArgumentError(
+            f"should_transform_fn must be a function of the count, got {should_transform_fn!r}"
+        )
 
     def init(params):
         return state_type(step=zero_count(), inner_state=inner.init(params))
@@ -185,20 +221,28 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
     return wrapping(inner, init, run)
 
 
-@transform(static=("should_transform_fn",), freezes=nothing, not_around=SCALED)
+@transform(static=("should_transform_fn",), freezes=freeze_nothing, not_around=SCALED)
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
-    """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go on unchanged.
+    """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go
+    on unchanged.
 
-    The function must take a traced count, and with `forward_extra_args` the extra arguments of `update` as well.
+    The function must take a traced count, and with `forward_extra_args` the extra arguments of
+    `update` as well.
     """
     where = Inner.where_or_unchanged
-    return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyTransformState, where)
+    return _conditionally(
+        inner, should_transform_fn, forward_extra_args, ConditionallyTransformState, where
+    )
 
 
 @transform(static=("should_transform_fn",), not_around=SCALED)
 def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
-    """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere nothing moves (-0.0).
+    """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere nothing moves
+    (-0.0).
 
-    The function must take a traced count, and with `forward_extra_args` the extra arguments of `update` as well.
+    The function must take a traced count, and with `forward_extra_args` the extra arguments of
+    `update` as well.
     """
-    return _conditionally(inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, Inner.where)
+    return _conditionally(
+        inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, Inner.where
+    )

@@ -1,4 +1,6 @@
-"""Laws of the compiled boundary, which do not depend on the rule behind it: shown for a handful of optimizers."""
+"""Laws of the compiled boundary, which do not depend on the rule behind it: shown for a handful of
+optimizers.
+"""
 
 import functools
 import operator
@@ -23,7 +25,9 @@ HANDFUL = {
 }
 handful = pytest.mark.parametrize("tx", HANDFUL.values(), ids=HANDFUL)
 pair_or_rule = pytest.mark.parametrize("tx", [HANDFUL[name] for name in ("adamw", "pair")])
-everything = pytest.mark.parametrize("tx", [pytest.param(tx, id=name) for name, tx in one_of_each().items()])
+everything = pytest.mark.parametrize(
+    "tx", [pytest.param(tx, id=name) for name, tx in one_of_each().items()]
+)
 
 
 def names_leaves(tx):
@@ -41,7 +45,10 @@ def params():
 
 def gradients(seed=1):
     keys = jax.random.split(jax.random.key(seed), 3)
-    return {name: jax.random.normal(k, p.shape, p.dtype) for k, (name, p) in zip(keys, params().items(), strict=True)}
+    return {
+        name: jax.random.normal(k, p.shape, p.dtype)
+        for k, (name, p) in zip(keys, params().items(), strict=True)
+    }
 
 
 def update(tx, *args, **extra):
@@ -61,7 +68,7 @@ def descend(tx, steps, update=update):
     return p, state
 
 
-# --- one program, however it is called -------------------------------------------------------------------------------
+# --- one program, however it is called ------------------------------------------------------------
 
 
 @handful
@@ -76,15 +83,21 @@ def test_resuming_equals_going_on(tx):
     p, state = descend(tx, 3)
     leaves, treedef = jax.tree.flatten(pickle.loads(pickle.dumps(jax.device_get(state))))
     restored = jax.tree.unflatten(treedef, map(jnp.asarray, leaves))
-    chex.assert_trees_all_equal(update(tx, gradients(7), restored, p), update(tx, gradients(7), state, p))
+    chex.assert_trees_all_equal(
+        update(tx, gradients(7), restored, p), update(tx, gradients(7), state, p)
+    )
 
 
 @handful
 def test_unknown_extra_arguments_are_ignored(tx):
     state = tx.init(params())
     plain = update(tx, gradients(), state, params())
-    assert_close(update(tx, gradients(), state, params(), value=1.0, tree=gradients()), plain, ulps=A_STEP)
-    assert_close(update(tx, gradients(), state, params(), value_fn=lambda p: 0.0), plain, ulps=A_STEP)
+    assert_close(
+        update(tx, gradients(), state, params(), value=1.0, tree=gradients()), plain, ulps=A_STEP
+    )
+    assert_close(
+        update(tx, gradients(), state, params(), value_fn=lambda p: 0.0), plain, ulps=A_STEP
+    )
 
 
 @handful
@@ -98,7 +111,11 @@ def test_eager_jitted_scanned_and_passed_as_argument_agree(tx):
         return (ol.apply_updates(p, updates), state), None
 
     scanned, _ = jax.lax.scan(body, (params(), tx.init(params())), many)
-    for other in (scanned, descend(tx, 3, jax.jit(update)), descend(tx, 3, lambda tx, *args: closed(*args))):
+    for other in (
+        scanned,
+        descend(tx, 3, jax.jit(update)),
+        descend(tx, 3, lambda tx, *args: closed(*args)),
+    ):
         assert_close(other, eager, ulps=3 * A_STEP)
 
 
@@ -173,7 +190,7 @@ def test_every_hypergradient_is_finite(tx):
     assert_finite_hypergradient(tx)
 
 
-# --- leaves ----------------------------------------------------------------------------------------------------------
+# --- leaves ---------------------------------------------------------------------------------------
 
 
 @handful
@@ -181,14 +198,22 @@ def test_leaves_without_gradient_are_left_alone(tx):
     """None, as Equinox writes it, and float0, as `jax.grad(allow_int=True)` does for integers."""
     if names_leaves(tx):
         return
-    p = {"w": params()["w"], "wheel": None, "count": jnp.array(3), "wt": jnp.ones(2), "flag": jnp.array(True)}
+    p = {
+        "w": params()["w"],
+        "wheel": None,
+        "count": jnp.array(3),
+        "wt": jnp.ones(2),
+        "flag": jnp.array(True),
+    }
     float0 = np.zeros((), jax.dtypes.float0)
     g = {"w": gradients()["w"], "wheel": None, "count": float0, "wt": None, "flag": None}
     state = tx.init(p)
     updates, new = update(tx, g, state, p)
     assert {k for k, u in updates.items() if u is None} == {"wheel", "count", "wt", "flag"}
     stepped, _ = step(tx, g, state, p)
-    chex.assert_trees_all_equal({k: stepped[k] for k in g if k != "w"}, {k: p[k] for k in g if k != "w"})
+    chex.assert_trees_all_equal(
+        {k: stepped[k] for k in g if k != "w"}, {k: p[k] for k in g if k != "w"}
+    )
     chex.assert_trees_all_equal_structs(state, new)
     g, p = {"w": g["w"], "wt": None}, {"w": p["w"], "wt": p["wt"]}
     assert_close(updates["w"], update(tx, g, tx.init(p), p)[0]["w"], ulps=A_STEP)
@@ -199,14 +224,17 @@ def test_a_leaf_does_not_depend_on_the_tree_around_it(tx):
     if names_leaves(tx) or "global_norm" in repr(tx):  # a norm looks at the tree on purpose
         return
     rng = np.random.default_rng(0)
-    leaves = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((), (0,), (2, 0), (7,), (1, 1, 4))]
+    leaves = [
+        jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for shape in ((), (0,), (2, 0), (7,), (1, 1, 4))
+    ]
     tree = {"a": [leaves[0], {"w": leaves[1]}], "b": (leaves[2],), "c": leaves[3:]}
     among, _ = update(tx, tree, tx.init(tree), tree)
     alone = [update(tx, g, tx.init(g), g)[0] for g in leaves]
     assert_close(jax.tree.leaves(among), alone, ulps=A_STEP)
 
 
-# --- composition -----------------------------------------------------------------------------------------------------
+# --- composition ----------------------------------------------------------------------------------
 
 
 def test_chain_is_associative_with_identity():
@@ -239,7 +267,11 @@ def test_a_plain_function_serves_as_schedule():
         return 0.5 ** (count.astype(jnp.float32))
 
     tx = ol.sgd(halve)
-    assert (tx == ol.sgd(halve), tx.hyperparams, hash(tx) == hash(ol.sgd(halve))) == (True, {}, True)
+    assert (tx == ol.sgd(halve), tx.hyperparams, hash(tx) == hash(ol.sgd(halve))) == (
+        True,
+        {},
+        True,
+    )
     state = tx.init(params())
     first, state = tx.update(gradients(), state)
     second, _ = tx.update(gradients(), state)

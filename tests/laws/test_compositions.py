@@ -1,4 +1,6 @@
-"""Every composition equals what its row says that it stands for, setting by setting, and equals itself built again."""
+"""Every composition equals what its row says that it stands for, setting by setting, and equals
+itself built again.
+"""
 
 import importlib
 
@@ -19,7 +21,9 @@ def test_a_composition_is_what_it_stands_for(row):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if is_composed(row.factory(**row.settings[0]))], ids=lambda r: r.name
+    "row",
+    [row for row in ROWS if is_composed(row.factory(**row.settings[0]))],
+    ids=lambda r: r.name,
 )
 def test_equal_calls_build_equal_compositions(row):
     for settings in row.settings:

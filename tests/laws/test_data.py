@@ -1,4 +1,6 @@
-"""Laws of an optimizer as data: equality, hash, printing, pickling, replacement; and of its first state."""
+"""Laws of an optimizer as data: equality, hash, printing, pickling, replacement; and of its first
+state.
+"""
 
 import copy
 import pickle
@@ -17,7 +19,9 @@ from tests.methods import ROWS, one_of_each, row_of
 
 PARAMS = {"w": jnp.ones((3, 2)), "b": jnp.ones(2), "scalar": jnp.ones(())}
 
-each = pytest.mark.parametrize("tx", [pytest.param(tx, id=name) for name, tx in one_of_each().items()])
+each = pytest.mark.parametrize(
+    "tx", [pytest.param(tx, id=name) for name, tx in one_of_each().items()]
+)
 
 
 def moved(tx):
@@ -26,17 +30,23 @@ def moved(tx):
 
 
 def test_building_starts_no_backend():
-    """`jax.distributed.initialize` may still come: a process of its own builds the whole catalogue."""
+    """`jax.distributed.initialize` may still come: a process of its own builds the whole
+    catalogue.
+    """
     code = (
         "from tests.compilations import without_backend; from tests.methods import one_of_each; "
         "without_backend(one_of_each)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+    )
 
 
 @each
 def test_an_optimizer_is_data(tx):
-    """Replaced by itself or copied it is equal and hashes alike, and every number counts and is printed."""
+    """Replaced by itself or copied it is equal and hashes alike, and every number counts and is
+    printed.
+    """
     same = jax.tree.map(lambda x: x, tx)
     assert tx.replace(tx.hyperparams) == tx == same
     assert {tx: 1}[same] == 1
@@ -47,11 +57,17 @@ def test_an_optimizer_is_data(tx):
     assert repr(tx).startswith(tx.factory.name + "(")
     assert [x for x in tx.hyperparams.values() if repr(x) not in repr(tx)] == []
     hash(tx)  # a cached hash must not travel
-    for copied in (pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx), cloudpickle.loads(cloudpickle.dumps(tx))):
+    for copied in (
+        pickle.loads(pickle.dumps(tx)),
+        copy.deepcopy(tx),
+        cloudpickle.loads(cloudpickle.dumps(tx)),
+    ):
         assert copied == tx
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.factory.signature.parameters], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.factory.signature.parameters], ids=lambda row: row.name
+)
 def test_int_numpy_and_jax_scalars_are_the_same_setting(row):
     settings = row.settings[0]
     for kind in (np.float64, np.asarray, jnp.float32):
@@ -65,7 +81,11 @@ def test_the_state_depends_on_static_choices_only(tx):
     """Its structure on no number, and its memory is shared with no parameter."""
     row = row_of(tx)
     positive = row.quirks.positive if row else ()
-    may_be_zero = {path: x for path, x in tx.hyperparams.items() if "steps" not in path and path not in positive}
+    may_be_zero = {
+        path: x
+        for path, x in tx.hyperparams.items()
+        if "steps" not in path and path not in positive
+    }
     zeros = tx.replace({path: 0.0 if x < 1 else 1.0 for path, x in may_be_zero.items()})
     state = assert_state_is_its_own(tx)
     assert jax.tree.structure(jax.eval_shape(zeros.init, PARAMS)) == jax.tree.structure(state)

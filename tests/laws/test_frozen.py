@@ -1,4 +1,6 @@
-"""A norm counts what trains: whatever stands between it and the leaves that are frozen inside, by any wrapper."""
+"""A norm counts what trains: whatever stands between it and the leaves that are frozen inside, by
+any wrapper.
+"""
 
 import itertools
 import re
@@ -31,7 +33,9 @@ def parts(tx):
 FREEZERS = {
     "groups": lambda t: ol.groups(t, {"encoder": "freeze"}),
     "groups, function": lambda t: ol.groups(t, {is_encoder: "freeze", "head": {}}, strict=False),
-    "groups, of freezers": lambda t: ol.groups(t, {"encoder": ol.chain(ol.sgd(0.1), ol.set_to_zero())}),
+    "groups, of freezers": lambda t: ol.groups(
+        t, {"encoder": ol.chain(ol.sgd(0.1), ol.set_to_zero())}
+    ),
     "selective_transform": lambda t: ol.selective_transform(t, freeze_mask="encoder"),
     "freeze, behind": lambda t: ol.chain(t, ol.freeze(MASK)),
     "freeze, in front": lambda t: ol.chain(ol.freeze(["!head"]), t),
@@ -100,7 +104,9 @@ def test_every_norm_outside_counts_what_trains_inside(freezer, between, norm):
 
 @ol.transform
 def with_own_step(inner):
-    """A wrapper from elsewhere that moves along the gradient itself, also where the other does not."""
+    """A wrapper from elsewhere that moves along the gradient itself, also where the other
+    does not.
+    """
     init, update = inner
 
     def run(updates, state, params=None):
@@ -113,15 +119,20 @@ def with_own_step(inner):
 def test_a_wrapper_from_elsewhere_sees_the_gradients():
     tx = with_own_step(ol.groups(ol.sgd(0.1), {"encoder": "freeze"}))
     new, _ = tx.step(
-        dict.fromkeys(PARAMS, 1.0) | {"encoder": jnp.ones(3), "head": jnp.ones(2)}, tx.init(PARAMS), PARAMS
+        dict.fromkeys(PARAMS, 1.0) | {"encoder": jnp.ones(3), "head": jnp.ones(2)},
+        tx.init(PARAMS),
+        PARAMS,
     )
     chex.assert_trees_all_equal(new["encoder"], jnp.zeros(3))
 
 
 def test_a_clip_in_front_of_accumulation_is_over_the_others():
     tx = ol.chain(
-        ol.clip_by_global_norm(1.0), ol.accumulate(ol.selective_transform(ol.sgd(0.1), freeze_mask="encoder"), 2)
+        ol.clip_by_global_norm(1.0),
+        ol.accumulate(ol.selective_transform(ol.sgd(0.1), freeze_mask="encoder"), 2),
     )
     _, state = tx.update(HARMFUL, tx.init(PARAMS), PARAMS)
     assert state[1].num_finite == 1
-    chex.assert_trees_all_close(state[1].acc_grads, {"encoder": jnp.zeros(3), "head": jnp.array([0.6, 0.8])})
+    chex.assert_trees_all_close(
+        state[1].acc_grads, {"encoder": jnp.zeros(3), "head": jnp.array([0.6, 0.8])}
+    )

@@ -1,4 +1,5 @@
-"""What reads a state by its parameters, for every pair of wrappers that builds: shapes only, so nothing is computed.
+"""What reads a state by its parameters, for every pair of wrappers that builds: shapes only, so
+nothing is computed.
 
 The parameters have whatever a tree may hold: None, integers, bools, and two leaves of one path.
 """
@@ -19,11 +20,27 @@ from tests.nightly import first
 from tests.test_extras import REFUSALS, WRAPPERS
 
 PARAMS = {
-    "w": {"k": jnp.ones((2, 2)), "a/b": jnp.ones(3), "a": {"b": jnp.ones(3)}, "none": None, "flag": jnp.array(True)},
+    "w": {
+        "k": jnp.ones((2, 2)),
+        "a/b": jnp.ones(3),
+        "a": {"b": jnp.ones(3)},
+        "none": None,
+        "flag": jnp.array(True),
+    },
     "b": jnp.ones(2),
 }
-BASE = ol.chain(ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5)), ol.scale_by_schedule(ol.constant_schedule(-0.1)))
-MEETING = ("flatten", "groups", "inject_hyperparams", "lookahead", "split_real_and_imaginary", "with_state_dtype")
+BASE = ol.chain(
+    ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5)),
+    ol.scale_by_schedule(ol.constant_schedule(-0.1)),
+)
+MEETING = (
+    "flatten",
+    "groups",
+    "inject_hyperparams",
+    "lookahead",
+    "split_real_and_imaginary",
+    "with_state_dtype",
+)
 PAIRS = sorted(itertools.product(WRAPPERS, WRAPPERS), key=lambda pair: not {*pair} <= {*MEETING})
 
 
@@ -45,10 +62,14 @@ def test_every_reader_reads_the_state_of_every_pair_that_builds(outer, inner):
         return
     explanation = ol.explain(tx, PARAMS)
     assert len({row.path for row in explanation.rows}) == len(jax.tree.leaves(PARAMS))
-    assert explanation.totals["bytes"] == sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((state, PARAMS)))
+    assert explanation.totals["bytes"] == sum(
+        x.size * x.dtype.itemsize for x in jax.tree.leaves((state, PARAMS))
+    )
     evaluated = jax.eval_shape(lambda s, p: ol.eval_params(tx, s, p), state, PARAMS)
     assert shapes(evaluated) == shapes(PARAMS)
-    assert shapes(jax.eval_shape(lambda s, p: ol.reset(s, tx, p, where="b"), state, PARAMS)) == shapes(state)
+    assert shapes(
+        jax.eval_shape(lambda s, p: ol.reset(s, tx, p, where="b"), state, PARAMS)
+    ) == shapes(state)
     told = []
 
     def carried(state, params):
@@ -62,7 +83,7 @@ def test_every_reader_reads_the_state_of_every_pair_that_builds(outer, inner):
     assert lost == [], f"a state carried into its own optimizer: {report}"
 
 
-# --- the same in every process ---------------------------------------------------------------------------------------
+# --- the same in every process --------------------------------------------------------------------
 
 TOLD = """
 import jax, jax.numpy as jnp, optax_lite as ol
@@ -70,7 +91,8 @@ from tests.laws.test_inspection import BASE, PARAMS, report_of
 from tests.test_extras import REFUSALS, WRAPPERS
 params = {"flag": jnp.array(True), "count": jnp.arange(2), "none": None, **PARAMS}
 rules = {("k", "b"): {"b1": 0.5}, "count": {"eps": 0.2}, "flag": {"b1": 0.6}, "w": {"eps": 0.3}}
-made = {name: wrap(BASE) for name, wrap in WRAPPERS.items()} | {"rules": ol.groups(BASE, rules, strict=False)}
+made = {name: wrap(BASE) for name, wrap in WRAPPERS.items()}
+made["rules"] = ol.groups(BASE, rules, strict=False)
 for name, tx in made.items():
     here = PARAMS if name in ("partition", "multi_transform", "selective_transform") else params
     print(name, jax.tree.structure(jax.eval_shape(tx.init, here)))
@@ -89,9 +111,14 @@ def report_of(tx, params):
 
 def test_what_is_kept_and_told_does_not_depend_on_the_hashes_of_a_process():
     command = [sys.executable, "-c", TOLD]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "JAX_PLATFORMS": "cpu",
+    }
     started = [
-        subprocess.Popen(command, env=environment | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, env=environment | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True
+        )
         for seed in ("0", "1", "2")
     ]
     told = [process.communicate()[0] for process in started]

@@ -1,4 +1,6 @@
-"""Every rule against its numpy reference: updates and states, step by step, from the start and from a used state."""
+"""Every rule against its numpy reference: updates and states, step by step, from the start and from
+a used state.
+"""
 
 import importlib
 
@@ -29,7 +31,9 @@ def test_rule_is_its_reference(row, x64):
             assert_agrees(row, settings, jnp.float64, start=start, steps=steps_of(row))
 
 
-@pytest.mark.parametrize(("module", "name"), [(module, name) for module in PROBES for name in PROBES[module]])
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module in PROBES for name in PROBES[module]]
+)
 def test_what_no_row_can_state(module, name, x64):
     """Searches run operation by operation, as each would compile another function."""
     with jax.disable_jit(module.startswith("optax_lite.transforms.")):

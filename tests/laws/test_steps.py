@@ -1,4 +1,6 @@
-"""`step` is `update` and `apply_updates`, for every pair of wrappers, operation by operation: nothing is compiled."""
+"""`step` is `update` and `apply_updates`, for every pair of wrappers, operation by operation:
+nothing is compiled.
+"""
 
 import itertools
 import re
@@ -22,10 +24,16 @@ PARAMS = {
 }
 RNG = np.random.default_rng(5)
 GRADIENTS = [
-    {k: RNG.normal(size=np.shape(p)).astype(np.float32) if k in "wb" else None for k, p in PARAMS.items()}
+    {
+        k: RNG.normal(size=np.shape(p)).astype(np.float32) if k in "wb" else None
+        for k, p in PARAMS.items()
+    }
     for _ in range(2)
 ]
-BASE = ol.chain(ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5)), ol.scale_by_schedule(ol.constant_schedule(-0.1)))
+BASE = ol.chain(
+    ol.scale_by_adam(ol.linear_schedule(0.5, 0.9, 5)),
+    ol.scale_by_schedule(ol.constant_schedule(-0.1)),
+)
 
 
 TREE = {"w": True, "b": False, "u": False, "none": False, "count": False}
@@ -54,12 +62,17 @@ UNLIKE = {
     "partition",
     "selective_transform",
 }  # a function of the loss; labels of fewer leaves
-# A first step of 1e-6 is a few units in the last place of the params: a norm of updates would be one of roundings.
+# A first step of 1e-6 is a few units in the last place of the params: a norm of updates would be
+# one of roundings.
 LARGE = {"mechanize": lambda t: ol.mechanize(t, s_init=0.1)}
 ALL = {name: wrap for name, wrap in WRAPPERS.items() if name not in UNLIKE} | FORMS | LARGE
 PAIRS = list(itertools.product(ALL, ALL))
 EVERY = list(WRAPPERS)
-FEW = [pair for i, form in enumerate(FORMS) for pair in ((form, EVERY[2 * i]), (EVERY[2 * i + 1], form))]
+FEW = [
+    pair
+    for i, form in enumerate(FORMS)
+    for pair in ((form, EVERY[2 * i]), (EVERY[2 * i + 1], form))
+]
 # What some say besides of what they are given.
 OF_WHAT_IS_GIVEN = (
     "the rule .*: |the rule 'is_matrix' is True for no leaf that moves|"

@@ -1,4 +1,6 @@
-"""Laws about structures, shapes and dtypes, by tracing alone: nothing is compiled, so every pair of dtypes is asked."""
+"""Laws about structures, shapes and dtypes, by tracing alone: nothing is compiled, so every pair of
+dtypes is asked.
+"""
 
 import re
 
@@ -10,10 +12,13 @@ import pytest
 import optax_lite as ol
 from tests.methods import COMPOSED, OWN as RULES
 
-SINGLE = [(p, g) for p in ("bfloat16", "float16", "float32") for g in ("bfloat16", "float16", "float32")]
+SINGLE = [
+    (p, g) for p in ("bfloat16", "float16", "float32") for g in ("bfloat16", "float16", "float32")
+]
 DOUBLE = [("float64", g) for g in ("bfloat16", "float16", "float32", "float64")]
 DOUBLE += [(p, "float64") for p in ("bfloat16", "float16", "float32")] + [("float32", "float32")]
-WHOLE = np.zeros((2, 2), jax.dtypes.float0)  # what jax.grad(allow_int=True) gives for an integer; no input of a jit
+# what jax.grad(allow_int=True) gives for an integer; no input of a jit
+WHOLE = np.zeros((2, 2), jax.dtypes.float0)
 
 
 def shape(shape, dtype):
@@ -21,7 +26,9 @@ def shape(shape, dtype):
 
 
 def trees(pairs, complex_dtype=None, *, others=True):
-    """Params and gradients with a leaf for each pair of dtypes, and others that are missing, empty or huge."""
+    """Params and gradients with a leaf for each pair of dtypes, and others that are missing, empty
+    or huge.
+    """
     params = {f"{p}, {g}": shape((3, 2), p) for p, g in pairs}
     gradients = {f"{p}, {g}": shape((3, 2), g) for p, g in pairs}
     both = {"complex": complex_dtype and shape((2, 3), complex_dtype)}
@@ -30,9 +37,14 @@ def trees(pairs, complex_dtype=None, *, others=True):
     both |= {
         "none": None,
         "void": shape((0, 2), "float32"),
-        "giant": shape((80, 8192, 4096), "bfloat16"),  # stacked layers: more entries than an int32 counts
+        # stacked layers: more entries than an int32 counts
+        "giant": shape((80, 8192, 4096), "bfloat16"),
     }
-    idle = {"idle": shape((2,), "float32"), "number": shape((2,), "int32"), "flag": shape((), "bool")}
+    idle = {
+        "idle": shape((2,), "float32"),
+        "number": shape((2,), "int32"),
+        "flag": shape((), "bool"),
+    }
     params = {"w": params | both | idle | {"whole": shape((2, 2), "int32")}}
     gradients = {"w": gradients | both | dict.fromkeys(idle)}
     params |= {"b": shape((2,), "bfloat16"), "scalar": shape((), "float32")}
@@ -43,7 +55,9 @@ def trees(pairs, complex_dtype=None, *, others=True):
 def described(tree):
     """Every leaf by path as its dtype and shape, and the structure around them."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    by_path = {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}{weakness(x)}" for path, x in leaves}
+    by_path = {
+        jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}{weakness(x)}" for path, x in leaves
+    }
     return by_path | {"structure": str(jax.tree.structure(tree))}
 
 
@@ -54,12 +68,18 @@ def weakness(x):
 def assert_same_types(found, expected, what):
     """Fail with the paths of the leaves that differ; a weak type is another dtype."""
     a, b = described(found), described(expected)
-    different = [f"{path} is {a.get(path)}, not {b.get(path)}" for path in {**b, **a} if a.get(path) != b.get(path)]
+    different = [
+        f"{path} is {a.get(path)}, not {b.get(path)}"
+        for path in {**b, **a}
+        if a.get(path) != b.get(path)
+    ]
     assert not different, f"{what} differ: {'; '.join(different[:6])}"
 
 
 def assert_keeps_types(tx, params, gradients, extra):
-    """Compare the types that init, update and step return with those they were given; return the state's."""
+    """Compare the types that init, update and step return with those they were given; return the
+    state's.
+    """
     whole = {"whole": WHOLE} if isinstance(params.get("w"), dict) else {}
 
     def given(g):
@@ -75,7 +95,9 @@ def assert_keeps_types(tx, params, gradients, extra):
     state = jax.eval_shape(tx.init, params)
     if jax.tree.leaves(params):
         assert_same_types(tx.init(params), state, "init of shapes and of arrays")
-    assert "weak" not in str(described(state)), f"the state has weakly typed leaves: {described(state)}"
+    assert "weak" not in str(described(state)), (
+        f"the state has weakly typed leaves: {described(state)}"
+    )
     updates, new, applied = jax.eval_shape(update, params, state, gradients)
     if whole:
         assert updates["w"].pop("whole") is None
@@ -99,7 +121,9 @@ def of(row):
 
 @each
 def test_types_stay(row):
-    assert_keeps_types(of(row), *trees(SINGLE, "complex64" if row.quirks.complex_ else None), row.quirks.extra(0))
+    assert_keeps_types(
+        of(row), *trees(SINGLE, "complex64" if row.quirks.complex_ else None), row.quirks.extra(0)
+    )
 
 
 @each
@@ -108,10 +132,14 @@ def test_types_stay_in_double_precision(row, x64):
     quirks = row.quirks
     given = trees(DOUBLE, "complex128" if quirks.complex_ else None, others=False)
     state = assert_keeps_types(of(row), *given, quirks.extra(0))
-    assert not {path: x for path, x in state.items() if "['float32, float32']" in path and "64" in x}
+    assert not {
+        path: x for path, x in state.items() if "['float32, float32']" in path and "64" in x
+    }
 
 
-@pytest.mark.parametrize("row", [row for row in OWN if not row.quirks.complex_], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in OWN if not row.quirks.complex_], ids=lambda row: row.name
+)
 def test_complex_leaves_are_refused_by_name(row):
     params = {"w": shape((2, 3), "complex64"), "b": shape((2,), "float32")}
     with pytest.raises(ValueError, match="leaf 'w'.*" + re.escape(row.quirks.refuses_complex)):

@@ -1,4 +1,6 @@
-"""Laws about numbers: of each rule a population is compiled by its updates, and a member alone by its steps."""
+"""Laws about numbers: of each rule a population is compiled by its updates, and a member alone by
+its steps.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +17,11 @@ PARAMS = {
     "scalar": np.float32(2.0),
 }
 RNG = np.random.default_rng(1)
-GRADIENTS = {k: RNG.normal(size=(2, *p.shape)).astype(np.float32) for k, p in PARAMS.items()}  # of two updates
+# of two updates
+GRADIENTS = {k: RNG.normal(size=(2, *p.shape)).astype(np.float32) for k, p in PARAMS.items()}
 ZEROS = {k: np.zeros_like(g) for k, g in GRADIENTS.items()}
-SPIKES = {
-    k: np.concatenate([g[:1] * 0 + np.float32(2e19), g[1:]]) for k, g in GRADIENTS.items()
-}  # no squares in float32
+# no squares in float32
+SPIKES = {k: np.concatenate([g[:1] * 0 + np.float32(2e19), g[1:]]) for k, g in GRADIENTS.items()}
 
 
 def updated(tx, gradients, extra):
@@ -51,7 +53,9 @@ def start(tx):
 
 
 def edited(tx, change):
-    return tx.replace({path: change(path, x) for path, x in tx.hyperparams.items() if "steps" not in path})
+    return tx.replace(
+        {path: change(path, x) for path, x in tx.hyperparams.items() if "steps" not in path}
+    )
 
 
 def nothing_to_divide_by(path, x, positive):
@@ -62,14 +66,24 @@ def nothing_to_divide_by(path, x, positive):
 
 
 def assert_finite(tree):
-    numbers = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
-    wrong = [k for k, x in numbers.items() if jnp.issubdtype(x.dtype, jnp.inexact) and not jnp.all(jnp.isfinite(x))]
+    numbers = {
+        jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    wrong = [
+        k
+        for k, x in numbers.items()
+        if jnp.issubdtype(x.dtype, jnp.inexact) and not jnp.all(jnp.isfinite(x))
+    ]
     assert not wrong, f"not finite: {wrong}"
 
 
-@pytest.mark.parametrize("row", [row for row in OWN if not row.quirks.no_laws], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in OWN if not row.quirks.no_laws], ids=lambda row: row.name
+)
 def test_a_population_by_update_is_its_members_by_step(row):
-    """So `vmap` is a loop, `step` is `update` and `apply_updates`; and gradients of zero move nothing, eps=0 or not."""
+    """So `vmap` is a loop, `step` is `update` and `apply_updates`; and gradients of zero move
+    nothing, eps=0 or not.
+    """
     tx, extra = row.factory(**row.settings[0]), row.quirks.extra(0)
     members = (
         edited(tx, lambda path, x: 0.0 if path.endswith("weight_decay") else x),
@@ -77,7 +91,9 @@ def test_a_population_by_update_is_its_members_by_step(row):
         edited(tx, lambda path, x: nothing_to_divide_by(path, x, row.quirks.positive)),
     )
     population = jax.tree.map(lambda *xs: jnp.array(xs), *members)
-    together = jax.jit(jax.vmap(lambda tx, g: updated(tx, g, extra), in_axes=(0, None), axis_size=len(members)))
+    together = jax.jit(
+        jax.vmap(lambda tx, g: updated(tx, g, extra), in_axes=(0, None), axis_size=len(members))
+    )
     alone = jax.jit(lambda tx, g: stepped(tx, g, extra))
 
     _, after = together(population, GRADIENTS)
@@ -86,7 +102,9 @@ def test_a_population_by_update_is_its_members_by_step(row):
         assert_close(jax.tree.map(lambda x, i=i: x[i], after), alone(member, GRADIENTS), ulps=ulps)
 
     spiked = together(population, SPIKES)
-    if not any(jnp.any(jnp.isfinite(p) & (jnp.abs(p) > 1e18)) for p in jax.tree.leaves(spiked[1][0])):
+    if not any(
+        jnp.any(jnp.isfinite(p) & (jnp.abs(p) > 1e18)) for p in jax.tree.leaves(spiked[1][0])
+    ):
         assert_finite(spiked)  # of a rule whose steps do not grow with the gradient
     updates, after = together(population, ZEROS)
     assert_finite((updates, after))

@@ -1,4 +1,6 @@
-"""Metrics, averages and 8 bits change no training: of all but 8 bits by the program itself, before it is compiled."""
+"""Metrics, averages and 8 bits change no training: of all but 8 bits by the program itself, before
+it is compiled.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from optax_lite.precision.codes import decode
+from optax_lite.core.block_float8 import decode
 from tests.closeness import A_STEP, assert_close
 from tests.compilations import what_makes
 from tests.laws.test_values import GRADIENTS, PARAMS
@@ -14,7 +16,9 @@ from tests.methods import ROWS
 from tests.nightly import first
 
 SHOWN = ("adamw", "lion", "adafactor", "dog", "muon", "schedule_free")  # unlike each other
-CALLED = [row for row in ROWS if not row.quirks.no_laws and not row.factory.traits.get("per_example")]
+CALLED = [
+    row for row in ROWS if not row.quirks.no_laws and not row.factory.traits.get("per_example")
+]
 CALLED.sort(key=lambda row: row.name not in SHOWN)
 WATCHERS = {
     "with_metrics": ol.with_metrics,
@@ -37,7 +41,11 @@ def program(tx, state_of, extra):
 
 
 def below(state):
-    return state[1] if isinstance(state, tuple) and not hasattr(state, "_fields") else state.inner_state
+    return (
+        state[1]
+        if isinstance(state, tuple) and not hasattr(state, "_fields")
+        else state.inner_state
+    )
 
 
 @pytest.mark.parametrize("row", first(6, CALLED), ids=[row.name for row in CALLED])
@@ -58,7 +66,9 @@ ROUNDED = [row for row in CALLED if row.factory.__module__.startswith("optax_lit
 
 
 @pytest.mark.parametrize("row", first(2, ROUNDED), ids=[row.name for row in ROUNDED])
-def test_an_update_in_8_bits_is_that_of_the_state_it_has_and_its_state_is_at_most_an_eighth_off(row):
+def test_an_update_in_8_bits_is_that_of_the_state_it_has_and_its_state_is_at_most_an_eighth_off(
+    row,
+):
     tx, extra = row.factory(**row.settings[0]), row.quirks.extra(0)
     try:
         rounded = ol.quantize_state(tx, min_size=1)
@@ -80,11 +90,15 @@ def decoded(state):
     def is_quantized(x):
         return isinstance(x, ol.Quantized)
 
-    return jax.tree.map(lambda x: decode(x, block=256) if is_quantized(x) else x, state, is_leaf=is_quantized)
+    return jax.tree.map(
+        lambda x: decode(x, block=256) if is_quantized(x) else x, state, is_leaf=is_quantized
+    )
 
 
 def assert_an_eighth_off(rounded, exact):
-    """An eighth of the entry, and below 14 octaves under the largest one, where they are evenly spaced, of that."""
+    """An eighth of the entry, and below 14 octaves under the largest one, where they are evenly
+    spaced, of that.
+    """
     if jnp.issubdtype(exact.dtype, jnp.floating):
         floor = np.max(np.abs(exact), initial=0.0) * 2.0**-13
         off = np.abs(np.asarray(rounded) - np.asarray(exact))

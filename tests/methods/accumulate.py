@@ -5,7 +5,15 @@ import numpy as np
 
 import optax_lite as ol
 from optax_lite.wrappers.accumulate import _MultiSteps
-from tests.methods.bases import given_own_fields, heavy, no_transformation, plain, scaled, slower, with_fresh_base
+from tests.methods.bases import (
+    given_own_fields,
+    heavy,
+    no_transformation,
+    plain,
+    scaled,
+    slower,
+    with_fresh_base,
+)
 from tests.methods.compare import started
 from tests.methods.row import Quirks, Row, over
 
@@ -19,8 +27,16 @@ def still(g):
 
 
 def accumulate(g, s, w, *, base, start, every, reduce, weight=1.0):
-    """Every `every`-th gradient the base gets the mean, weighted or not, or the sum of the finite ones since then."""
-    s = s or {"mini_step": 0, "gradient_step": 0, "num_finite": 0, "total_notfinite": 0, "base": start(g)}
+    """Every `every`-th gradient the base gets the mean, weighted or not, or the sum of the finite
+    ones since then.
+    """
+    s = s or {
+        "mini_step": 0,
+        "gradient_step": 0,
+        "num_finite": 0,
+        "total_notfinite": 0,
+        "base": start(g),
+    }
     steps, inner, fresh = s["gradient_step"], s["base"], s["mini_step"] == 0
     total, finite = (still(g), 0) if fresh else (s["acc_grads"], s["num_finite"])
     weights = 0.0 if fresh else s.get("total_weight", 0.0)
@@ -35,21 +51,33 @@ def accumulate(g, s, w, *, base, start, every, reduce, weight=1.0):
             share = {"mean": finite, "sum": 1, "weighted": weights}[reduce]
             u, inner = base([a / share for a in total], inner, w)
     bad = s["total_notfinite"] + (not is_finite(g) and weight != 0)
-    counts = {"mini_step": mini_step, "gradient_step": steps, "num_finite": finite, "total_notfinite": bad}
+    counts = {
+        "mini_step": mini_step,
+        "gradient_step": steps,
+        "num_finite": finite,
+        "total_notfinite": bad,
+    }
     counts |= {"total_weight": weights} if reduce == "weighted" else {}
     return u, {**counts, "acc_grads": total, "base": inner}
 
 
 def multi_steps(g, s, w, *, base, start, every_k_schedule, use_grad_mean, should_skip_update_fn):
-    """Every k gradients the base gets their mean (or sum); those that are skipped might as well not have been there."""
+    """Every k gradients the base gets their mean (or sum); those that are skipped might as well not
+    have been there.
+    """
     s = s or {"mini_step": 0, "gradient_step": 0, "acc_grads": still(g), "base": start(g)}
     mini_step, steps, total, inner = s["mini_step"], s["gradient_step"], s["acc_grads"], s["base"]
     u = still(g)
     if should_skip_update_fn is None or is_finite(g):  # that function is skip_not_finite
         share = mini_step + 1 if use_grad_mean else 1
         kept = mini_step / share if use_grad_mean else 1
-        total, mini_step = [kept * a + x / share for a, x in zip(total, g, strict=True)], mini_step + 1
-        if mini_step >= (every_k_schedule(steps) if callable(every_k_schedule) else every_k_schedule):
+        total, mini_step = (
+            [kept * a + x / share for a, x in zip(total, g, strict=True)],
+            mini_step + 1,
+        )
+        if mini_step >= (
+            every_k_schedule(steps) if callable(every_k_schedule) else every_k_schedule
+        ):
             u, inner = base(total, inner, w)
             mini_step, steps, total = 0, steps + 1, still(g)
     return u, {"mini_step": mini_step, "gradient_step": steps, "acc_grads": total, "base": inner}
@@ -118,20 +146,29 @@ ROWS: tuple[Row, ...] = (
             ({"tx": 0.1, "every": 2}, f"member tx {no_transformation}"),
             ({"tx": plain, "every": 0}, "every must be an integer of at least 1, got 0"),
             ({"tx": plain, "every": 2.5}, "every must be an integer of at least 1, got 2.5"),
-            ({"tx": plain, "every": 2, "reduce": "max"}, 'reduce must be "mean", "sum" or "weighted", got \'max\''),
+            (
+                {"tx": plain, "every": 2, "reduce": "max"},
+                'reduce must be "mean", "sum" or "weighted", got \'max\'',
+            ),
             (
                 {"tx": ol.dpsgd(0.1, 1.0, 0.1, seed=0), "every": 2},
                 "tx takes per-example gradients, and means of these are none; write chain(",
             ),
         ),
         quirks=Quirks(
-            whole_tree=True, translate=with_fresh_base, data=with_faults, used=halfway, unseen=("total_weight",)
+            whole_tree=True,
+            translate=with_fresh_base,
+            data=with_faults,
+            used=halfway,
+            unseen=("total_weight",),
         ),
     ),
     Row(
         ol.accumulate,
         given_own_fields(accumulate),
-        tuple({"reduce": "weighted", **s} for s in over(tx=(scaled, heavy), every=(1, 2, 3, growing))),
+        tuple(
+            {"reduce": "weighted", **s} for s in over(tx=(scaled, heavy), every=(1, 2, 3, growing))
+        ),
         quirks=Quirks(
             whole_tree=True,
             translate=with_fresh_base,

@@ -21,8 +21,9 @@ def scale_by_acprop(g, s, w, *, b1, b2, eps, eps_root):
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
-    # Before the first step there is no belief, and its corrected value is 0 / 0. The authors' code takes the
-    # plain gradient; optax takes 1 for it, which is the same up to the factor 1 / (1 + eps).
+    # Before the first step there is no belief, and its corrected value is 0 / 0. The authors' code
+    # takes the plain gradient; optax takes 1 for it, which is the same up to the factor 1 / (1 +
+    # eps).
     v_hat_before = np.ones(g.shape) if s is None else v / (1 - b2 ** (t - 1))
     u = g / (np.sqrt(v_hat_before) + eps)
     m = b1 * m + (1 - b1) * g
@@ -42,7 +43,9 @@ def acprop(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decay
 acprop_settings = tuple({k: v for k, v in s.items() if k != "nesterov"} for s in belief_settings)
 
 
-def acprop_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, weight_decay=0.0, mask=None):
+def acprop_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, weight_decay=0.0, mask=None
+):
     return lib.chain(
         lib.scale_by_acprop(b1=b1, b2=b2, eps=eps, eps_root=eps_root),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),

@@ -3,16 +3,28 @@
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.row import Row, beta_bad, eps_bad, fast, optimizer_settings, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    optimizer_settings,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
 def scale_by_belief(g, s, w, *, b1, b2, eps, eps_root, nesterov):
-    """AdaBelief direction (Zhuang et al. 2020, Algorithm 2); nesterov: Dozat 2016, Algorithm 2 with constant b1."""
+    """AdaBelief direction (Zhuang et al. 2020, Algorithm 2); nesterov: Dozat 2016, Algorithm 2 with
+    constant b1.
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
     m = b1 * m + (1 - b1) * g
-    # The paper's one epsilon is two here (optax): eps_root stays in the accumulator, eps joins the denominator.
+    # The paper's one epsilon is two here (optax): eps_root stays in the accumulator, eps joins the
+    # denominator.
     v = b2 * v + (1 - b2) * np.abs(g - m) ** 2 + eps_root
     if nesterov:
         # m is used one step ahead of time, hence corrected with t + 1.
@@ -44,7 +56,9 @@ belief_settings = (
 )
 
 
-def adabelief_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, nesterov=False):
+def adabelief_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, nesterov=False
+):
     return lib.chain(
         lib.scale_by_belief(b1=b1, b2=b2, eps=eps, eps_root=eps_root, nesterov=nesterov),
         lib.scale_by_learning_rate(learning_rate),

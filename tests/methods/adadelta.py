@@ -17,16 +17,21 @@ def scale_by_adadelta(g, s, w, *, rho, eps):
 
 
 def adadelta(g, s, w, *, learning_rate, rho, eps, weight_decay, decayed=True):
-    """ADADELTA update (Zeiler 2012, Algorithm 1), times a learning rate; decayed=False: a masked leaf."""
+    """ADADELTA update (Zeiler 2012, Algorithm 1), times a learning rate; decayed=False: a masked
+    leaf.
+    """
     # Not decoupled: the decay joins the gradient first.
     d = g + weight_decay * w if decayed else g
     dx, s_new = scale_by_adadelta(d, s, w, rho=rho, eps=eps)
-    # The paper has no learning rate. It acts outside: E_x averages the steps as if it were 1.
-    # optax 0.2.8 leaves out the sign as well as the factor if learning_rate is None; the paper's step goes down.
+    # The paper has no learning rate. It acts outside: E_x averages the steps as if it were 1. optax
+    # 0.2.8 leaves out the sign as well as the factor if learning_rate is None; the paper's step
+    # goes down.
     return -(1.0 if learning_rate is None else learning_rate) * dx, s_new
 
 
-def adadelta_parts(lib, learning_rate=None, rho=0.9, eps=1e-6, weight_decay=0.0, weight_decay_mask=None):
+def adadelta_parts(
+    lib, learning_rate=None, rho=0.9, eps=1e-6, weight_decay=0.0, weight_decay_mask=None
+):
     return lib.chain(
         lib.add_decayed_weights(weight_decay=weight_decay, mask=weight_decay_mask),
         lib.scale_by_adadelta(rho=rho, eps=eps),
@@ -54,7 +59,10 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": rate, "rho": slow},
             {"learning_rate": 2.0, "eps": rate, "weight_decay": fast},
         ),
-        (({"rho": 1}, "rho must be in [0, 1), got 1.0"), ({"lr": 1.0}, "no argument 'lr'; write learning_rate")),
+        (
+            ({"rho": 1}, "rho must be in [0, 1), got 1.0"),
+            ({"lr": 1.0}, "no argument 'lr'; write learning_rate"),
+        ),
         stands_for=adadelta_parts,
         quirks=Quirks(unlike=("weight_decay_mask",)),
     ),

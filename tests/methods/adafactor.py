@@ -9,8 +9,12 @@ from tests.methods.compare import started
 from tests.methods.row import Quirks, Row, fast, rate
 
 
-def scale_by_factored_rms(g, s, w, *, factored, decay_rate, step_offset, min_dim_size_to_factor, epsilon):
-    """Adafactor's second moment (Shazeer & Stern 2018, Algorithm 4; unfactored: Algorithm 5) and U = G / sqrt(V)."""
+def scale_by_factored_rms(
+    g, s, w, *, factored, decay_rate, step_offset, min_dim_size_to_factor, epsilon
+):
+    """Adafactor's second moment (Shazeer & Stern 2018, Algorithm 4; unfactored: Algorithm 5) and U
+    = G / sqrt(V).
+    """
     count = 0 if s is None else s["count"]
     # The count runs on from a fine-tuned model; step_offset is where fine-tuning began (optax).
     t = count + 1 - step_offset
@@ -18,8 +22,9 @@ def scale_by_factored_rms(g, s, w, *, factored, decay_rate, step_offset, min_dim
     G2 = np.abs(g) ** 2 + epsilon
     unused = np.zeros((1,))
 
-    # The paper has matrices only. For more axes optax factors the two longest (of equals: the later) and treats
-    # the others as a stack of matrices, if the shorter of the two is at least min_dim_size_to_factor.
+    # The paper has matrices only. For more axes optax factors the two longest (of equals: the
+    # later) and treats the others as a stack of matrices, if the shorter of the two is at least
+    # min_dim_size_to_factor.
     by_length = np.argsort(g.shape, kind="stable")
     if not (factored and g.ndim >= 2 and g.shape[by_length[-2]] >= min_dim_size_to_factor):
         V = np.zeros(g.shape) if s is None else s["v"]
@@ -27,7 +32,8 @@ def scale_by_factored_rms(g, s, w, *, factored, decay_rate, step_offset, min_dim
         return g / np.sqrt(V), {"count": count + 1, "v_row": unused, "v_col": unused, "v": V}
 
     longest, second = by_length[-1], by_length[-2]
-    # Means, where the paper has sums (as the authors' tensor2tensor code): the factors 1/n and 1/m cancel in V.
+    # Means, where the paper has sums (as the authors' tensor2tensor code): the factors 1/n and 1/m
+    # cancel in V.
     R_new, C_new = np.mean(G2, axis=longest), np.mean(G2, axis=second)
     R = beta2 * (np.zeros(R_new.shape) if s is None else s["v_row"]) + (1 - beta2) * R_new
     C = beta2 * (np.zeros(C_new.shape) if s is None else s["v_col"]) + (1 - beta2) * C_new
@@ -79,29 +85,37 @@ def adafactor(
         step = momentum * m + (1 - momentum) * step
         s_new["ema"] = step
     if weight_decay_rate is not None and decayed:
-        # Not in the paper. optax: joins last, so neither the learning rate nor the momentum touches it.
+        # Not in the paper. optax: joins last, so neither the learning rate nor the momentum touches
+        # it.
         step = step + weight_decay_rate * w
     return -step, s_new
 
 
 def used_factored(state, seed):
     """A used state in which the slots that a leaf has no use for are 0, as they stay."""
-    return jax.tree.map(lambda new, old: old if old.shape == (1,) else new, started(state, seed), state)
+    return jax.tree.map(
+        lambda new, old: old if old.shape == (1,) else new, started(state, seed), state
+    )
 
 
 def with_large_leaves(trees):
-    """Leaves that are just large enough to be factored by default, or not; one row; gradients near √epsilon."""
+    """Leaves that are just large enough to be factored by default, or not; one row; gradients near
+    √epsilon.
+    """
     params, gradients = trees
     rng = np.random.default_rng(5)
     shapes = {"large": (128, 130), "less": (127, 130), "row": (1, 4), "tiny": (3,)}
     params = params | {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    gradients = [g | {name: rng.normal(size=shape) for name, shape in shapes.items()} for g in gradients]
+    gradients = [
+        g | {name: rng.normal(size=shape) for name, shape in shapes.items()} for g in gradients
+    ]
     for g in gradients:
         g["tiny"] *= 1e-15
     return params, gradients
 
 
-# Leaves of the tests have axes of 1 to 5 entries: (3, 4) and (2, 1, 5) are factored from 2 on, only (3, 4) from 3 on.
+# Leaves of the tests have axes of 1 to 5 entries: (3, 4) and (2, 1, 5) are factored from 2 on, only
+# (3, 4) from 3 on.
 factored_settings = (
     {},
     {"min_dim_size_to_factor": 2},
@@ -115,12 +129,23 @@ factored_settings = (
 adafactor_settings = (
     {},
     {"learning_rate": 0.1, "min_dim_size_to_factor": 2},
-    {"learning_rate": 0.1, "min_dim_size_to_factor": 3, "decay_rate": 0.5, "decay_offset": -2, "eps": 0.1},
+    {
+        "learning_rate": 0.1,
+        "min_dim_size_to_factor": 3,
+        "decay_rate": 0.5,
+        "decay_offset": -2,
+        "eps": 0.1,
+    },
     {"learning_rate": 0.1, "multiply_by_parameter_scale": False, "clipping_threshold": 0.3},
     {"learning_rate": 0.1, "min_dim_size_to_factor": 2, "clipping_threshold": None, "eps": 0.01},
     {"learning_rate": 0.1, "clipping_threshold": 0.7, "momentum": 0.9, "dtype_momentum": None},
     {"learning_rate": 0.1, "weight_decay_rate": 0.3, "momentum": 0.5, "dtype_momentum": None},
-    {"learning_rate": 0.1, "min_dim_size_to_factor": 2, "factored": False, "weight_decay_rate": 0.0},
+    {
+        "learning_rate": 0.1,
+        "min_dim_size_to_factor": 2,
+        "factored": False,
+        "weight_decay_rate": 0.0,
+    },
     {"learning_rate": rate, "min_dim_size_to_factor": 2, "momentum": fast, "dtype_momentum": None},
     {"weight_decay_rate": rate, "multiply_by_parameter_scale": False},
 )
@@ -185,6 +210,10 @@ ROWS: tuple[Row, ...] = (
             ({"lr": 0.1}, "no argument 'lr'; write learning_rate"),
         ),
         stands_for=adafactor_parts,
-        quirks=Quirks(unlike=("dtype_momentum", "weight_decay_mask"), used=used_factored, data=with_large_leaves),
+        quirks=Quirks(
+            unlike=("dtype_momentum", "weight_decay_mask"),
+            used=used_factored,
+            data=with_large_leaves,
+        ),
     ),
 )

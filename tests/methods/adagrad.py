@@ -7,8 +7,14 @@ from tests.methods.row import Quirks, Row, over, rate, rate_bad
 
 
 def scale_by_rss(g, s, w, *, initial_accumulator_value, eps, eps_in_sqrt=True):
-    """Diagonal AdaGrad (Duchi, Hazan & Singer 2011, Figure 1); eps under the root (optax) or beside it (paper)."""
-    G = np.full(g.shape, initial_accumulator_value, dtype=np.float64) if s is None else s["sum_of_squares"]
+    """Diagonal AdaGrad (Duchi, Hazan & Singer 2011, Figure 1); eps under the root (optax) or beside
+    it (paper).
+    """
+    G = (
+        np.full(g.shape, initial_accumulator_value, dtype=np.float64)
+        if s is None
+        else s["sum_of_squares"]
+    )
     G = G + np.abs(g) ** 2
     # G == 0 means that no gradient was seen yet: the pseudo-inverse gives 0 there instead of 0 / 0.
     seen = np.where(G > 0, G, 1.0)
@@ -20,14 +26,21 @@ def scale_by_rss(g, s, w, *, initial_accumulator_value, eps, eps_in_sqrt=True):
 def adagrad(g, s, w, *, learning_rate, initial_accumulator_value, eps, eps_in_sqrt=True):
     """Diagonal AdaGrad update (Duchi, Hazan & Singer 2011, Figure 1)."""
     u, s_new = scale_by_rss(
-        g, s, w, initial_accumulator_value=initial_accumulator_value, eps=eps, eps_in_sqrt=eps_in_sqrt
+        g,
+        s,
+        w,
+        initial_accumulator_value=initial_accumulator_value,
+        eps=eps,
+        eps_in_sqrt=eps_in_sqrt,
     )
     return -learning_rate * u, s_new
 
 
 def adagrad_parts(lib, learning_rate, initial_accumulator_value=0.1, eps=1e-7, eps_in_sqrt=True):
     return lib.chain(
-        lib.scale_by_rss(initial_accumulator_value=initial_accumulator_value, eps=eps, eps_in_sqrt=eps_in_sqrt),
+        lib.scale_by_rss(
+            initial_accumulator_value=initial_accumulator_value, eps=eps, eps_in_sqrt=eps_in_sqrt
+        ),
         lib.scale_by_learning_rate(learning_rate),
     )
 
@@ -48,7 +61,10 @@ ROWS: tuple[Row, ...] = (
         adagrad,
         (
             *over(
-                learning_rate=(0.1, rate), initial_accumulator_value=(0.0, 0.5), eps=(1e-7, 0.2), eps_in_sqrt=(False,)
+                learning_rate=(0.1, rate),
+                initial_accumulator_value=(0.0, 0.5),
+                eps=(1e-7, 0.2),
+                eps_in_sqrt=(False,),
             ),
         ),
         stands_for=adagrad_parts,

@@ -18,7 +18,9 @@ from tests.methods.row import (
 
 
 def scale_by_adam(g, s, w, *, b1, b2, eps, eps_root, nesterov):
-    """Adam direction (Kingma & Ba 2015, Algorithm 1); nesterov: Dozat 2016, Algorithm 2 with constant b1."""
+    """Adam direction (Kingma & Ba 2015, Algorithm 1); nesterov: Dozat 2016, Algorithm 2 with
+    constant b1.
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
@@ -41,7 +43,9 @@ def adam(g, s, w, *, learning_rate, b1, b2, eps, eps_root, nesterov):
 
 
 def adamw(g, s, w, *, learning_rate, b1, b2, eps, eps_root, nesterov, weight_decay, decayed=True):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2); decayed=False: a masked leaf."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2); decayed=False: a
+    masked leaf.
+    """
     u, s_new = scale_by_adam(g, s, w, b1=b1, b2=b2, eps=eps, eps_root=eps_root, nesterov=nesterov)
     if decayed:
         # Decoupled: the decay joins after the scaling, so the moments never see it.
@@ -49,9 +53,13 @@ def adamw(g, s, w, *, learning_rate, b1, b2, eps, eps_root, nesterov, weight_dec
     return -learning_rate * u, s_new
 
 
-def adam_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=False):
+def adam_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=False
+):
     return lib.chain(
-        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov),
+        lib.scale_by_adam(
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov
+        ),
         lib.scale_by_learning_rate(learning_rate),
     )
 
@@ -69,14 +77,22 @@ def adamw_parts(
     nesterov=False,
 ):
     return lib.chain(
-        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov),
+        lib.scale_by_adam(
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov
+        ),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
         lib.scale_by_learning_rate(learning_rate),
     )
 
 
 ROWS: tuple[Row, ...] = (
-    Row(ol.scale_by_adam, scale_by_adam, adam_settings, (*beta_bad, *eps_bad), quirks=Quirks(unlike=("mu_dtype",))),
+    Row(
+        ol.scale_by_adam,
+        scale_by_adam,
+        adam_settings,
+        (*beta_bad, *eps_bad),
+        quirks=Quirks(unlike=("mu_dtype",)),
+    ),
     Row(
         ol.adam,
         adam,

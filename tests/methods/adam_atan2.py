@@ -27,7 +27,8 @@ def scale_by_adam_atan2(g, s, w, *, b1, b2, a, b):
     v_hat = v / (1 - b2**t)
     # atan2(0, 0) = 0: an entry that never had a gradient stays where it is.
     if np.iscomplexobj(g):
-        # The paper has real parameters only: here the modulus takes the angle, and the phase is kept.
+        # The paper has real parameters only: here the modulus takes the angle, and the phase is
+        # kept.
         phase = m_hat / np.where(m_hat == 0, 1.0, np.abs(m_hat))
         u = a * phase * np.arctan2(np.abs(m_hat), b * np.sqrt(v_hat))
     else:
@@ -55,7 +56,9 @@ atan2_settings = (
 )
 
 
-def adam_atan2_parts(lib, learning_rate, b1=0.9, b2=0.999, a=1.27, b=1.0, mu_dtype=None, weight_decay=0.0, mask=None):
+def adam_atan2_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, a=1.27, b=1.0, mu_dtype=None, weight_decay=0.0, mask=None
+):
     return lib.chain(
         lib.scale_by_adam_atan2(b1=b1, b2=b2, a=a, b=b, mu_dtype=mu_dtype),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
@@ -68,7 +71,11 @@ ROWS: tuple[Row, ...] = (
         ol.scale_by_adam_atan2,
         scale_by_adam_atan2,
         atan2_settings,
-        (*beta_bad, ({"a": -1}, "a must be at least 0, got -1.0"), ({"eps": 1e-8}, "no argument 'eps'")),
+        (
+            *beta_bad,
+            ({"a": -1}, "a must be at least 0, got -1.0"),
+            ({"eps": 1e-8}, "no argument 'eps'"),
+        ),
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
     Row(

@@ -38,7 +38,9 @@ def adamax(g, s, w, *, learning_rate, b1, b2, eps):
 
 
 def adamaxw(g, s, w, *, learning_rate, b1, b2, eps, weight_decay, decayed=True):
-    """AdaMax (Kingma & Ba 2015, Algorithm 2) with the decoupled decay of Loshchilov & Hutter 2019."""
+    """AdaMax (Kingma & Ba 2015, Algorithm 2) with the decoupled decay of Loshchilov &
+    Hutter 2019.
+    """
     u, s_new = scale_by_adamax(g, s, w, b1=b1, b2=b2, eps=eps)
     if decayed:
         u = u + weight_decay * w
@@ -58,7 +60,9 @@ adamax_settings = (
 
 
 def adamax_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8):
-    return lib.chain(lib.scale_by_adamax(b1=b1, b2=b2, eps=eps), lib.scale_by_learning_rate(learning_rate))
+    return lib.chain(
+        lib.scale_by_adamax(b1=b1, b2=b2, eps=eps), lib.scale_by_learning_rate(learning_rate)
+    )
 
 
 def adamaxw_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4, mask=None):

@@ -18,9 +18,12 @@ from tests.methods.row import (
 
 
 def scale_by_adan(g, s, w, *, b1, b2, b3, eps, eps_root):
-    """Adan direction (Xie et al. 2022, Algorithm 1, with the bias corrections of the authors' code)."""
-    # b1, b2, b3 are the shares that are kept (0.98, 0.92, 0.99), as in the authors' code: one minus the paper's
-    # betas (0.02, 0.08, 0.01). The paper's factor 1 - beta_2 of the gradient difference is therefore b2.
+    """Adan direction (Xie et al. 2022, Algorithm 1, with the bias corrections of the authors'
+    code).
+    """
+    # b1, b2, b3 are the shares that are kept (0.98, 0.92, 0.99), as in the authors' code: one minus
+    # the paper's betas (0.02, 0.08, 0.01). The paper's factor 1 - beta_2 of the gradient difference
+    # is therefore b2.
     t = (0 if s is None else s["t"]) + 1
     m = np.zeros_like(g) if s is None else s["m"]
     v = np.zeros_like(g) if s is None else s["v"]
@@ -37,8 +40,12 @@ def scale_by_adan(g, s, w, *, b1, b2, b3, eps, eps_root):
     return u, {"m": m, "v": v, "n": n, "g": g, "t": t}
 
 
-def adan(g, s, w, *, learning_rate, b1, b2, b3, eps, eps_root, weight_decay, decayed=True, proximal=True):
-    """Adan update (Xie et al. 2022, Algorithm 1); proximal=False: the authors' option no_prox, decay as in AdamW."""
+def adan(
+    g, s, w, *, learning_rate, b1, b2, b3, eps, eps_root, weight_decay, decayed=True, proximal=True
+):
+    """Adan update (Xie et al. 2022, Algorithm 1); proximal=False: the authors' option no_prox,
+    decay as in AdamW.
+    """
     u, s_new = scale_by_adan(g, s, w, b1=b1, b2=b2, b3=b3, eps=eps, eps_root=eps_root)
     if not decayed:
         return -learning_rate * u, s_new
@@ -60,7 +67,17 @@ adan_settings = (
 )
 
 
-def adan_parts(lib, learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8, weight_decay=0.0, mask=None):
+def adan_parts(
+    lib,
+    learning_rate,
+    b1=0.98,
+    b2=0.92,
+    b3=0.99,
+    eps=1e-8,
+    eps_root=1e-8,
+    weight_decay=0.0,
+    mask=None,
+):
     return lib.chain(
         lib.scale_by_adan(b1=b1, b2=b2, b3=b3, eps=eps, eps_root=eps_root),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
@@ -81,8 +98,7 @@ ROWS: tuple[Row, ...] = (
         decayed_optimizer_settings(adan_settings),
         (*rate_bad, *with_rate(beta_bad + eps_bad), weight_decay_bad),
         stands_for=adan_parts,
-        quirks=Quirks(
-            unlike=("mask",), translate=lambda settings: {**settings, "proximal": False}
-        ),  # decay as in AdamW, a choice of the authors' too
+        # decay as in AdamW, a choice of the authors' too
+        quirks=Quirks(unlike=("mask",), translate=lambda settings: {**settings, "proximal": False}),
     ),
 )

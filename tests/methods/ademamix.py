@@ -19,7 +19,9 @@ from tests.methods.row import (
 
 
 def scale_by_ademamix(g, s, w, *, b1, b2, b3, alpha, eps, eps_root):
-    """AdEMAMix direction (Pagliardini, Ablin & Grangier 2024, Algorithm 1); b3, alpha: the numbers at this step."""
+    """AdEMAMix direction (Pagliardini, Ablin & Grangier 2024, Algorithm 1); b3, alpha: the numbers
+    at this step.
+    """
     t = (0 if s is None else s["count"]) + 1
     m1 = np.zeros_like(g) if s is None else s["m1"]
     m2 = np.zeros_like(g) if s is None else s["m2"]
@@ -34,9 +36,13 @@ def scale_by_ademamix(g, s, w, *, b1, b2, b3, alpha, eps, eps_root):
     return u, {"count": t, "count_m2": t, "m1": m1, "m2": m2, "nu": v}
 
 
-def ademamix(g, s, w, *, learning_rate, b1, b2, b3, alpha, eps, eps_root, weight_decay, decayed=True):
+def ademamix(
+    g, s, w, *, learning_rate, b1, b2, b3, alpha, eps, eps_root, weight_decay, decayed=True
+):
     """AdEMAMix with decoupled weight decay (Pagliardini, Ablin & Grangier 2024, Algorithm 1)."""
-    u, s_new = scale_by_ademamix(g, s, w, b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps, eps_root=eps_root)
+    u, s_new = scale_by_ademamix(
+        g, s, w, b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps, eps_root=eps_root
+    )
     if decayed:
         u = u + weight_decay * w
     return -learning_rate * u, s_new
@@ -68,7 +74,9 @@ def ademamix_parts(
     mask=None,
 ):
     return lib.chain(
-        lib.scale_by_ademamix(b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype),
+        lib.scale_by_ademamix(
+            b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype
+        ),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
         lib.scale_by_learning_rate(learning_rate),
     )

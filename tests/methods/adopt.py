@@ -4,7 +4,18 @@ import numpy as np
 
 import optax_lite as ol
 from optax_lite.optimizers.adopt import fourth_root as default_bound
-from tests.methods.row import Quirks, Row, beta_bad, eps_bad, fast, optimizer_settings, rate, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Quirks,
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    optimizer_settings,
+    rate,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
 def fourth_root(count):
@@ -32,10 +43,20 @@ def scale_by_adopt(g, s, w, *, b1, b2, eps, nesterov, use_clipping, clip_value_f
     return u, {"count": t + 1, "mu": m, "nu": v}
 
 
-def adopt(g, s, w, *, learning_rate, b1, b2, eps, nesterov, use_clipping, clip_value_fn=fourth_root):
+def adopt(
+    g, s, w, *, learning_rate, b1, b2, eps, nesterov, use_clipping, clip_value_fn=fourth_root
+):
     """ADOPT update (Taniguchi et al. 2024, Algorithm 1), by default in its clipped form."""
     u, s_new = scale_by_adopt(
-        g, s, w, b1=b1, b2=b2, eps=eps, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn
+        g,
+        s,
+        w,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        nesterov=nesterov,
+        use_clipping=use_clipping,
+        clip_value_fn=clip_value_fn,
     )
     return -learning_rate * u, s_new
 
@@ -93,7 +114,13 @@ adopt_quirks = Quirks(
 )
 
 ROWS: tuple[Row, ...] = (
-    Row(ol.scale_by_adopt, scale_by_adopt, adopt_settings, (*beta_bad, eps_bad[0]), quirks=adopt_quirks),
+    Row(
+        ol.scale_by_adopt,
+        scale_by_adopt,
+        adopt_settings,
+        (*beta_bad, eps_bad[0]),
+        quirks=adopt_quirks,
+    ),
     Row(
         ol.adopt,
         adopt,

@@ -3,11 +3,26 @@
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.row import Quirks, Row, beta_bad, eps_bad, fast, optimizer_settings, over, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Quirks,
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    optimizer_settings,
+    over,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
-def scale_by_amsgrad(g, s, w, *, b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu, max_of="corrected"):
-    """AMSGrad direction (Reddi, Kale & Kumar 2018, Algorithm 2), with Adam's bias corrections, each optional."""
+def scale_by_amsgrad(
+    g, s, w, *, b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu, max_of="corrected"
+):
+    """AMSGrad direction (Reddi, Kale & Kumar 2018, Algorithm 2), with Adam's bias corrections, each
+    optional.
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
@@ -15,8 +30,8 @@ def scale_by_amsgrad(g, s, w, *, b1, b2, eps, eps_root, bias_correction_mu, bias
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * np.abs(g) ** 2
     m_hat = m / (1 - b1**t) if bias_correction_mu else m
-    # The paper corrects nothing. With a correction there are two orders: the maximum of the corrected v
-    # (optax), or the corrected maximum of the raw v (torch, Keras).
+    # The paper corrects nothing. With a correction there are two orders: the maximum of the
+    # corrected v (optax), or the corrected maximum of the raw v (torch, Keras).
     if not bias_correction_nu:
         v_max = np.maximum(v_max, v)
         v_hat = v_max
@@ -33,7 +48,18 @@ def scale_by_amsgrad(g, s, w, *, b1, b2, eps, eps_root, bias_correction_mu, bias
 
 
 def amsgrad(
-    g, s, w, *, learning_rate, b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu, max_of="corrected"
+    g,
+    s,
+    w,
+    *,
+    learning_rate,
+    b1,
+    b2,
+    eps,
+    eps_root,
+    bias_correction_mu,
+    bias_correction_nu,
+    max_of="corrected",
 ):
     """AMSGrad update (Reddi, Kale & Kumar 2018, Algorithm 2)."""
     u, s_new = scale_by_amsgrad(
@@ -55,7 +81,13 @@ amsgrad_settings = (
     {},
     {"b1": 0.5, "b2": 0.9, "eps": 0.1},
     {"eps": 0.3, "eps_root": 0.2},
-    *over(b1=(0.8,), b2=(0.6,), bias_correction_mu=(False, True), bias_correction_nu=(False, True), eps=(0.1,)),
+    *over(
+        b1=(0.8,),
+        b2=(0.6,),
+        bias_correction_mu=(False, True),
+        bias_correction_nu=(False, True),
+        eps=(0.1,),
+    ),
     {"max_of": "raw"},
     {"max_of": "raw", "b1": 0.5, "b2": 0.7, "eps": 0.1, "eps_root": 0.05},
     {"max_of": "raw", "b2": 0.8, "bias_correction_nu": False},

@@ -8,7 +8,9 @@ from tests.methods.row import Quirks, Row, fast
 
 
 def average_params(g, s, w, *, base, decay, start, every):
-    """Average of the iterates w_t: with `decay` Σ d^(T-t)·(1-d)·w_t over the sum of these weights, else their mean."""
+    """Average of the iterates w_t: with `decay` Σ d^(T-t)·(1-d)·w_t over the sum of these weights,
+    else their mean.
+    """
     count = 0 if s is None else s["count"]
     weight = 0.0 if s is None else s["weight"]
     average = np.array(w) if s is None else s["average"]
@@ -25,7 +27,8 @@ def average_params(g, s, w, *, base, decay, start, every):
 
 
 def no_small_difference(trees):
-    """One entry far from 0, and gradients all of the size of parameters: beside a large one a small step has no digits.
+    """One entry far from 0, and gradients all of the size of parameters: beside a large one a small
+    step has no digits.
 
     The differences of weights would be compared by digits that are not there.
     """

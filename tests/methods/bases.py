@@ -1,4 +1,6 @@
-"""Base optimizers for the methods that wrap another one, as the factory and as the reference take them."""
+"""Base optimizers for the methods that wrap another one, as the factory and as the reference take
+them.
+"""
 
 from functools import partial
 
@@ -10,13 +12,18 @@ from tests.methods.compare import seen_by_run
 
 
 def leafwise(rule):
-    """The per-leaf reference `rule` as one over lists: leafwise(partial(sgd, learning_rate=0.1, ...))(g, s, w)."""
+    """The per-leaf reference `rule` as one over lists: leafwise(partial(sgd, learning_rate=0.1,
+    ...))(g, s, w).
+    """
 
     def whole_tree(g, s, w):
-        # A Python number (a count) is the same for all leaves; an array field is one entry per leaf.
+        # A Python number (a count) is the same for all leaves; an array field is one entry per
+        # leaf.
         results = []
         for i in range(len(g)):
-            s_i = None if s is None else {k: x[i] if isinstance(x, list) else x for k, x in s.items()}
+            s_i = (
+                None if s is None else {k: x[i] if isinstance(x, list) else x for k, x in s.items()}
+            )
             results.append(rule(g[i], s_i, w[i]))
         s_new = {}
         for k, x in results[0][1].items():
@@ -45,7 +52,8 @@ _rmsprop = partial(
     nesterov=False,
     bias_correction=False,
 )
-# Base optimizers for one leaf, as the factory and as the reference take them; their numbers are exact in float32.
+# Base optimizers for one leaf, as the factory and as the reference take them; their numbers are
+# exact in float32.
 BASES = {
     ol.sgd(0.5): partial(sgd.sgd, learning_rate=0.5, momentum=None, nesterov=False),
     ol.sgd(0.25, 0.75): partial(sgd.sgd, learning_rate=0.25, momentum=0.75, nesterov=False),
@@ -60,7 +68,8 @@ BASES = {
     ),
     ol.trace(0.5): partial(momentum.trace, decay=0.5, nesterov=False),
     ol.sgd(2.0**20): partial(sgd.sgd, learning_rate=2.0**20, momentum=None, nesterov=False),
-    ol.add_decayed_weights(-0.25): partial(decay.add_decayed_weights, weight_decay=-0.25),  # reads the params
+    # reads the params
+    ol.add_decayed_weights(-0.25): partial(decay.add_decayed_weights, weight_decay=-0.25),
 }
 plain, heavy, light, adaptive, scaled, slower, adam_direction, trace, giant, decayed = BASES
 # What the bases remember before they have run, so that the references know it where they never do.
@@ -68,12 +77,17 @@ FRESH = {plain: (), heavy: ("trace",), light: ("trace",), scaled: ("nu",), slowe
 
 
 def with_fresh_base(arguments):
-    """The base of a reference for lists, and its state at the start, in place of the transformation."""
+    """The base of a reference for lists, and its state at the start, in place of the
+    transformation.
+    """
     name = next(k for k in ("tx", "opt", "inner") if k in arguments)
     fields = FRESH[arguments[name]]
 
     def start(g):
-        return {f: [np.zeros(np.shape(x), x.real.dtype if f == "nu" else x.dtype) for x in g] for f in fields}
+        return {
+            f: [np.zeros(np.shape(x), x.real.dtype if f == "nu" else x.dtype) for x in g]
+            for f in fields
+        }
 
     rest = {k: v for k, v in arguments.items() if k != name}
     return rest | {"base": leafwise(BASES[arguments[name]]), "start": start}

@@ -1,4 +1,6 @@
-"""Gradient clipping: by value, by norm, adaptively (Brock et al. 2021), and for each example (Abadi et al. 2016)."""
+"""Gradient clipping: by value, by norm, adaptively (Brock et al. 2021), and for each example (Abadi
+et al. 2016).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from tests.methods.row import Quirks, Row, Settings, fast, over, rate
 
 
 def clip(g, s, w, *, max_delta):
-    """Elementwise clipping of real gradients to [-max_delta, max_delta] (Mikolov 2012, PhD thesis)."""
+    """Elementwise clipping of real gradients to [-max_delta, max_delta] (Mikolov 2012, PhD
+    thesis).
+    """
     return np.minimum(np.maximum(g, -max_delta), max_delta), {}
 
 
@@ -26,15 +30,20 @@ def clip_by_global_norm(g, s, w, *, max_norm):
 
 
 def clip_by_block_rms(g, s, w, *, threshold):
-    """Update clipping (Shazeer & Stern 2018, Algorithm 4, U_hat): each leaf has an RMS of at most the threshold."""
+    """Update clipping (Shazeer & Stern 2018, Algorithm 4, U_hat): each leaf has an RMS of at most
+    the threshold.
+    """
     RMS = np.sqrt(np.mean(np.abs(g) ** 2))
     return g / max(1.0, RMS / threshold), {}
 
 
 def adaptive_grad_clip(g, s, w, *, clipping, eps, axis=None):
-    """Adaptive gradient clipping (Brock et al. 2021, equation 3), unit by unit; axis: summed over in the norms."""
+    """Adaptive gradient clipping (Brock et al. 2021, equation 3), unit by unit; axis: summed over
+    in the norms.
+    """
     if axis is None:
-        # A unit is what feeds one output: the layouts are (in, out), (heads, ..., out) and (height, width, in, out).
+        # A unit is what feeds one output: the layouts are (in, out), (heads, ..., out) and (height,
+        # width, in, out).
         if np.squeeze(w).ndim <= 1:
             axis = tuple(range(w.ndim))  # a bias or a gain is one unit
         elif w.ndim in (2, 3):
@@ -44,12 +53,15 @@ def adaptive_grad_clip(g, s, w, *, clipping, eps, axis=None):
     W_norm = np.sqrt(np.sum(np.abs(w) ** 2, axis=axis, keepdims=True))
     G_norm = np.sqrt(np.sum(np.abs(g) ** 2, axis=axis, keepdims=True))
     largest = clipping * np.maximum(W_norm, eps)
-    # The bound 1e-6 on the divisor is the authors' code's: it avoids 0 / 0 and shrinks still smaller units further.
+    # The bound 1e-6 on the divisor is the authors' code's: it avoids 0 / 0 and shrinks still
+    # smaller units further.
     return np.where(G_norm > largest, g * (largest / np.maximum(G_norm, 1e-6)), g), {}
 
 
 def per_example_global_norm_clip(grads, l2_norm_clip):
-    """DP-SGD clipping (Abadi et al. 2016, Algorithm 1): sum over the examples (axis 0), and how many were clipped."""
+    """DP-SGD clipping (Abadi et al. 2016, Algorithm 1): sum over the examples (axis 0), and how
+    many were clipped.
+    """
     total = [np.zeros(x.shape[1:]) for x in grads]
     clipped = 0
     for example in range(len(grads[0])):
@@ -63,7 +75,9 @@ def per_example_global_norm_clip(grads, l2_norm_clip):
 
 
 def per_example_layer_norm_clip(grads, global_l2_norm_clip, uniform=True):
-    """Per-layer clipping (McMahan et al. 2018, C_j = C / sqrt(m)); not uniform: by the layer's size."""
+    """Per-layer clipping (McMahan et al. 2018, C_j = C / sqrt(m)); not uniform: by the layer's
+    size.
+    """
     sizes = [x[0].size for x in grads]
     totals, counts = [], []
     for x, size in zip(grads, sizes, strict=True):
@@ -75,20 +89,32 @@ def per_example_layer_norm_clip(grads, global_l2_norm_clip, uniform=True):
 
 
 def with_convolutions(trees):
-    """Leaves of four and five axes, some of which have one entry; one whose parameters are 0, one not clipped."""
+    """Leaves of four and five axes, some of which have one entry; one whose parameters are 0, one
+    not clipped.
+    """
     params, gradients = trees
     rng = np.random.default_rng(4)
-    shapes = {"conv": (2, 3, 2, 2), "conv3d": (2, 1, 2, 1, 3), "row": (1, 4), "zero": (3, 2), "small": (4, 2)}
+    shapes = {
+        "conv": (2, 3, 2, 2),
+        "conv3d": (2, 1, 2, 1, 3),
+        "row": (1, 4),
+        "zero": (3, 2),
+        "small": (4, 2),
+    }
     params = params | {name: rng.normal(size=shape) for name, shape in shapes.items()}
     params["zero"] *= 0
-    gradients = [g | {name: rng.normal(size=shape) for name, shape in shapes.items()} for g in gradients]
+    gradients = [
+        g | {name: rng.normal(size=shape) for name, shape in shapes.items()} for g in gradients
+    ]
     for g in gradients:
         g["small"] *= 1e-4
     return params, gradients
 
 
 def matrices_only(trees):
-    return tuple({k: v for k, v in tree.items() if np.ndim(v) == 2} for tree in (trees[0], *trees[1]))
+    return tuple(
+        {k: v for k, v in tree.items() if np.ndim(v) == 2} for tree in (trees[0], *trees[1])
+    )
 
 
 EXAMPLES = [np.random.default_rng(9).normal(size=shape) for shape in ((4, 3, 2), (4, 5), (4,))]
@@ -128,7 +154,10 @@ OF_EXAMPLES = (
     OfExamples(
         ol.per_example_layer_norm_clip,
         per_example_layer_norm_clip,
-        ({"global_l2_norm_clip": 1.0}, *over(global_l2_norm_clip=(0.0, 0.5, 3.0, 1e6), uniform=(True, False))),
+        (
+            {"global_l2_norm_clip": 1.0},
+            *over(global_l2_norm_clip=(0.0, 0.5, 3.0, 1e6), uniform=(True, False)),
+        ),
     ),
 )
 
@@ -139,7 +168,9 @@ ROWS: tuple[Row, ...] = (
         clip,
         tuple({"max_delta": d} for d in (0.0, 1e-6, 0.1, 0.5, 1, 2.0, 1e6, rate)),
         (({"max_delta": -1}, "max_delta must be at least 0, got -1.0"),),
-        quirks=Quirks(complex_=False, refuses_complex="this is for real ones: write split_real_and_imaginary"),
+        quirks=Quirks(
+            complex_=False, refuses_complex="this is for real ones: write split_real_and_imaginary"
+        ),
     ),
     Row(
         ol.clip_by_global_norm,
@@ -157,8 +188,15 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.adaptive_grad_clip,
         adaptive_grad_clip,
-        ({"clipping": 0.01}, *over(clipping=(1e-9, 0.01, 0.5, 3.0), eps=(1e-3, 0.7)), {"clipping": rate, "eps": fast}),
-        (({"clipping": -1}, "clipping must be at least 0"), ({"clipping": 0.1, "eps": -1}, "eps must be at least 0")),
+        (
+            {"clipping": 0.01},
+            *over(clipping=(1e-9, 0.01, 0.5, 3.0), eps=(1e-3, 0.7)),
+            {"clipping": rate, "eps": fast},
+        ),
+        (
+            ({"clipping": -1}, "clipping must be at least 0"),
+            ({"clipping": 0.1, "eps": -1}, "eps must be at least 0"),
+        ),
         quirks=Quirks(data=with_convolutions),
     ),
     Row(
@@ -166,8 +204,12 @@ ROWS: tuple[Row, ...] = (
         adaptive_grad_clip,
         tuple({"clipping": c, "axis": a} for c in (0.01, 0.3) for a in (0, 1, (0, 1), ())),
         quirks=Quirks(
-            data=lambda trees: (lambda params, *gradients: (params, list(gradients)))(*matrices_only(trees)),
-            translate=lambda s: s | {"axis": s["axis"] if isinstance(s["axis"], tuple) else int(s["axis"])},
+            data=lambda trees: (lambda params, *gradients: (params, list(gradients)))(
+                *matrices_only(trees)
+            ),
+            translate=lambda s: (
+                s | {"axis": s["axis"] if isinstance(s["axis"], tuple) else int(s["axis"])}
+            ),
             no_laws="its axes are those of matrices; the row above is tested",
             variant=", by axis",
         ),

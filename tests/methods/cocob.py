@@ -7,8 +7,11 @@ from tests.methods.row import Quirks, Row, eps_bad, fast, over, rate, rate_bad, 
 
 
 def scale_by_cocob(g, s, w, *, alpha, eps):
-    """COCOB-Backprop (Orabona & Tommasi 2017, Algorithm 2), one coin per coordinate, for a gradient g."""
-    # The paper's g_t is a NEGATIVE subgradient; the update therefore descends without a learning rate's sign.
+    """COCOB-Backprop (Orabona & Tommasi 2017, Algorithm 2), one coin per coordinate, for a gradient
+    g.
+    """
+    # The paper's g_t is a NEGATIVE subgradient; the update therefore descends without a learning
+    # rate's sign.
     g = -g
     w_1 = w if s is None else s["init_particles"]
     # The paper starts the scale L at 0; eps instead (the authors' code: 1e-8) keeps 0 / 0 away.
@@ -23,7 +26,13 @@ def scale_by_cocob(g, s, w, *, alpha, eps):
     theta = theta + g
     # w_1 + bet - w, in the order that keeps the digits of a small bet.
     bet = theta / (L * np.maximum(G + L, alpha * L)) * (reward + L)
-    s_new = {"init_particles": w_1, "cumulative_gradients": theta, "scale": L, "subgradients": G, "reward": reward}
+    s_new = {
+        "init_particles": w_1,
+        "cumulative_gradients": theta,
+        "scale": L,
+        "subgradients": G,
+        "reward": reward,
+    }
     return bet + (w_1 - w), s_new
 
 

@@ -12,8 +12,12 @@ import optax_lite as ol
 SHAPES = {"w": (3, 4), "wide": (2, 1, 5), "b": (3,), "scalar": ()}
 
 
-def random_trees(seed: int, steps: int, *, complex_: bool, shapes: Any = None) -> tuple[dict, list[dict]]:
-    """Parameters, and gradients of very different sizes: one leaf near 1e-6, one with exact zeros."""
+def random_trees(
+    seed: int, steps: int, *, complex_: bool, shapes: Any = None
+) -> tuple[dict, list[dict]]:
+    """Parameters, and gradients of very different sizes: one leaf near 1e-6, one with exact
+    zeros.
+    """
     rng = np.random.default_rng(seed)
 
     def normal(shape, is_complex):
@@ -24,7 +28,8 @@ def random_trees(seed: int, steps: int, *, complex_: bool, shapes: Any = None) -
     if complex_:
         params["z"], sizes["z"] = normal((2, 2), True), 1.0
     gradients = [
-        {k: sizes[k] * normal(np.shape(p), np.iscomplexobj(p)) for k, p in params.items()} for _ in range(steps)
+        {k: sizes[k] * normal(np.shape(p), np.iscomplexobj(p)) for k, p in params.items()}
+        for _ in range(steps)
     ]
     for g in gradients:
         g["w"][0, 0] = 0.0
@@ -33,14 +38,20 @@ def random_trees(seed: int, steps: int, *, complex_: bool, shapes: Any = None) -
 
 
 def slots(state: Any) -> dict[str, list]:
-    """The fields of a state, of all the states nested in it: name to values (a tree or a number each)."""
+    """The fields of a state, of all the states nested in it: name to values (a tree or a number
+    each).
+    """
     found: dict[str, list] = {}
 
     def walk(node):
         for name, value in zip(getattr(node, "_fields", range(len(node))), node, strict=True):
             if isinstance(value, tuple):
                 walk(value)
-            elif isinstance(value, dict) and value and all(isinstance(v, ol.MaskedState) for v in value.values()):
+            elif (
+                isinstance(value, dict)
+                and value
+                and all(isinstance(v, ol.MaskedState) for v in value.values())
+            ):
                 walk(tuple(value.values()))  # the groups of a partition
             else:
                 found.setdefault(name, []).append(value)
@@ -50,21 +61,26 @@ def slots(state: Any) -> dict[str, list]:
 
 
 def started(state: Any, seed: int) -> Any:
-    """The same state as if training had gone on for a while: positive random slots, count 7, no first step."""
+    """The same state as if training had gone on for a while: positive random slots, count 7, no
+    first step.
+    """
     rng = np.random.default_rng(seed)
 
     def one(x):
         if x.dtype == bool:
             return np.zeros(x.shape, x.dtype)
         if jnp.issubdtype(x.dtype, jnp.integer):
-            return x if x.dtype == jnp.uint32 else np.full(x.shape, 7, x.dtype)  # uint32: a random key
+            # uint32: a random key
+            return x if x.dtype == jnp.uint32 else np.full(x.shape, 7, x.dtype)
         return np.asarray(0.5 + rng.random(x.shape), x.dtype)
 
     return jax.tree.map(one, state)
 
 
 def seen_by_run(value: Any, count: int) -> Any:
-    """A hyperparameter as the run sees it: a schedule at its count, a number rounded to the default float dtype."""
+    """A hyperparameter as the run sees it: a schedule at its count, a number rounded to the default
+    float dtype.
+    """
     if isinstance(value, ol.Schedule):
         return float(value(count))
     if isinstance(value, tuple):
@@ -73,7 +89,9 @@ def seen_by_run(value: Any, count: int) -> Any:
 
 
 def relative_error(ours: Any, reference: Any) -> float:
-    """The largest difference as a share of the reference's largest entry; of a leaf of several arrays, the worst."""
+    """The largest difference as a share of the reference's largest entry; of a leaf of several
+    arrays, the worst.
+    """
     if isinstance(reference, dict):
         reference = list(reference.values())
     if isinstance(reference, (list, tuple)):
@@ -91,21 +109,33 @@ def relative_error(ours: Any, reference: Any) -> float:
     return float(np.max(np.abs(ours - reference), initial=0.0) / (scale or 1.0))
 
 
-def compared(row, settings, dtype, *, start: bool, steps: int, seed: int = 0) -> Iterator[tuple[str, Any, Any]]:
-    """Run a rule beside its reference, and yield what to compare: a name, our value and the reference's.
+def compared(
+    row, settings, dtype, *, start: bool, steps: int, seed: int = 0
+) -> Iterator[tuple[str, Any, Any]]:
+    """Run a rule beside its reference, and yield what to compare: a name, our value and the
+    reference's.
 
-    `dtype` is that of the leaves. The reference runs in float64 on what the run is given: gradients, parameters and
-    hyperparameters as rounded. With `start` the state is one that training might have reached after 7 updates.
+    `dtype` is that of the leaves. The reference runs in float64 on what the run is given:
+    gradients, parameters and hyperparameters as rounded. With `start` the state is one that
+    training might have reached after 7 updates.
     """
     quirks = row.quirks
-    params, gradients = quirks.data(random_trees(seed, steps, complex_=quirks.complex_, shapes=quirks.shapes))
+    params, gradients = quirks.data(
+        random_trees(seed, steps, complex_=quirks.complex_, shapes=quirks.shapes)
+    )
     complex_dtype = np.result_type(dtype, np.complex64)
 
     def given(tree):
-        return {k: np.asarray(v, complex_dtype if np.iscomplexobj(v) else dtype) for k, v in tree.items()}
+        return {
+            k: np.asarray(v, complex_dtype if np.iscomplexobj(v) else dtype)
+            for k, v in tree.items()
+        }
 
     def exact(tree):
-        return {k: np.asarray(v, np.complex128 if np.iscomplexobj(v) else np.float64) for k, v in given(tree).items()}
+        return {
+            k: np.asarray(v, np.complex128 if np.iscomplexobj(v) else np.float64)
+            for k, v in given(tree).items()
+        }
 
     tx, w = row.factory(**settings), exact(params)
     arguments = {k: p.default for k, p in row.factory.signature.parameters.items()} | settings
@@ -119,7 +149,9 @@ def compared(row, settings, dtype, *, start: bool, steps: int, seed: int = 0) ->
         count = step + 7 if start else step
         extra = quirks.extra(step)
         updates, state = tx.update(given(gradient), state, given(params), **extra)
-        given_now = {k: v if k in tx.choices else seen_by_run(v, count) for k, v in hyperparameters.items()}
+        given_now = {
+            k: v if k in tx.choices else seen_by_run(v, count) for k, v in hyperparameters.items()
+        }
         now = quirks.translate(given_now) | extra
         reference, memory = _reference_step(row, exact(gradient), memory, w, now)
         for k in w:
@@ -131,8 +163,10 @@ def compared(row, settings, dtype, *, start: bool, steps: int, seed: int = 0) ->
 
 
 def steps_of(row) -> int:
-    """How many updates are compared: of a rule two, as five kill no more mutants; five of what waits for its turn."""
-    is_around = row.factory.__module__.split(".")[1] in ("wrappers", "precision", "inspection")
+    """How many updates are compared: of a rule two, as five kill no more mutants; five of what
+    waits for its turn.
+    """
+    is_around = row.factory.__module__.split(".")[1] in ("wrappers", "inspect")
     return 5 if is_around else 2
 
 
@@ -150,7 +184,10 @@ def assert_agrees(row, settings, dtype, *, start: bool, steps: int) -> None:
     for name, ours, reference in compared(row, settings, dtype, start=start, steps=steps):
         error = relative_error(ours, reference)
         if not error <= bound:
-            raise AssertionError(f"{where}: {name} is off by {error:.2g} of its largest entry{_entry(ours, reference)}")
+            raise AssertionError(
+                f"{where}: {name} is off by {error:.2g} of its largest "
+                f"entry{_entry(ours, reference)}"
+            )
 
 
 def _entry(ours: Any, reference: Any) -> str:
@@ -165,8 +202,12 @@ def _entry(ours: Any, reference: Any) -> str:
 def _reference_step(row, gradient, memory, w, now):
     """The updates by leaf, and the state: field to a dict by leaf, or to what all leaves share."""
     if row.quirks.whole_tree:
-        s = memory and {f: [v[k] for k in w] if isinstance(v, dict) else v for f, v in memory.items()}
-        updates, s = row.reference(list(gradient.values()), _nested(s, now), list(w.values()), **now)
+        s = memory and {
+            f: [v[k] for k in w] if isinstance(v, dict) else v for f, v in memory.items()
+        }
+        updates, s = row.reference(
+            list(gradient.values()), _nested(s, now), list(w.values()), **now
+        )
         flat = _flat(s).items()
         shared = {f: dict(zip(w, v, strict=True)) if isinstance(v, list) else v for f, v in flat}
         return dict(zip(w, updates, strict=True)), shared
@@ -180,7 +221,9 @@ def _reference_step(row, gradient, memory, w, now):
 
 
 def _nested(s, now):
-    """The same fields for the reference that another one takes as `base`, where it looks for them."""
+    """The same fields for the reference that another one takes as `base`, where it looks
+    for them.
+    """
     return s if s is None or "base" not in now else s | {"base": s}
 
 
@@ -203,7 +246,9 @@ def _as_reference(state, w, row):
 
     def by_leaf(field, trees):
         """Of the groups of a partition, each leaf's own."""
-        found = {k: [tree[k] for tree in trees if not isinstance(tree[k], ol.MaskedNode)] for k in w}
+        found = {
+            k: [tree[k] for tree in trees if not isinstance(tree[k], ol.MaskedNode)] for k in w
+        }
         return {k: exact(row.quirks.as_kept(field, x[0], w[k])) for k, x in found.items() if x}
 
     fields = {f: v for f, v in slots(state).items() if f not in row.quirks.unseen}
@@ -212,22 +257,31 @@ def _as_reference(state, w, row):
 
 def _state_pairs(ours, reference, row) -> Iterator[tuple[str, Any, Any]]:
     kept = set(ours) - ({"count"} - set(reference))  # a count may be there for a schedule alone
-    assert kept == set(reference), f"the state has {sorted(ours)}, the reference's {sorted(reference)}"
+    assert kept == set(reference), (
+        f"the state has {sorted(ours)}, the reference's {sorted(reference)}"
+    )
     for f in sorted(kept):
         values, theirs = ours[f], reference[f]
         if isinstance(values, dict):
             seen = row.quirks.determined
-            yield from ((f"state field {f!r} of leaf {k!r}", seen(f, values[k]), seen(f, theirs[k])) for k in values)
+            yield from (
+                (f"state field {f!r} of leaf {k!r}", seen(f, values[k]), seen(f, theirs[k]))
+                for k in values
+            )
         else:  # a number that all leaves share, which a reference of one leaf has once for each
             alike = theirs.values() if isinstance(theirs, dict) else [theirs]
             yield from ((f"state field {f!r}", values, x) for x in alike)
 
 
 def changes_at(tx, g, slot, expected, **extra):
-    """Whether the updates of these numbers, from 0, and none of their neighbours', change a slot of the state."""
+    """Whether the updates of these numbers, from 0, and none of their neighbours', change a slot of
+    the state.
+    """
     state = tx.init(g)
     for count in sorted({n + d for n in expected for d in (-1, 0, 1) if n + d >= 0}):
-        now = jax.tree.map(lambda x, count=count: jnp.int32(count) if x.dtype == jnp.int32 else x, state)
+        now = jax.tree.map(
+            lambda x, count=count: jnp.int32(count) if x.dtype == jnp.int32 else x, state
+        )
         _, new = tx.update(g, now, g, **extra)
         if bool(jnp.any(slot(new) != slot(now))) != (count in expected):
             return False

@@ -8,7 +8,9 @@ from tests.methods.row import Quirks, Row
 
 
 def split_real_and_imaginary(g, s, w, *, base):
-    """`base` on real and imaginary parts as leaves of their own (no paper; written definition); lists of arrays."""
+    """`base` on real and imaginary parts as leaves of their own (no paper; written definition);
+    lists of arrays.
+    """
     parts = []
     for x in (g, w):
         split = []
@@ -23,8 +25,12 @@ def split_real_and_imaginary(g, s, w, *, base):
 
 def split(g, s, w, *, base):
     """The reference for one leaf: its parts are a list if there are two."""
-    kept = {k: x if isinstance(x, (int, list)) else [x] for k, x in (s or {}).items() if k != "base"}
-    (u,), s = split_real_and_imaginary([g], {"base": kept} if kept else None, [w], base=leafwise(base))
+    kept = {
+        k: x if isinstance(x, (int, list)) else [x] for k, x in (s or {}).items() if k != "base"
+    }
+    (u,), s = split_real_and_imaginary(
+        [g], {"base": kept} if kept else None, [w], base=leafwise(base)
+    )
     return u, {k: x[0] if isinstance(x, list) and len(x) == 1 else x for k, x in s["base"].items()}
 
 

@@ -26,7 +26,8 @@ def composition_settings(row: Row) -> list[Settings]:
 
 
 def expanded(tx: Any) -> Any:
-    """Replace every composition by what its builder returns, down to parts that have a rule of their own.
+    """Replace every composition by what its builder returns, down to parts that have a rule of
+    their own.
 
     Chains stay nested as they are, because states are nested alike.
     """
@@ -41,11 +42,18 @@ def expanded(tx: Any) -> Any:
 
 
 def library(namespace: Namespace) -> types.SimpleNamespace:
-    """The names of the package, with those of one of its modules, which may be mutated, over them."""
+    """The names of the package, with those of one of its modules, which may be mutated,
+    over them.
+    """
     return types.SimpleNamespace(**{**vars(ol), **namespace})
 
 
 def sides(row: Row, settings: Settings, namespace: Namespace) -> tuple[Any, Any]:
-    """What the factory of a module builds and what its row says that it stands for; both expanded."""
-    made, expected = namespace[row.factory.__name__](**settings), row.stands_for(library(namespace), **settings)
+    """What the factory of a module builds and what its row says that it stands for; both
+    expanded.
+    """
+    made, expected = (
+        namespace[row.factory.__name__](**settings),
+        row.stands_for(library(namespace), **settings),
+    )
     return expanded(made), expanded(expected)

@@ -1,4 +1,6 @@
-"""Corrections of single updates: NaNs, signs, means (Yong et al. 2020) and norms (Nesterov 1984)."""
+"""Corrections of single updates: NaNs, signs, means (Yong et al. 2020) and norms (Nesterov
+1984).
+"""
 
 import numpy as np
 
@@ -13,20 +15,27 @@ def zero_nans(g, s, w):
 
 
 def keep_params_nonnegative(g, s, w):
-    """Projection onto w >= 0 of the parameters after the update (Goldstein 1964; Levitin & Polyak 1966)."""
+    """Projection onto w >= 0 of the parameters after the update (Goldstein 1964; Levitin & Polyak
+    1966).
+    """
     return np.where(w + g < 0, -w, g), {}
 
 
 def centralize(g, s, w):
-    """Gradient centralization (Yong et al. 2020, equation 1): every slice of the first axis gets the mean 0."""
+    """Gradient centralization (Yong et al. 2020, equation 1): every slice of the first axis gets
+    the mean 0.
+    """
     if g.ndim < 2:
         return g, {}
-    # The paper has one column per output. optax centralizes for each index of the FIRST axis, as its example shows.
+    # The paper has one column per output. optax centralizes for each index of the FIRST axis, as
+    # its example shows.
     return g - np.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True), {}
 
 
 def normalize_by_update_norm(g, s, w, *, scale_factor, eps):
-    """Normalized gradient (Nesterov 1984), g / (||g|| + eps) times a factor; g and w are lists of arrays."""
+    """Normalized gradient (Nesterov 1984), g / (||g|| + eps) times a factor; g and w are lists of
+    arrays.
+    """
     norm = np.sqrt(sum(np.sum(np.abs(x) ** 2) for x in g))
     return [scale_factor * x / (norm + eps) for x in g], {}
 
@@ -69,7 +78,11 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.normalize_by_update_norm,
         normalize_by_update_norm,
-        ({}, *over(scale_factor=(1.0, -2.0, 0.1), eps=(1e-6, 0.0, 30.0)), {"scale_factor": rate, "eps": fast}),
+        (
+            {},
+            *over(scale_factor=(1.0, -2.0, 0.1), eps=(1e-6, 0.0, 30.0)),
+            {"scale_factor": rate, "eps": fast},
+        ),
         (({"eps": -1}, "eps must be at least 0, got -1.0"),),
         quirks=Quirks(whole_tree=True, data=with_short_steps),
     ),

@@ -11,7 +11,9 @@ def norm(x):
 
 
 def dog(g, s, w, *, learning_rate, init_step, eps, weight_decay, decayed=None):
-    """DoG (Ivgi, Hinder & Carmon 2023, the rule tagged DoG); eps under the root from the authors' code."""
+    """DoG (Ivgi, Hinder & Carmon 2023, the rule tagged DoG); eps under the root from the authors'
+    code.
+    """
     decayed = [True] * len(g) if decayed is None else decayed
     if weight_decay is not None:
         g = [x + weight_decay * y if keep else x for x, y, keep in zip(g, w, decayed, strict=True)]
@@ -33,7 +35,9 @@ def dog(g, s, w, *, learning_rate, init_step, eps, weight_decay, decayed=None):
 
 
 def scale_by_distance_over_gradients(g, s, w, *, reps_rel, eps, global_scale):
-    """Layer-wise DoG (Ivgi, Hinder & Carmon 2023, L-DoG): the rule DoG with the norms of one leaf."""
+    """Layer-wise DoG (Ivgi, Hinder & Carmon 2023, L-DoG): the rule DoG with the norms of
+    one leaf.
+    """
     x_0 = w if s is None else s["init_params"]
     r = reps_rel * (1 + norm([w])) if s is None else s["max_dist"]
     G = 0.0 if s is None else s["grad_sum_of_squares"][0]  # of shape (1,) in optax
@@ -81,7 +85,10 @@ ROWS: tuple[Row, ...] = (
         (
             *rate_bad,
             *eps_bad[:1],
-            ({"init_step": 0.1}, "init_step must be one of ('distance', 'learning_rate', 'heuristic') with a number"),
+            (
+                {"init_step": 0.1},
+                "init_step must be one of ('distance', 'learning_rate', 'heuristic') with a number",
+            ),
             ({"init_step": ("radius", 0.1)}, "with a number, got ('radius', 0.1)"),
             ({"init_step": ("distance",)}, "with a number, got ('distance',)"),
         ),

@@ -39,7 +39,11 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.5, "init_estim_sq_dist": 5.0, "weight_decay": 3.0},
             {"eps": fast},
         ),
-        (*rate_bad, *eps_bad[:1], ({"init_estim_sq_dist": -1}, "init_estim_sq_dist must be at least 0, got -1.0")),
+        (
+            *rate_bad,
+            *eps_bad[:1],
+            ({"init_estim_sq_dist": -1}, "init_estim_sq_dist must be at least 0, got -1.0"),
+        ),
         quirks=Quirks(whole_tree=True, unlike=("mask",)),
     ),
 )

@@ -9,24 +9,32 @@ from tests.methods.row import Quirks, Row, fast, rate
 
 
 def dpsgd_aggregate(grads, *, l2_norm_clip):
-    """Mean of the clipped per-example (axis 0) gradients (Abadi et al. 2016, Algorithm 1), without the noise."""
+    """Mean of the clipped per-example (axis 0) gradients (Abadi et al. 2016, Algorithm 1), without
+    the noise.
+    """
     examples = len(grads[0])
     total = [np.zeros(x.shape[1:]) for x in grads]
     for i in range(examples):
         norm = np.sqrt(sum(np.sum(np.abs(x[i]) ** 2) for x in grads))
-        total = [a + x[i] / max(1.0, norm / l2_norm_clip) for a, x in zip(total, grads, strict=True)]
+        total = [
+            a + x[i] / max(1.0, norm / l2_norm_clip) for a, x in zip(total, grads, strict=True)
+        ]
     return [a / examples for a in total]
 
 
 def dpsgd_std(*, l2_norm_clip, noise_multiplier, examples):
-    """Standard deviation of the noise on that mean (Abadi et al. 2016, Algorithm 1): sigma * C / L."""
+    """Standard deviation of the noise on that mean (Abadi et al. 2016, Algorithm 1): sigma
+    * C / L.
+    """
     return noise_multiplier * l2_norm_clip / examples
 
 
 def of_examples(trees):
     """Gradients of three examples: one is 0, one is large."""
     params, gradients = sorted_by_name(trees)
-    return params, [{k: np.stack([0 * x, x, 30 * np.flip(x)]) for k, x in g.items()} for g in gradients]
+    return params, [
+        {k: np.stack([0 * x, x, 30 * np.flip(x)]) for k, x in g.items()} for g in gradients
+    ]
 
 
 def aggregate(g, s, w, *, l2_norm_clip, noise_multiplier, key, seed):
@@ -38,8 +46,12 @@ def aggregate(g, s, w, *, l2_norm_clip, noise_multiplier, key, seed):
 
 
 def dpsgd(g, s, w, *, learning_rate, l2_norm_clip, noise_multiplier, seed, momentum, nesterov):
-    mean, s_new = aggregate(g, s, w, l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=None, seed=seed)
-    traces = [None if s is None or momentum is None else {"trace": t} for t in (s or {}).get("trace", w)]
+    mean, s_new = aggregate(
+        g, s, w, l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=None, seed=seed
+    )
+    traces = [
+        None if s is None or momentum is None else {"trace": t} for t in (s or {}).get("trace", w)
+    ]
     settings = {"learning_rate": learning_rate, "momentum": momentum, "nesterov": nesterov}
     steps = [sgd.sgd(m, t, x, **settings) for m, t, x in zip(mean, traces, w, strict=True)]
     new_traces = {} if momentum is None else {"trace": [state["trace"] for _, state in steps]}
@@ -63,9 +75,13 @@ private_bad = (
 examples_only = "it takes gradients of examples: see test_noise_and_privacy"
 
 
-def dpsgd_parts(lib, learning_rate, l2_norm_clip, noise_multiplier, seed, momentum=None, nesterov=False):
+def dpsgd_parts(
+    lib, learning_rate, l2_norm_clip, noise_multiplier, seed, momentum=None, nesterov=False
+):
     return lib.chain(
-        lib.differentially_private_aggregate(l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=seed),
+        lib.differentially_private_aggregate(
+            l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=seed
+        ),
         lib.identity() if momentum is None else lib.trace(decay=momentum, nesterov=nesterov),
         lib.scale_by_learning_rate(learning_rate),
     )

@@ -8,7 +8,9 @@ from tests.methods.trust_ratio import trust_bad, with_zero_leaves
 
 
 def fromage(g, s, w, *, learning_rate, min_norm):
-    """Fromage (Bernstein et al. 2020, Algorithm 1), W <- (W - eta * ||W|| / ||g|| * g) / sqrt(1 + eta^2)."""
+    """Fromage (Bernstein et al. 2020, Algorithm 1), W <- (W - eta * ||W|| / ||g|| * g) / sqrt(1 +
+    eta^2).
+    """
     eta = learning_rate
     # The lower bound on both norms is optax's; the paper has none.
     w_norm = max(np.sqrt(np.sum(np.abs(w) ** 2)), min_norm)
@@ -29,7 +31,9 @@ ROWS: tuple[Row, ...] = (
         ),
         (*rate_bad, *with_rate(trust_bad[:1])),
         quirks=Quirks(
-            data=with_zero_leaves, moves_without_gradient="the parameters shrink with every step", same_program=1e-6
+            data=with_zero_leaves,
+            moves_without_gradient="the parameters shrink with every step",
+            same_program=1e-6,
         ),
     ),
 )

@@ -12,20 +12,26 @@ from tests.methods.compare import changes_at, part_with
 from tests.methods.row import Namespace, Quirks, Row, fast, over, rate, rate_bad
 
 
-def galore(g, s, w, *, learning_rate, rank, update_proj_gap, scale, base, weight_decay, decayed=True):
-    """GaLore (Zhao et al. 2024, Algorithm 2 with `base` for Adam) on the leading singular vectors of the gradient."""
+def galore(
+    g, s, w, *, learning_rate, rank, update_proj_gap, scale, base, weight_decay, decayed=True
+):
+    """GaLore (Zhao et al. 2024, Algorithm 2 with `base` for Adam) on the leading singular vectors
+    of the gradient.
+    """
     count = 0 if s is None else s["count"]
     s_base = None if s is None else s["base"]
     if g.ndim == 2:
-        # The paper shortens the SMALLER side, optax the larger one: its state is the min(r * n, m * r) it documents.
+        # The paper shortens the SMALLER side, optax the larger one: its state is the min(r * n, m *
+        # r) it documents.
         left = g.shape[0] >= g.shape[1]
         if count % update_proj_gap == 0:
             U, _, Vh = np.linalg.svd(g, full_matrices=False)
             P = U[:, :rank] if left else Vh[:rank].conj().T
         else:
             P = s["projector"]
-        # A singular vector's sign is arbitrary. It flips a row (column) of R, so of N, and P N (N P^T) flips it back:
-        # until the first renewal it does not matter. After one, the moments were made with the old projector's signs.
+        # A singular vector's sign is arbitrary. It flips a row (column) of R, so of N, and P N (N
+        # P^T) flips it back: until the first renewal it does not matter. After one, the moments
+        # were made with the old projector's signs.
         R = P.conj().T @ g if left else g @ P
         N, s_base = base(R, s_base, None)
         u = scale * (P @ N if left else N @ P.conj().T)
@@ -70,10 +76,27 @@ ROWS: tuple[Row, ...] = (
         (
             {"learning_rate": 0.1},
             {"learning_rate": 0.1, "rank": 2, "base_optimizer": adam_direction},
-            {"learning_rate": 0.1, "rank": 1, "base_optimizer": trace, "scale": 0.25, "weight_decay": 0.3},
-            {"learning_rate": rate, "rank": 2, "base_optimizer": adam_direction, "update_proj_gap": 3},
+            {
+                "learning_rate": 0.1,
+                "rank": 1,
+                "base_optimizer": trace,
+                "scale": 0.25,
+                "weight_decay": 0.3,
+            },
+            {
+                "learning_rate": rate,
+                "rank": 2,
+                "base_optimizer": adam_direction,
+                "update_proj_gap": 3,
+            },
             {"learning_rate": 1, "rank": 1, "base_optimizer": trace, "update_proj_gap": 2},
-            {"learning_rate": 0.1, "rank": 3, "base_optimizer": trace, "scale": fast, "update_proj_gap": 1},
+            {
+                "learning_rate": 0.1,
+                "rank": 3,
+                "base_optimizer": trace,
+                "scale": fast,
+                "update_proj_gap": 1,
+            },
             {"learning_rate": 0.1, "rank": 2, "weight_decay": fast},
             {"learning_rate": 3, "rank": 1, "scale": 10.0, "base_optimizer": adam_direction},
         ),
@@ -81,8 +104,14 @@ ROWS: tuple[Row, ...] = (
             *rate_bad,
             ({"learning_rate": 0.1, "rank": 0}, "rank must be an integer of at least 1, got 0"),
             ({"learning_rate": 0.1, "rank": 2.5}, "rank must be an integer of at least 1, got 2.5"),
-            ({"learning_rate": 0.1, "update_proj_gap": 0}, "update_proj_gap must be an integer of at least 1, got 0"),
-            ({"learning_rate": 0.1, "base_optimizer": 0.1}, f"member base_optimizer {no_transformation}"),
+            (
+                {"learning_rate": 0.1, "update_proj_gap": 0},
+                "update_proj_gap must be an integer of at least 1, got 0",
+            ),
+            (
+                {"learning_rate": 0.1, "base_optimizer": 0.1},
+                f"member base_optimizer {no_transformation}",
+            ),
         ),
         stands_for=galore_parts,
         quirks=Quirks(unlike=("mask", "weight_dimension_numbers"), translate=with_base),
@@ -103,11 +132,20 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-SHAPED = {"empty": (0, 3), "matrix": (5, 2), "nothing": None, "one": (1, 1), "scalar": (), "vector": (3,)}
+SHAPED = {
+    "empty": (0, 3),
+    "matrix": (5, 2),
+    "nothing": None,
+    "one": (1, 1),
+    "scalar": (),
+    "vector": (3,),
+}
 
 
 def _names_axes(namespace: Namespace) -> bool:
-    """What dimension numbers, their absence, a tree of them and a function say about leaves of any shape."""
+    """What dimension numbers, their absence, a tree of them and a function say about leaves of any
+    shape.
+    """
     axes, numbers = namespace["matrix_axes"], namespace["GaLoreDimensionNumbers"]
     tree = {k: shape if shape is None else jnp.zeros(shape) for k, shape in SHAPED.items()}
     cube, given = {"cube": jnp.zeros((2, 3, 4))}, dict.fromkeys(SHAPED) | {"matrix": numbers(-1, 0)}
@@ -121,31 +159,50 @@ def _names_axes(namespace: Namespace) -> bool:
 
 
 def _folds(namespace: Namespace) -> bool:
-    """A matrix holds x[i, j, k] in row j and column 2k + i, in its transpose's row 2k + i and column j."""
+    """A matrix holds x[i, j, k] in row j and column 2k + i, in its transpose's row 2k + i and
+    column j.
+    """
     fold, unfold = namespace["fold"], namespace["unfold"]
     x = np.arange(24.0).reshape(2, 3, 4)
     matrix = np.array([[x[i, j, k] for k in range(4) for i in range(2)] for j in range(3)])
     for axes, m in ((([1], [2, 0]), matrix), (([2, 0], [1]), matrix.T)):
         found = fold(jnp.array(x), axes)
-        if found.shape != m.shape or np.any(found != m) or np.any(unfold(jnp.array(m), axes, x.shape) != x):
+        if (
+            found.shape != m.shape
+            or np.any(found != m)
+            or np.any(unfold(jnp.array(m), axes, x.shape) != x)
+        ):
             return False
     return True
 
 
 def _galore_by_default(namespace: Namespace) -> bool:
-    """Rank 128, from new singular vectors every 200 updates; a leaf without a gradient has no projector."""
+    """Rank 128, from new singular vectors every 200 updates; a leaf without a gradient has no
+    projector.
+    """
     for factory in (namespace["scale_by_galore"], partial(namespace["galore"], 0.1)):
         tx = factory()
-        large = part_with(jax.eval_shape(tx.init, jax.ShapeDtypeStruct((140, 130), jnp.float32)), "projector")
+        large = part_with(
+            jax.eval_shape(tx.init, jax.ShapeDtypeStruct((140, 130), jnp.float32)), "projector"
+        )
         g = {"w": jnp.array([[1.0, 2.0], [0.0, 3.0]]), "n": None, "m": ol.MaskedNode()}
         projector = part_with(tx.init(g), "projector").projector
-        assert (large.projector.shape, projector["n"], projector["m"]) == ((140, 128), None, ol.MaskedNode())
-        if not changes_at(tx, g, lambda state: part_with(state, "projector").projector["w"], {0, 200, 400}):
+        assert (large.projector.shape, projector["n"], projector["m"]) == (
+            (140, 128),
+            None,
+            ol.MaskedNode(),
+        )
+        if not changes_at(
+            tx, g, lambda state: part_with(state, "projector").projector["w"], {0, 200, 400}
+        ):
             return False
     return True
 
 
 PROBES = {
-    "optax_lite.optimizers.galore": {"defaults": _galore_by_default},
-    "optax_lite.optimizers.galore_axes": {"axes": _names_axes, "matrices": _folds},
+    "optax_lite.optimizers.galore": {
+        "defaults": _galore_by_default,
+        "axes": _names_axes,
+        "matrices": _folds,
+    }
 }

@@ -25,7 +25,9 @@ def lamb(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decayed
     return -learning_rate * ratio * r, {"count": t, "mu": m, "nu": v}
 
 
-def lamb_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-6, eps_root=0.0, weight_decay=0.0, mask=None):
+def lamb_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-6, eps_root=0.0, weight_decay=0.0, mask=None
+):
     return lib.chain(
         lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=None, nesterov=False),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),

@@ -8,15 +8,29 @@ from tests.methods.trust_ratio import trust_bad
 
 
 def lars(
-    g, s, w, *, learning_rate, weight_decay, trust_coefficient, eps, momentum, nesterov, decayed=True, trusted=True
+    g,
+    s,
+    w,
+    *,
+    learning_rate,
+    weight_decay,
+    trust_coefficient,
+    eps,
+    momentum,
+    nesterov,
+    decayed=True,
+    trusted=True,
 ):
-    """LARS (You, Gitman & Ginsburg 2017, Algorithm 1); decayed=False, trusted=False: leaves outside the two masks."""
+    """LARS (You, Gitman & Ginsburg 2017, Algorithm 1); decayed=False, trusted=False: leaves outside
+    the two masks.
+    """
     d = g + weight_decay * w if decayed else g
     local_lr = 1.0
     if trusted:
         w_norm = np.sqrt(np.sum(np.abs(w) ** 2))
-        # The paper divides by ||g|| + beta * ||w||. optax divides by the norm of the sum, ||g + beta * w||, which is
-        # how the first authors write LARS later (You et al. 2020, Algorithm 1). lars_2017 is the paper's.
+        # The paper divides by ||g|| + beta * ||w||. optax divides by the norm of the sum, ||g +
+        # beta * w||, which is how the first authors write LARS later (You et al. 2020, Algorithm
+        # 1). lars_2017 is the paper's.
         d_norm = np.sqrt(np.sum(np.abs(d) ** 2))
         if w_norm > 0 and d_norm > 0:
             local_lr = trust_coefficient * w_norm / (d_norm + eps)
@@ -63,7 +77,12 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1},
             {"learning_rate": 1, "weight_decay": 0.3, "trust_coefficient": 0.1},
             {"learning_rate": 0.1, "eps": 0.5, "momentum": 0.5},
-            *over(learning_rate=(0.1,), weight_decay=(0.1,), momentum=(0.0, 0.9), nesterov=(False, True)),
+            *over(
+                learning_rate=(0.1,),
+                weight_decay=(0.1,),
+                momentum=(0.0, 0.9),
+                nesterov=(False, True),
+            ),
             {"learning_rate": 0.1, "weight_decay": 0.3, "weight_decay_mask": False},
             {"learning_rate": 0.1, "weight_decay": 0.3, "trust_ratio_mask": False},
             {"learning_rate": rate, "trust_coefficient": fast, "weight_decay": rate},

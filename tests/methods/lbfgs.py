@@ -16,12 +16,15 @@ def dot(a, b):
 
 
 def lbfgs_direction(gradient_history, parameter_history, memory_size, scale_init_precond):
-    """L-BFGS two-loop recursion (Nocedal & Wright 2006, Algorithm 7.4): H_k * gradient, from all vectors so far."""
+    """L-BFGS two-loop recursion (Nocedal & Wright 2006, Algorithm 7.4): H_k * gradient, from all
+    vectors so far.
+    """
     k = len(gradient_history) - 1
     pairs = range(max(0, k - memory_size), k)
     s = {i: parameter_history[i + 1] - parameter_history[i] for i in pairs}
     y = {i: gradient_history[i + 1] - gradient_history[i] for i in pairs}
-    # The book's line search sees to s.y > 0. Any other pair counts as one of the memory_size pairs but is not used.
+    # The book's line search sees to s.y > 0. Any other pair counts as one of the memory_size pairs
+    # but is not used.
     rho = {i: 1 / dot(s[i], y[i]) if dot(s[i], y[i]) > 0 else 0.0 for i in pairs}
     used = [i for i in pairs if rho[i] > 0]
 
@@ -29,7 +32,8 @@ def lbfgs_direction(gradient_history, parameter_history, memory_size, scale_init
     if scale_init_precond and used:
         gamma = dot(s[used[-1]], y[used[-1]]) / dot(y[used[-1]], y[used[-1]])
     elif scale_init_precond and np.any(gradient_history[k] != 0):
-        # The book leaves the first step open; optax's docstring: the reciprocal of the gradient norm, at most 1.
+        # The book leaves the first step open; optax's docstring: the reciprocal of the gradient
+        # norm, at most 1.
         gamma = min(1.0, 1 / np.sqrt(dot(gradient_history[k], gradient_history[k])))
 
     q = gradient_history[k]
@@ -45,7 +49,9 @@ def lbfgs_direction(gradient_history, parameter_history, memory_size, scale_init
 
 
 def scale_by_lbfgs(g, s, w, *, memory_size, scale_init_precond):
-    """`lbfgs_direction` of the leaves as one vector, with optax's state: pair i stands at place i % memory_size."""
+    """`lbfgs_direction` of the leaves as one vector, with optax's state: pair i stands at place i %
+    memory_size.
+    """
     zeros = [np.zeros(x.shape, x.dtype) for x in w]
     stacked = [np.zeros((memory_size, *x.shape), x.dtype) for x in w]
     if s is None:
@@ -54,12 +60,23 @@ def scale_by_lbfgs(g, s, w, *, memory_size, scale_init_precond):
     count = s["count"]
     w_history = [flat(s["params"]), flat(w)] if count > 0 else [flat(w)]
     g_history = [flat(s["updates"]), flat(g)] if count > 0 else [flat(g)]
-    for i in range(count - 2, max(-1, count - 1 - memory_size), -1):  # older points, from the differences kept
-        w_history.insert(0, w_history[0] - flat([x[i % memory_size] for x in s["diff_params_memory"]]))
-        g_history.insert(0, g_history[0] - flat([x[i % memory_size] for x in s["diff_updates_memory"]]))
+    for i in range(
+        count - 2, max(-1, count - 1 - memory_size), -1
+    ):  # older points, from the differences kept
+        w_history.insert(
+            0, w_history[0] - flat([x[i % memory_size] for x in s["diff_params_memory"]])
+        )
+        g_history.insert(
+            0, g_history[0] - flat([x[i % memory_size] for x in s["diff_updates_memory"]])
+        )
     direction = lbfgs_direction(g_history, w_history, memory_size, scale_init_precond)
 
-    new = {"count": count + 1, "params": w, "updates": g, "weights_memory": s["weights_memory"].copy()}
+    new = {
+        "count": count + 1,
+        "params": w,
+        "updates": g,
+        "weights_memory": s["weights_memory"].copy(),
+    }
     new["diff_params_memory"] = [x.copy() for x in s["diff_params_memory"]]
     new["diff_updates_memory"] = [x.copy() for x in s["diff_updates_memory"]]
     if count > 0:
@@ -73,7 +90,9 @@ def scale_by_lbfgs(g, s, w, *, memory_size, scale_init_precond):
 
 
 def lbfgs(g, s, w, *, learning_rate, memory_size, scale_init_precond):
-    """The step -learning_rate * H * g without a line search (Liu & Nocedal 1989); None stands for 1."""
+    """The step -learning_rate * H * g without a line search (Liu & Nocedal 1989); None stands for
+    1.
+    """
     u, s = scale_by_lbfgs(g, s, w, memory_size=memory_size, scale_init_precond=scale_init_precond)
     return [-(1.0 if learning_rate is None else learning_rate) * x for x in u], s
 
@@ -93,16 +112,26 @@ def unflat(vector, like):
 
 
 def with_pairs(state, seed):
-    """A used L-BFGS state: weights that belong to their pairs, one in three curved downwards, empty places empty."""
+    """A used L-BFGS state: weights that belong to their pairs, one in three curved downwards, empty
+    places empty.
+    """
     is_chain = not hasattr(state, "_fields")
     first, *rest = started(state, seed) if is_chain else (started(state, seed),)
     place = jnp.arange(len(first.weights_memory), dtype=jnp.int32)
-    filled, sign = jnp.where(place < first.count - 1, 1.0, 0.0), jnp.where(place % 3 == 1, -1.0, 1.0)
+    filled, sign = (
+        jnp.where(place < first.count - 1, 1.0, 0.0),
+        jnp.where(place % 3 == 1, -1.0, 1.0),
+    )
 
     def at_places(factor, memory):
-        return jax.tree.map(lambda x: factor.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1)) * x, memory)
+        return jax.tree.map(
+            lambda x: factor.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1)) * x, memory
+        )
 
-    s, y = at_places(filled, first.diff_params_memory), at_places(filled * sign, first.diff_updates_memory)
+    s, y = (
+        at_places(filled, first.diff_params_memory),
+        at_places(filled * sign, first.diff_updates_memory),
+    )
     products = [
         (jnp.conj(a) * b).real.reshape(len(place), -1).sum(1)
         for a, b in zip(*map(jax.tree.leaves, (s, y)), strict=True)
@@ -122,11 +151,17 @@ size_bad = (
     ({"memory_size": 0}, "memory_size must be an integer of at least 1, got 0"),
     ({"memory_size": 2.5}, "memory_size must be an integer of at least 1, got 2.5"),
 )
-lbfgs_settings = ({}, *over(memory_size=(1, 3, 10), scale_init_precond=(True, False)), {"memory_size": 7})
+lbfgs_settings = (
+    {},
+    *over(memory_size=(1, 3, 10), scale_init_precond=(True, False)),
+    {"memory_size": 7},
+)
 cancels = 1e-5  # a direction is a sum over twenty vectors, of either sign
 
 
-def lbfgs_parts(lib, learning_rate=None, memory_size=10, scale_init_precond=True, linesearch="zoom"):
+def lbfgs_parts(
+    lib, learning_rate=None, memory_size=10, scale_init_precond=True, linesearch="zoom"
+):
     zoom = lib.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
     searches = {"zoom": zoom, None: lib.identity()}
     return lib.chain(
@@ -153,7 +188,13 @@ ROWS: tuple[Row, ...] = (
         ),
         (*size_bad, ({"lr": 1}, "no argument 'lr'; write learning_rate")),
         stands_for=lbfgs_parts,
-        quirks=Quirks(whole_tree=True, translate=whole_size, used=with_pairs, unlike=("linesearch",), float32=cancels),
+        quirks=Quirks(
+            whole_tree=True,
+            translate=whole_size,
+            used=with_pairs,
+            unlike=("linesearch",),
+            float32=cancels,
+        ),
     ),
 )
 
@@ -169,28 +210,45 @@ def landscape(seed, size):
     return lambda x: hessian @ (x - shift)
 
 
-def trajectory(factory, dtype, memory_size, scale_init_precond, *, steps=18, complex_=True, seed=0, jit=False):
-    """The error of the direction at each point of a path that the reference walks, and the ⟨s, y⟩ of its pairs.
+def trajectory(
+    factory, dtype, memory_size, scale_init_precond, *, steps=18, complex_=True, seed=0, jit=False
+):
+    """The error of the direction at each point of a path that the reference walks, and the ⟨s, y⟩
+    of its pairs.
 
     Both get the same points and gradients, as rounded to `dtype`, so that errors do not pile up.
     """
     rng = np.random.default_rng(seed)
-    kinds = {k: np.result_type(dtype, np.complex64) if k == "z" else dtype for k in LEAVES if complex_ or k != "z"}
-    w = [np.asarray(rng.normal(size=LEAVES[k]) + (1j if k == "z" else 0), kind) for k, kind in kinds.items()]
+    kinds = {
+        k: np.result_type(dtype, np.complex64) if k == "z" else dtype
+        for k in LEAVES
+        if complex_ or k != "z"
+    }
+    w = [
+        np.asarray(rng.normal(size=LEAVES[k]) + (1j if k == "z" else 0), kind)
+        for k, kind in kinds.items()
+    ]
     gradient = landscape(seed, flat(w).size)
     tx = factory(memory_size, scale_init_precond)
     update = jax.jit(tx.update) if jit else tx.update
     state, ws, gs, errors = None, [], [], []
     for _ in range(steps):
         g = [np.asarray(x, p.dtype) for x, p in zip(unflat(gradient(flat(w)), w), w, strict=True)]
-        params, grads = ({"none": None} | dict(zip(kinds, map(jnp.asarray, tree), strict=True)) for tree in (w, g))
+        params, grads = (
+            {"none": None} | dict(zip(kinds, map(jnp.asarray, tree), strict=True))
+            for tree in (w, g)
+        )
         state = tx.init(params) if state is None else state
         updates, state = update(grads, state, params)
         assert updates["none"] is None
         ws, gs = [*ws, flat(w).astype(np.float64)], [*gs, flat(g).astype(np.float64)]
         direction = lbfgs_direction(gs, ws, memory_size, scale_init_precond)
         errors.append(relative_error(flat([updates[k] for k in kinds]), direction))
-        moved = flat(w) - direction / max(1.0, np.linalg.norm(direction)) + 0.3 * rng.normal(size=direction.size)
+        moved = (
+            flat(w)
+            - direction / max(1.0, np.linalg.norm(direction))
+            + 0.3 * rng.normal(size=direction.size)
+        )
         w = [np.asarray(x, p.dtype) for x, p in zip(unflat(moved, w), w, strict=True)]
     return errors, [dot(a - b, c - d) for a, b, c, d in zip(ws[1:], ws, gs[1:], gs, strict=False)]
 
@@ -198,7 +256,12 @@ def trajectory(factory, dtype, memory_size, scale_init_precond, *, steps=18, com
 def _walks(memory_size, scale_init_precond, seed):
     def agrees(namespace: Namespace) -> bool:
         errors, _ = trajectory(
-            namespace["scale_by_lbfgs"], np.float64, memory_size, scale_init_precond, seed=seed, steps=8
+            namespace["scale_by_lbfgs"],
+            np.float64,
+            memory_size,
+            scale_init_precond,
+            seed=seed,
+            steps=8,
         )
         return max(errors) < 2e-13
 
@@ -220,7 +283,10 @@ def smallest_curvature_used(factory):
 def _starts_with_unit_norm_at_most(namespace: Namespace) -> bool:
     """The first direction is min(1, 1/‖g‖)·g, and so is every one until a pair curves upwards."""
     for size in (0.0, 0.5, 1.0, 1.5, 4.0):
-        tx, g = namespace["scale_by_lbfgs"](2), {"w": size * jnp.array([0.6, 0.0]), "b": size * jnp.array(0.8)}
+        tx, g = (
+            namespace["scale_by_lbfgs"](2),
+            {"w": size * jnp.array([0.6, 0.0]), "b": size * jnp.array(0.8)},
+        )
         w = jax.tree.map(jnp.ones_like, g)
         first, state = tx.update(g, tx.init(w), w)
         second, _ = tx.update(g, state, jax.tree.map(lambda x: x + 1, w))  # y = 0
@@ -232,7 +298,9 @@ def _starts_with_unit_norm_at_most(namespace: Namespace) -> bool:
 
 
 def _passes_over_nothing(namespace: Namespace) -> bool:
-    """A leaf without a gradient takes no part: the other's directions are those it has alone, its own state stays."""
+    """A leaf without a gradient takes no part: the other's directions are those it has alone, its
+    own state stays.
+    """
     tx, alone = namespace["scale_by_lbfgs"](3), namespace["scale_by_lbfgs"](3)
     w, rest = jnp.array([1.0, -2.0, 0.5]), jnp.array([3.0, 4.0])
     both, one = tx.init({"a": w, "b": rest}), alone.init({"a": w})
@@ -262,16 +330,21 @@ def _searches_by_default(namespace: Namespace) -> bool:
 
 PROBES = {
     "optax_lite.optimizers.lbfgs": {
-        **{f"memory {m}, {s}": _walks(m, s, seed) for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))},
-        "smallest curvature": lambda namespace: smallest_curvature_used(namespace["scale_by_lbfgs"]),
+        **{
+            f"memory {m}, {s}": _walks(m, s, seed)
+            for m, s, seed in ((1, True, 1), (3, True, 2), (10, False, 3))
+        },
+        "smallest curvature": lambda namespace: smallest_curvature_used(
+            namespace["scale_by_lbfgs"]
+        ),
         "first": _starts_with_unit_norm_at_most,
         "nothing": _passes_over_nothing,
         "searches": _searches_by_default,
         "defaults": prints("scale_by_lbfgs()"),
         "default search": prints(
-            "lbfgs(linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, tol=0.0, increase_factor=2.0, "
-            "slope_rtol=0.0001, curv_rtol=0.9, approx_dec_rtol=1e-06, stepsize_precision=1e-05, "
-            "initial_guess_strategy='one'))"
+            "lbfgs(linesearch=scale_by_zoom_linesearch(max_linesearch_steps=20, tol=0.0, "
+            "increase_factor=2.0, slope_rtol=0.0001, curv_rtol=0.9, approx_dec_rtol=1e-06, "
+            "stepsize_precision=1e-05, initial_guess_strategy='one'))"
         ),
     }
 }

@@ -31,7 +31,8 @@ def scale_by_lion(g, s, w, *, b1, b2, mode, smooth_beta):
         # Of the modulus: the tanh of a complex number has poles.
         u = sign * np.tanh(smooth_beta * size)
     elif mode == "refined":
-        # Linear around 0, the sign beyond 1 (optax's docstring; not the arctan of the paper "A refined Lion").
+        # Linear around 0, the sign beyond 1 (optax's docstring; not the arctan of the paper "A
+        # refined Lion").
         u = np.where(size < 1, c, sign)
     else:
         raise ValueError(mode)

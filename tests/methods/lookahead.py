@@ -11,7 +11,9 @@ from tests.methods.row import Quirks, Row, over, rate
 
 
 def lookahead(g, s, w, *, base, sync_period, slow_step_size, reset_state):
-    """Lookahead (Zhang et al. 2019, Algorithm 1): one inner step, and after sync_period of them the outer one."""
+    """Lookahead (Zhang et al. 2019, Algorithm 1): one inner step, and after sync_period of them the
+    outer one.
+    """
     slow = np.array(w) if s is None else s["slow"]
     steps = 0 if s is None else s["steps_since_sync"]
     u, fast_state = base(g, None if s is None else s["base"], w)
@@ -37,7 +39,9 @@ def just_synced(state, seed):
 
 
 def long_steps(trees):
-    """The same, and that entry with steps of its own size: the slow weights are kept beside them in one precision."""
+    """The same, and that entry with steps of its own size: the slow weights are kept beside them in
+    one precision.
+    """
     params, gradients = no_small_difference(trees)
     return params, [g | {"scalar": 10 * g["scalar"]} for g in gradients]
 
@@ -51,13 +55,18 @@ ROWS: tuple[Row, ...] = (
             *(
                 {"fast_optimizer": base, **s}
                 for base in (heavy, scaled)
-                for s in over(sync_period=(1, 3), slow_step_size=(0.25, 1.0), reset_state=(False, True))
+                for s in over(
+                    sync_period=(1, 3), slow_step_size=(0.25, 1.0), reset_state=(False, True)
+                )
             ),
             {"fast_optimizer": heavy, "sync_period": 2, "slow_step_size": 0.0},
             {"fast_optimizer": decayed, "sync_period": 3, "slow_step_size": rate},
         ),
         (
-            ({"fast_optimizer": 0.1, "sync_period": 2, "slow_step_size": 0.5}, f"fast_optimizer {no_transformation}"),
+            (
+                {"fast_optimizer": 0.1, "sync_period": 2, "slow_step_size": 0.5},
+                f"fast_optimizer {no_transformation}",
+            ),
             (
                 {"fast_optimizer": plain, "sync_period": 0, "slow_step_size": 0.5},
                 "sync_period must be an integer of at least 1, got 0",

@@ -4,13 +4,25 @@ import jax.numpy as jnp
 
 import optax_lite as ol
 from tests.methods.accumulate import is_finite, still, with_faults
-from tests.methods.bases import bad_tx, given_own_fields, heavy, plain, scaled, slower, with_fresh_base
+from tests.methods.bases import (
+    bad_tx,
+    given_own_fields,
+    heavy,
+    plain,
+    scaled,
+    slower,
+    with_fresh_base,
+)
 from tests.methods.compare import started
 from tests.methods.row import Quirks, Row, over
 
 
-def loss_scaling(g, s, w, *, base, start, init_scale, growth_factor, backoff_factor, growth_interval):
-    """Gradients are divided by the scale; a bad one is left out and makes it smaller, many good ones larger."""
+def loss_scaling(
+    g, s, w, *, base, start, init_scale, growth_factor, backoff_factor, growth_interval
+):
+    """Gradients are divided by the scale; a bad one is left out and makes it smaller, many good
+    ones larger.
+    """
     s = s or {"loss_scale": init_scale, "good_steps": 0, "total_skipped": 0, "base": start(g)}
     scale, good_steps = s["loss_scale"], s["good_steps"]
     if not is_finite(g):
@@ -22,7 +34,12 @@ def loss_scaling(g, s, w, *, base, start, init_scale, growth_factor, backoff_fac
         if good_steps >= growth_interval:
             scale, good_steps = scale * growth_factor, 0
     scale = min(max(scale, 2.0**-24), 2.0**24)
-    return u, {"loss_scale": scale, "good_steps": good_steps, "total_skipped": skipped, "base": inner}
+    return u, {
+        "loss_scale": scale,
+        "good_steps": good_steps,
+        "total_skipped": skipped,
+        "base": inner,
+    }
 
 
 def of_a_scaled_loss(trees):
@@ -50,7 +67,12 @@ ROWS: tuple[Row, ...] = (
             {"tx": scaled},
             {"tx": heavy, "init_scale": 64},
             *over(tx=(scaled, heavy), growth_interval=(1, 2), init_scale=(48.0,)),
-            *over(tx=(scaled,), growth_interval=(1,), growth_factor=(3, 2.0**30), backoff_factor=(0.25,)),
+            *over(
+                tx=(scaled,),
+                growth_interval=(1,),
+                growth_factor=(3, 2.0**30),
+                backoff_factor=(0.25,),
+            ),
             {"tx": slower, "growth_interval": 1, "backoff_factor": 2.0**-50},
             {"tx": heavy, "growth_interval": 1, "growth_factor": quadrupling, "init_scale": 8},
         ),
@@ -60,8 +82,14 @@ ROWS: tuple[Row, ...] = (
             ({"tx": plain, "growth_factor": 0.5}, "growth_factor must be at least 1, got 0.5"),
             ({"tx": plain, "backoff_factor": 2}, "backoff_factor must be below 1, got 2.0"),
             ({"tx": plain, "backoff_factor": 0}, "backoff_factor must be above 0, got 0.0"),
-            ({"tx": plain, "growth_interval": 0}, "growth_interval must be an integer of at least 1, got 0"),
-            ({"tx": plain, "growth_interval": 2.5}, "growth_interval must be an integer of at least 1, got 2.5"),
+            (
+                {"tx": plain, "growth_interval": 0},
+                "growth_interval must be an integer of at least 1, got 0",
+            ),
+            (
+                {"tx": plain, "growth_interval": 2.5},
+                "growth_interval must be an integer of at least 1, got 2.5",
+            ),
         ),
         quirks=Quirks(
             whole_tree=True,

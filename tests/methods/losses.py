@@ -1,4 +1,6 @@
-"""Losses: their references from the formulas, settings that make every term visible, and facts that no case states."""
+"""Losses: their references from the formulas, settings that make every term visible, and facts that
+no case states.
+"""
 
 import dataclasses
 import itertools
@@ -10,22 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_lite import losses
-from optax_lite.check import ArgumentError
+from optax_lite.core.validate import ArgumentError
 from tests.methods.compare import relative_error
 from tests.methods.row import Namespace
 
 
 def log_softmax(x, axis, where=None):
-    """log(exp(x) / sum(exp(x))) (Goodfellow, Bengio & Courville 2016, equation 6.30), shifted by the largest entry."""
+    """log(exp(x) / sum(exp(x))) (Goodfellow, Bengio & Courville 2016, equation 6.30), shifted by
+    the largest entry.
+    """
     included = np.ones(x.shape, dtype=bool) if where is None else np.broadcast_to(where, x.shape)
     some = np.any(included, axis=axis, keepdims=True)
-    largest = np.where(some, np.max(x, axis=axis, keepdims=True, where=included, initial=-np.inf), 0.0)
-    total = np.where(some, np.sum(np.exp(x - largest), axis=axis, keepdims=True, where=included), 1.0)
+    largest = np.where(
+        some, np.max(x, axis=axis, keepdims=True, where=included, initial=-np.inf), 0.0
+    )
+    total = np.where(
+        some, np.sum(np.exp(x - largest), axis=axis, keepdims=True, where=included), 1.0
+    )
     return x - largest - np.log(total)
 
 
 def softmax_cross_entropy(logits, labels, axis=-1, where=None):
-    """Cross entropy of the softmax (Goodfellow, Bengio & Courville 2016, section 6.2.2.3): -sum y log p."""
+    """Cross entropy of the softmax (Goodfellow, Bengio & Courville 2016, section 6.2.2.3): -sum y
+    log p.
+    """
     if where is not None and where.ndim < logits.ndim:
         where = np.expand_dims(where, axis)  # whole examples: the loss of one that is left out is 0
     terms = -labels * log_softmax(logits, axis, where)
@@ -33,7 +43,9 @@ def softmax_cross_entropy(logits, labels, axis=-1, where=None):
 
 
 def softmax_cross_entropy_with_integer_labels(logits, labels, axis=-1, where=None):
-    """Cross entropy of the softmax (Goodfellow, Bengio & Courville 2016, section 6.2.2.3): -log p_y."""
+    """Cross entropy of the softmax (Goodfellow, Bengio & Courville 2016, section 6.2.2.3): -log
+    p_y.
+    """
     axes = axis if isinstance(axis, tuple) else (axis,)
     axes = tuple(a % logits.ndim for a in axes)
     batch = tuple(a for a in range(logits.ndim) if a not in axes)
@@ -62,7 +74,9 @@ def poly_loss_cross_entropy(logits, labels, epsilon=2.0, axis=-1, where=None):
     """Poly-1 loss (Leng et al. 2022): -log P_t + epsilon * (1 - P_t)."""
     included = True if where is None else where
     # sum y (1 - p) is 1 - P_t for labels of sum 1, and 0 where nothing is included (optax).
-    one_minus_P_t = np.sum(labels * (1 - np.exp(log_softmax(logits, axis, where))), axis=axis, where=included)
+    one_minus_P_t = np.sum(
+        labels * (1 - np.exp(log_softmax(logits, axis, where))), axis=axis, where=included
+    )
     return softmax_cross_entropy(logits, labels, axis, where) + epsilon * one_minus_P_t
 
 
@@ -74,7 +88,9 @@ def sigmoid_binary_cross_entropy(logits, labels):
 
 
 def sigmoid_focal_loss(logits, labels, *, alpha=None, gamma=2.0):
-    """Focal loss (Lin et al. 2017, equation 5); for labels between 0 and 1 as in the authors' code."""
+    """Focal loss (Lin et al. 2017, equation 5); for labels between 0 and 1 as in the
+    authors' code.
+    """
     p = np.exp(-np.logaddexp(0.0, -logits))
     not_p = np.exp(-np.logaddexp(0.0, logits))
     # 1 - p_t: not_p for the label 1, p for the label 0.
@@ -108,7 +124,9 @@ def log_cosh(predictions, targets=None):
 
 
 def cosine_similarity(predictions, targets, *, epsilon=0.0, axis=-1, where=None):
-    """Cosine of the angle between two vectors: <a, b> / (||a|| ||b||); epsilon: lower bound of each squared norm."""
+    """Cosine of the angle between two vectors: <a, b> / (||a|| ||b||); epsilon: lower bound of each
+    squared norm.
+    """
     # So in what optax 0.2.8 computes; its docstring says "minimum norm".
     included = True if where is None else where
     a_norm = np.sqrt(np.maximum(np.sum(predictions**2, axis=axis, where=included), epsilon))
@@ -135,7 +153,9 @@ def kl_divergence_with_log_targets(log_predictions, log_targets, axis=-1, where=
 
 
 def convex_kl_divergence(log_predictions, targets, axis=-1, where=None):
-    """Generalized divergence (Csiszar 1991): sum t log(t / p) + p - t, convex also where the sums are not 1."""
+    """Generalized divergence (Csiszar 1991): sum t log(t / p) + p - t, convex also where the sums
+    are not 1.
+    """
     log_targets = np.log(np.where(targets > 0, targets, 1.0))
     terms = targets * (log_targets - log_predictions) + np.exp(log_predictions) - targets
     return np.sum(terms, axis=axis, where=True if where is None else where)
@@ -150,12 +170,16 @@ def hinge_loss(predictor_outputs, targets):
 
 
 def perceptron_loss(predictor_outputs, targets):
-    """Perceptron criterion (Rosenblatt 1958; Bishop 2006, equation 4.54): max(0, -t * y), t = -1 or 1."""
+    """Perceptron criterion (Rosenblatt 1958; Bishop 2006, equation 4.54): max(0, -t * y), t = -1 or
+    1.
+    """
     return np.maximum(0.0, -targets * predictor_outputs)
 
 
 def multiclass_hinge_loss(scores, labels):
-    """Multiclass hinge loss (Crammer & Singer 2001): max_j (s_j + 1 where j is not the label) - s_label."""
+    """Multiclass hinge loss (Crammer & Singer 2001): max_j (s_j + 1 where j is not the label) -
+    s_label.
+    """
     loss = np.zeros(scores.shape[:-1])
     for i in np.ndindex(loss.shape):
         other = np.arange(scores.shape[-1]) != labels[i]
@@ -168,9 +192,12 @@ def multiclass_perceptron_loss(scores, labels):
     return np.max(scores, axis=-1) - np.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
 
 
-def triplet_margin_loss(anchors, positives, negatives, axis=-1, norm_degree=2, margin=1.0, eps=1e-6):
+def triplet_margin_loss(
+    anchors, positives, negatives, axis=-1, norm_degree=2, margin=1.0, eps=1e-6
+):
     """Triplet loss (Balntas et al. 2016): max(0, d(a, p) - d(a, n) + margin)."""
-    # eps inside the root, so that the distance has a gradient at 0 (optax, which leaves out the absolute values).
+    # eps inside the root, so that the distance has a gradient at 0 (optax, which leaves out the
+    # absolute values).
     d_p = (np.sum(np.abs(anchors - positives) ** norm_degree, axis=axis) + eps) ** (1 / norm_degree)
     d_n = (np.sum(np.abs(anchors - negatives) ** norm_degree, axis=axis) + eps) ** (1 / norm_degree)
     return np.maximum(0.0, d_p - d_n + margin)
@@ -183,14 +210,17 @@ def ntxent(embeddings, labels, temperature=0.07):
     losses = []
     for i, j in itertools.permutations(range(len(labels)), 2):
         if labels[i] == labels[j]:
-            # With more than two of a label the others of it are left out of the sum, unlike in the paper (optax).
+            # With more than two of a label the others of it are left out of the sum, unlike in the
+            # paper (optax).
             rest = [s[i, k] for k in range(len(labels)) if k == j or labels[k] != labels[i]]
             losses.append(np.logaddexp.reduce(rest) - s[i, j])
     return np.mean(losses)
 
 
 def smooth_labels(labels, alpha, *, axis=-1, where=None):
-    """Label smoothing (Szegedy et al. 2016, section 7; Mueller, Kornblith & Hinton 2019): (1 - a) * y + a / K."""
+    """Label smoothing (Szegedy et al. 2016, section 7; Mueller, Kornblith & Hinton 2019): (1 - a) *
+    y + a / K.
+    """
     included = np.broadcast_to(True if where is None else where, labels.shape)
     K = np.sum(included, axis=axis, keepdims=True)
     # A class that is left out gets no share of a, unlike in optax: the labels still sum to 1.
@@ -198,7 +228,9 @@ def smooth_labels(labels, alpha, *, axis=-1, where=None):
 
 
 def ctc_loss(logits, logit_paddings, labels, label_paddings, *, blank_id=0, log_epsilon=-1e5):
-    """CTC loss (Graves et al. 2006, section 3) by brute force, over every path that collapses to the label."""
+    """CTC loss (Graves et al. 2006, section 3) by brute force, over every path that collapses to
+    the label.
+    """
     B, _, K = logits.shape
     loss = np.zeros(B)
     for b in range(B):
@@ -209,12 +241,13 @@ def ctc_loss(logits, logit_paddings, labels, label_paddings, *, blank_id=0, log_
             without_repeats = [k for k, _ in itertools.groupby(path)]
             if [k for k in without_repeats if k != blank_id] == label:
                 log_paths.append(sum(log_p[t, k] for t, k in enumerate(path)))
-        # Without a path the loss is infinite; optax has some number close to -log_epsilon, its substitute for -log 0.
+        # Without a path the loss is infinite; optax has some number close to -log_epsilon, its
+        # substitute for -log 0.
         loss[b] = -np.logaddexp.reduce(log_paths) if log_paths else -log_epsilon
     return loss
 
 
-# --- cases: arguments in float64 -------------------------------------------------------------------------------------
+# --- cases: arguments in float64 ------------------------------------------------------------------
 
 _rng = np.random.default_rng(0)
 
@@ -254,20 +287,28 @@ class Case:
 
     def given(self, dtype: Any) -> tuple:
         """The arguments in a precision; integers and masks as they are."""
-        return tuple(jnp.asarray(a, dtype if a.dtype == float else None) for a in map(np.asarray, self.args))
+        return tuple(
+            jnp.asarray(a, dtype if a.dtype == float else None) for a in map(np.asarray, self.args)
+        )
 
     def expected(self, args: tuple) -> np.ndarray:
         """The reference, on the arguments as rounded."""
-        exact = [np.asarray(a, float if jnp.issubdtype(a.dtype, jnp.floating) else a.dtype) for a in args]
+        exact = [
+            np.asarray(a, float if jnp.issubdtype(a.dtype, jnp.floating) else a.dtype) for a in args
+        ]
         return globals()[self.name](*exact, **self.settings)
 
     def error(self, function: Any, dtype: Any) -> float:
         """The relative error of a loss that should be this one."""
         given = self.given(dtype)
-        return relative_error(jax.jit(lambda *a: function(*a, **self.settings))(*given), self.expected(given))
+        return relative_error(
+            jax.jit(lambda *a: function(*a, **self.settings))(*given), self.expected(given)
+        )
 
     def error_and_slopes(self, function: Any, dtype: Any) -> tuple[float, tuple]:
-        """The same, and the gradients of the sum of the losses with respect to every floating argument."""
+        """The same, and the gradients of the sum of the losses with respect to every floating
+        argument.
+        """
 
         def total(*args):
             loss = function(*args, **self.settings)
@@ -281,7 +322,8 @@ class Case:
 
 def _cases(name, *calls):
     return [
-        Case(name, call, {}) if isinstance(call, tuple) else Case(name, call["args"], call["with"]) for call in calls
+        Case(name, call, {}) if isinstance(call, tuple) else Case(name, call["args"], call["with"])
+        for call in calls
     ]
 
 
@@ -293,11 +335,20 @@ def at(*args, **settings):
 CASES = [
     *_cases("squared_error", (X, Y), (X,), (X, np.array(0.5))),
     *_cases("l2_loss", (X, Y), (X,), (X, np.array(0.5))),
-    *_cases("huber_loss", (X, Y), (BIG, Y), at(X, Y, delta=0.3), at(X, delta=2.0), at(BIG, np.array(1.5), delta=7.0)),
+    *_cases(
+        "huber_loss",
+        (X, Y),
+        (BIG, Y),
+        at(X, Y, delta=0.3),
+        at(X, delta=2.0),
+        at(BIG, np.array(1.5), delta=7.0),
+    ),
     *_cases("log_cosh", (X, Y), (BIG, Y), (X,)),
     *_cases("hinge_loss", (X, SIGNS), (BIG, SIGNS), (X, BITS), (X, np.array(-1.0))),
     *_cases("perceptron_loss", (X, SIGNS), (BIG, SIGNS), (X, BITS)),
-    *_cases("sigmoid_binary_cross_entropy", (X, BITS), (X, P), (BIG, BITS), (BIG, P), (X, np.array(1.0))),
+    *_cases(
+        "sigmoid_binary_cross_entropy", (X, BITS), (X, P), (BIG, BITS), (BIG, P), (X, np.array(1.0))
+    ),
     *_cases(
         "sigmoid_focal_loss",
         *((X, BITS), (X, P), (BIG, BITS), at(X, BITS, alpha=0.3), at(X, P, alpha=0.25, gamma=0.5)),
@@ -305,17 +356,37 @@ CASES = [
     ),
     *_cases(
         "softmax_cross_entropy",
-        *((X, P), (X, ONE_HOT), (BIG, P), (X, 3 * P), (X[:1], P), at(X, P, axis=0), at(X, P, axis=(0, -1))),
-        *(at(X, P, axis=None), at(X, P, where=SOME), at(X, P, where=LINES), at(X, P, axis=1, where=SOME[:, 0])),
+        *(
+            (X, P),
+            (X, ONE_HOT),
+            (BIG, P),
+            (X, 3 * P),
+            (X[:1], P),
+            at(X, P, axis=0),
+            at(X, P, axis=(0, -1)),
+        ),
+        *(
+            at(X, P, axis=None),
+            at(X, P, where=SOME),
+            at(X, P, where=LINES),
+            at(X, P, axis=1, where=SOME[:, 0]),
+        ),
         *(at(X, P, where=LINES[..., None]), at(X, P, axis=(0, 2), where=SOME)),
     ),
     *_cases("safe_softmax_cross_entropy", (X, P), (BIG, ONE_HOT), (X, ZERO)),
     *_cases(
         "softmax_cross_entropy_with_integer_labels",
         *((X, LABELS), (BIG, LABELS), (X[0, 0], np.array(2)), (X, LABELS.astype(np.uint8))),
-        *(at(X, LABELS[:, :, None].repeat(4, 2)[:, 0] % 3, axis=1), at(X, np.array([0, 7, 3]), axis=(0, 2))),
+        *(
+            at(X, LABELS[:, :, None].repeat(4, 2)[:, 0] % 3, axis=1),
+            at(X, np.array([0, 7, 3]), axis=(0, 2)),
+        ),
         *(at(X, np.array([0, 7, 3]), axis=(2, 0)), at(X, np.array([0, 7, 3]), axis=(-1, -3))),
-        *(at(X, LABELS, axis=2, where=LINES), at(X, 0 * LABELS, where=SOME), at(X, LABELS, where=LINES[..., None])),
+        *(
+            at(X, LABELS, axis=2, where=LINES),
+            at(X, 0 * LABELS, where=SOME),
+            at(X, LABELS, where=LINES[..., None]),
+        ),
     ),
     *_cases(
         "poly_loss_cross_entropy",
@@ -324,15 +395,32 @@ CASES = [
     ),
     *_cases(
         "smooth_labels",
-        *(at(ONE_HOT, alpha=0.1), at(P, alpha=0.7), at(ONE_HOT, alpha=0.2, axis=(0, 1)), at(P, alpha=0.2, axis=None)),
+        *(
+            at(ONE_HOT, alpha=0.1),
+            at(P, alpha=0.7),
+            at(ONE_HOT, alpha=0.2, axis=(0, 1)),
+            at(P, alpha=0.2, axis=None),
+        ),
         *(at(ONE_HOT, alpha=0.3, where=SOME), at(ONE_HOT, alpha=0.3, where=SOME[:1, :1], axis=2)),
         at(ONE_HOT, alpha=0.3, where=ONE_HOT == 1),
     ),
-    *_cases("multiclass_hinge_loss", (X, LABELS), (BIG, LABELS), (X[0, 0], np.array(1)), (0.1 * X, LABELS)),
+    *_cases(
+        "multiclass_hinge_loss",
+        (X, LABELS),
+        (BIG, LABELS),
+        (X[0, 0], np.array(1)),
+        (0.1 * X, LABELS),
+    ),
     *_cases("multiclass_perceptron_loss", (X, LABELS), (BIG, LABELS), (X[0, 0], np.array(1))),
     *_cases(
         "kl_divergence",
-        *((np.log(Q), P), (np.log(Q), ZERO), (X, 2 * P), (np.log(Q[:1]), P), at(np.log(Q), P, axis=0)),
+        *(
+            (np.log(Q), P),
+            (np.log(Q), ZERO),
+            (X, 2 * P),
+            (np.log(Q[:1]), P),
+            at(np.log(Q), P, axis=0),
+        ),
         *(at(np.log(Q), P, axis=(1, 2)), at(X, P, where=SOME), at(X, ZERO, axis=None, where=SOME)),
     ),
     *_cases(
@@ -341,20 +429,52 @@ CASES = [
     ),
     *_cases(
         "generalized_kl_divergence",
-        *((np.log(Q), P), (X, 2 * P), (X, ZERO), at(X, P, axis=0), at(X, P, where=SOME), at(X, P, axis=None)),
+        *(
+            (np.log(Q), P),
+            (X, 2 * P),
+            (X, ZERO),
+            at(X, P, axis=0),
+            at(X, P, where=SOME),
+            at(X, P, axis=None),
+        ),
     ),
     *_cases("convex_kl_divergence", (np.log(Q), P)),
     *_cases(
         "cosine_similarity",
-        *((X, Y), (BIG, Y), (X[:, :, None], Y[:, None]), at(X, Y, epsilon=4.0), at(X, Y, epsilon=4.0, axis=0)),
-        *(at(X, Y, axis=(0, 2)), at(X, Y, axis=None), at(X, Y, where=SOME), at(X, Y, where=SOME[:1], axis=1)),
+        *(
+            (X, Y),
+            (BIG, Y),
+            (X[:, :, None], Y[:, None]),
+            at(X, Y, epsilon=4.0),
+            at(X, Y, epsilon=4.0, axis=0),
+        ),
+        *(
+            at(X, Y, axis=(0, 2)),
+            at(X, Y, axis=None),
+            at(X, Y, where=SOME),
+            at(X, Y, where=SOME[:1], axis=1),
+        ),
     ),
     *_cases("cosine_distance", (X, Y), at(X, Y, epsilon=4.0, axis=1), at(X, Y, where=SOME)),
-    *_cases("ntxent", at(POINTS, GROUPS, temperature=0.5), at(POINTS, GROUPS % 2), at(POINTS[:4], GROUPS[1:5])),
+    *_cases(
+        "ntxent",
+        at(POINTS, GROUPS, temperature=0.5),
+        at(POINTS, GROUPS % 2),
+        at(POINTS[:4], GROUPS[1:5]),
+    ),
     *_cases(
         "triplet_margin_loss",
-        *((X, Y, Z), at(X, Y, Z, margin=3.0), at(X, Y, Z, axis=1, margin=3.0), at(X, Y[:1], Z, margin=3.0, eps=0.5)),
-        *(at(X, Y, Z, norm_degree=1, margin=9.0), at(X, Y, Z, norm_degree=3, margin=3.0), (X, X + 0.1, Z)),
+        *(
+            (X, Y, Z),
+            at(X, Y, Z, margin=3.0),
+            at(X, Y, Z, axis=1, margin=3.0),
+            at(X, Y[:1], Z, margin=3.0, eps=0.5),
+        ),
+        *(
+            at(X, Y, Z, norm_degree=1, margin=9.0),
+            at(X, Y, Z, norm_degree=3, margin=3.0),
+            (X, X + 0.1, Z),
+        ),
     ),
     *_cases(
         "ctc_loss",
@@ -363,14 +483,20 @@ CASES = [
             (LOGITS, 0 * PADDED, np.array([[2, 1, 1], [1, 2, 1]]), 0 * WORDS_PADDED),
             (LOGITS, PADDED[:, ::-1] == 1, WORDS, WORDS_PADDED == 1),
         ),
-        *((LOGITS, PADDED, WORDS, 0 * WORDS_PADDED + 1), at(LOGITS, PADDED, 0 * WORDS, WORDS_PADDED, blank_id=2)),
-        *((LOGITS, PADDED, WORDS[:, :0], WORDS_PADDED[:, :0]), (4 * LOGITS, PADDED, WORDS[:, 1:], WORDS_PADDED[:, 1:])),
+        *(
+            (LOGITS, PADDED, WORDS, 0 * WORDS_PADDED + 1),
+            at(LOGITS, PADDED, 0 * WORDS, WORDS_PADDED, blank_id=2),
+        ),
+        *(
+            (LOGITS, PADDED, WORDS[:, :0], WORDS_PADDED[:, :0]),
+            (4 * LOGITS, PADDED, WORDS[:, 1:], WORDS_PADDED[:, 1:]),
+        ),
     ),
 ]
 FUNCTIONS = {name: getattr(losses, name) for name in dict.fromkeys(case.name for case in CASES)}
 
 
-# --- where naive formulas have no value or no slope ------------------------------------------------------------------
+# --- where naive formulas have no value or no slope -----------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -411,7 +537,9 @@ ONE_OF_TWO = math.log1p(math.exp(-1.0))  # -log of the softmax of (1, 2) at 2
 P2 = 1 / (1 + math.exp(-1.0))
 
 HARD = {
-    "huber at delta": Hard("huber_loss", [np.array([-1.0, 1.0, 0.0, 3.0])], {}, [0.5, 0.5, 0, 2.5], [[-1, 1, 0, 1]]),
+    "huber at delta": Hard(
+        "huber_loss", [np.array([-1.0, 1.0, 0.0, 3.0])], {}, [0.5, 0.5, 0, 2.5], [[-1, 1, 0, 1]]
+    ),
     "log_cosh": Hard(
         "log_cosh",
         [np.array([0.0, 1e-5, 1, 1e4, -3e38])],
@@ -420,7 +548,9 @@ HARD = {
         [[0, 1e-5, math.tanh(1), 1, -1]],
         floor=1e-12,
     ),
-    "hinge at its corner": Hard("hinge_loss", [np.array([1.0, 2.0])], {"targets": 1.0}, [0, 0], [[-0.5, 0]]),
+    "hinge at its corner": Hard(
+        "hinge_loss", [np.array([1.0, 2.0])], {"targets": 1.0}, [0, 0], [[-0.5, 0]]
+    ),
     "sigmoid far away": Hard(
         "sigmoid_binary_cross_entropy",
         [FAR, RIGHT],
@@ -437,7 +567,11 @@ HARD = {
         floor=1e-15,
     ),
     "sigmoid at infinity": Hard(
-        "sigmoid_binary_cross_entropy", [np.array([INF, -INF])], {"labels": np.array([1.0, 0.0])}, [0, 0], [[0, 0]]
+        "sigmoid_binary_cross_entropy",
+        [np.array([INF, -INF])],
+        {"labels": np.array([1.0, 0.0])},
+        [0, 0],
+        [[0, 0]],
     ),
     "focal far away": Hard(
         "sigmoid_focal_loss",
@@ -454,7 +588,11 @@ HARD = {
         [[0, 1 - P2, P2 - 1], [0, ONE_OF_TWO + 1, ONE_OF_TWO]],
     ),
     "a class of probability 0, by number": Hard(
-        "softmax_cross_entropy_with_integer_labels", [MASKED], {"labels": 2}, ONE_OF_TWO, [[0, 1 - P2, P2 - 1]]
+        "softmax_cross_entropy_with_integer_labels",
+        [MASKED],
+        {"labels": 2},
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1]],
     ),
     "a masked NaN": Hard(
         "softmax_cross_entropy",
@@ -465,9 +603,15 @@ HARD = {
     ),
     "no class": Hard("softmax_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
     "no class by number": Hard(
-        "softmax_cross_entropy_with_integer_labels", [ONES], {"labels": 1, "where": NEVER}, 0, [ZEROS]
+        "softmax_cross_entropy_with_integer_labels",
+        [ONES],
+        {"labels": 1, "where": NEVER},
+        0,
+        [ZEROS],
     ),
-    "poly without a class": Hard("poly_loss_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]),
+    "poly without a class": Hard(
+        "poly_loss_cross_entropy", [ONES, ONES], {"where": NEVER}, 0, [ZEROS, ZEROS]
+    ),
     "poly with a class of probability 0": Hard(
         "poly_loss_cross_entropy",
         [MASKED],
@@ -475,12 +619,26 @@ HARD = {
         ONE_OF_TWO + 1 - P2,
         [[0, (1 - P2) * (1 + P2), (P2 - 1) * (1 + P2)]],
     ),
-    "kl at 0": Hard("kl_divergence", [np.log(HALVES + 1e-30), HALVES], {}, 0, [-HALVES, [30 * math.log(10), 1, 1]]),
+    "kl at 0": Hard(
+        "kl_divergence",
+        [np.log(HALVES + 1e-30), HALVES],
+        {},
+        0,
+        [-HALVES, [30 * math.log(10), 1, 1]],
+    ),
     "kl of impossible and never": Hard(
-        "kl_divergence", [np.array([-INF, math.log(0.5), math.log(0.5)]), HALVES], {}, 0, [-HALVES, [0, 1, 1]]
+        "kl_divergence",
+        [np.array([-INF, math.log(0.5), math.log(0.5)]), HALVES],
+        {},
+        0,
+        [-HALVES, [0, 1, 1]],
     ),
     "kl of logs at -inf": Hard(
-        "kl_divergence_with_log_targets", [np.array([-INF, math.log(0.5), math.log(0.5)])] * 2, {}, 0, [-HALVES, HALVES]
+        "kl_divergence_with_log_targets",
+        [np.array([-INF, math.log(0.5), math.log(0.5)])] * 2,
+        {},
+        0,
+        [-HALVES, HALVES],
     ),
     "kl of a masked NaN": Hard(
         "kl_divergence",
@@ -493,7 +651,11 @@ HARD = {
     "cosine of nothing": Hard("cosine_similarity", [ZEROS, ONES], {}, 0, [ZEROS, ZEROS]),
     "cosine of nothing twice": Hard("cosine_distance", [ZEROS, ZEROS], {}, 1, [ZEROS, ZEROS]),
     "cosine near nothing": Hard(
-        "cosine_similarity", [ZEROS, np.array([2.0, 0, 0])], {"epsilon": 0.25}, 0, [[2, 0, 0], ZEROS]
+        "cosine_similarity",
+        [ZEROS, np.array([2.0, 0, 0])],
+        {"epsilon": 0.25},
+        0,
+        [[2, 0, 0], ZEROS],
     ),
     "cosine of a masked NaN": Hard(
         "cosine_similarity",
@@ -502,12 +664,22 @@ HARD = {
         1,
         [[0, 0], [0, 0]],
     ),
-    "ntxent without pairs": Hard("ntxent", [np.eye(3)], {"labels": np.arange(3)}, 0, [np.zeros((3, 3))]),
-    "ntxent without negatives": Hard("ntxent", [np.eye(3)], {"labels": np.zeros(3, int)}, 0, [np.zeros((3, 3))]),
-    "ntxent of nothing": Hard(
-        "ntxent", [np.zeros((4, 2))], {"labels": np.array([0, 0, 1, 1])}, math.log(3), [np.zeros((4, 2))]
+    "ntxent without pairs": Hard(
+        "ntxent", [np.eye(3)], {"labels": np.arange(3)}, 0, [np.zeros((3, 3))]
     ),
-    "triplet of one point": Hard("triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]),
+    "ntxent without negatives": Hard(
+        "ntxent", [np.eye(3)], {"labels": np.zeros(3, int)}, 0, [np.zeros((3, 3))]
+    ),
+    "ntxent of nothing": Hard(
+        "ntxent",
+        [np.zeros((4, 2))],
+        {"labels": np.array([0, 0, 1, 1])},
+        math.log(3),
+        [np.zeros((4, 2))],
+    ),
+    "triplet of one point": Hard(
+        "triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0}, 1, [ZEROS, ZEROS, ZEROS]
+    ),
     "triplet of two points": Hard(
         "triplet_margin_loss",
         [ONES, ONES, ZEROS],
@@ -516,20 +688,28 @@ HARD = {
         [-ONES / math.sqrt(3), ZEROS, ONES / math.sqrt(3)],
     ),
     "triplet of one point, degree 1": Hard(
-        "triplet_margin_loss", [ONES, ONES, ONES], {"eps": 0.0, "norm_degree": 1}, 1, [ZEROS, ZEROS, ZEROS]
+        "triplet_margin_loss",
+        [ONES, ONES, ONES],
+        {"eps": 0.0, "norm_degree": 1},
+        1,
+        [ZEROS, ZEROS, ZEROS],
     ),
 }
 
 
-# --- facts -----------------------------------------------------------------------------------------------------------
+# --- facts ----------------------------------------------------------------------------------------
 
-# --- classes ---------------------------------------------------------------------------------------------------------
+# --- classes --------------------------------------------------------------------------------------
 
 
 def _no_class_is_seen(namespace: Namespace) -> bool:
     """NaN is the loss of a label that is not one of the classes."""
     scores, labels = np.arange(20.0).reshape(5, 4) % 7, np.array([0, -1, 4, -4, 3])
-    names = "softmax_cross_entropy_with_integer_labels", "multiclass_hinge_loss", "multiclass_perceptron_loss"
+    names = (
+        "softmax_cross_entropy_with_integer_labels",
+        "multiclass_hinge_loss",
+        "multiclass_perceptron_loss",
+    )
     found = [np.isnan(namespace[name](scores, labels)).tolist() for name in names]
     return found == 3 * [[False, True, True, True, False]]
 
@@ -537,13 +717,15 @@ def _no_class_is_seen(namespace: Namespace) -> bool:
 def _mask_of_others_is_refused(namespace: Namespace) -> bool:
     """A mask fits the logits, not only the labels, which may be the same for all examples."""
     try:
-        namespace["softmax_cross_entropy"](np.ones((2, 5)), np.ones((1, 5)), where=np.ones((3, 5), bool))
+        namespace["softmax_cross_entropy"](
+            np.ones((2, 5)), np.ones((1, 5)), where=np.ones((3, 5), bool)
+        )
     except ArgumentError as error:
         return "got logits (2, 5), where (3, 5)" in str(error)
     return False
 
 
-# --- sequences -------------------------------------------------------------------------------------------------------
+# --- sequences ------------------------------------------------------------------------------------
 
 
 def spelled(path, blank=0):
@@ -559,9 +741,15 @@ def _forward_is_a_sum_over_paths(namespace: Namespace) -> bool:
     assert blank.shape == (5, 1, 4) and label.shape == (5, 1, 3)
     np.testing.assert_allclose(loss, ctc_loss(*(x[:1] for x in TEXT)), rtol=1e-12)
     for t, n in itertools.product(range(5), range(4)):
-        paths = [path for path in itertools.product(range(3), repeat=t + 1) if spelled(path) == word[:n]]
+        paths = [
+            path for path in itertools.product(range(3), repeat=t + 1) if spelled(path) == word[:n]
+        ]
         for ends_blank, found in ((True, blank), (False, label)):
-            mine = [sum(log_p[i, k] for i, k in enumerate(p)) for p in paths if (p[-1] == 0) == ends_blank]
+            mine = [
+                sum(log_p[i, k] for i, k in enumerate(p))
+                for p in paths
+                if (p[-1] == 0) == ends_blank
+            ]
             if mine:
                 value = found[t, 0, n if ends_blank else n - 1]
                 np.testing.assert_allclose(value, np.logaddexp.reduce(mine), rtol=1e-12)
@@ -577,18 +765,26 @@ def _impossible_costs_1e5(namespace: Namespace) -> bool:
 
 def _nothing_to_spell(namespace: Namespace) -> bool:
     """Without labels all frames are blank; there is one blank to be at, and no label."""
-    loss, blank, label = namespace["ctc_loss_with_forward_probs"](LOGITS, 0 * PADDED, WORDS[:, :0], WORDS_PADDED[:, :0])
+    loss, blank, label = namespace["ctc_loss_with_forward_probs"](
+        LOGITS, 0 * PADDED, WORDS[:, :0], WORDS_PADDED[:, :0]
+    )
     expected = np.cumsum(log_softmax(LOGITS, -1)[:, :, 0], 1)
     assert blank.shape == (5, 2, 1) and label.shape == (5, 2, 0)
-    return np.allclose(blank[:, :, 0], expected.T, rtol=1e-12) and np.allclose(loss, -expected[:, -1], rtol=1e-12)
+    return np.allclose(blank[:, :, 0], expected.T, rtol=1e-12) and np.allclose(
+        loss, -expected[:, -1], rtol=1e-12
+    )
 
 
 def _takes_lists(namespace: Namespace) -> bool:
-    return np.allclose(namespace["ctc_loss"](*(x.tolist() for x in TEXT)), ctc_loss(*TEXT), rtol=1e-12)
+    return np.allclose(
+        namespace["ctc_loss"](*(x.tolist() for x in TEXT)), ctc_loss(*TEXT), rtol=1e-12
+    )
 
 
 def _only_of_whole_distributions(namespace: Namespace) -> bool:
-    """No rounding below 0 where both sum to 1 within a hundredth; what is negative by its formula stays so."""
+    """No rounding below 0 where both sum to 1 within a hundredth; what is negative by its formula
+    stays so.
+    """
     p = np.exp(log_softmax(np.random.default_rng(0).normal(size=(500, 10)), -1))
     divergence = namespace["kl_divergence"]
     near = divergence(np.log(p) + 1e-17, p), divergence(np.log(1.007 * p), p)
@@ -599,7 +795,10 @@ def _only_of_whole_distributions(namespace: Namespace) -> bool:
 
 PROBES = {
     "optax_lite.losses.vectors": {"whole": _only_of_whole_distributions},
-    "optax_lite.losses.classes": {"no class": _no_class_is_seen, "mask": _mask_of_others_is_refused},
+    "optax_lite.losses.classes": {
+        "no class": _no_class_is_seen,
+        "mask": _mask_of_others_is_refused,
+    },
     "optax_lite.losses.ctc": {
         "forward": _forward_is_a_sum_over_paths,
         "impossible": _impossible_costs_1e5,

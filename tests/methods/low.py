@@ -17,9 +17,13 @@ def table(dtype):
 
 
 def neighbours(x, dtype):
-    """The largest number not above x and the smallest not below; the same twice where x is one of them."""
+    """The largest number not above x and the smallest not below; the same twice where x is one of
+    them.
+    """
     values, _ = table(dtype)
-    return values[np.searchsorted(values, x, side="right") - 1], values[np.searchsorted(values, x, side="left")]
+    return values[np.searchsorted(values, x, side="right") - 1], values[
+        np.searchsorted(values, x, side="left")
+    ]
 
 
 def chance_of_upper(x, dtype):
@@ -37,13 +41,17 @@ def nearest(x, dtype):
 
 
 def kahan(p, u, c, dtype):
-    """One addition of a compensated sum (Kahan 1965): the next p, and what is still to be added to it."""
+    """One addition of a compensated sum (Kahan 1965): the next p, and what is still to be added to
+    it.
+    """
     y = u + c
     q = nearest(p + y, dtype)
     return q, nearest(y - (q - p), dtype)
 
 
 def master_weights(p, u, m, dtype):
-    """The copy moves, the parameter is the copy rounded; a parameter that is not was changed, and is copied anew."""
+    """The copy moves, the parameter is the copy rounded; a parameter that is not was changed, and
+    is copied anew.
+    """
     m = np.where(nearest(m, dtype) == p, m, p) + u
     return nearest(m, dtype), m

@@ -19,12 +19,14 @@ from tests.methods.row import (
 
 
 def mars(g, s, w, *, learning_rate, b1, b2, eps, gamma, max_norm, weight_decay, decayed=True):
-    """MARS-AdamW in its approximate form, with the gradient of the step before (Yuan et al. 2024)."""
+    """MARS-AdamW in its approximate form, with the gradient of the step before (Yuan et al.
+    2024).
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
-    # The authors' code starts with a zero gradient, so the first correction is gamma b1 / (1 - b1) g
-    # (in the paper x_1 = x_0, and the first correction is 0).
+    # The authors' code starts with a zero gradient, so the first correction is gamma b1 / (1 - b1)
+    # g (in the paper x_1 = x_0, and the first correction is 0).
     g_before = np.zeros_like(g) if s is None else s["previous_gradient"]
     c = g + gamma * b1 / (1 - b1) * (g - g_before)
     # The norm is that of this tensor alone; the paper and the authors' code have max_norm = 1.

@@ -11,12 +11,17 @@ from tests.methods.row import Quirks, Row
 
 
 def with_metrics(g, s, w, *, base, learning_rate, max_norm):
-    """The updates of the whole-tree reference `base`, and the norms and counts around them; g and w are lists.
+    """The updates of the whole-tree reference `base`, and the norms and counts around them; g and w
+    are lists.
 
     `max_norm` is None where no clip comes first.
     """
     u, s_base = base(g, None if s is None else s["base"], w)
-    old = {"count": 0, "clipped": 0, "nonfinite": 0, "nonfinite_leaves": np.zeros(len(g), bool)} if s is None else s
+    old = (
+        {"count": 0, "clipped": 0, "nonfinite": 0, "nonfinite_leaves": np.zeros(len(g), bool)}
+        if s is None
+        else s
+    )
     grad_norm = np.sqrt(sum(np.sum(np.abs(x) ** 2) for x in g))
     bad = np.array([not np.all(np.isfinite(x)) for x in g])
     if max_norm is not None:
@@ -43,7 +48,11 @@ def descent(learning_rate, momentum=None):
 
 def adaptive(learning_rate, b1, b2, eps):
     settings = {"learning_rate": learning_rate, "b1": b1, "b2": b2, "eps": eps}
-    return ol.adam(**settings), leafwise(partial(adam.adam, **settings, eps_root=0.0, nesterov=False)), learning_rate
+    return (
+        ol.adam(**settings),
+        leafwise(partial(adam.adam, **settings, eps_root=0.0, nesterov=False)),
+        learning_rate,
+    )
 
 
 def clipped(max_norm, tx, rule, learning_rate):
@@ -67,9 +76,13 @@ WATCHED = (
     adaptive(0.125, 0.875, 0.0, 1.0),
 )
 CLIPPED = tuple(
-    clipped(max_norm, *watched) for max_norm, watched in zip((0.5, 64, 16, 2.0**20, 0, 1, 32, 48), WATCHED, strict=True)
+    clipped(max_norm, *watched)
+    for max_norm, watched in zip((0.5, 64, 16, 2.0**20, 0, 1, 32, 48), WATCHED, strict=True)
 )
-KNOWN = {tx: dict(zip(("base", "learning_rate", "max_norm"), rest, strict=False)) for tx, *rest in (*WATCHED, *CLIPPED)}
+KNOWN = {
+    tx: dict(zip(("base", "learning_rate", "max_norm"), rest, strict=False))
+    for tx, *rest in (*WATCHED, *CLIPPED)
+}
 
 
 def known(arguments):

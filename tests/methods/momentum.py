@@ -36,13 +36,23 @@ ROWS: tuple[Row, ...] = (
         ol.trace,
         trace,
         trace_settings,
-        (*decay_bad, ({"decay": 0.9, "accumulator_dtype": "int8"}, "accumulator_dtype must be a floating dtype")),
+        (
+            *decay_bad,
+            (
+                {"decay": 0.9, "accumulator_dtype": "int8"},
+                "accumulator_dtype must be a floating dtype",
+            ),
+        ),
         quirks=Quirks(unlike=("accumulator_dtype",)),
     ),
     Row(
         ol.ema,
         ema,
-        (*over(decay=(0.0, 0.5, 0.9, 0.999), debias=(False, True)), {"decay": fast}, {"decay": slow, "debias": False}),
+        (
+            *over(decay=(0.0, 0.5, 0.9, 0.999), debias=(False, True)),
+            {"decay": fast},
+            {"decay": slow, "debias": False},
+        ),
         decay_bad,
         quirks=Quirks(unlike=("accumulator_dtype",)),
     ),

@@ -12,7 +12,9 @@ def dot(x, y):
 
 
 def momo(g, s, w, *, value, learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound):
-    """MoMo (Schaipp et al. 2023, Algorithm 1) with the authors' code's decay and estimate of the lower bound."""
+    """MoMo (Schaipp et al. 2023, Algorithm 1) with the authors' code's decay and estimate of the
+    lower bound.
+    """
     k = 0 if s is None else s["count"]
     # The averages start at the first values, so that no bias needs correcting.
     d = g if s is None else s["exp_avg"]
@@ -36,8 +38,9 @@ def momo(g, s, w, *, value, learning_rate, beta, lower_bound, weight_decay, adap
     if adapt_lower_bound:
         h = f_bar + dot(d, w) - gamma
         lb = max(h - tau * norm / 2, lower_bound)
-    # The decay is proximal: first the step, then the division of all (optax divides the parameter only).
-    # (x - tau * d) / a - x with a = 1 + learning_rate * weight_decay, without the difference of two points.
+    # The decay is proximal: first the step, then the division of all (optax divides the parameter
+    # only). (x - tau * d) / a - x with a = 1 + learning_rate * weight_decay, without the difference
+    # of two points.
     u = [-(tau * y + learning_rate * weight_decay * x) / a for x, y in zip(w, d, strict=True)]
     return u, {"exp_avg": d, "barf": f_bar, "gamma": gamma, "lb": lb, "count": k + 1}
 
@@ -54,8 +57,20 @@ momo_settings = (
     {"adapt_lower_bound": True, "lower_bound": 0.3, "weight_decay": 0.2},
     {"adapt_lower_bound": True, "learning_rate": 50, "lower_bound": -100.0, "beta": 0.3},
     # The estimate is above the model, and is put down.
-    {"adapt_lower_bound": True, "learning_rate": 0.1, "lower_bound": -5.0, "weight_decay": 0.3, "beta": 0.5},
-    {"adapt_lower_bound": True, "learning_rate": 0.01, "lower_bound": 0.3, "weight_decay": 2.0, "beta": 0.5},
+    {
+        "adapt_lower_bound": True,
+        "learning_rate": 0.1,
+        "lower_bound": -5.0,
+        "weight_decay": 0.3,
+        "beta": 0.5,
+    },
+    {
+        "adapt_lower_bound": True,
+        "learning_rate": 0.01,
+        "lower_bound": 0.3,
+        "weight_decay": 2.0,
+        "beta": 0.5,
+    },
     {"adapt_lower_bound": True, "learning_rate": 0.1, "beta": 0.5},
 )
 
@@ -64,7 +79,8 @@ def losses(step):
     return {"value": (40.0, 2.0, 30.0, 0.5, 10.0)[step]}
 
 
-# The gap of the model to the lower bound has both signs, and few digits: the largest error seen is half of this.
+# The gap of the model to the lower bound has both signs, and few digits: the largest error seen is
+# half of this.
 momo_float32 = 2e-4
 
 
@@ -90,7 +106,9 @@ AVERAGES = {"barf": 5.0, "gamma": 0.25, "lb": 1.0, "count": 3}
 
 
 def _agrees(reference, w, g, value, averages=None, **settings):
-    """Whether one update is the reference's on the leaves that have a gradient, and leaves the others alone."""
+    """Whether one update is the reference's on the leaves that have a gradient, and leaves the
+    others alone.
+    """
     there = [i for i, x in enumerate(g) if x is not None]
     name = reference.__name__
     moments = {k: v for k, v in MOMENTS.items() if (name, k) != ("momo", "exp_avg_sq")}
@@ -100,39 +118,69 @@ def _agrees(reference, w, g, value, averages=None, **settings):
 
     def agrees(namespace: Namespace) -> bool:
         tx = namespace[name](**settings)
-        params, gradients = ([None if x is None else jnp.asarray(x) for x in tree] for tree in (w, g))
+        params, gradients = (
+            [None if x is None else jnp.asarray(x) for x in tree] for tree in (w, g)
+        )
         state, s = tx.init(params), None
         if averages is not None:
             state = state._replace(**{k: list(map(jnp.asarray, v)) for k, v in moments.items()})
-            state = state._replace(**{k: jnp.asarray(v, getattr(state, k).dtype) for k, v in averages.items()})
+            state = state._replace(
+                **{k: jnp.asarray(v, getattr(state, k).dtype) for k, v in averages.items()}
+            )
             s = {k: of_those(v) for k, v in moments.items()} | averages
         updates, new = tx.update(gradients, state, params, value=value)
-        arguments = {k: p.default for k, p in getattr(ol, name).signature.parameters.items()} | settings
+        arguments = {
+            k: p.default for k, p in getattr(ol, name).signature.parameters.items()
+        } | settings
         expected, s = reference(of_those(g), s, of_those(w), value=value, **arguments)
         away = [i for i in range(len(w)) if i not in there]
-        assert all(updates[i] is None and jnp.array_equal(new.exp_avg[i], state.exp_avg[i]) for i in away)
-        pairs = list(zip(of_those(updates), expected, strict=True)) + [(getattr(new, k), s[k]) for k in AVERAGES]
-        pairs += [pair for k in moments for pair in zip(of_those(getattr(new, k)), s[k], strict=True)]
+        assert all(
+            updates[i] is None and jnp.array_equal(new.exp_avg[i], state.exp_avg[i]) for i in away
+        )
+        pairs = list(zip(of_those(updates), expected, strict=True)) + [
+            (getattr(new, k), s[k]) for k in AVERAGES
+        ]
+        pairs += [
+            pair for k in moments for pair in zip(of_those(getattr(new, k)), s[k], strict=True)
+        ]
         return all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in pairs)
 
     return agrees
 
 
 def momo_probes(reference):
-    none, zeros, still = [GRADIENT[0], None, GRADIENT[2]], [0 * x for x in POINT], [0 * x for x in GRADIENT]
-    estimated = {"adapt_lower_bound": True, "learning_rate": 1.0, "weight_decay": 1.0}  # the bound is AVERAGES["lb"]
-    models = {"above": 0.25, "just below": 0.4}  # the bound is above or just below the model of MoMo-Adam
+    none, zeros, still = (
+        [GRADIENT[0], None, GRADIENT[2]],
+        [0 * x for x in POINT],
+        [0 * x for x in GRADIENT],
+    )
+    # the bound is AVERAGES["lb"]
+    estimated = {"adapt_lower_bound": True, "learning_rate": 1.0, "weight_decay": 1.0}
+    # the bound is above or just below the model of MoMo-Adam
+    models = {"above": 0.25, "just below": 0.4}
     return {
-        "a leaf without gradient": _agrees(reference, POINT, none, 2.0, AVERAGES, learning_rate=3.0),
+        "a leaf without gradient": _agrees(
+            reference, POINT, none, 2.0, AVERAGES, learning_rate=3.0
+        ),
         "at the origin": _agrees(reference, zeros, GRADIENT, 2.0),
         "at rest on the bound": _agrees(reference, POINT, still, 2.0, lower_bound=2.0),
         "below a known bound": _agrees(reference, zeros, GRADIENT, -60.0, lower_bound=-50.0),
         "the bound is the model": _agrees(
-            reference, zeros, GRADIENT, 1.0, AVERAGES | {"barf": 1.0, "gamma": 0.0}, adapt_lower_bound=True
+            reference,
+            zeros,
+            GRADIENT,
+            1.0,
+            AVERAGES | {"barf": 1.0, "gamma": 0.0},
+            adapt_lower_bound=True,
         ),
         **{
             f"the bound is {where} the model": _agrees(
-                reference, zeros, GRADIENT, loss, AVERAGES | {"barf": loss, "gamma": 0.0}, **estimated
+                reference,
+                zeros,
+                GRADIENT,
+                loss,
+                AVERAGES | {"barf": loss, "gamma": 0.0},
+                **estimated,
             )
             for where, loss in models.items()
         },

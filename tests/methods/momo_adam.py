@@ -7,8 +7,12 @@ from tests.methods.momo import dot, losses, momo_probes, momo_settings
 from tests.methods.row import Quirks, Row, beta_bad, eps_bad, rate_bad
 
 
-def momo_adam(g, s, w, *, value, learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound):
-    """MoMo-Adam (Schaipp et al. 2023, Algorithm 2) with the authors' code's estimate of the lower bound."""
+def momo_adam(
+    g, s, w, *, value, learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound
+):
+    """MoMo-Adam (Schaipp et al. 2023, Algorithm 2) with the authors' code's estimate of the lower
+    bound.
+    """
     k = (0 if s is None else s["count"]) + 1
     d = [np.zeros_like(x) for x in g] if s is None else s["exp_avg"]
     v = [np.zeros(x.shape) for x in g] if s is None else s["exp_avg_sq"]
@@ -34,11 +38,15 @@ def momo_adam(g, s, w, *, value, learning_rate, b1, b2, eps, lower_bound, weight
     if adapt_lower_bound:
         h = f_bar + dot(d, w) - gamma
         lb = max((h - tau * norm / 2) / rho, lower_bound)
-    u = [-(tau * y / z + learning_rate * weight_decay * x) / a for x, y, z in zip(w, d, D, strict=True)]
+    u = [
+        -(tau * y / z + learning_rate * weight_decay * x) / a
+        for x, y, z in zip(w, d, D, strict=True)
+    ]
     return u, {"exp_avg": d, "exp_avg_sq": v, "barf": f_bar, "gamma": gamma, "lb": lb, "count": k}
 
 
-# The gap of the model to the lower bound has both signs, and few digits: the largest error seen is half of this.
+# The gap of the model to the lower bound has both signs, and few digits: the largest error seen is
+# half of this.
 momo_adam_float32 = 4e-5
 
 
@@ -53,7 +61,12 @@ ROWS: tuple[Row, ...] = (
                 for s in momo_settings[1:]
             ),
         ),
-        (*rate_bad, *beta_bad, *eps_bad[:1], ({"weight_decay": -1}, "weight_decay must be at least 0, got -1.0")),
+        (
+            *rate_bad,
+            *beta_bad,
+            *eps_bad[:1],
+            ({"weight_decay": -1}, "weight_decay must be at least 0, got -1.0"),
+        ),
         quirks=Quirks(whole_tree=True, float32=momo_adam_float32, extra=losses),
     ),
 )

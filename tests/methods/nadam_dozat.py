@@ -3,11 +3,23 @@
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.row import Quirks, Row, beta_bad, eps_bad, fast, optimizer_settings, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Quirks,
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    optimizer_settings,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
 def scale_by_nadam(g, s, w, *, b1, b2, eps, momentum_decay):
-    """NAdam direction with a growing momentum mu_t (Dozat 2016, Algorithm 2; as torch.optim.NAdam)."""
+    """NAdam direction with a growing momentum mu_t (Dozat 2016, Algorithm 2; as
+    torch.optim.NAdam).
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
@@ -24,7 +36,9 @@ def scale_by_nadam(g, s, w, *, b1, b2, eps, momentum_decay):
 
 
 def nadam_dozat(g, s, w, *, learning_rate, b1, b2, eps, momentum_decay):
-    """NAdam update with Dozat's momentum schedule (Dozat 2016, Algorithm 2; as torch.optim.NAdam)."""
+    """NAdam update with Dozat's momentum schedule (Dozat 2016, Algorithm 2; as
+    torch.optim.NAdam).
+    """
     u, s_new = scale_by_nadam(g, s, w, b1=b1, b2=b2, eps=eps, momentum_decay=momentum_decay)
     return -learning_rate * u, s_new
 
@@ -41,7 +55,9 @@ nadam_settings = (
 )
 
 
-def nadam_dozat_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, momentum_decay=4e-3, mu_dtype=None):
+def nadam_dozat_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, momentum_decay=4e-3, mu_dtype=None
+):
     return lib.chain(
         lib.scale_by_nadam(b1=b1, b2=b2, eps=eps, momentum_decay=momentum_decay, mu_dtype=mu_dtype),
         lib.scale_by_learning_rate(learning_rate),
@@ -53,7 +69,11 @@ ROWS: tuple[Row, ...] = (
         ol.scale_by_nadam,
         scale_by_nadam,
         nadam_settings,
-        (*beta_bad, eps_bad[0], ({"momentum_decay": -1}, "momentum_decay must be at least 0, got -1.0")),
+        (
+            *beta_bad,
+            eps_bad[0],
+            ({"momentum_decay": -1}, "momentum_decay must be at least 0, got -1.0"),
+        ),
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
     Row(

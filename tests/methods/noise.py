@@ -9,7 +9,9 @@ from tests.methods.row import Quirks, Row, fast, over, rate
 
 
 def variance(*, eta, gamma, t):
-    """Variance of the noise at step t = 0, 1, ... (Neelakantan et al. 2015, equation 1): eta / (1 + t)^gamma."""
+    """Variance of the noise at step t = 0, 1, ... (Neelakantan et al. 2015, equation 1): eta / (1 +
+    t)^gamma.
+    """
     return eta / (1 + t) ** gamma
 
 
@@ -20,12 +22,20 @@ def sorted_by_name(trees):
 
 
 def draws(s, seed, leaves):
-    """The raw key to keep, and standard normal numbers for every leaf: a key for each, split from this step's."""
-    data = jax.random.key_data(jax.random.key(int(seed or 0))) if s is None else jnp.asarray(s["rng_key"])
+    """The raw key to keep, and standard normal numbers for every leaf: a key for each, split from
+    this step's.
+    """
+    data = (
+        jax.random.key_data(jax.random.key(int(seed or 0)))
+        if s is None
+        else jnp.asarray(s["rng_key"])
+    )
     kept, now = jax.random.split(jax.random.wrap_key_data(data))
     keys = jax.random.split(now, len(leaves))
     kinds = [jnp.result_type(complex if np.iscomplexobj(x) else float) for x in leaves]
-    normal = [jax.random.normal(k, np.shape(x), d) for k, x, d in zip(keys, leaves, kinds, strict=True)]
+    normal = [
+        jax.random.normal(k, np.shape(x), d) for k, x, d in zip(keys, leaves, kinds, strict=True)
+    ]
     return np.asarray(jax.random.key_data(kept)), [np.asarray(n) for n in normal]
 
 
@@ -60,6 +70,11 @@ ROWS: tuple[Row, ...] = (
             {"eta": rate, "gamma": fast},
         ),
         (eta_bad, *bad_with(key_bad, eta=0.1, gamma=0.5)),
-        quirks=Quirks(whole_tree=True, data=sorted_by_name, random=True, moves_without_gradient="there is noise"),
+        quirks=Quirks(
+            whole_tree=True,
+            data=sorted_by_name,
+            random=True,
+            moves_without_gradient="there is noise",
+        ),
     ),
 )

@@ -11,7 +11,10 @@ def noisy_sgd(g, s, w, *, learning_rate, **rest):
 
 
 def noisy_sgd_parts(lib, learning_rate, eta=0.01, gamma=0.55, key=None, seed=None):
-    return lib.chain(lib.add_noise(eta=eta, gamma=gamma, key=key, seed=seed), lib.scale_by_learning_rate(learning_rate))
+    return lib.chain(
+        lib.add_noise(eta=eta, gamma=gamma, key=key, seed=seed),
+        lib.scale_by_learning_rate(learning_rate),
+    )
 
 
 ROWS: tuple[Row, ...] = (
@@ -27,6 +30,11 @@ ROWS: tuple[Row, ...] = (
         ),
         (*rate_bad, *bad_with((eta_bad, *key_bad), learning_rate=0.1)),
         stands_for=noisy_sgd_parts,
-        quirks=Quirks(whole_tree=True, data=sorted_by_name, random=True, moves_without_gradient="there is noise"),
+        quirks=Quirks(
+            whole_tree=True,
+            data=sorted_by_name,
+            random=True,
+            moves_without_gradient="there is noise",
+        ),
     ),
 )

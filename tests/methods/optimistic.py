@@ -1,13 +1,28 @@
-"""Optimistic gradient descent (Mokhtari, Ozdaglar & Pattathil 2020) and Optimistic Adam (Daskalakis et al. 2018)."""
+"""Optimistic gradient descent (Mokhtari, Ozdaglar & Pattathil 2020) and Optimistic Adam (Daskalakis
+et al. 2018).
+"""
 
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.row import Quirks, Row, beta_bad, eps_bad, fast, over, rate, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Quirks,
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    over,
+    rate,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
 def scale_by_optimistic_gradient(g, s, w, *, alpha, beta):
-    """Generalized optimistic gradient (Mokhtari, Ozdaglar & Pattathil 2020, generalized OGDA), without the sign."""
+    """Generalized optimistic gradient (Mokhtari, Ozdaglar & Pattathil 2020, generalized OGDA),
+    without the sign.
+    """
     # Before the first step there is no previous gradient; with g_(-1) = g_0 the correction is zero.
     g_old = g if s is None else s["previous_gradient"]
     u = (alpha + beta) * g - beta * g_old
@@ -15,13 +30,17 @@ def scale_by_optimistic_gradient(g, s, w, *, alpha, beta):
 
 
 def optimistic_gradient_descent(g, s, w, *, learning_rate, alpha, beta):
-    """Generalized optimistic gradient descent (Mokhtari, Ozdaglar & Pattathil 2020, generalized OGDA)."""
+    """Generalized optimistic gradient descent (Mokhtari, Ozdaglar & Pattathil 2020, generalized
+    OGDA).
+    """
     u, s_new = scale_by_optimistic_gradient(g, s, w, alpha=alpha, beta=beta)
     return -learning_rate * u, s_new
 
 
 def optimistic_adam_v2(g, s, w, *, learning_rate, alpha, beta, b1, b2, eps, eps_root, nesterov):
-    """Optimistic Adam (Daskalakis et al. 2018, Algorithm 1) with weights alpha and beta; nesterov: Dozat 2016."""
+    """Optimistic Adam (Daskalakis et al. 2018, Algorithm 1) with weights alpha and beta; nesterov:
+    Dozat 2016.
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
@@ -32,7 +51,8 @@ def optimistic_adam_v2(g, s, w, *, learning_rate, alpha, beta, b1, b2, eps, eps_
         m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
     v_hat = v / (1 - b2**t)
     r = m_hat / (np.sqrt(v_hat + eps_root) + eps)
-    # alpha = beta = 1 is the paper's 2 r_t - r_(t-1); the paper begins with r_0 = 0, optax with r_0 = r_1.
+    # alpha = beta = 1 is the paper's 2 r_t - r_(t-1); the paper begins with r_0 = 0, optax with r_0
+    # = r_1.
     r_old = r if s is None else s["previous_gradient"]
     u = (alpha + beta) * r - beta * r_old
     s_new = {"count": t, "mu": m, "nu": v, "is_initial_step": False, "previous_gradient": r}
@@ -50,15 +70,27 @@ optimism = (
 
 def optimistic_gradient_descent_parts(lib, learning_rate, alpha=1.0, beta=1.0):
     return lib.chain(
-        lib.scale_by_optimistic_gradient(alpha=alpha, beta=beta), lib.scale_by_learning_rate(learning_rate)
+        lib.scale_by_optimistic_gradient(alpha=alpha, beta=beta),
+        lib.scale_by_learning_rate(learning_rate),
     )
 
 
 def optimistic_adam_v2_parts(
-    lib, learning_rate, alpha=1.0, beta=1.0, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=True
+    lib,
+    learning_rate,
+    alpha=1.0,
+    beta=1.0,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    eps_root=0.0,
+    mu_dtype=None,
+    nesterov=True,
 ):
     return lib.chain(
-        lib.scale_by_adam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov),
+        lib.scale_by_adam(
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov
+        ),
         lib.scale_by_optimistic_gradient(alpha=alpha, beta=beta),
         lib.scale_by_learning_rate(learning_rate),
     )

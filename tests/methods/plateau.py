@@ -9,10 +9,21 @@ from tests.methods.compare import started
 from tests.methods.row import Quirks, Row
 
 
-def reduce_on_plateau(g, s, w, *, factor, patience, rtol, atol, cooldown, accumulation_size, min_scale, value):
-    """The scale of updates falls by `factor` after `patience` mean losses in a row that are no better than the best."""
+def reduce_on_plateau(
+    g, s, w, *, factor, patience, rtol, atol, cooldown, accumulation_size, min_scale, value
+):
+    """The scale of updates falls by `factor` after `patience` mean losses in a row that are no
+    better than the best.
+    """
     if s is None:
-        s = {"scale": 1.0, "best_value": np.inf, "plateau_count": 0, "cooldown_count": 0, "count": 0, "avg_value": 0.0}
+        s = {
+            "scale": 1.0,
+            "best_value": np.inf,
+            "plateau_count": 0,
+            "cooldown_count": 0,
+            "count": 0,
+            "avg_value": 0.0,
+        }
     s = dict(s)
     total = s["avg_value"] * s["count"] + float(value)
     s["count"] = s["count"] + 1
@@ -87,7 +98,14 @@ ROWS: tuple[Row, ...] = (
 
 def _plateau_follows(given, values):
     """Whether scale, best and dtypes of the plateau are those of its definition, loss by loss."""
-    settings = {"factor": 0.1, "patience": 10, "rtol": 1e-4, "atol": 0.0, "cooldown": 0, "min_scale": 0.0} | given
+    settings = {
+        "factor": 0.1,
+        "patience": 10,
+        "rtol": 1e-4,
+        "atol": 0.0,
+        "cooldown": 0,
+        "min_scale": 0.0,
+    } | given
 
     def agrees(namespace):
         tx, g = namespace["reduce_on_plateau"](**given), jnp.ones(())
@@ -95,14 +113,22 @@ def _plateau_follows(given, values):
         kept = [x.dtype for x in jax.tree.leaves(state)]
         scale, best, bad, cool = 1.0, np.inf, 0, 0
         for value in values:
-            bar = best - settings["rtol"] * abs(best) - settings["atol"] if best < np.inf else np.inf
+            bar = (
+                best - settings["rtol"] * abs(best) - settings["atol"] if best < np.inf else np.inf
+            )
             is_better, cools = value < bar, cool > 0
             best, bad = (value if is_better else best), (0 if is_better or cools else bad + 1)
             cool = max(cool - 1, 0)
             if bad >= settings["patience"]:
-                scale, bad, cool = max(scale * settings["factor"], settings["min_scale"]), 0, settings["cooldown"]
+                scale, bad, cool = (
+                    max(scale * settings["factor"], settings["min_scale"]),
+                    0,
+                    settings["cooldown"],
+                )
             updates, state = tx.update(g, state, value=jnp.asarray(value))
-            same = np.allclose((state.scale, updates), scale) and np.allclose(state.best_value, best, 1e-6)
+            same = np.allclose((state.scale, updates), scale) and np.allclose(
+                state.best_value, best, 1e-6
+            )
             if not same or [x.dtype for x in jax.tree.leaves(state)] != kept:
                 return False
         return True
@@ -127,12 +153,18 @@ def _plateau_keeps_its_dtypes(namespace):
 PLATEAUS = {
     "dtypes": _plateau_keeps_its_dtypes,
     "patience": _plateau_follows({}, [2.0] * 24),
-    "relative": _plateau_follows({"patience": 1}, [4.0, 3.9997, 3.9, -2.0, -2.0001, -2.01, -2.01, 0.0]),
-    "at the bar": _plateau_follows({"patience": 1, "rtol": 0.5}, [4.0, 2.0, 1.0, 0.75, 0.25, -8.0, -12.0, -13.0]),
+    "relative": _plateau_follows(
+        {"patience": 1}, [4.0, 3.9997, 3.9, -2.0, -2.0001, -2.01, -2.01, 0.0]
+    ),
+    "at the bar": _plateau_follows(
+        {"patience": 1, "rtol": 0.5}, [4.0, 2.0, 1.0, 0.75, 0.25, -8.0, -12.0, -13.0]
+    ),
     "absolute": _plateau_follows(
         {"patience": 2, "atol": 0.5, "cooldown": 2}, [4.0, 3.75, 3.25, 3.0, 2.9, 2.9, 2.9, 2.9]
     ),
-    "never finite": _plateau_follows({"patience": 2}, [np.inf, np.nan, np.inf, 1.0, np.nan, np.nan]),
+    "never finite": _plateau_follows(
+        {"patience": 2}, [np.inf, np.nan, np.inf, 1.0, np.nan, np.nan]
+    ),
 }
 
 

@@ -8,7 +8,9 @@ from tests.methods.row import Quirks, Row, fast, rate
 
 
 def scale_by_polyak(g, s, w, *, f_min, max_learning_rate, eps, variant, value):
-    """Polyak step (Loizou et al. 2021, SPS_max with c = 1; "sps+": Garrigos et al. 2023), without the sign."""
+    """Polyak step (Loizou et al. 2021, SPS_max with c = 1; "sps+": Garrigos et al. 2023), without
+    the sign.
+    """
     gap = value - f_min
     if variant == "sps+":
         gap = max(gap, 0.0)
@@ -19,11 +21,21 @@ def scale_by_polyak(g, s, w, *, f_min, max_learning_rate, eps, variant, value):
 
 
 def polyak_sgd(g, s, w, *, max_learning_rate, scaling, f_min, eps, variant, value):
-    """Gradient descent with the Polyak step (Loizou et al. 2021, SPS_max with c = 1), times a factor."""
+    """Gradient descent with the Polyak step (Loizou et al. 2021, SPS_max with c = 1), times a
+    factor.
+    """
     u, s_new = scale_by_polyak(
-        g, s, w, f_min=f_min, max_learning_rate=max_learning_rate, eps=eps, variant=variant, value=value
+        g,
+        s,
+        w,
+        f_min=f_min,
+        max_learning_rate=max_learning_rate,
+        eps=eps,
+        variant=variant,
+        value=value,
     )
-    # The factor is outside, as in the formula of optax's docstring. (optax 0.2.8 divides by it if the cap is inactive.)
+    # The factor is outside, as in the formula of optax's docstring. (optax 0.2.8 divides by it if
+    # the cap is inactive.)
     return [-scaling * x for x in u], s_new
 
 
@@ -50,8 +62,11 @@ polyak_bad = (
 
 
 def polyak_sgd_parts(lib, max_learning_rate=1.0, scaling=1.0, f_min=0.0, eps=0.0, variant="sps"):
-    direction = lib.scale_by_polyak(f_min=f_min, max_learning_rate=max_learning_rate, eps=eps, variant=variant)
-    # The two members are those of optax's chain, where SGD comes before the Polyak step: states have one shape.
+    direction = lib.scale_by_polyak(
+        f_min=f_min, max_learning_rate=max_learning_rate, eps=eps, variant=variant
+    )
+    # The two members are those of optax's chain, where SGD comes before the Polyak step: states
+    # have one shape.
     return lib.chain(lib.chain(direction, lib.scale_by_learning_rate(scaling)), lib.identity())
 
 
@@ -66,7 +81,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.polyak_sgd,
         polyak_sgd,
-        (*polyak_settings, {"scaling": 0.1, "max_learning_rate": 100.0}, {"scaling": rate}, {"scaling": 2.0}),
+        (
+            *polyak_settings,
+            {"scaling": 0.1, "max_learning_rate": 100.0},
+            {"scaling": rate},
+            {"scaling": 2.0},
+        ),
         polyak_bad,
         stands_for=polyak_sgd_parts,
         quirks=Quirks(whole_tree=True, extra=losses, data=with_short_steps),

@@ -3,11 +3,23 @@
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.row import Row, beta_bad, eps_bad, fast, optimizer_settings, rate, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    optimizer_settings,
+    rate,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
 def scale_by_radam(g, s, w, *, b1, b2, eps, eps_root, threshold, nesterov):
-    """RAdam direction (Liu et al. 2020, Algorithm 2); nesterov: Dozat 2016, Algorithm 2 with constant b1."""
+    """RAdam direction (Liu et al. 2020, Algorithm 2); nesterov: Dozat 2016, Algorithm 2 with
+    constant b1.
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
@@ -18,13 +30,14 @@ def scale_by_radam(g, s, w, *, b1, b2, eps, eps_root, threshold, nesterov):
     else:
         m_hat = m / (1 - b1**t)
     rho_inf = 2 / (1 - b2) - 1
-    # The length of the simple average whose centre of mass is that of the exponential one (section 4.1), which the
-    # paper sums up to rho_inf - 2 t b2^t / (1 - b2^t): that difference loses up to 8 of 16 digits.
+    # The length of the simple average whose centre of mass is that of the exponential one (section
+    # 4.1), which the paper sums up to rho_inf - 2 t b2^t / (1 - b2^t): that difference loses up to
+    # 8 of 16 digits.
     age = np.arange(t)
     weights = (1 - b2) * b2**age  # their sum is 1 - b2^t
     rho = 1 + 2 * np.sum(age * weights) / np.sum(weights)
-    # The paper rectifies for rho > 4, below which r is the root of a negative number; the authors' code, and optax
-    # after it, for rho >= 5, being "more conservative".
+    # The paper rectifies for rho > 4, below which r is the root of a negative number; the authors'
+    # code, and optax after it, for rho >= 5, being "more conservative".
     if rho >= threshold and rho > 4:
         v_hat = v / np.sum(weights)
         r = np.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
@@ -37,12 +50,14 @@ def scale_by_radam(g, s, w, *, b1, b2, eps, eps_root, threshold, nesterov):
 
 def radam(g, s, w, *, learning_rate, b1, b2, eps, eps_root, threshold, nesterov):
     """RAdam update (Liu et al. 2020, Algorithm 2)."""
-    u, s_new = scale_by_radam(g, s, w, b1=b1, b2=b2, eps=eps, eps_root=eps_root, threshold=threshold, nesterov=nesterov)
+    u, s_new = scale_by_radam(
+        g, s, w, b1=b1, b2=b2, eps=eps, eps_root=eps_root, threshold=threshold, nesterov=nesterov
+    )
     return -learning_rate * u, s_new
 
 
-# At the eighth update, the first after a used state, ρ is 4.7 for b2 = 0.7, and it is computed as for few updates with
-# b2 above 0.88. With 0.999999 the plain formula loses digits in float64 too.
+# At the eighth update, the first after a used state, ρ is 4.7 for b2 = 0.7, and it is computed as
+# for few updates with b2 above 0.88. With 0.999999 the plain formula loses digits in float64 too.
 radam_settings = (
     {},
     {"b2": 0.9999, "eps": 0.1},
@@ -62,9 +77,13 @@ radam_settings = (
 )
 
 
-def radam_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=5.0, nesterov=False):
+def radam_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=5.0, nesterov=False
+):
     return lib.chain(
-        lib.scale_by_radam(b1=b1, b2=b2, eps=eps, eps_root=eps_root, threshold=threshold, nesterov=nesterov),
+        lib.scale_by_radam(
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, threshold=threshold, nesterov=nesterov
+        ),
         lib.scale_by_learning_rate(learning_rate),
     )
 

@@ -39,8 +39,9 @@ def scale_by_stddev(g, s, w, *, decay, eps, initial_scale, eps_in_sqrt, bias_cor
     return u, s_new
 
 
-# The variance v - |m|² is exactly 0 on a corrected first step and with decay 0, and then all rounding: there an initial
-# scale keeps it away from 0. Elsewhere it is a fraction of v, of which an ulp is lost: hence the bound in float32.
+# The variance v - |m|² is exactly 0 on a corrected first step and with decay 0, and then all
+# rounding: there an initial scale keeps it away from 0. Elsewhere it is a fraction of v, of which
+# an ulp is lost: hence the bound in float32.
 centered_settings = (
     {},
     {"decay": 0.99, "eps": 1e-2, "eps_in_sqrt": False},
@@ -73,5 +74,11 @@ rms_bad = (
 
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_rms, scale_by_rms, rms_settings, rms_bad),
-    Row(ol.scale_by_stddev, scale_by_stddev, centered_settings, rms_bad, quirks=Quirks(float32=centered_float32)),
+    Row(
+        ol.scale_by_stddev,
+        scale_by_stddev,
+        centered_settings,
+        rms_bad,
+        quirks=Quirks(float32=centered_float32),
+    ),
 )

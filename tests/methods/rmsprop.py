@@ -3,14 +3,35 @@
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.rms import centered_float32, centered_settings, rms_bad, rms_settings, scale_by_rms, scale_by_stddev
+from tests.methods.rms import (
+    centered_float32,
+    centered_settings,
+    rms_bad,
+    rms_settings,
+    scale_by_rms,
+    scale_by_stddev,
+)
 from tests.methods.row import Quirks, Row, rate, rate_bad, with_rate
 
 
 def rmsprop(
-    g, s, w, *, learning_rate, decay, eps, initial_scale, eps_in_sqrt, centered, momentum, nesterov, bias_correction
+    g,
+    s,
+    w,
+    *,
+    learning_rate,
+    decay,
+    eps,
+    initial_scale,
+    eps_in_sqrt,
+    centered,
+    momentum,
+    nesterov,
+    bias_correction,
 ):
-    """RMSProp with momentum on the steps (Tieleman & Hinton 2012; centered: Graves 2013, equations 38 to 41)."""
+    """RMSProp with momentum on the steps (Tieleman & Hinton 2012; centered: Graves 2013, equations
+    38 to 41).
+    """
     scaling = scale_by_stddev if centered else scale_by_rms
     scaled_g, s_new = scaling(
         g,
@@ -25,7 +46,8 @@ def rmsprop(
     step = -learning_rate * scaled_g
     if momentum is None:
         return step, s_new
-    # Each step enters the velocity with the learning rate it was made with, as in Graves' equation 40.
+    # Each step enters the velocity with the learning rate it was made with, as in Graves' equation
+    # 40.
     v = np.zeros_like(g) if s is None else s["trace"]
     v = momentum * v + step
     s_new["trace"] = v
@@ -48,7 +70,11 @@ def rmsprop_parts(
     scale_by = lib.scale_by_stddev if centered else lib.scale_by_rms
     return lib.chain(
         scale_by(
-            decay=decay, eps=eps, initial_scale=initial_scale, eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction
+            decay=decay,
+            eps=eps,
+            initial_scale=initial_scale,
+            eps_in_sqrt=eps_in_sqrt,
+            bias_correction=bias_correction,
         ),
         lib.scale_by_learning_rate(learning_rate),
         lib.identity() if momentum is None else lib.trace(decay=momentum, nesterov=nesterov),
@@ -73,7 +99,13 @@ ROWS: tuple[Row, ...] = (
         (
             *({"learning_rate": 0.1, "centered": True, **s} for s in centered_settings[:6]),
             {"learning_rate": 0.1, "centered": True, "momentum": 0.9, "eps": 0.01},
-            {"learning_rate": rate, "centered": True, "momentum": 0.5, "nesterov": True, "eps": 0.1},
+            {
+                "learning_rate": rate,
+                "centered": True,
+                "momentum": 0.5,
+                "nesterov": True,
+                "eps": 0.1,
+            },
         ),
         stands_for=rmsprop_parts,
         quirks=Quirks(float32=centered_float32, variant=", centered"),

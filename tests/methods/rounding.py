@@ -18,7 +18,10 @@ ROWS: tuple[Row, ...] = (
         tuple(over(tx=(heavy, plain, scaled, adaptive), seed=(0, 5))),
         (
             bad_tx,
-            ({"tx": plain, "seed": 0.5}, "seed must be an int or a key, as jax.random.key(0) is one, got 0.5"),
+            (
+                {"tx": plain, "seed": 0.5},
+                "seed must be an int or a key, as jax.random.key(0) is one, got 0.5",
+            ),
             ({"tx": plain, "seed": True}, "seed must be an int or a key"),
         ),
         quirks=Quirks(translate=with_base_of("tx"), random=True),

@@ -1,4 +1,6 @@
-"""The row of the table that stands for one method in the tests, and the settings that many rows share."""
+"""The row of the table that stands for one method in the tests, and the settings that many rows
+share.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,22 +36,31 @@ class Quirks:
     complex_: bool = True  # whether the rule means something for complex gradients
     refuses_complex: str = ""  # what it says to a complex leaf if it refuses one
     unlike: tuple[str, ...] = ()  # arguments of the factory that the reference does not take
-    translate: Callable[[Settings], Settings] = as_they_are  # from the factory's arguments to the reference's
-    extra: Callable[[int], dict[str, Any]] = no_extra  # extra arguments of update and reference, by step from 0
-    data: Callable[[Trees], Trees] = as_they_are  # edits (parameters, gradients by step), the numbers to compare on
-    used: Callable | None = None  # (state, seed) -> a state as if training had gone on; default: compare.started
+    # from the factory's arguments to the reference's
+    translate: Callable[[Settings], Settings] = as_they_are
+    # extra arguments of update and reference, by step from 0
+    extra: Callable[[int], dict[str, Any]] = no_extra
+    # edits (parameters, gradients by step), the numbers to compare on
+    data: Callable[[Trees], Trees] = as_they_are
+    # (state, seed) -> a state as if training had gone on; default: compare.started
+    used: Callable | None = None
     fresh_only: str = ""  # why it is not compared from a used state
-    shapes: dict[str, tuple[int, ...]] | None = None  # of the leaves, where compare.SHAPES would not do
-    as_kept: Callable[..., Any] = as_it_is  # (field, value, parameter) of a leaf's state -> as the reference keeps it
-    determined: Callable[..., Any] = as_it_is  # (field, value) -> what two right implementations have in common
+    # of the leaves, where compare.SHAPES would not do
+    shapes: dict[str, tuple[int, ...]] | None = None
+    # (field, value, parameter) of a leaf's state -> as the reference keeps it
+    as_kept: Callable[..., Any] = as_it_is
+    # (field, value) -> what two right implementations have in common
+    determined: Callable[..., Any] = as_it_is
     unseen: tuple[str, ...] = ()  # fields of the state that the reference does not keep
-    float32: float = 2e-6  # bound of the relative error in float32; a reason stands beside another number
+    # bound of the relative error in float32; a reason stands beside another number
+    float32: float = 2e-6
     float64: float = 1e-12  # the same in float64
-    counts_updates: bool = True  # whether the field `count` of its state, if there is one, is the number of updates
+    # whether the field `count` of its state, if there is one, is the number of updates
+    counts_updates: bool = True
     random: bool = False  # whether its updates hold noise, drawn by a leaf's place in the tree
     positive: tuple[str, ...] = ()  # numbers that may not be 0
-    # How far eager, jitted and scanned runs may differ: where sums or eigenvectors are in the rule, XLA orders their
-    # terms by what it fuses them with, and 0 (to the bit) cannot hold.
+    # How far eager, jitted and scanned runs may differ: where sums or eigenvectors are in the rule,
+    # XLA orders their terms by what it fuses them with, and 0 (to the bit) cannot hold.
     same_program: float = 0.0
     moves_without_gradient: str = ""  # why a zero gradient gives an update that is not zero
     no_laws: str = ""  # why the laws do not call it, and where they are tested instead
@@ -58,14 +69,16 @@ class Quirks:
 
 @dataclass(frozen=True)
 class Row:
-    """A factory, its numpy reference, settings to run both on, and bad settings with what their error must say."""
+    """A factory, its numpy reference, settings to run both on, and bad settings with what their
+    error must say.
+    """
 
     factory: Callable[..., ol.GradientTransformation]
     reference: Callable | None  # from the paper: (g, s, w, **hyperparameters) -> (u, s)
     settings: tuple[Settings, ...]
     bad: tuple[tuple[Settings, str], ...] = ()
-    # What a composition stands for: (lib, **settings) -> the composition made of names of the namespace `lib`, written
-    # from the paper or the documentation, defaults included.
+    # What a composition stands for: (lib, **settings) -> the composition made of names of the
+    # namespace `lib`, written from the paper or the documentation, defaults included.
     stands_for: Callable[..., ol.GradientTransformation] | None = None
     quirks: Quirks = Quirks()
 
@@ -83,19 +96,34 @@ def over(**axes: tuple) -> Iterator[Settings]:
 rate = ol.cosine_decay_schedule(0.1, 20)
 fast = ol.linear_schedule(0.5, 0.9, 10)
 slow = ol.linear_schedule(0.9, 0.99, 10)
-beta_bad = (({"b1": 1.5}, "b1 must be in [0, 1), got 1.5"), ({"b2": -0.1}, "b2 must be in [0, 1), got -0.1"))
-eps_bad = (({"eps": -1}, "eps must be at least 0, got -1.0"), ({"eps_root": -1}, "eps_root must be at least 0"))
+beta_bad = (
+    ({"b1": 1.5}, "b1 must be in [0, 1), got 1.5"),
+    ({"b2": -0.1}, "b2 must be in [0, 1), got -0.1"),
+)
+eps_bad = (
+    ({"eps": -1}, "eps must be at least 0, got -1.0"),
+    ({"eps_root": -1}, "eps_root must be at least 0"),
+)
 rate_bad = (
     ({"learning_rate": "fast"}, "learning_rate must be a number or a schedule, got 'fast'"),
-    ({"learning_rate": jnp.ones(3)}, "learning_rate has shape (3,): for a population of 3, use jax.vmap"),
+    (
+        {"learning_rate": jnp.ones(3)},
+        "learning_rate has shape (3,): for a population of 3, use jax.vmap",
+    ),
     ({"lr": 0.1}, "no argument 'lr'; write learning_rate"),
 )
-weight_decay_bad = ({"learning_rate": 0.1, "weight_decay": "x"}, "weight_decay must be a number or a schedule")
+weight_decay_bad = (
+    {"learning_rate": 0.1, "weight_decay": "x"},
+    "weight_decay must be a number or a schedule",
+)
 wrong_names = (
     ({"learning_rate": 0.1, "beta1": 0.5}, "no argument 'beta1'; write b1"),
     ({"learning_rate": 0.1, "betas": (0.5, 0.9)}, "no argument 'betas'; write b1 and b2"),
     ({"learning_rate": 0.1, "epsilon": 1e-3}, "no argument 'epsilon'; write eps"),
-    ({"learning_rate": 0.1, "clipnorm": 1.0}, "no argument 'clipnorm'; write chain(clip_by_global_norm"),
+    (
+        {"learning_rate": 0.1, "clipnorm": 1.0},
+        "no argument 'clipnorm'; write chain(clip_by_global_norm",
+    ),
 )
 
 
@@ -103,7 +131,8 @@ def with_rate(bad):
     return tuple(({"learning_rate": 0.1, **settings}, message) for settings, message in bad)
 
 
-# Large eps and eps_root make their places visible; gradients near 1e-6 are among the data of the tests.
+# Large eps and eps_root make their places visible; gradients near 1e-6 are among the data of the
+# tests.
 adam_settings = (
     {},
     {"b1": 0.0, "b2": 0.0},
@@ -116,11 +145,16 @@ adam_settings = (
     {"b1": fast, "b2": slow, "eps": 1e-2},
     {"b1": 0, "b2": fast, "nesterov": True},
 )
-decay_bad = (({"decay": 1.0}, "decay must be in [0, 1), got 1.0"), ({"decay": "x"}, "decay must be a number"))
+decay_bad = (
+    ({"decay": 1.0}, "decay must be in [0, 1), got 1.0"),
+    ({"decay": "x"}, "decay must be a number"),
+)
 
 
 def decayed_optimizer_settings(settings: tuple[Settings, ...]) -> tuple[Settings, ...]:
-    """The settings of a direction as those of its optimizer with decay: defaults, decay, a schedule of each."""
+    """The settings of a direction as those of its optimizer with decay: defaults, decay, a schedule
+    of each.
+    """
     return (
         {"learning_rate": 0.1},
         *({"learning_rate": 0.1, "weight_decay": 0.3, **s} for s in settings),
@@ -131,4 +165,8 @@ def decayed_optimizer_settings(settings: tuple[Settings, ...]) -> tuple[Settings
 
 def optimizer_settings(settings: tuple[Settings, ...]) -> tuple[Settings, ...]:
     """The same without decay."""
-    return ({"learning_rate": 1.0}, *({"learning_rate": 0.1, **s} for s in settings), {"learning_rate": rate})
+    return (
+        {"learning_rate": 1.0},
+        *({"learning_rate": 0.1, **s} for s in settings),
+        {"learning_rate": rate},
+    )

@@ -16,7 +16,8 @@ def scale_by_rprop(g, s, w, *, learning_rate, eta_minus, eta_plus, min_step_size
     step = np.where(turned, np.clip(step * eta_minus, min_step_size, max_step_size), step)
     # After a turn the entry rests for one step, and the next gradient is compared with nothing.
     u = np.where(turned, 0.0, np.sign(g) * step)
-    # optax 0.2.8 returns the step of the gradient BEFORE this one, so its first update is zero. Not so in the paper.
+    # optax 0.2.8 returns the step of the gradient BEFORE this one, so its first update is zero. Not
+    # so in the paper.
     return u, {"step_sizes": step, "prev_updates": u}
 
 
@@ -54,7 +55,9 @@ step_bad = (
 )
 
 
-def rprop_parts(lib, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, max_step_size=50.0):
+def rprop_parts(
+    lib, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, max_step_size=50.0
+):
     direction = lib.scale_by_rprop(
         learning_rate=learning_rate,
         eta_minus=eta_minus,

@@ -5,13 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.bases import BASES, heavy, leafwise, light, no_transformation, plain, scaled, slower
+from tests.methods.bases import (
+    BASES,
+    heavy,
+    leafwise,
+    light,
+    no_transformation,
+    plain,
+    scaled,
+    slower,
+)
 from tests.methods.compare import started
 from tests.methods.row import Namespace, Quirks, Row, over
 
 
 def sam_step(grad_fn, w, learning_rate, rho):
-    """One SAM step (Foret et al. 2021, Algorithm 1, p = 2): the new parameters, for a list of arrays w."""
+    """One SAM step (Foret et al. 2021, Algorithm 1, p = 2): the new parameters, for a list of
+    arrays w.
+    """
     g = grad_fn(w)
     norm = np.sqrt(sum(np.sum(np.abs(x) ** 2) for x in g))
     w_adv = [x + rho * y / norm for x, y in zip(w, g, strict=True)]
@@ -19,7 +30,9 @@ def sam_step(grad_fn, w, learning_rate, rho):
 
 
 def opaque_sam(g, s, w, *, optimizer, adv_optimizer, sync_period, reset_state, grad_fn):
-    """SAM (Foret et al. 2021, Algorithm 1), a whole period in one; grad_fn(w, i) at the i-th adversarial point."""
+    """SAM (Foret et al. 2021, Algorithm 1), a whole period in one; grad_fn(w, i) at the i-th
+    adversarial point.
+    """
     opt_state = None if s is None else s["opt_state"]
     adv_state = None if s is None else s["adv_state"]
     point = list(w)
@@ -34,7 +47,9 @@ def opaque_sam(g, s, w, *, optimizer, adv_optimizer, sync_period, reset_state, g
 
 
 def sam(g, s, w, *, optimizer, adv_optimizer, sync_period, reset_state):
-    """SAM (Foret et al. 2021, Algorithm 1) in phases: sync_period - 1 ascent steps, then the step from the start."""
+    """SAM (Foret et al. 2021, Algorithm 1) in phases: sync_period - 1 ascent steps, then the step
+    from the start.
+    """
     steps = 0 if s is None else s["steps_since_sync"]
     cache = list(w) if steps == 0 else s["cache"]
     opt_state = None if s is None else s["opt_state"]
@@ -51,7 +66,12 @@ def sam(g, s, w, *, optimizer, adv_optimizer, sync_period, reset_state):
         steps = 0
         if reset_state:
             adv_state = None
-    return u, {"steps_since_sync": steps, "opt_state": opt_state, "adv_state": adv_state, "cache": cache}
+    return u, {
+        "steps_since_sync": steps,
+        "opt_state": opt_state,
+        "adv_state": adv_state,
+        "cache": cache,
+    }
 
 
 def decayed(rule):
@@ -59,21 +79,31 @@ def decayed(rule):
     return lambda g, s, w: rule(g + 0.25 * w, s, w)
 
 
-heavy_decayed, scaled_decayed = (ol.chain(ol.add_decayed_weights(0.25), base) for base in (heavy, scaled))
+heavy_decayed, scaled_decayed = (
+    ol.chain(ol.add_decayed_weights(0.25), base) for base in (heavy, scaled)
+)
 SAM_BASES = BASES | {heavy_decayed: decayed(BASES[heavy]), scaled_decayed: decayed(BASES[scaled])}
 
 
 def sam_of_leaves(reference):
-    """A reference around references for one leaf, RMSProp and momentum, with the fields of both in one dict."""
+    """A reference around references for one leaf, RMSProp and momentum, with the fields of both in
+    one dict.
+    """
 
     def of_leaves(g, s, w, *, optimizer, adv_optimizer, **settings):
         both = s and s | {"opt_state": s, "adv_state": s}
-        rules = {"optimizer": leafwise(SAM_BASES[optimizer]), "adv_optimizer": leafwise(SAM_BASES[adv_optimizer])}
+        rules = {
+            "optimizer": leafwise(SAM_BASES[optimizer]),
+            "adv_optimizer": leafwise(SAM_BASES[adv_optimizer]),
+        }
         u, s = reference(g, both, w, **rules, **settings)
         opt_state, adv_state = s.pop("opt_state"), s.pop("adv_state")
         zeros = [np.zeros_like(x) for x in g]
         opt_state = {"nu": [np.zeros(x.shape) for x in g]} if opt_state is None else opt_state
-        return u, s | {"nu": opt_state["nu"], "trace": zeros if adv_state is None else adv_state["trace"]}
+        return u, s | {
+            "nu": opt_state["nu"],
+            "trace": zeros if adv_state is None else adv_state["trace"],
+        }
 
     return of_leaves
 
@@ -102,7 +132,10 @@ ROWS: tuple[Row, ...] = (
         ),
         (
             ({"optimizer": 0.1, "adv_optimizer": plain}, f"member optimizer {no_transformation}"),
-            ({"optimizer": plain, "adv_optimizer": 0.1}, f"member adv_optimizer {no_transformation}"),
+            (
+                {"optimizer": plain, "adv_optimizer": 0.1},
+                f"member adv_optimizer {no_transformation}",
+            ),
             (
                 {"optimizer": plain, "adv_optimizer": plain, "sync_period": 0},
                 "sync_period must be an integer of at least 1, got 0",
@@ -114,7 +147,12 @@ ROWS: tuple[Row, ...] = (
         ol.sam,
         sam_of_leaves(sam),
         tuple(
-            over(optimizer=(scaled, slower), adv_optimizer=(heavy, light), sync_period=(1,), reset_state=(True, False))
+            over(
+                optimizer=(scaled, slower),
+                adv_optimizer=(heavy, light),
+                sync_period=(1,),
+                reset_state=(True, False),
+            )
         ),
         quirks=Quirks(
             whole_tree=True,
@@ -147,7 +185,9 @@ ROWS: tuple[Row, ...] = (
 
 
 def _sam_averages_over_devices(namespace: Namespace) -> bool:
-    """Gradients of two devices at the adversarial point make one step; the climb is each one's own."""
+    """Gradients of two devices at the adversarial point make one step; the climb is each
+    one's own.
+    """
     scales = jnp.array([1.0, 3.0])
     tx = namespace["sam"](ol.sgd(0.5), ol.sgd(0.1), opaque_mode=True, batch_axis_name="devices")
 
@@ -176,4 +216,9 @@ def _sam_climbs_afresh(namespace: Namespace) -> bool:
     return bool(kept and jnp.array_equal(state.adv_state, w))
 
 
-PROBES = {"optax_lite.optimizers.sam": {"devices": _sam_averages_over_devices, "afresh": _sam_climbs_afresh}}
+PROBES = {
+    "optax_lite.optimizers.sam": {
+        "devices": _sam_averages_over_devices,
+        "afresh": _sam_climbs_afresh,
+    }
+}

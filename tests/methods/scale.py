@@ -8,7 +8,9 @@ from tests.methods.row import Row, fast, over, rate, rate_bad, slow
 
 
 def scale(g, s, w, *, step_size):
-    """Plain scaling of the gradient (no paper; the step eta * g of gradient descent without its sign)."""
+    """Plain scaling of the gradient (no paper; the step eta * g of gradient descent without its
+    sign).
+    """
     return step_size * g, {}
 
 
@@ -18,13 +20,17 @@ def scale_by_learning_rate(g, s, w, *, learning_rate, flip_sign=True):
 
 
 def scale_by_schedule(g, s, w, *, step_size_fn):
-    """Scaling with a step-dependent step size (Robbins & Monro 1951); step_size_fn is the number at this step."""
+    """Scaling with a step-dependent step size (Robbins & Monro 1951); step_size_fn is the number at
+    this step.
+    """
     count = 0 if s is None else s["count"]
     return step_size_fn * g, {"count": count + 1}
 
 
 def scale_by_sign(g, s, w):
-    """Elementwise sign (Bernstein et al. 2018, Algorithm 1); for complex entries the unit phase g / |g|."""
+    """Elementwise sign (Bernstein et al. 2018, Algorithm 1); for complex entries the unit phase g /
+    |g|.
+    """
     size = np.abs(g)
     # A zero entry has no direction: its sign is 0.
     return np.where(size > 0, g / np.where(size > 0, size, 1.0), 0.0), {}
@@ -48,14 +54,20 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.scale_by_learning_rate,
         scale_by_learning_rate,
-        ({"learning_rate": 0.1}, *over(learning_rate=(0.1, 3, 1e-6, rate), flip_sign=(True, False))),
+        (
+            {"learning_rate": 0.1},
+            *over(learning_rate=(0.1, 3, 1e-6, rate), flip_sign=(True, False)),
+        ),
         rate_bad,
         stands_for=scale_by_learning_rate_parts,
     ),
     Row(
         ol.scale_by_schedule,
         scale_by_schedule,
-        tuple({"step_size_fn": s} for s in (rate, fast, slow, -rate, 0.1 * fast, rate + fast, rate / 2, 1 - slow)),
+        tuple(
+            {"step_size_fn": s}
+            for s in (rate, fast, slow, -rate, 0.1 * fast, rate + fast, rate / 2, 1 - slow)
+        ),
         (({"step_size_fn": "x"}, "step_size_fn must be a number or a schedule"),),
         stands_for=scale_by_schedule_parts,
     ),

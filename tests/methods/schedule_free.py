@@ -10,7 +10,9 @@ from tests.methods.row import Namespace, Quirks, Row, beta_bad, eps_bad, fast, o
 
 
 def schedule_free(g, s, w, *, base, learning_rate, b1, weight_lr_power):
-    """Schedule-Free (Defazio et al. 2024, the recursions of y, z and x) around `base`; weights of the authors' code."""
+    """Schedule-Free (Defazio et al. 2024, the recursions of y, z and x) around `base`; weights of
+    the authors' code.
+    """
     # w is y, the point of the gradient; z is stored and x recovered from y = b1 * x + (1 - b1) * z.
     z = w if s is None else s["z"]
     last_b1 = b1 if s is None else s["b1"]
@@ -46,36 +48,45 @@ def schedule_free_eval_params(s, w):
 
 
 def _warmed(learning_rate, warmup_steps, t):
-    # The rate of step t = 0, 1, ...: optax's linear schedule from 0; the paper and the authors' code start at t = 1.
+    # The rate of step t = 0, 1, ...: optax's linear schedule from 0; the paper and the authors'
+    # code start at t = 1.
     if warmup_steps is None or t >= warmup_steps:
         return learning_rate
     return learning_rate * t / warmup_steps
 
 
 def schedule_free_sgd(g, s, w, *, learning_rate, warmup_steps, b1, weight_decay, weight_lr_power):
-    """Schedule-Free SGD (Defazio et al. 2024, the recursions of y, z and x) with the authors' decay at y."""
+    """Schedule-Free SGD (Defazio et al. 2024, the recursions of y, z and x) with the authors' decay
+    at y.
+    """
     lr = _warmed(learning_rate, warmup_steps, 0 if s is None else s["step_count"] - 1)
 
     def base(g, s, w):
         return -lr * (g + (0.0 if weight_decay is None else weight_decay) * w), {}
 
-    return schedule_free(g, s, w, base=base, learning_rate=lr, b1=b1, weight_lr_power=weight_lr_power)
+    return schedule_free(
+        g, s, w, base=base, learning_rate=lr, b1=b1, weight_lr_power=weight_lr_power
+    )
 
 
-def schedule_free_adamw(g, s, w, *, learning_rate, warmup_steps, b1, b2, eps, weight_decay, weight_lr_power):
+def schedule_free_adamw(
+    g, s, w, *, learning_rate, warmup_steps, b1, b2, eps, weight_decay, weight_lr_power
+):
     """Schedule-Free AdamW (Defazio et al. 2024, Algorithm 1) with decay at y."""
     lr = _warmed(learning_rate, warmup_steps, 0 if s is None else s["step_count"] - 1)
 
     def base(g, s, w):
-        # RMSProp with bias correction, as optax documents; the paper corrects the rate (and so the weights and the
-        # decay) by sqrt(1 - b2^t) instead.
+        # RMSProp with bias correction, as optax documents; the paper corrects the rate (and so the
+        # weights and the decay) by sqrt(1 - b2^t) instead.
         t = (0 if s is None else s["count"]) + 1
         nu = np.zeros(g.shape) if s is None else s["nu"]
         nu = b2 * nu + (1 - b2) * np.abs(g) ** 2
         u = g / (np.sqrt(nu / (1 - b2**t)) + eps) + weight_decay * w
         return -lr * u, {"count": t, "nu": nu}
 
-    return schedule_free(g, s, w, base=base, learning_rate=lr, b1=b1, weight_lr_power=weight_lr_power)
+    return schedule_free(
+        g, s, w, base=base, learning_rate=lr, b1=b1, weight_lr_power=weight_lr_power
+    )
 
 
 def nested(reference):
@@ -88,8 +99,8 @@ def averaged_for_a_while(state, seed):
     return started(state, seed)._replace(step_count=jnp.int32(8))
 
 
-# z and y are kept in float32, so that y - z has the digits that a step has beside z: hence the giant steps, and the
-# bound for those that are not.
+# z and y are kept in float32, so that y - z has the digits that a step has beside z: hence the
+# giant steps, and the bound for those that are not.
 giant_rate, schedule_free_float32 = 2.0**20, 2e-5
 
 
@@ -97,17 +108,28 @@ def warmed(lib, learning_rate, warmup_steps):
     """Return the rate, behind a linear rise from 0 if there is a warm-up."""
     if warmup_steps is None:
         return learning_rate
-    return lib.warmup_constant_schedule(init_value=0, peak_value=1, warmup_steps=warmup_steps) * learning_rate
+    return (
+        lib.warmup_constant_schedule(init_value=0, peak_value=1, warmup_steps=warmup_steps)
+        * learning_rate
+    )
 
 
 def schedule_free_sgd_parts(
-    lib, learning_rate=1.0, warmup_steps=None, b1=0.9, weight_decay=None, weight_lr_power=2.0, state_dtype=None
+    lib,
+    learning_rate=1.0,
+    warmup_steps=None,
+    b1=0.9,
+    weight_decay=None,
+    weight_lr_power=2.0,
+    state_dtype=None,
 ):
     rate = warmed(lib, learning_rate, warmup_steps)
     base = lib.chain(lib.identity(), lib.scale_by_learning_rate(rate))
     if weight_decay is not None:
         base = lib.chain(lib.add_decayed_weights(weight_decay=weight_decay), base)
-    return lib.schedule_free(base, rate, b1=b1, weight_lr_power=weight_lr_power, state_dtype=state_dtype)
+    return lib.schedule_free(
+        base, rate, b1=b1, weight_lr_power=weight_lr_power, state_dtype=state_dtype
+    )
 
 
 def schedule_free_adamw_parts(
@@ -123,11 +145,15 @@ def schedule_free_adamw_parts(
 ):
     rate = warmed(lib, learning_rate, warmup_steps)
     base = lib.chain(
-        lib.scale_by_rms(decay=b2, eps=eps, initial_scale=0.0, eps_in_sqrt=False, bias_correction=True),
+        lib.scale_by_rms(
+            decay=b2, eps=eps, initial_scale=0.0, eps_in_sqrt=False, bias_correction=True
+        ),
         lib.add_decayed_weights(weight_decay=weight_decay),
         lib.scale_by_learning_rate(rate),
     )
-    return lib.schedule_free(base, rate, b1=b1, weight_lr_power=weight_lr_power, state_dtype=state_dtype)
+    return lib.schedule_free(
+        base, rate, b1=b1, weight_lr_power=weight_lr_power, state_dtype=state_dtype
+    )
 
 
 ROWS: tuple[Row, ...] = (
@@ -145,10 +171,22 @@ ROWS: tuple[Row, ...] = (
             {"base_optimizer": giant, "learning_rate": 0.0, "b1": 0.99},
         ),
         (
-            ({"base_optimizer": 0.1, "learning_rate": 0.1}, f"member base_optimizer {no_transformation}"),
-            ({"base_optimizer": plain, "learning_rate": 0.1, "b1": 0.0}, "b1 must be above 0, got 0.0"),
-            ({"base_optimizer": plain, "learning_rate": 0.1, "b1": 1.0}, "b1 must be in [0, 1), got 1.0"),
-            ({"base_optimizer": plain, "learning_rate": "x"}, "learning_rate must be a number or a schedule, got 'x'"),
+            (
+                {"base_optimizer": 0.1, "learning_rate": 0.1},
+                f"member base_optimizer {no_transformation}",
+            ),
+            (
+                {"base_optimizer": plain, "learning_rate": 0.1, "b1": 0.0},
+                "b1 must be above 0, got 0.0",
+            ),
+            (
+                {"base_optimizer": plain, "learning_rate": 0.1, "b1": 1.0},
+                "b1 must be in [0, 1), got 1.0",
+            ),
+            (
+                {"base_optimizer": plain, "learning_rate": "x"},
+                "learning_rate must be a number or a schedule, got 'x'",
+            ),
             (
                 {"base_optimizer": plain, "learning_rate": 0.1, "state_dtype": "int8"},
                 "state_dtype must be a floating dtype",
@@ -167,8 +205,18 @@ ROWS: tuple[Row, ...] = (
         nested(schedule_free_sgd),
         (
             {"learning_rate": 2.0**14},
-            *over(learning_rate=(giant_rate, 3 * giant_rate), warmup_steps=(None, 3), weight_decay=(None, 0.3)),
-            {"learning_rate": giant_rate, "warmup_steps": 10, "b1": 0.5, "weight_lr_power": 1.0, "weight_decay": fast},
+            *over(
+                learning_rate=(giant_rate, 3 * giant_rate),
+                warmup_steps=(None, 3),
+                weight_decay=(None, 0.3),
+            ),
+            {
+                "learning_rate": giant_rate,
+                "warmup_steps": 10,
+                "b1": 0.5,
+                "weight_lr_power": 1.0,
+                "weight_decay": fast,
+            },
             {"learning_rate": giant_rate * rate, "b1": 0.6},
             {"weight_decay": giant_rate},
         ),
@@ -179,7 +227,10 @@ ROWS: tuple[Row, ...] = (
         ),
         stands_for=schedule_free_sgd_parts,
         quirks=Quirks(
-            unlike=("state_dtype",), used=averaged_for_a_while, float32=schedule_free_float32, positive=("b1",)
+            unlike=("state_dtype",),
+            used=averaged_for_a_while,
+            float32=schedule_free_float32,
+            positive=("b1",),
         ),
     ),
     Row(
@@ -187,14 +238,22 @@ ROWS: tuple[Row, ...] = (
         nested(schedule_free_adamw),
         (
             {},
-            *over(learning_rate=(giant_rate,), warmup_steps=(None, 3), weight_decay=(0.0, 0.3), eps=(1e-8, 0.1)),
+            *over(
+                learning_rate=(giant_rate,),
+                warmup_steps=(None, 3),
+                weight_decay=(0.0, 0.3),
+                eps=(1e-8, 0.1),
+            ),
             {"learning_rate": 1, "warmup_steps": 10, "b1": 0.5, "b2": 0.5, "weight_lr_power": 1.0},
             {"learning_rate": rate, "b1": 0.6},
         ),
         (*rate_bad, *beta_bad[:1], *eps_bad[:1]),
         stands_for=schedule_free_adamw_parts,
         quirks=Quirks(
-            unlike=("state_dtype",), used=averaged_for_a_while, float32=schedule_free_float32, positive=("b1",)
+            unlike=("state_dtype",),
+            used=averaged_for_a_while,
+            float32=schedule_free_float32,
+            positive=("b1",),
         ),
     ),
 )
@@ -205,7 +264,11 @@ def _evaluates_at_the_average(namespace: Namespace) -> bool:
     x, z, b1 = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.3, 4.0, -1.0]), 0.75
     state = ol.schedule_free_sgd(0.1, b1=b1).init(x)._replace(z=z)
     own = namespace["ScheduleFreeState"](*state)
-    return bool(jnp.allclose(namespace["schedule_free_eval_params"](own, b1 * x + (1 - b1) * z), x, rtol=1e-12))
+    return bool(
+        jnp.allclose(
+            namespace["schedule_free_eval_params"](own, b1 * x + (1 - b1) * z), x, rtol=1e-12
+        )
+    )
 
 
 PROBES = {"optax_lite.optimizers.schedule_free": {"average": _evaluates_at_the_average}}

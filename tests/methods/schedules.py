@@ -1,4 +1,6 @@
-"""Schedules as functions of the step count: references, and settings with the counts around which something changes."""
+"""Schedules as functions of the step count: references, and settings with the counts around which
+something changes.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +27,9 @@ def linear_schedule(count, *, init_value, end_value, transition_steps, transitio
     return float(init_value + (end_value - init_value) * frac)
 
 
-def polynomial_schedule(count, *, init_value, end_value, power, transition_steps, transition_begin=0):
+def polynomial_schedule(
+    count, *, init_value, end_value, power, transition_steps, transition_begin=0
+):
     """Polynomial decay (the "poly" policy, Liu, Rabinovich & Berg 2015, ParseNet)."""
     frac = min(max(count - transition_begin, 0) / transition_steps, 1.0)
     return float((init_value - end_value) * (1 - frac) ** power + end_value)
@@ -38,7 +42,14 @@ def cosine_decay_schedule(count, *, init_value, decay_steps, alpha=0.0, exponent
 
 
 def exponential_decay(
-    count, *, init_value, transition_steps, decay_rate, transition_begin=0, staircase=False, end_value=None
+    count,
+    *,
+    init_value,
+    transition_steps,
+    decay_rate,
+    transition_begin=0,
+    staircase=False,
+    end_value=None,
 ):
     """Exponential decay, smooth or in steps (no paper; written definition)."""
     if count <= transition_begin:
@@ -58,8 +69,9 @@ def exponential_decay(
 
 def piecewise_constant_schedule(count, *, init_value, boundaries_and_scales):
     """Step decay (no paper; written definition, boundary convention as documented for optax)."""
-    # optax's documentation page of this function (readthedocs, "latest") gives the condition t >= b for
-    # the factor of boundary b, so {5: 0.1} from 1.0 is 1.0 at 4 and 0.1 at 5. Its example has no value AT a boundary.
+    # optax's documentation page of this function (readthedocs, "latest") gives the condition t >= b
+    # for the factor of boundary b, so {5: 0.1} from 1.0 is 1.0 at 4 and 0.1 at 5. Its example has
+    # no value AT a boundary.
     value = init_value
     for boundary, factor in dict(boundaries_and_scales or {}).items():
         if count >= boundary:
@@ -68,7 +80,9 @@ def piecewise_constant_schedule(count, *, init_value, boundaries_and_scales):
 
 
 def piecewise_interpolate_schedule(count, *, interpolate_type, init_value, boundaries_and_scales):
-    """Interpolation, linear or half-cosine, between running products (no paper; written definition)."""
+    """Interpolation, linear or half-cosine, between running products (no paper; written
+    definition).
+    """
     left, start = 0, init_value
     for right, factor in sorted(dict(boundaries_and_scales or {}).items()):
         end = start * factor
@@ -91,7 +105,9 @@ def warmup_constant_schedule(count, *, init_value, peak_value, warmup_steps):
 def warmup_cosine_decay_schedule(
     count, *, init_value, peak_value, warmup_steps, decay_steps, end_value=0.0, exponent=1.0
 ):
-    """Gradual warm-up (Goyal et al. 2017), then cosine annealing (Loshchilov & Hutter 2017, equation 5)."""
+    """Gradual warm-up (Goyal et al. 2017), then cosine annealing (Loshchilov & Hutter 2017,
+    equation 5).
+    """
     if count < warmup_steps:
         return float(init_value + (peak_value - init_value) * count / warmup_steps)
     # decay_steps is the length of the whole schedule, warm-up included.
@@ -114,7 +130,9 @@ def warmup_exponential_decay_schedule(
     staircase=False,
     end_value=None,
 ):
-    """Gradual warm-up (Goyal et al. 2017), then exponential decay counted from the end of the warm-up."""
+    """Gradual warm-up (Goyal et al. 2017), then exponential decay counted from the end of the
+    warm-up.
+    """
     if count < warmup_steps:
         return float(init_value + (peak_value - init_value) * count / warmup_steps)
     return exponential_decay(
@@ -154,7 +172,14 @@ def cosine_onecycle_schedule(
 
 
 def linear_onecycle_schedule(
-    count, *, transition_steps, peak_value, pct_start=0.3, pct_final=0.85, div_factor=25.0, final_div_factor=1e4
+    count,
+    *,
+    transition_steps,
+    peak_value,
+    pct_start=0.3,
+    pct_final=0.85,
+    div_factor=25.0,
+    final_div_factor=1e4,
 ):
     """One cycle with straight flanks and a final descent below the start (Smith & Topin 2018)."""
     T = transition_steps
@@ -172,7 +197,9 @@ def linear_onecycle_schedule(
 
 
 def sgdr_schedule(count, *, cosine_kwargs):
-    """Cosine annealing with warm restarts (Loshchilov & Hutter 2017, equation 5), each cycle with its own keywords."""
+    """Cosine annealing with warm restarts (Loshchilov & Hutter 2017, equation 5), each cycle with
+    its own keywords.
+    """
     # Every restart sets T_cur back to 0; the last cycle simply stays at its end.
     t = count
     for kwargs in cosine_kwargs[:-1]:
@@ -185,7 +212,9 @@ def sgdr_schedule(count, *, cosine_kwargs):
 def warmup_stable_decay_schedule(
     count, *, init_value, peak_value, warmup_steps, stable_steps, decay_steps, end_value=0.0
 ):
-    """Warm-up, stable, decay (Hu et al. 2024, MiniCPM) with a linear cooldown (Haegele et al. 2024)."""
+    """Warm-up, stable, decay (Hu et al. 2024, MiniCPM) with a linear cooldown (Haegele et al.
+    2024).
+    """
     if count < warmup_steps:
         return float(init_value + (peak_value - init_value) * count / warmup_steps)
     if count < warmup_steps + stable_steps:
@@ -197,7 +226,9 @@ def warmup_stable_decay_schedule(
 
 
 def inverse_sqrt_schedule(count, *, peak_value, warmup_steps, init_value=0.0):
-    """Linear warm-up, then decay with one over the root of the step (Vaswani et al. 2017, equation 3)."""
+    """Linear warm-up, then decay with one over the root of the step (Vaswani et al. 2017, equation
+    3).
+    """
     if count < warmup_steps:
         return float(init_value + (peak_value - init_value) * count / warmup_steps)
     # The paper's factor d_model^-0.5 * warmup_steps^-0.5 is called peak_value here.
@@ -205,7 +236,9 @@ def inverse_sqrt_schedule(count, *, peak_value, warmup_steps, init_value=0.0):
 
 
 def cyclic_schedule(count, *, base_value, peak_value, half_cycle_steps, decay_rate=1.0):
-    """Triangular cyclical learning rate with a per-cycle factor on the amplitude (Smith 2017, section 3)."""
+    """Triangular cyclical learning rate with a per-cycle factor on the amplitude (Smith 2017,
+    section 3).
+    """
     cycle = count // (2 * half_cycle_steps)
     position = count - cycle * 2 * half_cycle_steps
     height = (peak_value - base_value) * decay_rate**cycle
@@ -214,39 +247,97 @@ def cyclic_schedule(count, *, base_value, peak_value, half_cycle_steps, decay_ra
     return float(base_value + height * (2 * half_cycle_steps - position) / half_cycle_steps)
 
 
-# One row a setting: the factory's name, its arguments, and the counts around which something changes.
+# One row a setting: the factory's name, its arguments, and the counts around which something
+# changes.
 _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("constant_schedule", {"value": 0.3}, [5]),
     ("linear_schedule", {"init_value": 0.1, "end_value": 0.9, "transition_steps": 10}, [10]),
-    ("linear_schedule", {"init_value": 1e20, "end_value": 1.0, "transition_steps": 3}, [3]),  # exact at its end
-    ("linear_schedule", {"init_value": 1.0, "end_value": 0.2, "transition_steps": 7, "transition_begin": 5}, [5, 12]),
-    ("linear_schedule", {"init_value": 0.1, "end_value": 0.9, "transition_steps": 0.5, "transition_begin": 0.75}, [1]),
-    ("polynomial_schedule", {"init_value": 1.0, "end_value": 0.1, "power": 2.0, "transition_steps": 9}, [9]),
+    # exact at its end
+    ("linear_schedule", {"init_value": 1e20, "end_value": 1.0, "transition_steps": 3}, [3]),
+    (
+        "linear_schedule",
+        {"init_value": 1.0, "end_value": 0.2, "transition_steps": 7, "transition_begin": 5},
+        [5, 12],
+    ),
+    (
+        "linear_schedule",
+        {"init_value": 0.1, "end_value": 0.9, "transition_steps": 0.5, "transition_begin": 0.75},
+        [1],
+    ),
     (
         "polynomial_schedule",
-        {"init_value": 0.2, "end_value": 0.7, "power": 0.5, "transition_steps": 6, "transition_begin": 3},
+        {"init_value": 1.0, "end_value": 0.1, "power": 2.0, "transition_steps": 9},
+        [9],
+    ),
+    (
+        "polynomial_schedule",
+        {
+            "init_value": 0.2,
+            "end_value": 0.7,
+            "power": 0.5,
+            "transition_steps": 6,
+            "transition_begin": 3,
+        },
         [3, 9],
     ),
-    ("polynomial_schedule", {"init_value": 0.2, "end_value": 0.7, "power": 0.0, "transition_steps": 6}, []),
+    (
+        "polynomial_schedule",
+        {"init_value": 0.2, "end_value": 0.7, "power": 0.0, "transition_steps": 6},
+        [],
+    ),
     ("cosine_decay_schedule", {"init_value": 0.5, "decay_steps": 20}, [20]),
-    ("cosine_decay_schedule", {"init_value": 1.5, "decay_steps": 20, "alpha": 0.1, "exponent": 1.7}, [20]),
+    (
+        "cosine_decay_schedule",
+        {"init_value": 1.5, "decay_steps": 20, "alpha": 0.1, "exponent": 1.7},
+        [20],
+    ),
     ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 0.8}, [4]),
     (
         "exponential_decay",
-        {"init_value": 0.5, "transition_steps": 4, "decay_rate": 0.5, "transition_begin": 3, "staircase": True},
+        {
+            "init_value": 0.5,
+            "transition_steps": 4,
+            "decay_rate": 0.5,
+            "transition_begin": 3,
+            "staircase": True,
+        },
         [3, 7, 11],
     ),
-    ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 0.5, "end_value": 0.2}, [5]),
-    ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 1.5, "end_value": 0.9}, [6]),
-    ("exponential_decay", {"init_value": 0.1, "transition_steps": 4, "decay_rate": 0.5, "end_value": 0.3}, [0]),
-    ("exponential_decay", {"init_value": 0.5, "transition_steps": 4, "decay_rate": 1.0, "end_value": 0.2}, [5]),
+    (
+        "exponential_decay",
+        {"init_value": 0.5, "transition_steps": 4, "decay_rate": 0.5, "end_value": 0.2},
+        [5],
+    ),
+    (
+        "exponential_decay",
+        {"init_value": 0.5, "transition_steps": 4, "decay_rate": 1.5, "end_value": 0.9},
+        [6],
+    ),
+    (
+        "exponential_decay",
+        {"init_value": 0.1, "transition_steps": 4, "decay_rate": 0.5, "end_value": 0.3},
+        [0],
+    ),
+    (
+        "exponential_decay",
+        {"init_value": 0.5, "transition_steps": 4, "decay_rate": 1.0, "end_value": 0.2},
+        [5],
+    ),
     (
         "exponential_decay",
         {"init_value": 1.0, "transition_steps": 1, "decay_rate": 1 + 2**-16, "end_value": 100.0},
         [200_000],
     ),
-    ("exponential_decay", {"init_value": 1e-20, "transition_steps": 1, "decay_rate": 1.5, "end_value": 1e10}, [170]),
-    ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 0.1}}, [4, 9]),
+    (
+        "exponential_decay",
+        {"init_value": 1e-20, "transition_steps": 1, "decay_rate": 1.5, "end_value": 1e10},
+        [170],
+    ),
+    (
+        "piecewise_constant_schedule",
+        {"init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 0.1}},
+        [4, 9],
+    ),
     (
         "piecewise_constant_schedule",
         {"init_value": 0.8, "boundaries_and_scales": ((4, 0.5), (9, 0.1), (11, 3.0))},
@@ -255,12 +346,20 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("piecewise_constant_schedule", {"init_value": 0.8, "boundaries_and_scales": None}, [3]),
     (
         "piecewise_interpolate_schedule",
-        {"interpolate_type": "linear", "init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 3.0}},
+        {
+            "interpolate_type": "linear",
+            "init_value": 0.8,
+            "boundaries_and_scales": {4: 0.5, 9: 3.0},
+        },
         [4, 9],
     ),
     (
         "piecewise_interpolate_schedule",
-        {"interpolate_type": "cosine", "init_value": 0.8, "boundaries_and_scales": {4: 0.5, 9: 3.0, 11: 0.1}},
+        {
+            "interpolate_type": "cosine",
+            "init_value": 0.8,
+            "boundaries_and_scales": {4: 0.5, 9: 3.0, 11: 0.1},
+        },
         [4, 9, 11],
     ),
     (
@@ -282,17 +381,35 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("warmup_constant_schedule", {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 0}, [0]),
     (
         "warmup_cosine_decay_schedule",
-        {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 5, "decay_steps": 25, "end_value": 0.05},
+        {
+            "init_value": 0.1,
+            "peak_value": 0.9,
+            "warmup_steps": 5,
+            "decay_steps": 25,
+            "end_value": 0.05,
+        },
         [5, 25],
     ),
     (
         "warmup_cosine_decay_schedule",
-        {"init_value": 0.0, "peak_value": 0.9, "warmup_steps": 0, "decay_steps": 12, "exponent": 2.0},
+        {
+            "init_value": 0.0,
+            "peak_value": 0.9,
+            "warmup_steps": 0,
+            "decay_steps": 12,
+            "exponent": 2.0,
+        },
         [0, 12],
     ),
     (
         "warmup_exponential_decay_schedule",
-        {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 5, "transition_steps": 4, "decay_rate": 0.7},
+        {
+            "init_value": 0.1,
+            "peak_value": 0.9,
+            "warmup_steps": 5,
+            "transition_steps": 4,
+            "decay_rate": 0.7,
+        },
         [5, 9],
     ),
     (
@@ -312,10 +429,20 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("cosine_onecycle_schedule", {"transition_steps": 20, "peak_value": 0.9}, [6, 20]),
     (
         "cosine_onecycle_schedule",
-        {"transition_steps": 22, "peak_value": 0.9, "pct_start": 0.4, "div_factor": 5.0, "final_div_factor": 10.0},
+        {
+            "transition_steps": 22,
+            "peak_value": 0.9,
+            "pct_start": 0.4,
+            "div_factor": 5.0,
+            "final_div_factor": 10.0,
+        },
         [8, 22],
     ),
-    ("cosine_onecycle_schedule", {"transition_steps": 20, "peak_value": 0.9, "pct_start": 1.0}, [20]),
+    (
+        "cosine_onecycle_schedule",
+        {"transition_steps": 20, "peak_value": 0.9, "pct_start": 1.0},
+        [20],
+    ),
     ("linear_onecycle_schedule", {"transition_steps": 20, "peak_value": 0.9}, [6, 17, 20]),
     (
         "linear_onecycle_schedule",
@@ -333,9 +460,21 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
         "sgdr_schedule",
         {
             "cosine_kwargs": [
-                {"init_value": 0.0, "peak_value": 0.9, "warmup_steps": 2, "decay_steps": 7, "end_value": 0.1},
+                {
+                    "init_value": 0.0,
+                    "peak_value": 0.9,
+                    "warmup_steps": 2,
+                    "decay_steps": 7,
+                    "end_value": 0.1,
+                },
                 {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 3, "decay_steps": 9},
-                {"init_value": 0.0, "peak_value": 0.3, "warmup_steps": 0, "decay_steps": 4, "exponent": 2.0},
+                {
+                    "init_value": 0.0,
+                    "peak_value": 0.3,
+                    "warmup_steps": 0,
+                    "decay_steps": 4,
+                    "exponent": 2.0,
+                },
             ]
         },
         [2, 7, 10, 16, 20],
@@ -354,7 +493,13 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ),
     (
         "warmup_stable_decay_schedule",
-        {"init_value": 0.1, "peak_value": 0.9, "warmup_steps": 4, "stable_steps": 0, "decay_steps": 6},
+        {
+            "init_value": 0.1,
+            "peak_value": 0.9,
+            "warmup_steps": 4,
+            "stable_steps": 0,
+            "decay_steps": 6,
+        },
         [4, 10],
     ),
     (
@@ -372,7 +517,11 @@ _TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("inverse_sqrt_schedule", {"peak_value": 0.9, "warmup_steps": 6}, [6]),
     ("inverse_sqrt_schedule", {"peak_value": 30.0, "warmup_steps": 6}, [6, 30]),
     ("inverse_sqrt_schedule", {"peak_value": 0.9, "warmup_steps": 6, "init_value": 0.2}, [6, 100]),
-    ("cyclic_schedule", {"base_value": 0.1, "peak_value": 0.9, "half_cycle_steps": 5}, [5, 10, 15, 20]),
+    (
+        "cyclic_schedule",
+        {"base_value": 0.1, "peak_value": 0.9, "half_cycle_steps": 5},
+        [5, 10, 15, 20],
+    ),
     (
         "cyclic_schedule",
         {"base_value": 0.1, "peak_value": 0.9, "half_cycle_steps": 5, "decay_rate": 0.6},
@@ -410,7 +559,10 @@ def _joined_functions() -> tuple[str, Callable, dict[str, Any], Callable[[int], 
 
 
 CASES: list[tuple[str, Callable, dict[str, Any], Callable[[int], float]]] = [
-    *((name, getattr(ol, name), settings, partial(globals()[name], **settings)) for name, settings, _ in _TABLE),
+    *(
+        (name, getattr(ol, name), settings, partial(globals()[name], **settings))
+        for name, settings, _ in _TABLE
+    ),
     _joined(),
     _joined_functions(),
 ]
@@ -431,11 +583,23 @@ def _whatever_a_quotient_is_off(namespace: Namespace) -> bool:
     try:
         for way in (jnp.inf, -jnp.inf):
             namespace["divide"] = lambda x, y, way=way: jnp.nextafter(exact(x, y), way)
-            found += [np.allclose([wave(count) for count in (0, 3, 6, 9, 12)], [0.1, 0.7, 0.1, 0.4, 0.1], atol=1e-6)]
+            found += [
+                np.allclose(
+                    [wave(count) for count in (0, 3, 6, 9, 12)],
+                    [0.1, 0.7, 0.1, 0.4, 0.1],
+                    atol=1e-6,
+                )
+            ]
             found += [float(wave(3)) == float(jnp.asarray(0.7))]
-        for factor in (0.8, 1.0, 1.2):  # ends of periods are compared with, so that even this is right
+        for factor in (
+            0.8,
+            1.0,
+            1.2,
+        ):  # ends of periods are compared with, so that even this is right
             namespace["divide"] = lambda x, y, factor=factor: factor * exact(x, y)
-            found += [[float(stairs(count)) for count in (0, 6, 7, 13, 14)] == [1.0, 1.0, 0.5, 0.5, 0.25]]
+            found += [
+                [float(stairs(count)) for count in (0, 6, 7, 13, 14)] == [1.0, 1.0, 0.5, 0.5, 0.25]
+            ]
     finally:
         namespace["divide"] = exact
     return all(found)
@@ -445,7 +609,10 @@ def _ends_exactly(namespace: Namespace) -> bool:
     """The first value is the one that was given, although end + (start - end) is not."""
     pairs = ((0.9, 0.3), (0.1, 0.3), (0.7, 0.1))
     starts = [(a, namespace["polynomial_schedule"](a, b, 2.0, 5)) for a, b in pairs]
-    return all(float(schedule(0)) == float(jnp.asarray(a)) and float(schedule(3)) != a for a, schedule in starts)
+    return all(
+        float(schedule(0)) == float(jnp.asarray(a)) and float(schedule(3)) != a
+        for a, schedule in starts
+    )
 
 
 def _has_a_slope_at_its_end(namespace: Namespace) -> bool:

@@ -7,13 +7,16 @@ from tests.methods.row import Quirks, Row, fast, over, rate, rate_bad
 
 
 def sgd(g, s, w, *, learning_rate, momentum, nesterov):
-    """SGD with heavy-ball (Polyak 1964) or Nesterov momentum (Sutskever et al. 2013, rewritten at the look-ahead)."""
+    """SGD with heavy-ball (Polyak 1964) or Nesterov momentum (Sutskever et al. 2013, rewritten at
+    the look-ahead).
+    """
     if momentum is None:
         return -learning_rate * g, {}
     t = np.zeros_like(g) if s is None else s["trace"]
     t = g + momentum * t
     direction = g + momentum * t if nesterov else t
-    # The learning rate multiplies the whole accumulator, so a change of it also acts on past gradients.
+    # The learning rate multiplies the whole accumulator, so a change of it also acts on past
+    # gradients.
     return -learning_rate * direction, {"trace": t}
 
 

@@ -13,17 +13,22 @@ from tests.methods.row import Namespace, Quirks, Row, fast, rate, rate_bad, slow
 
 
 def inverse_root(A, p, eps):
-    """A^(-1/p) of a positive semidefinite matrix, by its eigenvalues (Gupta, Koren & Singer 2018, section 2)."""
+    """A^(-1/p) of a positive semidefinite matrix, by its eigenvalues (Gupta, Koren & Singer 2018,
+    section 2).
+    """
     eigenvalues, V = np.linalg.eigh(A)
-    # The paper has eps in the statistics, which start at eps * I and so never have an eigenvalue below eps; the floor
-    # takes back the rounding of eigh, which may go below 0. With b2 < 1 the start fades away and the floor is what
-    # stays of it. Gupta's released code starts at 0, clips at 0 and adds eps here instead, the same for b2 = 1. (Both,
-    # eps in the start and again in the root, would be 2 eps.)
+    # The paper has eps in the statistics, which start at eps * I and so never have an eigenvalue
+    # below eps; the floor takes back the rounding of eigh, which may go below 0. With b2 < 1 the
+    # start fades away and the floor is what stays of it. Gupta's released code starts at 0, clips
+    # at 0 and adds eps here instead, the same for b2 = 1. (Both, eps in the start and again in the
+    # root, would be 2 eps.)
     return (V * np.maximum(eigenvalues, eps) ** (-1 / p)) @ V.conj().T
 
 
 def scale_by_shampoo(g, s, w, *, b2, eps, block_size, every):
-    """Shampoo direction (Gupta, Koren & Singer 2018, Algorithm 2; Algorithm 1 is its case k = 2), block by block."""
+    """Shampoo direction (Gupta, Koren & Singer 2018, Algorithm 2; Algorithm 1 is its case k = 2),
+    block by block.
+    """
     # A scalar is a vector of length 1.
     G = np.atleast_1d(g)
     k = G.ndim
@@ -43,7 +48,8 @@ def scale_by_shampoo(g, s, w, *, b2, eps, block_size, every):
             outer = np.tensordot(G_block, G_block.conj(), axes=(others, others))
             # The paper sums (b2 = 1); b2 < 1 averages.
             H = b2 * H + (1 - b2 if b2 < 1 else 1) * outer
-            # Algorithm 2 takes the root in every step; the authors' code has an interval too (svd_interval).
+            # Algorithm 2 takes the root in every step; the authors' code has an interval too
+            # (svd_interval).
             root = inverse_root(H, 2 * k, eps) if count % every == 0 else s["roots"][i][block]
             u_block = np.moveaxis(np.tensordot(root, u_block, axes=(1, i)), 0, i)
             statistics[i][block] = H
@@ -53,7 +59,9 @@ def scale_by_shampoo(g, s, w, *, b2, eps, block_size, every):
 
 
 def shampoo(g, s, w, *, learning_rate, momentum, nesterov, b2, eps, block_size, every):
-    """Shampoo (Gupta, Koren & Singer 2018, Algorithm 2) with momentum on the preconditioned gradient."""
+    """Shampoo (Gupta, Koren & Singer 2018, Algorithm 2) with momentum on the preconditioned
+    gradient.
+    """
     u, s_new = scale_by_shampoo(g, s, w, b2=b2, eps=eps, block_size=block_size, every=every)
     if momentum is not None:
         u, t = trace(u, s, w, decay=momentum, nesterov=nesterov)
@@ -62,7 +70,9 @@ def shampoo(g, s, w, *, learning_rate, momentum, nesterov, b2, eps, block_size, 
 
 
 def blocks_as_kept(field, value, w):
-    """The statistics of a leaf as a list by axis of lists by block, without the rows that fill a last block up."""
+    """The statistics of a leaf as a list by axis of lists by block, without the rows that fill a
+    last block up.
+    """
     if field == "trace" or field == "count":
         return value
     lengths = np.shape(w) or (1,)
@@ -99,7 +109,10 @@ shampoo_bad = (
     ({"every": 0.5}, "every must be an integer of at least 1, got 0.5"),
 )
 shampoo_how = {
-    "fresh_only": "the start of a block holds for its whole state, and five steps pass over roots in use already",
+    "fresh_only": (
+        "the start of a block holds for its whole state, and five steps pass over roots in use "
+        "already"
+    ),
     "as_kept": blocks_as_kept,
     "data": of_one_size,
     # An eigenvalue of eps beside one of λ has lost the digits of λ / eps, a few hundred here.
@@ -107,7 +120,9 @@ shampoo_how = {
 }
 
 
-def shampoo_parts(lib, learning_rate, momentum=0.9, nesterov=False, b2=1.0, eps=1e-6, block_size=128, every=1):
+def shampoo_parts(
+    lib, learning_rate, momentum=0.9, nesterov=False, b2=1.0, eps=1e-6, block_size=128, every=1
+):
     return lib.chain(
         lib.scale_by_shampoo(b2=b2, eps=eps, block_size=block_size, every=every),
         lib.trace(decay=momentum, nesterov=nesterov),
@@ -132,7 +147,11 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "momentum": 0.0, "b2": 0.7, "eps": 0.1, "block_size": 2},
             {"learning_rate": 0.1, "momentum": fast, "eps": 0.1, "every": 2},
         ),
-        (*rate_bad, *with_rate(shampoo_bad), ({"learning_rate": 0.1, "momentum": 1.0}, "momentum must be in [0, 1)")),
+        (
+            *rate_bad,
+            *with_rate(shampoo_bad),
+            ({"learning_rate": 0.1, "momentum": 1.0}, "momentum must be in [0, 1)"),
+        ),
         stands_for=shampoo_parts,
         quirks=Quirks(**shampoo_how, positive=("eps",), same_program=1e-4),
     ),
@@ -159,7 +178,9 @@ def _waits_for_roots(namespace: Namespace) -> bool:
 
 
 def _of_any_size(namespace: Namespace) -> bool:
-    """A tall matrix has sums without full rank; what rounding leaves there is no small eigenvalue."""
+    """A tall matrix has sums without full rank; what rounding leaves there is no small
+    eigenvalue.
+    """
     tx, g = namespace["scale_by_shampoo"](), np.random.default_rng(0).normal(size=(6, 4))
     moves = []
     for size in (1e6, 1e15):
@@ -172,6 +193,8 @@ def _of_any_size(namespace: Namespace) -> bool:
 
 PROBES = {
     "optax_lite.optimizers.shampoo": {
-        "defaults": _blocks_by_default, "late": _waits_for_roots, "sizes": _of_any_size
+        "defaults": _blocks_by_default,
+        "late": _waits_for_roots,
+        "sizes": _of_any_size,
     }
-}  # fmt: skip
+}

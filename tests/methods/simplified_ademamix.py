@@ -31,9 +31,13 @@ def scale_by_simplified_ademamix(g, s, w, *, b1, b2, alpha, eps, eps_root):
     return u, {"t": t, "m": m, "n": n}
 
 
-def simplified_ademamix(g, s, w, *, learning_rate, b1, b2, alpha, eps, eps_root, weight_decay, decayed=True):
+def simplified_ademamix(
+    g, s, w, *, learning_rate, b1, b2, alpha, eps, eps_root, weight_decay, decayed=True
+):
     """Simplified AdEMAMix with decoupled weight decay (Morwani et al. 2025)."""
-    u, s_new = scale_by_simplified_ademamix(g, s, w, b1=b1, b2=b2, alpha=alpha, eps=eps, eps_root=eps_root)
+    u, s_new = scale_by_simplified_ademamix(
+        g, s, w, b1=b1, b2=b2, alpha=alpha, eps=eps, eps_root=eps_root
+    )
     if decayed:
         u = u + weight_decay * w
     return -learning_rate * u, s_new
@@ -52,7 +56,15 @@ simplified_settings = (
 
 
 def simplified_ademamix_parts(
-    lib, learning_rate, b1=0.99, b2=0.95, alpha=0.0, eps=1e-8, eps_root=0.0, weight_decay=0.0, mask=None
+    lib,
+    learning_rate,
+    b1=0.99,
+    b2=0.95,
+    alpha=0.0,
+    eps=1e-8,
+    eps_root=0.0,
+    weight_decay=0.0,
+    mask=None,
 ):
     return lib.chain(
         lib.scale_by_simplified_ademamix(b1=b1, b2=b2, alpha=alpha, eps=eps, eps_root=eps_root),

@@ -7,7 +7,9 @@ from tests.methods.row import Quirks, Row, fast, over, rate, rate_bad, slow
 
 
 def scale_by_sm3(g, s, w, *, b1, b2, eps):
-    """SM3-II (Anil et al. 2019, Algorithm SM3-II) with the slices of each axis as cover, and momentum b1."""
+    """SM3-II (Anil et al. 2019, Algorithm SM3-II) with the slices of each axis as cover, and
+    momentum b1.
+    """
     m = np.zeros_like(g) if s is None else s["nu"]
     # A scalar is covered by itself alone: one accumulator of one entry.
     g_nd = np.atleast_1d(g)
@@ -21,7 +23,10 @@ def scale_by_sm3(g, s, w, *, b1, b2, eps):
     # b2 = 1 is the paper's sum; the moving average of b2 < 1 is optax's.
     g2 = np.abs(g_nd) ** 2
     nu = least + g2 if b2 == 1 else b2 * least + (1 - b2) * g2
-    mu_new = [np.max(nu, axis=tuple(a for a in range(g_nd.ndim) if a != axis)) for axis in range(g_nd.ndim)]
+    mu_new = [
+        np.max(nu, axis=tuple(a for a in range(g_nd.ndim) if a != axis))
+        for axis in range(g_nd.ndim)
+    ]
     # 0 / 0 = 0, the paper's convention.
     u = np.where(nu > 0, g_nd / np.sqrt(np.where(nu > 0, nu + eps, 1.0)), 0.0).reshape(g.shape)
     m = b1 * m + (1 - b1) * u
@@ -44,7 +49,9 @@ sm3_settings = (
 
 
 def sm3_parts(lib, learning_rate, momentum=0.9):
-    return lib.chain(lib.scale_by_sm3(b1=momentum, b2=1.0, eps=1e-8), lib.scale_by_learning_rate(learning_rate))
+    return lib.chain(
+        lib.scale_by_sm3(b1=momentum, b2=1.0, eps=1e-8), lib.scale_by_learning_rate(learning_rate)
+    )
 
 
 ROWS: tuple[Row, ...] = (

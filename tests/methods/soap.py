@@ -1,9 +1,10 @@
 """SOAP (Vyas et al. 2024).
 
-What another program must share with the reference: u, mu, gg, nu and |q|. Eigenvectors have no sign (complex: no
-phase), and nothing but q depends on it. Where an eigenvalue is repeated they are not determined at all, and u itself
-depends on the choice: already for the 0 of an axis whose first gradient has a rank lower than the axis is long by two
-or more, such as axis 1 of a gradient of shape (2, 4).
+What another program must share with the reference: u, mu, gg, nu and |q|. Eigenvectors have no sign
+(complex: no phase), and nothing but q depends on it. Where an eigenvalue is repeated they are not
+determined at all, and u itself depends on the choice: already for the 0 of an axis whose first
+gradient has a rank lower than the axis is long by two or more, such as axis 1 of a gradient of
+shape (2, 4).
 """
 
 import jax
@@ -28,7 +29,9 @@ from tests.methods.row import (
 
 
 def rotate(x, q):
-    """Coordinates of x in the bases q (Vyas et al. 2024, Algorithm 3, Q_L^T G Q_R); an axis without a basis stays."""
+    """Coordinates of x in the bases q (Vyas et al. 2024, Algorithm 3, Q_L^T G Q_R); an axis without
+    a basis stays.
+    """
     for axis, Q in enumerate(q):
         if Q is not None:
             x = np.moveaxis(np.tensordot(Q.conj().T, x, axes=(1, axis)), 0, axis)
@@ -40,36 +43,53 @@ def rotate_back(x, q):
     return rotate(x, [None if Q is None else Q.conj().T for Q in q])
 
 
-def scale_by_soap(g, s, w, *, b1, b2, shampoo_beta, eps, precondition_frequency, max_precondition_dim):
-    """SOAP direction (Vyas et al. 2024, Algorithms 3 and 4; boundary effects from the authors' soap.py)."""
-    # A vector has no preconditioner in soap.py, an axis that is too long neither: what is left is Adam on these axes.
+def scale_by_soap(
+    g, s, w, *, b1, b2, shampoo_beta, eps, precondition_frequency, max_precondition_dim
+):
+    """SOAP direction (Vyas et al. 2024, Algorithms 3 and 4; boundary effects from the authors'
+    soap.py).
+    """
+    # A vector has no preconditioner in soap.py, an axis that is too long neither: what is left is
+    # Adam on these axes.
     preconditioned = [g.ndim > 1 and d <= max_precondition_dim for d in g.shape]
     beta = b2 if shampoo_beta is None else shampoo_beta
 
-    # G G^T for the first axis, G^T G for the second, ...: the axis stays, all others are summed over.
+    # G G^T for the first axis, G^T G for the second, ...: the axis stays, all others are summed
+    # over.
     outer = [
-        np.tensordot(g, g.conj(), axes=([j for j in range(g.ndim) if j != i],) * 2) if preconditioned[i] else None
+        np.tensordot(g, g.conj(), axes=([j for j in range(g.ndim) if j != i],) * 2)
+        if preconditioned[i]
+        else None
         for i in range(g.ndim)
     ]
 
     if s is None:
-        # soap.py: the first gradient makes the bases and nothing else, "so that we never use the current gradients in
-        # the projection". The parameter and the moments stay, and the step that counts is the next one.
+        # soap.py: the first gradient makes the bases and nothing else, "so that we never use the
+        # current gradients in the projection". The parameter and the moments stay, and the step
+        # that counts is the next one.
         gg = [None if o is None else (1 - beta) * o for o in outer]
         q = [None if L is None else np.linalg.eigh(L)[1][:, ::-1] for L in gg]
-        return np.zeros_like(g), {"count": 1, "mu": np.zeros_like(g), "nu": np.zeros(g.shape), "gg": gg, "q": q}
+        return np.zeros_like(g), {
+            "count": 1,
+            "mu": np.zeros_like(g),
+            "nu": np.zeros(g.shape),
+            "gg": gg,
+            "q": q,
+        }
 
     count = s["count"] + 1
     t = count - 1
     M, V, gg, q = s["mu"], s["nu"], s["gg"], s["q"]
 
-    # M is kept in the space of G, as in Algorithm 3. soap.py keeps Q_L^T M Q_R and rotates it over whenever the bases
-    # change: the same numbers, because the rotation is linear and undone exactly by its transpose.
+    # M is kept in the space of G, as in Algorithm 3. soap.py keeps Q_L^T M Q_R and rotates it over
+    # whenever the bases change: the same numbers, because the rotation is linear and undone exactly
+    # by its transpose.
     G_rot = rotate(g, q)
     M = b1 * M + (1 - b1) * g
     M_rot = rotate(M, q)
     V = b2 * V + (1 - b2) * np.abs(G_rot) ** 2
-    # eps as in soap.py: outside the root (Algorithm 3 has it inside) and before the bias correction.
+    # eps as in soap.py: outside the root (Algorithm 3 has it inside) and before the bias
+    # correction.
     N_rot = M_rot / (np.sqrt(V) + eps)
     N = rotate_back(N_rot, q) * np.sqrt(1 - b2**t) / (1 - b1**t)
 
@@ -79,7 +99,8 @@ def scale_by_soap(g, s, w, *, b1, b2, shampoo_beta, eps, precondition_frequency,
         q = list(q)
         for i in range(g.ndim):
             if preconditioned[i]:
-                # Algorithm 4, one step of the power method; soap.py first sorts by the estimated eigenvalues, V too.
+                # Algorithm 4, one step of the power method; soap.py first sorts by the estimated
+                # eigenvalues, V too.
                 order = np.argsort(-np.diag(q[i].conj().T @ gg[i] @ q[i]).real, kind="stable")
                 V = np.take(V, order, axis=i)
                 q[i] = np.linalg.qr(gg[i] @ q[i][:, order])[0]
@@ -113,8 +134,9 @@ def soap(
         precondition_frequency=precondition_frequency,
         max_precondition_dim=max_precondition_dim,
     )
-    # This decay knows nothing of SOAP and acts in every step. soap.py has none in its first step, and later decays the
-    # parameter that has already moved, which differs by learning_rate^2 * weight_decay * N.
+    # This decay knows nothing of SOAP and acts in every step. soap.py has none in its first step,
+    # and later decays the parameter that has already moved, which differs by learning_rate^2 *
+    # weight_decay * N.
     if decayed:
         N = N + weight_decay * w
     return -learning_rate * N, s_new
@@ -124,7 +146,14 @@ soap_settings = (
     {},
     {"b1": 0.5, "b2": 0.9, "eps": 0.1, "precondition_frequency": 1},
     {"b1": 0.0, "b2": 0.8, "shampoo_beta": 0.3, "precondition_frequency": 2},
-    {"b1": 0.8, "b2": 0.5, "shampoo_beta": 0.9, "eps": 0.3, "max_precondition_dim": 3, "precondition_frequency": 4},
+    {
+        "b1": 0.8,
+        "b2": 0.5,
+        "shampoo_beta": 0.9,
+        "eps": 0.3,
+        "max_precondition_dim": 3,
+        "precondition_frequency": 4,
+    },
     {"max_precondition_dim": 2, "precondition_frequency": 2},
     {"b1": fast, "b2": slow, "precondition_frequency": 1},
     {"shampoo_beta": fast, "eps": 0.01, "precondition_frequency": 2},
@@ -134,13 +163,21 @@ soap_bad = (
     *beta_bad,
     eps_bad[0],
     ({"shampoo_beta": 1.0}, "shampoo_beta must be in [0, 1), got 1.0"),
-    ({"precondition_frequency": 0}, "precondition_frequency must be an integer of at least 1, got 0"),
-    ({"max_precondition_dim": 1.5}, "max_precondition_dim must be an integer of at least 1, got 1.5"),
+    (
+        {"precondition_frequency": 0},
+        "precondition_frequency must be an integer of at least 1, got 0",
+    ),
+    (
+        {"max_precondition_dim": 1.5},
+        "max_precondition_dim must be an integer of at least 1, got 1.5",
+    ),
 )
 
 
 def without_signs(field, value):
-    """Of eigenvectors the absolute values: their signs (complex: phases) are whatever LAPACK makes of them."""
+    """Of eigenvectors the absolute values: their signs (complex: phases) are whatever LAPACK makes
+    of them.
+    """
     return [q if q is None else np.abs(q) for q in value] if field == "q" else value
 
 
@@ -152,19 +189,25 @@ def soap_used(state, seed):
 
     def like_training(part):
         q = jax.tree.map(lambda x: jnp.linalg.qr(x)[0], part.q)
-        gg = jax.tree.map(lambda x, q: 0.1 * x + q * jnp.arange(1.0, len(q) + 1).astype(q.dtype) @ q.T, part.gg, q)
+        gg = jax.tree.map(
+            lambda x, q: 0.1 * x + q * jnp.arange(1.0, len(q) + 1).astype(q.dtype) @ q.T, part.gg, q
+        )
         return part._replace(q=q, gg=gg)
 
     with jax.numpy_rank_promotion("allow"):
-        return jax.tree.map(lambda x: like_training(x) if is_soap(x) else x, started(state, seed), is_leaf=is_soap)
+        return jax.tree.map(
+            lambda x: like_training(x) if is_soap(x) else x, started(state, seed), is_leaf=is_soap
+        )
 
 
-# No axis is longer than the others' product by two, or eigenvectors for a repeated 0 would be anybody's choice.
+# No axis is longer than the others' product by two, or eigenvectors for a repeated 0 would be
+# anybody's choice.
 soap_how = {
     "shapes": {"w": (3, 4), "wide": (2, 1, 2), "b": (3,), "scalar": ()},
     "determined": without_signs,
     "used": soap_used,
-    "float32": 1e-5,  # what is small in the basis of the eigenvectors is a difference of large entries
+    # what is small in the basis of the eigenvectors is a difference of large entries
+    "float32": 1e-5,
 }
 
 
@@ -196,7 +239,13 @@ def soap_parts(
 
 
 ROWS: tuple[Row, ...] = (
-    Row(ol.scale_by_soap, scale_by_soap, soap_settings, soap_bad, quirks=Quirks(same_program=1e-4, **soap_how)),
+    Row(
+        ol.scale_by_soap,
+        scale_by_soap,
+        soap_settings,
+        soap_bad,
+        quirks=Quirks(same_program=1e-4, **soap_how),
+    ),
     Row(
         ol.soap,
         soap,
@@ -213,7 +262,9 @@ ROWS: tuple[Row, ...] = (
 
 
 def _soap_by_default(namespace: Namespace) -> bool:
-    """An axis of up to 10000 is turned, and the basis changes with the first update and after every 10 from then on."""
+    """An axis of up to 10000 is turned, and the basis changes with the first update and after every
+    10 from then on.
+    """
     for factory in (namespace["scale_by_soap"], namespace["soap"]):
         tx = factory()
         trees = [jax.ShapeDtypeStruct((n, 2), jnp.float32) for n in (10000, 10001)]
@@ -226,18 +277,31 @@ def _soap_by_default(namespace: Namespace) -> bool:
 
 
 def _floor_of_what_is_turned(namespace: Namespace) -> bool:
-    """Where V is 0, an entry of a matrix is divided by its rounding, eps·‖M‖·√c2/c1, and that of a vector by eps."""
+    """Where V is 0, an entry of a matrix is divided by its rounding, eps·‖M‖·√c2/c1, and that of a
+    vector by eps.
+    """
     tx = namespace["scale_by_soap"](b1=0.9, b2=0.99, eps=1e-9)
-    m = {"w": jnp.array([[3.0, 0.5], [-4.0, 1.0]], jnp.float32), "b": jnp.array([3.0, -4.0], jnp.float32)}
+    m = {
+        "w": jnp.array([[3.0, 0.5], [-4.0, 1.0]], jnp.float32),
+        "b": jnp.array([3.0, -4.0], jnp.float32),
+    }
     zeros = jax.tree.map(jnp.zeros_like, m)
-    q = {"w": [jnp.array([[0.6, 0.8], [-0.8, 0.6]], jnp.float32), jnp.eye(2, dtype=jnp.float32)], "b": [None]}
+    q = {
+        "w": [jnp.array([[0.6, 0.8], [-0.8, 0.6]], jnp.float32), jnp.eye(2, dtype=jnp.float32)],
+        "b": [None],
+    }
     state = tx.init(zeros)._replace(count=jnp.array(5, jnp.int32), mu=m, q=q)
     u, _ = tx.update(zeros, state)
     u, m = jax.device_get((u, m))
     rounding = float(np.finfo(np.float32).eps) * np.linalg.norm(m["w"])
     correction = np.sqrt(1 - 0.99**5) / (1 - 0.9**5)
-    near = [np.allclose(u["w"], m["w"] / rounding, rtol=2e-2), np.allclose(u["b"], 0.9e9 * m["b"] * correction)]
+    near = [
+        np.allclose(u["w"], m["w"] / rounding, rtol=2e-2),
+        np.allclose(u["b"], 0.9e9 * m["b"] * correction),
+    ]
     return all(near)
 
 
-PROBES = {"optax_lite.optimizers.soap": {"defaults": _soap_by_default, "floor": _floor_of_what_is_turned}}
+PROBES = {
+    "optax_lite.optimizers.soap": {"defaults": _soap_by_default, "floor": _floor_of_what_is_turned}
+}

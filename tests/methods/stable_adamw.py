@@ -19,11 +19,14 @@ from tests.methods.row import (
 
 
 def stable_adamw(g, s, w, *, learning_rate, b1, b2, eps, weight_decay, decayed=True):
-    """StableAdamW (Wortsman et al. 2023, Algorithm 2): AdamW with the update clipping of Adafactor, for each tensor."""
+    """StableAdamW (Wortsman et al. 2023, Algorithm 2): AdamW with the update clipping of Adafactor,
+    for each tensor.
+    """
     t = (0 if s is None else s["count"]) + 1
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.zeros(g.shape) if s is None else s["nu"]
-    # The paper's betas corrected at every step give the same averages as plain betas and corrected moments.
+    # The paper's betas corrected at every step give the same averages as plain betas and corrected
+    # moments.
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * np.abs(g) ** 2
     m_hat = m / (1 - b1**t)
@@ -38,7 +41,8 @@ def stable_adamw(g, s, w, *, learning_rate, b1, b2, eps, weight_decay, decayed=T
     return u, {"count": t, "mu": m, "nu": v}
 
 
-# RMS is 1 for b2 = 0 and at first; sizes change little from step to step, so only a used state or a small b2 clips.
+# RMS is 1 for b2 = 0 and at first; sizes change little from step to step, so only a used state or a
+# small b2 clips.
 stable_settings = (
     {},
     {"b1": 0.0, "b2": 0.0},

@@ -14,7 +14,10 @@ ROWS: tuple[Row, ...] = (
             ({"tx": plain, "dtype": "int8"}, "dtype must be a floating dtype or None, got 'int8'"),
             ({"tx": plain, "dtype": None}, "dtype must be a dtype or a dict from slots to dtypes"),
             ({"tx": plain, "dtype": {}}, 'as {"nu": jnp.bfloat16}, got {}'),
-            ({"tx": plain, "dtype": {"nu": "int8"}}, "dtype['nu'] must be a floating dtype or None, got 'int8'"),
+            (
+                {"tx": plain, "dtype": {"nu": "int8"}},
+                "dtype['nu'] must be a floating dtype or None, got 'int8'",
+            ),
             ({"tx": plain, "dtype": "bfloat16", "seed": "x"}, "seed must be an int or a key"),
             ({"tx": plain, "nu_dtype": "bfloat16"}, "no argument 'nu_dtype'"),
         ),

@@ -3,13 +3,24 @@
 import numpy as np
 
 import optax_lite as ol
-from tests.methods.row import Row, beta_bad, eps_bad, fast, optimizer_settings, over, rate_bad, slow, with_rate
+from tests.methods.row import (
+    Row,
+    beta_bad,
+    eps_bad,
+    fast,
+    optimizer_settings,
+    over,
+    rate_bad,
+    slow,
+    with_rate,
+)
 
 
 def scale_by_yogi(g, s, w, *, b1, b2, eps, eps_root, initial_accumulator_value):
     """Yogi direction (Zaheer et al. 2018, Algorithm 2), with Adam's bias corrections."""
     t = (0 if s is None else s["count"]) + 1
-    # m_0 = 0 as in the paper and in TensorFlow Addons; optax starts m at this value too, and moves without a gradient.
+    # m_0 = 0 as in the paper and in TensorFlow Addons; optax starts m at this value too, and moves
+    # without a gradient.
     m = np.zeros_like(g) if s is None else s["mu"]
     v = np.full(g.shape, initial_accumulator_value) if s is None else s["nu"]
     m = b1 * m + (1 - b1) * g
@@ -23,8 +34,11 @@ def scale_by_yogi(g, s, w, *, b1, b2, eps, eps_root, initial_accumulator_value):
 
 def yogi(g, s, w, *, learning_rate, b1, b2, eps):
     """Yogi update (Zaheer et al. 2018, Algorithm 2)."""
-    # 1e-6 is the authors' default (their code, February 2020); optax's factory has no argument for it.
-    u, s_new = scale_by_yogi(g, s, w, b1=b1, b2=b2, eps=eps, eps_root=0.0, initial_accumulator_value=1e-6)
+    # 1e-6 is the authors' default (their code, February 2020); optax's factory has no argument for
+    # it.
+    u, s_new = scale_by_yogi(
+        g, s, w, b1=b1, b2=b2, eps=eps, eps_root=0.0, initial_accumulator_value=1e-6
+    )
     return -learning_rate * u, s_new
 
 
@@ -55,7 +69,17 @@ ROWS: tuple[Row, ...] = (
             *over(initial_accumulator_value=(0.0, 0.5, 2), eps_root=(0.0, 0.1)),
             {"initial_accumulator_value": 1.0, "b2": fast, "eps_root": 0.2},
         ),
-        (*beta_bad, *eps_bad, ({"initial_accumulator_value": -1}, "initial_accumulator_value must be at least 0")),
+        (
+            *beta_bad,
+            *eps_bad,
+            ({"initial_accumulator_value": -1}, "initial_accumulator_value must be at least 0"),
+        ),
     ),
-    Row(ol.yogi, yogi, optimizer_settings(yogi_settings), (*rate_bad, *with_rate(beta_bad)), stands_for=yogi_parts),
+    Row(
+        ol.yogi,
+        yogi,
+        optimizer_settings(yogi_settings),
+        (*rate_bad, *with_rate(beta_bad)),
+        stands_for=yogi_parts,
+    ),
 )

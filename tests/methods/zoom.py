@@ -1,4 +1,6 @@
-"""The line search for the strong Wolfe conditions (Nocedal & Wright 2006, Algorithms 3.5 and 3.6)."""
+"""The line search for the strong Wolfe conditions (Nocedal & Wright 2006, Algorithms 3.5
+and 3.6).
+"""
 
 from functools import cache, partial
 
@@ -27,7 +29,9 @@ from tests.methods.row import Namespace, Quirks, Row
 
 
 def wolfe_errors(f, grad, x, u, step, slope_rtol, curv_rtol):
-    """By how much x + step * u misses the strong Wolfe conditions (Nocedal & Wright 2006, equations 3.7)."""
+    """By how much x + step * u misses the strong Wolfe conditions (Nocedal & Wright 2006, equations
+    3.7).
+    """
     slope = np.sum(u * grad(x))
     slope_new = np.sum(u * grad(x + step * u))
     decrease_error = max(0.0, f(x + step * u) - f(x) - slope_rtol * step * slope)
@@ -36,8 +40,11 @@ def wolfe_errors(f, grad, x, u, step, slope_rtol, curv_rtol):
 
 
 def approximate_decrease_error(f, grad, x, u, step, slope_rtol, approx_dec_rtol):
-    """By how much x + step * u misses the decrease of the approximate Wolfe conditions (Hager & Zhang 2006)."""
-    # Where it is allowed it is an alternative to the decrease of wolfe_errors: the smaller of the two errors counts.
+    """By how much x + step * u misses the decrease of the approximate Wolfe conditions (Hager &
+    Zhang 2006).
+    """
+    # Where it is allowed it is an alternative to the decrease of wolfe_errors: the smaller of the
+    # two errors counts.
     slope = np.sum(u * grad(x))
     slope_new = np.sum(u * grad(x + step * u))
     if f(x + step * u) > f(x) + approx_dec_rtol * abs(f(x)):
@@ -61,10 +68,12 @@ def strong_wolfe_search(
     approx_dec_rtol,
     stepsize_precision,
 ):
-    """Nocedal & Wright 2006, Algorithms 3.5 and 3.6, on phi(a) = f(x + a * u): the step and all steps tried.
+    """Nocedal & Wright 2006, Algorithms 3.5 and 3.6, on phi(a) = f(x + a * u): the step and all
+    steps tried.
 
-    `find` is 3.5 and `zoom` 3.6. Where the book leaves it open: a point that meets both conditions is taken wherever it
-    is found, and a search that runs out of points, of room or of interval takes its best one with enough decrease.
+    `find` is 3.5 and `zoom` 3.6. Where the book leaves it open: a point that meets both conditions
+    is taken wherever it is found, and a search that runs out of points, of room or of interval
+    takes its best one with enough decrease.
     """
     tried = []
     longest = np.inf if max_learning_rate is None else max_learning_rate
@@ -85,7 +94,8 @@ def strong_wolfe_search(
         return enough_decrease(a, value, slope) and abs(slope) <= curv_rtol * abs(slope_0) + tol
 
     def lower(new, old):
-        return new[1] < old[1] or (new[1] == old[1] and new[2] < 0)  # rounding hides a decrease, the slope does not
+        # rounding hides a decrease, the slope does not
+        return new[1] < old[1] or (new[1] == old[1] and new[2] < 0)
 
     def find():
         old, a = (0.0, phi_0, slope_0), min(first, longest)
@@ -122,7 +132,8 @@ def strong_wolfe_search(
 
 
 def interpolate(a_low, phi_low, slope_low, a_high, phi_high, slope_high):
-    """The minimum of the cubic with these values and slopes, else of the parabola without the slope at a_high.
+    """The minimum of the cubic with these values and slopes, else of the parabola without the slope
+    at a_high.
 
     Either only if it keeps a tenth of the interval from both ends; else the middle.
     """
@@ -132,7 +143,9 @@ def interpolate(a_low, phi_low, slope_low, a_high, phi_high, slope_high):
     if np.isfinite(phi_high):
         t = width  # c3 t^3 + c2 t^2 + slope_low t + phi_low at t = a - a_low
         system = np.array([[t**3, t**2], [3 * t**2, 2 * t]])
-        c3, c2 = np.linalg.solve(system, [phi_high - phi_low - slope_low * t, slope_high - slope_low])
+        c3, c2 = np.linalg.solve(
+            system, [phi_high - phi_low - slope_low * t, slope_high - slope_low]
+        )
         roots = np.roots([3 * c3, 2 * c2, slope_low])
         candidates += [r for r in roots if np.isreal(r) and 6 * c3 * r + 2 * c2 > 0]
         bend = (phi_high - phi_low - slope_low * t) / t**2
@@ -151,11 +164,23 @@ ROWS: tuple[Row, ...] = (
         ({"max_linesearch_steps": 7, "slope_rtol": 0.25, "curv_rtol": 0.5},),
         (
             *(({"max_linesearch_steps": 7, **s}, message) for s, message in search_bad),
-            ({"max_linesearch_steps": True}, "max_linesearch_steps must be an integer of at least 1, got True"),
-            ({"max_linesearch_steps": 7, "stepsize_precision": 0}, "stepsize_precision must be above 0, got 0.0"),
+            (
+                {"max_linesearch_steps": True},
+                "max_linesearch_steps must be an integer of at least 1, got True",
+            ),
+            (
+                {"max_linesearch_steps": 7, "stepsize_precision": 0},
+                "stepsize_precision must be above 0, got 0.0",
+            ),
             ({"max_linesearch_steps": 7, "tol": -1}, "tol must be at least 0, got -1.0"),
-            ({"max_linesearch_steps": 7, "curv_rtol": -1}, "curv_rtol must be at least 0, got -1.0"),
-            ({"max_linesearch_steps": 7, "approx_dec_rtol": -1}, "approx_dec_rtol must be at least 0, got -1.0"),
+            (
+                {"max_linesearch_steps": 7, "curv_rtol": -1},
+                "curv_rtol must be at least 0, got -1.0",
+            ),
+            (
+                {"max_linesearch_steps": 7, "approx_dec_rtol": -1},
+                "approx_dec_rtol must be at least 0, got -1.0",
+            ),
             (
                 {"max_linesearch_steps": 7, "initial_guess_strategy": "two"},
                 "initial_guess_strategy must be 'one' or 'keep', got 'two'",
@@ -222,7 +247,9 @@ SEARCHES = {
     "bowl, short, longer factor": Search(bowl, POINT, {"increase_factor": 10.0}, -1e-3),
     "bowl, short, one step": Search(bowl, POINT, {"max_linesearch_steps": 1}, -1e-3),
     "bowl, short, three steps": Search(bowl, POINT, {"max_linesearch_steps": 3}, -1e-3),
-    "bowl, short, as wide as precise": Search(bowl, POINT, {"curv_rtol": 0.01, "stepsize_precision": 256.0}, -1e-3),
+    "bowl, short, as wide as precise": Search(
+        bowl, POINT, {"curv_rtol": 0.01, "stepsize_precision": 256.0}, -1e-3
+    ),
     "bowl, short, bounded": Search(bowl, POINT, {"max_learning_rate": 3.0}, -1e-3),
     "bowl, bounded too far": Search(bowl, POINT, {"max_learning_rate": 0.9}),
     "bowl, from a tiny step": Search(bowl, POINT, {"increase_factor": 10.0}, last=1e-6),
@@ -252,7 +279,9 @@ SEARCHES = {
     ),
     "as low as the start": Search(between(0.0, 0.0), (0.0,), {}, -0.25),
     "as low, steep slope": Search(between(0.0, 0.0), (0.0,), {"slope_rtol": 0.3}, -0.25),
-    "nearly as low": Search(between(0.05, 4.0), (0.0,), {"approx_dec_rtol": 0.02, "slope_rtol": 0.2}, -0.25),
+    "nearly as low": Search(
+        between(0.05, 4.0), (0.0,), {"approx_dec_rtol": 0.02, "slope_rtol": 0.2}, -0.25
+    ),
     "not nearly as low": Search(between(0.1, 4.0), (0.0,), {"approx_dec_rtol": 0.02}, -0.25),
     "coarse": Search(coarse, (1.0,), {"curv_rtol": 0.5}, -0.05),
     "valley": Search(valley, (-1.2, 1.0, 0.5), {}),
@@ -273,7 +302,9 @@ SEARCHES = {
     "slope, bounded": Search(slope, POINT, {"max_learning_rate": 3.0}),
     "hidden": Search(hidden, (1e-5,), {}, -0.1),
     "hidden, short": Search(hidden, (1e-5,), {"curv_rtol": 0.1}, -0.01),
-    "hidden, twice": Search(hidden, (1e-5, 2e-5), {"curv_rtol": 0.01, "increase_factor": 5.0}, -0.01),
+    "hidden, twice": Search(
+        hidden, (1e-5, 2e-5), {"curv_rtol": 0.01, "increase_factor": 5.0}, -0.01
+    ),
     "hidden, uphill": Search(hidden, (1e-5,), {}, 0.1),
     "hidden, off": Search(hidden, (1e-5,), {"approx_dec_rtol": None}, -0.1),
     "hidden, too far": Search(hidden, (1e-5,), {}, -1.0),
@@ -331,7 +362,8 @@ def _zoom_agrees(name):
             "update": (updates, step * u, jnp.max(jnp.abs(u)) + 1e-300),
         }
         errors = {k: float(jnp.max(jnp.abs(a - b) / s)) for k, (a, b, s) in expected.items()}
-        assert all(error <= 1e-8 for error in errors.values()), errors  # one digit is lost at every interpolation
+        # one digit is lost at every interpolation
+        assert all(error <= 1e-8 for error in errors.values()), errors
         return True
 
     return agrees
@@ -348,28 +380,42 @@ def _interpolates(namespace: Namespace) -> bool:
             high[1:] = np.inf, np.nan
         expected = interpolate(*low, *high)
         found = namespace["_between"](*(point(*map(jnp.asarray, end)) for end in (low, high)))
-        assert abs(float(found) - expected) <= 1e-9 * max(abs(low[0]), abs(high[0])), (i, low, high, found, expected)
-    tenth = [point(*map(jnp.array, end)) for end in ((0.0, 1.0, -2.0), (10.0, 81.0, 18.0))]  # of (t - 1)², just inside
+        assert abs(float(found) - expected) <= 1e-9 * max(abs(low[0]), abs(high[0])), (
+            i,
+            low,
+            high,
+            found,
+            expected,
+        )
+    # of (t - 1)², just inside
+    tenth = [point(*map(jnp.array, end)) for end in ((0.0, 1.0, -2.0), (10.0, 81.0, 18.0))]
     assert float(namespace["_between"](*tenth)) == 1
     same = point(*map(jnp.array, (0.5, 1.0, 2.0)))
     return float(namespace["_between"](same, same)) == 0.5
 
 
 def _zoom_tells(namespace: Namespace) -> bool:
-    """From 1 along -1/4: slopes -1/2 at 0, -3/8 at 1 and -1/4 at 2, where |-1/4| ≤ 1/8·|-1/2| is missed by 3/16."""
+    """From 1 along -1/4: slopes -1/2 at 0, -3/8 at 1 and -1/4 at 2, where |-1/4| ≤ 1/8·|-1/2| is
+    missed by 3/16.
+    """
     search = partial(namespace["scale_by_zoom_linesearch"], 2, curv_rtol=0.125)
-    assert printed(search(verbose=True), -0.25) == "zoom: step 2.0 of 2 tried, misses by 0.0 and 0.1875\n"
+    assert (
+        printed(search(verbose=True), -0.25)
+        == "zoom: step 2.0 of 2 tried, misses by 0.0 and 0.1875\n"
+    )
     return printed(search(), -0.25) == ""
 
 
 PROBES = {
-    "optax_lite.transforms.zoom": {
+    "optax_lite.linesearch.zoom": {
         **{name: _zoom_agrees(name) for name in SEARCHES},
         "interpolation": _interpolates,
         "tells": _zoom_tells,
         "defaults": prints(
-            "scale_by_zoom_linesearch(max_linesearch_steps=7, tol=0.0, increase_factor=2.0, slope_rtol=0.0001, "
-            "curv_rtol=0.9, approx_dec_rtol=1e-06, stepsize_precision=1e-05)",
+            (
+                "scale_by_zoom_linesearch(max_linesearch_steps=7, tol=0.0, increase_factor=2.0, "
+                "slope_rtol=0.0001, curv_rtol=0.9, approx_dec_rtol=1e-06, stepsize_precision=1e-05)"
+            ),
             7,
         ),
     }

@@ -12,7 +12,12 @@ def sgd(w, dw, config):
 
 def sgd_momentum(w, dw, config):
     """Classical momentum in velocity form (Sutskever et al. 2013, equations 1 and 2)."""
-    config = {"learning_rate": 1e-2, "momentum": 0.9, "velocity": np.zeros_like(w), **(config or {})}
+    config = {
+        "learning_rate": 1e-2,
+        "momentum": 0.9,
+        "velocity": np.zeros_like(w),
+        **(config or {}),
+    }
     # The learning rate goes INTO the velocity: past steps keep the rate they were made with.
     v = config["momentum"] * config["velocity"] - config["learning_rate"] * dw
     config["velocity"] = v
@@ -20,8 +25,15 @@ def sgd_momentum(w, dw, config):
 
 
 def sgd_accumulator(w, dw, config):
-    """Heavy-ball momentum in accumulator form (Polyak 1964); differs from sgd_momentum if the rate changes."""
-    config = {"learning_rate": 1e-2, "momentum": 0.9, "velocity": np.zeros_like(w), **(config or {})}
+    """Heavy-ball momentum in accumulator form (Polyak 1964); differs from sgd_momentum if the rate
+    changes.
+    """
+    config = {
+        "learning_rate": 1e-2,
+        "momentum": 0.9,
+        "velocity": np.zeros_like(w),
+        **(config or {}),
+    }
     t = config["momentum"] * config["velocity"] + dw
     config["velocity"] = t
     return w - config["learning_rate"] * t, config
@@ -29,15 +41,29 @@ def sgd_accumulator(w, dw, config):
 
 def rmsprop(w, dw, config):
     """RMSProp in course form, epsilon outside the root (Tieleman & Hinton 2012, lecture 6.5)."""
-    config = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, "cache": np.zeros_like(w), **(config or {})}
+    config = {
+        "learning_rate": 1e-2,
+        "decay_rate": 0.99,
+        "epsilon": 1e-8,
+        "cache": np.zeros_like(w),
+        **(config or {}),
+    }
     cache = config["decay_rate"] * config["cache"] + (1 - config["decay_rate"]) * dw**2
     config["cache"] = cache
     return w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"]), config
 
 
 def rmsprop_delta(w, dw, config):
-    """RMSProp in textbook form, delta under the root (Goodfellow, Bengio & Courville 2016, Algorithm 8.5)."""
-    config = {"learning_rate": 1e-3, "decay_rate": 0.9, "delta": 1e-6, "cache": np.zeros_like(w), **(config or {})}
+    """RMSProp in textbook form, delta under the root (Goodfellow, Bengio & Courville 2016,
+    Algorithm 8.5).
+    """
+    config = {
+        "learning_rate": 1e-3,
+        "decay_rate": 0.9,
+        "delta": 1e-6,
+        "cache": np.zeros_like(w),
+        **(config or {}),
+    }
     cache = config["decay_rate"] * config["cache"] + (1 - config["decay_rate"]) * dw**2
     config["cache"] = cache
     return w - config["learning_rate"] * dw / np.sqrt(config["delta"] + cache), config

@@ -1,0 +1,3 @@
+"""What every optimizer stands on: calls kept as data, the pair `(init, update)`, rules over trees,
+composition.
+"""

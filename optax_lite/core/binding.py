@@ -1,0 +1,97 @@
+"""The arguments of a factory: bound to its signature by name, and handed on to its builder."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_args
+
+from optax_lite.core.types import Limit
+from optax_lite.errors.suggestions import plain
+
+
+class Parameter(NamedTuple):
+    """Say what an argument may be, by its name, its default and its annotation."""
+
+    name: str
+    many: str  # "*" or "**" where it stands for any number of arguments
+    by_place: bool
+    is_static: bool  # no number: named as such, or by a default that is a bool or a word
+    is_flag: bool
+    takes_words: bool
+    is_limit: bool
+    may_be_none: bool
+    is_number: bool
+
+
+class Binding:
+    """Bind arguments as `inspect.Signature.bind` does, in a tenth of its time without `*args` and
+    `**kwargs`.
+    """
+
+    def __init__(self, builder: Callable[..., Any], static: tuple[str, ...]):
+        self.name, self.signature = builder.__name__, inspect.signature(builder)
+        given = self.signature.parameters.values()
+        self.parameters = [_parameter(p, static) for p in given]
+        self.names = dict.fromkeys(p.name for p in self.parameters if not p.many)
+        if unknown := sorted(set(static) - self.names.keys()):
+            raise ValueError(
+                f"{self.name}: static= names {', '.join(unknown)}, which are no arguments of it"
+            )
+        kinds = {p.kind for p in given}
+        self.by_name = kinds <= {
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
+        }
+        self.takes_any_name = inspect.Parameter.VAR_KEYWORD in kinds
+        self.limits = {p.name for p in self.parameters if p.is_limit}
+        self.places = [p.name for p in self.parameters if p.by_place]
+        self.defaults = {p.name: p.default for p in given if p.default is not p.empty}
+
+    def bound(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name, defaults too; what is missing or too much is `bind`'s error, with
+        the signature.
+        """
+        if (
+            self.by_name
+            and len(args) <= len(self.places)
+            and kwargs.keys().isdisjoint(self.places[: len(args)])
+        ):
+            given = self.defaults | dict(zip(self.places, args, strict=False)) | kwargs
+            if len(given) == len(self.parameters):
+                return given
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.name}: {error}; its signature is {plain(self.signature)}"
+            ) from None
+        bound.apply_defaults()
+        return bound.arguments
+
+    def split(self, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments by name as those that the builder takes by place, of `*args` called "0", "1",
+        ..., and by name.
+        """
+        if self.by_name:
+            return [], given
+        args, kwargs = [], dict(given)
+        for p in self.parameters:
+            if p.many == "*":
+                args += [kwargs.pop(name) for name in given if name.isdigit()]
+            elif p.by_place:
+                args.append(kwargs.pop(p.name))
+        return args, kwargs
+
+
+def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
+    kinds = p.annotation, *get_args(p.annotation)
+    return Parameter(
+        name=p.name,
+        many={p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, ""),
+        by_place=p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD),
+        is_static=p.name in static or isinstance(p.default, (bool, str)),
+        is_flag=p.name not in static and isinstance(p.default, bool),
+        takes_words=str in kinds[1:],
+        is_limit=Limit in kinds,
+        may_be_none=p.default is None or type(None) in kinds[1:],
+        is_number=isinstance(p.default, (int, float)),
+    )

@@ -1,0 +1,423 @@
+"""An optimizer is data: what transformations and schedules share as pytrees of their
+hyperparameters.
+
+A factory's call is taken apart into numbers (the leaves of the pytree) and all else (`Static`, its
+metadata), and put together again by running the builder on the numbers, whenever functions are
+needed: eagerly, traced or batched. What this file knows is how such a call is compared, printed,
+read and edited by path; `factory.py` makes and checks it, and what it means is told by its two
+kinds, `Schedule` and `GradientTransformation`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.scalars import as_limit
+from optax_lite.core.validate import ArgumentError, unknown_argument
+from optax_lite.errors.suggestions import attribute_hint
+
+
+class Static:
+    """The static half of a call: its factory, the order of its arguments, and those of them that
+    are no numbers.
+
+    It is the metadata of the pytree, so its equality decides whether a compiled program is used
+    again.
+    """
+
+    __slots__ = ("_key", "choices", "factory", "names", "order")
+
+    def __init__(self, factory: Any, order: tuple[str, ...], choices: dict[str, Any]):
+        self.factory, self.order, self._key = factory, order, None
+        self.names = tuple([name for name in order if name not in choices]) if choices else order
+        self.choices = {name: _snapshot(value) for name, value in choices.items()}
+
+    @property
+    def key(self) -> tuple:
+        if self._key is None:  # not its hash: that of a string is another one in the next process
+            self._key = (
+                self.factory,
+                self.names,
+                tuple((k, hashable(v)) for k, v in self.choices.items()),
+            )
+        return self._key
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Static) and self.key == other.key)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __reduce__(self):
+        return Static, (self.factory, self.order, self.choices)
+
+
+def _snapshot(value: Any) -> Any:
+    """A static choice as it is now: a mask tree that its owner edits later must not change an
+    optimizer.
+    """
+    try:
+        hash(value)
+        return value
+    except TypeError:
+        return jax.tree.map(
+            lambda x: x.copy() if isinstance(x, np.ndarray) else x,
+            value,
+            is_leaf=lambda x: x is None,
+        )
+
+
+def hashable(value: Any) -> Any:
+    """A static choice as something that can be hashed and compared, a tree by its structure and
+    leaves.
+    """
+    try:
+        hash(value)
+        return value
+    except TypeError:
+        leaves, treedef = jax.tree.flatten(value, is_leaf=lambda x: x is None)
+        arrays = [isinstance(x, (np.ndarray, jax.Array)) for x in leaves]
+        return treedef, tuple(
+            _value_key(x) if array else x for x, array in zip(leaves, arrays, strict=True)
+        )
+
+
+def _value_key(x: Any) -> Any:
+    """What equality of a hyperparameter means: the value where there is one, the object where it is
+    traced.
+    """
+    if isinstance(x, Tracer):
+        return id(x)
+    if isinstance(x, (np.ndarray, jax.Array)):
+        return (
+            str(x.dtype),
+            x.shape,
+            np.asarray(jax.random.key_data(x) if is_key(x) else x).tobytes(),
+        )
+    return x
+
+
+_set = object.__setattr__  # a call cannot be changed
+
+
+@jax.tree_util.register_static
+class Word(str):
+    """A word among the numbers of a tuple; static."""
+
+
+class Config:
+    """A factory called with hyperparameters: a pytree of the numbers, read and edited by path,
+    equal by value.
+
+    What is no number (a flag, a dtype, a mask, the factory itself) is part of the tree's structure.
+    So the functions of JAX see through it: `jax.tree.map` edits the numbers (unchecked), `jax.jit`
+    takes it as an argument, `jax.vmap` and `jax.grad` run over it. Schedules and members of a chain
+    are such calls too, nested.
+    """
+
+    __slots__ = ("__weakref__", "_built", "_static", "_values")
+    _static: Static
+    _values: tuple  # numbers, schedules and members, in the order of `_static.names`
+    # what the builder returned, and in which use, where another builder made this to be used
+    _built: Any
+
+    # what a builder of this kind returns, and what makes it a factory, in words
+    _builds = _decorator = ""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        jax.tree_util.register_pytree_with_keys(
+            cls, cls._flatten_with_keys, cls._unflatten, cls._flatten
+        )
+
+    @classmethod
+    def _is_built(cls, built: Any) -> bool:
+        raise NotImplementedError
+
+    @classmethod
+    def adopt(cls, value: Any) -> Self | None:
+        """Take `value` for one of us where it means one: a plain function for a schedule, a foreign
+        pair.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def _make(cls, static: Static, values: tuple, built: Any = None) -> Self:
+        self = object.__new__(cls)
+        _set(self, "_static", static)
+        _set(self, "_values", values)
+        _set(self, "_built", built)
+        return self
+
+    @classmethod
+    def of(
+        cls, call: "Config", change: Callable[[str, Any], Any] = lambda name, value: value
+    ) -> Self:
+        """Make the call one of this class, `change(name, value)` in place of each argument that is
+        no static choice.
+        """
+        return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
+
+    def __setattr__(self, name: str, value: Any):
+        raise AttributeError(
+            f"{self.factory.name} cannot be changed in place; write tx = tx.replace({name}=...)"
+        )
+
+    def _flatten(self):
+        return self._values, self._static
+
+    def _flatten_with_keys(self):
+        return tuple(
+            zip(map(jax.tree_util.GetAttrKey, self._static.names), self._values, strict=True)
+        ), self._static
+
+    @classmethod
+    def _unflatten(cls, static, values):
+        return cls._make(static, tuple(values))
+
+    # --- what it is made of
+
+    @property
+    def factory(self) -> Any:
+        """Return the factory that was called."""
+        return self._static.factory
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the call by name, in the order of its signature: data, and what
+        is static.
+        """
+        given = dict(zip(self._static.names, self._values, strict=True)) | self._static.choices
+        return {name: given[name] for name in self._static.order}
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """Return those of the arguments that are static, by name."""
+        return MappingProxyType(self._static.choices)
+
+    def walk(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Give every argument with its path, numbers and static choices, own ones and those of
+        members.
+        """
+
+        def below(path, value):
+            for name, child in _children(value):
+                yield (*path, name), child
+                if not (isinstance(value, Config) and name in value.choices):
+                    yield from below((*path, name), child)
+
+        return below((), self)
+
+    def calls(self) -> Iterator["Config"]:
+        """Give this call and every one in it, from the outside in."""
+        yield self
+        yield from (value for _, value in self.walk() if isinstance(value, Config))
+
+    def _as_seen(self, *, in_use: bool) -> dict[str, Any]:
+        """The arguments as the builder sees them: members as functions, and numbers weakly typed
+        where it is in use.
+        """
+
+        def one(value):
+            if type(value) is float:
+                return weak_typed(value) if in_use else value
+            if isinstance(value, Config):
+                return value._inside(in_use=in_use)
+            if type(value) is tuple:
+                return tuple(map(one, value))
+            if type(value) is dict:
+                return {k: one(v) for k, v in value.items()}
+            return weak_typed(value) if in_use and is_number(value) and not is_key(value) else value
+
+        return (
+            dict(zip(self._static.names, map(one, self._values), strict=True))
+            | self._static.choices
+        )
+
+    def _inside(self, *, in_use: bool) -> Any:
+        """What a builder gets for it."""
+        return self
+
+    def _outside(self) -> "Config":
+        """What this is as an argument of another call."""
+        return self
+
+    # --- equality, printing, pickling
+
+    def _key(self) -> tuple:
+        leaves, treedef = jax.tree.flatten(self)  # the treedef knows the type
+        return treedef, tuple(map(_value_key, leaves))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Config) and self._key() == other._key())
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __reduce__(self):
+        return type(self)._make, (self._static, self._values)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str):
+            own = type(self).__name__ if name == "_static" else self._static.factory.name
+            hint = "" if name.startswith("_") else f"; {attribute_hint(name, self._static.names)}"
+            raise AttributeError(f"{own} has no attribute {name!r}{hint}", name=name, obj=self)
+
+    def __repr__(self) -> str:
+        parameters, shown = self.factory.signature.parameters, []
+        for name, value in self.arguments.items():
+            parameter = parameters.get(name)
+            is_default = parameter is not None and value is parameter.default
+            if isinstance(value, (float, Config)) or not is_default:
+                shown.append(show(value) if name.isdigit() else f"{name}={show(value)}")
+        return f"{self.factory.name}({', '.join(shown)})"
+
+    # --- reading and editing
+
+    @property
+    def hyperparams(self) -> Mapping[str, Any]:
+        """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a
+        chain '1/b1'.
+
+        A schedule's numbers stand below its name: 'learning_rate/decay_steps'. To read; `replace`
+        edits.
+        """
+        return MappingProxyType(
+            {"/".join(path): value for path, value in self.walk() if is_number(value)}
+        )
+
+    def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Self:
+        """The same with other values; keys are paths as in `hyperparams`, or their ends where only
+        one path ends so.
+
+            tx.replace(learning_rate=3e-4)
+            tx.replace({"1/learning_rate/peak_value": 3e-4})
+
+        The structure stays while a number replaces a number, so that a compiled step is used again;
+        a schedule for a number is another optimizer, with another state. Values are checked as when
+        it was built. In a population (leaves of shape (n,)) a scalar goes to every member, and an
+        array of shape (n,) gives each its own.
+        """
+        if changes is not None and not isinstance(changes, Mapping):
+            raise TypeError(
+                f"{self.factory.name}.replace: write the name, as in "
+                f"replace(learning_rate={changes!r})"
+            )
+        new = self
+        for path, value in {**(changes or {}), **more}.items():
+            new = new.edit(new.find(path), value)
+        new._check()
+        return new
+
+    def find(self, name: str) -> tuple[str, ...]:
+        """Look up the path of the one argument that has this path, or else of the one that has such
+        an end.
+        """
+        known = {parts: "/".join(parts) for parts, _ in self.walk()}
+        exact = [parts for parts, text in known.items() if text == name]
+        hits = exact or [parts for parts, text in known.items() if text.endswith("/" + name)]
+        if len(hits) != 1:
+            several = (
+                f"several arguments are called {name!r}: {', '.join(known[p] for p in hits)}; "
+                "write the path"
+            )
+            problem = several if hits else unknown_argument(name, known.values())
+            raise ArgumentError(problem, f"{self.factory.name}.replace")
+        return hits[0]
+
+    def edit(self, path: tuple[str, ...], value: Any) -> Self:
+        """Put another value at a path, without the checks of `replace`."""
+        (name, *rest), static, values = path, self._static, list(self._values)
+        if name in static.names:
+            index = static.names.index(name)
+            value = as_limit(value) if name in static.factory.binding.limits and not rest else value
+            where = f"{self.factory.name}.replace: {'/'.join(path)}"
+            values[index] = _edit(values[index], tuple(rest), value, where, self.factory.as_data)
+        else:
+            static = Static(static.factory, static.order, {**static.choices, name: value})
+        return self._make(static, tuple(values))
+
+    def _check(self) -> None:
+        """Run the checks of the builders, members' first; the ranges in a population are its
+        maker's business.
+        """
+        if any(np.ndim(x) for x in jax.tree.leaves(self)):
+            return
+        this, *inside = self.calls()
+        for call in (*inside, this):
+            call.factory.check(call)
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Config):
+        return list(value.arguments.items())
+    if isinstance(value, tuple) and type(value) is tuple:
+        return [(str(i), v) for i, v in enumerate(value)]
+    if type(value) is dict:
+        return [(str(k), v) for k, v in value.items()]
+    return []
+
+
+def _edit(
+    old: Any, path: tuple[str, ...], value: Any, where: str, convert: Callable[[str, Any], Any]
+) -> Any:
+    if not path:
+        is_array = is_number(old) and (np.ndim(value) > 0 or np.ndim(old) > 0)
+        return _broadcast(value, old, where) if is_array else convert(where, value)
+    if isinstance(old, Config):
+        return old.edit(path, value)
+    edited = {
+        k: _edit(v, path[1:], value, where, convert) if k == path[0] else v
+        for k, v in _children(old)
+    }
+    return (
+        dict(zip(old, edited.values(), strict=True))
+        if isinstance(old, dict)
+        else tuple(edited.values())
+    )
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (float, np.ndarray, jax.Array))
+
+
+def is_key(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def _broadcast(value: Any, old: Any, where: str) -> Any:
+    """A value, or one for each member, in place of the values of a population."""
+    if not isinstance(value, (int, float, list, tuple, np.ndarray, np.number, jax.Array)):
+        raise ArgumentError(
+            f"must be a number, or one for each of {np.shape(old)}, got {value!r}", where
+        )
+    if np.shape(value) not in ((), np.shape(old)) or np.ndim(old) == 0:
+        raise ArgumentError(f"shape {np.shape(value)} cannot replace shape {np.shape(old)}", where)
+    weaken = weak_typed
+    for _ in np.shape(old):
+        # as the other members' numbers are, so that nothing compiles again
+        weaken = jax.vmap(weaken)
+    return weaken(jnp.broadcast_to(jnp.asarray(np.asarray(value), old.dtype), old.shape))
+
+
+def show(value: Any) -> str:
+    if isinstance(value, Tracer):
+        return f"<traced {value.aval.str_short()}>"
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return f"<{value.dtype}{list(value.shape)}>" if value.ndim else str(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(show, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {show(v)}" for k, v in value.items()) + "}"
+    return (
+        getattr(value, "__qualname__", repr(value))
+        if callable(value) and not isinstance(value, Config)
+        else repr(value)
+    )

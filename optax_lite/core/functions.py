@@ -1,0 +1,250 @@
+"""What a builder returns, in the one form that everybody calls: functions that take what any of
+them may be given.
+
+A builder writes as little as its rule needs: `update(updates, state)`, params if it looks at them,
+extra arguments that it needs by name. Here that becomes `(init, update, step)` with one signature
+each.
+"""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.factory import Factory
+from optax_lite.core.leafwise import (
+    as_array,
+    cast_like,
+    check_like,
+    check_state_leaves,
+    compute_dtype,
+    is_missing,
+    leafwise,
+)
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import check_function
+from optax_lite.errors.calls import StateError, errors_named, usage
+from optax_lite.errors.states import outline
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that remembers nothing."""
+
+
+class Functions(NamedTuple):
+    """Hold what a transformation comes to."""
+
+    init: Callable  # params -> state
+    update: Callable  # (updates, state, params, **extra) -> updates, state
+    step: Callable  # the same with the next params in place of updates
+
+
+class Inner(NamedTuple):
+    """The update or the step of a member, whichever a wrapper was called for, as it is handed to
+    the wrapper's `run`.
+
+    Both return a pair, of updates or of the next params, and the state. So one `run` serves for
+    both.
+    """
+
+    run: Any  # the function itself
+    is_step: bool
+
+    def __call__(self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any):
+        return self.run(updates, state, params, **extra)
+
+    def of(self, tx: Any) -> "Inner":
+        """Take the update, or the step, of another transformation."""
+        return Inner(tx.step if self.is_step else tx.update, self.is_step)
+
+    def where(
+        self, condition: Any, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any
+    ):
+        """Run it where the condition holds; elsewhere nothing moves, and the state stays to the
+        bit.
+
+        The gate is a `lax.cond` around the whole of it. Of a step its own application lies inside,
+        so that the params pass through the other branch as they are.
+        """
+        return self._gated(self.still, condition, updates, state, params, extra)
+
+    def where_or_unchanged(
+        self, condition: Any, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any
+    ):
+        """Run it likewise, but elsewhere the updates go on as they came, and params are moved by
+        them.
+        """
+        return self._gated(self.unchanged, condition, updates, state, params, extra)
+
+    def _gated(self, otherwise, condition, updates, state, params, extra):
+        return jax.lax.cond(
+            condition,
+            lambda: self.like_still(updates, state, params, **extra),
+            lambda: (otherwise(updates, params), state),
+        )
+
+    def like_still(self, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any):
+        """Run it, and return the dtypes of `still`: for a branch beside that."""
+        new, state = self(updates, state, params, **extra)
+        return cast_like(new, self.still(updates, params)), state
+
+    def still(self, updates: PyTree, params: PyTree | None) -> PyTree:
+        """Move nothing: return the params, or updates of -0.0, which also leave a parameter of -0.0
+        as it is.
+        """
+        if self.is_step:
+            return jax.tree.map(
+                lambda u, p: u if is_missing(u) else p, updates, params, is_leaf=is_missing
+            )
+        return _beside(lambda u, *p: -jnp.zeros_like(u), updates, params)
+
+    def unchanged(self, updates: PyTree, params: PyTree | None) -> PyTree:
+        """Return the updates as they came, in their compute dtype, or the params moved by them."""
+        if self.is_step:
+            moved = leafwise(lambda u, p: p + u, updates, read=(params,))
+            olds = self.still(updates, params)
+            return jax.tree.map(
+                lambda p, m: p if is_missing(p) else m.astype(p.dtype),
+                olds,
+                moved,
+                is_leaf=is_missing,
+            )
+        return _beside(lambda u, *p: u, updates, params)
+
+
+def _beside(rule, updates, params):
+    return leafwise(rule, updates, read=() if params is None else (params,))
+
+
+@usage("return wrapping(tx, init, run)")
+def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
+    """Make of one `run` the `update` and the `step` of a wrapper: what its builder returns.
+
+        def run(inner, updates, state, params=None, **extra):
+            new, state = inner(updates, state, params, **extra)  # the update of tx, or its step
+            return new, state
+
+        return wrapping(tx, tx.init, run)
+
+    `tx` is the member, or None where there are several, which `run` asks for by `inner.of(member)`;
+    `init` makes the state of params; `run` takes `inner` (the member's update or step), updates,
+    its state and params, and returns the updates, or the next params, and the state.
+    `inner.where(condition, updates, state, params, **extra)` runs the member where the condition
+    holds; elsewhere nothing moves, and the state stays to the bit.
+    """
+    with errors_named("wrapping"):
+        check_function(init=init, run=run)
+    # of several members each is asked for with `of`
+    update, step = (Inner(None, False), Inner(None, True))
+    inners = (update, step) if tx is None else (update.of(tx), step.of(tx))
+    return Functions(init, *(functools.partial(run, inner) for inner in inners))
+
+
+def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:
+    """The functions of a builder with the extra arguments they take, needs checked, and a state
+    that keeps its form.
+    """
+    init, update, *own_step = built
+    checked = _checked(init, update, factory)
+
+    def step(updates, state, params, **extra):
+        new, state = checked(updates, state, params, **extra)
+        return added(params, new), state
+
+    return Functions(init, checked, _checked(init, own_step[0], factory) if own_step else step)
+
+
+class Form(NamedTuple):
+    """Tell which arguments of a call a builder's function takes, and which it cannot do without."""
+
+    takes_all: bool
+    takes_params: bool  # by place
+    needs_params: bool
+    params_by_name: bool
+    named: tuple[str, ...]  # extra arguments
+    needed: tuple[str, ...]
+
+
+def form_of(function: Callable, known: dict[Any, Form]) -> Form:
+    """The form of a builder's function, looked up where one made of the same code is known."""
+    given, inner = (), function
+    if isinstance(function, functools.partial):
+        given, inner = (len(function.args), *function.keywords), function.func
+    if not isinstance(inner, types.FunctionType) or hasattr(inner, "__wrapped__"):
+        return _form(function)
+    key = inner.__code__, given
+    if key not in known:
+        known[key] = _form(function)
+    return known[key]
+
+
+def _form(function):
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    own = [p for p in by_keyword if p.name == "params"]
+    named = [*positional[3:], *(p for p in by_keyword if p.name != "params")]
+    return Form(
+        takes_all=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        takes_params=len(positional) > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters),
+        needs_params=any(p.default is p.empty for p in [*positional[2:3], *own]),
+        params_by_name=bool(own),
+        named=tuple(p.name for p in named),
+        needed=tuple(p.name for p in named if p.default is p.empty),
+    )
+
+
+def _checked(init: Callable, update: Callable, factory: Factory) -> Callable:
+    """`update` with the extra arguments it takes, needs checked, and a state whose structure and
+    dtypes stay.
+    """
+    form, name = form_of(update, factory.forms), factory.name
+
+    def guarded(updates, state, params=None, **extra):
+        if form.needs_params and params is None:
+            raise ValueError(
+                f"{name}: update needs the parameters; write tx.update(grads, state, params)"
+            )
+        if missing := [needed for needed in form.needed if needed not in extra]:
+            raise TypeError(
+                f"{name}: update needs {missing[0]}=; write tx.update(grads, state, params, "
+                f"{missing[0]}=...). Extra arguments given: {', '.join(extra) or 'none'}"
+            )
+        kept = extra if form.takes_all else {own: extra[own] for own in form.named if own in extra}
+        kept = {**kept, "params": params} if form.params_by_name else kept
+        args = (updates, state, params) if form.takes_params else (updates, state)
+        new_updates, new_state = update(*args, **kept)
+        old, new = jax.tree.structure(state), jax.tree.structure(new_state)
+        if new_state is state and not isinstance(
+            state, EmptyState
+        ):  # it was not looked at, so it may be anybody's
+            old, new = outline(state), outline(jax.eval_shape(init, updates))
+        if old != new:
+            raise StateError(
+                f"{name}: update was given a state of structure {old}, its own is {new}"
+            )
+        check_state_leaves(name, new_state, state)
+        return new_updates, cast_like(new_state, state)
+
+    return guarded
+
+
+def added(params, updates):
+    """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
+    check_like(updates, params, "update")
+    return jax.tree.map(
+        lambda u, p: u if is_missing(u) else _add(as_array(p), as_array(u)),
+        updates,
+        params,
+        is_leaf=is_missing,
+    )
+
+
+@jax.jit
+def _add(p, u):  # compiled apart, so that leaves that look alike are traced once
+    dtype = compute_dtype(p, u)
+    return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)

@@ -1,0 +1,144 @@
+"""Leaves as matrices: by named axes, or along each of their axes."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.core.leafwise import flatten_up_to, is_missing, leaf_paths, leafwise
+from optax_lite.core.masks import is_patterns, pattern_mask
+from optax_lite.core.types import Array, PyTree
+
+
+class MuonDimensionNumbers(NamedTuple):
+    """Which axes of a leaf are the rows (inputs) and which the columns (outputs) of its matrix.
+
+    Several are joined to one; over the axes not named every matrix stands by itself. A convolution
+    kernel (h, w, in, out) is `((0, 1, 2), 3)`, stacked layers (layers, in, out) are `(1, 2)`.
+    """
+
+    reduction_axis: int | Sequence[int] = 0
+    output_axis: int | Sequence[int] = 1
+
+
+def dimension_numbers(given: Any, tree: PyTree) -> list:
+    """Those of every leaf, None where it is no matrix.
+
+    `given` is None (every leaf of two axes is a matrix), path patterns that pick among these, one
+    for all leaves, or a tree or a function that makes one.
+    """
+    leaves = jax.tree.leaves(tree, is_leaf=is_missing)
+    if isinstance(given, MuonDimensionNumbers):
+        return [given] * len(leaves)
+    if given is not None and not is_patterns(given):
+        return flatten_up_to(
+            tree, given(tree) if callable(given) else given, "dimension numbers", "params"
+        )
+    picked = [True] * len(leaves) if given is None else jax.tree.leaves(pattern_mask(given, tree))
+    return [
+        MuonDimensionNumbers() if p and np.ndim(x) == 2 else None
+        for p, x in zip(picked, leaves, strict=True)
+    ]
+
+
+def on_matrices(rule: Callable[[Array], Array], updates: PyTree, given: Any) -> PyTree:
+    """`leafwise` for a rule about stacks of matrices (batch, m, n), by the dimension numbers
+    `given`.
+    """
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
+    told = zip(leaf_paths(updates), leaves, dimension_numbers(given, updates), strict=True)
+    groups = [None if is_missing(x) else _groups(path, x.shape, n) for path, x, n in told]
+
+    def stacked(x, groups):
+        return x.transpose([*groups[0], *groups[1], *groups[2]]).reshape(_sizes(x.shape, groups))
+
+    def as_before(made, x, groups):
+        order = [*groups[0], *groups[1], *groups[2]]
+        return made.reshape([x.shape[i] for i in order]).transpose(np.argsort(order))
+
+    stacks = treedef.unflatten(
+        [x if g is None else stacked(x, g) for x, g in zip(leaves, groups, strict=True)]
+    )
+    made = jax.tree.leaves(leafwise(rule, stacks), is_leaf=is_missing)
+    return treedef.unflatten(
+        [
+            m if g is None else as_before(m, x, g)
+            for m, x, g in zip(made, leaves, groups, strict=True)
+        ]
+    )
+
+
+def _sizes(shape, groups):
+    return [math.prod(shape[i] for i in group) for group in groups]
+
+
+def _groups(path, shape, numbers):
+    """The axes of a leaf in three lists: those that count matrices, the rows, the columns."""
+    found = axes_once(numbers, len(shape))
+    if found is None or len(found) != 2:
+        raise ValueError(
+            f"leaf {path!r}: its shape {shape} is no matrix by {numbers}; name the axes that make "
+            "one"
+        )
+    rows, columns = found
+    return [i for i in range(len(shape)) if i not in rows + columns], rows, columns
+
+
+def axes_once(groups: Sequence[int | Sequence[int]], ndim: int) -> list[list[int]] | None:
+    """Groups of axes, counted from the first; None unless an array of so many has each, and each is
+    named once.
+    """
+    axes = range(ndim)
+    try:
+        found = [[axes[i] for i in np.atleast_1d(group).tolist()] for group in groups]
+    except (IndexError, TypeError, ValueError):
+        return None
+    named = [i for group in found for i in group]
+    return found if len({*named}) == len(named) else None
+
+
+def adjoint(x: Array) -> Array:
+    """The conjugate transpose of matrices (..., m, n)."""
+    return jnp.conj(jnp.swapaxes(x, -2, -1))
+
+
+def along(matrix: Array, x: Array, axis: int) -> Array:
+    """The product of a matrix (m, n) with every line of x, of length n, along an axis."""
+    return jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis)), 0, axis)
+
+
+def gram(x: Array, axis: int) -> Array:
+    """The sum of v·vᴴ over all lines v of x along an axis: GGᵀ and GᵀG of a matrix."""
+    others = [i for i in range(x.ndim) if i != axis]
+    return jnp.tensordot(x, jnp.conj(x), axes=(others, others))
+
+
+def to_blocks(x: Array, size: int) -> Array:
+    """An array cut along every axis into blocks of at most `size`, the last filled up with zeros:
+    (blocks, n, n', ...).
+
+    A scalar is one block of one axis.
+    """
+    x = x.reshape(x.shape or (1,))
+    sizes = [max(min(size, length), 1) for length in x.shape]
+    x = jnp.pad(x, [(0, -length % n) for length, n in zip(x.shape, sizes, strict=True)])
+    grid = x.reshape(
+        [part for length, n in zip(x.shape, sizes, strict=True) for part in (length // n, n)]
+    )
+    axes = range(2 * len(sizes))
+    return grid.transpose([*axes[::2], *axes[1::2]]).reshape([math.prod(grid.shape[::2]), *sizes])
+
+
+def from_blocks(blocks: Array, shape: tuple[int, ...]) -> Array:
+    """The array of a shape that `to_blocks` cut."""
+    sizes, lengths = blocks.shape[1:], shape or (1,)
+    counts = [-(-length // n) for length, n in zip(lengths, sizes, strict=True)]
+    axes = range(len(sizes))
+    grid = blocks.reshape([*counts, *sizes]).transpose(
+        [i + half for i in axes for half in (0, len(sizes))]
+    )
+    whole = grid.reshape([count * n for count, n in zip(counts, sizes, strict=True)])
+    return whole[tuple(map(slice, lengths))].reshape(shape)

@@ -1,0 +1,135 @@
+"""Arithmetic that rules share: moving averages and their bias correction, roots and squares that
+stay finite.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.scalars import fitting
+from optax_lite.core.types import Array, Number
+from optax_lite.core.validate import check_number
+
+
+def weak_typed(x: Any) -> Array:
+    """A scalar that never decides a dtype: what a Python number is, for a value that may be traced.
+
+    Everything that the leaves share (a norm, a bias correction) goes through it before a rule uses
+    it; under x64 or strict promotion a float64 norm would meet float32 leaves.
+    """
+    return x if getattr(x, "weak_type", False) else jax.lax.full_like(0.0, x)
+
+
+def over(x: Array, y: Array) -> Array:
+    """x / y, and 0 with slope 0 where y is 0, so that with eps=0 an entry without a gradient so far
+    does not move.
+    """
+    none = y == 0
+    return jnp.where(none, 0, x / jnp.where(none, 1, y))
+
+
+def moving_average(b: Number, m: Array, g: Array) -> Array:
+    """b·m + (1 - b)·g: a moving average m takes in g.
+
+    The weights of all g so far sum to `ema_weight(b, t)` after t of them, for an average that
+    started at 0.
+    """
+    return b * m + (1 - b) * g
+
+
+@jax.custom_jvp
+def sqrt(x: Array) -> Array:
+    """√x with derivative 0 at 0, so that a parameter without a gradient does not turn a
+    hypergradient into NaN.
+    """
+    return jnp.sqrt(x)
+
+
+@sqrt.defjvp
+def _sqrt_jvp(primals, tangents):
+    root = sqrt(primals[0])
+    slope = jnp.where(
+        root == 0, jnp.zeros_like(root), 0.5 / jnp.where(root == 0, jnp.ones_like(root), root)
+    )
+    return root, slope * tangents[0]
+
+
+@jax.custom_jvp
+def _one_minus_power(b, t):
+    """1 - bᵗ without cancellation for b near 1, and with a derivative at b = 0 (that of t·log b is
+    NaN).
+    """
+    return -jnp.expm1(t * jnp.log(b))
+
+
+@_one_minus_power.defjvp
+def _one_minus_power_jvp(primals, tangents):
+    (b, t), (db, _) = primals, tangents
+    return _one_minus_power(b, t), -t * jnp.power(b, t - jnp.ones_like(t)) * db
+
+
+def bias_correction_factor(decay: Number, count: Number) -> Array:
+    """1 - bᵗ, the sum of the weights in a moving average that started at 0, after t updates. Kingma
+    & Ba 2015.
+
+    A weakly typed scalar to divide by. Take it before `leafwise`; inside a rule it is computed for
+    every entry.
+    """
+    check_number(decay=decay, count=count)
+    b = jnp.asarray(decay)
+    return weak_typed(_one_minus_power(b, jnp.asarray(fitting(count)).astype(b.dtype)))
+
+
+def plain_sq(x: Array) -> Array:
+    """|x|², real also for complex x; in float32 0 below 1e-19, and infinite above 2e19."""
+    return (x * jnp.conj(x)).real if jnp.iscomplexobj(x) else x * x
+
+
+def abs_sq(x: Array) -> Array:
+    """|x|² for a moving average: neither lost nor infinite. 0 and NaN stay what they are.
+
+    A square below `smallest_square` counts as that, one above `largest_square` as that; in float32
+    they are those of 9e-16 and 1e18. Without the floor g / √v would be g / eps for a tiny g:
+    thousands of times its bound.
+    """
+    square = plain_sq(x)
+    low, high = (
+        jnp.asarray(y, square.dtype)
+        for y in (smallest_square(square.dtype), largest_square(square.dtype))
+    )
+    # A denormal is 0 where the processor flushes it, and then its square must be 0 as well: hence
+    # no test of the bits.
+    return jax.lax.select(x != 0, jax.lax.clamp(low, square, high), square)
+
+
+def smallest_square(dtype: Any) -> float:
+    """The smallest square that an average keeps: 2^-100 in float32.
+
+    The smallest weight it can have, 1 - b for the largest b below 1, is 2^-24. The product, and a
+    quarter of it, are normal numbers.
+    """
+    info = jnp.finfo(dtype)
+    return 2.0 ** (int(info.minexp) + int(info.nmant) + 3)
+
+
+def largest_square(dtype: Any) -> float:
+    """The largest square that is added to an average or sum: 2^120 in float32, so that a sum has
+    room for 255.
+    """
+    return 2.0 ** (int(jnp.finfo(dtype).maxexp) - 8)
+
+
+def squarable(g: Array) -> Array:
+    """g, with finite entries brought to where the squares of n of them sum to `largest_square` at
+    most.
+
+    In float32 that is 1e18 / √n, of the real and of the imaginary part. A rule that divides by a
+    root of squares would otherwise divide by less than it should, for one spike of 2e19, or keep an
+    infinity for ever. Infinities stay.
+    """
+    if jnp.iscomplexobj(g):
+        return jax.lax.complex(squarable(g.real), squarable(g.imag))
+    bits = int(jnp.finfo(g.dtype).maxexp) - 8 - max(g.size - 1, 0).bit_length()
+    most = jnp.asarray(2.0 ** (bits // 2), g.dtype)
+    return jax.lax.select(jax.lax.is_finite(g), jax.lax.clamp(-most, g, most), g)

@@ -1,0 +1,142 @@
+"""Where arrays lie on a mesh, by the types that JAX gives them.
+
+On axes that are explicit (those of `jax.make_mesh` are) JAX refuses to guess where the result of a
+product, a reshape or a decomposition lies. It is said once, around a whole update: the compiler
+places what is made on the way, and the updates lie like the gradients, the state where it lay
+before. On automatic axes a type names the mesh, but no place.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
+from optax_lite.core.axes import axes_of
+from optax_lite.core.leafwise import flatten_up_to, is_missing
+from optax_lite.core.types import PyTree
+
+
+def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:
+    """How an array of a shape is cut that is made of `model`: axes of one length alike, others not
+    at all.
+    """
+    spec, lengths = jax.typeof(model).sharding.spec, np.shape(model)
+    if shape is None or shape == lengths:
+        return spec
+    if len(shape) != len(lengths):
+        return P()
+    return P(*(part if n == m else None for part, n, m in zip(spec, lengths, shape, strict=True)))
+
+
+def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], PyTree]) -> PyTree:
+    """`function(*arrays)`; on explicit axes the compiler places what is made on the way, and the
+    results by `specs()`.
+
+    That is a tree of `PartitionSpec`s like the results. The function closes over no array.
+    """
+    mesh, axes = axes_of(arrays, AxisType.Explicit)
+    if mesh is None:
+        return function(*arrays)
+    shardings = jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec), specs(), is_leaf=lambda x: isinstance(x, P)
+    )
+    return jax.jit(jax.sharding.auto_axes(function, axes=axes, out_sharding=shardings))(*arrays)
+
+
+def placed_update(
+    call: Callable[..., PyTree], args: tuple, extra: dict[str, Any], like_params: bool
+) -> PyTree:
+    """`call(*args, extra)`, an update: what it makes of the updates lies like these, or like the
+    params.
+
+    `args` are the transformation, updates, state and params. The state lies where it lay.
+    """
+    _, updates, state, params = args
+    models = params if like_params and params is not None else updates
+    arrays = {name: x for name, x in extra.items() if is_arrays(x)}
+    functions = {name: x for name, x in extra.items() if name not in arrays}
+    functions = {
+        name: called_outside(x, params, arrays) if callable(x) else x
+        for name, x in functions.items()
+    }
+
+    def specs():
+        leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
+        pairs = list(zip(leaves, flatten_up_to(updates, models, "params"), strict=True))
+        fewer = like_params and params is None  # updates with an axis of examples, which goes
+        made = [u if is_missing(u) else P() if fewer else spec_like(m) for u, m in pairs]
+        return treedef.unflatten(made), jax.tree.map(spec_like, state)
+
+    return placed(lambda *args: call(*args[:-1], {**args[-1], **functions}), (*args, arrays), specs)
+
+
+def called_outside(
+    function: Callable[..., Any], like: PyTree, named: dict[str, PyTree]
+) -> Callable[..., Any]:
+    """A caller's function for use inside `placed`: its axes are explicit again, as those of what it
+    closes over.
+
+    Arguments of the structure of `like` are placed like that, keyword arguments as they are in
+    `named`.
+    """
+    _, axes = axes_of((like, named), AxisType.Explicit)
+    if not axes:
+        return function
+    models = {name: jax.tree.map(spec_like, value) for name, value in named.items()}
+    structure, own = jax.tree.structure(like), jax.tree.map(spec_like, like)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        where = [own if jax.tree.structure(x) == structure else P() for x in args]
+        arrays = {name: x for name, x in kwargs.items() if name in models}
+        others = {name: x for name, x in kwargs.items() if name not in models}
+        specs = where, {name: models[name] for name in arrays}
+
+        def rejoined(args, arrays):
+            return function(*args, **arrays, **others)
+
+        outside: Any = jax.sharding.explicit_axes(rejoined, axes=axes, in_sharding=specs)
+        return outside(list(args), arrays)
+
+    return call
+
+
+def is_arrays(tree: PyTree) -> bool:
+    """Whether all leaves are arrays, or numbers, that a compiled call takes."""
+    kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
+
+    def enters(x):
+        return (
+            isinstance(x, kinds)
+            and not isinstance(x, bool)
+            and getattr(x, "dtype", None) != np.dtype(object)
+        )
+
+    return all(map(enters, jax.tree.leaves(tree)))
+
+
+def rows_like(model: Any, rows: int) -> P:
+    """How so many rows of an array are cut: like all its rows where that divides them."""
+    sharding = jax.typeof(model).sharding
+    part = sharding.spec[0]
+    names = part if isinstance(part, tuple) else (part,) if part else ()
+    divides = rows % math.prod(sharding.mesh.shape[name] for name in names) == 0
+    return P(part if divides else None, *sharding.spec[1:])
+
+
+def whole(tree: PyTree) -> PyTree:
+    """Arrays that belong to no axis of a parameter (bases, statistics), whole on every device of
+    their mesh.
+
+    Without it the compiler would cut them in the first step as it likes, and compile the second
+    step for that.
+    """
+    mesh, _ = axes_of(tree, AxisType.Auto)
+    if mesh is None or not all(isinstance(x, Tracer) for x in jax.tree.leaves(tree)):
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, P()))

@@ -1,0 +1,454 @@
+"""The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary
+around it.
+
+A call of `tx.update` passes three layers. Outermost the boundary: what has no gradient is dropped,
+one module-level jit is entered, shapes are checked, and the updates get the gradients' dtype at the
+end. Then `functions`, made by the builder from traced numbers, its schedules evaluated at their
+count. Innermost the members of a chain, which a builder is given as `Member`s, functions that
+neither compile nor cast, and the rule.
+"""
+
+import functools
+import inspect
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypedDict, Unpack, overload
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from optax_lite.core.config import Config
+from optax_lite.core.factory import Factory, in_use
+from optax_lite.core.frozen import zero_frozen
+from optax_lite.core.functions import (
+    EmptyState as EmptyState,
+    Functions,
+    Inner,
+    added,
+    guarded,
+    wrapping,
+)
+from optax_lite.core.leafwise import (
+    as_array,
+    cast_like,
+    check_like,
+    increment,
+    is_inexact,
+    is_missing,
+    zero_count,
+)
+from optax_lite.core.missing import fill, in_dtype_of, objectives_of, present_of
+from optax_lite.core.placement import is_arrays, placed_update
+from optax_lite.core.schedule import Schedule, value_at, weak_scalars
+from optax_lite.core.types import Array as Array, Number as Number, PyTree as PyTree
+from optax_lite.core.unstable import register_exclusion
+from optax_lite.errors.calls import (
+    CALL_ERRORS,
+    StateError as StateError,
+    check_order,
+    check_params,
+    explain_apply,
+    explain_update,
+    usage,
+)
+from optax_lite.errors.composition import check_words
+
+register_exclusion(os.path.dirname(__file__))  # what fails is a rule, or the arguments of a call
+
+P = ParamSpec("P")
+Params: TypeAlias = PyTree
+Updates: TypeAlias = PyTree
+OptState: TypeAlias = PyTree
+
+
+class ScheduledState(NamedTuple):
+    count: Array  # updates so far, int32: the argument of the schedules
+    inner_state: PyTree  # the state without schedules
+
+
+# --- the pair -------------------------------------------------------------------------------------
+
+
+class GradientTransformation(Config):
+    """A pure pair `(init, update)` as a pytree of its hyperparameters; unpacks into the pair.
+
+        tx = adamw(1e-3)
+        state = tx.init(params)
+        updates, state = tx.update(grads, state, params)
+        params = apply_updates(params, updates)
+
+    Its leaves are its numbers, so it is passed to a jitted step as an argument (a step that closes
+    over it never sees a later `replace`), and `jax.vmap(adamw)(learning_rates)` is a population of
+    optimizers. Two with the same factory, static choices and numbers are equal, hash alike and
+    compile once. `GradientTransformation(init_fn, update_fn)` makes one of two plain functions,
+    which are then static: equal only to itself.
+    """
+
+    def __new__(cls, init: Callable, update: Callable):
+        if not (callable(init) and callable(update)):
+            raise TypeError(
+                f"GradientTransformation: init and update must be functions, got {init!r} and "
+                f"{update!r}"
+            )
+        return _from_pair(init, update)
+
+    _builds, _decorator = "(init, update), (init, update, step) or a transformation", "transform"
+
+    @classmethod
+    def _is_built(cls, built):
+        is_pair = isinstance(built, tuple) and len(built) in (2, 3) and all(map(callable, built))
+        return is_pair or isinstance(built, GradientTransformation)
+
+    @classmethod
+    def adopt(cls, value):
+        is_pair = (
+            hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
+        )
+        return _from_pair(value.init, value.update) if is_pair else None
+
+    def __iter__(self):
+        return iter((self.init, self.update))
+
+    def members(self) -> Iterator["GradientTransformation"]:
+        """Give the transformations among its arguments, without those within them."""
+
+        def among(value):
+            if isinstance(value, GradientTransformation):
+                yield value
+            elif isinstance(value, (tuple, dict)):
+                for part in value.values() if isinstance(value, dict) else value:
+                    yield from among(part)
+
+        return among(self._values)
+
+    def _inside(self, *, in_use):
+        return Member._make(
+            self._static, self._values, self._built, functions(self) if in_use else None
+        )
+
+    @usage("state = tx.init(params)")
+    def init(self, params: Params) -> OptState:
+        """The state before the first update; of shapes only when `params` holds
+        `jax.ShapeDtypeStruct`s.
+
+        Arrays keep their parameter's sharding, and nothing of the state shares memory with the
+        params, so that both can be donated. Slots of float16 and bfloat16 parameters are float32
+        unless the method is told otherwise; integers, bools and None have no slot.
+        """
+        init = functions(weak_scalars(self)).init
+        check_params(self.factory.name, params)
+        params = _arrays(params)
+        leaves = jax.tree.leaves(params)
+        if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
+            return jax.eval_shape(lambda p: _strong(init(p)), params)
+        seen = {id(p) for p in leaves}  # no array stands in two places, params included
+        state = jax.tree.map(
+            lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params)
+        )
+        return _replicate(_strong(state), leaves)
+
+    @usage("updates, state = tx.update(grads, state, params)")
+    def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
+        """The updates to add to the params, in the dtype of the gradients, and the next state.
+
+        `params` may be left out where the method does not look at them; an error says so where it
+        does. `extra` are what some methods need besides (`value=`, `grad=`, `value_fn=`): unknown
+        ones are ignored. A None gradient leaves its parameter and its state alone. Called eagerly
+        it is one compiled program; an extra argument that is no array, a function for example,
+        makes that call run operation by operation unless the caller is jitted.
+        """
+        _, new, state = _enter(_update, self, updates, state, params, extra)
+        return new, state
+
+    @usage("params, state = tx.step(grads, state, params)")
+    def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
+        """The next params and state: `update` and `apply_updates` in one, rounded once.
+
+        In low precision this differs from the two calls, which round the update to the gradient's
+        dtype before adding. A wrapper that does nothing in some steps is cheaper here: the params
+        pass through its idle branch as they are.
+        """
+        updates, new, state = _enter(_step, self, updates, state, params, extra)
+        return fill(updates, new, params), state
+
+
+# optax's name; every transformation takes extra arguments
+GradientTransformationExtraArgs = GradientTransformation
+
+
+class Traits(TypedDict, total=False):
+    """Say beside a factory what wrappers, chains and reports have to know of its
+    transformations.
+    """
+
+    per_example: bool  # gradients have an axis of examples in front, which `update` takes away
+    # whether updates lead downhill; of one, None where it is unknown
+    descends: bool | Callable[[Any], bool | None]
+    # why one may not stand behind the change of sign in a chain
+    before_descent: Callable[[Any], str | None]
+    # of one, updates and params: the leaves that it keeps still
+    freezes: Callable[[Any, PyTree, PyTree], list[bool]]
+    freezes_by_itself: bool  # it may freeze a leaf that no member of it does
+    exact_state: str  # why its state cannot be kept in 8 bits
+    # what those around it must know, in the words of `optax_lite.errors.composition.WORDS`
+    is_a: tuple[str, ...]
+    # such words of what makes no sense inside: why not, and what to write
+    not_around: Mapping[str, Any]
+    check: Callable[[Any], None]  # run on each one when it is made, after its builder
+
+
+@overload
+def transform(builder: Callable[P, Any], /) -> Callable[P, GradientTransformation]: ...
+@overload
+def transform(
+    *,
+    static: tuple[str, ...] = (),
+    own_range: tuple[str, ...] = (),
+    scheduled: type = ...,
+    **traits: Unpack[Traits],
+) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
+def transform(
+    builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, **traits: Any
+) -> Any:
+    """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a
+    factory.
+
+    `static` names the arguments that are no numbers; bool and str defaults are static by
+    themselves. b1, b2, b3 must be in [0, 1), eps and eps_root at least 0 and *_dtype a floating
+    dtype or None, unless `own_range` names them. A number may be given as a schedule: the builder
+    sees its value at the count before the update, kept in a state of type `scheduled`, which is the
+    method's own if that has a `count`. The builder's body outside `init` and `update` only checks
+    and composes. What others have to know of the transformations is said by `traits`, those of
+    `Traits`.
+    """
+    if unknown := sorted(traits.keys() - Traits.__annotations__):
+        raise TypeError(
+            f"transform: no trait {unknown[0]!r}; there are {', '.join(Traits.__annotations__)}"
+        )
+    check_words(traits.get("is_a", ()), traits.get("not_around"))
+    if builder is None:
+        return functools.partial(
+            transform, static=static, own_range=own_range, scheduled=scheduled, **traits
+        )
+    return OptimizerFactory(
+        GradientTransformation, builder, static, own_range, {"scheduled": scheduled, **traits}
+    )
+
+
+class OptimizerFactory(Factory):
+    """A factory of transformations, of which only what it makes has an `init` and an `update`."""
+
+    def init(self, *_: Any, **__: Any) -> NoReturn:
+        name = self.__name__
+        raise TypeError(
+            f"{name} is the factory, no optimizer yet; call it: tx = {name}(...); state = "
+            "tx.init(params)"
+        )
+
+    update = step = init
+
+
+@transform(static=("init", "update"))
+def _from_pair(init, update):
+    return init, update
+
+
+class Member(GradientTransformation):
+    """A transformation as a builder is given it: functions that neither compile nor cast.
+
+    Whether a call is the outermost one cannot be asked of JAX, so it is told by what the builder
+    was handed. A builder that is in use gets the functions ready made: made later they might hold
+    what a loop or a branch computes.
+    """
+
+    __slots__ = ("_functions",)
+
+    @classmethod
+    def _make(cls, static, values, built=None, ready=None):
+        self = super()._make(static, values, built)
+        object.__setattr__(self, "_functions", ready)
+        return self
+
+    @property
+    def functions(self) -> Functions:
+        """Its functions."""
+        return self._functions or functions(self)
+
+    def init(self, params):
+        return self.functions.init(params)
+
+    def update(self, updates, state, params=None, **extra):
+        return self.functions.update(updates, state, params, **extra)
+
+    def step(self, updates, state, params, **extra):
+        return self.functions.step(updates, state, params, **extra)
+
+    def _inside(self, *, in_use):
+        return self
+
+    def _outside(self):
+        return GradientTransformation._make(self._static, self._values, self._built)
+
+
+def functions(tx: GradientTransformation) -> Functions:
+    """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state
+    looked after.
+
+    Without schedules the state is the method's own; with them it is that of `scheduled`, which
+    holds the count they are evaluated at.
+    """
+    factory = tx.factory
+    with in_use():
+        built = factory.build(tx)
+        if isinstance(built, GradientTransformation):
+            return functions(built)
+    if not any(isinstance(v, Schedule) for v in tx._values):
+        return guarded(built, factory)
+    wrap, unwrap = _around(factory.traits["scheduled"])
+
+    def at(count):
+        def now(name, value):
+            where = f"{factory.name}: the schedule {name}"
+            return value_at(value, count, where) if isinstance(value, Schedule) else value
+
+        return guarded(factory.build(tx.of(tx, now)), factory)
+
+    def init(params):
+        return wrap(zero_count(), at(zero_count()).init(params))
+
+    def run(inner, updates, state, params=None, **extra):
+        new, inner_state = inner.of(at(state.count))(updates, unwrap(state), params, **extra)
+        return new, wrap(increment(state.count), inner_state)
+
+    return wrapping(tx, init, run)
+
+
+def counts_itself(scheduled: type) -> bool:
+    """Tell whether the state class under a schedule is the method's own, with a count among other
+    slots.
+    """
+    return not {"count", "inner_state"}.issuperset(scheduled._fields)
+
+
+def _around(scheduled):
+    """How the state with the count is made of that without schedules, and what of it that is."""
+    if counts_itself(scheduled):
+        return lambda count, state: state, lambda state: state
+    if "inner_state" in scheduled._fields:
+        return scheduled, operator.attrgetter("inner_state")
+    return lambda count, _: scheduled(count), lambda _: EmptyState()
+
+
+# --- the outermost boundary: one compiled call, whatever is inside --------------------------------
+
+
+def _run(tx, inner, updates, state, params, extra):
+    # Python scalars, where this is not compiled
+    updates, params = jax.tree.map(as_array, (updates, params))
+    examples = takes_examples(tx)
+    if params is not None and not examples:
+        check_like(updates, params, "gradient")
+
+    updates = zero_frozen([tx], updates, params)
+
+    def call(tx, updates, state, params, extra):
+        return inner.of(functions(weak_scalars(tx)))(updates, state, params, **extra)
+
+    return placed_update(call, (tx, updates, state, params), extra, examples or inner.is_step)
+
+
+def takes_examples(tx: GradientTransformation) -> bool:
+    """Whether a transformation, or a member of it, wants gradients with an axis of examples in
+    front.
+    """
+    return any(call.factory.traits.get("per_example") for call in tx.calls())
+
+
+@jax.jit
+def _update(tx, updates, state, params, extra):
+    new, state = _run(tx, Inner(None, False), updates, state, params, extra)
+    if params is not None or not takes_examples(tx):
+        check_like(new, updates if params is None else params, "update")
+    return in_dtype_of(updates, new), state
+
+
+@jax.jit
+def _step(tx, updates, state, params, extra):
+    return _run(tx, Inner(None, True), updates, state, params, extra)
+
+
+def _enter(compiled, tx, updates, state, params, extra):
+    """The updates that there are, and what the compiled call makes of them; an error is told as
+    what it comes from.
+    """
+    check_order(tx.factory.name, updates, state, params)
+    kept = params
+    try:
+        present, kept = present_of(updates, params)
+        extra = extra if kept is params else objectives_of(extra, present, kept, params)
+        # plain where one is a function
+        run = compiled if is_arrays(extra) else inspect.unwrap(compiled)
+        return present, *run(tx, present, state, kept, extra)
+    except CALL_ERRORS as error:
+        # with or without what has no gradient
+        made_of = [updates] if params is None else [kept, _arrays(params)]
+        fresh = (jax.eval_shape(functions(weak_scalars(tx)).init, p) for p in made_of)
+        explain_update(tx.factory.name, updates, state, params, fresh, error)
+        raise
+
+
+_apply = jax.jit(added)
+
+
+@usage("params = apply_updates(params, updates)")
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """params + updates, in the params' dtype; a parameter whose update is None stays as it is.
+
+    The sum is made in float32 at least and rounded once. Shapes must agree: nothing is broadcast.
+    """
+    try:
+        kept, present = present_of(updates, params)
+        return fill(kept, _apply(present, kept), params)
+    except CALL_ERRORS as error:
+        explain_apply(params, updates, error)
+        raise
+
+
+def _arrays(params: Params) -> Params:
+    """The parameters with None for functions, names and the like, as a module of Equinox holds
+    them.
+    """
+    return jax.tree.map(
+        lambda p: p if is_missing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params
+    )
+
+
+def _strong(state: OptState) -> OptState:
+    def strong(x):
+        return (
+            x
+            if isinstance(x, jax.Array) and not getattr(x, "weak_type", False)
+            else cast_like(x, jnp.asarray(x))
+        )
+
+    return jax.tree.map(strong, state)
+
+
+def _replicate(state: OptState, params: list) -> OptState:
+    """Counts and other small arrays of a fresh state on the mesh of the params, where these lie on
+    several devices.
+    """
+    shardings = (
+        p.sharding for p in params if isinstance(p, jax.Array) and not isinstance(p, Tracer)
+    )
+    meshes = [
+        s.mesh for s in shardings if isinstance(s, jax.sharding.NamedSharding) and s.num_devices > 1
+    ]
+    if not meshes or any(isinstance(x, Tracer) for x in jax.tree.leaves(state)):
+        return state
+    everywhere = jax.sharding.NamedSharding(meshes[0], jax.sharding.PartitionSpec())
+    return jax.tree.map(
+        lambda x: x if x.sharding.num_devices > 1 else jax.device_put(x, everywhere), state
+    )

@@ -1,0 +1,3 @@
+"""Explain mistakes: wrong calls, names from other libraries, compositions that undo each other,
+foreign states.
+"""

@@ -1,0 +1,361 @@
+"""What a wrong call was meant to be: looked for where one glance decides, and otherwise only after
+the call has failed.
+
+`explain_update` and `explain_apply` get the error and the arguments; they raise a clearer error
+where an argument is certainly the reason, and return where none is, so that the first error stands.
+"""
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from optax_lite.core.config import Config
+from optax_lite.core.leafwise import is_inexact, is_missing, leaf_paths, path_string, show_leaf
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.states import is_state, outline
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CALL_ERRORS = (
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)  # what a wrong argument may end in
+_ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+_UPDATE = "updates, state = tx.update(grads, state, params)"
+
+
+class StateError(ValueError):
+    """A state that the transformation did not make."""
+
+
+# --- the call itself ------------------------------------------------------------------------------
+
+
+def usage(usage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Say how a function is called where arguments are missing, too many or unknown."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except TypeError as error:
+                if (
+                    error.__traceback__ is not None and error.__traceback__.tb_next is None
+                ):  # it was not even entered
+                    told = str(error)  # from Python 3.13 on it may end in a question
+                    raise TypeError(
+                        f"{told} Write {usage}" if told.endswith("?") else f"{told}; write {usage}"
+                    ) from None
+                raise
+
+        return wrapped
+
+    return decorate
+
+
+@contextlib.contextmanager
+def errors_named(name: str) -> Iterator[None]:
+    """Put the name of the function that was called in front of what a check says."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(error.problem, name) from None
+
+
+def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
+    """What a function of the count returns, which must be a number, or an array for an array of
+    counts.
+    """
+    try:
+        value = at(count)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            problem = "a schedule is a function of one argument, the count of updates"
+            raise TypeError(f"{name}: {problem}; {error}") from None
+        raise
+    if not isinstance(value, _ARRAYS) or isinstance(value, bool):
+        raise ValueError(f"{name} must return a real number, got {show_leaf(value)}")
+    return value
+
+
+# --- before a call: one glance --------------------------------------------------------------------
+
+
+def check_order(name: str, updates: PyTree, state: PyTree, params: PyTree) -> None:
+    """Raise if the arguments of an update are in another order than gradients, state, params."""
+    for place, tree in (("first", updates), ("third", params)):
+        if is_state(tree):
+            raise ValueError(
+                f"{name}: the {place} argument is a state; the order is tx.update(grads, state, "
+                "params)"
+            )
+    if isinstance(state, Config):
+        raise ValueError(
+            f"{name}: the second argument is an optimizer; it must be its state, tx.init(params)"
+        )
+
+
+def check_params(where: str, params: PyTree) -> None:
+    """Raise if what is given as parameters is an optimizer, a state, or no pytree of arrays
+    at all.
+    """
+    problem = None
+    if isinstance(params, Config):
+        problem = "an optimizer"
+    elif is_state(params):
+        problem = "a state"
+    elif params is None or is_no_tree(params):
+        problem = (
+            f"{show_leaf(params)}; of a Flax module they are variables['params'], of an Equinox "
+            "one equinox.filter(model, equinox.is_inexact_array)"
+        )
+    elif (leaves := jax.tree.leaves(params)) and not any(map(is_inexact, leaves)):
+        problem = (
+            f"{show_leaf(leaves[0])} and no floating leaf; an update of it would be no step "
+            "downhill"
+        )
+    if problem:
+        raise ArgumentError(f"params must be a pytree of arrays, got {problem}", where)
+    if untrained := _untrained_variable(params):
+        raise ArgumentError(
+            (
+                f"params leaf {untrained}, which no gradient trains. Split the module, and hand "
+                "on what it keeps as aux:\n    graphdef, params, rest = nnx.split(model, "
+                "nnx.Param, ...)\n    def loss_fn(params, rest, x, y): model = "
+                "nnx.merge(graphdef, params, rest, copy=True); ...; return loss, "
+                "nnx.state(model, nnx.Not(nnx.Param))\n    step = make_step(loss_fn, "
+                "has_aux=True)  # or fit(..., aux=rest)"
+            ),
+            where,
+        )
+
+
+def _untrained_variable(params: PyTree) -> str | None:
+    """The first variable of Flax NNX's own kinds that is no `nnx.Param`: a running statistic, a key
+    for dropout.
+    """
+    nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
+    if nnx is None:
+        return None
+    for path, x in jax.tree_util.tree_leaves_with_path(
+        params, is_leaf=lambda x: isinstance(x, nnx.Variable)
+    ):
+        if (
+            isinstance(x, nnx.Variable)
+            and not isinstance(x, nnx.Param)
+            and type(x).__module__.startswith("flax.")
+        ):
+            return f"{path_string(path)!r} is a Flax NNX {type(x).__name__}"
+    return None
+
+
+# --- after a call has failed ----------------------------------------------------------------------
+
+
+def explain_update(
+    name: str,
+    updates: PyTree,
+    state: PyTree,
+    params: PyTree,
+    fresh: Iterator[PyTree],
+    error: Exception,
+) -> None:
+    """Raise a clearer error than that of an update, if an argument is the reason; `fresh` are right
+    states.
+    """
+    _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
+    if params is not None:
+        check_params(name, params)
+    problem = _wrong_gradients(updates, params)
+    if problem:
+        raise ValueError(f"{name}: {problem}") from error
+    check_arrays(name, {"gradient": updates, "state": state}, error)
+    if _strangers(updates, params):
+        found = (
+            error
+            if isinstance(updates, (dict, list, tuple))
+            else f"the gradients are {show_leaf(updates)}"
+        )
+        raise ValueError(
+            f"{name}: {found}: nothing in common with the params, {show_leaf(params)}. jax.grad "
+            "takes the gradient of the first argument: write loss_fn(params, ...), or "
+            "jax.grad(loss_fn, argnums=...)"
+        ) from error
+    by_shape = params is not None and not isinstance(error, StateError)
+    problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
+    if all(problems):  # or else the first error says what is wrong
+        raise StateError(f"{name}: {problems[0]}") from error
+    if problems[0]:  # a state of all params, of which some have no gradient
+        absent = [
+            path
+            for path in leaf_paths(params, nothing_too=False)
+            if path not in dict(_leaves(updates))
+        ]
+        error.add_note(
+            f"without a gradient: {', '.join(absent)}; inside of flatten every parameter must "
+            "have one"
+        )
+    if not str(error).startswith(f"{name}:"):
+        error.add_note(f"in an update of {name}")
+
+
+def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
+    """Raise a clearer error than the one of `apply_updates`, if an argument is the reason."""
+    name, order = "apply_updates", "the order is apply_updates(params, updates)"
+    if type(updates) is tuple and len(updates) == 2 and is_state(updates[1]):
+        raise ValueError(
+            f"{name}: got the pair that tx.update returns; write {_UPDATE} first"
+        ) from error
+    for what, tree in (("params", params), ("updates", updates)):
+        if isinstance(tree, Config) or is_state(tree):
+            found = "an optimizer" if isinstance(tree, Config) else "a state"
+            raise ValueError(f"{name}: the {what} are {found}; {order}") from error
+    if updates is None:
+        raise ValueError(
+            f"{name}: the updates are None, and the params {show_leaf(params)}; {order}"
+        ) from error
+    _check_deleted(name, {"params": params, "update": updates}, error)
+    check_arrays(name, {"update": updates}, error)
+
+
+def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
+    """What the gradients are instead of gradients of the params."""
+    if isinstance(updates, Config):
+        return f"the gradients are an optimizer; the call is {_UPDATE}"
+    called = getattr(updates, "__name__", None)
+    if called is not None and is_no_tree(updates):
+        return (
+            f"the gradients are the function {called}, not called; write grads = "
+            f"jax.grad({called})(params)"
+        )
+    own = jax.tree.structure(params, is_leaf=is_missing)
+    if jax.tree.structure(updates, is_leaf=is_missing) == own or hasattr(params, "as_gradient"):
+        return None
+    if type(updates) is tuple and len(updates) == 2:
+        first, second = updates
+        if _is_number(first[0] if type(first) is tuple and first else first) and not _is_number(
+            second
+        ):
+            return (
+                "the gradients are a pair (value, gradients), as jax.value_and_grad returns; "
+                "write value, grads = jax.value_and_grad(loss_fn)(params) and pass grads"
+            )
+        if params is not None and jax.tree.structure(first, is_leaf=is_missing) == own:
+            return (
+                "the gradients are a pair of which the first fits the params; write grads, aux = "
+                "jax.grad(loss_fn, has_aux=True)(params) and pass grads"
+            )
+    if (
+        params is None
+        or jax.tree_util.all_leaves([params])
+        or not (updates is None or _is_number(updates))
+    ):
+        return None
+    found = "None" if updates is None else "one number, the loss perhaps"
+    return (
+        f"the gradients are {found}, and the params {show_leaf(params)}; write grads = "
+        "jax.grad(loss_fn)(params)"
+    )
+
+
+def _strangers(updates: PyTree, params: PyTree) -> bool:
+    """Whether two trees have no path in common."""
+    if params is None or hasattr(params, "as_gradient"):
+        return False
+    a, b = leaf_paths(updates), leaf_paths(params)
+    return bool(a and b) and not set(a) & set(b)
+
+
+def _wrong_state(state: PyTree, expected: PyTree, by_shape: bool) -> str | None:
+    """Say why the state is not one that the transformation makes, perhaps by the shapes of its
+    leaves too.
+    """
+    if outline(state) != outline(expected):
+        if isinstance(state, (dict, list)):
+            return (
+                f"this state is a {type(state).__name__}, as one restored without a target; write "
+                "state, report = transfer(state, tx, params), which puts it back into its "
+                "classes"
+            )
+        return (
+            f"this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
+            "Write state = tx.init(params) first, and again after a change of the optimizer (a "
+            "schedule for a number too), or state, report = transfer(state, tx, params)"
+        )
+    if not by_shape:
+        return None
+    old, new = dict(_leaves(state)), dict(_leaves(expected))
+    differ = [path for path in new if path in old and np.shape(old[path]) != new[path].shape]
+    # what it has besides may be of params without a gradient
+    lacking = [path for path in new if path not in old]
+    sizes = {
+        np.shape(old[path])[0] for path in differ if np.shape(old[path])[1:] == new[path].shape
+    }
+    if not lacking and len(differ) == len(new) and len(sizes) == 1:
+        return (
+            f"the state is of a population of {sizes.pop()}, and this is one optimizer; write "
+            "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
+        )
+    if differ or lacking:
+        where = (differ + lacking)[0]
+        found, wanted = (
+            show_leaf(tree[where]) if where in tree else "nothing" for tree in (old, new)
+        )
+        return (
+            f"the state was made for other parameters: its leaf {where!r} is {found}, and with "
+            f"these params it is {wanted}. Write state = tx.init(params), or state, report = "
+            "transfer(state, tx, params)"
+        )
+    return None
+
+
+def _check_deleted(name: str, trees: dict[str, PyTree], error: Exception) -> None:
+    """Raise if memory that was given away is the reason."""
+    for what, tree in trees.items():
+        for path, leaf in _leaves(tree):
+            if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted():
+                raise RuntimeError(
+                    f"{name}: {what} leaf {path!r} was donated: a compiled call with "
+                    "donate_argnums gave its memory to what it returned. Go on with that, or "
+                    "keep a copy, jax.tree.map(jnp.copy, params), before the call"
+                ) from error
+
+
+def check_arrays(name: str, trees: dict[str, PyTree], error: Exception) -> None:
+    """Raise if a leaf that is not an array is the reason, and say how such leaves are left out."""
+    for what, tree in trees.items():
+        for path, leaf in _leaves(tree):
+            if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "dtype"):
+                problem = f"{what} leaf {path!r} is {show_leaf(leaf):.60}, no array"
+                remedy = (
+                    "pass None for it, as eqx.filter(model, eqx.is_inexact_array) does for all "
+                    "such leaves"
+                )
+                raise TypeError(f"{name}: {problem}; {remedy}") from error
+
+
+def _leaves(tree: PyTree) -> Iterator[tuple[str, Any]]:
+    return (
+        (path_string(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    )
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, _ARRAYS) and np.ndim(x) == 0
+
+
+def is_no_tree(x: Any) -> bool:
+    """Whether a value is neither an array nor a container of JAX."""
+    return not hasattr(x, "dtype") and not isinstance(x, _ARRAYS) and jax.tree_util.all_leaves([x])

@@ -1,0 +1,78 @@
+"""A state that was restored without its classes: dicts by field name and lists by position, put
+back into them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from optax_lite.core.leafwise import path_string
+from optax_lite.core.transform import StateError
+from optax_lite.core.types import PyTree
+from optax_lite.errors.states import outline
+
+
+def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
+    """A state of plain containers as the classes of `fresh`, every part by its name or place;
+    others as they are.
+
+    Orbax without a target gives dicts for classes, lists for tuples and None for what has no leaf;
+    msgpack and the state dicts of Flax give dicts all over, with the places of tuples and lists as
+    names.
+    """
+    if (
+        outline(state) == outline(fresh)
+        or not isinstance(state, (dict, list))
+        or isinstance(fresh, (dict, list))
+    ):
+        return state
+    return _rebuilt(state, fresh, ())
+
+
+def _rebuilt(found: Any, fresh: Any, path: tuple) -> Any:
+    if not jax.tree.leaves(fresh):
+        if jax.tree.leaves(found):
+            raise _error(path, f"is {_kind(found)}, and {outline(fresh)} has no arrays")
+        return fresh
+    if jax.tree_util.all_leaves([fresh]):
+        if not hasattr(found, "dtype"):
+            raise _error(path, f"is {_kind(found)}, and should be an array")
+        return found
+    children = jax.tree_util.tree_leaves_with_path(fresh, is_leaf=lambda x: x is not fresh)
+    names = [path_string(key) for key, _ in children]
+    given = _by_name(found, names)
+    if given is None:
+        raise _error(path, f"is {_kind(found)}, and should have the parts of {outline(fresh)}")
+    if strange := [name for name in given if name not in names and jax.tree.leaves(given[name])]:
+        raise _error(path, f"has {strange[0]!r}, which is no part of {outline(fresh)}")
+    rows = zip(names, children, strict=True)
+    parts = [_rebuilt(given.get(name), child, (*path, *key)) for name, (key, child) in rows]
+    return jax.tree.structure(fresh, is_leaf=lambda x: x is not fresh).unflatten(parts)
+
+
+def _by_name(found: Any, names: list[str]) -> Mapping | None:
+    if isinstance(found, (list, tuple)):
+        return dict(zip(names, found, strict=True)) if len(found) == len(names) else None
+    return (
+        {str(name): value for name, value in found.items()} if isinstance(found, Mapping) else None
+    )
+
+
+def _kind(found: Any) -> str:
+    names = (
+        f" with {', '.join(map(str, found)) or 'nothing in it'}"
+        if isinstance(found, Mapping)
+        else ""
+    )
+    return f"{type(found).__name__}{names}"
+
+
+def _error(path: tuple, problem: str) -> StateError:
+    where = f"its part {path_string(path)!r}" if path else "it"
+    return StateError(
+        f"transfer: the state has lost its classes, and {where} {problem}. Restore it into the "
+        "state of the optimizer that made it: checkpointer.restore(folder, "
+        "jax.eval_shape(tx.init, params)) of Orbax, "
+        "flax.serialization.from_state_dict(tx.init(params), restored) of Flax; then transfer it"
+    )

@@ -1,0 +1,308 @@
+"""The table of an optimizer's leaves as data, as text for a terminal and as HTML for a notebook."""
+
+import dataclasses
+import functools
+import html
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.core.schedule import Schedule
+
+_WIDTH = 120
+
+
+class LeafRow(NamedTuple):
+    """A parameter, what an optimizer keeps for it, and the settings that it is moved by."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    group: str  # its label in a partition, nested ones joined by a slash; empty without one
+    # those in effect, by their path in `tx.hyperparams`; a schedule as such
+    hyperparams: dict[str, Any]
+    slots: dict[str, tuple[jax.ShapeDtypeStruct, ...]]  # by the field of the state
+    is_moved: bool  # False if its updates are set to zero, or it is an integer
+    nbytes: int  # of the parameter and its slots
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What `explain` found: print it, or take `rows` (one per leaf), `totals` and `warnings` as
+    data.
+
+    In print, leaves whose paths differ in a number and that are alike in all else share a line.
+    """
+
+    rows: list[LeafRow]
+    # parameters, moved, parameter_bytes, state_bytes by slot, bytes, bytes_per_parameter,
+    totals: dict[str, Any]
+    # and members, the size of a population, of one of which these are
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        cells, alike = _narrow(*self._cells())
+        notes = [*self._summary(), *alike, *(f"! {warning}" for warning in self.warnings)]
+        wrapped = (
+            textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+            for note in notes
+        )
+        return "\n".join([text_table(*cells), "", *wrapped])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        notes = [*self._summary(), *(f"⚠ {warning}" for warning in self.warnings)]
+        return html_table(*self._cells()) + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        groups, names = any(row.group for row in self.rows), _telling(self.rows)
+        header = ["parameter", "shape", "dtype", *["group"] * groups, *names, "state", "bytes"]
+        lines: dict[tuple, list[LeafRow]] = {}
+        for row in self.rows:
+            cells = (
+                _shape(row),
+                str(row.dtype),
+                *[row.group] * groups,
+                *(_setting(row, n) for n in names),
+                _state(row),
+            )
+            lines.setdefault((_numberless(row.path), *cells), []).append(row)
+        shown = []
+        for (_, *cells), rows in lines.items():
+            shown.append(
+                [
+                    *collapse_numbered(row.path for row in rows),
+                    *cells,
+                    show_bytes(sum(row.nbytes for row in rows)),
+                ]
+            )
+        return header, shown
+
+    def _summary(self) -> list[str]:
+        t, state = (
+            self.totals,
+            [f"{slot} {show_bytes(n)}" for slot, n in self.totals["state_bytes"].items()],
+        )
+        per = f", {t['bytes_per_parameter']:.3g} bytes per parameter" if t["parameters"] else ""
+        own = f"{t['parameters']:,} parameters, {show_bytes(t['parameter_bytes'])}"
+        lines = [
+            f"{own}; state {', '.join(state) or 'none'}; together {show_bytes(t['bytes'])}{per}"
+        ]
+        if t["members"] > 1:
+            lines[0] += f"; for each of the {t['members']} members of the population"
+        if still := [row.path for row in self.rows if not row.is_moved]:
+            lines.append(f"{t['moved']:,} of them are trained, not {abbreviate(still)}")
+        for where, settings in zip(
+            ("everywhere", "where they apply"), _untelling(self.rows), strict=True
+        ):
+            shown = ", ".join(f"{name} {_show(value)}" for name, value in settings.items())
+            lines += [f"{where}: {shown}"] if shown else []
+        return lines
+
+
+def show_bytes(n: float) -> str:
+    """A number of bytes in its unit of a thousand."""
+    power = 0
+    while n >= 999.5 and power < 6:
+        n, power = n / 1000, power + 1
+    return f"{n:.3g} {('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"
+
+
+def collapse_numbered(paths: Iterable[str]) -> list[str]:
+    """The paths, those that differ in a number taken together: 'layer_*/bias ×4'."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_numberless(path), []).append(path)
+    return [
+        f"{name} ×{len(group)}" if len(group) > 1 else group[0] for name, group in groups.items()
+    ]
+
+
+def abbreviate(paths: Iterable[str]) -> str:
+    """The first of the paths, in words."""
+    names = collapse_numbered(paths)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _numberless(path: str) -> str:
+    return re.sub(r"\d+", "*", path)
+
+
+def value_range(value: Any) -> tuple[float, float]:
+    """The least and the largest value of a number, of those of a population, or of a schedule along
+    its way.
+    """
+    values = _along(value) if isinstance(value, Schedule) else value
+    return float(np.min(values)), float(np.max(values))
+
+
+@functools.lru_cache(16)
+def _along(schedule: Schedule) -> np.ndarray:
+    # warm-up steps and the like
+    turns = [x for x in jax.tree.leaves(schedule) if np.ndim(x) == 0 and 0 <= x < 2**30]
+    counts = np.unique(np.concatenate([np.geomspace(1, 2**30, 600) - 1, turns]).astype(np.int32))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return np.asarray(_at(schedule, jnp.asarray(counts)))
+
+
+def _at(schedule: Schedule, counts: jax.Array) -> jax.Array:
+    leaves, treedef = jax.tree.flatten(schedule)
+    axes = [0 if np.ndim(x) else None for x in leaves]
+    if all(axis is None for axis in axes):
+        return schedule(counts)
+    return jax.vmap(lambda *leaves: _at(treedef.unflatten(leaves), counts), in_axes=axes)(*leaves)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def _short(row: LeafRow) -> dict[str, Any]:
+    """The settings by the end of their path, as much of it as tells them apart."""
+    return dict(zip(_ends(tuple(row.hyperparams)), row.hyperparams.values(), strict=True))
+
+
+@functools.lru_cache(16)  # most rows have the same
+def _ends(paths: tuple[str, ...]) -> list[str]:
+    found = []
+    for path in paths:
+        parts = path.split("/")
+        ends = ("/".join(parts[i:]) for i in reversed(range(len(parts))))
+        others = [other for other in paths if other != path]
+        found.append(
+            next((e for e in ends if not any(f"/{o}".endswith(f"/{e}") for o in others)), path)
+        )
+    return found
+
+
+def _telling(rows: list[LeafRow]) -> list[str]:
+    """The settings that need a column: values differ, or a rate or a decay is there for some leaves
+    only.
+    """
+    moved = [_short(row) for row in rows if row.is_moved]
+    names = dict.fromkeys(name for settings in moved for name in settings)
+
+    def tells(name):
+        values = [settings[name] for settings in moved if name in settings]
+        rare = len(values) < len(moved) and name.endswith(("learning_rate", "weight_decay"))
+        return rare or any(_differ(value, values[0]) for value in values)
+
+    return [name for name in names if tells(name)]
+
+
+def _untelling(rows: list[LeafRow]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that are alike in all leaves that move, and those that are alike where they are
+    there.
+    """
+    moved, telling = [_short(row) for row in rows if row.is_moved], _telling(rows)
+    alike = {
+        name: value for settings in moved for name, value in settings.items() if name not in telling
+    }
+    everywhere = {
+        name: value for name, value in alike.items() if all(name in settings for settings in moved)
+    }
+    return everywhere, {name: value for name, value in alike.items() if name not in everywhere}
+
+
+def _differ(x: Any, y: Any) -> bool:
+    return x is not y and bool(np.ndim(x) or np.ndim(y) or x != y)
+
+
+def _show(value: Any) -> str:
+    low, high = (f"{x:.4g}" for x in value_range(value))
+    return low if low == high else f"{low}…{high}"
+
+
+# --- cells ----------------------------------------------------------------------------------------
+
+
+def _shape(row: LeafRow) -> str:
+    return "×".join(map(str, row.shape)) or "scalar"
+
+
+def _setting(row: LeafRow, name: str) -> str:
+    value = _short(row).get(name) if row.is_moved else None
+    return "–" if value is None else _show(value)
+
+
+def _state(row: LeafRow) -> str:
+    if not row.slots:
+        return "–" if row.is_moved else "not moved"
+    by_dtype: dict[str, list[str]] = {}
+    for slot, arrays in row.slots.items():
+        by_dtype.setdefault(", ".join(dict.fromkeys(str(x.dtype) for x in arrays)), []).append(slot)
+    words = "; ".join(f"{' '.join(slots)} {dtype}" for dtype, slots in by_dtype.items())
+    return words if row.is_moved else f"{words}; not moved"
+
+
+# how far a column gives way where a line would be too long
+_LEAST = {"parameter": 24, "group": 16, "state": 24}
+
+
+def _narrow(
+    header: list[str], rows: list[list[str]]
+) -> tuple[tuple[list[str], list[list[str]]], list[str]]:
+    """The cells in lines that fit: of what is alike in all rows a note is made, and long words are
+    shortened.
+    """
+    columns, notes = (
+        dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {},
+        [],
+    )
+
+    def excess():
+        return (
+            sum(max(map(len, [name, *cells])) + 2 for name, cells in columns.items()) - 2 - _WIDTH
+        )
+
+    for name in ("dtype", "state"):
+        if excess() > 0 and len(set(columns[name])) == 1:
+            notes.append(f"{name} of all: {columns.pop(name)[0]}")
+    for name, least in _LEAST.items():
+        if name in columns and (more := excess()) > 0:
+            width = max(least, max(map(len, columns[name])) - more)
+            columns[name] = [shorten(cell, width) for cell in columns[name]]
+    if not rows:
+        return (header, rows), notes
+    return (list(columns), list(map(list, zip(*columns.values(), strict=True)))), notes
+
+
+def shorten(cell: str, width: int) -> str:
+    """A cell without its middle; more of the end stays, where paths differ."""
+    start = (width - 1) // 3
+    return (
+        cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"
+    )
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells in columns for a terminal; the last one flush right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(cells):
+        *left, last = cells  # bytes stand flush right
+        return "  ".join(
+            [
+                *(cell.ljust(w) for cell, w in zip(left, widths, strict=False)),
+                last.rjust(widths[-1]),
+            ]
+        )
+
+    return "\n".join([line(header), "  ".join("─" * w for w in widths), *map(line, rows)])
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a notebook."""
+
+    def line(cells, tag):
+        sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
+        shown = zip(sides, map(html.escape, cells), strict=True)
+        row = "".join(f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for side, cell in shown)
+        return f"<tr>{row}</tr>"
+
+    return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

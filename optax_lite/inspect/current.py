@@ -1,0 +1,98 @@
+"""Every hyperparameter as it is now: schedules at the count that the state has."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from optax_lite.core.compose import as_optimizer
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.schedule import Schedule
+from optax_lite.core.transform import Array, GradientTransformation, OptState, StateError
+from optax_lite.errors.calls import usage
+from optax_lite.errors.states import outline
+from optax_lite.inspect._nodes import trace_state, walk
+
+
+@usage("current_hyperparams(tx, state)")
+def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Any]:
+    """`tx.hyperparams`, but an argument that is a schedule stands there once, with its value at the
+    state's count.
+
+        current_hyperparams(adamw(schedule), state)["learning_rate"]  # of the next update
+
+    In a chain '1/learning_rate', as in `tx.replace`. Where several members count for themselves, a
+    schedule has its value at the outermost or first. A schedule that nothing follows is left out.
+    Traced states give traced values, a population gives arrays.
+    """
+    tx = as_optimizer(tx, "current_hyperparams", "current_hyperparams(tx, state)")
+    given = settings(tx)
+    try:
+        held, counts = _found(tx, state, given)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StateError(
+            f"current_hyperparams: this state was not made by {tx.factory.name}: got "
+            f"{outline(state)}. The order is current_hyperparams(tx, state)"
+        ) from error
+    given |= held
+    now = {
+        path: value
+        for path, value in given.items()
+        if not isinstance(value, Schedule) or path in counts
+    }
+    return now | _values({path: now[path] for path in counts}, counts)
+
+
+def settings(tx: GradientTransformation) -> dict[str, Any]:
+    """Every number and schedule by path, in the order of `tx.hyperparams`; nothing from inside a
+    schedule.
+    """
+    given: dict[str, Any] = {}
+    numbers = tx.hyperparams
+    for parts, value in tx.walk():
+        path, above = "/".join(parts), ("/".join(parts[:i]) for i in range(1, len(parts)))
+        inside = any(isinstance(given.get(p), Schedule) for p in above)
+        if not inside and (isinstance(value, Schedule) or path in numbers):
+            given[path] = value
+    return given
+
+
+def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The settings that a state holds itself, and the count in it that each schedule is evaluated
+    at.
+    """
+    held: dict[str, Any] = {}
+    counts: dict[str, Array] = {}
+    for place, part, _ in walk(trace_state(tx), state):
+        injected = "injecting" in place.factory.words
+        for path, name in place.paths.items():
+            if injected and name in part.hyperparams_states:
+                counts.setdefault(path, part.hyperparams_states[name].count)
+            elif not injected and path not in counts and isinstance(given[path], Schedule):
+                counts[path] = part.count
+            if injected:
+                held[path] = _held(given[path], name, part.hyperparams)
+    return held, counts
+
+
+def _held(value: Any, name: str, hyperparams: dict[str, Array]) -> Any:
+    """A number as a state holds it, or a schedule with the numbers that it holds."""
+    if not isinstance(value, Schedule):
+        return hyperparams.get(name, value)
+    for key, number in hyperparams.items():
+        if key.startswith(f"{name}/"):
+            value = value.edit(tuple(key.removeprefix(f"{name}/").split("/")), weak_typed(number))
+    return value
+
+
+def _values(schedules: dict[str, Schedule], counts: dict[str, Array]) -> dict[str, Array]:
+    leaves, treedef = jax.tree.flatten((schedules, counts))
+    axes = [0 if np.ndim(x) else None for x in leaves]
+
+    def at(leaves):
+        schedules, counts = treedef.unflatten(leaves)
+        return _values(schedules, counts)
+
+    if any(axis == 0 for axis in axes):  # one axis of a population, from the outside in
+        return jax.vmap(at, in_axes=(axes,))(leaves)
+    return {path: schedules[path](count) for path, count in counts.items()}

@@ -1,0 +1,189 @@
+"""What an optimizer will do to each parameter and keep for it, before anything is allocated."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.core.compose import PartitionState, as_optimizer
+from optax_lite.core.leafwise import is_inexact, path_strings
+from optax_lite.core.masks import steps
+from optax_lite.core.transform import GradientTransformation, Params
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import check_params, usage
+from optax_lite.inspect._advice import lint
+from optax_lite.inspect._doubts import doubts
+from optax_lite.inspect._nodes import (
+    StateNode,
+    argument_paths,
+    member,
+    trace_state,
+    walk,
+    without_places,
+)
+from optax_lite.inspect._table import Explanation, LeafRow
+from optax_lite.inspect.current import settings
+from optax_lite.transforms.scale import set_to_zero
+from optax_lite.wrappers.groups import idle_rules
+from optax_lite.wrappers.lookahead import LookaheadParams
+
+
+@usage("explain(tx, params)")
+def explain(tx: GradientTransformation, params: Params) -> Explanation:
+    """A table of the parameters: group, settings in effect, slots of the state, bytes; with totals
+    and warnings.
+
+        print(explain(tx, jax.eval_shape(model.init, key, x)["params"]))
+
+    Shapes are enough: no state is allocated. A setting gets a column where leaves differ in it; a
+    schedule is shown as its least and largest value. The warnings are guesses at what is not meant:
+    decay of biases and norms, an average whose decay is 1 in the dtype it is kept in, steps that
+    are rounded away, leaves that no learning rate reaches, groups without leaves and rules without
+    an effect, and in chains a direction uphill, a clip or a decay on the other side of a scaling
+    than is usual, and a rate given twice. Of a population the state of one member is counted.
+    """
+    tx = as_optimizer(tx, "explain", "explain(tx, params)")
+    check_params("explain", params)
+    if isinstance(params, LookaheadParams):
+        raise ArgumentError(
+            "of LookaheadParams give the fast ones: explain(tx, params.fast)", "explain"
+        )
+    shapes = jax.tree.map(_abstract, params)
+    keyed = jax.tree_util.tree_flatten_with_path(shapes)[0]
+    names = dict(
+        zip(
+            (steps(path) for path, _ in keyed),
+            path_strings([path for path, _ in keyed]),
+            strict=True,
+        )
+    )
+    leaves = dict(zip(names.values(), (x for _, x in keyed), strict=True))
+    one, given = member(tx), settings(tx)
+    surveyed = jax.eval_shape(lambda p: trace_state(one, p), shapes)
+    state = without_places(surveyed)
+    seen, kept = (
+        list(argument_paths(surveyed)),
+        [trees for _, _, trees in walk(jax.eval_shape(lambda: trace_state(one)), state)],
+    )
+    still = {path for path, x in leaves.items() if not is_inexact(x)}
+    effects, groups, slots = (
+        {path: set() for path in leaves},
+        dict.fromkeys(leaves, ""),
+        {path: {} for path in leaves},
+    )
+    owned = [_owners(place.leaves, names) for place in seen]
+    for place, own, trees in zip(seen, owned, kept, strict=True):
+        for leaf in own:
+            effects[leaf] |= set() if _hands_on(place) else set(place.paths)
+            still |= {leaf} if place.factory is set_to_zero else set()
+        labels = place.state.inner_states if isinstance(place.state, PartitionState) else {}
+        for label, masked in labels.items():
+            for leaf in _owners(masked.inner_state.leaves, names):
+                groups[leaf] = f"{groups[leaf]}/{label}".strip("/")
+        for name, tree in trees:
+            parts = (
+                _cut(tree, {leaf: leaves[leaf] for leaf in own})
+                if place.joined
+                else _by_leaf(tree, names)
+            )
+            for leaf, arrays in parts.items():
+                field = name.rsplit("/", 1)[-1]
+                field = "values" if field.isdigit() or not field else field
+                slots[leaf][name if field in slots[leaf] else field] = arrays
+    rows = []
+    # of Flax NNX's variables
+    ending = "/value" if leaves and all(path.endswith("/value") for path in leaves) else ""
+    for path, x in leaves.items():
+        in_effect = {name: value for name, value in given.items() if name in effects[path]}
+        nbytes, name = _nbytes((x, slots[path])), path.removesuffix(ending)
+        rows.append(
+            LeafRow(
+                name,
+                x.shape,
+                x.dtype,
+                groups[path],
+                in_effect,
+                slots[path],
+                path not in still,
+                nbytes,
+            )
+        )
+    totals = _totals(rows, state) | {
+        "members": max((np.size(x) for x in jax.tree.leaves(tx)), default=1)
+    }
+    found = lint(rows, given, list(zip(seen, owned, kept, strict=True)))
+    return Explanation(rows, totals, [*idle_rules(one, shapes), *doubts(one), *found])
+
+
+def _hands_on(place: StateNode) -> bool:
+    """Whether the settings are those of a member, which has them in its own place."""
+    return "injecting" in place.factory.words and any(
+        below.paths for below in argument_paths(place.state.inner_state)
+    )
+
+
+def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
+    if hasattr(x, "dtype"):
+        is_numpy = isinstance(x, (np.ndarray, np.generic))  # its float64 is what JAX makes of it
+        return jax.ShapeDtypeStruct(
+            x.shape, jax.dtypes.canonicalize_dtype(x.dtype) if is_numpy else x.dtype
+        )
+    return jax.ShapeDtypeStruct((), jnp.result_type(float)) if is_inexact(x) else None
+
+
+def _owner(path: tuple[str, ...], names: Mapping[tuple[str, ...], str]) -> str | None:
+    """The parameter to which a leaf of a tree like the parameters' belongs: itself, or the one
+    above it.
+    """
+    return next((names[path[:i]] for i in range(len(path), -1, -1) if path[:i] in names), None)
+
+
+def _owners(paths: Iterable[tuple[str, ...]], names: Mapping[tuple[str, ...], str]) -> list[str]:
+    return list(
+        dict.fromkeys(owner for path in paths if (owner := _owner(path, names)) is not None)
+    )
+
+
+def _by_leaf(
+    tree: Any, names: Mapping[tuple[str, ...], str]
+) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
+    found: dict[str, tuple[jax.ShapeDtypeStruct, ...]] = {}
+    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if (leaf := _owner(steps(path), names)) is not None:
+            found[leaf] = (*found.get(leaf, ()), x)
+    return found
+
+
+def _cut(tree: Any, own: Mapping[str, Any]) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
+    """Slots that are one vector of some parameters, as what each of these has of them."""
+    size = sum(math.prod(p.shape) for p in own.values())
+    vectors = [x for x in jax.tree.leaves(tree) if x.ndim and x.shape[-1] == size]
+    return {
+        leaf: tuple(jax.ShapeDtypeStruct((*x.shape[:-1], *p.shape), x.dtype) for x in vectors)
+        for leaf, p in own.items()
+        if vectors
+    }
+
+
+def _nbytes(tree: Any) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _totals(rows: list[LeafRow], state: Any) -> dict[str, Any]:
+    parameters, size = sum(math.prod(row.shape) for row in rows), sum(row.nbytes for row in rows)
+    state_bytes = {slot: 0 for row in rows for slot in row.slots}
+    for row in rows:
+        for slot, arrays in row.slots.items():
+            state_bytes[slot] += _nbytes(arrays)
+    shared = _nbytes(state) - sum(state_bytes.values())
+    return {
+        "parameters": parameters,
+        "moved": sum(math.prod(row.shape) for row in rows if row.is_moved),
+        "parameter_bytes": size - sum(state_bytes.values()),
+        "state_bytes": state_bytes | ({"shared": shared} if shared else {}),
+        "bytes": size + shared,
+        "bytes_per_parameter": (size + shared) / parameters if parameters else 0.0,
+    }

@@ -1,0 +1,270 @@
+"""Telemetry that is computed inside the update and kept in the state: norms, the learning rate,
+counts of trouble.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from optax_lite.core.compose import check_members, is_chain
+from optax_lite.core.config import Config
+from optax_lite.core.frozen import zero_frozen
+from optax_lite.core.leafwise import (
+    increment,
+    is_inexact,
+    is_missing,
+    leaf_paths,
+    leafwise,
+    scalar_like,
+    varying_like,
+    zero_count,
+)
+from optax_lite.core.norms import global_norm, sum_sq
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.schedule import Schedule
+from optax_lite.core.transform import Array, OptState, Params, PyTree, transform
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import usage
+from optax_lite.errors.composition import SCALED
+from optax_lite.errors.states import is_state
+from optax_lite.inspect._nodes import StateNode, trace_state
+from optax_lite.inspect.current import current_hyperparams, settings
+from optax_lite.transforms.clip import clip_by_global_norm
+
+
+class MetricsState(NamedTuple):
+    count: Array  # updates so far, int32
+    grad_norm: Array  # of the last gradient, before anything was done with it
+    update_norm: Array  # of the last update; through `step`, of what it did to the parameters
+    learning_rate: Array | None  # the one of the last update; None if there is not exactly one
+    # updates so far with a gradient above the clip that comes first, int32; None without one
+    clipped: Array | None
+    nonfinite: Array  # updates so far with a gradient that was not finite, int32
+    nonfinite_leaves: Array  # bool for every leaf: where the latest of these was not
+    inner_state: PyTree  # of the transformation that is watched
+
+
+def _learning_rate_path(tx) -> str | None:
+    hits = [path for path in settings(tx) if path.rsplit("/", 1)[-1] == "learning_rate"]
+    return hits[0] if len(hits) == 1 else None
+
+
+def _below(state, key):
+    return (
+        getattr(state, key.name)
+        if hasattr(key, "name")
+        else state[getattr(key, "idx", getattr(key, "key", None))]
+    )
+
+
+def _first_clip(tx) -> tuple[Any, tuple] | None:
+    """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in
+    the state it is.
+    """
+    place, path = trace_state(tx), ()
+    while (is_chain(place) and place.state) or "passing" in place.factory.words:
+        state = place.state  # of a dict the first that was put in, where JAX would sort
+        state = {key: state[key] for key in [*state][:1]} if isinstance(state, dict) else state
+        inside = jax.tree_util.tree_flatten_with_path(
+            state, is_leaf=lambda x: isinstance(x, StateNode)
+        )[0]
+        keys, place = next((keys, x) for keys, x in inside if isinstance(x, StateNode))
+        path = (*path, *keys)
+    return (place.arguments["max_norm"], path) if place.factory is clip_by_global_norm else None
+
+
+@transform(not_around=SCALED)
+def with_metrics(tx):
+    """Do what `tx` does, and keep in the state what a training log wants to know; `read_metrics`
+    takes it out.
+
+        tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))
+
+    The norm of the gradient is the one that a clip in front of `tx` uses, computed once, without
+    the leaves that a `groups` behind it freezes. The learning rate is the value of the one argument
+    of that name; with none or several it is left out, and so is the count of clipped updates unless
+    `clip_by_global_norm` comes first. A leaf is not finite if the sum of its squares is not: it
+    holds a NaN, an infinity, or in float32 an entry above 1e19.
+    """
+    check_members({"tx": tx})
+    rate = _learning_rate_path(tx)
+
+    def init(params):
+        zero, count = scalar_like(params, 0), zero_count()
+        leaves = jnp.zeros(len(jax.tree.leaves(params, is_leaf=is_missing)), bool)
+        clips: list[bool] = []
+        # schedules in it would run one by one
+        jax.eval_shape(lambda: clips.append(_first_clip(tx) is not None))
+        learning_rate, clipped = None if rate is None else zero, count if clips[0] else None
+        measured = MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, ())
+        return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
+
+    def watched(updates, state, params):
+        """The state before the update with what is known by then."""
+        updates = zero_frozen([tx], updates, params)
+        grad_norm, clipped = global_norm(updates), state.clipped
+        finite = [
+            is_missing(g) or jnp.isfinite(sum_sq(g))
+            for g in jax.tree.leaves(updates, is_leaf=is_missing)
+        ]
+        bad = ~jnp.stack(finite) if finite else state.nonfinite_leaves
+        found = jnp.any(bad)
+        if (clip := _first_clip(tx)) is not None:
+            max_norm, inner = clip[0], state.inner_state
+            for key in clip[1]:
+                inner = _below(inner, key)
+            max_norm = max_norm(inner.count) if isinstance(max_norm, Schedule) else max_norm
+            clipped = jnp.where(grad_norm > weak_typed(max_norm), increment(clipped), clipped)
+        return state._replace(
+            count=increment(state.count),
+            grad_norm=grad_norm,
+            learning_rate=None
+            if rate is None
+            else current_hyperparams(tx, state.inner_state)[rate],
+            clipped=clipped,
+            nonfinite=jnp.where(found, increment(state.nonfinite), state.nonfinite),
+            nonfinite_leaves=jnp.where(found, bad, state.nonfinite_leaves),
+        )
+
+    def update(updates, state, params=None, **extra):
+        new, inner_state = tx.update(updates, state.inner_state, params, **extra)
+        return new, watched(updates, state, params)._replace(
+            update_norm=global_norm(new), inner_state=inner_state
+        )
+
+    def step(updates, state, params, **extra):
+        new, inner_state = tx.step(updates, state.inner_state, params, **extra)
+        moved = leafwise(lambda g, n, p: n - p, updates, read=(new, params))
+        return new, watched(updates, state, params)._replace(
+            update_norm=global_norm(moved), inner_state=inner_state
+        )
+
+    return init, update, step
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+# of a tree, of the trees of a population
+_norm, _norms = (jax.jit(global_norm), jax.jit(jax.vmap(global_norm)))
+
+
+@usage("read_metrics(state, params)")
+def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any]:
+    """What `with_metrics` kept in a state, wherever it stands there, as a flat dict for a log.
+
+        read_metrics(state, params)
+        # step, grad_norm, update_norm, learning_rate, clipped, skipped, nonfinite, first_nonfinite,
+        # param_norm, update_ratio
+
+    learning_rate, clipped and skipped are there if they are known; skipped are the updates that a
+    wrapper anywhere in the state left out. `first_nonfinite` is the path of the first leaf that was
+    not finite in the latest of the `nonfinite` updates; None if there was none, or if neither
+    params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for none.
+    With params, param_norm and update_ratio = update_norm / param_norm. Of a population every value
+    is an array, and `first_nonfinite` a list.
+    """
+    if isinstance(state, Config):
+        raise ArgumentError(
+            "got an optimizer; the call is read_metrics(state, params)", "read_metrics"
+        )
+    found = [(path, part) for path, part in named_parts(state) if isinstance(part, MetricsState)]
+    outermost = [
+        path for path, _ in found if not any(path[: len(p)] == p and path != p for p, _ in found)
+    ]
+    if len(outermost) != 1:
+        paths = ", ".join("/".join(path) for path in outermost)
+        several = f"the state has metrics in several places, {paths}; give the part that is meant"
+        raise ArgumentError(
+            several
+            if found
+            else "the state has no metrics; build the optimizer as with_metrics(tx)",
+            "read_metrics",
+        )
+    metrics = found[0][1]
+    values = {
+        "step": metrics.count,
+        "grad_norm": metrics.grad_norm,
+        "update_norm": metrics.update_norm,
+        "learning_rate": metrics.learning_rate,
+        "clipped": metrics.clipped,
+        "skipped": count_skipped(state),
+        "nonfinite": metrics.nonfinite,
+    }
+    values = {name: value for name, value in values.items() if value is not None}
+    values["first_nonfinite"] = _first_nonfinite(metrics, params)
+    if params is not None:
+        norm = _norms if np.ndim(metrics.count) else _norm
+        param_norm = norm([p for p in jax.tree.leaves(params) if is_inexact(p)])
+        values |= {"param_norm": param_norm, "update_ratio": metrics.update_norm / param_norm}
+    return values
+
+
+def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The named tuples of a state, from the outside in."""
+    if hasattr(node, "_fields"):
+        yield path, node
+    is_tuple = isinstance(node, tuple)
+    names = getattr(
+        node, "_fields", range(len(node)) if is_tuple else node if isinstance(node, dict) else ()
+    )
+    for name, child in zip(
+        names, node if is_tuple else node.values() if names else (), strict=True
+    ):
+        yield from named_parts(child, (*path, str(name)))
+
+
+def count_skipped(state):
+    """How many updates the wrappers in a state left out, by the fields in which they count them;
+    None without any.
+    """
+    fields = ("total_skipped", "total_notfinite")
+    counts = [
+        getattr(part, f) for _, part in named_parts(state) for f in fields if f in part._fields
+    ]
+    return sum(counts) if counts else None
+
+
+def _first_nonfinite(metrics, params):
+    bad = metrics.nonfinite_leaves
+    index = (
+        jnp.where(jnp.any(bad, axis=-1), jnp.argmax(bad, axis=-1), -1)
+        if bad.size
+        else jnp.full(bad.shape[:-1], -1)
+    )
+    if isinstance(index, Tracer):
+        return index
+    paths = (
+        _leaf_paths_in(metrics.inner_state, bad.shape[-1]) if params is None else leaf_paths(params)
+    )
+    named = [None if i < 0 or paths is None else paths[i] for i in np.ravel(index)]
+    return named if np.ndim(index) else named[0]
+
+
+def _leaf_paths_in(state, size):
+    """The paths of the parameters, where the slots of a state with that many leaves agree about
+    them.
+    """
+
+    def is_slot(x):
+        states = [
+            v
+            for v in (x.values() if isinstance(x, dict) else ())
+            if not is_missing(v) and is_state(v)
+        ]
+        return not (
+            is_missing(x) or is_state(x) or hasattr(x, "_fields") or hasattr(x, "dtype") or states
+        )
+
+    slots = {
+        tuple(leaf_paths(x))
+        for _, part in named_parts(state)
+        if is_state(part)
+        for x in part
+        if is_slot(x)
+    }
+    slots = {paths for paths in slots if len(paths) == size}
+    return slots.pop() if len(slots) == 1 else None

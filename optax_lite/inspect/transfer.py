@@ -1,0 +1,160 @@
+"""A state carried on: into an optimizer that was changed, or with some parameters started
+afresh.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from optax_lite.core.config import Config
+from optax_lite.core.leafwise import as_array, is_missing, leaf_paths
+from optax_lite.core.masks import pattern_mask
+from optax_lite.core.transform import GradientTransformation, OptState, Params, StateError
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import usage
+from optax_lite.errors.states import outline
+from optax_lite.inspect._matching import TransferPlan
+from optax_lite.inspect._nodes import trace_state, vectors_in, walk, with_vectors
+from optax_lite.inspect._parts import owners, parts, paths_of
+from optax_lite.inspect._restored import with_classes
+from optax_lite.inspect._slots import slots_of
+from optax_lite.inspect._transfer_report import TransferReport, report_of
+
+
+@usage("state, report = transfer(state, tx, params)")
+def transfer(
+    state: OptState,
+    tx: GradientTransformation,
+    params: Params,
+    *,
+    renamed: Mapping[str, str] | None = None,
+) -> tuple[OptState, TransferReport]:
+    """Carry a state into a changed optimizer: `state, report = transfer(state, tx, params);
+    print(report)`.
+
+    For leaves unfrozen, a schedule where a number was and back, wrappers, metrics and members of a
+    chain that come or go, groups split or joined. A leaf is carried where the class and field of
+    the state it stands in, the path of its parameter and its shape agree: all slots that a
+    parameter has in one state, or none. Places in a chain are no names: of two states of one class
+    that nothing else tells apart neither is guessed. A count goes with the moments beside it, and
+    the count of a schedule that is new is taken from there. Hyperparameters in the state are the
+    new optimizer's. All else is as `tx.init(params)` makes it. A state of this optimizer that was
+    restored as dicts and lists is put back into its classes, by names and places. `renamed` are new
+    paths of parameters by the old ones, {"encoder/w": "body/w"}, or of subtrees.
+    """
+    _check_arguments("transfer", state, tx, params)
+    fresh = tx.init(params)
+    state = with_classes(state, fresh)
+    known = (
+        {below for path in leaf_paths(state) for below in _within(path.split("/"))}
+        if renamed
+        else set()
+    )
+    for old in renamed or {}:
+        if old not in known:
+            raise ArgumentError(f"renamed: nothing in the old state is called {old!r}", "transfer")
+    olds, news = parts(state, params, renamed), parts(fresh, params)
+    plan = TransferPlan(olds, news)
+    leaves, treedef = jax.tree.flatten(fresh)
+    for leaf, value in plan.carried():
+        leaves[leaf.index] = _in_place_of(leaf.value, value)
+    return treedef.unflatten(leaves), report_of(plan)
+
+
+@usage("state = reset(state, tx, params, where=...)")
+def reset(
+    state: OptState, tx: GradientTransformation, params: Params, *, where: Any = None
+) -> OptState:
+    """The state with the slots of the parameters that `where` picks as `tx.init(params)` makes
+    them.
+
+        state = reset(state, tx, params, where="head")
+
+    `where` are path patterns as in `masked`; None is everything. What a state keeps for all its
+    parameters together, a count above all, starts afresh only where all of them do: moments that
+    start at 0 beside a count that goes on are not corrected for that, and Adam's first steps there
+    are up to (1 - b1) / √(1 - b2) times as long.
+    """
+    _check_arguments("reset", state, tx, params)
+    fresh = tx.init(params)
+    if outline(state) != outline(fresh) or jax.tree.structure(state) != jax.tree.structure(fresh):
+        raise StateError(
+            f"reset: this state was not made by {tx.factory.name}: expected {outline(fresh)}, got "
+            f"{outline(state)}; write state, report = transfer(state, tx, params) first"
+        )
+    if where is None:
+        return fresh
+    picked = jax.tree.leaves(pattern_mask(where, params))
+    chosen = {owner for owner, yes in zip(owners(params), picked, strict=True) if yes}
+    leaves, treedef = jax.tree.flatten(state)
+    for part in parts(fresh, params):
+        afresh = [slots for owner, slots in part.of.items() if owner in chosen]
+        if part.of and len(afresh) == len(part.of):
+            afresh.append(part.shared)
+        for leaf in (leaf for slots in afresh for leaf in slots.values()):
+            leaves[leaf.index] = leaf.value
+    for index, leaf in _vectors_afresh(leaves, fresh, tx, params, chosen):
+        leaves[index] = leaf
+    return treedef.unflatten(leaves)
+
+
+def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tuple[int, Any]]:
+    """The leaves of a state that are one vector of several parameters, as inside `flatten`, some of
+    these afresh.
+    """
+    if not any(
+        place.joined for place, _, _ in walk(jax.eval_shape(lambda: trace_state(tx)), fresh)
+    ):
+        return
+    news, treedef = jax.tree.flatten(fresh)
+    found = vectors_in(
+        jax.eval_shape(lambda p: with_vectors(tx, p), params), treedef.unflatten(range(len(news)))
+    )
+    slots = slots_of(tx, fresh)[0]
+    named = zip(owners(params), jax.tree.leaves(params, is_leaf=is_missing), strict=True)
+    by_path = dict(zip(paths_of(params), named, strict=True))
+    for paths, part in found:
+        at = (
+            next(path[:i] for i in range(len(path), -1, -1) if path[:i] in by_path)
+            for path in paths
+        )
+        # `z/real` is part of `z`
+        own = [(owner in chosen, np.size(p)) for owner, p in map(by_path.__getitem__, at)]
+        picked = np.repeat([yes for yes, _ in own], [size for _, size in own])
+        for index in jax.tree.leaves(part):
+            if picked.all():
+                yield index, news[index]
+            elif slots[index][0] and news[index].shape[-1:] == picked.shape:
+                yield index, jax.numpy.where(picked, news[index], leaves[index])
+
+
+def _within(steps: list[str]) -> Iterator[str]:
+    """All paths that run along some steps."""
+    for start in range(len(steps)):
+        yield from itertools.accumulate(steps[start:], "{}/{}".format)
+
+
+def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:
+    if isinstance(state, Config) or not isinstance(tx, GradientTransformation):
+        problem = (
+            f"the order is {name}(state, tx, params), got {type(state).__name__}, "
+            f"{type(tx).__name__}"
+        )
+        raise ArgumentError(problem, name)
+    if params is None:
+        raise ArgumentError("needs the parameters, to know which leaf of the state is whose", name)
+
+
+def _in_place_of(fresh: Any, value: PyTree) -> Any:
+    """A leaf of the old state with the dtype and the place of the new one."""
+    value = jax.numpy.asarray(value) if isinstance(value, np.ndarray) else as_array(value)
+    if value.dtype != fresh.dtype:
+        value = jax.lax.convert_element_type(value, fresh.dtype)
+    if isinstance(value, Tracer) or isinstance(fresh, Tracer) or value.sharding == fresh.sharding:
+        return value
+    return jax.device_put(value, fresh.sharding) if fresh.committed else value

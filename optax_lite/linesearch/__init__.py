@@ -1,0 +1,1 @@
+"""Line searches, each a transformation that tries points before it moves."""

@@ -1,0 +1,234 @@
+"""Line searches by backtracking, and what all line searches share: trial points, and values kept in
+the state.
+
+A line search stands last in a chain, behind a descent direction u with ⟨u, ∇f⟩ < 0, and scales it.
+It asks for values of the objective at points w + ηu, so the update needs the objective itself, and
+the same one at every point: all data, or one batch for the whole step.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.leafwise import (
+    compute_dtype,
+    copy_params,
+    is_inexact,
+    is_missing,
+    leafwise,
+    varying_like,
+    zeros_like,
+)
+from optax_lite.core.norms import dot
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.validate import (
+    ArgumentError,
+    check_count,
+    check_function,
+    check_nonnegative,
+    check_positive,
+)
+from optax_lite.core.vectors import as_tree
+from optax_lite.errors.calls import usage
+from optax_lite.errors.states import states_with
+
+
+def value_dtype(params: PyTree) -> Any:
+    """The real dtype in which values, slopes and steps of a search over these parameters
+    are kept.
+    """
+    return jnp.finfo(
+        compute_dtype(*(jnp.asarray(p) for p in jax.tree.leaves(params) if is_inexact(p)))
+    ).dtype
+
+
+def moved(params: PyTree, updates: PyTree, step: Array) -> PyTree:
+    """params + step·updates in the params' dtypes; a parameter without update stays."""
+
+    def one(u, p):
+        if is_missing(u):
+            return p
+        dtype = compute_dtype(p, u)
+        return (p.astype(dtype) + weak_typed(step) * u.astype(dtype)).astype(p.dtype)
+
+    return jax.tree.map(one, updates, params, is_leaf=is_missing)
+
+
+def of_params(value_fn: Callable, extra: dict[str, Any], dtype: Any) -> Callable:
+    """`value_fn` as a function of the parameters alone, given those of the extra arguments that it
+    takes.
+    """
+    parameters = inspect.signature(value_fn).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    kept = {k: v for k, v in extra.items() if takes_all or k in parameters}
+    return lambda params: jnp.asarray(value_fn(params, **kept)).astype(dtype)
+
+
+def value_and_descent(f: Callable, params: PyTree, slot: PyTree) -> tuple[Array, PyTree]:
+    """f and its gradient as an update takes it, conjugated where complex: JAX's own leads uphill
+    there.
+    """
+    value, gradient = jax.value_and_grad(f, allow_int=True)(params)
+    return value, jax.tree.map(jnp.conj, gradient_like(slot, gradient))
+
+
+def gradient_like(slot: PyTree, gradient: PyTree) -> PyTree:
+    """A gradient in the dtypes of the state's slot for it, 0 where it has none, None where there is
+    no slot.
+    """
+
+    def one(z, g):
+        return z if is_missing(z) else jnp.zeros_like(z) if is_missing(g) else g.astype(z.dtype)
+
+    return jax.tree.map(one, slot, gradient, is_leaf=is_missing)
+
+
+def last_step(state: Any) -> Array:
+    """Where a search starts that goes on from the last one: at 1 if that had to stand still."""
+    return jnp.where(state.learning_rate > 0, state.learning_rate, 1)
+
+
+def value_and_grad_from_state(value_fn: Callable) -> Callable:
+    """`jax.value_and_grad(value_fn)` that takes both from the state of a line search when they are
+    there.
+
+    Call it as `value, grad = f(params, *args, state=state, **kwargs)`. It computes them on the
+    first step, and whenever the value kept is not finite, so that a search costs no evaluation
+    beyond its own. Right only for a function that is the same on every step: with a new batch, use
+    `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with
+    `store_grad=True`). The gradient of a complex parameter is conjugated, as updates want it.
+    """
+    try:
+        check_function(value_fn=value_fn)
+    except ArgumentError as error:
+        raise ArgumentError(error.problem, "value_and_grad_from_state") from None
+
+    @usage("value, grad = value_and_grad_from_state(value_fn)(params, state=state)")
+    def value_and_grad(params, *args, state, **kwargs):
+        kept = searches(state)
+        if len(kept) != 1:
+            raise ArgumentError(
+                f"the state must hold one line search, this has {len(kept)}",
+                "value_and_grad_from_state",
+            )
+        value, grad = kept[0].value, kept[0].grad
+        if grad is None:
+            raise ArgumentError(
+                (
+                    "the line search keeps no gradient; write "
+                    "scale_by_backtracking_linesearch(..., store_grad=True)"
+                ),
+                "value_and_grad_from_state",
+            )
+        slots = copy_params(params)
+        if hasattr(grad, "dtype") and getattr(slots, "shape", None) != grad.shape:
+            grad = as_tree(grad, slots)  # that of a search inside `flatten` is a vector
+
+        def compute():
+            new, gradient = value_and_descent(lambda p: value_fn(p, *args, **kwargs), params, grad)
+            return jnp.asarray(new).astype(value.dtype), gradient
+
+        return jax.lax.cond(jnp.isfinite(value), lambda: (value, grad), compute)
+
+    return value_and_grad
+
+
+def searches(state):
+    """The states nested in a state that keep a value and a gradient of the objective."""
+    return states_with(state, "learning_rate", "value", "grad", "info")
+
+
+class BacktrackingLinesearchInfo(NamedTuple):
+    """How a backtracking line search ended."""
+
+    num_linesearch_steps: Array  # values tried, int32
+    # by how much the accepted step misses the criterion without atol, 0 if it holds
+    decrease_error: Array
+
+
+class ScaleByBacktrackingLinesearchState(NamedTuple):
+    learning_rate: Array  # the accepted step size
+    value: Array  # of the objective there, infinite before the first update
+    grad: PyTree  # of the objective there, None unless store_grad
+    info: BacktrackingLinesearchInfo  # how the search ended
+
+
+@transform(static=("max_backtracking_steps",), is_a=("line search",))
+def scale_by_backtracking_linesearch(
+    max_backtracking_steps: int,
+    slope_rtol: Number = 1e-4,
+    decrease_factor: Number = 0.8,
+    increase_factor: Number = 1.5,
+    max_learning_rate: Number = 1.0,
+    atol: Number = 0.0,
+    rtol: Number = 0.0,
+    store_grad=False,
+    verbose=False,
+):
+    """Scale u by an η, shrunk until f(w + ηu) ≤ (1 + rtol)·f(w) + slope_rtol·η·⟨u, ∇f⟩ + atol.
+
+    Armijo 1966; Nocedal & Wright 2006, Algorithm 3.1. Put it behind a descent direction,
+    `chain(sgd(1.0), ...)`. A search starts from the last η times increase_factor, at most
+    max_learning_rate; after max_backtracking_steps it takes the η it has, decrease or not
+    (`info.decrease_error` says which), or 0 if f is not finite there; then the next search starts
+    from 1 (in optax it stays at 0). The update needs `value=`, `grad=` and `value_fn=`, a function
+    of the parameters and of any further keywords given; the gradient of a complex parameter is to
+    be conjugated.
+    """
+    check_count(max_backtracking_steps=max_backtracking_steps)
+    check_positive(
+        decrease_factor=decrease_factor,
+        increase_factor=increase_factor,
+        max_learning_rate=max_learning_rate,
+    )
+    check_nonnegative(slope_rtol=slope_rtol, atol=atol, rtol=rtol)
+
+    def init(params):
+        infinite = jnp.asarray(jnp.inf, value_dtype(params))
+        info = BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), infinite)
+        grad = zeros_like(params) if store_grad else None
+        state = ScaleByBacktrackingLinesearchState(jnp.ones_like(infinite), infinite, grad, info)
+        return varying_like(state, params)
+
+    def update(updates, state, params, *, value, grad, value_fn, **extra):
+        dtype = state.value.dtype
+        f, start = of_params(value_fn, extra, dtype), jnp.asarray(value).astype(dtype)
+        slope = dot(updates, grad).astype(dtype)
+
+        def attempt(step):
+            new = f(moved(params, updates, step))
+            error = jnp.maximum(new - (1 + rtol) * start - slope_rtol * step * slope, 0)
+            return new, jnp.where(jnp.isfinite(error), error, jnp.inf)
+
+        def goes_on(search):
+            tried, _, _, error = search
+            return (error > atol) & (tried <= max_backtracking_steps)
+
+        def shrink(search):
+            tried, step, _, _ = search
+            step = decrease_factor * step
+            return tried + 1, step, *attempt(step)
+
+        longer = increase_factor * last_step(state)
+        # minimum(inf·η, 1) has slope NaN
+        first = jnp.where(longer < max_learning_rate, longer, max_learning_rate)
+        search = varying_like(
+            (jnp.ones((), jnp.int32), first, *attempt(first)), (updates, params, start)
+        )
+        tried, step, value, error = jax.lax.while_loop(goes_on, shrink, search)
+        failed = jnp.isinf(error)
+        step, value = jnp.where(failed, 0, step), jnp.where(failed, start, value)
+        if verbose:
+            jax.debug.print("backtracking: step {}, decrease error {}", step, error)
+        new_grad = None
+        if store_grad:
+            _, new_grad = value_and_descent(f, moved(params, updates, step), state.grad)
+        updates = leafwise(lambda u: weak_typed(step) * u, updates)
+        info = BacktrackingLinesearchInfo(tried, error)
+        return updates, ScaleByBacktrackingLinesearchState(step, value, new_grad, info)
+
+    return init, update

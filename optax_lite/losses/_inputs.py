@@ -1,0 +1,151 @@
+"""What all losses share: the precision they are computed in, the shapes they accept, 0·∞ = 0, and
+bounds.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.leafwise import promote_types, show_leaf
+from optax_lite.core.types import Array
+from optax_lite.core.validate import ArgumentError, unknown_argument
+from optax_lite.errors.suggestions import plain
+
+P = ParamSpec("P")
+ArrayLike: TypeAlias = Any  # an array or a number
+Mask: TypeAlias = Any  # an array of bools, or None for everything
+Axis: TypeAlias = int | tuple[int, ...] | None  # None: all of them
+
+
+def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """Compute a function of the named arguments in float32 at least, and return it in their common
+    dtype.
+
+    The first of them must be floating, the others real; they reach the function as arrays of one
+    dtype, and so does whatever else is a floating array. Cast float16 or bfloat16 predictions up
+    first to have the loss in float32. What a check inside finds is told with the function's name.
+    """
+
+    def decorate(function):
+        signature, name = inspect.signature(function), function.__name__
+        required = [k for k in names if signature.parameters[k].default is inspect.Parameter.empty]
+
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            if unknown := [k for k in kwargs if k not in signature.parameters]:
+                raise TypeError(f"{name}: {unknown_argument(unknown[0], signature.parameters)}")
+            try:
+                call = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name}: {error}; its signature is {plain(signature)}") from None
+            given = call.arguments
+            try:
+                arrays = {
+                    k: _array(k, given[k])
+                    for k in names
+                    if k in required or given.get(k) is not None
+                }
+                with jax.numpy_dtype_promotion("standard"):
+                    dtype = jnp.result_type(*arrays.values())
+                floating = {
+                    k: x
+                    for k, x in given.items()
+                    if jnp.issubdtype(getattr(x, "dtype", bool), jnp.floating)
+                }
+                _check_real(**arrays)
+                for k, x in (floating | arrays).items():
+                    given[k] = jnp.asarray(x).astype(promote_types(dtype, jnp.float32))
+                if given.get("where") is not None:
+                    given["where"] = jnp.asarray(given["where"]).astype(bool)
+                result = function(*call.args, **call.kwargs)
+            except ArgumentError as error:
+                raise ArgumentError(error.problem, name) from None
+            return jax.tree.map(lambda x: x.astype(dtype), result)
+
+        return wrapped
+
+    return decorate
+
+
+def _array(name, x):
+    if x is None or isinstance(x, (str, dict)) or callable(x):
+        raise ArgumentError(f"{name} must be an array, got {show_leaf(x):.60}")
+    return jnp.asarray(x)
+
+
+def _check_real(**arrays):
+    for i, (name, x) in enumerate(arrays.items()):
+        if jnp.iscomplexobj(x) or (i == 0 and not jnp.issubdtype(x.dtype, jnp.floating)):
+            raise ArgumentError(f"{name} must be {'real' if i else 'floating'}, got {show_leaf(x)}")
+
+
+def check_labels(labels: Array) -> None:
+    """Raise unless the labels are class numbers."""
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ArgumentError(
+            f"labels must be integers, the numbers of the classes, got {show_leaf(labels)}"
+        )
+
+
+def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The dimensions that `axis` means, counted from the front."""
+    chosen = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if not all(-ndim <= a < ndim for a in chosen):
+        raise ArgumentError(f"axis {axis} is out of range for an array of {ndim} dimensions")
+    return tuple(a % ndim for a in chosen)
+
+
+def check_same_shape(**arrays: ArrayLike) -> None:
+    """Raise unless every array has the shape of the first, or is a number."""
+    (first, shape), *others = ((name, jnp.shape(x)) for name, x in arrays.items() if x is not None)
+    for name, other in others:
+        if other not in ((), shape):
+            raise ArgumentError(
+                f"{first} of shape {shape} and {name} of {other}: nothing is broadcast; reshape "
+                "one of them"
+            )
+
+
+def check_fit(axis: Axis, **arrays: Any) -> None:
+    """Raise unless the arrays have one size along `axis` and elsewhere one size or 1; no dimension
+    is added.
+    """
+    shapes = {name: jnp.shape(x) for name, x in arrays.items() if x is not None}
+    ranks = {len(shape) for shape in shapes.values()}
+    if len(ranks) == 1:
+        strict = axes(axis, ranks.pop())
+        sizes = [set(column) for column in zip(*shapes.values(), strict=True)]
+        if all(len(s if i in strict else s - {1}) <= 1 for i, s in enumerate(sizes)):
+            return
+    along = "" if axis == () else f" equal along axis {axis} and"
+    found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    raise ArgumentError(f"the shapes must be{along} equal or 1 in every dimension, got {found}")
+
+
+def included(x: Array, where: Array | None) -> Array:
+    """`x`, with 0 where the mask leaves it out: whatever stands there, NaN too, has no effect and
+    no gradient.
+    """
+    return x if where is None else jnp.where(where, x, 0)
+
+
+def times(p: Array, x: Array) -> Array:
+    """p·x with 0·∞ = 0: what cannot happen weighs nothing, however unlikely it is."""
+    return p * jnp.where((p == 0) & jnp.isinf(x), 0, x)
+
+
+@jax.custom_jvp
+def at_least_zero(x: Array) -> Array:
+    """max(x, 0) with the slope of x: for what is below 0 by rounding alone. NaN stays NaN."""
+    return jnp.maximum(x, 0)
+
+
+@at_least_zero.defjvp
+def _at_least_zero_jvp(primals, tangents):
+    # Not x - stop_gradient(x) below 0: a compiler that fuses x = a·b into the difference leaves
+    # a·b's rounding error.
+    return at_least_zero(*primals), tangents[0]

@@ -1,1 +1,0 @@
-"""Low precision and memory around any optimizer: rounding, master weights, dtypes of the state, loss scaling."""

@@ -1,0 +1,176 @@
+"""A sweep on disk, so that one that was killed goes on; Orbax writes it."""
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from optax_lite._optional import optional_import
+from optax_lite.core.config import is_key
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.sweep._engine.lock import Lock
+
+_SHARE = 20  # a save may cost one part in so many of the time
+_READ = 2**26  # bytes of arrays that are looked at to tell them from others
+
+
+class _Damaged(Exception):
+    """A save that cannot be read."""
+
+
+class Checkpoint:
+    """The last saves of one sweep in a folder, with what it is a sweep of.
+
+    While it is open no other sweep can work in the folder. A save that fails, as on a disk that is
+    full, is told by a warning: the sweep and its result are worth more.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: dict[str, Any]):
+        self.ocp = optional_import("orbax.checkpoint", "sweep.run(..., checkpoint=...)", "sweep")
+        self.folder, self.fingerprint = (
+            Path(folder).absolute(),
+            json.loads(json.dumps(fingerprint, default=str)),
+        )
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ArgumentError(f"checkpoint must be a folder, and {folder} is a file", "run")
+        # one for all processes of a sweep
+        self.lock = Lock(self.folder) if jax.process_index() == 0 else None
+        try:
+            self._check_contents()
+            options = self.ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+            self.manager = self.ocp.CheckpointManager(self.folder, options=options)
+        except BaseException:
+            self._unlock()
+            raise
+        self.ended, self.took = time.perf_counter(), 0.0
+        self.damaged: list[int] = []
+        self.number = max(self.manager.all_steps(), default=-1) + 1
+
+    def _check_contents(self) -> None:
+        """Raise if the folder holds what no sweep has saved, by names alone."""
+        if (self.folder / "_CHECKPOINT_METADATA").exists():
+            problem = (
+                f"checkpoint {self.folder.name!r} is a checkpoint of Orbax that no sweep has saved"
+            )
+            raise ArgumentError(f"{problem}; take another folder", "run")
+        for path in sorted(self.folder.iterdir()):
+            inside = (
+                sorted(x.name for x in path.iterdir())
+                if path.is_dir() and path.name.isdecimal()
+                else ["meta"]
+            )
+            if "arrays" not in inside and "meta" not in inside:
+                holds = f"which holds {', '.join(inside[:4])}" if inside else "which is empty"
+                problem = (
+                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}: no "
+                    "save of a sweep"
+                )
+                raise ArgumentError(f"{problem}; remove {path}, or take another folder", "run")
+
+    def last(
+        self, target_of: Callable[[dict[str, Any]], PyTree]
+    ) -> tuple[dict[str, Any], PyTree] | None:
+        """The last save that can be read: what is no array, and the arrays, as those of `target_of`
+        that are.
+
+        None in an empty folder, an error where it is of another sweep. What is damaged is passed
+        over with a warning.
+        """
+        args, problems = self.ocp.args, []
+        for number in sorted(self.manager.all_steps(), reverse=True):
+            try:
+                meta = self._read(number, meta=args.JsonRestore())
+                self._check_fingerprint(meta["fingerprint"])
+                arrays = self._read(number, arrays=args.StandardRestore(target_of(meta)))
+            except _Damaged as error:
+                problems.append(f"save {number} is damaged, {error}")
+                self.damaged.append(number)
+                continue
+            for problem in problems:
+                self._warn(f"{problem}; the sweep goes on from save {number}")
+            return meta, arrays
+        if problems:
+            problem = f"checkpoint {self.folder.name!r}: {'; '.join(problems)}"
+            raise ArgumentError(
+                f"{problem}; remove the folder to start again, or take another one", "run"
+            )
+        return None
+
+    def _read(self, number: int, **item: Any) -> Any:
+        (name,) = item
+        try:
+            return self.manager.restore(number, args=self.ocp.args.Composite(**item))[name]
+        except Exception as error:  # Orbax has no class of its own for a file that is cut off
+            raise _Damaged(
+                f"its {name}: {type(error).__name__}: {' '.join(str(error).split()):.160}"
+            ) from error
+
+    def _check_fingerprint(self, saved: dict[str, Any]) -> None:
+        other = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
+        if other:
+            told = ", ".join(f"{name} was {saved.get(name)!r:.80}" for name in other)
+            raise ArgumentError(
+                f"checkpoint {self.folder.name!r} is of another sweep: {told}; take another folder",
+                "run",
+            )
+
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last save to afford one."""
+        return time.perf_counter() - self.ended > _SHARE * self.took
+
+    def save(self, arrays: PyTree, meta: dict[str, Any]) -> None:
+        """Write all of it; a save that is cut off does not count."""
+        began, args = time.perf_counter(), self.ocp.args
+        both = {
+            "arrays": args.StandardSave(arrays),
+            "meta": args.JsonSave(meta | {"fingerprint": self.fingerprint}),
+        }
+        try:
+            while self.damaged:  # or else they would be kept, and the good ones not
+                self.manager.delete(self.damaged.pop())
+            self.manager.save(self.number, args=args.Composite(**both))
+            self.manager.wait_until_finished()
+        except Exception as error:
+            self._warn(
+                f"save {self.number} failed, and the sweep goes on without it: "
+                f"{type(error).__name__}: {error}"
+            )
+        self.number += 1
+        self.ended = time.perf_counter()
+        self.took = self.ended - began
+
+    def close(self) -> None:
+        """Wait for the last save and let go of the folder."""
+        try:
+            self.manager.close()
+        except Exception as error:
+            self._warn(f"closing it failed: {type(error).__name__}: {error}")
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+    def _warn(self, problem: str) -> None:
+        warnings.warn(f"run: checkpoint {self.folder.name!r}: {problem:.400}", stacklevel=2)
+
+
+def digest(tree: PyTree) -> str:
+    """A hash of arrays; of large ones, of some of their rows."""
+    found = [
+        jax.random.key_data(x) if is_key(x) else x if hasattr(x, "shape") else np.asarray(x)
+        for x in jax.tree.leaves(tree)
+    ]
+    every, digested = sum(x.nbytes for x in found) // _READ + 1, hashlib.blake2b(digest_size=8)
+    for x in found:
+        digested.update(f"{x.dtype}{tuple(x.shape)}".encode())
+        digested.update(np.asarray(x[::every] if x.ndim else x).tobytes())
+    return digested.hexdigest()

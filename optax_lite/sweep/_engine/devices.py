@@ -1,0 +1,126 @@
+"""Where a population runs: one device, or a mesh of them over which its chunks are spread."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+
+_LANES = PartitionSpec("runs")
+_ALL = PartitionSpec()
+
+
+class Devices:
+    """Devices that each take a part of the leading axis; several processes when `jax.distributed`
+    has begun.
+    """
+
+    def __init__(self, devices: int | Sequence[Any] | None):
+        present = jax.devices()
+        chosen: Any = present if devices is None else devices
+        if isinstance(devices, int):
+            if isinstance(devices, bool) or not 1 <= devices <= len(present):
+                raise ArgumentError(
+                    f"devices must be from 1 to {len(present)}, got {devices}", "run"
+                )
+            chosen = present[:devices]
+        self.devices = list(chosen) if isinstance(chosen, Sequence) else []
+        if not self.devices or not all(isinstance(d, jax.Device) for d in self.devices):
+            raise ArgumentError(
+                f"devices must be a number, a list of jax devices or None, got {devices!r}", "run"
+            )
+        self.count = len(self.devices)
+        self.is_cpu = self.devices[0].platform == "cpu"
+        self.processes = len({d.process_index for d in self.devices})
+        mesh = jax.sharding.Mesh(np.asarray(self.devices), ("runs",))
+        self.mesh = mesh if self.count > 1 else None
+        one = jax.sharding.SingleDeviceSharding(self.devices[0])
+        self.by_run = NamedSharding(mesh, _LANES) if self.mesh else one
+        self.everywhere = NamedSharding(mesh, _ALL) if self.mesh else one
+        room = _room([d for d in self.devices if d.process_index == jax.process_index()])
+        self.room = room if room is None else -self.agree(-room)
+
+    def agree(self, x: float) -> float:
+        """The largest of what the processes have: a clock, a Ctrl-C; they all have to ask, and
+        decide alike.
+        """
+        if self.processes == 1:
+            return x
+        own = jax.make_array_from_callback(
+            (self.count,), self.by_run, lambda _: np.full(1, x, np.float32)
+        )
+        return float(jax.jit(jnp.max, out_shardings=self.everywhere)(own))
+
+    def split(self, tree: PyTree) -> PyTree:
+        """Arrays of the host on the devices, a part of the leading axis on each."""
+        return jax.device_put(tree, self.by_run)
+
+    def share(self, tree: PyTree) -> PyTree:
+        """Arrays of the host as a whole on every device."""
+        return jax.device_put(tree, self.everywhere)
+
+    def over_runs(self, function: Callable, in_axes: tuple) -> Callable:
+        """`function` of one run as a function of many: vmapped, and each device with its
+        own part.
+        """
+        many = jax.vmap(function, in_axes=in_axes)
+        if self.mesh is None:
+            return many
+        specs = tuple(_ALL if axis is None else _LANES for axis in in_axes)
+        return jax.shard_map(
+            many, mesh=self.mesh, in_specs=specs, out_specs=_LANES, check_vma=False
+        )
+
+    def abstract(self, tree: PyTree, size: int | None = None) -> PyTree:
+        """Shapes, with an axis of runs in front if a size is given, and where they lie."""
+        sharding = self.everywhere if size is None else self.by_run
+        front = () if size is None else (size,)
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((*front, *x.shape), x.dtype, sharding=sharding), tree
+        )
+
+    def regroup(self, carries: list[PyTree], rows: list[np.ndarray]) -> list[PyTree]:
+        """New chunks out of the runs of old ones: row numbers into all of them, one list for each
+        new chunk.
+        """
+        if isinstance(jax.tree.leaves(carries[0])[0], np.ndarray):  # parked on the host
+            return _take(carries, rows)
+        return jax.jit(_take, out_shardings=self.by_run)(carries, rows)
+
+    def row(self, carry: PyTree, row: int) -> PyTree:
+        """One run out of a chunk, on the first device here; all processes have to ask for it."""
+        one = jax.jit(
+            lambda tree: jax.tree.map(lambda x: x[row], tree), out_shardings=self.everywhere
+        )(carry)
+        return jax.tree.map(jnp.asarray, jax.device_get(one))
+
+    def memory(self) -> float | None:
+        """Bytes of one device, on the process that has least; None where nobody says."""
+        return self.room
+
+
+def _room(devices: list[Any]) -> float | None:
+    """Bytes of one device here; of the machine, divided, where they are its cores."""
+    is_cpu = devices[0].platform == "cpu"
+    stats = devices[0].memory_stats() if not is_cpu else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if not is_cpu or not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)
+
+
+def _take(carries, rows):
+    def leaf(*xs):
+        joined = (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs)
+        return [joined[r] for r in rows]
+
+    taken = jax.tree.map(leaf, *carries)
+    outer, inner = jax.tree.structure(carries[0]), jax.tree.structure([0] * len(rows))
+    return jax.tree.transpose(outer, inner, taken)

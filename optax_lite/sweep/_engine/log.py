@@ -1,0 +1,229 @@
+"""What is known of every run of a sweep, point by point, on the host."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from optax_lite.core.validate import ArgumentError, closest
+from optax_lite.sweep._engine.programs import COUNT, DIVERGED
+from optax_lite.sweep.result import Copy, Rung
+from optax_lite.sweep.search import Score
+from optax_lite.sweep.training import BATCH_LOSS
+
+_GROWS = (
+    "acc",
+    "reward",
+    "return",
+    "auc",
+    "f1",
+    "precision",
+    "recall",
+)  # parts of names of what should be large
+_NEVER = np.iinfo(np.int32).max
+
+
+class Log:
+    """Numbers of runs by name and point; who has diverged, was pruned, or took over from whom."""
+
+    def __init__(
+        self,
+        members: int,
+        seeds: tuple[int, ...],
+        points: list[int],
+        names: Iterable[Iterable[str]],
+        score: Score,
+        mode: str,
+        is_loop: bool,
+    ):
+        self.names = list(dict.fromkeys(name for some in names for name in some))
+        self.seeds, self.points, self.mode, self.is_loop = seeds, points, mode, is_loop
+        self.score = self._score_name(score)
+        shape = (members, len(seeds))
+        self.values = {
+            name: np.full((*shape, len(points)), np.nan, np.float32) for name in self.names
+        }
+        self.numbers: dict[str, np.ndarray] = {}  # hyperparameters that change on the way
+        self.diverged_at = np.full(shape, _NEVER, np.int32)  # the point at which that was seen
+        self.pruned = np.zeros(shape, bool)
+        self.seen = np.zeros(shape, np.int32)  # points that were measured
+        self.steps = np.zeros(shape, int)
+        self.rungs: list[Rung] = []
+        self.lineage: list[Copy] = []
+        self.planned = members * len(seeds) * points[-1]
+
+    def _score_name(self, score):
+        if callable(score):
+            return "score"
+        batch_loss = next(
+            (name for name in (BATCH_LOSS, "loss") if name in self.names and self.is_loop), None
+        )
+        own = [name for name in self.names if name != batch_loss]
+        if isinstance(score, str):
+            if score not in self.names:
+                raise ArgumentError(
+                    (
+                        f"score={score!r} is no number of a run; there are "
+                        f"{closest(score, self.names)}"
+                    ),
+                    "run",
+                )
+            return score
+        if score is not None:
+            raise ArgumentError(f"score must be a name, a function or None, got {score!r}", "run")
+        if len(own) > 1:
+            raise ArgumentError(
+                f"a run has the numbers {', '.join(own)}; write score={own[0]!r} or another", "run"
+            )
+        return own[0] if own else "loss"
+
+    def _at(self, runs):
+        return np.divmod(np.asarray(runs, int), len(self.seeds))
+
+    # --- what comes in
+
+    def take_in(self, runs: np.ndarray, point: int, measured: Mapping[str, np.ndarray]) -> None:
+        """The numbers of some runs at a point; those that were pruned may still be in a chunk, and
+        do not count.
+        """
+        here = ~self.pruned[self._at(runs)]
+        runs, measured = runs[here], {name: x[here] for name, x in measured.items()}
+        at = self._at(runs)
+        score = measured[self.score]
+        gone = measured[DIVERGED] if self.is_loop else ~np.isfinite(score)
+        for name, values in self.values.items():
+            if name in measured:
+                values[(*at, point)] = np.where(gone, np.nan, measured[name])
+        self.steps[at] = measured[COUNT] if self.is_loop else 1
+        self.seen[at] = point + 1
+        before = self.diverged_at[at]
+        self.diverged_at[at] = np.where(gone, np.minimum(before, point), _NEVER)
+
+    def note_numbers(self, runs: list[int], point: int, numbers: Mapping[str, np.ndarray]) -> None:
+        """The hyperparameters of some runs on the way to a point."""
+        for name, values in numbers.items():
+            empty = np.full((*self.pruned.shape, len(self.points)), np.nan)
+            self.numbers.setdefault(name, empty)[(*self._at(runs), point)] = values
+
+    def prune(self, point: int, kept: np.ndarray) -> None:
+        """Only these members go on."""
+        present = np.flatnonzero(~self.pruned.all(1))
+        dropped = np.setdiff1d(present, kept)
+        self.pruned[dropped] = True
+        self.rungs.append(Rung(self.points[point], tuple(map(int, kept)), tuple(map(int, dropped))))
+
+    def copied(self, step: int, loser: int, winner: int) -> None:
+        """A run took over another one's state, so it has not diverged."""
+        (m, s), (w, _) = divmod(loser, len(self.seeds)), divmod(winner, len(self.seeds))
+        self.diverged_at[m, s] = _NEVER
+        self.lineage.append(Copy(step, self.seeds[s], m, w))
+
+    # --- what is asked
+
+    def loss_of(self, runs: list[int], point: int) -> np.ndarray:
+        """The scores of runs at a point, the lower the better; infinite where a run has
+        diverged.
+        """
+        at = self._at(runs)
+        score = self.values[self.score][(*at, point)].astype(float)
+        score = score if self.mode == "min" else -score
+        return np.where((self.diverged_at[at] <= point) | np.isnan(score), np.inf, score)
+
+    def losses(self, point: int) -> np.ndarray:
+        """The same for members, the mean over their seeds; NaN where they are not there any
+        more.
+        """
+        n, k = self.pruned.shape
+        losses = self.loss_of(list(range(n * k)), point).reshape(n, k).mean(1)
+        return np.where(self.pruned.all(1), np.nan, losses)
+
+    def goes_on(self, run: int, point: int) -> bool:
+        """Whether a run has anything left to do after a point; that it diverged just there is known
+        a point later.
+        """
+        m, s = divmod(run, len(self.seeds))
+        return not self.pruned[m, s] and not self.diverged_at[m, s] < point
+
+    def progress(self) -> tuple[int, dict[str, float]]:
+        """Updates that are done or not needed any more, and what to say of the runs."""
+        ended = self.pruned | (self.diverged_at < _NEVER)
+        made = np.asarray([0, *self.points])[self.seen]
+        scores = self.final()[~ended & (self.seen > 0)]
+        best = (
+            {}
+            if not scores.size
+            else {"best": float(scores.min() if self.mode == "min" else scores.max())}
+        )
+        return int(np.where(ended, self.points[-1], made).sum()), {
+            "alive": int((~ended).sum()),
+            **best,
+        }
+
+    def final(self) -> np.ndarray:
+        """The last score of each run; the worst there is where it diverged."""
+        values = self.values[self.score]
+        last = np.take_along_axis(values, np.maximum(self.seen - 1, 0)[..., None], -1)[
+            ..., 0
+        ].astype(float)
+        return np.where(self.diverged_at < _NEVER, np.inf if self.mode == "min" else -np.inf, last)
+
+    def status(self, interrupted: bool) -> np.ndarray:
+        """done, pruned, diverged or stopped, for each run."""
+        ended = np.where(
+            self.seen == len(self.points), "done", "stopped" if interrupted else "done"
+        )
+        return np.where(
+            self.diverged_at < _NEVER, "diverged", np.where(self.pruned, "pruned", ended)
+        )
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Every number by name, and the steps it was taken at."""
+        return {"step": np.asarray(self.points), **self.values}
+
+    def hyperparams(self) -> dict[str, np.ndarray]:
+        """The numbers that changed on the way, by path."""
+        return self.numbers
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        grows = any(part in self.score.lower().replace("_", " ") for part in _GROWS)
+        if grows and self.mode == "min":
+            return (
+                (
+                    f"the lowest {self.score} counts as the best; write mode='max' if that is not "
+                    "meant"
+                ),
+            )
+        return ()
+
+    # --- for a checkpoint
+
+    def arrays(self) -> dict[str, Any]:
+        """All that is arrays, of shapes that do not change."""
+        own = {
+            "diverged_at": self.diverged_at,
+            "pruned": self.pruned,
+            "seen": self.seen,
+            "steps": self.steps,
+        }
+        return {"values": dict(self.values), **own}
+
+    def notes(self) -> dict[str, Any]:
+        """All else, as JSON takes it."""
+        numbers = {name: x.tolist() for name, x in self.numbers.items()}
+        return {
+            "rungs": [list(r) for r in self.rungs],
+            "lineage": [list(c) for c in self.lineage],
+            "numbers": numbers,
+        }
+
+    def restore(self, arrays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """As it was when these were taken."""
+        self.values = {name: np.array(x) for name, x in arrays["values"].items()}
+        for name in ("diverged_at", "pruned", "seen", "steps"):
+            setattr(self, name, np.array(arrays[name]))
+        self.rungs = [
+            Rung(step, tuple(kept), tuple(dropped)) for step, kept, dropped in notes["rungs"]
+        ]
+        self.lineage = [Copy(*c) for c in notes["lineage"]]
+        self.numbers = {name: np.asarray(x, float) for name, x in notes["numbers"].items()}

@@ -1,0 +1,59 @@
+"""The numbers of stacked members by path: those of the optimizer, and a dict's other entries."""
+
+from collections.abc import Iterable, Mapping
+
+import jax
+import numpy as np
+
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError, unknown_argument
+
+
+def _all(member: PyTree) -> dict[str, int]:
+    """Where among the leaves of a member each number stands, by path as in `tx.hyperparams`."""
+    where = jax.tree_util.tree_flatten_with_path(member)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): i
+        for i, (path, _) in enumerate(where)
+    }
+
+
+def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
+    """Names, which may be ends of paths, as positions among the leaves; an error unless each hits
+    exactly one.
+    """
+    known, found = _all(member), {}
+    for name in names:
+        exact = [path for path in known if path in (name, f"tx/{name}")]
+        hits = exact or [path for path in known if path.endswith("/" + name)]
+        if len(hits) != 1:
+            several = f"several numbers are called {name!r}: {', '.join(hits)}; write the path"
+            raise ArgumentError(
+                f"perturb: {several if hits else unknown_argument(name, known)}", "pbt"
+            )
+        found[name] = known[hits[0]]
+    return found
+
+
+def numbers_of(values: PyTree, paths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The numbers at these positions, by name."""
+    leaves = jax.tree.leaves(values)
+    return {name: leaves[i] for name, i in paths.items()}
+
+
+def as_floats(values: PyTree, paths: Mapping[str, int]) -> PyTree:
+    """Values with floats at these positions, where ints would lose what they are multiplied by."""
+    leaves, treedef = jax.tree.flatten(values)
+    for i in paths.values():
+        if np.issubdtype(leaves[i].dtype, np.integer):
+            leaves[i] = leaves[i].astype(jax.dtypes.canonicalize_dtype(np.float64))
+    return treedef.unflatten(leaves)
+
+
+def edited(values: PyTree, paths: Mapping[str, int], row: int, new: Mapping[str, float]) -> PyTree:
+    """Values with other numbers in one row."""
+    leaves, treedef = jax.tree.flatten(values)
+    for name, value in new.items():
+        leaves[paths[name]] = leaves[paths[name]].copy()
+        leaves[paths[name]][row] = value
+    return treedef.unflatten(leaves)

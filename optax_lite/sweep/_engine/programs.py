@@ -1,0 +1,231 @@
+"""What a chunk of runs is compiled into, once for each structure and size, and how large a chunk
+should be.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.stages import Lowered
+
+from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.sweep._engine.devices import Devices
+from optax_lite.sweep._engine.feed import BatchSource
+from optax_lite.sweep._engine.initial import InitialParams
+from optax_lite.sweep.search import Score
+from optax_lite.sweep.training import FunctionTask, Training
+
+_CALL = 5  # steps that a call costs besides its own, for the choice of a block's length
+
+
+class Programs(NamedTuple):
+    """What runs a chunk; `start` and `block` return the runs, `measure` the numbers of an
+    evaluation.
+    """
+
+    start: Callable
+    block: Callable | None
+    measure: Callable
+    seconds: float  # to compile
+    bytes: int  # of one device while it runs
+    run_bytes: int  # as those of what was traced
+    moved: float
+
+
+class Traced(NamedTuple):
+    """Programs that are still to be compiled."""
+
+    programs: list[Lowered]
+    seconds: float  # to trace
+    run_bytes: int  # of what one run carries
+    # bytes that a step of one run reads and writes, before fusion; counted on a CPU only
+    moved: float
+
+
+@dataclass(frozen=True)
+class SweepProgram:
+    """What all runs of a sweep have in common."""
+
+    task: Training | FunctionTask
+    feed: BatchSource | None
+    score: Score
+    length: int  # steps of a block
+    devices: Devices
+    beginning: InitialParams
+    resident: PyTree  # the data that lie on the devices
+
+    def trace(self, member: PyTree, size: int) -> Traced:
+        """The programs for `size` runs on each device, of members of one structure; `member` gives
+        the shapes.
+        """
+        began = time.perf_counter()
+        devices, lane, many = self.devices, self.lane(member), size * self.devices.count
+        members, keys, begun, lanes = (
+            devices.abstract(x, many) for x in (member, *self.beginning.shapes, lane)
+        )
+        start = jax.jit(devices.over_runs(self.task.start, (0, 0, 0)), out_shardings=devices.by_run)
+        measure = jax.jit(devices.over_runs(self.measure, (0, 0)), out_shardings=devices.everywhere)
+        with traced_by(self.where):
+            lowered = [start.lower(members, keys, begun), measure.lower(members, lanes)]
+            if (feed := self.feed) is not None:
+                resident, drawn, n, fresh = self._fed()
+                rows = devices.abstract(drawn, many if feed.per_seed else None)
+                rest = (
+                    devices.abstract(resident),
+                    rows,
+                    devices.abstract(n),
+                    devices.abstract(fresh),
+                )
+                function = devices.over_runs(
+                    self._advance, (0, 0, None, 0 if feed.per_seed else None, None, None)
+                )
+                block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
+                lowered.append(block.lower(members, lanes, *rest))
+        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
+        cost = lowered[-1 if feed else 0].cost_analysis() if devices.is_cpu else None
+        moved = (cost or {}).get("bytes accessed", 0.0) / many
+        return Traced(lowered, time.perf_counter() - began, run_bytes, moved)
+
+    def compile(self, traced: Traced) -> Programs:
+        """What was traced, compiled."""
+        began = time.perf_counter()
+        with ThreadPoolExecutor(len(traced.programs)) as pool:
+            made = list(pool.map(lambda program: program.compile(), traced.programs))
+        used = [analysis for program in made if (analysis := program.memory_analysis()) is not None]
+        most = max(map(_bytes, used), default=0)
+        seconds = traced.seconds + time.perf_counter() - began
+        start, measure, *block = made
+        return Programs(
+            start,
+            block[0] if block else None,
+            measure,
+            seconds,
+            most,
+            traced.run_bytes,
+            traced.moved,
+        )
+
+    def check(self, member: PyTree) -> tuple[str, ...]:
+        """The names of the numbers of a run; an error, before anything compiles, where one is no
+        number.
+        """
+        with traced_by(self.where):
+            numbers = jax.eval_shape(self._numbers, member, self.lane(member))
+        if "step" in numbers:
+            raise ArgumentError(
+                "a number of a run is called 'step', as the updates are; call it otherwise",
+                self.where,
+            )
+        for name, x in numbers.items():
+            is_real = (
+                x.dtype == bool
+                or jnp.issubdtype(x.dtype, jnp.integer)
+                or jnp.issubdtype(x.dtype, jnp.floating)
+            )
+            if x.shape or not is_real:
+                advice = "write jnp.mean of it" if x.shape else "it must be real"
+                raise ArgumentError(
+                    f"{name!r} of a run must be one number, got {show_leaf(x)}; {advice}",
+                    self.where,
+                )
+        return tuple(numbers)
+
+    @property
+    def where(self) -> str:
+        """The function whose arguments are told wrong."""
+        return "run" if self.feed is None else "training"
+
+    def lane(self, member: PyTree) -> PyTree:
+        """The shapes of what a run of such a member carries."""
+        return jax.eval_shape(self.task.start, member, *self.beginning.shapes)
+
+    def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
+        """Keys and params for runs of these seeds, by position, on the devices."""
+        begun = self.beginning.keys, self.beginning.params
+        return self.devices.split(jax.tree.map(lambda x: x[seeds], begun))
+
+    def _fed(self):
+        """The shapes of what a block takes besides its runs; the batches are those of one run."""
+        assert self.feed is not None
+        shapes = jax.tree.map(_shape, (self.feed.resident, self.feed.example(self.length)))
+        return *shapes, jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), bool)
+
+    def _advance(self, member, lane, resident, drawn, n, fresh):
+        """n steps; a fresh stretch forgets the losses of the last."""
+        task, feed = self.task, self.feed
+        assert isinstance(task, Training) and feed is not None
+        lane = lane._replace(
+            loss_sum=jnp.where(fresh, jnp.zeros_like(lane.loss_sum), lane.loss_sum),
+            losses=jnp.where(fresh, jnp.zeros_like(lane.losses), lane.losses),
+        )
+
+        def step(i, lane):
+            return task.advance(member, lane, feed.pick(resident, drawn, i), i < n)
+
+        # On a GPU the number of trips must be known, or the host is asked before each of them; the
+        # last are idle.
+        return jax.lax.fori_loop(
+            np.int32(0), n if self.devices.is_cpu else np.int32(self.length), step, lane
+        )
+
+    def _numbers(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
+        numbers = {name: jnp.asarray(x) for name, x in self.task.measure(member, lane).items()}
+        if isinstance(self.task, Training) and callable(self.score):
+            numbers["score"] = jnp.asarray(self.score(numbers))
+        return numbers
+
+    def measure(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
+        """The numbers of an evaluation in float32, a score of the user's own among them, and how
+        far the run came.
+        """
+        numbers = {name: x.astype(jnp.float32) for name, x in self._numbers(member, lane).items()}
+        return numbers | (
+            {DIVERGED: lane.diverged, COUNT: lane.count} if self.feed is not None else {}
+        )
+
+
+DIVERGED, COUNT = " diverged", " count"  # no names of numbers, which may be anything
+
+
+@contextlib.contextmanager
+def traced_by(where):
+    """Errors of code that cannot be traced say what it should be."""
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        error.add_note(
+            f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax"
+        )
+        raise
+
+
+def _shape(x):
+    return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
+
+
+def _bytes(a: Any) -> int:
+    return (
+        a.argument_size_in_bytes
+        + a.output_size_in_bytes
+        + a.temp_size_in_bytes
+        - a.alias_size_in_bytes
+    )
+
+
+def block_length(points: list[int]) -> int:
+    """The length of a block that wastes least, over the stretches between points of decision."""
+    stretches = np.diff([0, *points])
+
+    def cost(length):
+        return np.sum(-(-stretches // length)) * (length + _CALL)
+
+    longest = int(stretches.max())
+    return min(range(max(1, longest // 64), longest + 1), key=lambda n: (cost(n), -n))

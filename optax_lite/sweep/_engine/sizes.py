@@ -1,0 +1,201 @@
+"""How many runs a chunk has: measured at the beginning, fewer once few are left."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.sweep._engine.programs import Programs, SweepProgram
+
+_FIRST = 32  # runs that are tried first on an accelerator
+# bytes that a step of a chunk should move on a CPU, not to be outweighed by the calls in it
+_MOVED = 2**30
+_MOST = 128  # runs of such a chunk, at most
+_SHARE = 0.01  # of the time a sweep is expected to take, for each further size that is tried
+_GAIN = 1.03  # how much faster a size must be to be preferred
+_MEASURE = 0.1  # seconds of work that a measurement should have
+_ROOM = 0.9  # of a device's memory
+
+
+@dataclass(frozen=True)
+class ChunkSize:
+    """The size of a structure's chunks, with what it was chosen by; part of a checkpoint, for it
+    decides the bits.
+    """
+
+    runs: int  # on each device
+    measured: bool  # or given
+    seconds: float = 0.0  # of a step of one run
+    compiling: float = 0.0  # seconds of a compilation
+
+    def layout(self, n: int, steps: int, devices: int, now: int | None = None) -> int:
+        """The size for the n runs that are left, with so many steps to go, when it is `now`.
+
+        One that was given shrinks by halves, whatever the time and the devices, so that a run can
+        be repeated to the bit. One that was measured is spread over the devices, and shrinks where
+        that saves more than a compilation.
+        """
+        share = -(-n // devices) if self.measured else n
+        size = self.runs
+        while size > 1 and -(-size // 2) >= share:
+            size = -(-size // 2)
+        if now is not None and self.measured and size < now:
+            saved = (now - size) * devices * self.seconds * steps
+            return size if saved > self.compiling else now
+        return size
+
+
+class ChunkSizer:
+    """Programs by structure and size, compiled when asked for; and the choice of a size."""
+
+    def __init__(self, work: SweepProgram, examples: list[PyTree], programs: dict[Any, Programs]):
+        self.work, self.examples, self.programs = work, examples, programs
+        self.kinds = [
+            (jax.tree.structure(x), tuple((y.shape, y.dtype) for y in jax.tree.leaves(x)))
+            for x in examples
+        ]
+        self.probes = self.compiled = 0
+        self.seconds = 0.0
+
+    def get(self, structure: int, size: int) -> Programs:
+        """The programs of a structure for chunks of a size."""
+        key = self.kinds[structure], size
+        if key not in self.programs:
+            self._compile(structure, size, self.work.trace(self.examples[structure], size))
+        return self.programs[key]
+
+    def _compile(self, structure, size, traced):
+        made = self.programs[self.kinds[structure], size] = self.work.compile(traced)
+        self.compiled += 1
+        self.seconds += made.seconds
+
+    def given(self, structure: int, runs: int, n: int) -> ChunkSize:
+        """The size that was asked for, of n runs; an error if a chunk of it has no room."""
+        size = self._compiled_before(structure, min(runs, n))
+        self._check_room(structure, size)
+        return ChunkSize(size, measured=False)
+
+    def _compiled_before(self, structure, size):
+        """The size, or a somewhat larger one for which there are programs: those of an earlier
+        batch of a study.
+        """
+        return min((s for s in self._known(structure) if size <= s <= 2 * size), default=size)
+
+    def _known(self, structure) -> dict[int, Programs]:
+        return {
+            size: made
+            for (kind, size), made in self.programs.items()
+            if kind == self.kinds[structure]
+        }
+
+    def _first(self, structure: int, limit: int) -> int:
+        """The size to try first of up to `limit`: on a CPU by what a step of a run moves, traced or
+        as known before.
+        """
+        if not self.work.devices.is_cpu:
+            return min(_FIRST, limit)
+        size, known, traced = _even(_MOST, limit), self._known(structure), None
+        if not known:
+            traced = self.work.trace(self.examples[structure], size)
+        moved = traced.moved if traced else next(iter(known.values())).moved
+        fit = int(_MOVED / max(moved, 1.0))
+        wanted = _even(min(_MOST, 1 << max(1, fit).bit_length() - 1), limit)
+        if traced and wanted == size:
+            self._compile(structure, size, traced)
+        return wanted
+
+    def choose(self, structure: int, values: PyTree, n: int, steps: int) -> ChunkSize:
+        """The fastest size that fits, by trying while a trial costs little against what it may
+        save.
+        """
+        limit = -(-n // self.work.devices.count)
+        size = self._compiled_before(structure, self._first(structure, limit))
+        while size > 1 and not self._fits(structure, size):
+            size //= 2
+        self._check_room(structure, size)
+        if self.work.feed is None:
+            return ChunkSize(size, measured=True)
+        timers, before, first = {size: self._timer(structure, size, values)}, self.compiled, size
+        rate = min(timers[size](), timers[size]())
+        for factor in (4, 1 / 4):  # larger ones while that is faster; smaller ones if none was
+            while (tried := _even(max(1, int(size * factor)), limit)) not in timers:
+                cost, expected = self._compiling(structure, size) + 5 * _MEASURE, rate * n * steps
+                beside = size * self.get(structure, size).run_bytes
+                if cost > _SHARE * expected or not self._fits(structure, tried, beside):
+                    break
+                timers[tried] = self._timer(structure, tried, values)
+                rate, other = map(
+                    min, zip(*((timers[size](), timers[tried]()) for _ in range(2)), strict=True)
+                )
+                if rate < _GAIN * other:
+                    break
+                size, rate = tried, other
+            if size != first:
+                break
+        self.probes += self.compiled - before
+        return ChunkSize(size, True, rate, self._compiling(structure, size))
+
+    def _compiling(self, structure: int, size: int) -> float:
+        return self.work.devices.agree(self.get(structure, size).seconds)
+
+    def _timer(self, structure: int, size: int, values: PyTree) -> Callable[[], float]:
+        """What measures the seconds of a step of one run, in a chunk of this size."""
+        work, programs = self.work, self.get(structure, size)
+        many, feed, devices = size * work.devices.count, work.feed, work.devices
+        block: Any = programs.block
+        assert feed is not None and block is not None
+        rows = np.arange(many) % len(jax.tree.leaves(values)[0])
+        members = devices.split(jax.tree.map(lambda x: x[rows], values))
+        carry = programs.start(members, *work.first(np.zeros(many, int)))
+        drawn = feed.example(work.length)
+        if feed.per_seed:
+            drawn = devices.split(jax.tree.map(lambda x: np.repeat(x[None], many, 0), drawn))
+        else:
+            drawn = devices.share(drawn)
+
+        def seconds(n):
+            nonlocal carry
+            steps, fresh = devices.share(np.int32(n)), devices.share(np.bool_(True))
+            began = time.perf_counter()
+            carry = jax.block_until_ready(block(members, carry, work.resident, drawn, steps, fresh))
+            return devices.agree(time.perf_counter() - began)
+
+        seconds(1)
+        once = seconds(1)
+        n = work.length if not devices.is_cpu else int(np.clip(_MEASURE / once, 1, work.length))
+        return lambda: seconds(n) / (many * n)
+
+    def _fits(self, structure: int, size: int, beside: int = 0) -> bool:
+        memory = self.work.devices.memory()
+        return memory is None or self.get(structure, size).bytes + beside <= _ROOM * memory
+
+    def _check_room(self, structure: int, size: int) -> None:
+        if not self._fits(structure, size):
+            needed, memory = self.get(structure, size).bytes, self.work.devices.memory() or 0
+            advice = (
+                f"write chunk={max(1, size // 2)} or less"
+                if size > 1
+                else "one run alone does not fit"
+            )
+            problem = (
+                f"a chunk of {size} runs needs {needed / 1e9:.3g} GB, the device has "
+                f"{memory / 1e9:.3g} GB; {advice}"
+            )
+            raise ArgumentError(problem, "run")
+
+
+def _even(size: int, n: int) -> int:
+    """The size with which n runs make as many chunks as with this one, and the last is
+    nearly full.
+    """
+    return -(-n // -(-n // min(size, n)))
+
+
+def room_for(programs: Programs, n: int, memory: float | None, devices: int) -> bool:
+    """Whether n runs of a structure can all stay on the devices beside a chunk at work."""
+    return memory is None or programs.bytes + n * programs.run_bytes / devices <= _ROOM * memory

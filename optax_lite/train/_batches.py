@@ -1,0 +1,140 @@
+"""The arguments of one step after another, from arrays or from an iterable of batches."""
+
+from collections.abc import Iterator
+from itertools import islice, repeat
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.core.leafwise import leaf_paths, show_leaf
+from optax_lite.core.placement import placed, rows_like
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+
+
+def batches(data: Any, batch_size: int | None, seed: int, start: int) -> Iterator[tuple]:
+    """The positional arguments behind the params, from a step on: without end, unless data is an
+    iterator.
+    """
+    rows = check_data(data, batch_size, "fit")
+    if is_stream(data):
+        return islice(again_and_again(data), start, None)
+    if rows is None or batch_size is None:
+        # on the device once, and the same arrays every time
+        return repeat(as_args(jax.tree.map(jnp.asarray, data)))
+    return (
+        as_args(_take(data, index))
+        for index in islice(shuffled(rows, batch_size, seed), start, None)
+    )
+
+
+def begins_anew(data: Any, batch_size: int | None) -> bool:
+    """Tell whether another call begins with the same batches: an iterator goes on, and all rows are
+    always the same.
+    """
+    return not hasattr(data, "__next__") if is_stream(data) else batch_size is not None
+
+
+def batches_in_an_epoch(data: Any, batch_size: int | None) -> int | None:
+    """How many steps see all data once; None where an iterable does not tell its length."""
+    if is_stream(data):
+        return len(data) if hasattr(data, "__len__") else None
+    rows = check_data(data, batch_size, "fit")
+    return rows // batch_size if rows and batch_size else 1
+
+
+def check_data(data: Any, batch_size: int | None, where: str) -> int | None:
+    """The rows of which batches are made; None where they come as they are. Errors name paths of
+    what is no array.
+    """
+    if not is_stream(data):
+        return _rows(data, batch_size, where)
+    if batch_size is not None:
+        raise ArgumentError(
+            (
+                f"batch_size={batch_size} is for arrays, and data is {type(data).__name__}, an "
+                "iterable of batches; a pytree of arrays is a tuple, dict or other container, no "
+                "list"
+            ),
+            where,
+        )
+    return None
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data is an iterable of batches: a list, or what is iterable and neither an array nor
+    a pytree.
+    """
+    is_leaf = jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
+    return isinstance(data, list) or (
+        is_leaf and (hasattr(data, "__iter__") or hasattr(data, "__getitem__"))
+    )
+
+
+def as_args(batch: Any) -> tuple:
+    """A tuple or a list is several arguments, anything else is one."""
+    return tuple(batch) if type(batch) in (tuple, list) else (batch,)
+
+
+def again_and_again(data: Any) -> Iterator[tuple]:
+    """The batches of an iterable, begun again when it ends, if it is one that can."""
+    while True:
+        empty = True
+        for batch in data:
+            empty = False
+            yield as_args(batch)
+        if empty or iter(data) is data:  # an iterator does not begin again
+            return
+
+
+def shuffled(rows: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """The rows of one batch after another, each epoch in a new order; rows that fill no batch are
+    left out of it.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(rows).astype(np.int32)
+        for start in range(0, rows - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
+
+
+def _take(data, index):
+    """Some rows: arrays of numpy on the host, those of JAX where they are."""
+    return jax.tree.map(
+        lambda x: x[index] if isinstance(x, np.ndarray) else _rows_at(x, index), data
+    )
+
+
+@jax.jit
+def _rows_at(x, index):
+    return placed(lambda x, index: x[index], (x, index), lambda: rows_like(x, len(index)))
+
+
+def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:
+    """The length that all arrays share, which only batches need; an error, naming paths, where data
+    is no arrays.
+    """
+    leaves, paths = jax.tree.leaves(data), leaf_paths(data, nothing_too=False)
+    for path, x in zip(paths, leaves, strict=True):
+        if not isinstance(x, (np.ndarray, jax.Array)):
+            problem = f"data leaf {path!r} is {show_leaf(x):.60}, no array; write jnp.asarray of it"
+            raise ArgumentError(problem, where)
+    if batch_size is None:
+        return None
+    lengths = {x.shape[0] if x.ndim else 0 for x in leaves}
+    if len(lengths) != 1 or lengths == {0}:
+        shown = (
+            ", ".join(f"{path!r} {show_leaf(x)}" for path, x in zip(paths, leaves, strict=True))
+            or "no array"
+        )
+        raise ArgumentError(
+            f"batches need arrays with one length of the first axis, got {shown}", where
+        )
+    rows = lengths.pop()
+    if rows < batch_size:
+        raise ArgumentError(
+            f"batch_size is {batch_size}, and data has {rows} rows; None takes them all", where
+        )
+    return rows

@@ -1,0 +1,58 @@
+"""Programs compiled of users' functions, which live as long as these: a function may close over a
+whole data set.
+"""
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Program(NamedTuple):
+    """Hold what is compiled of a function, and the function, which whoever calls the program keeps
+    alive.
+    """
+
+    function: Callable[..., Any]
+    run: Any  # the jitted `body(function, ...)`
+
+    def __call__(self, *args: Any) -> Any:
+        return self.run(*args)
+
+
+class Programs:
+    """`body(function, *args)` compiled once for each function, and forgotten with it.
+
+    As a static argument of one jit the function would be kept by JAX's caches for ever.
+    """
+
+    def __init__(self, body: Callable[..., Any], **options: Any):
+        # of jax.jit, which counts arguments without the function
+        self.body, self.options = (body, options)
+        self.known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    def of(self, function: Callable[..., Any]) -> Program:
+        function = as_key(function)
+        if function not in self.known:
+            one = weakref.ref(function)
+            self.known[function] = (
+                one,
+                jax.jit(lambda *args: self.body(one(), *args), **self.options),
+            )
+        one, run = self.known[function]
+        # of equal ones, as two `model.loss` are, the one that was compiled
+        return Program(one(), run)
+
+
+def as_key(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, or what calls it where it cannot be a key: a module compares by value, so one
+    object is one key.
+    """
+    try:
+        hash(function)
+        weakref.ref(function)
+    except TypeError:
+        return partial(function)
+    return function

@@ -1,0 +1,53 @@
+"""A progress bar where one can be seen."""
+
+import contextlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from optax_lite._optional import optional_import
+from optax_lite.core.validate import ArgumentError
+
+
+@contextlib.contextmanager
+def bar(
+    progress: Any, steps: int, unit: str = "steps", where: str = "fit"
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """`show(done, numbers)`, which draws at most ten times a second; with "auto" nothing where
+    nobody would see it.
+    """
+    if progress not in (True, False, "auto"):
+        raise ArgumentError(f"progress must be 'auto', True or False, got {progress!r}", where)
+    if progress is False or (progress == "auto" and not _is_seen()):
+        yield lambda done, numbers: None
+        return
+    rich = optional_import("rich.progress", f"{where}(..., progress=True)")
+    columns = rich.BarColumn(), rich.MofNCompleteColumn(), rich.TextColumn("{task.fields[text]}")
+    with rich.Progress(*columns, rich.TimeRemainingColumn()) as shown:
+        task, start, last = (
+            shown.add_task("", total=steps, text="compiling"),
+            time.perf_counter(),
+            [0.0],
+        )
+
+        def show(done, numbers):
+            now = time.perf_counter()
+            if now - last[0] > 0.1 or done == steps:
+                last[0] = now
+                text = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+                shown.update(
+                    task, completed=done, text=f"{text}  {done / (now - start):.3g} {unit}/s"
+                )
+
+        yield show
+
+
+def _is_seen():
+    """Whether rich is there, and a terminal or a notebook that can move a bar."""
+    if importlib.util.find_spec("rich") is None:
+        return False
+    console = optional_import("rich.console", "the progress bar").Console()
+    if console.is_jupyter:
+        return importlib.util.find_spec("ipywidgets") is not None
+    return console.is_terminal and not console.is_dumb_terminal

@@ -1,0 +1,274 @@
+"""A whole training run in one call, for a notebook: batches, a compiled step, evaluations, a
+progress bar.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_lite.core.compose import as_optimizer
+from optax_lite.core.transform import GradientTransformation
+from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError, check_count
+from optax_lite.errors.calls import check_params, errors_named, usage
+from optax_lite.errors.states import states_with
+from optax_lite.errors.step import explain_failure
+from optax_lite.train._batches import batches, batches_in_an_epoch, begins_anew
+from optax_lite.train._interrupt import until_interrupted
+from optax_lite.train._progress import bar
+from optax_lite.train.history import History
+from optax_lite.train.step import make_step
+from optax_lite.wrappers.average import eval_params
+
+# losses are fetched that many at a time, as many steps behind, so that the device is never waited
+# for
+_CHUNK = 16
+
+
+@usage("params, history = fit(loss_fn, params, data, tx, steps=...)")
+def fit(
+    loss_fn: Callable[..., Any],
+    params: PyTree,
+    data: Any,
+    tx: GradientTransformation,
+    *,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    eval_fn: Callable[..., Any] | None = None,
+    every: int | None = None,
+    patience: int | None = None,
+    state: PyTree | None = None,
+    start: int | None = None,
+    aux: PyTree | None = None,
+    progress: bool | str = "auto",
+) -> tuple[PyTree, History]:
+    """Train for a number of steps, or of epochs: `(params, history)`.
+
+        params, history = fit(loss_fn, params, (x, y), adamw(1e-3), steps=1000, batch_size=32)
+        history.plot()
+
+    `loss_fn(params, *batch)` where batches are tuples or lists, `loss_fn(params, batch)` where they
+    are anything else. `data` is a pytree of arrays, of which every step takes `batch_size` rows, or
+    all with None; each epoch is shuffled anew from `seed`, and rows that fill no batch are left out
+    of it. Arrays of numpy stay on the host, those of JAX on their device. Or `data` is an iterable
+    of batches (a list is one), begun again when it ends.
+
+    `eval_fn(params)` returns a number or a dict of numbers; it is called after every `every`
+    updates (a tenth of the steps unless told otherwise) and after the last, and ends the run where
+    it raises `StopIteration`. Where the optimizer averages (`average_params`, `lookahead`,
+    `schedule_free`) it gets the averages; afterwards they are `eval_params(tx, history.state,
+    params)`. With `patience` the run ends after as many evaluations in a row whose first number is
+    no new least one; what was evaluated at the least one is `history.best_params`.
+
+    `aux` is what changes beside the params without a gradient, running statistics say: with it the
+    loss is `loss_fn(params, aux, *batch)` and returns (loss, new aux), `eval_fn(params, aux)` gets
+    it too, and the last one is `history.aux`. To go on, pass `state=history.state` and
+    `start=history.end`: the data goes on where it was left, so that two halves are the whole run.
+    An iterator is read on from its beginning too, past `start` batches.
+
+    Ctrl-C ends the run after the step it is in; what there is by then is returned. `progress` is
+    "auto" (a bar in terminals and notebooks, where rich is installed), True or False. The params
+    given are copied and stay valid.
+    """
+    tx = as_optimizer(tx, "fit", "fit(loss_fn, params, data, tx, steps=...)")
+    if not callable(loss_fn):
+        raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "fit")
+    check_params("fit", params)
+    counts = {
+        "steps": steps,
+        "epochs": epochs,
+        "every": every,
+        "batch_size": batch_size,
+        "patience": patience,
+    }
+    with errors_named("fit"):
+        check_count(**{name: n for name, n in counts.items() if n is not None})
+        check_count(0, start=0 if start is None else start)
+    if patience is not None and eval_fn is None:
+        raise ArgumentError("patience counts evaluations; write eval_fn=...", "fit")
+    if start is None and state is not None and begins_anew(data, batch_size):
+        warnings.warn(
+            "fit: the data begins anew; write start=history.end to go on, or start=0", stacklevel=3
+        )
+    done, total = start or 0, _steps(steps, epochs, data, batch_size)
+    every, last = max(1, total // 10) if every is None else every, done + total
+    step, feed = make_step(loss_fn, has_aux=aux is not None), batches(data, batch_size, seed, done)
+    try:
+        params, state, aux = jax.tree.map(_copy, (params, state, aux))
+    except (RuntimeError, ValueError) as error:
+        explain_failure(error, params, state, ())
+        raise
+    state = tx.init(params) if state is None else state
+    log, stopped = _Log(done, patience), None
+    with bar(progress, total) as show, until_interrupted() as interrupted:
+        try:
+            for batch in feed:
+                params, state, metrics = step(
+                    tx, params, state, *(batch if aux is None else (aux, *batch))
+                )
+                aux = metrics.pop("aux", None)
+                done += 1
+                log.add(metrics, batch)
+                if eval_fn is not None and (done % every == 0 or done == last):
+                    now = eval_params(tx, state, params)
+                    stopped = log.evaluate(done, eval_fn, (now,) if aux is None else (now, aux))
+                show(done - log.start, log.latest)
+                if done == last or stopped:
+                    break
+                if log.given_up:
+                    stopped = (
+                        f"skip_bad_steps gave up within {done} of {last} steps: params are of the "
+                        "last good one"
+                    )
+                    break
+                if interrupted:
+                    stopped = "interrupted"
+                    break
+            else:
+                stopped = f"the data, an iterator, ended after {done} of {last} steps"
+        except KeyboardInterrupt:  # a second one, or one raised by eval_fn or the data
+            if any(
+                isinstance(x, jax.Array) and x.is_deleted()
+                for x in jax.tree.leaves((params, state))
+            ):
+                raise  # between the step and its result
+            stopped = "interrupted"
+        history = log.history(state, stopped, done, aux)
+        show(done - log.start, log.latest)
+    if done == log.start and stopped != "interrupted":
+        problem = (
+            f"an iterable that ends before batch {start}"
+            if start
+            else "an iterable without a batch in it"
+        )
+        raise ArgumentError(f"data is {problem}", "fit")
+    waiting = max((int(part.mini_step) for part in states_with(state, "mini_step")), default=0)
+    if waiting:
+        problem = (
+            f"{waiting} gradients wait for more of them to be a step, and have changed nothing yet"
+        )
+        warnings.warn(
+            f"fit: {problem}; go on from history.state, or let steps be a multiple", stacklevel=3
+        )
+    if stopped and stopped not in ("interrupted", *log.wanted):
+        warnings.warn(f"fit: {stopped}", stacklevel=3)
+    return params, history
+
+
+def _steps(steps: int | None, epochs: int | None, data: Any, batch_size: int | None) -> int:
+    """How many updates to make, of which one of two arguments tells."""
+    if (steps is None) == (epochs is None):
+        raise ArgumentError(
+            "write steps=, the number of updates, or epochs=, how often all data is seen", "fit"
+        )
+    if steps is not None or epochs is None:
+        return steps or 0
+    each = batches_in_an_epoch(data, batch_size)
+    if not each:
+        problem = (
+            f"epochs={epochs} needs data that tells its length, got {type(data).__name__}; write "
+            "steps="
+        )
+        raise ArgumentError(problem, "fit")
+    return epochs * each
+
+
+def _copy(x):
+    return jnp.copy(x) if isinstance(x, (jax.Array, np.ndarray, np.number)) else x
+
+
+class _Log:
+    """Numbers of every step, fetched in chunks long after the device has made them."""
+
+    wanted = ("eval_fn ended it", "no evaluation was better for the last of `patience`")
+
+    def __init__(self, start, patience):
+        # updates before this run; evaluations without a better one
+        self.start, self.patience = (start, patience)
+        self.columns, self.recent = {}, []
+        self.evals, self.eval_steps = {}, []
+        self.latest, self.rows, self.given_up = {}, None, False
+        self.best, self.best_step, self.best_params, self.since = np.inf, None, None, 0
+        self.begun = time.perf_counter()
+        self.compiled, self.paused = self.begun, 0.0
+
+    def add(self, metrics, batch):
+        if not self.eval_steps and not self.columns and not self.recent:
+            jax.block_until_ready(metrics)
+            self.compiled = time.perf_counter()
+            shape = np.shape(next(iter(jax.tree.leaves(batch)), 0.0))
+            self.rows = shape[0] if shape else None
+        self.recent.append(metrics)
+        if len(self.recent) == 2 * _CHUNK:
+            self.fetch(_CHUNK)
+
+    def fetch(self, n):
+        chunk, self.recent = list(map(dict, jax.device_get(self.recent[:n]))), self.recent[n:]
+        for metrics in chunk:
+            for name, value in metrics.items():
+                self.columns.setdefault(name, []).append(value)
+        if chunk:
+            self.latest["loss"] = float(chunk[-1]["loss"])
+            self.given_up = bool(np.any(chunk[-1].get("exceeded", False)))
+
+    def evaluate(self, done, eval_fn, arguments):
+        """Call eval_fn, and return why the run ends if it does."""
+        jax.block_until_ready(arguments)  # so that the time that follows is the evaluation's
+        began = time.perf_counter()
+        try:
+            result = eval_fn(*arguments)
+        except StopIteration:
+            return self.wanted[0]
+        numbers = result if isinstance(result, Mapping) else {"eval": result}
+        if self.evals and numbers.keys() != self.evals.keys():
+            raise ValueError(
+                f"fit: eval_fn returned {list(numbers)}, and {list(self.evals)} before"
+            )
+        for name, value in numbers.items():
+            if np.size(value) != 1 or not isinstance(
+                value, (int, float, np.number, np.ndarray, jax.Array)
+            ):
+                raise TypeError(
+                    "fit: eval_fn must return a number or a dict of numbers, got "
+                    f"{name}={value!r:.60}"
+                )
+            self.latest[name] = float(np.asarray(value).reshape(()))
+            self.evals.setdefault(name, []).append(self.latest[name])
+        self.eval_steps.append(done)
+        self.since += 1
+        if self.patience is not None and (first := self.evals[next(iter(numbers))][-1]) < self.best:
+            self.best, self.best_step, self.since = first, done, 0
+            # the next step takes the memory of the params
+            self.best_params = jax.tree.map(_copy, arguments[0])
+        self.paused += time.perf_counter() - began
+        return self.wanted[1] if self.patience is not None and self.since >= self.patience else None
+
+    def history(self, state, stopped, end, aux):
+        self.fetch(len(self.recent))
+        seconds = time.perf_counter() - self.compiled - self.paused
+        columns = {name: np.asarray(values) for name, values in self.columns.items()}
+        loss = columns.pop("loss", np.zeros(0, np.float32))
+        evals = {name: np.asarray(values) for name, values in self.evals.items()}
+        counts, eval_steps = self.start + np.arange(len(loss)), np.asarray(self.eval_steps, int)
+        found = end, aux, self.best_params, self.best_step
+        compiling = self.compiled - self.begun
+        return History(
+            loss,
+            counts,
+            columns,
+            evals,
+            eval_steps,
+            state,
+            seconds,
+            compiling,
+            self.rows,
+            stopped,
+            *found,
+        )

@@ -1,0 +1,136 @@
+"""A whole minimization as one compiled loop, with any transformation."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.compose import as_optimizer
+from optax_lite.core.leafwise import cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.core.norms import global_norm
+from optax_lite.core.transform import GradientTransformation
+from optax_lite.core.types import Array, Number, PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import is_no_tree, usage
+from optax_lite.linesearch.backtracking import (
+    searches,
+    value_and_descent,
+    value_and_grad_from_state,
+)
+from optax_lite.optimizers.lbfgs import lbfgs
+from optax_lite.train._programs import Programs
+
+
+class MinimizeResult(NamedTuple):
+    """What `minimize` found."""
+
+    x: PyTree  # the last point
+    value: Array  # of the function there
+    grad_norm: Array  # 2-norm of its gradient there, over all leaves
+    steps: Array  # updates made, int32
+    converged: Array  # whether grad_norm ≤ tol and the value is finite
+    state: PyTree  # of the transformation
+
+
+@usage("result = minimize(fn, x0, tx)")
+def minimize(
+    fn: Callable[..., Array],
+    x0: PyTree,
+    tx: GradientTransformation = lbfgs(),
+    *,
+    args: tuple = (),
+    tol: Number = 1e-6,
+    max_steps: int = 1000,
+) -> MinimizeResult:
+    """Run a transformation on fn(x, *args) from x0 until ‖∇f‖ ≤ tol, in one `lax.while_loop`.
+
+        result = minimize(loss, weights, args=(features, labels))
+        results = jax.vmap(lambda x0: minimize(loss, x0))(starts)
+
+    It passes `value`, `grad` and `value_fn` to the update, so that line searches and Polyak steps
+    work. The loop also ends after max_steps, where the gradient is no longer finite, and where
+    three updates in a row moved nothing, as happens when a line search has come down to rounding:
+    `converged` is False then (in float32 a tol of 1e-6 is often out of reach). `x0` and `args` may
+    be any pytrees; vmap over either for many starting points or problems. A new `fn` object is a
+    new compilation: define it once and pass data through `args`.
+    """
+    if not isinstance(args, (tuple, list)):
+        raise ArgumentError(
+            f"args must be a tuple, got {type(args).__name__}: write args=(data,)", "minimize"
+        )
+    if not callable(fn) or is_no_tree(x0):
+        found = f"{show_leaf(fn)} and {show_leaf(x0)}"
+        raise ArgumentError(
+            f"the order is minimize(fn, x0, tx), a function and a tree, got {found}", "minimize"
+        )
+    tx = as_optimizer(tx, "minimize", "minimize(fn, x0, tx)")
+    for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
+        if is_no_tree(x):
+            raise ArgumentError(
+                f"x0 leaf {path!r} is {show_leaf(x)}; it must be floating or complex", "minimize"
+            )
+    x0 = jax.tree.map(jnp.asarray, x0)
+    for path, x in zip(leaf_paths(x0, nothing_too=False), jax.tree.leaves(x0), strict=True):
+        if not is_inexact(x):
+            raise ArgumentError(
+                f"x0 leaf {path!r} is {show_leaf(x)}; it must be floating or complex", "minimize"
+            )
+    return _programs.of(fn)(x0, tx, tuple(args), tol, max_steps)
+
+
+class _Loop(NamedTuple):
+    x: PyTree
+    value: Array
+    grad: PyTree
+    state: PyTree
+    steps: Array
+    unmoved: Array  # updates in a row that changed nothing
+
+
+def _minimize(fn, x0, tx, args, tol, max_steps):
+    def value_fn(x):
+        value = fn(x, *args)
+        if (
+            is_no_tree(value)
+            or not jax.tree_util.all_leaves([value])
+            or jnp.shape(value) != ()
+            or not is_inexact(value)
+            or jnp.iscomplexobj(value)
+        ):
+            raise TypeError(f"minimize: fn must return one real number, got {show_leaf(value)}")
+        return value
+
+    def goes_on(loop):
+        norm = global_norm(loop.grad)
+        return (norm > tol) & jnp.isfinite(norm) & (loop.steps < max_steps) & (loop.unmoved < 3)
+
+    def advance(loop):
+        x, state = tx.step(
+            loop.grad, loop.state, loop.x, value=loop.value, grad=loop.grad, value_fn=value_fn
+        )
+        kept = searches(state)
+        is_kept = len(kept) == 1 and kept[0].grad is not None
+        new = (
+            value_and_grad_from_state(value_fn)(x, state=state)
+            if is_kept
+            else value_and_descent(value_fn, x, x)
+        )
+        value, grad = cast_like(new, (loop.value, loop.grad))
+        same = [
+            jnp.all(a == b)
+            for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(loop.x), strict=True)
+        ]
+        unmoved = jnp.where(jnp.all(jnp.array(same)), loop.unmoved + 1, 0)
+        return _Loop(x, value, grad, state, loop.steps + 1, unmoved)
+
+    value, grad = value_and_descent(value_fn, x0, x0)
+    none = jnp.zeros((), jnp.int32)
+    end = jax.lax.while_loop(goes_on, advance, _Loop(x0, value, grad, tx.init(x0), none, none))
+    norm = global_norm(end.grad)
+    # a value that is no number may have slope 0
+    converged = (norm <= tol) & jnp.isfinite(end.value)
+    return MinimizeResult(end.x, end.value, norm, end.steps, converged, end.state)
+
+
+_programs = Programs(_minimize)

@@ -1,0 +1,192 @@
+"""One compiled training step of any loss with any optimizer."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from optax_lite.core.compose import as_optimizer
+from optax_lite.core.leafwise import is_inexact, show_leaf
+from optax_lite.core.transform import GradientTransformation
+from optax_lite.core.types import Array, PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import check_params, usage
+from optax_lite.errors.states import is_state
+from optax_lite.errors.step import explain_failure
+from optax_lite.linesearch.backtracking import searches, value_and_grad_from_state
+from optax_lite.train._programs import Program, Programs
+from optax_lite.train._reuse import StepCache, own_arrays
+from optax_lite.train._telemetry import checked, telemetry
+from optax_lite.wrappers.loss_scaling import loss_scale_of, scale_loss
+
+
+@usage("step = make_step(loss_fn); params, state, metrics = step(tx, params, state, *args)")
+def make_step(
+    loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True
+) -> Callable[..., Any]:
+    """Make `step(tx, params, state, *args) -> (params, state, metrics)` for `loss_fn(params,
+    *args)`, compiled once.
+
+        step = make_step(loss_fn)
+        params, state, metrics = step(tx, params, state, x, y)
+
+    The optimizer is an argument, so no change of its numbers compiles again; a new shape or dtype
+    of an argument does. It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is all
+    that Polyak steps, MoMo, line searches, L-BFGS, Sophia and SAM need; for `loss_scaling` the loss
+    is scaled before it is differentiated. `metrics` has the loss before the update, and what
+    `with_metrics` keeps; they stay on the device, and to read one waits for it. With `has_aux` the
+    loss function returns (loss, aux), and `metrics["aux"]` is aux.
+
+    `donate` gives the memory of params and state to the new ones, so the old ones cannot be used
+    again; args never are, and within `jax.jit`, `jax.vmap` or a scan nothing is: what is theirs to
+    give away, the outer call decides. Integer and bool leaves of the params stay as they are.
+    Gradients of complex ones are conjugated for descent.
+    """
+    if not callable(loss_fn):
+        raise ArgumentError(
+            f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step"
+        )
+    run, inside, last = (
+        compiled_step(loss_fn, donate),
+        compiled_step(loss_fn, donate=False),
+        StepCache(),
+    )
+
+    def step(tx, params, state, *args):
+        tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
+        if isinstance(state, GradientTransformation):
+            raise TypeError("make_step: state is an optimizer; write state = tx.init(params)")
+        if not last.returned(params, state):
+            params, state = own_arrays(params, state)
+        same = last.unchanged(tx, params, state, args)
+        try:
+            now = inside if last.is_traced or _is_traced(params, state, args) else run
+            params, state, metrics = now(has_aux, tx, params, state, args, same)
+        except (TypeError, ValueError, RuntimeError) as error:
+            explain_failure(error, params, state, args)
+            raise
+        last.remember(params, state, args, same)
+        return params, state, checked(metrics)
+
+    return step
+
+
+# --- inside the compiled step ---------------------------------------------------------------------
+
+
+def advance(loss_fn, has_aux, tx, params, state, args, same):
+    if is_state(params):
+        raise TypeError("make_step: params is a state; the order is step(tx, params, state, *args)")
+    check_params("make_step", params)
+    _check_call(loss_fn, params, args)
+
+    def loss_and_aux(params):
+        return _pair(loss_fn(params, *args), has_aux)
+
+    def value_fn(params):
+        return loss_and_aux(params)[0]
+
+    def grad_fn(params, *_):
+        return _descent(jax.grad(value_fn, allow_int=True)(params))
+
+    scale = loss_scale_of(state)
+    if same is None or has_aux or scale is not None:
+
+        def scaled(params):
+            value, aux = loss_and_aux(params)
+            return value if scale is None else scale_loss(state, value), (value, aux)
+
+        grad, (value, aux) = jax.grad(scaled, has_aux=True, allow_int=True)(params)
+        grad = _descent(grad)
+    else:
+        (kept,), aux = searches(state), None
+        # infinite is what it is before the first step
+        kept = kept._replace(value=jnp.where(same, kept.value, jnp.inf))
+        value, grad = value_and_grad_from_state(value_fn)(params, state=kept)
+    extra = {
+        "value": value,
+        "grad": grad,
+        "value_fn": value_fn,
+        "grad_fn": grad_fn,
+        "obj_fn": value_fn,
+    }
+    params, state = tx.step(grad, state, params, **extra)
+    # a norm here would cost a small network a third of its step
+    metrics = {"loss": value, **telemetry(state, params)}
+    return params, state, metrics | ({"aux": aux} if has_aux else {})
+
+
+# Two steps, or two fits, of one loss share what is compiled.
+_keeping = Programs(advance, static_argnums=0)
+_donating = Programs(advance, static_argnums=0, donate_argnums=(2, 3))
+
+
+def compiled_step(loss_fn: Callable[..., Any], donate: bool) -> Program:
+    """The program behind every step: (has_aux, tx, params, state, args, same)."""
+    return (_donating if donate else _keeping).of(loss_fn)
+
+
+def _check_call(loss_fn, params, args):
+    try:
+        signature = inspect.signature(loss_fn)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    try:
+        signature.bind(params, *args)
+    except TypeError as error:
+        given = ", ".join(
+            ["params", *(show_leaf(x) if hasattr(x, "dtype") else type(x).__name__ for x in args)]
+        )
+        name = getattr(loss_fn, "__name__", "loss_fn")
+        raise TypeError(f"{name}{signature} was called with ({given}): {error}") from None
+
+
+def _is_traced(*trees: PyTree) -> bool:
+    # in every call, so by kind
+    return any(issubclass(kind, Tracer) for kind in set(map(type, jax.tree.leaves(trees))))
+
+
+def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
+    """The loss and what comes with it; an error where the loss is no real number."""
+    is_pair = isinstance(out, tuple) and len(out) == 2
+    if has_aux and not is_pair:
+        raise TypeError(
+            f"make_step: with has_aux=True loss_fn must return (loss, aux), got {_show(out)}"
+        )
+    value: Any
+    value, aux = out if has_aux else (out, None)
+    if is_inexact(value) and jnp.shape(value) == () and not jnp.iscomplexobj(value):
+        return jnp.asarray(value), aux
+    hint = (
+        "write make_step(loss_fn, has_aux=True) if the second is no part of the loss"
+        if is_pair
+        else None
+    )
+    hint = hint or (
+        "write jnp.mean(...) or jnp.sum(...) of it"
+        if getattr(value, "ndim", 0)
+        else "write a real floating one"
+    )
+    raise TypeError(f"make_step: loss_fn must return one number, got {_show(value)}; {hint}")
+
+
+def _show(out):
+    return (
+        show_leaf(out)
+        if hasattr(out, "dtype") or not isinstance(out, tuple)
+        else f"a tuple of {len(out)}"
+    )
+
+
+def _descent(grad: PyTree) -> PyTree:
+    """A gradient of JAX as an update takes it: None for integers, conjugated where complex, as
+    JAX's leads uphill.
+    """
+
+    def one(g):
+        return None if g.dtype == jax.dtypes.float0 else jnp.conj(g) if jnp.iscomplexobj(g) else g
+
+    return jax.tree.map(one, grad)

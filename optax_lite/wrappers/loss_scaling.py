@@ -1,0 +1,132 @@
+"""Loss scaling: gradients of float16 that would be 0 are computed of a larger loss."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from optax_lite.core.compose import check_members
+from optax_lite.core.functions import wrapping
+from optax_lite.core.leafwise import (
+    compute_dtype,
+    increment,
+    is_inexact,
+    leafwise,
+    show_leaf,
+    varying_like,
+    zero_count,
+)
+from optax_lite.core.norms import all_finite
+from optax_lite.core.numerics import weak_typed
+from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_count, check_positive
+from optax_lite.errors.calls import usage
+from optax_lite.errors.composition import SCALED
+from optax_lite.errors.states import states_with
+
+_LEAST, _MOST = 2.0**-24, 2.0**24  # beyond these float16 has nothing left to win
+
+
+class LossScalingState(NamedTuple):
+    loss_scale: Array  # what the next loss is to be multiplied by, float32
+    good_steps: Array  # finite gradients since the scale last changed, int32
+    total_skipped: Array  # steps left out so far, int32
+    inner_state: PyTree  # of the transformation, which sees gradients of the loss itself
+
+
+@transform(static=("growth_interval",), is_a=("scaled", "gate"), not_around=SCALED)
+def loss_scaling(
+    tx,
+    init_scale: Number = 2.0**15,
+    growth_factor: Number = 2.0,
+    backoff_factor: Number = 0.5,
+    growth_interval: int = 2000,
+):
+    """Divide the gradients by the scale that their loss had, and adapt it: dynamic loss scaling.
+    Micikevicius 2018.
+
+        tx = loss_scaling(adamw(1e-3))
+        step = make_step(loss_fn)  # scales the loss by itself; or in a loop of yours
+        grads = jax.grad(lambda p: scale_loss(state, loss_fn(p, x, y)))(params)
+
+    Where a gradient is infinite or NaN the step is left out, params and the state of `tx` as they
+    are to the bit, and the scale is multiplied by `backoff_factor`; after `growth_interval` finite
+    ones in a row by `growth_factor`. The names and rules are those of torch's GradScaler, but for
+    the bounds 2⁻²⁴ and 2²⁴. `grad=` is divided too. It stands outermost: what is around it would
+    see scaled gradients.
+    """
+    check_members({"tx": tx})
+    check_positive(
+        init_scale=init_scale, growth_factor=growth_factor, backoff_factor=backoff_factor
+    )
+    if isinstance(growth_factor, float) and growth_factor < 1:
+        raise ArgumentError(f"growth_factor must be at least 1, got {growth_factor!r}")
+    if isinstance(backoff_factor, float) and backoff_factor >= 1:
+        raise ArgumentError(f"backoff_factor must be below 1, got {backoff_factor!r}")
+    check_count(growth_interval=growth_interval)
+
+    def init(params):
+        state = LossScalingState(
+            jnp.full((), init_scale, jnp.float32), zero_count(), zero_count(), tx.init(params)
+        )
+        return varying_like(state, params)
+
+    def run(inner, updates, state, params=None, **extra):
+        good = all_finite(updates)
+
+        def rule(
+            g,
+        ):  # a product is made again by all that need it, where a quotient would be kept for them
+            return g * (1 / state.loss_scale.astype(g.real.dtype))
+
+        def unscaled(tree):
+            return leafwise(rule, tree)
+
+        def after_unscaling(
+            updates, state, params=None, **extra
+        ):  # where it runs, so that nobody waits for all of it
+            if extra.get("grad") is not None:
+                extra["grad"] = unscaled(extra["grad"])
+            return inner(unscaled(updates), state, params, **extra)
+
+        new, inner_state = inner._replace(run=after_unscaling).where(
+            good, updates, state.inner_state, params, **extra
+        )
+        counted = increment(state.good_steps)
+        due = counted >= growth_interval
+        factor = jnp.where(good, jnp.where(due, growth_factor, 1.0), backoff_factor)
+        new_scale = jnp.clip(state.loss_scale * factor.astype(jnp.float32), _LEAST, _MOST)
+        good_steps = jnp.where(good & ~due, counted, 0)
+        total = jnp.where(good, state.total_skipped, increment(state.total_skipped))
+        return new, LossScalingState(new_scale, good_steps, total, inner_state)
+
+    return wrapping(tx, init, run)
+
+
+def loss_scale_of(state: OptState) -> Array | None:
+    """The scale for the next loss that a state asks for; None where nothing scales it."""
+    found = [part.loss_scale for part in states_with(state, *LossScalingState._fields)]
+    if len(found) > 1:
+        raise ValueError(
+            f"the state has {len(found)} loss scales, a loss takes one; keep one loss_scaling, "
+            "outermost"
+        )
+    return found[0] if found else None
+
+
+@usage("grads = jax.grad(lambda p: scale_loss(state, loss_fn(p)))(params)")
+def scale_loss(state: OptState, loss: Any) -> Array:
+    """The loss times the scale that `loss_scaling` keeps in `state`, in float32 at least.
+
+    So that it does not overflow where the loss is float16; `make_step` does it by itself.
+    """
+    if not is_inexact(loss) or jnp.shape(loss) != ():
+        raise TypeError(
+            "scale_loss: the order is scale_loss(state, loss), the loss a number, got "
+            f"{show_leaf(loss)}"
+        )
+    if (scale := loss_scale_of(state)) is None:
+        raise ValueError(
+            "scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)"
+        )
+    loss = jnp.asarray(loss)
+    return loss.astype(compute_dtype(loss)) * weak_typed(scale)

@@ -1,0 +1,73 @@
+"""Master weights: a float32 copy of parameters of 16 bits, which is what the optimizer moves."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.compose import check_members
+from optax_lite.core.functions import wrapping
+from optax_lite.core.half import nearest, rounded_step, slots_of_half
+from optax_lite.core.leafwise import flatten_up_to, is_missing
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.errors.composition import ROUNDED, SCALED
+
+
+class MasterWeightsState(NamedTuple):
+    # the parameter in float32; None for float32 and wider, which are their own master
+    master: PyTree
+    inner_state: PyTree  # of the transformation that moves the master
+
+
+@transform(is_a=("rounding", "exact weights"), not_around={**SCALED, **ROUNDED})
+def master_weights(tx):
+    """Let `tx` move a float32 copy of bfloat16 and float16 parameters, which are that copy rounded.
+    Micikevicius 2018.
+
+        tx = master_weights(adamw(1e-3))
+
+    It is training in float32 at the rounded point, for 4 bytes a parameter; `tx` sees the copy as
+    its params. Leaves in float32 and float64 have no copy. An entry of the params that is not its
+    copy rounded was changed from outside, by other weights loaded for example: the copy starts
+    again from it. So the params are always what is trained.
+
+    `step` lands on the rounded copy q. `update` returns q - p, and adding that in the params' dtype
+    lands on q except where an entry becomes less than half as large or changes its sign; there it
+    is off by at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰), and the copy follows it.
+    """
+    check_members({"tx": tx})
+
+    def rule(p, u, dtype, m):
+        m = m + u
+        return nearest(m, dtype), m
+
+    def init(params):
+        master = slots_of_half("master_weights", params, lambda p: p.astype(jnp.float32))
+        return MasterWeightsState(master, tx.init(_by_leaf(_exact, params, master)))
+
+    def run(inner, updates, state, params, **extra):
+        master = _by_leaf(_followed, params, state.master)
+        updates, inner_state = tx.update(
+            updates, state.inner_state, _by_leaf(_exact, params, master), **extra
+        )
+        new, master = rounded_step(inner.is_step, rule, updates, params, master)
+        return new, MasterWeightsState(master, inner_state)
+
+    return wrapping(tx, init, run)
+
+
+def _by_leaf(f, params: PyTree, master: PyTree) -> PyTree:
+    leaves, treedef = jax.tree.flatten(params, is_leaf=is_missing)
+    return treedef.unflatten(list(map(f, leaves, flatten_up_to(params, master, "state"))))
+
+
+def _followed(p, m):
+    """The copy, or the parameter where that is not the copy rounded."""
+    if is_missing(p) or is_missing(m):
+        return m
+    w = p.astype(jnp.float32)
+    return jnp.where(nearest(m, p.dtype) == w, m, w)
+
+
+def _exact(p, m):
+    return p if is_missing(p) or is_missing(m) else m

@@ -1,0 +1,178 @@
+"""State in 8 bits, whatever the method: decoded for an update and encoded after it."""
+
+from itertools import compress
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from optax_lite.core.block_float8 import Quantized, decode, encode
+from optax_lite.core.compose import check_members
+from optax_lite.core.factory import Factory
+from optax_lite.core.functions import wrapping
+from optax_lite.core.half import keys_where
+from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
+from optax_lite.core.leafwise import increment, is_inexact, is_missing, leaf_paths, zero_count
+from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
+from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
+from optax_lite.core.validate import ArgumentError, check_count
+from optax_lite.errors.composition import INSTEAD, ONE, SCALED
+from optax_lite.inspect._nodes import argument_paths, trace_state
+from optax_lite.inspect._slots import slots_of
+from optax_lite.wrappers.stochastic_rounding import check_seed
+
+
+class QuantizeState(NamedTuple):
+    count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
+    # of the transformation; `Quantized(codes, scales)` stands for a slot in 8 bits
+    inner_state: PyTree
+
+
+_SUMS = "so a call that moves nothing would round the state, and the sum of gradients too" + INSTEAD
+_NOT_AROUND = {
+    **SCALED,
+    "gate": _SUMS,
+    "sum": _SUMS,
+    "vector": "so `keep` and the shared exponents see one leaf without a path, of all shapes"
+    + INSTEAD,
+    "narrow state": "so the state would be rounded twice" + ONE,
+    "compensation": "so what rounding took from a step would be rounded itself" + INSTEAD,
+}
+
+
+@transform(
+    static=("bits", "block", "seed", "keep", "min_size"),
+    is_a=("narrow state", "8 bits"),
+    not_around=_NOT_AROUND,
+)
+def quantize_state(
+    tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: Any = (), min_size: int = 4096
+):
+    """Keep the moments of `tx` in 8 bits an entry: 2.02 bytes of state a parameter for AdamW, not
+    8.
+
+        tx = quantize_state(adamw(1e-3), keep="embedding")
+
+    In 8 bits are the slots of one real array for each parameter, of its shape, that do not start as
+    copies of the parameters. In float stay the leaves with fewer than `min_size` entries, those
+    that the patterns in `keep` pick by path, and all that is of another shape (factors, bases,
+    counts).
+
+    A block of up to `block` entries along the last axes shares an exponent E, of its largest entry;
+    each entry has 3 bits behind the point of its mantissa. A block without negative entries, as of
+    second moments, reaches from 2^(E+1) 31 octaves down, and what is below becomes the least of
+    these numbers and never 0, by which an update would be divided; with negative ones it is 14
+    octaves and below them evenly spaced down to 0. An entry becomes one of its two neighbours, at
+    most 1/8 of it away, with probabilities that make its mean exact, by random bits from the seed,
+    the count and the path: rounded to the nearest, an average of decay b stands still where (1 -
+    b)·|g² - v| < v/16. What is not finite comes back as NaN, by itself.
+
+    Block by block: Dettmers et al. 2022, arXiv 2110.02861, who have a table of numbers; shared
+    exponents: Rouhani et al. 2023, arXiv 2310.10537.
+    """
+    check_members({"tx": tx})
+    check_seed(seed)
+    check_count(block=block, min_size=min_size)
+    if bits != 8:
+        raise ArgumentError(f"bits must be 8, got {bits!r}")
+    if keep not in ((), []) and not is_patterns(keep):
+        raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
+    for factory in _inside(tx):
+        if why := factory.traits.get("exact_state"):
+            raise ArgumentError(f"{factory.name} is inside, which {why}; keep its state in float")
+
+    def init(params):
+        state = tx.init(params)
+        if isinstance(params, Placeholder):
+            return QuantizeState(zero_count(), state)
+        chosen = _chosen(tx, state, params, keep, min_size)
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(state)):
+            # XLA would encode the zeros, entry by entry, while it compiles: 136 s for a leaf of
+            # 2048 by 2048.
+            state = jax.lax.optimization_barrier(state)
+        return stored(zero_count(), state, chosen)
+
+    def stored(count, state, chosen):
+        leaves, treedef = jax.tree.flatten(state)
+        rows = zip(
+            leaves,
+            keys_where(chosen, seed, count, leaf_paths(state, nothing_too=False)),
+            strict=True,
+        )
+        kept = [x if words is None else encode(x, words, block=block) for x, words in rows]
+        return QuantizeState(count, treedef.unflatten(kept))
+
+    def run(inner, updates, state, params=None, **extra):
+        leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
+        chosen = [_is_quantized(x) for x in leaves]
+        shaped = [x.codes if yes else x for x, yes in zip(leaves, chosen, strict=True)]
+        slots, _ = slots_of(tx, treedef.unflatten(shaped))
+
+        def with_codes(codes):
+            codes = iter(codes)
+            full = [
+                decode(next(codes), block=block) if yes else x
+                for x, yes in zip(leaves, chosen, strict=True)
+            ]
+            new, inner_state = inner(updates, treedef.unflatten(full), params, **extra)
+            after = stored(state.count, inner_state, chosen)
+            return new, after._replace(count=increment(state.count))
+
+        return one_leaf_at_a_time(
+            with_codes,
+            list(compress(leaves, chosen)),
+            [path for _, path in compress(slots, chosen)],
+        )
+
+    return wrapping(tx, init, run)
+
+
+def _inside(tx: GradientTransformation) -> list[Factory]:
+    """The factories of all members; traced, as building an optimizer must not start a backend."""
+    found = []
+    jax.eval_shape(lambda: found.extend(place.factory for place in argument_paths(trace_state(tx))))
+    return found
+
+
+def _is_quantized(x: Any) -> bool:
+    return isinstance(x, Quantized)
+
+
+def _chosen(
+    tx: GradientTransformation, state: PyTree, params: PyTree, keep: Any, min_size: int
+) -> list[bool]:
+    """For every leaf of a state whether it is one to keep in 8 bits."""
+    paths, leaves = leaf_paths(params), jax.tree.leaves(params, is_leaf=is_missing)
+    # of what is masked out too
+    kept = jax.tree.leaves(pattern_mask(keep, params)) if keep else [False] * len(paths)
+    shapes = {
+        path: np.shape(x)
+        for path, x, no in zip(paths, leaves, kept, strict=True)
+        if is_inexact(x) and not no
+    }
+    slots, _ = slots_of(tx, state)
+    rows = zip(jax.tree.leaves(state), slots, _copied(tx, params), strict=True)
+    return [
+        shapes.get(path) == x.shape
+        and x.size >= min_size
+        and jnp.issubdtype(x.dtype, jnp.floating)
+        and not copied
+        for x, (_, path), copied in rows
+    ]
+
+
+def _copied(tx: GradientTransformation, params: PyTree) -> list[bool]:
+    """For every leaf of a state whether it is made of the values of the parameters."""
+    shapes = jax.tree.map(
+        lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype) if hasattr(p, "dtype") else p,
+        params,
+        is_leaf=is_missing,
+    )
+    program = jax.make_jaxpr(tx.init)(shapes).jaxpr
+    depends = set(map(id, program.invars))
+    for line in program.eqns:
+        if depends.intersection(map(id, line.invars)):
+            depends.update(map(id, line.outvars))
+    return [id(x) in depends for x in program.outvars]

@@ -1,0 +1,73 @@
+"""Stochastic rounding: parameters of 16 bits that move by small steps in the mean."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from optax_lite.core.compose import check_members
+from optax_lite.core.config import is_key
+from optax_lite.core.functions import wrapping
+from optax_lite.core.half import leaf_keys, random_bits, rounded_step, slots_of_half, stochastic
+from optax_lite.core.leafwise import increment, is_missing, leaf_paths, zero_count
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.composition import BETWEEN, ROUNDED, SCALED
+
+
+class StochasticRoundingState(NamedTuple):
+    # updates so far, int32: with the seed and the path of a leaf it gives the random bits
+    count: Array
+    inner_state: PyTree  # of the transformation whose updates are rounded
+
+
+def check_seed(seed: Any) -> None:
+    """Raise unless it is an int or a typed key."""
+    if not (is_key(seed) or (isinstance(seed, int) and not isinstance(seed, bool))):
+        raise ArgumentError(
+            f"seed must be an int or a key, as jax.random.key(0) is one, got {seed!r}"
+        )
+
+
+_NOT_AROUND = {**SCALED, **ROUNDED, **BETWEEN}
+
+
+@transform(static=("seed",), is_a=("rounding",), not_around=_NOT_AROUND)
+def stochastic_rounding(tx, *, seed: int = 0):
+    """Round p + u, u the update of `tx`, to one of its neighbours in bfloat16 or float16, so that
+    the mean is exact.
+
+        tx = stochastic_rounding(adamw(1e-3))
+
+    The upper neighbour q⁺ is taken with the probability (p + u - q⁻) / (q⁺ - q⁻). Rounded to the
+    nearest, steps below half the distance are lost, 0.2 to 0.4 % of the parameter in bfloat16. What
+    is exact stays, and so does what is not finite; float32 and float64 leaves pass untouched.
+    Nothing is kept but a count.
+
+    `step` lands on q. `update` returns q - p, and adding that in the params' dtype lands on q
+    except where an entry becomes less than half as large or changes its sign; there it is off by at
+    most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
+
+    The bits come from the seed, the count and a leaf's path: a run repeats, goes on where it was
+    saved, and is the same on any number of devices. The seed is an int or a typed key (for members
+    of a population, one each).
+    """
+    check_members({"tx": tx})
+    check_seed(seed)
+
+    def init(params):
+        slots_of_half("stochastic_rounding", params, lambda p: p)
+        return StochasticRoundingState(zero_count(), tx.init(params))
+
+    def run(inner, updates, state, params, **extra):
+        updates, inner_state = tx.update(updates, state.inner_state, params, **extra)
+        treedef = jax.tree.structure(updates, is_leaf=is_missing)
+        words = treedef.unflatten(leaf_keys(seed, state.count, leaf_paths(updates)))
+
+        def rule(p, u, dtype, words):
+            x = p + u
+            return stochastic(x, random_bits(words, x.shape), dtype), None
+
+        new, _ = rounded_step(inner.is_step, rule, updates, params, words)
+        return new, StochasticRoundingState(increment(state.count), inner_state)
+
+    return wrapping(tx, init, run)
