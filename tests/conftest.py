@@ -16,7 +16,7 @@ from pathlib import Path
 # Thousands of small programs are compiled here and run once or twice, so that what counts is the
 # time to compile them: without optimizations, in one piece, and with XLA's older code generator,
 # each of which saves a quarter to a half. USERS_CODE_GENERATOR=1 compiles as users do. An XLA ends
-# the process over a flag that it does not know.
+# the process over a flag that it does not know (decision 55).
 AS_USERS_DO = "USERS_CODE_GENERATOR" in os.environ
 FLAGS = ["--xla_force_host_platform_device_count=8"]
 if not AS_USERS_DO:
@@ -62,7 +62,8 @@ gc.set_threshold(100_000, 20, 100)
 reuse_contexts()
 
 MAPS = Path("/proc/self/maps")
-MOST_MAPS = 30_000  # of the 65,530 that Linux allows a process; a compiled program keeps a few
+# Of the 65,530 that Linux allows a process; a compiled program keeps a few (decision 56).
+MOST_MAPS = 30_000
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ _ON_THE_GRID = "at equality x is a number of the dtype, and both ways of roundin
 _NO_NUMBER = "what is nothing is not inexact either, which is asked next"
 _NO_COPY = "where the parameter is nothing so is its copy, which slots_of_half makes of it"
 
-_SHARE = "weak_typed(share / jnp.where({}, {}, weight))"
+_SHARE = "share / jnp.where({}, {}, weight)"
 _TAKEN = "{}, jnp.where(c == 1, w, a + c * (w - a))"
 _SPARED = (
     "where every update is due, both branches take in the parameters, and one of them asks first"
@@ -173,7 +173,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(t % precondition_frequency == 0, 1, 2) -> jnp.where(t % precondition_frequency == 0, 1, 3)": (
             "jax.lax.switch takes the last of three branches for every number from 2 on"
         ),
-        "m = jnp.where(t == 0, m, moving_average(b1, m, g)) -> m = jnp.where(t == 0, v, moving_average(b1, m, g))": (
+        "jnp.where(t == 0, m, moving_average(b1, m, g)) -> jnp.where(t == 0, v, moving_average(b1, m, g))": (
             "t is 0 in the first update only, where both are the zeros of init"
         ),
         "turned = jax.tree.leaves(q) -> turned = jax.tree.leaves(gg)": "both have a matrix for every axis that is turned",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import optax_lite as ol
-from optax_lite.inspect._nodes import trace_state, without_places
+from optax_lite.inspect._nodes import trace_state, without_nodes
 from tests.closeness import A_STEP, assert_close
 from tests.methods import ROWS
 from tests.nightly import first
@@ -183,7 +183,7 @@ def test_every_schedule_of_the_catalogue_is_found(row):
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_a_survey_has_the_structure_of_the_state(row):
     tx, shapes = row.factory(**row.settings[0]), jax.eval_shape(lambda: P)
-    made = without_places(jax.eval_shape(lambda p: trace_state(tx, p), shapes))
+    made = without_nodes(jax.eval_shape(lambda p: trace_state(tx, p), shapes))
     chex.assert_trees_all_equal_shapes_and_dtypes(made, tx.init(shapes))
 
 

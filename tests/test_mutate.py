@@ -85,7 +85,12 @@ FAMOUS = {
         "def rule(u, theta, phi)",
     ),
     "no compensation": (KAHAN, "kahan", "y = u + c.astype(jnp.float32)", "y = u"),
-    "the first rule wins": (RULES, "Plan", "| {place: name}", "| {place: source.get(place, name)}"),
+    "the first rule wins": (
+        RULES,
+        "GroupRules",
+        "place: name\n",
+        "place: source.get(place, name)\n",
+    ),
     "a scale that never grows": (
         LOSS_SCALING,
         "loss_scaling",

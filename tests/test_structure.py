@@ -15,7 +15,7 @@ from tools.size import count
 PACKAGE = Path(optax_lite.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
-# From low to high; a module imports only from its own layer and lower ones.
+# From low to high; a module imports only from its own layer and lower ones (decision 9).
 LAYERS = [
     ["core.types", "core.axes", "core.fills", "core.scalars", "core.binding", "errors.suggestions"],
     ["core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
@@ -299,7 +299,7 @@ def test_adamw_is_read_in_four_files_and_a_hundred_lines_of_code():
     assert lines <= 100
 
 
-# --- no order comes from a set: its iteration differs from process to process ---------------------
+# --- no order comes from a set: its iteration differs from process to process (decision 16) -------
 
 
 def is_set(node, sets):

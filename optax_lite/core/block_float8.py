@@ -101,9 +101,13 @@ def _encode(x, words, block):
     finite, negative = jnp.isfinite(x), x < 0
     size = jnp.where(finite, jnp.abs(x), 0.0)
     top = jnp.maximum(_word(jnp.max(size, axis=-1, keepdims=True)) >> 3, _LEAST)
+    # A block without negative entries uses the sign bit for numbers, so that nobody has to name
+    # second moments (decision 31).
     signed = jnp.any(negative, axis=-1, keepdims=True)
     least = _number((top - 13) * 8)  # below it the signed numbers are evenly spaced
     small = signed & (size < least)
+    # The table of Dettmers et al. has an error of 15 % instead of 20 %, but ends at 1e-7 of the
+    # largest entry, and below that a second moment is 0 (decision 31).
     w = jnp.minimum(_word(jnp.where(small, size + least, size), noise), _LARGEST)
     unsigned_code = jnp.where(size > 0, jnp.clip(w - _base(top), 1, 254), 0)
     signed_code = w - (top - 13) * 8 + jnp.where(small, 0, 8) + jnp.where(negative, 128, 0)

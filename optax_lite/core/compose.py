@@ -103,6 +103,8 @@ def chain(*transforms):
         return tuple(t.init(params) for t in transforms)
 
     def update(updates, state, params=None, **extra):
+        # Otherwise the gradient of a frozen backbone shrinks the clipped step of the head, and a
+        # NaN in it stops training (decision 24).
         updates, new_state = zero_frozen(transforms, updates, params), []
         for t, s in zip(transforms, state, strict=True):
             updates, s = t.update(updates, s, params, **extra)
@@ -111,6 +113,8 @@ def chain(*transforms):
 
     def step(updates, state, params, **extra):
         """All members but the last as in `update`, and the last one's own step."""
+        # A wrapper that rests would otherwise add zeros to all params: `skip_bad_steps` took 2.02
+        # times as long as the bare optimizer instead of 1.19 (decision 6).
         updates = zero_frozen(transforms[-1:], updates, params)
         updates, first = chain.builder(*transforms[:-1])[1](updates, state[:-1], params, **extra)
         params, last = transforms[-1].step(updates, state[-1], params, **extra)
@@ -190,6 +194,7 @@ def _run_part(run, mask, updates, state, params, extra, mask_extra):
         extra = {
             k: _select(mask, v) if jax.tree.structure(v) == same else v for k, v in extra.items()
         }
+    # `run` sees these leaves only, so a clip inside uses the norm of this group (decision 23).
     part, own = _select(mask, updates), _select(mask, params)
     extra = extra if params is None else objectives_of(extra, part, own, params)
     new, inner = run(part, state.inner_state, own, **extra)

@@ -223,13 +223,14 @@ class Factory:
         arguments = made._as_seen(in_use=used)
         args, kwargs = self.binding.split(arguments)
         try:
+            if used:  # what a builder in use makes was checked when its own call was made
+                return self.builder(*args, **kwargs)
             if self.checked:
                 given = made.arguments
                 check_shared({name: given[name] for name in self.checked})
             check_inside(made)
             built = self.builder(*args, **kwargs)
-            if not used:
-                self.traits.get("check", lambda _: None)(made)
+            self.traits.get("check", lambda _: None)(made)
             return built
         except ArgumentError as error:
             (name, value), own = error.about, own_name(*error.about, arguments)

@@ -82,6 +82,7 @@ def zero_frozen(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTr
         return updates
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
     pairs = zip(leaves, by_any(members, updates, params), strict=True)
+    # Not None, as a state made with a slot for the leaf has to keep it (decision 24).
     return treedef.unflatten(
         [jnp.zeros_like(u) if held and not is_missing(u) else u for u, held in pairs]
     )

@@ -39,6 +39,7 @@ def is_half(x: Any) -> bool:
 
 def nearest(x: Array, dtype: Any) -> Array:
     """The number of the low dtype nearest to a float32 one, ties to even; in float32."""
+    # Not a conversion to bfloat16 and back, which XLA may leave out (decision 28).
     if dtype == jnp.bfloat16:
         return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
     small = jnp.round(x * 2.0**24) * 2.0**-24  # reduce_precision has no denormals
@@ -57,6 +58,7 @@ def stochastic(x: Array, bits: Array, dtype: Any) -> Array:
     """
     lost = 16 if dtype == jnp.bfloat16 else 13  # bits of the mantissa that are not stored
     word = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    # Cleared bits instead of a conversion, which XLA may leave out (decision 28).
     word = (word + (bits >> jnp.uint32(32 - lost))) & jnp.uint32(2**32 - 2**lost)
     drawn = jax.lax.bitcast_convert_type(word, jnp.float32)
     if dtype == jnp.float16:
@@ -92,6 +94,8 @@ def leaf_keys(seed: Any, count: Array, paths: Sequence[str]) -> list[Array]:
         return []
     key = jax.random.fold_in(jax.random.key(seed) if isinstance(seed, int) else seed, count)
     names = jnp.array([zlib.crc32(path.encode()) for path in paths], jnp.uint32)
+    # Only these words come from JAX's generator: for every entry it would take longer on a CPU than
+    # the whole step of an optimizer (decision 29).
     words = jax.vmap(lambda name: jax.random.bits(jax.random.fold_in(key, name), (2,), jnp.uint32))(
         names
     )
@@ -173,7 +177,9 @@ def rounded_step(
             return jnp.where(q == w, w, q).astype(
                 p.dtype
             ), *new  # a parameter of -0.0 stays as it is
-        away = jnp.where(q == w, -0.0, q - w)  # and here
+        # Both numbers are exact, so p + u in the params' dtype lands on q too, unless an entry more
+        # than halves or changes its sign (decision 28).
+        away = jnp.where(q == w, -0.0, q - w)  # a -0.0 stays here too
         return jnp.where(jnp.isfinite(q) & jnp.isfinite(w), away, u.astype(jnp.float32)), *new
 
     def high(p, u):

@@ -96,6 +96,7 @@ def path_strings(paths: Sequence[Sequence[Any]]) -> list[str]:
     times = Counter(shown)
     if len(times) == len(shown):
         return shown
+    # Paths are printed, hashed and used as keys, so no two may read alike (decision 10).
     return [
         s if times[s] == 1 else jax.tree_util.keystr(tuple(path))
         for s, path in zip(shown, paths, strict=True)
@@ -262,6 +263,7 @@ def leafwise(
     def on_leaf(*arrays: Any) -> Any:
         dtype = compute_dtype(*jax.tree.leaves(arrays))
         arrays = jax.tree.map(lambda x: cast_up(x, dtype), arrays)
+        # One infinite square would make g / √v 0 forever (decision 19).
         arrays = (squarable(arrays[0]), *arrays[1:]) if squares else arrays
         # then real and complex arrays meet by intent
         is_complex = jnp.issubdtype(dtype, jnp.complexfloating)

@@ -39,6 +39,7 @@ OF_NO_PARAMETER: Any = Placeholder(lambda part: part)
 
 def steps(path: Sequence[Any]) -> tuple[str, ...]:
     """A key path as its components: two leaves never have the same, as their paths in words may."""
+    # In {"a/b": x, "a": {"b": y}} both paths read "a/b" (decision 10).
     return tuple(map(step_string, path))
 
 
@@ -49,6 +50,7 @@ def of_variables(paths: Sequence[Sequence[Any]], *, anywhere: bool = False) -> l
     A variable has nothing else below its place, which is in a dict, or in a state `anywhere`; a
     class of the user's has other fields beside its `value`.
     """
+    # Flax NNX ends paths in `.value` in `init` and not in `update` (decision 15).
     if not any(path and path[-1] == _VALUE for path in paths):
         return list(paths)
     times = Counter(tuple(path[:i]) for path in paths for i in range(len(path)))
@@ -80,6 +82,7 @@ def matches(pattern: Pattern, path: str) -> bool:
     """
     if isinstance(pattern, re.Pattern):
         return any(pattern.search(p) for p in (path, path.removesuffix("/value")))
+    # The rules of .gitignore, because people already know them (decision 11).
     return re.fullmatch(_translated(pattern), path) is not None
 
 
@@ -117,6 +120,7 @@ def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bo
     """Which of the paths patterns mean; without `strict` a pattern may match none."""
     patterns = patterns if isinstance(patterns, (list, tuple)) else [patterns]
     excludes = [isinstance(p, str) and p.startswith("!") for p in patterns]
+    # A list that begins with an exclusion includes the rest (decision 11).
     chosen = np.full(len(paths), excludes[0])
     for pattern, exclude in zip(patterns, excludes, strict=True):
         bare = pattern[1:] if isinstance(pattern, str) and exclude else pattern

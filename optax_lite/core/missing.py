@@ -22,7 +22,7 @@ def present_of(updates: PyTree, params: PyTree | None) -> tuple[PyTree, PyTree |
         treedef = jax.tree.structure(updates)
     if (
         lift := getattr(params, "as_gradient", None)
-    ) is not None:  # params that are more than what has a gradient
+    ) is not None:  # params that are more than what has a gradient (decision 41)
         updates = lift(updates)
         treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:
@@ -49,6 +49,7 @@ def objectives_of(
         @functools.wraps(function)
         def of_present(at, *args, **kwargs):
             is_point = jax.tree.structure(at) == jax.tree.structure(kept)
+            # The caller's functions are of all params, the dropped leaves included (decision 5).
             result = function(fill(updates, at, params) if is_point else at, *args, **kwargs)
             return present_of(updates, result)[1] if name == "grad_fn" else result
 

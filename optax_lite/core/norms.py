@@ -63,6 +63,7 @@ def norm(x: Array, axis: Any = None) -> Array:
     In float32 it is 0 for entries below 1e-19, and infinite from 2e19 on; `long_norm` is right
     there too.
     """
+    # A second pass over every leaf took a step of LAMB from 4.0 to 5.9 ms (decision 20).
     return sqrt(jnp.sum(plain_sq(x), axis=axis, keepdims=axis is not None))
 
 
@@ -188,6 +189,7 @@ def _sums(arrays):
     total = _total(plain)
     unit = _unit(total, _low(total.dtype))
     plain = [part.astype(total.dtype) for part in plain]
+    # One condition for the whole tree: with one per leaf, a GPU waits for each (decision 20).
     return jax.lax.cond(
         unit == 1, lambda: plain, lambda: [_scaled_sum_sq(x, unit) for x in arrays]
     ), unit

@@ -25,6 +25,7 @@ def over(x: Array, y: Array) -> Array:
     """x / y, and 0 with slope 0 where y is 0, so that with eps=0 an entry without a gradient so far
     does not move.
     """
+    # As fast as a plain division: Adam on 10⁶ entries takes 2.4 to 2.9 ms with both (decision 21).
     none = y == 0
     return jnp.where(none, 0, x / jnp.where(none, 1, y))
 
@@ -32,8 +33,8 @@ def over(x: Array, y: Array) -> Array:
 def moving_average(b: Number, m: Array, g: Array) -> Array:
     """b·m + (1 - b)·g: a moving average m takes in g.
 
-    The weights of all g so far sum to `ema_weight(b, t)` after t of them, for an average that
-    started at 0.
+    The weights of all g so far sum to `bias_correction_factor(b, t)` after t of them, for an
+    average that started at 0.
     """
     return b * m + (1 - b) * g
 
@@ -77,6 +78,8 @@ def bias_correction_factor(decay: Number, count: Number) -> Array:
     every entry.
     """
     check_number(decay=decay, count=count)
+    # Called inside the rule instead, it made a jitted step over 1,000 leaves take 1.19 of optax's
+    # time instead of 0.92 (decision 17).
     b = jnp.asarray(decay)
     return weak_typed(_one_minus_power(b, jnp.asarray(fitting(count)).astype(b.dtype)))
 
@@ -94,6 +97,8 @@ def abs_sq(x: Array) -> Array:
     thousands of times its bound.
     """
     square = plain_sq(x)
+    # Otherwise g / √v is g / eps for a square of 0, and 0 forever after an infinite one
+    # (decision 19).
     low, high = (
         jnp.asarray(y, square.dtype)
         for y in (smallest_square(square.dtype), largest_square(square.dtype))
@@ -110,6 +115,7 @@ def smallest_square(dtype: Any) -> float:
     quarter of it, are normal numbers.
     """
     info = jnp.finfo(dtype)
+    # Processors flush numbers that are not normal (decision 19).
     return 2.0 ** (int(info.minexp) + int(info.nmant) + 3)
 
 
@@ -132,4 +138,5 @@ def squarable(g: Array) -> Array:
         return jax.lax.complex(squarable(g.real), squarable(g.imag))
     bits = int(jnp.finfo(g.dtype).maxexp) - 8 - max(g.size - 1, 0).bit_length()
     most = jnp.asarray(2.0 ** (bits // 2), g.dtype)
+    # Capping v alone would make g / √v as large as g (decision 19).
     return jax.lax.select(jax.lax.is_finite(g), jax.lax.clamp(-most, g, most), g)

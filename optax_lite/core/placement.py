@@ -72,6 +72,7 @@ def placed_update(
         made = [u if is_missing(u) else P() if fewer else spec_like(m) for u, m in pairs]
         return treedef.unflatten(made), jax.tree.map(spec_like, state)
 
+    # Done once here, so that no rule mentions meshes and foreign rules work too (decision 7).
     return placed(lambda *args: call(*args[:-1], {**args[-1], **functions}), (*args, arrays), specs)
 
 
@@ -108,6 +109,7 @@ def called_outside(
 
 def is_arrays(tree: PyTree) -> bool:
     """Whether all leaves are arrays, or numbers, that a compiled call takes."""
+    # Bools, names and functions are choices; a compiled call cannot take them (decision 5).
     kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
 
     def enters(x):

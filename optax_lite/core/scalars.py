@@ -43,6 +43,7 @@ def since(count: Any, begin: Number) -> Array:
     )
     start = jnp.clip(jnp.floor(begin), 0.0, top)
     elapsed = count.astype(whole) - start.astype(whole)
+    # Cut off instead of rounded to the nearest, or a boundary could come early (decision 22).
     lost = jnp.maximum(bits - 1 - jnp.finfo(dtype).nmant - jax.lax.clz(jnp.abs(elapsed)), 0)
     return ((elapsed >> lost) << lost).astype(dtype) - (begin - start)
 
@@ -53,6 +54,7 @@ def divide(x: Number, y: Number) -> Array:
     Without the barrier XLA divides where there is one number, and multiplies an array by 1 / y.
     """
     x, y = jnp.broadcast_arrays(x, y)
+    # Multiplying by 1 / y made staircases come one update late for some periods (decision 22).
     return x / jax.lax.optimization_barrier(y)
 
 
@@ -63,6 +65,7 @@ def multiply(x: Number, y: Number) -> Array:
     bound.
     """
     largest = float(jnp.finfo(jnp.result_type(float)).max)
+    # Unbounded, LLVM rounds product and sum once in some programs, twice in others (decision 22).
     return jnp.clip(x * y, -largest, largest)
 
 
@@ -89,7 +92,7 @@ def lost(value: Any) -> str:
             f"{_short(value)}, which is 0 in {kind.dtype}; the smallest number above 0 is "
             f"{float(kind.tiny):.2g}"
         )
-    return ""
+    return ""  # a number that only loses digits is taken (decision 26)
 
 
 def as_limit(value: Any) -> Any:
@@ -98,6 +101,7 @@ def as_limit(value: Any) -> Any:
     """
     if not isinstance(value, (int, float)) or not 3e38 < value < math.inf:
         return value
+    # Other numbers that are infinite in the default float are refused (decision 26).
     return math.inf if lost(value) else value
 
 

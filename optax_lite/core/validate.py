@@ -64,6 +64,7 @@ def check_held(**values: Any) -> None:
 def check_below_one(**values: Any) -> None:
     """Raise if JAX's default float rounds a concrete decay below 1 up to 1."""
     for name, value in values.items():
+        # A decay of 1 is an average that never forgets (decision 26).
         if found := rounded_to_one(value):
             raise ArgumentError(f"{name} must be below 1, got {found}")
 
@@ -72,6 +73,7 @@ def check_shared(values: dict[str, Any]) -> None:
     """Check every argument whose name says what it may be, wherever it stands: averages' decays,
     eps, dtypes.
     """
+    # These names occur in most methods, each of which would need its own check (decision 25).
     check_unit_interval(**{name: x for name, x in values.items() if name in _DECAYS})
     check_nonnegative(**{name: x for name, x in values.items() if name in _NONNEGATIVE})
     check_dtype(**{name: x for name, x in values.items() if name.endswith("_dtype")})

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from optax_lite.core.compose import PartitionState
 from optax_lite.core.leafwise import is_inexact
-from optax_lite.inspect._nodes import StateNode, argument_paths as places_in
+from optax_lite.inspect._nodes import StateNode, nodes
 from optax_lite.inspect._table import LeafRow, abbreviate, value_range
 
 # biases and norms by their names
@@ -79,7 +79,7 @@ def _empty_groups(places) -> Iterable[str]:
 def _rounded_averages(given, places) -> Iterable[str]:
     """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
     drawn = {
-        id(x) for place, _, _ in places if "drawn" in place.factory.words for x in places_in(place)
+        id(x) for place, _, _ in places if "drawn" in place.factory.words for x in nodes(place)
     }
     for place, _, trees in places:
         if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean

@@ -7,17 +7,21 @@ the places stay where they put them.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 
+from optax_lite.core.config import is_key
+from optax_lite.core.factory import is_scalar
 from optax_lite.core.leafwise import is_inexact, path_string
 from optax_lite.core.masks import Placeholder, steps
-from optax_lite.core.schedule import Schedule, schedule
+from optax_lite.core.schedule import Schedule, function_schedule
 from optax_lite.core.transform import GradientTransformation, Member, functions
 from optax_lite.core.types import PyTree
+from optax_lite.core.unstable import Literal
+
+Path: TypeAlias = tuple[str, ...]
 
 
 @dataclasses.dataclass(eq=False)
@@ -27,14 +31,14 @@ class StateNode:
     state: PyTree  # as the owner's init makes it, with places inside it
     factory: Any  # of the owner
     arguments: dict[str, Any]  # of the owner, by name; a schedule as such
-    # the paths, in the whole, of the arguments that went into these: {path: name}
+    # the paths, in the whole, of the arguments that went into these, {path: name}; `find_paths`
     paths: dict[str, str]
     # of the parameters the owner sees, their paths in components
     leaves: tuple[tuple[str, ...], ...]
     joined: bool = False  # whether it sees one vector of them, as inside `flatten`
 
 
-_PLACE_KEYS = ("factory", "arguments", "paths", "leaves", "joined")
+_NODE_KEYS = ("factory", "arguments", "paths", "leaves", "joined")
 
 
 @dataclasses.dataclass(eq=False, frozen=True)
@@ -46,55 +50,34 @@ jax.tree_util.register_pytree_with_keys(
     StateNode,
     lambda place: (
         ((jax.tree_util.GetAttrKey("state"), place.state),),
-        _Owner(tuple(getattr(place, key) for key in _PLACE_KEYS)),
+        _Owner(tuple(getattr(place, key) for key in _NODE_KEYS)),
     ),
     lambda owner, children: StateNode(*children, *owner.known),
 )
 
 
-@schedule(static=("path",))
-def _argument(value, path):
-    """An argument that remembers its path in the whole while builders hand it on and calculate with
-    it.
-    """
-    return lambda count: value(count) if isinstance(value, Schedule) else value
-
-
 class Surveyed(GradientTransformation):
-    """A transformation whose `init` makes places; an `init` around it may run an update to see what
+    """A transformation whose `init` makes nodes; an `init` around it may run an update to see what
     that returns.
     """
 
     __slots__ = ()
 
     def init(self, params):
-        words = self.factory.words
-        if "injecting" in words:  # the settings of its member are in its own state
-            tx, paths = self.of(self, lambda _, value: _without_marks(value)), _marked(self)
-            paths = {path: name.removeprefix("inner/") for path, name in paths.items()}
-        else:
-            tx, given = self, self.arguments.items()
-            paths = {path: name for name, value in given for path in _argument_paths(value)}
-        built = self.factory.check(tx)
+        built = self.factory.check(self)
         if isinstance(built, GradientTransformation):
             return _surveyed(built).init(params)
-        plain = self.of(tx, lambda _, value: _plain(value))
-        state = functions(plain).init(params)  # its members are surveyed ones still
-        if "injecting" in words:
-            state = state._replace(inner_state=_marked_inside(self, state, params))
+        state = functions(self).init(params)  # its members are surveyed ones still
         keyed = jax.tree_util.tree_flatten_with_path(params)[0]
-        if "vector" in words:  # of the members of which each sees the vector of these
-            for place in _places_in(state):
-                place.leaves, place.joined = (
-                    tuple(steps(path) for path, x in keyed if is_inexact(x)),
-                    True,
-                )
-        return StateNode(
-            state, self.factory, plain.arguments, paths, tuple(steps(path) for path, _ in keyed)
-        )
+        if "vector" in self.factory.words:  # of its members each sees the vector of these
+            for node in _nodes_in(state):
+                node.leaves = tuple(steps(path) for path, x in keyed if is_inexact(x))
+                node.joined = True
+        leaves = tuple(steps(path) for path, _ in keyed)
+        return StateNode(state, self.factory, self.arguments, {}, leaves)
 
     def update(self, updates, state, params=None, **extra):
-        return _bare(self).update(updates, without_places(state), params, **extra)
+        return _bare(self).update(updates, without_nodes(state), params, **extra)
 
     def _inside(self, *, in_use):
         return self
@@ -106,88 +89,16 @@ def _bare(value: Any) -> Any:
         return Member.of(value, lambda _, x: _bare(x))
     if type(value) is tuple:
         return tuple(map(_bare, value))
-    return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value)
+    return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def _surveyed(value: Any, path: tuple[str, ...] | None = None) -> Any:
-    """The same, surveyed, members too; with a path its numbers and schedules remember where they
-    stood.
-    """
-
-    def inside(name, child):
-        below = None if path is None else (*path, name)
-        is_key = jnp.issubdtype(getattr(child, "dtype", float), jax.dtypes.prng_key)
-        is_argument = isinstance(child, (float, jax.Array, Schedule)) and not is_key
-        return (
-            _argument(child, "/".join(below)) if below and is_argument else _surveyed(child, below)
-        )
-
+def _surveyed(value: Any) -> Any:
+    """The same, surveyed, members too."""
     if isinstance(value, GradientTransformation):
-        return Surveyed.of(value, inside)
-    if (
-        type(value) is tuple
-    ):  # of numbers, like the two decays of an Adam, which builders take apart
-        return tuple(
-            _surveyed(v, None if path is None else (*path, str(i))) for i, v in enumerate(value)
-        )
-    return {k: inside(str(k), v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _argument_paths(value: Any) -> list[str]:
-    """The paths of the arguments of the whole that stand in a value."""
-    if not isinstance(value, Schedule):
-        return []
-    if value.factory is _argument:
-        return [value.arguments["path"]]
-    return [path for v in value.arguments.values() for path in _argument_paths(v)]
-
-
-def _plain(value: Any) -> Any:
-    """The value as it would be without a survey: where all is numbers, the number."""
-    if not isinstance(value, Schedule) or not _argument_paths(value):
-        return value
-    if value.factory is _argument:
-        return _plain(value.arguments["value"])  # marked twice where a survey is made inside of one
-    plain = value.of(value, lambda _, x: _plain(x))
-    operation, *sides = plain.arguments.values()
-    if "op" not in plain.arguments or any(isinstance(side, Schedule) for side in sides):
-        return plain
-    return operation(*sides)  # arithmetic, which made a schedule of numbers for our sake
-
-
-def _without_marks(value: Any) -> Any:
-    if isinstance(value, GradientTransformation):
-        return value.of(value, lambda _, x: _without_marks(x))
+        return Surveyed.of(value, lambda _, x: _surveyed(x))
     if type(value) is tuple:
-        return tuple(map(_without_marks, value))
-    return (
-        {k: _without_marks(v) for k, v in value.items()}
-        if isinstance(value, dict)
-        else _plain(value)
-    )
-
-
-def _marked(tx: GradientTransformation) -> dict[str, str]:
-    """The paths of the arguments of the whole that stand in a transformation, and where in it."""
-    inside = [
-        (parts, x) for parts, x in tx.walk() if isinstance(x, Schedule) and x.factory is _argument
-    ]
-    return {x.arguments["path"]: "/".join(parts) for parts, x in inside}
-
-
-def _marked_inside(injecting: GradientTransformation, state: Any, params: PyTree) -> PyTree:
-    """The state of the member of `inject_hyperparams`, whose places know the arguments that are
-    numbers by then.
-    """
-    inner = injecting.arguments["inner"]
-    if "foreign" in inner.factory.words:
-        return state.inner_state
-    arguments = dict(inner.walk())
-    for path in (tuple(name.split("/")) for name in state.hyperparams_states):
-        # none inside of another one, which makes these places again
-        marks = _argument_paths(arguments[path])
-        inner = inner.edit(path, _argument(0.5, marks[0]) if marks else 0.5)
-    return inner.init(params)
+        return tuple(map(_surveyed, value))
+    return {k: _surveyed(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def member(tx: GradientTransformation) -> GradientTransformation:
@@ -196,28 +107,110 @@ def member(tx: GradientTransformation) -> GradientTransformation:
 
 
 def trace_state(tx: GradientTransformation, params: PyTree = None) -> StateNode:
-    """The state of `init(params)` with places in it; without params there are stand-ins where their
+    """The state of `init(params)` with nodes in it; without params there are stand-ins where their
     trees would be.
     """
-    return _surveyed(_without_marks(member(tx)), ()).init(
-        Placeholder() if params is None else params
-    )
+    return _surveyed(member(tx)).init(Placeholder() if params is None else params)
+
+
+def find_paths(
+    tx: GradientTransformation,
+    found: Iterable[StateNode],
+    again: Callable[..., Iterable[StateNode]],
+    *args: Any,
+) -> None:
+    """Set the `paths` of the nodes that `again(tx, *args)` finds: which arguments of the whole went
+    into those of each.
+
+    Builders hand arguments on and calculate with them. So they run once more with all numbers and
+    schedules of the whole traced, and what an argument depends on in the jaxpr has gone into it.
+    """
+    one = member(tx)
+    names = [path for path, _ in _numbers(one)]
+
+    def arguments(values, *args):
+        made = again(_with(one, dict(zip(names, values, strict=True))), *args)
+        return [
+            {name: x(0) if isinstance(x, Schedule) else x for name, x in _own(node)}
+            for node in made
+        ]
+
+    traced, shapes = jax.make_jaxpr(arguments, return_shape=True)([0.5] * len(names), *args)
+    sources = jax.tree.unflatten(jax.tree.structure(shapes), _sources(traced.jaxpr))
+    for node, into in zip(found, sources, strict=True):
+        node.paths = {}
+        for own, inputs in into.items():
+            for path in (names[i] for i in sorted(inputs) if i < len(names)):
+                if "/".join(path) not in node.paths or path[-1] == own:
+                    node.paths["/".join(path)] = own
+
+
+def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
+    """The numbers and schedules of a node by name; of one that keeps those of its member, these."""
+    if "injecting" in node.factory.words:
+        return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
+    return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))
+
+
+def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every number and schedule below a value, with its path; nothing from inside a schedule."""
+    if is_scalar(value) and not is_key(value):
+        yield path, value
+    for name, child in _inside(value):
+        yield from _numbers(child, (*path, name))
+
+
+def _with(value: Any, given: dict[Path, Any], path: Path = ()) -> Any:
+    """The same with what is given in place of its numbers and schedules."""
+    if isinstance(value, GradientTransformation):
+        return value.of(value, lambda name, x: _with(x, given, (*path, name)))
+    if isinstance(
+        value, Schedule
+    ):  # still one of as many numbers: the state has the same structure
+        traced, numbers = given[path], jax.tree.leaves(value)
+        changed = jax.tree.map(lambda _: traced, value)
+        return changed if numbers else function_schedule(lambda count: traced)
+    if path in given or not isinstance(value, (tuple, dict)):
+        return given.get(path, value)
+    inside = {name: _with(x, given, (*path, name)) for name, x in _inside(value)}
+    return inside if isinstance(value, dict) else tuple(inside.values())
+
+
+def _inside(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, GradientTransformation):
+        return ((name, x) for name, x in value.arguments.items() if name not in value.choices)
+    if isinstance(value, dict):
+        return value.items()
+    return zip(map(str, range(len(value))), value, strict=True) if type(value) is tuple else ()
+
+
+def _sources(jaxpr: Any) -> list[frozenset[int]]:
+    """Which inputs of a traced program went into each of its outputs, by number."""
+    known = {var: frozenset([i]) for i, var in enumerate(jaxpr.invars)}
+
+    def of(var):
+        return frozenset() if isinstance(var, Literal) else known.get(var, frozenset())
+
+    for equation in jaxpr.eqns:
+        inputs = frozenset().union(*map(of, equation.invars))
+        known |= {var: inputs for var in equation.outvars}
+    return [of(var) for var in jaxpr.outvars]
 
 
 def _ends(x: Any) -> bool:
     return isinstance(x, (StateNode, Placeholder))
 
 
-def argument_paths(place: StateNode) -> Iterator[StateNode]:
+def nodes(place: StateNode) -> Iterator[StateNode]:
     """Every place of a survey, from the outside in."""
     yield place
-    yield from _places_in(place.state)
+    yield from _nodes_in(place.state)
 
 
-def _places_in(state: PyTree) -> Iterator[StateNode]:
+def _nodes_in(state: PyTree) -> Iterator[StateNode]:
     for inner in jax.tree.leaves(state, is_leaf=_ends):
         if isinstance(inner, StateNode):
-            yield from argument_paths(inner)
+            yield from nodes(inner)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,11 +235,10 @@ def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
         if not isinstance(x, StateNode):
             return x
         if x.joined:
-            return Joined(without_places(x.state), x.leaves)
+            return Joined(without_nodes(x.state), x.leaves)
         return jax.tree.map(marked, x.state, is_leaf=_ends)
 
-    # without paths of arguments: builders get numbers
-    return marked(_surveyed(_without_marks(member(tx))).init(params))
+    return marked(_surveyed(member(tx)).init(params))
 
 
 def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...], ...], PyTree]]:
@@ -261,34 +253,34 @@ def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...
     ]
 
 
-def without_places(tree: PyTree) -> PyTree:
+def without_nodes(tree: PyTree) -> PyTree:
     """The state as `init` makes it."""
 
     def bare(x):
-        return without_places(x.state) if isinstance(x, StateNode) else x
+        return without_nodes(x.state) if isinstance(x, StateNode) else x
 
     return jax.tree.map(bare, tree, is_leaf=lambda x: isinstance(x, StateNode))
 
 
 def walk(
-    tree: PyTree, state: PyTree, path: str = ""
+    tx: GradientTransformation, state: PyTree
 ) -> Iterator[tuple[StateNode, PyTree, list[tuple[str, PyTree]]]]:
-    """Every place, from the outside in, with its part of a state and in that, by path, its trees of
+    """Every node, from the outside in, with its part of a state and in that, by path, its trees of
     parameters.
 
-    These are known where the survey had no params. The survey must be of a transformation that
-    makes such states; a ValueError says that it is not.
+    A ValueError says that the transformation does not make such states.
     """
+    return _below(trace_state(tx), state, "")
+
+
+def _below(tree, state, path):
     for at, mark, part in _marks(tree, state, path):
         if isinstance(mark, StateNode):
             inner = list(_marks(mark.state, part, at))
-            yield (
-                mark,
-                part,
-                [(below, tree) for below, x, tree in inner if isinstance(x, Placeholder)],
-            )
+            trees = [(below, tree) for below, x, tree in inner if isinstance(x, Placeholder)]
+            yield mark, part, trees
             for below, x, tree in inner:
-                yield from walk(x, tree, below) if isinstance(x, StateNode) else ()
+                yield from _below(x, tree, below) if isinstance(x, StateNode) else ()
 
 
 def _marks(tree: PyTree, state: PyTree, path: str) -> Iterator[tuple[str, Any, PyTree]]:

@@ -6,7 +6,7 @@ from optax_lite.core.leafwise import is_missing, leaf_paths
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import GradientTransformation
 from optax_lite.core.types import PyTree
-from optax_lite.inspect._nodes import without_places
+from optax_lite.inspect._nodes import without_nodes
 
 
 def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str, str]], set[str]]:
@@ -25,7 +25,7 @@ def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str,
         for (keys, mark), part in zip(marks, treedef.flatten_up_to(state), strict=True):
             name = next((key.name for key in reversed(keys) if hasattr(key, "name")), "values")
             if isinstance(mark, Placeholder) and mark.expand is not None:
-                found += walk(without_places(mark.expand(part)), part)
+                found += walk(without_nodes(mark.expand(part)), part)
             else:
                 is_slot = isinstance(mark, Placeholder)
                 known.update({name} if is_slot else ())
@@ -43,4 +43,4 @@ def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str,
             "init is run with a stand-in for the params here; this one needs the leaves themselves"
         )
         raise
-    return walk(without_places(marked), without_places(state)), known
+    return walk(without_nodes(marked), without_nodes(state)), known

@@ -11,7 +11,7 @@ from optax_lite.core.schedule import Schedule
 from optax_lite.core.transform import Array, GradientTransformation, OptState, StateError
 from optax_lite.errors.calls import usage
 from optax_lite.errors.states import outline
-from optax_lite.inspect._nodes import trace_state, walk
+from optax_lite.inspect._nodes import find_paths, walk
 
 
 @usage("current_hyperparams(tx, state)")
@@ -63,7 +63,9 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
     """
     held: dict[str, Any] = {}
     counts: dict[str, Array] = {}
-    for place, part, _ in walk(trace_state(tx), state):
+    rows = list(walk(tx, state))
+    find_paths(tx, [row[0] for row in rows], lambda tx: [row[0] for row in walk(tx, state)])
+    for place, part, _ in rows:
         injected = "injecting" in place.factory.words
         for path, name in place.paths.items():
             if injected and name in part.hyperparams_states:

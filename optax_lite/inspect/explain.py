@@ -18,11 +18,12 @@ from optax_lite.inspect._advice import lint
 from optax_lite.inspect._doubts import doubts
 from optax_lite.inspect._nodes import (
     StateNode,
-    argument_paths,
+    find_paths,
     member,
+    nodes,
     trace_state,
     walk,
-    without_places,
+    without_nodes,
 )
 from optax_lite.inspect._table import Explanation, LeafRow
 from optax_lite.inspect.current import settings
@@ -63,11 +64,9 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     leaves = dict(zip(names.values(), (x for _, x in keyed), strict=True))
     one, given = member(tx), settings(tx)
     surveyed = jax.eval_shape(lambda p: trace_state(one, p), shapes)
-    state = without_places(surveyed)
-    seen, kept = (
-        list(argument_paths(surveyed)),
-        [trees for _, _, trees in walk(jax.eval_shape(lambda: trace_state(one)), state)],
-    )
+    state = without_nodes(surveyed)
+    seen, kept = list(nodes(surveyed)), [trees for _, _, trees in walk(one, state)]
+    find_paths(one, seen, lambda tx, p: nodes(trace_state(tx, p)), shapes)
     still = {path for path, x in leaves.items() if not is_inexact(x)}
     effects, groups, slots = (
         {path: set() for path in leaves},
@@ -121,7 +120,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
 def _hands_on(place: StateNode) -> bool:
     """Whether the settings are those of a member, which has them in its own place."""
     return "injecting" in place.factory.words and any(
-        below.paths for below in argument_paths(place.state.inner_state)
+        below.paths for below in nodes(place.state.inner_state)
     )
 
 

@@ -19,7 +19,7 @@ from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage
 from optax_lite.errors.states import outline
 from optax_lite.inspect._matching import TransferPlan
-from optax_lite.inspect._nodes import trace_state, vectors_in, walk, with_vectors
+from optax_lite.inspect._nodes import vectors_in, walk, with_vectors
 from optax_lite.inspect._parts import owners, parts, paths_of
 from optax_lite.inspect._restored import with_classes
 from optax_lite.inspect._slots import slots_of
@@ -107,9 +107,7 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
     """The leaves of a state that are one vector of several parameters, as inside `flatten`, some of
     these afresh.
     """
-    if not any(
-        place.joined for place, _, _ in walk(jax.eval_shape(lambda: trace_state(tx)), fresh)
-    ):
+    if not any(node.joined for node, _, _ in walk(tx, fresh)):
         return
     news, treedef = jax.tree.flatten(fresh)
     found = vectors_in(

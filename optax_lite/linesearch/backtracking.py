@@ -220,6 +220,8 @@ def scale_by_backtracking_linesearch(
             (jnp.ones((), jnp.int32), first, *attempt(first)), (updates, params, start)
         )
         tried, step, value, error = jax.lax.while_loop(goes_on, shrink, search)
+        # A finite last trial is taken, and `info.decrease_error` says by how much it misses the
+        # criterion (decision 45).
         failed = jnp.isinf(error)
         step, value = jnp.where(failed, 0, step), jnp.where(failed, start, value)
         if verbose:

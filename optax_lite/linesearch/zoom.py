@@ -55,7 +55,8 @@ class _Search(NamedTuple):
     trial: Array  # the step to try next
     low: _Point  # the best step so far: the decrease condition holds there
     grad: PyTree  # of the objective at low
-    # the other end, on the side where the slope at low goes down; without meaning until bracketed
+    # the other end, on the side where the slope at low goes down; without meaning until bracketed,
+    # as stepping out and narrowing are one loop (decision 46)
     high: _Point
     bracketed: Array
     errors: tuple[Array, Array]  # of low: decrease, curvature
@@ -164,6 +165,8 @@ def scale_by_zoom_linesearch(
         first = jnp.ones_like(zero) if initial_guess_strategy == "one" else last_step(state)
         no = jnp.zeros((), bool)
         none_tried, gradient = jnp.zeros((), jnp.int32), gradient_like(state.grad, grad)
+        # The best point is step 0 until a trial is better, so a search that finds no decrease makes
+        # no step; optax takes its last trial, uphill or not (decision 45).
         search = _Search(
             none_tried, jnp.minimum(first, longest), start, gradient, start, no, misses(start), no
         )

@@ -51,6 +51,7 @@ def scale_by_adam(
 
     def update(updates, state):
         t = increment(state.count)
+        # Not in the rule, where XLA fuses log and expm1 into the loop over entries (decision 17).
         m_hat, c2 = first_moment_estimate(b1, t, nesterov), bias_correction_factor(b2, t)
 
         def rule(g, m, v):

@@ -27,6 +27,7 @@ def _inverse_root(statistics, order, floor):
     return (vectors * powers[..., None, :]) @ adjoint(vectors)
 
 
+# A shared b2 must be below 1; this one may be 1 (decision 25).
 @transform(static=("block_size", "every"), own_range=("b2",))
 def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every=1):
     """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018,

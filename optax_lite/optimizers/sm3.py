@@ -39,6 +39,7 @@ def _smallest(mu, shape):
     return least
 
 
+# A shared b2 must be below 1; this one may be 1 (decision 25).
 @transform(own_range=("b2",))
 def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
     """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al.

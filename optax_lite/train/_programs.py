@@ -36,6 +36,8 @@ class Programs:
     def of(self, function: Callable[..., Any]) -> Program:
         function = as_key(function)
         if function not in self.known:
+            # Weak, so that the program does not keep the loss, which may close over a whole data
+            # set (decision 44).
             one = weakref.ref(function)
             self.known[function] = (
                 one,

@@ -103,6 +103,7 @@ def _minimize(fn, x0, tx, args, tol, max_steps):
 
     def goes_on(loop):
         norm = global_norm(loop.grad)
+        # A line search that is down to rounding would repeat itself to the last step (decision 47).
         return (norm > tol) & jnp.isfinite(norm) & (loop.steps < max_steps) & (loop.unmoved < 3)
 
     def advance(loop):

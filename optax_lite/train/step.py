@@ -119,7 +119,7 @@ def advance(loss_fn, has_aux, tx, params, state, args, same):
     return params, state, metrics | ({"aux": aux} if has_aux else {})
 
 
-# Two steps, or two fits, of one loss share what is compiled.
+# Two steps, or two fits, of one loss share what is compiled, while the loss lives (decision 44).
 _keeping = Programs(advance, static_argnums=0)
 _donating = Programs(advance, static_argnums=0, donate_argnums=(2, 3))
 

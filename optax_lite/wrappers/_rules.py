@@ -44,6 +44,7 @@ class GroupRules(NamedTuple):
         for name in label.split(AND) if label != BASE else ():
             if isinstance(self.rules[name], GradientTransformation):
                 return self.rules[name]
+            # In the order of the rules, so that later ones win (decision 12).
             tx = self.override(tx, name)
         return tx
 
@@ -78,6 +79,7 @@ class GroupRules(NamedTuple):
             if is_patterns(where):
                 chosen = pick(where, paths, strict=strict)
             else:
+                # No values, so that it answers the same when the optimizer is traced (decision 15).
                 pairs = zip(seen, map(_shape, leaves), strict=True)
                 chosen = [shape is not None and bool(where(path, shape)) for path, shape in pairs]
             for names, hit in zip(found, chosen, strict=True):
@@ -98,6 +100,8 @@ class GroupRules(NamedTuple):
                     source = {p: n for p, n in source.items() if p[: len(place)] != place} | {
                         place: name
                     }
+        # By rules and not by equal numbers, which may be replaced: the structure of the state must
+        # not depend on them (decision 13).
         return AND.join(name for name in names if name in source.values()) or BASE
 
     def labels(self, tree: PyTree, params: PyTree = None, known: tuple[str, ...] = ()) -> PyTree:
@@ -124,6 +128,7 @@ class GroupRules(NamedTuple):
             self.matched(params, strict=True)
         except ArgumentError as error:
             raise ArgumentError(error.problem, "groups") from None
+        # An exception after a freeze has no effect; it belongs inside its pattern (decision 12).
         for problem in self.problems(params):
             raise ArgumentError(problem, "groups")
 

@@ -126,6 +126,7 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
             plan.check_use(params)
         labels = plan.labels(params)
         used = set(jax.tree.leaves(labels))
+        # The order of strings in a set differs between the processes of a job (decision 16).
         return partition.builder({k: plan.transformation(k) for k in sorted(used)}, labels)[0](
             params
         )

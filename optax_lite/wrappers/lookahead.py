@@ -40,6 +40,7 @@ class LookaheadParams(NamedTuple):
         """A gradient of the fast weights as one of the pair, zero for the slow ones."""
         if isinstance(gradient, LookaheadParams):
             return gradient
+        # So that a training loop need not know about the pair, as it has to in optax (decision 41).
         return LookaheadParams(gradient, jax.tree.map(jnp.zeros_like, gradient))
 
 

@@ -33,6 +33,7 @@ class LossScalingState(NamedTuple):
     inner_state: PyTree  # of the transformation, which sees gradients of the loss itself
 
 
+# "scaled" makes anything around this an error: it would see scaled gradients (decision 33).
 @transform(static=("growth_interval",), is_a=("scaled", "gate"), not_around=SCALED)
 def loss_scaling(
     tx,
@@ -104,6 +105,7 @@ def loss_scaling(
 
 def loss_scale_of(state: OptState) -> Array | None:
     """The scale for the next loss that a state asks for; None where nothing scales it."""
+    # Read from the state, so a loss function does not change when scaling is added (decision 33).
     found = [part.loss_scale for part in states_with(state, *LossScalingState._fields)]
     if len(found) > 1:
         raise ValueError(

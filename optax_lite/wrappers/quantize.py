@@ -19,7 +19,7 @@ from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.errors.composition import INSTEAD, ONE, SCALED
-from optax_lite.inspect._nodes import argument_paths, trace_state
+from optax_lite.inspect._nodes import nodes, trace_state
 from optax_lite.inspect._slots import slots_of
 from optax_lite.wrappers.stochastic_rounding import check_seed
 
@@ -132,7 +132,7 @@ def quantize_state(
 def _inside(tx: GradientTransformation) -> list[Factory]:
     """The factories of all members; traced, as building an optimizer must not start a backend."""
     found = []
-    jax.eval_shape(lambda: found.extend(place.factory for place in argument_paths(trace_state(tx))))
+    jax.eval_shape(lambda: found.extend(place.factory for place in nodes(trace_state(tx))))
     return found
 
 
@@ -153,6 +153,7 @@ def _chosen(
         if is_inexact(x) and not no
     }
     slots, _ = slots_of(tx, state)
+    # By shape and origin: `tx` may be any method, with slots of any name (decision 32).
     rows = zip(jax.tree.leaves(state), slots, _copied(tx, params), strict=True)
     return [
         shapes.get(path) == x.shape
@@ -170,6 +171,7 @@ def _copied(tx: GradientTransformation, params: PyTree) -> list[bool]:
         params,
         is_leaf=is_missing,
     )
+    # No slot is known by name, so the program of `init` has to tell which are copies (decision 32).
     program = jax.make_jaxpr(tx.init)(shapes).jaxpr
     depends = set(map(id, program.invars))
     for line in program.eqns:

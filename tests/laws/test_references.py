@@ -40,6 +40,7 @@ def test_what_no_row_can_state(module, name, x64):
         assert PROBES[module][name](vars(importlib.import_module(module)))
 
 
+# A composition is compared by == with its chain, from which its numbers follow (decision 54).
 @pytest.mark.nightly
 @each(REFERENCED)
 def test_rule_follows_its_reference(row, x64):

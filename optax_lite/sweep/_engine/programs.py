@@ -91,6 +91,8 @@ class SweepProgram:
                 lowered.append(block.lower(members, lanes, *rest))
         run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
         cost = lowered[-1 if feed else 0].cost_analysis() if devices.is_cpu else None
+        # On 2 cores, a step that moves 1.6 MB is fastest in chunks of 64 to 256, and one that moves
+        # 56 MB in chunks of 16 (decision 53).
         moved = (cost or {}).get("bytes accessed", 0.0) / many
         return Traced(lowered, time.perf_counter() - began, run_bytes, moved)
 

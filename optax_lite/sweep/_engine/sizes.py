@@ -103,6 +103,7 @@ class ChunkSizer:
         if not known:
             traced = self.work.trace(self.examples[structure], size)
         moved = traced.moved if traced else next(iter(known.values())).moved
+        # Computed, because trying a size costs 2 s of compilation (decision 53).
         fit = int(_MOVED / max(moved, 1.0))
         wanted = _even(min(_MOST, 1 << max(1, fit).bit_length() - 1), limit)
         if traced and wanted == size:
