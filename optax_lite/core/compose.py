@@ -171,8 +171,9 @@ class PartitionState(NamedTuple):
 
 
 def _select(mask, tree):
-    """The leaves where the mask is True; a function of the updates makes None of None, also where
-    there is a param.
+    """Keep the leaves where the mask is True and put a `MaskedNode` elsewhere.
+
+    A missing leaf of the mask stays missing, even if the tree has a value there.
     """
 
     def one(m, x):

@@ -121,11 +121,11 @@ class Config:
     are such calls too, nested.
     """
 
-    __slots__ = ("__weakref__", "_built", "_static", "_values")
+    __slots__ = ("__weakref__", "_built_in_use", "_static", "_values")
     _static: Static
     _values: tuple  # numbers, schedules and members, in the order of `_static.names`
     # what the builder returned, and in which use, where another builder made this to be used
-    _built: Any
+    _built_in_use: Any
 
     # what a builder of this kind returns, and what makes it a factory, in words
     _builds = _decorator = ""
@@ -152,11 +152,11 @@ class Config:
         self = object.__new__(cls)
         _set(self, "_static", static)
         _set(self, "_values", values)
-        _set(self, "_built", built)
+        _set(self, "_built_in_use", built)
         return self
 
     @classmethod
-    def of(
+    def copy_of(
         cls, call: "Config", change: Callable[[str, Any], Any] = lambda name, value: value
     ) -> Self:
         """Make the call one of this class, `change(name, value)` in place of each argument that is

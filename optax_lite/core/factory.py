@@ -55,7 +55,7 @@ def _running_for(use: object) -> Iterator[None]:
         _running.use = before
 
 
-def in_use() -> contextlib.AbstractContextManager[None]:
+def building_for_use() -> contextlib.AbstractContextManager[None]:
     """Run builders to use what they return. What they make for each other is good within this use:
     it may be traced.
     """
@@ -148,7 +148,7 @@ class Factory:
         if not callable(builder):
             raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
         functools.update_wrapper(self, builder)
-        self.kind, self.builder, self.traits = kind, _inside(self, builder), dict(traits)
+        self.kind, self.builder, self.traits = kind, _builder_copy(self, builder), dict(traits)
         self.name = builder.__name__.lstrip("_")
         self.binding = Binding(builder, static)
         self.signature = self.__signature__ = self.binding.signature
@@ -213,24 +213,24 @@ class Factory:
 
     def build(self, made: Config) -> Any:
         """What the builder returns for a call, to be used: its numbers are weak scalars now."""
-        use, built = made._built or (None, None)
+        use, built = made._built_in_use or (None, None)
         if use is not None and use is _running.use:
             return built
-        with in_use():
+        with building_for_use():
             return self._run(made, used=True)
 
     def _run(self, made: Config, *, used: bool) -> Any:
         arguments = made._as_seen(in_use=used)
         args, kwargs = self.binding.split(arguments)
         try:
-            if used:  # what a builder in use makes was checked when its own call was made
-                return self.builder(*args, **kwargs)
+            # Also in use: a builder may choose by what another refuses.
             if self.checked:
                 given = made.arguments
                 check_shared({name: given[name] for name in self.checked})
             check_inside(made)
             built = self.builder(*args, **kwargs)
-            self.traits.get("check", lambda _: None)(made)
+            if not used:
+                self.traits.get("check", lambda _: None)(made)
             return built
         except ArgumentError as error:
             (name, value), own = error.about, own_name(*error.about, arguments)
@@ -274,7 +274,7 @@ class Factory:
         return _remade, (type(self), self.kind, self.builder, *self._options, self.traits)
 
 
-def _inside(factory: Factory, builder: Any) -> Any:
+def _builder_copy(factory: Factory, builder: Any) -> Any:
     """The builder under the name by which pickle finds it now; its own has become that of the
     factory.
     """

@@ -58,7 +58,7 @@ class Inner(NamedTuple):
         return self.run(updates, state, params, **extra)
 
     def of(self, tx: Any) -> "Inner":
-        """Take the update, or the step, of another transformation."""
+        """Take the update, or the step, of another transformation, or of its `Functions`."""
         return Inner(tx.step if self.is_step else tx.update, self.is_step)
 
     def where(
@@ -67,8 +67,8 @@ class Inner(NamedTuple):
         """Run it where the condition holds; elsewhere nothing moves, and the state stays to the
         bit.
 
-        The gate is a `lax.cond` around the whole of it. Of a step its own application lies inside,
-        so that the params pass through the other branch as they are.
+        The whole run is one branch of a `lax.cond`. A step adds its updates inside that branch, so
+        the other branch returns the params unchanged.
         """
         return self._gated(self.still, condition, updates, state, params, extra)
 
@@ -116,6 +116,9 @@ class Inner(NamedTuple):
         return _beside(lambda u, *p: u, updates, params)
 
 
+UPDATE, STEP = Inner(None, False), Inner(None, True)  # which of the two, of no member yet
+
+
 def _beside(rule, updates, params):
     return leafwise(rule, updates, read=() if params is None else (params,))
 
@@ -145,17 +148,19 @@ def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
 
 
 def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:
-    """The functions of a builder with the extra arguments they take, needs checked, and a state
-    that keeps its form.
+    """Wrap a builder's functions: pass the arguments that each accepts, require those that it
+    needs, and keep the structure, shapes and dtypes of the state.
     """
     init, update, *own_step = built
-    checked = _checked(init, update, factory)
+    checked = _checked_update(init, update, factory)
 
     def step(updates, state, params, **extra):
         new, state = checked(updates, state, params, **extra)
         return added(params, new), state
 
-    return Functions(init, checked, _checked(init, own_step[0], factory) if own_step else step)
+    if own_step:
+        return Functions(init, checked, _checked_update(init, own_step[0], factory))
+    return Functions(init, checked, step)
 
 
 class Form(NamedTuple):
@@ -198,13 +203,13 @@ def _form(function):
     )
 
 
-def _checked(init: Callable, update: Callable, factory: Factory) -> Callable:
+def _checked_update(init: Callable, update: Callable, factory: Factory) -> Callable:
     """`update` with the extra arguments it takes, needs checked, and a state whose structure and
     dtypes stay.
     """
     form, name = form_of(update, factory.forms), factory.name
 
-    def guarded(updates, state, params=None, **extra):
+    def checked_update(updates, state, params=None, **extra):
         if form.needs_params and params is None:
             raise ValueError(
                 f"{name}: update needs the parameters; write tx.update(grads, state, params)"
@@ -219,9 +224,8 @@ def _checked(init: Callable, update: Callable, factory: Factory) -> Callable:
         args = (updates, state, params) if form.takes_params else (updates, state)
         new_updates, new_state = update(*args, **kept)
         old, new = jax.tree.structure(state), jax.tree.structure(new_state)
-        if new_state is state and not isinstance(
-            state, EmptyState
-        ):  # it was not looked at, so it may be anybody's
+        if new_state is state and not isinstance(state, EmptyState):
+            # Returned unread, so it may be anybody's: compare with a fresh one (decision 49).
             old, new = outline(state), outline(jax.eval_shape(init, updates))
         if old != new:
             raise StateError(
@@ -230,7 +234,7 @@ def _checked(init: Callable, update: Callable, factory: Factory) -> Callable:
         check_state_leaves(name, new_state, state)
         return new_updates, cast_like(new_state, state)
 
-    return guarded
+    return checked_update
 
 
 def added(params, updates):

@@ -236,8 +236,7 @@ def leafwise(
     real_only: bool = False,
     squares: bool = False,
 ) -> Any:
-    """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns the new `(g,
-    *slots)`.
+    """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns `(update, *slots)`.
 
     Returns `(updates, *slots)` as trees, or the updates alone when there are no slots. The arrays
     reach the rule in the compute dtype of their leaf (float32 at least) and its update leaves in

@@ -20,9 +20,8 @@ def present_of(updates: PyTree, params: PyTree | None) -> tuple[PyTree, PyTree |
             [None if d == jax.dtypes.float0 else x for x, d in zip(leaves, dtypes, strict=True)]
         )
         treedef = jax.tree.structure(updates)
-    if (
-        lift := getattr(params, "as_gradient", None)
-    ) is not None:  # params that are more than what has a gradient (decision 41)
+    # LookaheadParams are more than what has a gradient (decision 41).
+    if (lift := getattr(params, "as_gradient", None)) is not None:
         updates = lift(updates)
         treedef = jax.tree.structure(updates)
     if params is None or jax.tree.structure(params) == treedef:

@@ -49,12 +49,12 @@ def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], P
 
 
 def placed_update(
-    call: Callable[..., PyTree], args: tuple, extra: dict[str, Any], like_params: bool
+    call: Callable[..., PyTree], args: tuple, extra: dict[str, Any], *, like_params: bool
 ) -> PyTree:
-    """`call(*args, extra)`, an update: what it makes of the updates lies like these, or like the
-    params.
+    """Run `call(*args, extra)`; place its result like the updates, or with `like_params` like the
+    params, and leave the state where it was.
 
-    `args` are the transformation, updates, state and params. The state lies where it lay.
+    `args` are the transformation, updates, state and params.
     """
     _, updates, state, params = args
     models = params if like_params and params is not None else updates

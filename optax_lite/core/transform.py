@@ -20,12 +20,13 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from optax_lite.core.config import Config
-from optax_lite.core.factory import Factory, in_use
+from optax_lite.core.factory import Factory, building_for_use
 from optax_lite.core.frozen import zero_frozen
 from optax_lite.core.functions import (
+    STEP,
+    UPDATE,
     EmptyState as EmptyState,
     Functions,
-    Inner,
     added,
     guarded,
     wrapping,
@@ -47,7 +48,7 @@ from optax_lite.core.unstable import register_exclusion
 from optax_lite.errors.calls import (
     CALL_ERRORS,
     StateError as StateError,
-    check_order,
+    check_argument_order,
     check_params,
     explain_apply,
     explain_update,
@@ -125,7 +126,7 @@ class GradientTransformation(Config):
 
     def _inside(self, *, in_use):
         return Member._make(
-            self._static, self._values, self._built, functions(self) if in_use else None
+            self._static, self._values, self._built_in_use, functions(self) if in_use else None
         )
 
     @usage("state = tx.init(params)")
@@ -153,13 +154,15 @@ class GradientTransformation(Config):
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
         """The updates to add to the params, in the dtype of the gradients, and the next state.
 
+        `updates` on the way in are the gradients, or what transformations before this one made of
+        them.
         `params` may be left out where the method does not look at them; an error says so where it
         does. `extra` are what some methods need besides (`value=`, `grad=`, `value_fn=`): unknown
         ones are ignored. A None gradient leaves its parameter and its state alone. Called eagerly
         it is one compiled program; an extra argument that is no array, a function for example,
         makes that call run operation by operation unless the caller is jitted.
         """
-        _, new, state = _enter(_update, self, updates, state, params, extra)
+        _present, new, state = _enter(_update, self, updates, state, params, extra)
         return new, state
 
     @usage("params, state = tx.step(grads, state, params)")
@@ -170,8 +173,8 @@ class GradientTransformation(Config):
         dtype before adding. A wrapper that does nothing in some steps is cheaper here: the params
         pass through its idle branch as they are.
         """
-        updates, new, state = _enter(_step, self, updates, state, params, extra)
-        return fill(updates, new, params), state
+        present, new, state = _enter(_step, self, updates, state, params, extra)
+        return fill(present, new, params), state
 
 
 # optax's name; every transformation takes extra arguments
@@ -289,7 +292,7 @@ class Member(GradientTransformation):
         return self
 
     def _outside(self):
-        return GradientTransformation._make(self._static, self._values, self._built)
+        return GradientTransformation._make(self._static, self._values, self._built_in_use)
 
 
 def functions(tx: GradientTransformation) -> Functions:
@@ -300,7 +303,7 @@ def functions(tx: GradientTransformation) -> Functions:
     holds the count they are evaluated at.
     """
     factory = tx.factory
-    with in_use():
+    with building_for_use():
         built = factory.build(tx)
         if isinstance(built, GradientTransformation):
             return functions(built)
@@ -313,7 +316,7 @@ def functions(tx: GradientTransformation) -> Functions:
             where = f"{factory.name}: the schedule {name}"
             return value_at(value, count, where) if isinstance(value, Schedule) else value
 
-        return guarded(factory.build(tx.of(tx, now)), factory)
+        return guarded(factory.build(tx.copy_of(tx, now)), factory)
 
     def init(params):
         return wrap(zero_count(), at(zero_count()).init(params))
@@ -333,7 +336,7 @@ def counts_itself(scheduled: type) -> bool:
 
 
 def _around(scheduled):
-    """How the state with the count is made of that without schedules, and what of it that is."""
+    """Return two functions: one adds the schedules' count to a state, the other takes it away."""
     if counts_itself(scheduled):
         return lambda count, state: state, lambda state: state
     if "inner_state" in scheduled._fields:
@@ -351,12 +354,14 @@ def _run(tx, inner, updates, state, params, extra):
     if params is not None and not examples:
         check_like(updates, params, "gradient")
 
+    # Sees what tx was given; a chain that a builder makes does the same for its own members.
     updates = zero_frozen([tx], updates, params)
 
     def call(tx, updates, state, params, extra):
         return inner.of(functions(weak_scalars(tx)))(updates, state, params, **extra)
 
-    return placed_update(call, (tx, updates, state, params), extra, examples or inner.is_step)
+    args = tx, updates, state, params
+    return placed_update(call, args, extra, like_params=examples or inner.is_step)
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
@@ -368,7 +373,7 @@ def takes_examples(tx: GradientTransformation) -> bool:
 
 @jax.jit
 def _update(tx, updates, state, params, extra):
-    new, state = _run(tx, Inner(None, False), updates, state, params, extra)
+    new, state = _run(tx, UPDATE, updates, state, params, extra)
     if params is not None or not takes_examples(tx):
         check_like(new, updates if params is None else params, "update")
     return in_dtype_of(updates, new), state
@@ -376,19 +381,20 @@ def _update(tx, updates, state, params, extra):
 
 @jax.jit
 def _step(tx, updates, state, params, extra):
-    return _run(tx, Inner(None, True), updates, state, params, extra)
+    return _run(tx, STEP, updates, state, params, extra)
 
 
 def _enter(compiled, tx, updates, state, params, extra):
-    """The updates that there are, and what the compiled call makes of them; an error is told as
-    what it comes from.
+    """Run the compiled call on what has a gradient; return those gradients and its two results.
+
+    A failure that one of the arguments explains becomes an error that says so (decision 50).
     """
-    check_order(tx.factory.name, updates, state, params)
+    check_argument_order(tx.factory.name, updates, state, params)
     kept = params
     try:
         present, kept = present_of(updates, params)
         extra = extra if kept is params else objectives_of(extra, present, kept, params)
-        # plain where one is a function
+        # Without jit where an extra argument is not an array (decision 5).
         run = compiled if is_arrays(extra) else inspect.unwrap(compiled)
         return present, *run(tx, present, state, kept, extra)
     except CALL_ERRORS as error:

@@ -93,7 +93,7 @@ def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
 # --- before a call: one glance --------------------------------------------------------------------
 
 
-def check_order(name: str, updates: PyTree, state: PyTree, params: PyTree) -> None:
+def check_argument_order(name: str, updates: PyTree, state: PyTree, params: PyTree) -> None:
     """Raise if the arguments of an update are in another order than gradients, state, params."""
     for place, tree in (("first", updates), ("third", params)):
         if is_state(tree):

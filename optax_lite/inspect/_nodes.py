@@ -86,7 +86,7 @@ class Surveyed(GradientTransformation):
 def _bare(value: Any) -> Any:
     """The same without a survey."""
     if isinstance(value, GradientTransformation):
-        return Member.of(value, lambda _, x: _bare(x))
+        return Member.copy_of(value, lambda _, x: _bare(x))
     if type(value) is tuple:
         return tuple(map(_bare, value))
     return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -95,7 +95,7 @@ def _bare(value: Any) -> Any:
 def _surveyed(value: Any) -> Any:
     """The same, surveyed, members too."""
     if isinstance(value, GradientTransformation):
-        return Surveyed.of(value, lambda _, x: _surveyed(x))
+        return Surveyed.copy_of(value, lambda _, x: _surveyed(x))
     if type(value) is tuple:
         return tuple(map(_surveyed, value))
     return {k: _surveyed(v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -163,7 +163,7 @@ def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 def _with(value: Any, given: dict[Path, Any], path: Path = ()) -> Any:
     """The same with what is given in place of its numbers and schedules."""
     if isinstance(value, GradientTransformation):
-        return value.of(value, lambda name, x: _with(x, given, (*path, name)))
+        return value.copy_of(value, lambda name, x: _with(x, given, (*path, name)))
     if isinstance(
         value, Schedule
     ):  # still one of as many numbers: the state has the same structure
@@ -193,7 +193,7 @@ def _sources(jaxpr: Any) -> list[frozenset[int]]:
 
     for equation in jaxpr.eqns:
         inputs = frozenset().union(*map(of, equation.invars))
-        known |= {var: inputs for var in equation.outvars}
+        known |= dict.fromkeys(equation.outvars, inputs)
     return [of(var) for var in jaxpr.outvars]
 
 

@@ -250,7 +250,7 @@ class MultiSteps(GradientTransformation):
         tx = _MultiSteps(
             opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype
         )
-        return cls.of(tx)
+        return cls.copy_of(tx)
 
     @property
     def inner_opt(self) -> GradientTransformation:

@@ -35,7 +35,7 @@ def expanded(tx: Any) -> Any:
         built = tx.factory.check(tx)
         if isinstance(built, ol.GradientTransformation):
             return expanded(built)
-        return tx.of(tx, lambda _, value: expanded(value))
+        return tx.copy_of(tx, lambda _, value: expanded(value))
     if type(tx) is tuple:
         return tuple(map(expanded, tx))
     return {k: expanded(v) for k, v in tx.items()} if type(tx) is dict else tx
