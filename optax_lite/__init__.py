@@ -1,6 +1,73 @@
 """Optimizers for JAX: pure (init, update) pairs that are data, pytrees of their hyperparameters."""
 
-from optax_lite import compat, contrib, losses, schedules, states, tree, tree_utils
+from optax_lite import (
+    assignment,
+    compat,
+    contrib,
+    experimental,
+    linear_algebra,
+    losses,
+    perturbations,
+    schedules,
+    second_order,
+    states,
+    transforms,
+    tree,
+    tree_utils,
+)
+from optax_lite._missing import __getattr__ as __getattr__
+from optax_lite._schedules import (
+    constant_schedule,
+    cosine_decay_schedule,
+    cosine_onecycle_schedule,
+    cyclic_schedule,
+    exponential_decay,
+    inverse_sqrt_schedule,
+    join_schedules,
+    linear_onecycle_schedule,
+    linear_schedule,
+    piecewise_constant_schedule,
+    piecewise_interpolate_schedule,
+    polynomial_schedule,
+    sgdr_schedule,
+    warmup_constant_schedule,
+    warmup_cosine_decay_schedule,
+    warmup_exponential_decay_schedule,
+    warmup_stable_decay_schedule,
+)
+from optax_lite._transforms.cautious import cautious
+from optax_lite._transforms.clip import (
+    adaptive_grad_clip,
+    clip,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
+)
+from optax_lite._transforms.complex import split_real_and_imaginary
+from optax_lite._transforms.constrain import (
+    centralize,
+    keep_params_nonnegative,
+    normalize,
+    normalize_by_update_norm,
+    zero_nans,
+)
+from optax_lite._transforms.decay import add_decayed_weights, independent_weight_decay
+from optax_lite._transforms.momentum import ema, trace
+from optax_lite._transforms.noise import add_noise
+from optax_lite._transforms.plateau import reduce_on_plateau
+from optax_lite._transforms.scale import (
+    scale,
+    scale_by_learning_rate,
+    scale_by_schedule,
+    scale_by_sign,
+    set_to_zero,
+)
+from optax_lite._transforms.trust_ratio import (
+    scale_by_param_block_norm,
+    scale_by_param_block_rms,
+    scale_by_trust_ratio,
+)
 from optax_lite.compat import *
 from optax_lite.core.compose import chain, identity, masked, named_chain, partition, stateless
 from optax_lite.core.functions import wrapping
@@ -112,64 +179,12 @@ from optax_lite.optimizers.soap import scale_by_soap, soap
 from optax_lite.optimizers.sophia import hutchinson_estimator_diag_hessian, sophia
 from optax_lite.optimizers.stable_adamw import stable_adamw
 from optax_lite.optimizers.yogi import scale_by_yogi, yogi
-from optax_lite.schedules import (
-    constant_schedule,
-    cosine_decay_schedule,
-    cosine_onecycle_schedule,
-    cyclic_schedule,
-    exponential_decay,
-    inverse_sqrt_schedule,
-    join_schedules,
-    linear_onecycle_schedule,
-    linear_schedule,
-    piecewise_constant_schedule,
-    piecewise_interpolate_schedule,
-    polynomial_schedule,
-    sgdr_schedule,
-    warmup_constant_schedule,
-    warmup_cosine_decay_schedule,
-    warmup_exponential_decay_schedule,
-    warmup_stable_decay_schedule,
-)
 from optax_lite.states import *
 from optax_lite.train.fit import fit
 from optax_lite.train.history import History
 from optax_lite.train.memory import StepMemory, explain_memory
 from optax_lite.train.minimize import MinimizeResult, minimize
 from optax_lite.train.step import make_step
-from optax_lite.transforms.cautious import cautious
-from optax_lite.transforms.clip import (
-    adaptive_grad_clip,
-    clip,
-    clip_by_block_rms,
-    clip_by_global_norm,
-    per_example_global_norm_clip,
-    per_example_layer_norm_clip,
-)
-from optax_lite.transforms.complex import split_real_and_imaginary
-from optax_lite.transforms.constrain import (
-    centralize,
-    keep_params_nonnegative,
-    normalize,
-    normalize_by_update_norm,
-    zero_nans,
-)
-from optax_lite.transforms.decay import add_decayed_weights, independent_weight_decay
-from optax_lite.transforms.momentum import ema, trace
-from optax_lite.transforms.noise import add_noise
-from optax_lite.transforms.plateau import reduce_on_plateau
-from optax_lite.transforms.scale import (
-    scale,
-    scale_by_learning_rate,
-    scale_by_schedule,
-    scale_by_sign,
-    set_to_zero,
-)
-from optax_lite.transforms.trust_ratio import (
-    scale_by_param_block_norm,
-    scale_by_param_block_rms,
-    scale_by_trust_ratio,
-)
 from optax_lite.wrappers.accumulate import accumulate
 from optax_lite.wrappers.average import average_params, eval_params
 from optax_lite.wrappers.flatten import flatten
@@ -420,6 +435,12 @@ __all__ = [
     "TransferReport",
     "with_metrics",
     # by their modules
+    "assignment",
     "compat",
+    "experimental",
+    "linear_algebra",
+    "perturbations",
+    "second_order",
     "states",
+    "transforms",
 ]

@@ -2,7 +2,11 @@
 level too.
 """
 
+from optax_lite._transforms.complex import SplitRealAndImaginaryState, split_real_and_imaginary
+from optax_lite._transforms.constrain import normalize
+from optax_lite._transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 from optax_lite.core.matrices import MuonDimensionNumbers
+from optax_lite.core.transform import EmptyState
 from optax_lite.optimizers.acprop import acprop, scale_by_acprop
 from optax_lite.optimizers.ademamix import ScaleByAdemamixState, ademamix, scale_by_ademamix
 from optax_lite.optimizers.adopt import adopt, scale_by_adopt
@@ -46,9 +50,8 @@ from optax_lite.optimizers.sophia import (
     hutchinson_estimator_diag_hessian,
     sophia,
 )
-from optax_lite.transforms.complex import SplitRealAndImaginaryState, split_real_and_imaginary
-from optax_lite.transforms.constrain import normalize
-from optax_lite.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
+
+NormalizeState = EmptyState
 
 __all__ = [
     # states
@@ -91,6 +94,7 @@ __all__ = [
     "momo_adam",
     "muon",
     "normalize",
+    "NormalizeState",
     "prodigy",
     "reduce_on_plateau",
     "sam",

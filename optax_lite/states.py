@@ -1,5 +1,13 @@
 """Every state that an optimizer keeps, with optax's class and field names where it has them."""
 
+from optax_lite._transforms.cautious import CautiousState
+from optax_lite._transforms.complex import SplitRealAndImaginaryState
+from optax_lite._transforms.constrain import ZeroNansState
+from optax_lite._transforms.decay import WeightDecaySchedule
+from optax_lite._transforms.momentum import EmaState, TraceState
+from optax_lite._transforms.noise import AddNoiseState
+from optax_lite._transforms.plateau import ReduceLROnPlateauState
+from optax_lite._transforms.scale import ScaleByScheduleState
 from optax_lite.core.block_float8 import Quantized
 from optax_lite.core.compose import MaskedState, PartitionState
 from optax_lite.core.leafwise import MaskedNode
@@ -51,14 +59,6 @@ from optax_lite.optimizers.simplified_ademamix import ScaleBySimplifiedAdEMAMixS
 from optax_lite.optimizers.sm3 import ScaleBySM3State
 from optax_lite.optimizers.soap import ScaleBySoapState
 from optax_lite.optimizers.sophia import HutchinsonState, SophiaState
-from optax_lite.transforms.cautious import CautiousState
-from optax_lite.transforms.complex import SplitRealAndImaginaryState
-from optax_lite.transforms.constrain import ZeroNansState
-from optax_lite.transforms.decay import WeightDecaySchedule
-from optax_lite.transforms.momentum import EmaState, TraceState
-from optax_lite.transforms.noise import AddNoiseState
-from optax_lite.transforms.plateau import ReduceLROnPlateauState
-from optax_lite.transforms.scale import ScaleByScheduleState
 from optax_lite.wrappers.accumulate import AccumulateState, ApplyEvery, MultiStepsState
 from optax_lite.wrappers.average import AverageParamsState
 from optax_lite.wrappers.inject import InjectStatefulHyperparamsState, WrappedScheduleState

@@ -225,46 +225,46 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "wrappers.master_weights._followed": {
         "is_missing(p) or is_missing(m) -> is_missing(m) or is_missing(m)": _NO_COPY
     },
-    "schedules._fraction": {
+    "_schedules._fraction": {
         "jnp.where(steps > 0, steps, 1.0) -> jnp.where(steps > 0, steps, 2.0)": _UNUSED,
         "1.0 -> 2.0": "what is more than 1 comes from counts beyond the end, where the outer where takes 1",
     },
-    "schedules._whole_periods": {
+    "_schedules._whole_periods": {
         "elapsed >= (n + 1.0) * period -> elapsed >= n * period": "the next line takes back one that is too many",
         "n + 1.0 -> n + 2.0": "where one is missing, the next line takes back the second",
     },
-    "schedules._cosine": {
+    "_schedules._cosine": {
         "fraction < 1.0 -> fraction <= 1.0": _OF_PI,
         "fraction < 1.0 -> fraction < 2.0": _OF_PI,
     },
-    "schedules.cyclic_schedule": {"1.0 -> 2.0": "from 1 on a mean is its end"},
-    "schedules._power": {
+    "_schedules.cyclic_schedule": {"1.0 -> 2.0": "from 1 on a mean is its end"},
+    "_schedules._power": {
         "jnp.where(positive, base, 1.0) ** exponent -> jnp.where(positive, base, 2.0) ** exponent": _UNUSED
     },
-    "schedules.exponential_decay": {
+    "_schedules.exponential_decay": {
         "decay_rate > 1 -> decay_rate >= 1": "1 to any power is 1, bounded or not"
     },
-    "transforms.cautious.cautious": {
+    "_transforms.cautious.cautious": {
         "u * phi * (float(u.size) / (jnp.sum(phi) + 1)) -> u * phi * (float(g.size) / (jnp.sum(phi) + 1))": (
             "u and g are of one leaf and have one shape, so one size"
         ),
         "g.real.dtype -> g.imag.dtype": "the two parts of a number have one dtype",
         "g.real.dtype -> u.real.dtype": "leafwise computes a leaf in one precision, and real parts alone are meant",
     },
-    "transforms.clip.fit": {
+    "_transforms.clip.fit": {
         "most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED
     },
-    "transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
-    "transforms.clip.adaptive_grad_clip": {
+    "_transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
+    "_transforms.clip.adaptive_grad_clip": {
         "g_norm <= most -> g_norm < most": "at equality the factor most / g_norm is 1, or the gradient is 0"
     },
-    "transforms.constrain.keep_params_nonnegative": {
+    "_transforms.constrain.keep_params_nonnegative": {
         "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
             "at equality w + u is 0, so u and -w are one number"
         ),
         "real_only=True -> real_only=False": _REFUSED,
     },
-    "transforms.constrain.normalize_by_update_norm": {
+    "_transforms.constrain.normalize_by_update_norm": {
         "scale_factor / jnp.where(total == 0, 1.0, total) -> scale_factor / jnp.where(total == 1, 1.0, total)": _ZERO,
         "scale_factor / jnp.where(total == 0, 1.0, total) -> scale_factor / jnp.where(total == 0, 2.0, total)": _IS_ZERO,
     },
@@ -287,7 +287,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "turned = better & (point.slope * ahead >= 0) -> turned = better & (point.slope * ahead > 0)": _NO_SLOPE,
         "turned = better & (point.slope * ahead >= 0) -> turned = better & (point.slope / ahead >= 0)": _NO_SLOPE,
     },
-    "transforms.trust_ratio.scale_by_trust_ratio": {
+    "_transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
     "wrappers.average.average_params": {

@@ -329,13 +329,13 @@ def mutants(module: str) -> Iterator[Mutant]:
 
 WHOLE = (
     "optimizers",
-    "transforms",
+    "_transforms",
     "linesearch",
     "losses",
     "wrappers",
 )  # every module of these folders is mutated
 FILES = (
-    "schedules.py",
+    "_schedules.py",
     "core/half.py",
     "core/block_float8.py",
     "core/leaf_by_leaf.py",
@@ -343,7 +343,7 @@ FILES = (
     "inspect/metrics.py",
     "sweep/search.py",
 )
-PARTS = (*WHOLE, "schedules", "core", "inspect", "sweep")
+PARTS = (*WHOLE, "_schedules", "core", "inspect", "sweep")
 
 
 def modules() -> list[str]:
@@ -378,7 +378,7 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     name.
     """
     names = users(module, function)
-    if module == "optax_lite.schedules":
+    if module == "optax_lite._schedules":
         chosen = [(i, case) for i, case in enumerate(CASES) if case[1].__name__ in names]
         of_cases = [(f"{case[0]}-{i}", _schedule_agrees(case)) for i, case in chosen]
         return of_cases + list(PROBES.get(module, {}).items())

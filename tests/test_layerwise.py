@@ -10,7 +10,7 @@ import optax_lite as ol
 from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
-PROVES = ("transforms.clip",)
+PROVES = ("_transforms.clip",)
 
 
 def first_update(tx, g, w=None, **extra):

@@ -12,7 +12,7 @@ from tests.nightly import first
 ADAM, RMSPROP, SCHEDULES = (
     "optax_lite.optimizers.adam",
     "optax_lite.optimizers.rmsprop",
-    "optax_lite.schedules",
+    "optax_lite._schedules",
 )
 
 ACCUMULATE, SKIP = "optax_lite.wrappers.accumulate", "optax_lite.wrappers.skip"

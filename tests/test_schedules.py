@@ -15,7 +15,7 @@ from tests.closeness import A_STEP, assert_close
 from tests.methods.schedules import CASES, counts
 from tests.nightly import first
 
-PROVES = ("schedules",)
+PROVES = ("_schedules",)
 
 
 def cases(most):

@@ -1,6 +1,7 @@
 """The package's shape, read from its syntax trees: who imports whom, sizes, docstrings."""
 
 import ast
+import importlib.metadata
 import inspect
 import subprocess
 import sys
@@ -31,18 +32,22 @@ LAYERS = [
         *("core.config", "core.factory", "core.masks", "core.frozen", "core.functions"),
         *("errors.composition", "errors.calls", "errors.step"),
     ],
-    ["core", "errors", "_optional"],
-    ["transforms", "linesearch", "schedules", "losses", "tree"],
+    ["core", "errors", "_optional", "_forward", "_missing"],
+    ["_transforms", "linesearch", "_schedules", "losses", "tree"],
+    ["projections", "microbatching", "linear_algebra", "_stochastic"],
+    ["assignment", "experimental", "perturbations", "second_order"],
     ["optimizers"],
     ["wrappers", "inspect"],
     ["train"],
     ["sweep"],
-    ["states", "compat", "contrib", "tree_utils", "__init__"],  # tables of contents
+    # tables of contents, what is handed on to optax, and a command
+    ["states", "compat", "contrib", "schedules", "transforms", "tree_utils", "__init__"],
+    ["migrate", "_optax_uses"],
 ]
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
 CORE = (*CALL, "leafwise", "numerics", "norms", "compose", "validate")
-MAX_LINES = {CALL: 1110, CORE: 1830}
+MAX_LINES = {CALL: 1130, CORE: 1875}
 
 
 def layer(module):
@@ -197,7 +202,8 @@ def test_tables_of_contents_have_no_logic():
     allowed = ast.Expr | ast.ImportFrom | ast.Assign
     assert all(isinstance(node, allowed) for node in body)
     assert all(isinstance(node.value, ast.Constant) for node in body if isinstance(node, ast.Expr))
-    assert not hasattr(optax_lite, "__version__"), "the version has one home, pyproject.toml"
+    assert "__version__" not in vars(optax_lite), "the version has one home, pyproject.toml"
+    assert optax_lite.__version__ == importlib.metadata.version("optax_lite")
 
 
 def test_modules_are_there_after_one_import():
@@ -237,12 +243,12 @@ PUBLIC = {
     if not name.startswith("_") and not isinstance(value, types.ModuleType) and not is_state(value)
 }
 PUBLIC |= {f"sweep.{name}": getattr(sweep, name) for name in sweep.__all__}
+# documented where they are used
 TYPE_ALIASES = {
-    "OptState",
-    "Params",
-    "Updates",
-    "ScalarOrSchedule",
-}  # documented where they are used
+    *("OptState", "Params", "Updates", "ScalarOrSchedule", "ArrayTree", "ConditionFn", "MaskOrFn"),
+    *("ShouldSkipUpdateFunction", "TransformInitFn", "TransformUpdateFn"),
+    *("TransformUpdateExtraArgsFn", "NO_PARAMS_MSG"),
+}
 
 
 def test_every_public_name_has_a_sentence_of_its_own():
@@ -275,8 +281,8 @@ def test_every_field_of_a_state_has_a_comment():
 # Where AdamW is written: its own file, decay, the learning rate, and how they are chained.
 ADAMW = {
     "optimizers/adam.py": {"ScaleByAdamState", "first_moment_estimate", "scale_by_adam", "adamw"},
-    "transforms/decay.py": {"add_decayed_weights", "_add_decayed_weights"},
-    "transforms/scale.py": {"scale", "scale_by_learning_rate"},
+    "_transforms/decay.py": {"add_decayed_weights", "_add_decayed_weights"},
+    "_transforms/scale.py": {"scale", "scale_by_learning_rate"},
     "core/compose.py": {"chain"},
 }
 

@@ -575,11 +575,28 @@ ATTRIBUTES = {
     "unheard_of": "adam has no attribute 'unheard_of'; its numbers are in tx.hyperparams",
 }
 
-NO_FUNCTIONS = {"OptState", "Params", "Updates", "ScalarOrSchedule"}  # aliases of types
+NO_FUNCTIONS = {
+    *(
+        "OptState",
+        "Params",
+        "Updates",
+        "ScalarOrSchedule",
+        "ConditionFn",
+        "ShouldSkipUpdateFunction",
+    ),
+    *("TransformInitFn", "TransformUpdateFn", "TransformUpdateExtraArgsFn"),
+}  # aliases of types
+# These have their wrong calls in tests/test_compat.py and tests/test_tree_helpers.py.
+ELSEWHERE = {
+    f"optax_lite.{module}" for module in ("compat", "linear_algebra", "tree", "_stochastic")
+}
 PUBLIC = [
     name
     for name in [*ol.__all__, *ol.compat.__all__, *(f"sweep.{name}" for name in sweep.__all__)]
-    if callable(found := attrgetter(name)(ol)) and not isinstance(found, (type, types.ModuleType))
+    if callable(found := attrgetter(name)(ol))
+    and not isinstance(found, (type, types.ModuleType))
+    and getattr(found, "__module__", "") not in ELSEWHERE
+    and not name.startswith(("unitwise", "safe_root"))
 ]
 
 

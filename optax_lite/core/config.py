@@ -66,11 +66,12 @@ def _snapshot(value: Any) -> Any:
         hash(value)
         return value
     except TypeError:
-        return jax.tree.map(
-            lambda x: x.copy() if isinstance(x, np.ndarray) else x,
-            value,
-            is_leaf=lambda x: x is None,
-        )
+
+        def copied(x):  # in a trace only numpy's arrays can be compared
+            is_known = isinstance(x, jax.Array) and not isinstance(x, Tracer) and not is_key(x)
+            return np.array(x) if is_known or isinstance(x, np.ndarray) else x
+
+        return jax.tree.map(copied, value, is_leaf=lambda x: x is None)
 
 
 def hashable(value: Any) -> Any:
@@ -82,7 +83,7 @@ def hashable(value: Any) -> Any:
         return value
     except TypeError:
         leaves, treedef = jax.tree.flatten(value, is_leaf=lambda x: x is None)
-        arrays = [isinstance(x, (np.ndarray, jax.Array)) for x in leaves]
+        arrays = [isinstance(x, (np.ndarray, np.generic, jax.Array)) for x in leaves]
         return treedef, tuple(
             _value_key(x) if array else x for x, array in zip(leaves, arrays, strict=True)
         )
@@ -94,6 +95,8 @@ def _value_key(x: Any) -> Any:
     """
     if isinstance(x, Tracer):
         return id(x)
+    if isinstance(x, np.generic):  # numpy takes a tuple for an array, and compares entries
+        return x.item()
     if isinstance(x, (np.ndarray, jax.Array)):
         return (
             str(x.dtype),
@@ -165,21 +168,29 @@ class Config:
         return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
 
     def __setattr__(self, name: str, value: Any):
+        if hasattr(self, "__dict__") and name not in self._static.names:
+            return _set(self, name, value)  # a field of a user's subclass
         raise AttributeError(
             f"{self.factory.name} cannot be changed in place; write tx = tx.replace({name}=...)"
         )
 
     def _flatten(self):
-        return self._values, self._static
+        fields = getattr(self, "__dict__", None)  # of a user's subclass
+        return self._values, (self._static, *fields.items()) if fields else self._static
 
     def _flatten_with_keys(self):
+        values, static = self._flatten()
         return tuple(
-            zip(map(jax.tree_util.GetAttrKey, self._static.names), self._values, strict=True)
-        ), self._static
+            zip(map(jax.tree_util.GetAttrKey, self._static.names), values, strict=True)
+        ), static
 
     @classmethod
     def _unflatten(cls, static, values):
-        return cls._make(static, tuple(values))
+        static, *fields = static if isinstance(static, tuple) else (static,)
+        made = cls._make(static, tuple(values))
+        for name, value in fields:
+            _set(made, name, value)
+        return made
 
     # --- what it is made of
 

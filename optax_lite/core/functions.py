@@ -218,13 +218,14 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
             raise TypeError(
                 f"{name}: update needs {missing[0]}=; write tx.update(grads, state, params, "
                 f"{missing[0]}=...). Extra arguments given: {', '.join(extra) or 'none'}"
+                f"{'' if extra else '; inside optax use to_optax(tx), or it drops them'}"
             )
         kept = extra if form.takes_all else {own: extra[own] for own in form.named if own in extra}
         kept = {**kept, "params": params} if form.params_by_name else kept
         args = (updates, state, params) if form.takes_params else (updates, state)
         new_updates, new_state = update(*args, **kept)
         old, new = jax.tree.structure(state), jax.tree.structure(new_state)
-        if new_state is state and not isinstance(state, EmptyState):
+        if new_state is state and not isinstance(state, EmptyState | None):
             # Returned unread, so it may be anybody's: compare with a fresh one (decision 49).
             old, new = outline(state), outline(jax.eval_shape(init, updates))
         if old != new:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from optax_lite.core.leafwise import check_prefix, is_missing, leaf_paths, path_string, step_string
 from optax_lite.core.types import PyTree
@@ -143,10 +144,16 @@ def as_mask(mask: Any, tree: PyTree) -> PyTree:
     if is_patterns(mask):
         return pattern_mask(mask, tree)
     leaves = jax.tree.leaves(mask)  # a module of bools may be callable too
-    is_tree = len(leaves) > 0 and all(isinstance(x, (bool, np.bool_)) for x in leaves)
+    is_tree = len(leaves) > 0 and all(map(_is_bool, leaves))
     made = mask(tree) if callable(mask) and not is_tree else mask
     check_prefix(made, tree, "mask")
     for leaf, path in zip(jax.tree.leaves(made), leaf_paths(made, nothing_too=False), strict=True):
-        if not isinstance(leaf, (bool, np.bool_)):
+        if not _is_bool(leaf):
             raise ValueError(f"mask leaf {path!r} must be True or False, got {leaf!r}")
-    return made
+    return jax.tree.map(bool, made)
+
+
+def _is_bool(x: Any) -> bool:
+    """Whether this is one bool whose value is known: Python's, numpy's or one of JAX."""
+    is_array = isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, Tracer)
+    return isinstance(x, (bool, np.bool_)) or (is_array and x.dtype == bool and x.shape == ())

@@ -94,6 +94,19 @@ def safe_norm(
     return length if keepdims else jnp.squeeze(length, axis)
 
 
+def safe_root_mean_squares(x: Array, min_rms: float) -> Array:
+    """Return √(mean of |x|²), but `min_rms` at least, with derivative 0 where it is not above that.
+
+    Args:
+        x: An array of any shape.
+        min_rms: The least value returned, at least 0.
+    """
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"safe_root_mean_squares: x must be an array, got {show_leaf(x):.60}")
+    root_of_size = max(float(x.size), 1.0) ** 0.5
+    return safe_norm(x.reshape(-1), min_rms * root_of_size) / root_of_size
+
+
 def rms(x: Array) -> Array:
     """√(mean of |x|²) of an array; 0 where there are no entries."""
     # as an int it may not fit in 32 bits

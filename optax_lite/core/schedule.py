@@ -50,6 +50,7 @@ class Schedule(Config):
             )
             raise
 
+    __slots__ = ()
     _builds, _decorator = "a function of the count", "schedule"
 
     @classmethod
@@ -116,10 +117,14 @@ def _combined(op, left, right):
 
 
 def value_at(schedule: Schedule, count: Array, where: str) -> Array:
-    """A schedule's value as a weakly typed scalar; what is no real number is told with `where` in
-    front.
+    """Evaluate a schedule, as a weakly typed scalar."""
+    return real_number(schedule(count), where)
+
+
+def real_number(now: Any, where: str) -> Array:
+    """Return a real number as a weakly typed scalar; the error for anything else begins with
+    `where`.
     """
-    now = schedule(count)
     if now is None or jnp.ndim(now) != 0 or jnp.iscomplexobj(now):
         got = "None" if now is None else f"shape {jnp.shape(now)} and dtype {jnp.result_type(now)}"
         raise ValueError(f"{where} must return a real number, got {got}")

@@ -93,8 +93,11 @@ class GradientTransformation(Config):
                 f"GradientTransformation: init and update must be functions, got {init!r} and "
                 f"{update!r}"
             )
-        return _from_pair(init, update)
+        made = _pair(init, update)
+        # A user's subclass, which may go on to set fields of its own.
+        return made if issubclass(Pair, cls) else cls.copy_of(made)
 
+    __slots__ = ()
     _builds, _decorator = "(init, update), (init, update, step) or a transformation", "transform"
 
     @classmethod
@@ -107,10 +110,13 @@ class GradientTransformation(Config):
         is_pair = (
             hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
         )
-        return _from_pair(value.init, value.update) if is_pair else None
+        return _pair(value.init, value.update) if is_pair else None
 
     def __iter__(self):
         return iter((self.init, self.update))
+
+    def __getitem__(self, index):
+        return (self.init, self.update)[index]  # as of optax's, which is a tuple
 
     def members(self) -> Iterator["GradientTransformation"]:
         """Give the transformations among its arguments, without those within them."""
@@ -139,6 +145,8 @@ class GradientTransformation(Config):
         unless the method is told otherwise; integers, bools and None have no slot.
         """
         init = functions(weak_scalars(self)).init
+        if params is None and not jax.tree.leaves(state := init(None)):
+            return state  # of what keeps nothing
         check_params(self.factory.name, params)
         params = _arrays(params)
         leaves = jax.tree.leaves(params)
@@ -253,9 +261,37 @@ class OptimizerFactory(Factory):
     update = step = init
 
 
-@transform(static=("init", "update"))
-def _from_pair(init, update):
+class Pair(GradientTransformation):
+    """Two plain functions, called by the names that their own arguments have."""
+
+    __slots__ = ()
+
+    def init(self, *args, **kwargs):
+        return super().init(*self._by_place("init", args, kwargs), **kwargs)
+
+    def update(self, *args, **kwargs):
+        return super().update(*self._by_place("update", args, kwargs), **kwargs)
+
+    def _by_place(self, function, args, kwargs):
+        """The arguments that stand by place, with those given by the function's own names."""
+        names = [] if not kwargs else inspect.signature(self.arguments[function]).parameters
+        own = [name for name in [*names][len(args) : 3] if name in kwargs]
+        return [*args, *map(kwargs.pop, own)]
+
+
+def _of_a_pair(init, update):
     return init, update
+
+
+_of_a_pair.__name__ = _of_a_pair.__qualname__ = "_pair"  # found under that name, by pickle too
+_pair = OptimizerFactory(
+    Pair,
+    _of_a_pair,
+    ("init", "update"),
+    (),
+    {"scheduled": ScheduledState, "descends": lambda tx: None},
+)
+_pair.name = "GradientTransformation"  # what the user called
 
 
 class Member(GradientTransformation):
@@ -292,7 +328,7 @@ class Member(GradientTransformation):
         return self
 
     def _outside(self):
-        return GradientTransformation._make(self._static, self._values, self._built_in_use)
+        return self.factory.kind._make(self._static, self._values, self._built_in_use)
 
 
 def functions(tx: GradientTransformation) -> Functions:

@@ -181,7 +181,7 @@ def explain_update(
     problem = _wrong_gradients(updates, params)
     if problem:
         raise ValueError(f"{name}: {problem}") from error
-    check_arrays(name, {"gradient": updates, "state": state}, error)
+    check_arrays(name, {"gradient": updates, "state": state, "params": params}, error)
     if _strangers(updates, params):
         found = (
             error
@@ -194,7 +194,10 @@ def explain_update(
             "jax.grad(loss_fn, argnums=...)"
         ) from error
     by_shape = params is not None and not isinstance(error, StateError)
-    problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
+    try:
+        problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
+    except Exception:  # an init of the user's own failed too: the first error says more
+        problems = [None]
     if all(problems):  # or else the first error says what is wrong
         raise StateError(f"{name}: {problems[0]}") from error
     if problems[0]:  # a state of all params, of which some have no gradient
@@ -337,8 +340,12 @@ def check_arrays(name: str, trees: dict[str, PyTree], error: Exception) -> None:
     """Raise if a leaf that is not an array is the reason, and say how such leaves are left out."""
     for what, tree in trees.items():
         for path, leaf in _leaves(tree):
-            if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "dtype"):
-                problem = f"{what} leaf {path!r} is {show_leaf(leaf):.60}, no array"
+            is_array = isinstance(leaf, (*_ARRAYS, jax.ShapeDtypeStruct))
+            # Of params what has no dtype is passed over; what has one is taken for an array.
+            is_used = what != "params" or hasattr(leaf, "dtype")
+            if is_used and not is_array and not hasattr(leaf, "__jax_array__"):
+                kind = type(leaf).__name__ if hasattr(leaf, "dtype") else f"{show_leaf(leaf):.60}"
+                problem = f"{what} leaf {path!r} is {kind}, no array"
                 remedy = (
                     "pass None for it, as eqx.filter(model, eqx.is_inexact_array) does for all "
                     "such leaves"

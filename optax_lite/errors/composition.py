@@ -52,9 +52,9 @@ BETWEEN = {
 }
 ROUNDED = {"rounding": "which rounds the parameters as well" + ONE}
 _MOVING = (
-    "transforms.decay",
-    "transforms.momentum",
-    "transforms.noise",
+    "_transforms.decay",
+    "_transforms.momentum",
+    "_transforms.noise",
     "optimizers",
 )  # where 0 does not stay 0
 

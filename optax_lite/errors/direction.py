@@ -26,11 +26,7 @@ def descends(tx: GradientTransformation) -> bool | None:
         each = list(map(descends, members))
         found = True if True in each else None if None in each else False
     else:
-        found = (
-            False
-            if factory.__module__.startswith("optax_lite.") and factory.__name__ != "_from_pair"
-            else None
-        )
+        found = False if factory.__module__.startswith("optax_lite.") else None
     if not members:
         factory.traits["descends"] = found  # its numbers do not matter
     return found

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import jax
 
+from optax_lite._transforms.clip import adaptive_grad_clip, clip, clip_by_global_norm
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.scale import scale_by_schedule
 from optax_lite.core.compose import is_chain, links
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import GradientTransformation
 from optax_lite.errors.direction import descends
 from optax_lite.errors.states import states_with
 from optax_lite.inspect._table import value_range
-from optax_lite.transforms.clip import adaptive_grad_clip, clip, clip_by_global_norm
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_schedule
 
 # of gradients; a bound on the RMS is for updates
 _CLIPS = (clip, clip_by_global_norm, adaptive_grad_clip)

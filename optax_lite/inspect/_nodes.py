@@ -193,7 +193,7 @@ def _sources(jaxpr: Any) -> list[frozenset[int]]:
 
     for equation in jaxpr.eqns:
         inputs = frozenset().union(*map(of, equation.invars))
-        known |= dict.fromkeys(equation.outvars, inputs)
+        known.update((var, inputs) for var in equation.outvars)
     return [of(var) for var in jaxpr.outvars]
 
 

@@ -69,7 +69,8 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
         injected = "injecting" in place.factory.words
         for path, name in place.paths.items():
             if injected and name in part.hyperparams_states:
-                counts.setdefault(path, part.hyperparams_states[name].count)
+                if hasattr(kept := part.hyperparams_states[name], "count"):  # not of a stateful one
+                    counts.setdefault(path, kept.count)
             elif not injected and path not in counts and isinstance(given[path], Schedule):
                 counts[path] = part.count
             if injected:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import PartitionState, as_optimizer
 from optax_lite.core.leafwise import is_inexact, path_strings
 from optax_lite.core.masks import steps
@@ -27,7 +28,6 @@ from optax_lite.inspect._nodes import (
 )
 from optax_lite.inspect._table import Explanation, LeafRow
 from optax_lite.inspect.current import settings
-from optax_lite.transforms.scale import set_to_zero
 from optax_lite.wrappers.groups import idle_rules
 from optax_lite.wrappers.lookahead import LookaheadParams
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite._transforms.clip import clip_by_global_norm
 from optax_lite.core.compose import check_members, is_chain
 from optax_lite.core.config import Config
 from optax_lite.core.frozen import zero_frozen
@@ -33,7 +34,6 @@ from optax_lite.errors.composition import SCALED
 from optax_lite.errors.states import is_state
 from optax_lite.inspect._nodes import StateNode, trace_state
 from optax_lite.inspect.current import current_hyperparams, settings
-from optax_lite.transforms.clip import clip_by_global_norm
 
 
 class MetricsState(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.momentum import ema
 from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
 from optax_lite.core.leafwise import (
@@ -28,7 +29,6 @@ from optax_lite.core.transform import (
     transform,
 )
 from optax_lite.core.validate import ArgumentError
-from optax_lite.transforms.momentum import ema
 
 Measure = Callable[[Updates], Any]
 

@@ -25,6 +25,17 @@ from optax_lite.losses.elementwise import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     squared_error as squared_error,
 )
+from optax_lite.losses.overlap import (
+    binary_dice_loss as binary_dice_loss,
+    dice_loss as dice_loss,
+    multiclass_generalized_dice_loss as multiclass_generalized_dice_loss,
+)
+from optax_lite.losses.ranking import ranking_softmax_loss as ranking_softmax_loss
+from optax_lite.losses.sparse import (
+    make_fenchel_young_loss as make_fenchel_young_loss,
+    multiclass_sparsemax_loss as multiclass_sparsemax_loss,
+    sparsemax_loss as sparsemax_loss,
+)
 from optax_lite.losses.vectors import (
     convex_kl_divergence as convex_kl_divergence,
     cosine_distance as cosine_distance,

@@ -33,10 +33,12 @@ def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     def decorate(function):
         signature, name = inspect.signature(function), function.__name__
         required = [k for k in names if signature.parameters[k].default is inspect.Parameter.empty]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
-            if unknown := [k for k in kwargs if k not in signature.parameters]:
+            unknown = [k for k in kwargs if k not in signature.parameters]
+            if unknown and not takes_any:
                 raise TypeError(f"{name}: {unknown_argument(unknown[0], signature.parameters)}")
             try:
                 call = signature.bind(*args, **kwargs)

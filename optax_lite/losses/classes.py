@@ -84,12 +84,12 @@ def softmax_cross_entropy_with_integer_labels(
     them loss 0.
     """
     where = _class_mask(where, logits, axis)
-    cross_entropy = -_pick(_log_softmax(logits, axis, where), labels, axis)
+    cross_entropy = -score_of_label(_log_softmax(logits, axis, where), labels, axis)
     return cross_entropy if where is None else included(cross_entropy, jnp.any(where, axis))
 
 
-def _pick(scores, labels, axis):
-    """The score of the right class of every example, NaN where the label is none of the classes."""
+def score_of_label(scores: Array, labels: ArrayLike, axis: int | tuple[int, ...]) -> Array:
+    """Return the score of the right class of every example, NaN where the label is no class."""
     labels, last = jnp.asarray(labels), tuple(range(-len(axes(axis, scores.ndim)), 0))
     flat = jnp.moveaxis(scores, axis, last if isinstance(axis, tuple) else -1)
     shape = flat.shape[: last[0]]
@@ -153,10 +153,10 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """
     # that of y is f_y to the bit
     margins = scores + (1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype))
-    return jnp.max(margins, -1) - _pick(scores, labels, -1)
+    return jnp.max(margins, -1) - score_of_label(scores, labels, -1)
 
 
 @loss("scores")
 def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """max_j f_j - f_y over the last axis, for the number y of the right class. Collins 2002."""
-    return jnp.max(scores, -1) - _pick(scores, labels, -1)
+    return jnp.max(scores, -1) - score_of_label(scores, labels, -1)

@@ -6,11 +6,11 @@ for too little.
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adabelief import ScaleByBeliefState
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 @transform

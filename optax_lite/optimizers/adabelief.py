@@ -6,11 +6,11 @@ scatter around it steps are short, even if they are small.
 
 from typing import NamedTuple
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.optimizers.adam import first_moment_estimate
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByBeliefState(NamedTuple):

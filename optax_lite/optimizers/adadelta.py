@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, over, sqrt
 from optax_lite.core.transform import Number, PyTree, transform
 from optax_lite.core.validate import check_unit_interval
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByAdaDeltaState(NamedTuple):

@@ -5,17 +5,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.clip import clip_by_block_rms
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.momentum import ema
+from optax_lite._transforms.scale import scale, scale_by_learning_rate
+from optax_lite._transforms.trust_ratio import scale_by_param_block_rms
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import moving_average, over, plain_sq, sqrt, weak_typed
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.types import Limit
 from optax_lite.core.validate import check_nonnegative
-from optax_lite.transforms.clip import clip_by_block_rms
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.momentum import ema
-from optax_lite.transforms.scale import scale, scale_by_learning_rate
-from optax_lite.transforms.trust_ratio import scale_by_param_block_rms
 
 
 class FactoredState(NamedTuple):

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import full_like, leafwise
 from optax_lite.core.numerics import abs_sq
 from optax_lite.core.transform import Number, PyTree, transform
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.rmsprop import over_root
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByRssState(NamedTuple):

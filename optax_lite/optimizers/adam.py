@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByAdamState(NamedTuple):

@@ -6,12 +6,12 @@ for them to sink below.
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, sqrt
 from optax_lite.core.transform import Number, transform
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 @transform(static=("mu_dtype",))

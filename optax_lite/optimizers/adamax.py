@@ -6,11 +6,11 @@ a while keeps its long memory of the largest one, which fades by b2 a step.
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over
 from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 @transform

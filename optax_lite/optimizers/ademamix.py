@@ -9,11 +9,11 @@ wants long runs, and a warm-up of alpha and b3, without which an early b3 near 1
 
 from typing import NamedTuple
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import check_nonnegative
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByAdemamixState(NamedTuple):

@@ -7,11 +7,11 @@ not.
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, sqrt, weak_typed
 from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import ScaleByAdamState
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 def fourth_root(step):

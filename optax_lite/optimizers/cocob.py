@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import copy_params, full_like, leafwise, zeros_like
 from optax_lite.core.numerics import over
 from optax_lite.core.transform import Number, PyTree, transform
 from optax_lite.core.validate import check_nonnegative
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class COCOBState(NamedTuple):

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import add_decayed_weights, with_decay_and_rate
 from optax_lite.core.compose import identity
 from optax_lite.core.leafwise import cast_like, copy_params, leafwise, scalar_like, zeros_like
 from optax_lite.core.norms import global_norm, norm, with_sum_sq
 from optax_lite.core.numerics import abs_sq, over, sqrt, weak_typed
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_nonnegative
-from optax_lite.transforms.decay import add_decayed_weights, with_decay_and_rate
 
 
 class ScaleByDistanceOverGradientsState(NamedTuple):

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import jax
 
+from optax_lite._transforms.clip import per_example_global_norm_clip
+from optax_lite._transforms.decay import with_decay_and_rate
+from optax_lite._transforms.momentum import trace_if
+from optax_lite._transforms.noise import with_normal
 from optax_lite.core.leafwise import check_like, leafwise
 from optax_lite.core.random import chosen_key, key_data, next_key
 from optax_lite.core.transform import Array, Number, transform
 from optax_lite.core.validate import check_nonnegative
-from optax_lite.transforms.clip import per_example_global_norm_clip
-from optax_lite.transforms.decay import with_decay_and_rate
-from optax_lite.transforms.momentum import trace_if
-from optax_lite.transforms.noise import with_normal
 
 
 class DifferentiallyPrivateAggregateState(NamedTuple):

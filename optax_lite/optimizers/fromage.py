@@ -1,12 +1,12 @@
 """Fromage: steps of a given share of every leaf's norm."""
 
+from optax_lite._transforms.decay import WeightDecaySchedule
+from optax_lite._transforms.scale import scale_by_learning_rate
+from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.numerics import sqrt
 from optax_lite.core.transform import EmptyState, Number, transform
-from optax_lite.transforms.decay import WeightDecaySchedule
-from optax_lite.transforms.scale import scale_by_learning_rate
-from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
 
 
 @transform(scheduled=WeightDecaySchedule, is_a=("behind the rate",))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
 from optax_lite.core.leafwise import (
@@ -28,7 +29,6 @@ from optax_lite.core.placement import placed, spec_like, whole
 from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class GaLoreDimensionNumbers(NamedTuple):

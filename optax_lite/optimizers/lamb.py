@@ -1,9 +1,9 @@
 """LAMB: Adam with the size of every leaf's step in proportion to the leaf."""
 
+from optax_lite._transforms.decay import add_decayed_weights, with_decay_and_rate
+from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
 from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import add_decayed_weights, with_decay_and_rate
-from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
 
 
 @transform(static=("mask",))

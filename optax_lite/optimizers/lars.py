@@ -1,11 +1,11 @@
 """LARS: momentum with the size of every leaf's gradient in proportion to the leaf."""
 
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.momentum import trace
+from optax_lite._transforms.scale import scale_by_learning_rate
+from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
 from optax_lite.core.compose import chain, masked
 from optax_lite.core.transform import Number, transform
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.momentum import trace
-from optax_lite.transforms.scale import scale_by_learning_rate
-from optax_lite.transforms.trust_ratio import scale_by_trust_ratio
 
 
 @transform(static=("weight_decay_mask", "trust_ratio_mask"))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.scale import scale, scale_by_learning_rate
 from optax_lite.core.compose import chain, identity
 from optax_lite.core.leafwise import (
     flatten_up_to,
@@ -21,7 +22,6 @@ from optax_lite.core.transform import Array, GradientTransformation, Number, PyT
 from optax_lite.core.validate import check_count
 from optax_lite.linesearch.backtracking import value_dtype
 from optax_lite.linesearch.zoom import scale_by_zoom_linesearch
-from optax_lite.transforms.scale import scale, scale_by_learning_rate
 
 
 class ScaleByLBFGSState(NamedTuple):

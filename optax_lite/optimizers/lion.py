@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import moving_average
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_nonnegative
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByLionState(NamedTuple):

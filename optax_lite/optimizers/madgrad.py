@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import add_decayed_weights
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import copy_params, increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, sqrt, weak_typed
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import check_number, check_unit_interval
-from optax_lite.transforms.decay import add_decayed_weights
 
 
 class MadgradState(NamedTuple):

@@ -8,14 +8,14 @@ multiplies b1 / (1 - b1), which is 19 with the default b1.
 
 from typing import NamedTuple
 
+from optax_lite._transforms.clip import fit
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.norms import norm
 from optax_lite.core.transform import Number, PyTree, transform
 from optax_lite.core.types import Limit
 from optax_lite.core.validate import check_nonnegative, check_positive
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.clip import fit
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ReduceVarianceState(NamedTuple):

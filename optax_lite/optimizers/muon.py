@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, partition
 from optax_lite.core.config import hashable
 from optax_lite.core.leafwise import increment, is_missing, leafwise, zero_count, zeros_like
@@ -15,8 +17,6 @@ from optax_lite.core.scalars import power_of_two
 from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
 from optax_lite.optimizers.adam import adamw
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 _STANDARD = (3.4445, -4.775, 2.0315)
 _DION = (

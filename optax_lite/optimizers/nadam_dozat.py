@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
 from optax_lite.core.numerics import (
     abs_sq,
@@ -13,7 +14,6 @@ from optax_lite.core.numerics import (
 )
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import check_nonnegative
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByNadamState(NamedTuple):

@@ -1,8 +1,8 @@
 """Descent along a gradient with noise that fades."""
 
+from optax_lite._transforms.decay import with_decay_and_rate
+from optax_lite._transforms.noise import add_noise
 from optax_lite.core.transform import Number, transform
-from optax_lite.transforms.decay import with_decay_and_rate
-from optax_lite.transforms.noise import add_noise
 
 
 @transform(static=("key", "seed"))

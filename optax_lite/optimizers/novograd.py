@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByNovogradState(NamedTuple):

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
+from optax_lite._transforms.scale import scale
+from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleByOptimisticGradientState(NamedTuple):
@@ -73,4 +75,30 @@ def optimistic_adam_v2(
         learning_rate,
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(alpha, beta),
+    )
+
+
+@transform(static=("mu_dtype",))
+def optimistic_adam(
+    learning_rate: Number,
+    optimism: Number | None = None,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    mu_dtype=None,
+    *,
+    nesterov=True,
+):
+    """w ← w - (lr·r + optimism·(r - r₋)), r of Adam: `optimistic_adam_v2` with absolute rates.
+
+    Daskalakis et al. 2018. Without `optimism` it is the learning rate, as in the paper. optax's
+    older form, which takes no schedule there; here both may be schedules.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_optimistic_gradient(
+            learning_rate, learning_rate if optimism is None else optimism
+        ),
+        scale(-1.0),
     )

@@ -4,6 +4,7 @@ gradient.
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, identity
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.norms import global_norm
@@ -11,7 +12,6 @@ from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import EmptyState, Number, transform
 from optax_lite.core.types import Limit
 from optax_lite.core.validate import ArgumentError, check_nonnegative
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 @transform

@@ -5,6 +5,7 @@ It stands for a warm-up of the learning rate, whose length follows from b2.
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import (
     abs_sq,
@@ -17,7 +18,6 @@ from optax_lite.core.numerics import (
 from optax_lite.core.transform import Array, Number, transform
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState, first_moment_estimate
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 def _langevin(y: Array) -> Array:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.momentum import trace_if
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import full_like, increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import check_nonnegative, check_unit_interval
-from optax_lite.transforms.momentum import trace_if
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScaleByRmsState(NamedTuple):

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.scale import scale
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import full_like, leafwise, zeros_like
 from optax_lite.core.transform import Number, PyTree, transform
 from optax_lite.core.types import Limit
 from optax_lite.core.validate import check_nonnegative
-from optax_lite.transforms.scale import scale
 
 
 class ScaleByRpropState(NamedTuple):

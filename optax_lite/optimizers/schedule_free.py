@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from optax_lite._schedules import warmup_constant_schedule
+from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, check_members
 from optax_lite.core.leafwise import (
     cast_like,
@@ -24,9 +27,6 @@ from optax_lite.errors.composition import EVERY_POINT, INSTEAD, ONE_AVERAGE, SCA
 from optax_lite.errors.direction import check_makes_steps
 from optax_lite.optimizers.rmsprop import scale_by_rms
 from optax_lite.optimizers.sgd import sgd
-from optax_lite.schedules import warmup_constant_schedule
-from optax_lite.transforms.decay import add_decayed_weights
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class ScheduleFreeState(NamedTuple):

@@ -1,8 +1,8 @@
 """Stochastic gradient descent, plain and with momentum."""
 
+from optax_lite._transforms.decay import with_decay_and_rate
+from optax_lite._transforms.momentum import trace_if
 from optax_lite.core.transform import Number, transform
-from optax_lite.transforms.decay import with_decay_and_rate
-from optax_lite.transforms.momentum import trace_if
 
 
 @transform(static=("accumulator_dtype",))

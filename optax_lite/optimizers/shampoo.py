@@ -5,13 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
+from optax_lite._transforms.momentum import trace
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.matrices import adjoint, along, from_blocks, gram, to_blocks
 from optax_lite.core.placement import whole
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_count, check_nonnegative, check_positive
-from optax_lite.transforms.decay import with_decay_and_rate
-from optax_lite.transforms.momentum import trace
 
 
 class ScaleByShampooState(NamedTuple):

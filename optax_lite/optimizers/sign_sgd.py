@@ -1,10 +1,10 @@
 """Descent along the sign of the gradient, or of its moving average."""
 
+from optax_lite._transforms.decay import with_decay_and_rate
+from optax_lite._transforms.momentum import ema
+from optax_lite._transforms.scale import scale_by_sign
 from optax_lite.core.transform import Number, transform
 from optax_lite.core.validate import check_unit_interval
-from optax_lite.transforms.decay import with_decay_and_rate
-from optax_lite.transforms.momentum import ema
-from optax_lite.transforms.scale import scale_by_sign
 
 
 @transform

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, sqrt
 from optax_lite.core.transform import Number, PyTree, transform
 from optax_lite.core.validate import check_below_one, check_closed_unit_interval
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleBySM3State(NamedTuple):

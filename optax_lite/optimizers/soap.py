@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.matrices import adjoint, along, gram
 from optax_lite.core.norms import norm
@@ -12,7 +13,6 @@ from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_aver
 from optax_lite.core.placement import whole
 from optax_lite.core.transform import Array, Number, PyTree, transform
 from optax_lite.core.validate import check_count, check_unit_interval
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class ScaleBySoapState(NamedTuple):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
 from optax_lite.core.leafwise import cast_like, increment, leafwise, zero_count, zeros_like
@@ -13,7 +14,6 @@ from optax_lite.core.random import chosen_key, key_data, key_tree, next_key
 from optax_lite.core.transform import Array, Number, OptState, PyTree, apply_updates, transform
 from optax_lite.core.types import Limit
 from optax_lite.core.validate import check_count, check_nonnegative
-from optax_lite.transforms.decay import with_decay_and_rate
 
 
 class HutchinsonState(NamedTuple):

@@ -5,12 +5,12 @@ It takes over the clipping of Adafactor, and serves in place of clipping the gra
 
 import jax.numpy as jnp
 
+from optax_lite._transforms.decay import add_decayed_weights, with_decay_and_rate
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.norms import rms
 from optax_lite.core.numerics import bias_correction_factor, over, sqrt
 from optax_lite.core.transform import Number, transform
 from optax_lite.optimizers.adam import scale_by_adam
-from optax_lite.transforms.decay import add_decayed_weights, with_decay_and_rate
 
 
 @transform

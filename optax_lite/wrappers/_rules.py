@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.config import Config
 from optax_lite.core.factory import as_data
 from optax_lite.core.leafwise import flatten_up_to, is_inexact, is_missing, path_string
@@ -16,7 +17,6 @@ from optax_lite.core.masks import is_patterns, of_variables, pick
 from optax_lite.core.transform import GradientTransformation
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.transforms.scale import set_to_zero
 
 BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
 

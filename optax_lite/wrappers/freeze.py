@@ -2,12 +2,12 @@
 
 import jax
 
+from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import check_members, masked, partition
 from optax_lite.core.frozen import by_part, spread
 from optax_lite.core.masks import as_mask
 from optax_lite.core.transform import transform
 from optax_lite.errors.composition import SCALED
-from optax_lite.transforms.scale import set_to_zero
 
 
 def _frozen(tx, updates, params):

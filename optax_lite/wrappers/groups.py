@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import jax
 
+from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import MaskedState, PartitionState, check_members, partition
 from optax_lite.core.config import Config
 from optax_lite.core.frozen import by_part
@@ -16,7 +17,6 @@ from optax_lite.core.transform import GradientTransformation, transform
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.composition import SCALED
-from optax_lite.transforms.scale import set_to_zero
 from optax_lite.wrappers._rules import (
     FROZEN,
     GroupRules,

@@ -5,7 +5,7 @@ there.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from optax_lite.core.factory import is_factory
 from optax_lite.core.functions import wrapping
 from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.schedule import Schedule, value_at
+from optax_lite.core.schedule import Schedule, function_schedule, real_number, value_at
 from optax_lite.core.transform import (
     Array,
     GradientTransformation,
@@ -38,6 +38,50 @@ class InjectStatefulHyperparamsState(NamedTuple):
 
 class WrappedScheduleState(NamedTuple):
     count: Array  # the schedule's next argument, int32
+
+
+@runtime_checkable
+class StatefulSchedule(Protocol):
+    """A hyperparameter with a state of its own, which extra arguments of `update` may change."""
+
+    def init(self) -> Any:
+        """Make the state before the first update."""
+
+    def update(self, state: Any, **extra_args: Any) -> Any:
+        """Give the state after an update."""
+
+    def __call__(self, state: Any, **extra_args: Any) -> Any:
+        """Give the value at a state."""
+
+
+class WrappedSchedule:
+    """Make a stateful schedule of a function of the count."""
+
+    def __init__(self, schedule_fn: Callable[[Any], Any]):
+        self.schedule_fn = schedule_fn
+
+    def init(self) -> WrappedScheduleState:
+        """Count from 0."""
+        return WrappedScheduleState(zero_count())
+
+    def update(self, state: WrappedScheduleState, **extra_args: Any) -> WrappedScheduleState:
+        """Count on."""
+        return WrappedScheduleState(increment(state.count))
+
+    def __call__(self, state: WrappedScheduleState, **extra_args: Any) -> Any:
+        """Give the value at the count."""
+        return self.schedule_fn(state.count)
+
+
+def _as_schedule(value: Any) -> Any:
+    return function_schedule(value) if isinstance(value, StatefulSchedule) else value
+
+
+def _stateful(value: Any) -> StatefulSchedule | None:
+    """The stateful schedule behind an argument, if it is one."""
+    known = isinstance(value, Schedule) and value.factory is function_schedule
+    found = value.arguments["fn"] if known else None
+    return found if isinstance(found, StatefulSchedule) else None
 
 
 def inject_hyperparams(
@@ -75,6 +119,8 @@ def inject_hyperparams(
     @functools.wraps(inner_factory, updated=())
     def injected(*args, **kwargs):
         ours = is_factory(inner_factory)
+        args = tuple(map(_as_schedule, args))
+        kwargs = {name: _as_schedule(x) for name, x in kwargs.items()}
         tx = (
             inner_factory(*args, **kwargs)
             if ours
@@ -102,25 +148,33 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
     if hyperparam_dtype is not None:
         _check_rounded(inner, numbers, dtype)
 
-    def at(now, counts):
-        """The values now, schedules evaluated at their counts, and the optimizer made of them."""
+    stateful = {"/".join(path): s for path, x in inner.walk() if (s := _stateful(x)) is not None}
+
+    def at(now, counts, extra):
+        """The values now, schedules evaluated at their states, and the optimizer made of them."""
         tx, now = inner, dict(now)
         for path in numbers:
             tx = tx.edit(path, weak_typed(now["/".join(path)]))
         by_path = dict(tx.walk())
         for path in schedules:
             name = "/".join(path)
-            value = value_at(
-                by_path[path], counts[name].count, f"inject_hyperparams: the schedule {name}"
-            )
+            where = f"inject_hyperparams: the schedule {name}"
+            if name in stateful:
+                value = real_number(stateful[name](counts[name], **extra), where)
+            else:
+                value = value_at(by_path[path], counts[name].count, where)
             now[name] = jnp.asarray(value, dtype)
             tx = tx.edit(path, weak_typed(now[name]))
         return now, tx
 
     def init(params):
         now = {"/".join(path): jnp.asarray(x, dtype) for path, x in numbers.items()}
-        counts = {"/".join(path): WrappedScheduleState(zero_count()) for path in schedules}
-        now, tx = at(now, counts)
+        names = ["/".join(path) for path in schedules]
+        counts = {
+            name: stateful[name].init() if name in stateful else WrappedScheduleState(zero_count())
+            for name in names
+        }
+        now, tx = at(now, counts, {})
         return InjectStatefulHyperparamsState(zero_count(), now, counts, tx.init(params))
 
     def run(inner, updates, state, params=None, **extra):
@@ -131,10 +185,12 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
                 f"inject_hyperparams: the state has the hyperparameters {got}; its own are "
                 f"{expected}"
             )
-        now, tx = at(state.hyperparams, state.hyperparams_states)
+        now, tx = at(state.hyperparams, state.hyperparams_states, extra)
         new, inner_state = inner.of(tx)(updates, state.inner_state, params, **extra)
         counts = {
-            name: WrappedScheduleState(increment(s.count))
+            name: stateful[name].update(s, **extra)
+            if name in stateful
+            else WrappedScheduleState(increment(s.count))
             for name, s in state.hyperparams_states.items()
         }
         return new, InjectStatefulHyperparamsState(increment(state.count), now, counts, inner_state)

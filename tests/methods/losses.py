@@ -247,6 +247,135 @@ def ctc_loss(logits, logit_paddings, labels, label_paddings, *, blank_id=0, log_
     return loss
 
 
+def _sparsemax(z):
+    """Projection onto the simplex (Martins & Astudillo 2016, algorithm 1): p, tau and the
+    support.
+    """
+    ordered = np.sort(z)[::-1]
+    k = max(k for k in range(1, len(z) + 1) if 1 + k * ordered[k - 1] > np.sum(ordered[:k]))
+    tau = (np.sum(ordered[:k]) - 1) / k
+    return np.maximum(z - tau, 0.0), tau, z > tau
+
+
+def multiclass_sparsemax_loss(scores, labels):
+    """Sparsemax loss (Martins & Astudillo 2016, section 3): -z_k + sum over the support of (z^2 -
+    tau^2) / 2, plus 1/2.
+    """
+    loss = np.zeros(scores.shape[:-1])
+    for i in np.ndindex(loss.shape):
+        z = scores[i]
+        _, tau, support = _sparsemax(z)
+        loss[i] = -z[labels[i]] + 0.5 * np.sum(z[support] ** 2 - tau**2) + 0.5
+    return loss
+
+
+def sparsemax_loss(logits, labels):
+    """Fenchel-Young loss of the squared norm (Blondel, Martins & Niculae 2020, table 1) for the two
+    classes with scores (s, 0) and labels (y, 1 - y): (||y - z||^2 - ||sparsemax(z) - z||^2) / 2.
+    """
+    labels = np.broadcast_to(labels, logits.shape)
+    loss = np.zeros(logits.shape)
+    for i in np.ndindex(loss.shape):
+        z, y = np.array([logits[i], 0.0]), np.array([labels[i], 1.0 - labels[i]])
+        p, _, _ = _sparsemax(z)
+        loss[i] = 0.5 * np.sum((y - z) ** 2) - 0.5 * np.sum((p - z) ** 2)
+    return loss
+
+
+def _segmented(predictions, targets, probabilities):
+    """Probabilities of every class and targets, both with the axis of the classes."""
+    if predictions.ndim < targets.ndim:
+        predictions = predictions[..., None]
+    if targets.ndim < predictions.ndim:
+        targets = targets[..., None]
+    if probabilities:
+        return predictions, targets
+    if predictions.shape[-1] == 1:
+        return 1 / (1 + np.exp(-predictions)), targets
+    return np.exp(log_softmax(predictions, -1)), targets
+
+
+def dice_loss(
+    predictions,
+    targets,
+    *,
+    class_weights=None,
+    smooth=1.0,
+    alpha=0.5,
+    beta=0.5,
+    apply_softmax=True,
+    reduction="mean",
+    ignore_background=False,
+    axis=None,
+):
+    """One minus the Tversky index of every class (Salehi, Erdogmus & Gholipour 2017, equation 3):
+    with alpha = beta = 1/2 the Dice coefficient.
+    """
+    # Milletari et al. 2016 have squares in the denominator; optax, as most, has not.
+    p, g = _segmented(predictions, targets, not apply_softmax)
+    if axis is None:
+        axis = tuple(range(1, p.ndim - 1))  # the first is the batch
+    both = np.sum(p * g, axis=axis)
+    only_p, only_g = np.sum(p * (1 - g), axis=axis), np.sum((1 - p) * g, axis=axis)
+    loss = 1 - (both + smooth) / (both + alpha * only_p + beta * only_g + smooth)
+    if class_weights is not None:
+        loss = class_weights * loss
+    if ignore_background and p.shape[-1] > 1:
+        loss = loss[..., 1:]
+    return {"mean": np.mean, "sum": np.sum, "none": lambda x, axis: x}[reduction](loss, axis=-1)
+
+
+def binary_dice_loss(predictions, targets, *, smooth=1.0, apply_sigmoid=True):
+    """Dice loss of one class, of all that an example has."""
+    n = len(predictions)
+    p, g = predictions.reshape(n, -1), targets.reshape(n, -1)
+    if apply_sigmoid:
+        p = 1 / (1 + np.exp(-p))
+    return 1 - 2 * (np.sum(p * g, 1) + smooth) / (np.sum(p, 1) + np.sum(g, 1) + 2 * smooth)
+
+
+def multiclass_generalized_dice_loss(
+    predictions, targets, *, smooth=1.0, apply_softmax=True, ignore_background=False
+):
+    """Generalised Dice loss (Sudre et al. 2017, section 2): 1 - 2 sum_l w_l sum_n r p / sum_l w_l
+    sum_n (r + p), with w_l = 1 / (sum_n r)^2, of every example, and their mean.
+    """
+    p, r = _segmented(predictions, targets, not apply_softmax)
+    losses = []
+    for p_n, r_n in zip(p, r, strict=True):
+        p_n, r_n = p_n.reshape(-1, p.shape[-1]), r_n.reshape(-1, p.shape[-1])
+        if ignore_background and p.shape[-1] > 1:
+            p_n, r_n = p_n[:, 1:], r_n[:, 1:]
+        size = np.sum(r_n, axis=0)
+        # The weight of a class that is not there is the largest of the others', as in the authors'
+        # code (NiftyNet); the paper does not say.
+        present = size > 0
+        w = np.full(size.shape, np.max(1 / size[present] ** 2) if np.any(present) else 1.0)
+        w[present] = 1 / size[present] ** 2
+        both = np.sum(p_n * r_n, axis=0) + smooth
+        sizes = np.sum(p_n + r_n, axis=0) + 2 * smooth
+        losses.append(1 - 2 * np.sum(w * both) / np.sum(w * sizes))
+    return np.mean(losses)
+
+
+def ranking_softmax_loss(logits, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
+    """ListNet with top-one probabilities (Cao et al. 2007, section 4.4): cross entropy of the
+    softmax of a list's scores, with its labels themselves as targets (Bruch et al. 2019, equation
+    1).
+    """
+    included = np.broadcast_to(True if where is None else where, logits.shape)
+    gains = np.broadcast_to(labels if weights is None else labels * weights, logits.shape)
+    loss = np.zeros(logits.shape[:-1])
+    for i in np.ndindex(loss.shape):
+        s, y = logits[i][included[i]], gains[i][included[i]]
+        loss[i] = np.sum(y * (np.logaddexp.reduce(s) - s)) if len(s) else 0.0
+    if reduce_fn is None:
+        return loss
+    # a list without items is none; of no lists the mean is 0 (optax)
+    loss = loss[np.any(included, axis=-1)]
+    return np.sum(loss) / max(loss.size, 1) if reduce_fn is jnp.mean else np.sum(loss)
+
+
 # --- cases: arguments in float64 ------------------------------------------------------------------
 
 _rng = np.random.default_rng(0)
@@ -268,6 +397,8 @@ ZERO = P * (P.max(-1, keepdims=True) > P)  # a distribution with entries 0, shor
 SIGNS, BITS = np.sign(Y), (Y > 0) * 1.0
 ONE_HOT = np.eye(4)[[[0, 1, 2], [3, 3, 0]]]
 LABELS = np.array([[0, 1, 2], [3, 3, 0]])
+INT_BITS = BITS.astype(int)
+CLASS_WEIGHTS = np.array([0.5, 1.0, 2.0, 0.25])
 SOME = _rng.random((2, 3, 4)) < 0.6
 SOME[:, :, 0] = True
 LINES = np.array([[True, False, True], [False, False, True]])
@@ -492,6 +623,62 @@ CASES = [
             (4 * LOGITS, PADDED, WORDS[:, 1:], WORDS_PADDED[:, 1:]),
         ),
     ),
+    *_cases(
+        "sparsemax_loss",
+        *((X, BITS), (X, P), (BIG, BITS), (BIG, P), (X, np.array(1.0)), (0.1 * X, INT_BITS)),
+    ),
+    *_cases(
+        "multiclass_sparsemax_loss",
+        *((X[0], LABELS[0]), (X, LABELS), (BIG, LABELS), (0.1 * X, LABELS)),
+        *((X[0, 0], np.array(2)), (0.5 * X, LABELS.astype(np.uint8))),
+    ),
+    *_cases(
+        "dice_loss",
+        *((X, ONE_HOT), (X, P), (BIG, ONE_HOT), (X, ONE_HOT.astype(int)), at(X, P, smooth=0.01)),
+        *(at(X, ONE_HOT, alpha=0.3, beta=0.9), at(X, P, alpha=1.0, beta=0.0, smooth=0.3)),
+        *(at(X, P, reduction="sum"), at(X, P, reduction="none"), at(Q, P, apply_softmax=False)),
+        *(
+            at(X, P, class_weights=CLASS_WEIGHTS),
+            at(X, P, class_weights=CLASS_WEIGHTS, ignore_background=True),
+            at(X, P, ignore_background=True, reduction="none"),
+        ),
+        *(at(X, P, axis=0), at(X, P, axis=(0, 1)), at(X, P, axis=()), at(X, P, axis=-2)),
+        *((X[0], P[0]), (X[0, 0], P[0, 0]), (X[..., :1], BITS[..., :1])),
+        *(
+            (X[..., None], BITS),
+            (BIG, BITS[..., None]),
+            at(X[..., None], P, ignore_background=True),
+        ),
+    ),
+    *_cases(
+        "binary_dice_loss",
+        *((X, BITS), (BIG, P), at(X, P, smooth=0.1), at(Q, P, apply_sigmoid=False)),
+        *((X[..., :1], P[..., :1]), (X[..., None], P), (X[0, 0], P[0, 0])),
+    ),
+    *_cases(
+        "multiclass_generalized_dice_loss",
+        *((X, P), (X, ONE_HOT.astype(int)), (BIG, P), at(X, P, smooth=0.01)),
+        *(at(Q, P, apply_softmax=False), at(X, P, ignore_background=True)),
+        *(at(X, ONE_HOT.astype(int), ignore_background=True), (X[..., :1], BITS[..., :1])),
+        *(at(X, np.zeros((2, 3, 4), int), ignore_background=True), (X[:, None], P[:, None])),
+    ),
+    *_cases(
+        "ranking_softmax_loss",
+        *((X, P), (X, 3 * P), (BIG, P), (X, LABELS[:, :, None].repeat(4, 2)), (X[0, 0], P[0, 0])),
+        *(
+            at(X, P, where=SOME),
+            at(X, P, where=SOME & LINES[..., None]),
+            at(X, P, where=SOME & False),
+        ),
+        *(at(X, P, weights=Z**2), at(X, P, weights=Z[..., :1] ** 2), at(X, P[:1])),
+        *(
+            at(X, P, reduce_fn=None, where=SOME & LINES[..., None]),
+            at(X, P, reduce_fn=None, weights=Z**2),
+            at(X, P, reduce_fn=jnp.sum),
+            at(X, P, reduce_fn=jnp.sum, where=SOME & LINES[..., None], weights=Z**2),
+            at(X, P, where=LINES[..., None]),
+        ),
+    ),
 ]
 FUNCTIONS = {name: getattr(losses, name) for name in dict.fromkeys(case.name for case in CASES)}
 
@@ -694,6 +881,131 @@ HARD = {
         1,
         [ZEROS, ZEROS, ZEROS],
     ),
+    "sparsemax at its corners": Hard(
+        "sparsemax_loss",
+        [np.array([-1.0, 1, 1, -1, 0]), np.array([0.0, 0, 1, 1, 1])],
+        {},
+        [0, 1, 0, 1, 0.25],
+        [[0, 1, 0, -1, -0.5], [0, -2, 0, 2, 1]],
+    ),
+    "sparsemax near its corner": Hard(
+        "sparsemax_loss",
+        [np.array([1 - 2**-12, 2**-12 - 1, 1 - 2**-12])],
+        {"labels": np.array([1.0, 0.0, 1 - 2**-12])},
+        [2**-26, 2**-26, 2**-26],
+        [[-(2**-13), 2**-13, 2**-13]],
+        floor=1e-12,
+    ),
+    "sparsemax far away": Hard(
+        "sparsemax_loss", [FAR], {"labels": RIGHT}, [0, 1e4, 1e4, 0, 0], [[0, 1, -1, 0, 0]]
+    ),
+    "sparsemax at infinity": Hard(
+        "sparsemax_loss", [np.array([INF, -INF])], {"labels": np.array([1, 0])}, [0, 0], [[0, 0]]
+    ),
+    "sparsemax of equals": Hard(
+        "multiclass_sparsemax_loss", [ZEROS], {"labels": 1}, 1 / 3, [[1 / 3, -2 / 3, 1 / 3]]
+    ),
+    "sparsemax at a corner of the simplex": Hard(
+        "multiclass_sparsemax_loss",
+        [np.array([[0.0, 1, 0], [0, 1, 0], [5, 0, -5]])],
+        {"labels": np.array([1, 0, 0])},
+        [0, 1, 0],
+        [[[0, 0, 0], [-1, 1, 0], [0, 0, 0]]],
+    ),
+    "sparsemax near a corner of the simplex": Hard(
+        "multiclass_sparsemax_loss",
+        [np.array([2**-11, 1, -1.0])],
+        {"labels": 1},
+        2**-24,
+        [[2**-12, -(2**-12), 0]],
+        floor=1e-12,
+    ),
+    "sparsemax of large scores": Hard(
+        "multiclass_sparsemax_loss",
+        [np.array([1e4 + 0.25, 1e4, 1e4 - 0.5])],
+        {"labels": 1},
+        0.5 * 0.625**2 * 2,
+        [[0.625, -0.625, 0]],
+    ),
+    "sparsemax with a class of probability 0": Hard(
+        "multiclass_sparsemax_loss",
+        [np.array([-INF, 0.25, 0.0, -INF])],
+        {"labels": 1},
+        0.375**2,
+        [[0, -0.375, 0.375, 0]],
+    ),
+    "dice sure and right": Hard(
+        "binary_dice_loss",
+        [np.array([[30.0, -30.0, 30.0, -30.0]])],
+        {"targets": np.array([[1.0, 0, 1, 0]])},
+        [2 * math.exp(-30) / 3],
+        [[[-math.exp(-30) / 6, math.exp(-30) / 6] * 2]],
+        floor=1e-16,
+    ),
+    "dice of nothing": Hard(
+        "dice_loss",
+        [np.zeros((1, 2, 2)), np.zeros((1, 2, 2))],
+        {"smooth": 0.0, "apply_softmax": False},
+        [0],
+        [np.zeros((1, 2, 2)), np.zeros((1, 2, 2))],
+    ),
+    "dice with a class of probability 0": Hard(
+        "dice_loss",
+        [np.array([[[-INF, 0.0, 0.0], [-INF, 0.0, 0.0]]])],
+        {"targets": np.array([[[0.0, 1, 0], [0, 0, 1]]]), "smooth": 0.0},
+        [1 / 3],
+        [[[[0, -1 / 12, 1 / 12], [0, 1 / 12, -1 / 12]]]],
+    ),
+    "a class that is not there": Hard(
+        "multiclass_generalized_dice_loss",
+        [np.array([[[0.0, 20.0, -20.0]] * 3 + [[20.0, 0, -20.0]]])],
+        {"targets": np.array([[[1, 0, 0]] * 3 + [[0, 1, 0]]]), "smooth": 0.0},
+        1,
+        [np.zeros((1, 4, 3))],
+        floor=0.01,
+    ),
+    "segmentation of no class": Hard(
+        "multiclass_generalized_dice_loss",
+        [np.zeros((1, 2, 2)), np.zeros((1, 2, 2))],
+        {"smooth": 0.0, "apply_softmax": False},
+        0,
+        [np.zeros((1, 2, 2)), np.zeros((1, 2, 2))],
+    ),
+    "ranking of a masked NaN": Hard(
+        "ranking_softmax_loss",
+        [
+            np.array([[math.nan, 1.0, 2.0], [math.nan] * 3]),
+            np.array([[math.nan, 0, 1], [math.nan] * 3]),
+        ],
+        {"where": np.array([[False, True, True], NEVER])},
+        ONE_OF_TWO,
+        [[[0, 1 - P2, P2 - 1], [0, 0, 0]], [[0, ONE_OF_TWO + 1, ONE_OF_TWO], [0, 0, 0]]],
+    ),
+    "ranking of weights without an effect": Hard(
+        "ranking_softmax_loss",
+        [np.array([5.0, 1.0, 2.0])],
+        {
+            "labels": np.array([math.nan, 0, 1]),
+            "where": np.array([False, True, True]),
+            "weights": np.array([math.nan, INF, 1.0]),
+        },
+        ONE_OF_TWO,
+        [[0, 1 - P2, P2 - 1]],
+    ),
+    "ranking with an item of probability 0": Hard(
+        "ranking_softmax_loss",
+        [np.array([MASKED]), np.array([[0.0, 0, 1]])],
+        {},
+        ONE_OF_TWO,
+        [[[0, 1 - P2, P2 - 1]], [[0, ONE_OF_TWO + 1, ONE_OF_TWO]]],
+    ),
+    "ranking of no items": Hard(
+        "ranking_softmax_loss",
+        [np.ones((2, 3)), np.ones((2, 3))],
+        {"where": np.array([NEVER, NEVER])},
+        0,
+        [np.zeros((2, 3)), np.zeros((2, 3))],
+    ),
 }
 
 
@@ -793,7 +1105,46 @@ def _only_of_whole_distributions(namespace: Namespace) -> bool:
     return no_less and np.allclose(larger[0], -np.log(2)) and np.allclose(larger[1], -np.log(2) / 4)
 
 
+# --- losses made of a function --------------------------------------------------------------------
+
+
+def _fenchel_young_of_log_sum_exp_is_cross_entropy(namespace: Namespace) -> bool:
+    """The conjugate of the negative entropy makes the cross entropy of the softmax (Blondel,
+    Martins & Niculae 2020, table 1), with slope softmax - y.
+    """
+    made = namespace["make_fenchel_young_loss"](jax.scipy.special.logsumexp)
+    given = jnp.asarray(X), jnp.asarray(P)
+    slopes = jax.grad(lambda x, y: jnp.sum(made(x, y)), (0, 1))(*given)
+    same = np.allclose(made(*given), softmax_cross_entropy(X, P), rtol=1e-12)
+    one_for_all = np.allclose(made(X[:1], P), softmax_cross_entropy(X[:1], P), rtol=1e-12)
+    right = np.allclose(slopes[0], np.exp(log_softmax(X, -1)) - P, rtol=1e-12, atol=1e-14)
+    return same and one_for_all and right and np.allclose(slopes[1], -X)
+
+
+def _fenchel_young_of_a_vector(namespace: Namespace) -> bool:
+    """The function sees one vector at a time, with what the loss was called with."""
+
+    def max_fun(vector, scale, *, power):
+        assert vector.shape == (4,) and vector.dtype == jnp.float64
+        return scale * jnp.sort(vector)[-1] ** power
+
+    made = namespace["make_fenchel_young_loss"](max_fun)
+    expected = 3 * np.max(X, -1) ** 2 - np.sum(X * P, -1)
+    return np.allclose(made(X, P, 3.0, power=2), expected, rtol=1e-12)
+
+
+def _fenchel_young_of_minus_infinity(namespace: Namespace) -> bool:
+    """0·∞ = 0: what is never right may be impossible."""
+    made = namespace["make_fenchel_young_loss"](jax.scipy.special.logsumexp)
+    return np.allclose(made(MASKED, np.array([0.0, 0, 1])), ONE_OF_TWO, rtol=1e-12)
+
+
 PROBES = {
+    "optax_lite.losses.sparse": {
+        "entropy": _fenchel_young_of_log_sum_exp_is_cross_entropy,
+        "vector": _fenchel_young_of_a_vector,
+        "infinity": _fenchel_young_of_minus_infinity,
+    },
     "optax_lite.losses.vectors": {"whole": _only_of_whole_distributions},
     "optax_lite.losses.classes": {
         "no class": _no_class_is_seen,

@@ -96,6 +96,36 @@ def optimistic_adam_v2_parts(
     )
 
 
+def optimistic_adam(g, s, w, *, learning_rate, optimism=None, **of_adam):
+    """The absolute rates alpha and beta, at a rate of 1 (optax's older form)."""
+    optimism = learning_rate if optimism is None else optimism
+    return optimistic_adam_v2(
+        g, s, w, learning_rate=1.0, alpha=learning_rate, beta=optimism, **of_adam
+    )
+
+
+def optimistic_adam_parts(
+    lib,
+    learning_rate,
+    optimism=None,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    eps_root=0.0,
+    mu_dtype=None,
+    nesterov=True,
+):
+    return lib.chain(
+        lib.scale_by_adam(
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov
+        ),
+        lib.scale_by_optimistic_gradient(
+            alpha=learning_rate, beta=learning_rate if optimism is None else optimism
+        ),
+        lib.scale(-1.0),
+    )
+
+
 ROWS: tuple[Row, ...] = (
     Row(ol.scale_by_optimistic_gradient, scale_by_optimistic_gradient, optimism),
     Row(
@@ -116,6 +146,22 @@ ROWS: tuple[Row, ...] = (
         ),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
         stands_for=optimistic_adam_v2_parts,
+        quirks=Quirks(unlike=("mu_dtype",)),
+    ),
+    Row(
+        ol.optimistic_adam,
+        optimistic_adam,
+        (
+            {"learning_rate": 0.1},
+            {"learning_rate": 0.1, "optimism": 0.0},
+            {"learning_rate": 0.1, "optimism": 0.3, "nesterov": False},
+            *({"learning_rate": 0.1, "b1": 0.6, "eps": e, "eps_root": 0.1} for e in (1e-2, 1e-3)),
+            {"learning_rate": rate, "optimism": fast},
+            {"learning_rate": rate, "b2": 0.5, "optimism": 0.2},
+            {"learning_rate": 0.1, "optimism": slow, "b1": fast, "b2": slow, "eps": rate},
+        ),
+        (*rate_bad, *with_rate(beta_bad + eps_bad)),
+        stands_for=optimistic_adam_parts,
         quirks=Quirks(unlike=("mu_dtype",)),
     ),
 )

@@ -168,4 +168,4 @@ PLATEAUS = {
 }
 
 
-PROBES = {"optax_lite.transforms.plateau": PLATEAUS}
+PROBES = {"optax_lite._transforms.plateau": PLATEAUS}

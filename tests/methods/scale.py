@@ -86,4 +86,4 @@ def _freezes(namespace):
     return bool(signs) and nothing is None and stepped[0] is w and stepped[1] is None
 
 
-PROBES = {"optax_lite.transforms.scale": {"frozen": _freezes}}
+PROBES = {"optax_lite._transforms.scale": {"frozen": _freezes}}

@@ -629,7 +629,7 @@ def _joins_between_counts(namespace: Namespace) -> bool:
 
 
 PROBES = {
-    "optax_lite.schedules": {
+    "optax_lite._schedules": {
         "quotients": _whatever_a_quotient_is_off,
         "ends": _ends_exactly,
         "slopes": _has_a_slope_at_its_end,

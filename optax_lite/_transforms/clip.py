@@ -86,7 +86,39 @@ def _norm_by_unit(x, axis):
     )
 
 
-def _check_axes(updates, axis):
+def unitwise_norm(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Give every entry the norm of its unit, as `adaptive_grad_clip` measures it.
+
+    Args:
+        x: An array of weights or gradients of a layer, the units along its last axis.
+        axis: The axes that a norm goes over, where they are others.
+    """
+    _check_axes(x, axis, "unitwise_norm")
+    return jnp.broadcast_to(_norm_by_unit(x, axis), x.shape)
+
+
+def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 1e-6) -> Array:
+    """Scale the gradient of each unit down to max_norm where its norm is above.
+
+    Args:
+        g_norm: The norm of each entry's unit, of the shape of the gradient.
+        max_norm: The largest norm allowed, of that shape.
+        grad: The gradient.
+        div_eps: What g_norm is at least where it divides.
+    """
+    if not jnp.shape(g_norm) == jnp.shape(max_norm) == jnp.shape(grad):
+        raise ValueError(
+            "unitwise_clip: g_norm, max_norm and grad must have one shape, got "
+            f"{jnp.shape(g_norm)}, {jnp.shape(max_norm)} and {jnp.shape(grad)}"
+        )
+    return _fit_unit(g_norm, max_norm, div_eps) * grad
+
+
+def _fit_unit(g_norm, most, div_eps=1e-6):
+    return jnp.where(g_norm <= most, 1, most / jnp.maximum(g_norm, div_eps))
+
+
+def _check_axes(updates, axis, name="adaptive_grad_clip"):
     """Raise, naming the first leaf that has not these axes, each named once, or no default ones."""
     for i, shape in enumerate(map(jnp.shape, jax.tree.leaves(updates))):
         if len(shape) > 5 if axis is None else axes_once((axis,), len(shape)) is None:
@@ -96,7 +128,7 @@ def _check_axes(updates, axis):
                 "masked(...)"
             )
             problem = f"{leaf} has no default axes: give axis=" if axis is None else problem
-            raise ArgumentError(problem, "adaptive_grad_clip", ("axis", axis))
+            raise ArgumentError(problem, name, ("axis", axis))
 
 
 @transform(static=("axis",))
@@ -115,7 +147,7 @@ def adaptive_grad_clip(
 
     def rule(g, w):
         g_norm, most = _norm_by_unit(g, axis), clipping * jnp.maximum(_norm_by_unit(w, axis), eps)
-        return jnp.where(g_norm <= most, 1, most / jnp.maximum(g_norm, 1e-6)) * g
+        return _fit_unit(g_norm, most) * g
 
     def update(updates, state, params):
         _check_axes(updates, axis)

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
+from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, masked
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.transform import Array, EmptyState, Number, transform
 from optax_lite.core.validate import check_number
-from optax_lite.transforms.scale import scale_by_learning_rate
 
 
 class WeightDecaySchedule(NamedTuple):

@@ -1,0 +1,22 @@
+"""Hand on to an installed optax what has nothing to do with optimizers."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+
+def forwarded(module: str) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a module whose names are those of optax's, found when asked for."""
+
+    def find(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return getattr(importlib.import_module(f"optax.{module}"), name)
+        except ImportError as error:
+            raise AttributeError(
+                f"optax_lite.{module}.{name}: nothing about optimizers, so it is optax's own; "
+                "pip install optax"
+            ) from error
+
+    return find

@@ -1,0 +1,18 @@
+"""Say what to write for a name that the package does not have."""
+
+import importlib.metadata
+import sys
+from typing import Any
+
+from optax_lite.errors.suggestions import nearest
+
+
+def __getattr__(name: str) -> Any:
+    """Give the version of what is installed; of any other name say which are near."""
+    if name == "__version__":
+        return importlib.metadata.version("optax_lite")
+    message = f"module 'optax_lite' has no attribute {name!r}"
+    if not name.startswith("__"):
+        near = nearest(name, [x for x in dir(sys.modules["optax_lite"]) if not x.startswith("_")])
+        message += f"; the nearest is {', '.join(near[:3])}" if near else ""
+    raise AttributeError(message, name=name)

@@ -1,0 +1,166 @@
+"""Eigenvalues, matrix roots and least squares, as optax offers them beside its optimizers."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.leafwise import cast_up, compute_dtype, show_leaf
+from optax_lite.core.norms import global_norm
+from optax_lite.core.numerics import over, weak_typed
+from optax_lite.core.types import Array, PyTree
+from optax_lite.core.validate import check_count
+from optax_lite.errors.calls import errors_named
+
+
+def _square(name: str, matrix: Any) -> Array:
+    shape = jnp.shape(matrix)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"{name}: matrix must be a square matrix, got {show_leaf(matrix):.60}")
+    return cast_up(jnp.asarray(matrix), compute_dtype(jnp.asarray(matrix)))
+
+
+def power_iteration(
+    matrix: Array | Callable[[PyTree], PyTree],
+    *,
+    v0: PyTree = None,
+    num_iters: int = 100,
+    error_tolerance: float = 1e-6,
+    precision: Any = jax.lax.Precision.HIGHEST,
+    key: Any = None,
+) -> tuple[Array, PyTree]:
+    """Find the eigenvalue of largest size and its eigenvector, by repeated multiplication.
+
+        v ← A·v / ‖A·v‖,  λ = v·(A·v)   (von Mises & Pollaczek-Geiringer 1929)
+
+    Args:
+        matrix: A square matrix, or the function v -> A·v of a tree.
+        v0: Where to start, a vector or a tree; needed for a function. Default: random.
+        num_iters: The largest number of multiplications.
+        error_tolerance: Stop when λ changes by less than this share of itself.
+        precision: Of the multiplication by a matrix.
+        key: A random key for the default of v0; default `jax.random.key(0)`.
+
+    Returns:
+        The eigenvalue and the eigenvector of norm 1. Where several eigenvalues have the largest
+        size there is no limit to find.
+    """
+    with errors_named("power_iteration"):
+        check_count(num_iters=num_iters)
+    if callable(matrix):
+        if v0 is None:
+            raise ValueError("power_iteration: a function needs v0=, a tree that it takes")
+        multiply: Callable = matrix
+    else:
+        a = _square("power_iteration", matrix)
+        multiply = lambda v: jnp.matmul(a, v, precision=precision)  # noqa: E731
+        if v0 is None:
+            key = jax.random.key(0) if key is None else key
+            v0 = jax.random.uniform(key, a.shape[:1], jnp.finfo(a.dtype).dtype, -1.0, 1.0)
+            v0 = v0.astype(a.dtype)
+
+    def scaled(v):
+        length = global_norm(v)
+        return jax.tree.map(lambda x: over(x, length.astype(x.real.dtype)), v)
+
+    def inner(u, v):
+        pairs = zip(*map(jax.tree.leaves, (u, v)), strict=True)
+        return functools.reduce(operator.add, (jnp.vdot(x, y).real for x, y in pairs))
+
+    def step(carry):
+        i, v, before, _ = carry
+        product = multiply(v)
+        value = inner(v, product)
+        return i + 1, scaled(product), value, jnp.abs(value - before)
+
+    def goes_on(carry):
+        i, _, value, change = carry
+        return (i < num_iters) & (change > weak_typed(error_tolerance) * jnp.abs(value))
+
+    start = scaled(v0)
+    zero = jnp.zeros_like(inner(start, start))
+    _, vector, value, _ = jax.lax.while_loop(goes_on, step, (0, start, zero, zero + jnp.inf))
+    return value, vector
+
+
+def matrix_inverse_pth_root(
+    matrix: Array,
+    p: int,
+    num_iters: int = 100,
+    ridge_epsilon: float = 1e-6,
+    error_tolerance: float = 1e-6,
+    precision: Any = jax.lax.Precision.HIGHEST,
+) -> tuple[Array, Array]:
+    """Compute (A + ridge_epsilon·λ_max·I)^(-1/p) of a symmetric matrix, by its eigenvalues.
+
+    Args:
+        matrix: Symmetric, positive semi-definite, of shape (n, n).
+        p: The root, an integer of at least 1.
+        num_iters: Not needed: eigenvalues leave nothing to iterate. Taken as optax takes it.
+        ridge_epsilon: How much is added to the diagonal, as a share of the largest eigenvalue.
+        error_tolerance: Not needed either.
+        precision: Of the products of the eigenvectors.
+
+    Returns:
+        The root X, in the dtype of the matrix, at least float32, and the largest entry of
+        |Xᵖ·(A + ridge) - I|.
+    """
+    del num_iters, error_tolerance
+    with errors_named("matrix_inverse_pth_root"):
+        check_count(p=p)
+    matrix = _square("matrix_inverse_pth_root", matrix)
+    values, vectors = jnp.linalg.eigh(matrix)
+    ridge = weak_typed(ridge_epsilon) * jnp.max(values)
+    values = jnp.maximum(values, 0) + ridge
+    scaled = vectors * (values ** (-1.0 / p))[None, :].astype(vectors.dtype)
+    root = jnp.matmul(scaled, vectors.conj().T, precision=precision)
+    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+    power = functools.reduce(functools.partial(jnp.matmul, precision=precision), [root] * p)
+    left = jnp.matmul(power, matrix + ridge * identity, precision=precision) - identity
+    return root, jnp.max(jnp.abs(left))
+
+
+def nnls(A: Array, b: Array, iters: int, unroll: int | bool = 1, L: Any = None) -> Array:
+    """Minimize ‖A·x - b‖₂ over x ≥ 0 by the accelerated projected gradient.
+
+        x' = max(y - Aᵀ(A·y - b) / L, 0),  t' = (1 + √(1 + 4t²)) / 2
+        y' = x' + (t - 1) / t'·(x' - x)
+
+    Beck & Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm", section 4.
+
+    Args:
+        A: A real matrix of shape (m, n).
+        b: Of shape (m,), or (m, k) for k problems at once.
+        iters: The number of iterations.
+        unroll: How many of them `jax.lax.scan` writes out.
+        L: At least the largest eigenvalue of AᵀA. Default: its Frobenius norm.
+
+    Returns:
+        x, of shape (n,) or (n, k).
+    """
+    with errors_named("nnls"):
+        check_count(iters=iters)
+    A, b = jnp.asarray(A), jnp.asarray(b)
+    if A.ndim != 2 or b.ndim not in (1, 2) or A.shape[0] != b.shape[0]:
+        raise ValueError(
+            f"nnls: A of shape {A.shape} and b of shape {b.shape} must be (m, n) and (m,) or (m, k)"
+        )
+    dtype = compute_dtype(A, b)
+    A, b = cast_up(A, dtype), cast_up(b, dtype)
+    gram, target = A.T @ A, A.T @ b
+    bound = jnp.sqrt(jnp.sum(gram**2)) if L is None else jnp.asarray(L, dtype)
+
+    def step(carry, _):
+        x, y, t = carry
+        new = jnp.maximum(y - over(gram @ y - target, bound), 0)
+        t_new = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
+        return (new, new + (t - 1) / t_new * (new - x), t_new), None
+
+    start = jnp.zeros_like(target)
+    (x, _, _), _ = jax.lax.scan(
+        step, (start, start, jnp.ones((), dtype)), length=iters, unroll=unroll
+    )
+    return x

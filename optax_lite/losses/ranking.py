@@ -1,0 +1,72 @@
+"""Losses of lists: which of the items come first."""
+
+import inspect
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.types import Array
+from optax_lite.core.validate import ArgumentError
+from optax_lite.losses._inputs import ArrayLike, Mask, check_fit, included, loss, times
+from optax_lite.losses.classes import softmax_cross_entropy
+
+
+@loss("logits", "labels", "weights")
+def ranking_softmax_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    where: Mask = None,
+    weights: ArrayLike | None = None,
+    reduce_fn: Callable[..., ArrayLike] | None = jnp.mean,
+) -> Array:
+    """Return the mean over lists of -Σ w·y·log softmax(s), for scores s and relevances y of items.
+
+    ListNet with top-one probabilities, Cao et al. 2007, section 4, with the relevances themselves
+    for targets as in Bruch et al. 2019; unless they sum to 1 lists of many relevant items count
+    more.
+
+    Args:
+        logits: scores of the items, (..., items).
+        labels: relevance of each item, at least 0; of the logits' size along the items, elsewhere
+            of theirs or 1.
+        where: True for the items that count, in sizes of the logits or 1; a list without any is
+            left out of the mean. Default: all.
+        weights: factors of the labels, in sizes of the logits or 1. Default: 1.
+        reduce_fn: what makes one number of the lists' losses, called with `where`, the lists that
+            count; None returns the losses, 0 for lists that do not count.
+    """
+    check_fit(-1, logits=logits, labels=labels)
+    check_fit((), logits=logits, where=where, weights=weights)
+    check_reduces(reduce_fn)
+    gains = included(labels, where)
+    if weights is not None:
+        gains = times(gains, included(weights, where))
+    losses = softmax_cross_entropy(logits, gains, where=where)
+    if reduce_fn is None:
+        return losses
+    lists = None if where is None else jnp.broadcast_to(jnp.any(where, -1), losses.shape)
+    if reduce_fn is jnp.mean:  # 0 where no list counts, for which jnp.mean has 0 / 0
+        count = losses.size if lists is None else jnp.sum(lists, dtype=losses.dtype)
+        return jnp.sum(losses) / jnp.maximum(count, 1)
+    return jnp.asarray(reduce_fn(losses, where=lists))
+
+
+def check_reduces(reduce_fn: Callable[..., ArrayLike] | None) -> None:
+    """Raise unless a function can be called as `jnp.mean(losses, where=...)`, or is None."""
+    if reduce_fn is None:
+        return
+    if not callable(reduce_fn):
+        raise ArgumentError(
+            f"reduce_fn must be a function or None, got {show_leaf(reduce_fn)}; write jnp.mean"
+        )
+    try:
+        parameters = inspect.signature(reduce_fn).parameters.values()
+    except ValueError:  # a function of C has none
+        return
+    if not any(p.name == "where" or p.kind is p.VAR_KEYWORD for p in parameters):
+        raise ArgumentError(
+            f"reduce_fn must take `where` as jnp.mean does, got {show_leaf(reduce_fn)}; or write "
+            "reduce_fn=None and reduce the losses that it returns"
+        )

@@ -1,0 +1,99 @@
+"""Losses whose predictions may be exactly 0: sparsemax, and the Fenchel-Young losses in general."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.types import Array
+from optax_lite.core.validate import ArgumentError
+from optax_lite.losses._inputs import ArrayLike, check_fit, check_same_shape, loss, times
+from optax_lite.losses.classes import score_of_label
+
+
+@loss("logits", "labels")
+def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
+    """Return ¼·(t - q)² + ½·(t - q)·(q - s), the sparsemax loss of a score s against 0.
+
+    t = 2y - 1 is the label and q = clip(s, -1, 1) the prediction as numbers in [-1, 1]; the loss is
+    0 only where they agree. For a label 0 or 1 and the margin m = t·s it is 0 where m ≥ 1,
+    ¼·(1 - m)² where |m| ≤ 1, and -m where m ≤ -1. Martins & Astudillo 2016, section 3; between
+    0 and 1 it is the Fenchel-Young loss of ½·‖p‖². Blondel et al. 2020.
+
+    Args:
+        logits: scores of the positive class, of any shape.
+        labels: 0, 1 or a probability of the positive class; of the logits' shape, or one number.
+    """
+    check_same_shape(logits=logits, labels=labels)
+    t, q = 2 * labels - 1, jnp.clip(logits, -1, 1)
+    # The slope of q counts in the first product only: in the second it meets q = s, so that its
+    # share is 0, but 0·∞ where s is infinite.
+    linear = times(t - jax.lax.stop_gradient(q), q - logits)
+    return 0.25 * jnp.square(t - q) + 0.5 * linear
+
+
+@loss("scores")
+def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
+    """Return ½·‖e_y - p‖² + max(0, τ - z_y), the sparsemax loss of scores z over the last axis.
+
+    p = max(z - τ, 0) is the distribution nearest to z. Martins & Astudillo 2016, section 3, where
+    it reads -z_y + ½·Σ (z_j² - τ²) + ½ with the sum over p_j > 0; this form has no differences of
+    large numbers.
+
+    Args:
+        scores: scores of the classes, (..., classes).
+        labels: numbers of the right classes, of the scores' shape without the last axis; a label
+            outside [0, classes) makes the loss NaN.
+    """
+    gap = jnp.max(scores, -1, keepdims=True) - scores
+    right_gap = score_of_label(gap, labels, -1)
+    # c = τ - max z + 1 makes max(1 - gap - c, 0) sum to 1. With k classes in the support it is the
+    # sum of 1 - gap over them without the best, over k; too few or too many make it smaller.
+    near = 1 - jnp.sort(gap, -1)
+    near = near.at[..., 0].set(0)
+    c = jnp.max(jnp.cumsum(near, -1) / jnp.cumsum(jnp.ones_like(near), -1), -1, keepdims=True)
+    right = jax.nn.one_hot(labels, scores.shape[-1], dtype=bool)
+    # 1 - p_y from its parts: near 1 the difference would lose its digits
+    off = jnp.where(right, jnp.minimum(gap + c, 1), jnp.maximum(1 - gap - c, 0))
+    beyond = jnp.maximum(right_gap + jnp.squeeze(c, -1) - 1, 0)
+    return 0.5 * jnp.sum(jnp.square(off), -1) + beyond
+
+
+def make_fenchel_young_loss(max_fun: Callable[..., ArrayLike]) -> Callable[..., Array]:
+    """Make the Fenchel-Young loss Ω*(θ) - ⟨y, θ⟩ of a function Ω*(θ) = max_p ⟨p, θ⟩ - Ω(p).
+
+    Its slope is p - y for the p that attains the maximum: `jax.scipy.special.logsumexp` makes
+    `softmax_cross_entropy`. Blondel, Martins & Niculae 2020, section 3; their Ω(y), which does not
+    depend on the scores, is left out as in optax, so that the least loss is -Ω(y).
+
+    Args:
+        max_fun: Ω*, a function from a vector of scores to a number.
+
+    Returns:
+        A function of `scores` and `targets` with the vectors along the last axis, which hands
+        further arguments on to `max_fun`.
+    """
+    if not callable(max_fun):
+        problem = f"max_fun must be a function, got {show_leaf(max_fun)}"
+        raise ArgumentError(
+            f"{problem}; write jax.scipy.special.logsumexp, say", "make_fenchel_young_loss"
+        )
+
+    @loss("scores", "targets")
+    def fenchel_young_loss(scores: ArrayLike, targets: ArrayLike, *args, **kwargs) -> Array:
+        """Return Ω*(θ) - ⟨y, θ⟩ for scores θ and targets y along the last axis."""
+        check_fit(-1, scores=scores, targets=targets)
+
+        def largest(vector):
+            value = jnp.asarray(max_fun(vector, *args, **kwargs))
+            if value.shape:
+                raise ArgumentError(
+                    f"max_fun must return one number for a vector of scores, got {show_leaf(value)}"
+                )
+            return value.astype(scores.dtype)
+
+        conjugate = jnp.vectorize(largest, signature="(n)->()")(scores)
+        return conjugate - jnp.sum(times(targets, scores), -1)
+
+    return fenchel_young_loss

@@ -1,0 +1,5 @@
+"""Diagonals of Hessians and Fisher matrices: optax's own, where it is installed."""
+
+from optax_lite._forward import forwarded
+
+__getattr__ = forwarded("second_order")
