@@ -19,6 +19,7 @@ from optax_lite.core.transform import EmptyState, GradientTransformationExtraArg
 from optax_lite.core.types import Array, PyTree
 from optax_lite.inspect.monitor import snapshot
 from optax_lite.linear_algebra import matrix_inverse_pth_root, nnls, power_iteration
+from optax_lite.microbatching import microbatch
 from optax_lite.optimizers.optimistic import optimistic_adam
 from optax_lite.optimizers.schedule_free import schedule_free_eval_params
 from optax_lite.tree import (
@@ -107,6 +108,7 @@ __all__ = [
     "InjectHyperparamsState",
     "MaskOrFn",
     "matrix_inverse_pth_root",
+    "microbatch",
     "multi_normal",
     "multi_transform",
     "MultiSteps",

@@ -33,7 +33,7 @@ from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import errors_named, usage
 
-Key: TypeAlias = int | str  # of an argument of a call: its position, or its keyword
+_Key: TypeAlias = int | str  # of an argument of a call: its position, or its keyword
 
 
 class AccumulationType(enum.Enum):
@@ -119,9 +119,10 @@ def microbatch(
             by keyword.
         in_axes: The axis to split: one for all arguments, or one for each of `argnums` and then
             of `argnames`.
-        num_real_microbatches: Run only so many microbatches, from 0 to all; may be traced, so
-            that padded batches of several sizes share a program. Those that are left out count as
-            zeros, but not in a RUNNING_MEAN.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all; may be
+            traced, so that padded batches of several sizes share a program. Microbatch i of n has
+            the rows i, n + i, ..., and not the first rows. Those that are left out count as zeros
+            in a SUM, MEAN and CONCAT, but do not count in a RUNNING_MEAN.
 
     Returns:
         A function with the arguments of `fun`.
@@ -316,7 +317,7 @@ class _Loop:
         if real is not None and (np.ndim(real) or not is_integer):
             raise ArgumentError(f"num_real_microbatches must be an integer, got {show_leaf(real)}")
 
-    def run(self, fun: Callable, args: tuple, kwargs: dict, axes: dict[Key, int]) -> PyTree:
+    def run(self, fun: Callable, args: tuple, kwargs: dict, axes: dict[_Key, int]) -> PyTree:
         """Call `fun` with the arguments in `axes` split, each along its axis."""
         batch = {key: _argument(args, kwargs, key) for key in axes}
         with errors_named(self.name):
@@ -332,8 +333,8 @@ class _Loop:
         }
 
         def value(i):
-            # Taken out one at a time, for a scan over the parts would copy all of them first, to
-            # bring the axis of the microbatches to the front.
+            # Sliced one at a time: a scan over the parts needs their axis in front, for which XLA
+            # copies the whole batch (3 MiB of temporaries instead of 0.3, for a batch of 2 MiB).
             part = {
                 key: jax.tree.map(functools.partial(_part, axes[key], i), arg)
                 for key, arg in parts.items()
@@ -458,8 +459,7 @@ def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
     def update(carry, x, i):
         if kind is not AccumulationType.RUNNING_MEAN:
             return carry + take(x)
-        # Two weights and not a difference: carry + (x - carry) / (i + 1) is NaN where both are
-        # infinite.
+        # Two weights and not a difference: carry + (x - carry) / (i + 1) turns infinity into NaN.
         return carry * weak_typed(i / (i + 1)) + take(x) * weak_typed(1 / (i + 1))
 
     def finalize(carry):
@@ -474,7 +474,7 @@ def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
 
 
 def _custom(given: Accumulator, like: PyTree, examples: bool) -> Accumulator:
-    """A user's accumulator, for values with an axis of examples if there is one."""
+    """An accumulator of the caller, for values with an axis of examples if there is one."""
 
     def init(like):
         carry = given.init(jax.eval_shape(given.aggregate, like) if examples else like)
@@ -491,24 +491,24 @@ def _custom(given: Accumulator, like: PyTree, examples: bool) -> Accumulator:
 # --- arguments ------------------------------------------------------------------------------------
 
 
-def _argument(args: tuple, kwargs: dict, key: Key) -> Any:
+def _argument(args: tuple, kwargs: dict, key: _Key) -> Any:
     return args[key] if isinstance(key, int) else kwargs[key]
 
 
-def _call(fun: Callable, args: tuple, kwargs: dict, new: dict[Key, Any]) -> Any:
+def _call(fun: Callable, args: tuple, kwargs: dict, new: dict[_Key, Any]) -> Any:
     """Call a function with new values for some of the arguments."""
     positional = [new.get(i, arg) for i, arg in enumerate(args)]
     return fun(*positional, **{name: new.get(name, arg) for name, arg in kwargs.items()})
 
 
-def _find(wanted: tuple[Key, ...], fun: Callable, args: tuple, kwargs: dict) -> list[Key]:
+def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) -> list[_Key]:
     """Where the wanted arguments are in this call: by position or by keyword, whatever was asked
     for.
     """
     names = _positional_names(fun)
-    keys: list[Key] = []
+    keys: list[_Key] = []
     for one in wanted:
-        key: Key = one
+        key: _Key = one
         if isinstance(one, int):
             key = one + len(args) if one < 0 else one
             if len(args) <= key < len(names):
@@ -533,7 +533,7 @@ def _positional_names(fun: Callable) -> list[str]:
     return [p.name for p in parameters if p.kind in kinds]
 
 
-def _count_all_rows(batch: dict[Key, Any], axes: dict[Key, int], size: int | None) -> int:
+def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | None) -> int:
     """The number of rows, which all arrays of the batch must have."""
     counts = {}
     for key, arg in batch.items():

@@ -7,8 +7,10 @@ The code is neither imported nor run, and optax need not be installed.
 
 import argparse
 import ast
+import difflib
 import inspect
 import json
+import os
 import re
 import sys
 import textwrap
@@ -230,8 +232,16 @@ def _instead(path: str) -> str:
     parent, last = path.rsplit(".", 1)
     modules = [parent] if parent in _MODULES else list(_MODULES)
     homes = {name: f"{module}.{name}" for module in reversed(modules) for name in _names(module)}
-    near = [homes[name] for name in nearest(last, homes)]
+    near = [homes[name] for name in nearest(last, homes) if _is_alike(last, name)]
     return f"the nearest is {', '.join(near)}" if near else "nothing here is near it"
+
+
+def _is_alike(name: str, other: str) -> bool:
+    """Return whether names share a word or differ by a typo: `nearest` asks for half the letters,
+    by which inject_hyperparams is near to projection_hypercube.
+    """
+    shared = set(name.lower().split("_")) & set(other.lower().split("_"))
+    return bool(shared) or difflib.SequenceMatcher(None, name, other).ratio() > 0.75
 
 
 def _argument_hint(path: str, keyword: str) -> str | None:
@@ -284,4 +294,10 @@ def _from_here(module: str, aliases: Iterable[ast.alias]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)

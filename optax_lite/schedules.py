@@ -25,7 +25,8 @@ from optax_lite.compat import (
     WrappedSchedule,
     inject_stateful_hyperparams,
 )
-from optax_lite.core.schedule import Schedule, schedule
+from optax_lite.core.schedule import schedule
+from optax_lite.core.types import ScheduleFunction as Schedule
 from optax_lite.wrappers.inject import (
     InjectStatefulHyperparamsState,
     WrappedScheduleState,

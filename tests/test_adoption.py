@@ -141,3 +141,40 @@ def test_a_name_that_is_not_there_says_which_are_near():
     with pytest.raises(AttributeError, match="no attribute 'adamm'; the nearest is adam"):
         ol.adamm  # noqa: B018
     assert isinstance(ol.__version__, str) and not hasattr(ol, "__path_of_nothing__")
+
+
+# --- arguments of newer releases of optax ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", ["w", {"w": True, "b": False}, lambda p: {"w": True, "b": False}])
+def test_prodigy_decays_what_its_mask_says(mask):
+    first = {}
+    for name, settings in {
+        "masked": {"weight_decay": 0.5, "weight_decay_mask": mask},
+        "decayed": {"weight_decay": 0.5},
+        "plain": {},
+    }.items():
+        tx = ol.prodigy(1.0, estim_lr0=0.1, **settings)
+        first[name] = tx.update(GRADS, tx.init(PARAMS), PARAMS)[0]
+    np.testing.assert_array_equal(first["masked"]["w"], first["decayed"]["w"])
+    np.testing.assert_array_equal(first["masked"]["b"], first["plain"]["b"])
+    assert (first["plain"]["b"] != first["decayed"]["b"]).all()
+
+
+def test_nadam_without_nesterov_is_adam():
+    assert ol.nadam(0.1, nesterov=False).update(GRADS, ol.adam(0.1).init(PARAMS))[0]["w"][0] < 0
+    for ours, plain in ((ol.nadam, ol.adam), (ol.nadamw, ol.adamw)):
+        a, b = ours(0.1, nesterov=False), plain(0.1)
+        np.testing.assert_array_equal(
+            a.update(GRADS, a.init(PARAMS), PARAMS)[0]["w"],
+            b.update(GRADS, b.init(PARAMS), PARAMS)[0]["w"],
+        )
+
+
+def test_dpsgd_takes_a_key():
+    grads = jax.tree.map(lambda g: jnp.stack([g, 2 * g]), GRADS)
+    found = []
+    for given in ({"key": 3}, {"seed": 3}):
+        tx = ol.dpsgd(0.1, 1.0, 0.5, **given)
+        found.append(tx.update(grads, tx.init(PARAMS), PARAMS)[0]["w"])
+    np.testing.assert_array_equal(*found)

@@ -144,21 +144,25 @@ def test_an_accumulator_of_ones_own():
 
 
 def test_arguments_are_found_by_position_and_by_keyword():
-    x, y = data()
-    expected = summed_loss(PARAMS, x, y)
-    by_number = microbatch(summed_loss, (1, -1), 4)
+    by_number = microbatch(summed_loss, (1, 2), 4)
     by_name = microbatch(summed_loss, (), 4, argnames=("x", "y"))
     mixed = microbatch(summed_loss, 1, 4, argnames="y", in_axes=(0, 0))
-    for split in (by_name, mixed, by_number):
-        assert_close(split(PARAMS, x, y), expected, ulps=SUMS)
-    for split in (by_name, mixed, microbatch(summed_loss, (1, 2), 4)):
-        assert_close(split(PARAMS, x, y=y), expected, ulps=SUMS)
-        assert_close(split(params=PARAMS, x=x, y=y), expected, ulps=SUMS)
-    anything = microbatch(
-        lambda *args, **kwargs: args[1].sum() + kwargs["y"].sum(), 1, 4, argnames="y"
-    )
-    assert_close(anything(None, x, y=y), x.sum() + y.sum(), ulps=SUMS, largest=30.0)
-    assert_close(microbatch(jnp.maximum, (0, 1), 4, CONCAT)(y, -y), jnp.abs(y), ulps=1)
+
+    def anything(*args, **kwargs):
+        return summed_loss(args[0], args[1], kwargs["y"])
+
+    @jax.jit
+    def all_of_them(p, x, y):
+        fs = (by_number, by_name, mixed)
+        values = [call for f in fs for call in (f(p, x, y), f(p, x, y=y), f(params=p, x=x, y=y))]
+        values.append(microbatch(summed_loss, (-2, -1), 4)(p, x, y))
+        values.append(microbatch(anything, 1, 4, argnames="y")(p, x, y=y))
+        return jnp.stack(values), microbatch(jnp.maximum, (0, 1), 4, CONCAT)(y, -y)
+
+    x, y = data()
+    ours, absolute = all_of_them(PARAMS, x, y)
+    assert_close(ours, jnp.full(11, summed_loss(PARAMS, x, y)), ulps=SUMS)
+    np.testing.assert_array_equal(absolute, jnp.abs(y))
 
 
 def test_other_arguments_arrive_unchanged():
@@ -234,19 +238,19 @@ def test_a_traced_number_has_a_gradient_and_maps():
     x, y = data()
 
     def split(params, real):
-        f = microbatch(summed_loss, (1, 2), 3, num_real_microbatches=real)
-        return f(params, x, y)
+        return microbatch(summed_loss, (1, 2), 3, num_real_microbatches=real)(params, x, y)
 
     def first(params, real):
         rows = jnp.arange(12) % 4 < real
         return jnp.sum(jnp.where(rows, (predict(params, x) - y) ** 2, 0))
 
-    real = jnp.arange(5)
-    for of in (lambda f: f, jax.grad):
-        ours, plain = (jax.jit(jax.vmap(of(f), (None, 0)))(PARAMS, real) for f in (split, first))
-        assert_close(ours, plain, ulps=SUMS, largest=30.0)
-    ours = jax.jit(jax.grad(split))(PARAMS, 2)
-    assert_close(ours, jax.grad(first)(PARAMS, 2), ulps=SUMS, largest=30.0)
+    @jax.jit
+    def both(real):
+        of = [jax.vmap(jax.value_and_grad(f), (None, 0)) for f in (split, first)]
+        one = [jax.grad(f)(PARAMS, real[2]) for f in (split, first)]
+        return [(f(PARAMS, real), g) for f, g in zip(of, one, strict=True)]
+
+    assert_close(*both(jnp.arange(5)), ulps=SUMS, largest=30.0)
 
 
 # --- micro_vmap -----------------------------------------------------------------------------------
@@ -254,25 +258,21 @@ def test_a_traced_number_has_a_gradient_and_maps():
 
 @pytest.mark.parametrize("size", [None, 1, 4])
 def test_a_map_is_that_of_jax(size):
-    x, y = data()
-
     def fun(x, y):
         return {"product": x * y, "none": None}, jnp.sum(x)
 
     map_ = functools.partial(micro_vmap, microbatch_size=size)
-    expected = jax.vmap(fun)(x, y)
-    for ours in (
-        map_(fun)(x, y),
-        map_(fun)(x, y=y),
-        map_(fun)(x=x, y=y),
-        map_(fun, [1, -1])(x.T, y),
-    ):
-        assert_close(ours, expected, ulps=3)
-    ours = map_(fun, (None, 0))(x[0], y)
-    assert_close(ours, jax.vmap(fun, (None, 0))(x[0], y), ulps=3)
-    for kind, reduce in ((SUM, jnp.sum), (MEAN, jnp.mean), (RUNNING_MEAN, jnp.mean)):
-        reduced = jax.tree.map(lambda x, f=reduce: f(x, axis=0), expected)
-        assert_close(map_(fun, accumulator=kind)(x, y), reduced, ulps=SUMS, largest=3.0)
+    kinds = ((SUM, jnp.sum), (MEAN, jnp.mean), (RUNNING_MEAN, jnp.mean))
+
+    @jax.jit
+    def both(x, y):
+        whole, shared = jax.vmap(fun)(x, y), jax.vmap(fun, (None, 0))(x[0], y)
+        ours = [map_(fun)(x, y), map_(fun)(x, y=y), map_(fun)(x=x, y=y), map_(fun, [1, -1])(x.T, y)]
+        ours += [map_(fun, accumulator=kind)(x, y) for kind, _ in kinds]
+        plain = [jax.tree.map(lambda x, f=f: f(x, axis=0), whole) for _, f in kinds]
+        return [*ours, map_(fun, (None, 0))(x[0], y)], [*[whole] * 4, *plain, shared]
+
+    assert_close(*both(*data()), ulps=SUMS, largest=3.0)
 
 
 def test_the_map_may_be_another():
@@ -323,25 +323,30 @@ def test_examples_come_with_and_without_the_axis_of_a_batch():
         return jnp.sum((predict(params, x) - y) ** power), x
 
     for keep in (True, False):
-        f = functools.partial(with_aux, 2 if keep else 1)
-        grad_fn = micro_grad(
-            f, has_aux=True, batch_argnums=(1, 2), keep_batch_dim=keep, microbatch_size=4
+        f = micro_grad(
+            functools.partial(with_aux, 2 if keep else 1),
+            has_aux=True,
+            batch_argnums=(1, 2),
+            keep_batch_dim=keep,
+            microbatch_size=4,
         )
-        for ours, aux in (grad_fn(PARAMS, x, y), grad_fn(PARAMS, x, y=y)):
+        calls = (lambda *a, f=f: f(*a), lambda p, x, y, f=f: f(p, x, y=y), lambda *a, f=f: f(*a, 2))
+        for ours, aux in jax.jit(lambda *a, calls=calls: [call(*a) for call in calls])(
+            PARAMS, x, y
+        ):
             assert_close(ours, expected, ulps=SUMS, largest=30.0)
             np.testing.assert_array_equal(aux.aux, x[:, None] if keep else x)
-        assert_close(grad_fn(PARAMS, x, y, 2)[0], expected, ulps=SUMS, largest=30.0)
 
 
 def test_the_arguments_to_differentiate_are_chosen_as_in_jax():
     """One that is split too has the gradient of an example."""
     x, y = data()
-    of_x = -2 * (predict(PARAMS, x) - y)[:, None] * -PARAMS["w"][None]
-    for argnums in (1, (1,), [0, 1], (-3, -2)):
-        grads, _ = micro_grad(
-            loss_fn, False, argnums, batch_argnums=[1, 2], microbatch_size=3, accumulator=CONCAT
-        )(PARAMS, x, y)
-        grads = grads if isinstance(argnums, int) else grads[-1]
+    of_x = 2 * (predict(PARAMS, x) - y)[:, None] * PARAMS["w"][None]
+    chosen = (1, (1,), [0, 1], (-3, -2))
+    named = {"batch_argnums": [1, 2], "microbatch_size": 3, "accumulator": CONCAT}
+    fs = [micro_grad(loss_fn, False, argnums, **named) for argnums in chosen]
+    for grads in jax.jit(lambda *args: [f(*args)[0] for f in fs])(PARAMS, x, y):
+        grads = grads[-1] if isinstance(grads, tuple) else grads
         assert_close(grads, of_x[:, None], ulps=SUMS)
 
 
@@ -351,70 +356,79 @@ def test_the_arguments_to_differentiate_are_chosen_as_in_jax():
 @pytest.mark.parametrize("kind", KINDS)
 def test_derivatives_go_through(kind):
     x, y = data()
+    whole = {CONCAT: lambda p, x, y: predict(p, x) - y, SUM: summed_loss}.get(kind, loss_fn)
+    split = microbatch(whole, (1, 2), 4, kind)
 
-    def split(params, x, y):
-        fun = predict if kind is CONCAT else summed_loss if kind is SUM else loss_fn
-        args = (params, x) if kind is CONCAT else (params, x, y)
-        return microbatch(fun, tuple(range(1, len(args))), 4, kind)(*args)
-
-    def whole(params, x, y):
-        return {CONCAT: lambda p, x, y: predict(p, x), SUM: summed_loss}.get(kind, loss_fn)(
-            params, x, y
+    @jax.jit
+    def derived(params, x, y):
+        of = (jax.jacrev, jax.jacfwd)
+        ours, plain = ([d(f, (0, 1))(params, x, y) for d in of] for f in (split, whole))
+        ours, plain = (
+            [*each, jax.vmap(f, (None, 0, None))(params, jnp.stack([x, 2 * x]), y)]
+            for f, each in ((split, ours), (whole, plain))
         )
+        return ours, plain
 
-    for of in (jax.jacrev, jax.jacfwd):
-        ours, plain = (jax.jit(of(f, (0, 1)))(PARAMS, x, y) for f in (split, whole))
-        assert_close(ours, plain, ulps=SUMS, largest=30.0)
-    ours, plain = (
-        jax.vmap(f, (None, 0, None))(PARAMS, jnp.stack([x, 2 * x]), y) for f in (split, whole)
-    )
-    assert_close(ours, plain, ulps=SUMS, largest=30.0)
+    assert_close(*derived(PARAMS, x, y), ulps=SUMS, largest=30.0)
 
 
 def test_low_precision_is_accumulated_in_float32_and_returned_as_it_was():
+    @jax.jit
+    def all_of_them(x):
+        for kind in (SUM, MEAN, RUNNING_MEAN):
+            found[kind.name] = [microbatch(lambda x: x[0], 0, 1, kind)(x)]
+            for size in (2, None):
+                named = {"microbatch_size": size, "accumulator": kind}
+                found[kind.name] += [micro_vmap(lambda x: x, **named)(x)]
+                found[kind.name] += micro_grad(lambda p, x: jnp.sum(p * x), **named)(x[1], x)[:1]
+        large = jnp.full(4, 3e4, jnp.float16)
+        return dict(found), microbatch(jnp.sum, 0, 1, MEAN)(large)
+
+    found = {}
     x = jnp.concatenate([jnp.full(1, 256.0), jnp.ones(511)]).astype(jnp.bfloat16)
-    for kind, expected in ((SUM, 767.0), (MEAN, 767 / 512), (RUNNING_MEAN, 767 / 512)):
-        expected = jnp.asarray(expected, jnp.bfloat16)
-        split = [microbatch(lambda x: x[0], 0, 1, kind)(x)]
-        split += [
-            micro_vmap(lambda x: x, microbatch_size=s, accumulator=kind)(x) for s in (2, None)
-        ]
-        grads, aux = micro_grad(lambda p, x: jnp.sum(p * x), microbatch_size=2, accumulator=kind)(
-            jnp.ones((), jnp.bfloat16), x
-        )
-        assert aux.values.dtype == jnp.bfloat16
-        for ours in (*split, grads):
-            assert ours.dtype == jnp.bfloat16 and ours == expected
-    large = jnp.full(4, 3e4, jnp.float16)
-    assert microbatch(jnp.sum, 0, 1, MEAN)(large) == 3e4
+    by_kind, mean = all_of_them(x)
+    assert mean == 3e4 and mean.dtype == jnp.float16
+    for kind, ours in by_kind.items():
+        expected = jnp.asarray(767.0 if kind == "SUM" else 767 / 512, jnp.bfloat16)
+        assert all(x.dtype == jnp.bfloat16 and x == expected for x in ours)
 
 
 def test_other_dtypes():
     """Sums of integers are those of +; over examples they are those of jnp.sum."""
     small, flags = jnp.arange(6, dtype=jnp.int8), jnp.arange(6) > 4
     first = functools.partial(microbatch, lambda x: x[0], 0, 1)
-    assert first()(small).dtype == jnp.int8 and first()(small) == 15
-    assert first()(flags).dtype == bool and first()(flags)
-    assert first(MEAN)(jnp.array([0j, 1j, 2j, 3j])) == 1.5j
-    for size in (None, 2):
-        f = functools.partial(micro_vmap, lambda x: x, microbatch_size=size)
-        for x in (small, flags):
-            assert_close(f(accumulator=SUM)(x), jnp.sum(x), ulps=0)
-            assert_close(f(accumulator=MEAN)(x), jnp.mean(x), ulps=3)
-            assert f(accumulator=SUM)(x).dtype == jnp.sum(x).dtype
-            assert f(accumulator=MEAN)(x).dtype == jnp.mean(x).dtype
+    kinds = ((SUM, jnp.sum), (MEAN, jnp.mean))
+
+    @jax.jit
+    def all_of_them():
+        maps = [functools.partial(micro_vmap, lambda x: x, microbatch_size=s) for s in (None, 2)]
+        ours = [f(accumulator=kind)(x) for f in maps for kind, _ in kinds for x in (small, flags)]
+        plain = [reduce(x) for _ in maps for _, reduce in kinds for x in (small, flags)]
+        mean = first(MEAN)(jnp.array([0j, 1j, 2j, 3j]))
+        return ours, plain, [first()(small), first()(flags), mean]
+
+    ours, plain, sums = all_of_them()
+    assert [x.dtype for x in ours] == [x.dtype for x in plain]
+    assert_close(ours, plain, ulps=3)
+    assert [x.dtype.name for x in sums] == ["int8", "bool", "complex64"]
+    assert sums == [15, True, 1.5j]
 
 
 def test_in_float64_to_all_digits(x64):
     x, y = (jnp.asarray(a, float) for a in data())
     params = jax.tree.map(lambda p: jnp.asarray(p, float), PARAMS)
-    for kind in (MEAN, RUNNING_MEAN):
-        ours = jax.jit(microbatch(jax.grad(loss_fn), (1, 2), 4, kind))(params, x, y)
-        assert {leaf.dtype for leaf in jax.tree.leaves(ours)} == {jnp.dtype("float64")}
-        assert_close(ours, jax.grad(loss_fn)(params, x, y), ulps=SUMS, largest=10.0)
     single = [jax.tree.map(lambda a: a.astype(jnp.float32), a) for a in (params, x, y)]
-    for kind in (MEAN, RUNNING_MEAN):
-        assert microbatch(loss_fn, (1, 2), 4, kind)(*single).dtype == jnp.float32
+
+    @jax.jit
+    def split(*args):
+        return [
+            microbatch(jax.grad(loss_fn), (1, 2), 4, kind)(*args) for kind in (MEAN, RUNNING_MEAN)
+        ]
+
+    for args in ((params, x, y), single):
+        for ours in split(*args):
+            assert {leaf.dtype for leaf in jax.tree.leaves(ours)} == {args[1].dtype}
+            assert_close(ours, jax.grad(loss_fn)(*args), ulps=SUMS, largest=10.0)
 
 
 def test_a_running_mean_does_not_overflow_and_infinity_stays():
@@ -497,13 +511,17 @@ def test_meshes_whose_axes_are_manual_or_explicit():
     np.testing.assert_array_equal(largest.ravel(), x.reshape(8, -1).max(axis=1))
     mesh = mesh_of_eight(AxisType.Explicit)
     with jax.set_mesh(mesh):
-        x, y = jax.device_put((x, y), NamedSharding(mesh, rows))
-        summed = microbatch(jax.grad(summed_loss), (1, 2), 16)
-        grads, twice = jax.jit(
-            lambda x, y: (summed(PARAMS, x, y), microbatch(lambda x: 2 * x, 0, 16, CONCAT)(x))
-        )(x, y)
-        assert jax.typeof(twice).sharding.spec == PartitionSpec("data", None)
-    assert_close((grads, twice), (expected, 2 * np.asarray(x)), ulps=20 + 64, largest=10.0)
+        x = jax.device_put(x, NamedSharding(mesh, rows))
+        ours = jax.jit(
+            lambda x: [
+                microbatch(lambda x: x.sum(axis=0), 0, 16)(x),
+                microbatch(lambda x: 2 * x, 0, 16, CONCAT)(x),
+                micro_vmap(lambda x: 2 * x, microbatch_size=16)(x),
+            ]
+        )(x)
+        assert jax.typeof(ours[1]).sharding.spec == PartitionSpec("data", None)
+    x = np.asarray(x)
+    assert_close(ours, [x.sum(axis=0), 2 * x, 2 * x], ulps=64, largest=64.0)
 
 
 # --- reshape_batch_axis ---------------------------------------------------------------------------

@@ -242,7 +242,7 @@ def test_instead_of_a_name(report_of):
     source = "import optax\noptax.{}"
     found = {
         name: report_of(source.format(name))["missing"][0]["instead"]
-        for name in ("adamm", "contrib.adam", "_src.base.identity", "_src.transform", "x_x_x")
+        for name in ("adamm", "contrib.adam", "_src.base.identity", "_src.transform", "x_hypercube")
     }
     assert found["adamm"].startswith("the nearest is optax.adam")
     del found["adamm"]
@@ -250,7 +250,7 @@ def test_instead_of_a_name(report_of):
         "contrib.adam": "write optax.adam",
         "_src.base.identity": "write optax.identity",
         "_src.transform": "private to optax",
-        "x_x_x": "nothing here is near it",
+        "x_hypercube": "nothing here is near it",
     }
 
 

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from optax_lite import projections
 from optax_lite.core.leafwise import MaskedNode
 from tests.closeness import assert_close
+from tests.nightly import first
 
 NAMES = [
     *("projection_box", "projection_halfspace", "projection_hypercube", "projection_hyperplane"),
@@ -244,11 +245,11 @@ each_row = pytest.mark.parametrize("row", ROWS)
 # --- trees of them, in batches --------------------------------------------------------------------
 
 TREES = {
-    "vector": np.zeros(5),
-    "layers": {"w": np.zeros((2, 2)), "b": [np.zeros(3), None], "s": np.zeros(())},
+    "layers": {"w": np.zeros((2, 2)), "b": [np.zeros(3), None]},
     "number": np.zeros(()),
+    "vector": np.zeros(5),
 }
-each_tree = pytest.mark.parametrize("tree", TREES)
+each_tree = pytest.mark.parametrize("tree", first(1, TREES))
 BATCH = 12  # of points; a third of them near 0, where they are inside of a ball
 
 
@@ -588,7 +589,11 @@ def test_derivatives_are_finite_at_hard_places(name):
         given = {"lower": -size * number, "upper": size * number, "scale": size * number}
         given |= {"a": size * a, "b": b}
         chosen = {k: given[k] for k in parameters}
-        return jax.jacrev(lambda x, chosen: function(x, **chosen), (0, 1))(size * x, chosen)
+
+        def total(x, chosen):
+            return jnp.dot(function(x, **chosen), jnp.array([0.3, -0.5, 0.7]))
+
+        return jax.grad(total, (0, 1))(size * x, chosen)
 
     sizes, some = jnp.array([1.0, 1e30, 1e-30]), range(len(points))
     every = itertools.product(some, some, range(len(numbers)), range(len(sizes)))
@@ -630,7 +635,7 @@ def of_optax(name):
     return call
 
 
-@pytest.mark.parametrize("tree", ["vector", "layers"])
+@pytest.mark.parametrize("tree", first(1, ["layers", "vector"]))
 @each_row
 def test_numbers_are_those_of_optax(row, tree):
     x, given = drawn(row, tree)

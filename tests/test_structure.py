@@ -245,7 +245,16 @@ PUBLIC = {
 PUBLIC |= {f"sweep.{name}": getattr(sweep, name) for name in sweep.__all__}
 # documented where they are used
 TYPE_ALIASES = {
-    *("OptState", "Params", "Updates", "ScalarOrSchedule", "ArrayTree", "ConditionFn", "MaskOrFn"),
+    *(
+        "OptState",
+        "Params",
+        "Updates",
+        "ScalarOrSchedule",
+        "Schedule",
+        "ArrayTree",
+        "ConditionFn",
+        "MaskOrFn",
+    ),
     *("ShouldSkipUpdateFunction", "TransformInitFn", "TransformUpdateFn"),
     *("TransformUpdateExtraArgsFn", "NO_PARAMS_MSG"),
 }

@@ -581,6 +581,7 @@ NO_FUNCTIONS = {
         "Params",
         "Updates",
         "ScalarOrSchedule",
+        "Schedule",
         "ConditionFn",
         "ShouldSkipUpdateFunction",
     ),

@@ -151,7 +151,9 @@ class Factory:
         self.kind, self.builder, self.traits = kind, _builder_copy(self, builder), dict(traits)
         self.name = builder.__name__.lstrip("_")
         self.binding = Binding(builder, static)
-        self.signature = self.__signature__ = self.binding.signature
+        given = self.binding.signature  # tools that list optimizers look at what is returned
+        returned = kind if given.return_annotation is given.empty else given.return_annotation
+        self.signature = self.__signature__ = given.replace(return_annotation=returned)
         self._options = static, own_range
         self.forms: dict[Any, Any] = {}  # what its functions take, by their code
         self.checked = shared_names(

@@ -57,22 +57,26 @@ def scale_by_belief(
     return init, update
 
 
-@transform
+@transform(static=("weight_decay_mask",))
 def adabelief(
     learning_rate: Number,
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-16,
     eps_root: Number = 1e-16,
+    weight_decay: Number | None = None,
+    weight_decay_mask=None,
     *,
     nesterov=False,
 ):
-    """w ← w - lr·m̂ / (√ŝ + eps), s the moving average of |g - m|². Zhuang et al. 2020, Algorithm
-    2.
+    """w ← w - lr·(m̂ / (√ŝ + eps) + weight_decay·w), s the moving average of |g - m|². Zhuang et al.
+    2020, Algorithm 2.
 
-    The formula stands with `scale_by_belief`. For decoupled decay chain that one,
-    `add_decayed_weights` and `scale_by_learning_rate`.
+    The formula stands with `scale_by_belief`. The decay is decoupled, as in `adamw`; None is none,
+    and `weight_decay_mask` says what decays (see `masked`).
     """
     return with_decay_and_rate(
-        learning_rate, scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov)
+        learning_rate,
+        scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov),
+        decay=None if weight_decay is None else (weight_decay, weight_decay_mask),
     )

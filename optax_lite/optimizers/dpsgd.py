@@ -11,7 +11,7 @@ from optax_lite._transforms.noise import with_normal
 from optax_lite.core.leafwise import check_like, leafwise
 from optax_lite.core.random import chosen_key, key_data, next_key
 from optax_lite.core.transform import Array, Number, transform
-from optax_lite.core.validate import check_nonnegative
+from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
 class DifferentiallyPrivateAggregateState(NamedTuple):
@@ -47,25 +47,30 @@ def differentially_private_aggregate(
     return lambda params: DifferentiallyPrivateAggregateState(key_data(start)), update
 
 
-@transform(static=("seed",), per_example=True)
+@transform(static=("key", "seed"), per_example=True)
 def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed,
+    key=None,
     momentum: Number | None = None,
     nesterov=False,
+    *,
+    seed=None,
 ):
     """Descent along `differentially_private_aggregate` of per-example gradients, with momentum.
     Abadi et al. 2016.
 
-    `seed` is an int or a JAX key; who knows it can take the noise off again. `noise_multiplier` is
+    `key` is an int seed or a JAX key, `seed` optax's older name for it; one of them must be given,
+    for who knows it can take the noise off again. `noise_multiplier` is
     the noise's share of the clip: with the size of batch and data and the number of steps an
     accountant makes (ε, δ) of it. No example may reach the parameters another way, for instance
     through batch norm.
     """
+    if key is None and seed is None:
+        raise ArgumentError("give key=, an int seed or a random key that nobody else knows")
     return with_decay_and_rate(
         learning_rate,
-        differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed),
+        differentially_private_aggregate(l2_norm_clip, noise_multiplier, key, seed=seed),
         trace_if(momentum, nesterov),
     )

@@ -32,6 +32,7 @@ _PRESETS = {"standard": _STANDARD, "dion": _DION}
 class MuonState(NamedTuple):
     count: Array  # updates so far, int32
     mu: PyTree  # moving average of g
+    ns_coeffs: Array  # (a, b, c), or one such for each step, as optax keeps them; not read
 
 
 def _spectral_norm(x):
@@ -104,7 +105,7 @@ def scale_by_muon(
     that make its matrix. Over the other axes matrices stand side by side: layers stacked for
     `jax.lax.scan` are orthogonalized one by one. The update does not depend on the size of the
     gradient (eps is a share of the bound; optax adds it), and a zero gradient gives a zero update.
-    The coefficients are no part of the state, as they are in optax: they are hyperparameters.
+    The coefficients are hyperparameters; the state has a copy because optax's state has one.
     """
     check_unit_interval(beta=beta)
     check_count(ns_steps=ns_steps)
@@ -113,6 +114,11 @@ def scale_by_muon(
             f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}"
         )
     steps = _steps(ns_coeffs, ns_steps)
+
+    def kept():
+        given = _PRESETS.get(ns_coeffs, ()) if isinstance(ns_coeffs, str) else ns_coeffs
+        numbers = [jnp.asarray(x, jnp.float32) for x in jax.tree.leaves(given)]
+        return jnp.stack(numbers).reshape((3,) if len(numbers) == 3 else (-1, 3))
 
     def update(updates, state):
         t = increment(state.count)
@@ -128,9 +134,10 @@ def scale_by_muon(
             return dual_norm * made if adaptive else made
 
         updates, mu = leafwise(momentum, updates, state.mu)
-        return on_matrices(orthogonal, updates, weight_dimension_numbers), MuonState(t, mu)
+        made = on_matrices(orthogonal, updates, weight_dimension_numbers)
+        return made, MuonState(t, mu, kept())
 
-    return lambda params: MuonState(zero_count(), zeros_like(params, mu_dtype)), update
+    return lambda params: MuonState(zero_count(), zeros_like(params, mu_dtype), kept()), update
 
 
 @transform(static=("numbers",))

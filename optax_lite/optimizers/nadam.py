@@ -17,14 +17,17 @@ def nadam(
     eps: Number = 1e-8,
     eps_root: Number = 0.0,
     mu_dtype=None,
+    *,
+    nesterov=True,
 ):
     """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a
     constant b1.
 
     The step is taken with the momentum that the next one will have. torch and Keras warm b1 up by
-    Dozat's schedule instead, which gives other numbers: that is `nadam_dozat`.
+    Dozat's schedule instead, which gives other numbers: that is `nadam_dozat`. `nesterov=False`
+    makes it Adam.
     """
-    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
 
 
 @transform(static=("mu_dtype", "mask"))
@@ -37,9 +40,13 @@ def nadamw(
     mu_dtype=None,
     weight_decay: Number = 1e-4,
     mask=None,
+    *,
+    nesterov=True,
 ):
     """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
 
     Decay and `mask` are those of `adamw`.
     """
-    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
+    return adamw(
+        learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov
+    )

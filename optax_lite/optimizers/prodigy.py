@@ -4,16 +4,19 @@ D-Adaptation.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from optax_lite.core.leafwise import (
     copy_params,
     increment,
+    is_missing,
     leafwise,
     scalar_like,
     zero_count,
     zeros_like,
 )
+from optax_lite.core.masks import as_mask
 from optax_lite.core.norms import dot, sum_abs
 from optax_lite.core.numerics import (
     abs_sq,
@@ -38,7 +41,7 @@ class ProdigyState(NamedTuple):
     count: Array  # updates so far, int32
 
 
-@transform
+@transform(static=("weight_decay_mask",))
 def prodigy(
     learning_rate: Number = 1.0,
     betas: tuple[Number, Number] = (0.9, 0.999),
@@ -48,6 +51,7 @@ def prodigy(
     estim_lr_coef: Number = 1.0,
     weight_decay: Number = 0.0,
     safeguard_warmup=False,
+    weight_decay_mask=None,
 ):
     """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that
     grows as it learns.
@@ -62,14 +66,20 @@ def prodigy(
     peaks there; to tune the method, change `estim_lr_coef` (0.5 or 2). d₀ must be above 0 and
     should be far too small; d never falls. `beta3` is √b2 unless given. `safeguard_warmup` leaves
     the learning rate out of s, for a small rate in a long warm-up would let d grow too far. The
-    sums are over all leaves, and where all gradients are 0 so far, d stays.
+    sums are over all leaves, and where all gradients are 0 so far, d stays. `weight_decay_mask`
+    says what decays (see `masked`).
     """
     check_betas(betas)
     numbers = (learning_rate, *betas, eps, estim_lr0, estim_lr_coef, weight_decay)
-    return _prodigy(*numbers, beta3=beta3, safeguard_warmup=safeguard_warmup)
+    return _prodigy(
+        *numbers,
+        beta3=beta3,
+        safeguard_warmup=safeguard_warmup,
+        weight_decay_mask=weight_decay_mask,
+    )
 
 
-@transform(static=("safeguard_warmup",), scheduled=ProdigyState, descends=True)
+@transform(static=("safeguard_warmup", "weight_decay_mask"), scheduled=ProdigyState, descends=True)
 def _prodigy(
     learning_rate,
     b1,
@@ -81,10 +91,22 @@ def _prodigy(
     *,
     beta3=None,
     safeguard_warmup,
+    weight_decay_mask=None,
 ):
     check_unit_interval(beta3=beta3)
     check_nonnegative(estim_lr_coef=estim_lr_coef)
     check_positive(estim_lr0=estim_lr0)
+
+    def decayed(params):
+        """The params, 0 where the mask lets none decay."""
+        if weight_decay_mask is None:
+            return params
+        return jax.tree.map(
+            lambda yes, part: part if yes else jax.tree.map(jnp.zeros_like, part),
+            as_mask(weight_decay_mask, params),
+            params,
+            is_leaf=is_missing,
+        )
 
     def init(params):
         m, v, d = zeros_like(params), zeros_like(params, real=True), scalar_like(params, estim_lr0)
@@ -117,7 +139,7 @@ def _prodigy(
         updates = leafwise(
             lambda g, m, v, w: -rate * (over(m, sqrt(v) + d * eps) + weight_decay * w),
             updates,
-            read=(m, v, params),
+            read=(m, v, decayed(params)),
         )
         return updates, ProdigyState(m, v, s, state.params0, d, r, t)
 

@@ -2,8 +2,8 @@
 nothing at all.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import jax
 
@@ -12,7 +12,7 @@ from optax_lite.core.compose import MaskedState, PartitionState, check_members, 
 from optax_lite.core.config import Config
 from optax_lite.core.frozen import by_part
 from optax_lite.core.functions import wrapping
-from optax_lite.core.masks import Pattern, Placeholder
+from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import GradientTransformation, transform
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
@@ -26,15 +26,13 @@ from optax_lite.wrappers._rules import (
     name_of,
 )
 
-Where: TypeAlias = Pattern | tuple[Pattern, ...] | Callable[[str, jax.ShapeDtypeStruct], bool]
-Setting: TypeAlias = Mapping[str, Any] | GradientTransformation | Literal["freeze"]
+# A dict's keys and values are not checked closer: checkers join the types of a literal's entries,
+# of {("bias", "norm"): {...}, "head": "freeze"} to a dict[Sequence[str], Collection[str]].
+Rules: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 
 def groups(
-    base: GradientTransformation,
-    rules: Mapping[Where, Setting] | Iterable[tuple[Any, Setting]],
-    *,
-    strict: bool = True,
+    base: GradientTransformation, rules: Rules, *, strict: bool = True
 ) -> GradientTransformation:
     """The optimizer `base`, with other settings for the parameters that the patterns of `rules`
     match.

@@ -4,11 +4,13 @@ import numpy as np
 
 import optax_lite as ol
 from tests.methods.row import (
+    Quirks,
     Row,
     beta_bad,
     eps_bad,
     fast,
     optimizer_settings,
+    rate,
     rate_bad,
     slow,
     with_rate,
@@ -36,10 +38,10 @@ def scale_by_belief(g, s, w, *, b1, b2, eps, eps_root, nesterov):
     return u, {"count": t, "mu": m, "nu": v}
 
 
-def adabelief(g, s, w, *, learning_rate, b1, b2, eps, eps_root, nesterov):
-    """AdaBelief update (Zhuang et al. 2020, Algorithm 2)."""
+def adabelief(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, nesterov):
+    """AdaBelief update (Zhuang et al. 2020, Algorithm 2), with decoupled decay as in AdamW."""
     u, s_new = scale_by_belief(g, s, w, b1=b1, b2=b2, eps=eps, eps_root=eps_root, nesterov=nesterov)
-    return -learning_rate * u, s_new
+    return -learning_rate * (u + (weight_decay or 0.0) * w), s_new
 
 
 # eps_root is added to the state, where only a large one shows beside gradients of size 30.
@@ -57,10 +59,21 @@ belief_settings = (
 
 
 def adabelief_parts(
-    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, nesterov=False
+    lib,
+    learning_rate,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-16,
+    eps_root=1e-16,
+    weight_decay=None,
+    weight_decay_mask=None,
+    nesterov=False,
 ):
+    has_decay = weight_decay is not None
+    decay = [lib.add_decayed_weights(weight_decay, weight_decay_mask)] if has_decay else []
     return lib.chain(
         lib.scale_by_belief(b1=b1, b2=b2, eps=eps, eps_root=eps_root, nesterov=nesterov),
+        *decay,
         lib.scale_by_learning_rate(learning_rate),
     )
 
@@ -70,8 +83,13 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.adabelief,
         adabelief,
-        optimizer_settings(belief_settings),
+        (
+            *optimizer_settings(belief_settings),
+            {"learning_rate": 0.1, "weight_decay": 0.3},
+            {"learning_rate": rate, "weight_decay": fast, "nesterov": True},
+        ),
         (*rate_bad, *with_rate(beta_bad + eps_bad)),
         stands_for=adabelief_parts,
+        quirks=Quirks(unlike=("weight_decay_mask",)),
     ),
 )

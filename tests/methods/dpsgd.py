@@ -45,9 +45,9 @@ def aggregate(g, s, w, *, l2_norm_clip, noise_multiplier, key, seed):
     return [m + std * n for m, n in zip(mean, normal, strict=True)], {"rng_key": kept}
 
 
-def dpsgd(g, s, w, *, learning_rate, l2_norm_clip, noise_multiplier, seed, momentum, nesterov):
+def dpsgd(g, s, w, *, learning_rate, l2_norm_clip, noise_multiplier, key, seed, momentum, nesterov):
     mean, s_new = aggregate(
-        g, s, w, l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=None, seed=seed
+        g, s, w, l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=key, seed=seed
     )
     traces = [
         None if s is None or momentum is None else {"trace": t} for t in (s or {}).get("trace", w)
@@ -76,11 +76,18 @@ examples_only = "it takes gradients of examples: see test_noise_and_privacy"
 
 
 def dpsgd_parts(
-    lib, learning_rate, l2_norm_clip, noise_multiplier, seed, momentum=None, nesterov=False
+    lib,
+    learning_rate,
+    l2_norm_clip,
+    noise_multiplier,
+    key=None,
+    momentum=None,
+    nesterov=False,
+    seed=None,
 ):
     return lib.chain(
         lib.differentially_private_aggregate(
-            l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=seed
+            l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier, key=key, seed=seed
         ),
         lib.identity() if momentum is None else lib.trace(decay=momentum, nesterov=nesterov),
         lib.scale_by_learning_rate(learning_rate),
@@ -102,11 +109,12 @@ ROWS: tuple[Row, ...] = (
             *({"learning_rate": 0.1, "seed": 0, **s} for s in private_settings),
             {"learning_rate": rate, "seed": 1, "momentum": 0.9, **private},
             {"learning_rate": 0.1, "seed": 2, "momentum": 0.5, "nesterov": True, **private},
-            {"learning_rate": 0.1, "seed": 2, "momentum": fast, "nesterov": True, **private},
+            {"learning_rate": 0.1, "key": 2, "momentum": fast, "nesterov": True, **private},
         ),
         (
             *bad_with(private_bad, learning_rate=0.1, seed=0, **private),
             ({"learning_rate": 0.1, **private, "seed": 0.5}, "key must be an int seed"),
+            ({"learning_rate": 0.1, **private}, "give key=, an int seed or a random key"),
         ),
         stands_for=dpsgd_parts,
         quirks=Quirks(whole_tree=True, data=of_examples, no_laws=examples_only),

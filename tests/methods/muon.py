@@ -274,6 +274,7 @@ ROWS: tuple[Row, ...] = (
         tuple({"weight_dimension_numbers": rows_of_any, **s} for s in muon_settings),
         newton_schulz_bad,
         quirks=Quirks(
+            unseen=("ns_coeffs",),
             unlike=("mu_dtype", "weight_dimension_numbers", "ns_dtype"),
             shapes=matrices,
             float32=muon_float32,
@@ -287,6 +288,7 @@ ROWS: tuple[Row, ...] = (
             {"weight_dimension_numbers": ol.MuonDimensionNumbers(1, 2), **s} for s in muon_settings
         ),
         quirks=Quirks(
+            unseen=("ns_coeffs",),
             unlike=("mu_dtype", "weight_dimension_numbers", "ns_dtype"),
             translate=lambda s: s | {"stacked": True},
             shapes={"w": (2, 3, 4), "wide": (3, 5, 2), "b": (1, 3, 1), "scalar": (2, 1, 1)},
@@ -304,7 +306,7 @@ ROWS: tuple[Row, ...] = (
             {"numbers": rows_of_any, "consistent_rms": r}
             for r in (None, 0.2, 0.0, -1.0, 3, 1e3, rate, fast)
         ),
-        quirks=Quirks(unlike=("numbers",), shapes=matrices),
+        quirks=Quirks(unseen=("ns_coeffs",), unlike=("numbers",), shapes=matrices),
     ),
     Row(
         ol.muon,
@@ -325,6 +327,7 @@ ROWS: tuple[Row, ...] = (
         (*rate_bad, *with_rate(newton_schulz_bad)),
         stands_for=muon_parts,
         quirks=Quirks(
+            unseen=("ns_coeffs",),
             unlike=("mu_dtype", "weight_decay_mask", "muon_weight_dimension_numbers", "ns_dtype"),
             shapes={
                 "w": (3, 4),

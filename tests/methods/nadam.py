@@ -15,7 +15,7 @@ from tests.methods.row import (
 )
 
 
-def nadam(g, s, w, *, learning_rate, b1, b2, eps, eps_root):
+def nadam(g, s, w, *, learning_rate, b1, b2, eps, eps_root, nesterov=True):
     """NAdam (Dozat 2016, Algorithm 2) with mu_t = b1 for all t and n_hat = n / (1 - b2^t)."""
     if s is None:
         t, m, n = 1, (1 - b1) * g, (1 - b2) * np.abs(g) ** 2
@@ -32,7 +32,9 @@ def nadam(g, s, w, *, learning_rate, b1, b2, eps, eps_root):
     return u, {"count": t, "mu": m, "nu": n}
 
 
-def nadamw(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decayed=True):
+def nadamw(
+    g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, nesterov=True, decayed=True
+):
     """NAdam (Dozat 2016, Algorithm 2) with the decoupled decay of Loshchilov & Hutter 2019."""
     u, s_new = nadam(g, s, w, learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     if decayed:
@@ -43,10 +45,12 @@ def nadamw(g, s, w, *, learning_rate, b1, b2, eps, eps_root, weight_decay, decay
 nadam_settings = tuple({k: v for k, v in s.items() if k != "nesterov"} for s in adam_settings)
 
 
-def nadam_parts(lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None):
+def nadam_parts(
+    lib, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, mu_dtype=None, nesterov=True
+):
     return lib.chain(
         lib.scale_by_adam(
-            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=True
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov
         ),
         lib.scale_by_learning_rate(learning_rate),
     )
@@ -62,10 +66,11 @@ def nadamw_parts(
     mu_dtype=None,
     weight_decay=1e-4,
     mask=None,
+    nesterov=True,
 ):
     return lib.chain(
         lib.scale_by_adam(
-            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=True
+            b1=b1, b2=b2, eps=eps, eps_root=eps_root, mu_dtype=mu_dtype, nesterov=nesterov
         ),
         lib.add_decayed_weights(weight_decay=weight_decay, mask=mask),
         lib.scale_by_learning_rate(learning_rate),

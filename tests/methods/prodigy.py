@@ -96,6 +96,11 @@ ROWS: tuple[Row, ...] = (
             ({"beta3": 1}, "beta3 must be in [0, 1), got 1.0"),
             ({"estim_lr_coef": -1}, "estim_lr_coef must be at least 0, got -1.0"),
         ),
-        quirks=Quirks(whole_tree=True, float32=prodigy_float32, positive=("estim_lr0",)),
+        quirks=Quirks(
+            unlike=("weight_decay_mask",),
+            whole_tree=True,
+            float32=prodigy_float32,
+            positive=("estim_lr0",),
+        ),
     ),
 )
