@@ -296,7 +296,7 @@ def projection_simplex(tree: PyTree, scale: Number = 1) -> PyTree:
         y = max(x - τ, 0),  τ = max over k of (u₁ + ... + uₖ - scale) / k
 
     Held, Wolfe & Crowder 1974; Duchi et al. 2008, section 3. u are the entries of x in descending
-    order.
+    order; the quotient grows with k while the next of them exceeds it, and just these stay above 0.
 
     Args:
         tree: The tree to project, with real leaves.
@@ -355,7 +355,9 @@ def _divided(tree: PyTree, norm: Array) -> PyTree:
 def projection_l2_ball(tree: PyTree, scale: Number = 1) -> PyTree:
     """Project onto the ball of all y with ‖y‖ ≤ scale, with the norm over all leaves.
 
-        y = x inside, and outside scale·x / ‖x‖   (Parikh & Boyd 2014, section 6.5.1)
+        y = x inside, and outside scale·x / ‖x‖
+
+    By the triangle inequality no point of the ball is nearer than ‖x‖ - scale, as this one is.
 
     Args:
         tree: The tree to project.

@@ -523,3 +523,17 @@ def test_the_state_of_an_nnx_optimizer_is_carried_into_a_changed_one():
         assert "0/mu/first/kernel" in report.new and not report.dropped
         assert int(jax.tree.leaves(new[0].count)[0]) == 3
         tx.update(params, new, params)
+
+
+def test_the_average_is_read_from_the_state_of_an_nnx_optimizer():
+    """Which keeps it in variables of another class than the params'."""
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    tx = optax_lite.average_params(optax_lite.adam(0.1), decay=0.5)
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    grads = nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 2))) ** 2))(model)
+    optimizer.update(model, grads)
+    params = nnx.state(model, nnx.Param)
+    found = optax_lite.eval_params(tx, optimizer.opt_state, params)
+    assert jax.tree.structure(found) == jax.tree.structure(params)
+    pure = optax_lite.eval_params(tx, nnx.as_pure(optimizer.opt_state), nnx.as_pure(params))
+    np.testing.assert_array_equal(found["kernel"][...], pure["kernel"])

@@ -36,6 +36,7 @@ from tests.methods.losses import (
     X,
     Y,
     Z,
+    multiclass_sparsemax_loss,
 )
 from tests.nightly import first
 
@@ -173,6 +174,16 @@ NEVER_NEGATIVE = {
         30 * X_ALL, jax.nn.one_hot(BEST, 10)
     ),
     "ntxent": lambda: losses.ntxent(X_ALL[:8], jnp.arange(8) // 2, 0.01),
+    "sparsemax_loss": lambda: losses.sparsemax_loss(X_ALL, (jnp.clip(X_ALL, -1, 1) + 1) / 2),
+    "multiclass_sparsemax_loss": lambda: losses.multiclass_sparsemax_loss(X_ALL, BEST),
+    "dice_loss": lambda: losses.dice_loss(30 * X_ALL, jax.nn.one_hot(BEST, 10)),
+    "binary_dice_loss": lambda: losses.binary_dice_loss(30 * X_ALL, (X_ALL > 0).astype(float)),
+    "multiclass_generalized_dice_loss": lambda: losses.multiclass_generalized_dice_loss(
+        30 * X_ALL[None], jax.nn.one_hot(BEST, 10)[None]
+    ),
+    "ranking_softmax_loss": lambda: losses.ranking_softmax_loss(
+        30 * X_ALL, jax.nn.one_hot(BEST, 10), reduce_fn=None
+    ),
 }
 
 
@@ -232,6 +243,11 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
         ("triplet_margin_loss", [ONES, ONES, ZEROS], "norm_degree", 2.0),
         ("triplet_margin_loss", [ONES, ONES, ONES], "eps", 0.0),
         ("ctc_loss", list(TEXT), "log_epsilon", -1e5),
+        ("dice_loss", [ZEROS, ZEROS], "smooth", 0.0),
+        ("dice_loss", [MASKED, HALVES], "alpha", 0.5),
+        ("dice_loss", [MASKED, HALVES], "beta", 0.5),
+        ("binary_dice_loss", [FAR, RIGHT], "smooth", 0.0),
+        ("multiclass_generalized_dice_loss", [MASKED, ZEROS], "smooth", 0.0),
     ]:
         args = [jnp.asarray(a, jnp.float32 if a.dtype == float else None) for a in args]
 
@@ -251,6 +267,7 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
         losses.softmax_cross_entropy_with_integer_labels,
         losses.multiclass_hinge_loss,
         losses.multiclass_perceptron_loss,
+        losses.multiclass_sparsemax_loss,
     ],
 )
 def test_a_label_that_is_no_class_is_seen_and_moves_nothing(function):
@@ -291,6 +308,108 @@ def test_smoothed_labels_sum_to_1_over_the_classes_that_are_left():
     np.testing.assert_allclose(smooth, [0.8, 0, 0.1, 0.1], rtol=1e-6)
     loss = losses.softmax_cross_entropy(jnp.array([1.0, -INF, 2, 3]), smooth)
     assert jnp.isfinite(loss)
+
+
+# --- sparse predictions ---------------------------------------------------------------------------
+
+
+def test_sparsemax_of_two_classes_is_that_of_one_score_against_0():
+    s = jnp.linspace(-3, 3, 61)
+    for label in (0, 1):
+        two = losses.multiclass_sparsemax_loss(
+            jnp.stack([s, 0 * s], -1), jnp.full(s.shape, 1 - label)
+        )
+        np.testing.assert_allclose(losses.sparsemax_loss(s, label), two, atol=1e-6)
+
+
+def test_sparsemax_of_a_soft_label_is_0_where_it_is_predicted():
+    labels = jnp.linspace(0, 1, 11)
+    loss, slope = jax.vmap(jax.value_and_grad(losses.sparsemax_loss))(2 * labels - 1, labels)
+    assert not np.any(loss) and not np.any(slope)
+
+
+def test_curvature_of_sparsemax_is_that_of_its_projection(x64):
+    """The support of (0, 0.5, 0.2, -2) is the first three classes, on which it is 1 - 1/3."""
+    scores = jnp.array([0.0, 0.5, 0.2, -2.0])
+    curvature = jax.jit(jax.hessian(losses.multiclass_sparsemax_loss))(scores, 0)
+    expected = np.zeros((4, 4))
+    expected[:3, :3] = np.eye(3) - 1 / 3
+    np.testing.assert_allclose(curvature, expected, atol=1e-12)
+    of_one = jax.vmap(jax.grad(jax.grad(losses.sparsemax_loss)), (0, None))
+    np.testing.assert_array_equal(of_one(jnp.array([-2.0, 0.3, 2.0]), 1.0), [0, 0.5, 0])
+
+
+def test_an_impossible_right_class_costs_infinity_and_has_a_slope():
+    loss, slope = jax.value_and_grad(losses.multiclass_sparsemax_loss)(
+        jnp.array([-INF, 0.25, 0.0]), 0
+    )
+    assert loss == INF
+    np.testing.assert_allclose(slope, [-1, 0.625, 0.375])
+    assert jax.value_and_grad(losses.sparsemax_loss)(-INF, 1.0) == (INF, -1)
+
+
+def test_sparsemax_of_many_classes_in_float32():
+    scores = jax.random.normal(jax.random.key(1), (4, 50_000))
+    labels = jnp.array([0, 7, 4000, 49_999])
+    loss, slope = jax.jit(jax.vmap(jax.value_and_grad(losses.multiclass_sparsemax_loss)))(
+        scores, labels
+    )
+    np.testing.assert_allclose(
+        loss, multiclass_sparsemax_loss(np.asarray(scores, float), labels), rtol=1e-6
+    )
+    np.testing.assert_allclose(np.sum(slope, -1), 0, atol=1e-6)
+
+
+def test_a_fenchel_young_loss_is_compiled_mapped_and_rounded_once():
+    loss = losses.make_fenchel_young_loss(jax.scipy.special.logsumexp)
+    x, y = jnp.asarray(X, jnp.bfloat16), jnp.asarray(P, jnp.bfloat16)
+    up = loss(x.astype(jnp.float32), y.astype(jnp.float32))
+    assert up.dtype == jnp.float32
+    chex.assert_trees_all_equal(jax.jit(jax.vmap(loss))(x, y), up.astype(jnp.bfloat16))
+
+
+# --- segmentations --------------------------------------------------------------------------------
+
+
+def test_probabilities_are_taken_as_they_are_also_compiled():
+    p, hot = jax.nn.sigmoid(X), (Y > 0).astype(np.float32)
+    compiled = jax.jit(functools.partial(losses.binary_dice_loss, apply_sigmoid=False))
+    np.testing.assert_allclose(compiled(p, hot), losses.binary_dice_loss(X, hot), rtol=1e-6)
+    softmax = jax.jit(functools.partial(losses.dice_loss, apply_softmax=False))
+    np.testing.assert_allclose(
+        softmax(jax.nn.softmax(X), P), losses.dice_loss(np.float32(X), np.float32(P)), rtol=1e-6
+    )
+
+
+def test_a_class_that_an_example_lacks_leaves_the_others_their_slopes():
+    """Of 3 classes two are there, and all their pixels are taken for the other one."""
+    there = jnp.arange(50) % 5 == 0
+    wrong = 8 * jax.nn.one_hot(jnp.where(there, 0, 1), 3)
+    targets = jax.nn.one_hot(jnp.where(there, 1, 0), 3)
+    loss, slopes = jax.value_and_grad(losses.multiclass_generalized_dice_loss)(
+        wrong[None], targets[None]
+    )
+    of_two, of_two_slopes = jax.value_and_grad(losses.multiclass_generalized_dice_loss)(
+        wrong[None, :, :2], targets[None, :, :2]
+    )
+    assert 0.8 < loss < of_two
+    assert jnp.linalg.norm(slopes) > 0.8 * jnp.linalg.norm(of_two_slopes)
+
+
+def test_examples_of_a_batch_have_weights_of_their_own():
+    x, hot = jnp.asarray(X), jax.nn.one_hot(LABELS, 4)
+    each = [losses.multiclass_generalized_dice_loss(x[i : i + 1], hot[i : i + 1]) for i in (0, 1)]
+    both = losses.multiclass_generalized_dice_loss(x, hot)
+    np.testing.assert_allclose(both, np.mean(each), rtol=1e-6)
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+def test_a_loss_of_no_lists_is_0():
+    for settings in ({}, {"where": np.ones((0, 3), bool)}):
+        loss = losses.ranking_softmax_loss(np.ones((0, 3)), np.ones((0, 3)), **settings)
+        assert loss.shape == () and loss == 0
 
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -474,6 +593,108 @@ ERRORS = {
     "blank": (
         lambda: losses.ctc_loss(*TEXT, blank_id=3),
         "blank_id must be one of the 3 classes, got 3",
+    ),
+    "sparsemax": (
+        lambda: losses.sparsemax_loss(ONES, COLUMN),
+        "sparsemax_loss: logits of shape (3,) and labels of (3, 1): nothing is broadcast",
+    ),
+    "sparsemax of one label for two": (
+        lambda: losses.multiclass_sparsemax_loss(LONG, np.array([1])),
+        "multiclass_sparsemax_loss: labels must have the shape (2,), that of the scores (2, 5)",
+    ),
+    "sparsemax without labels": (
+        lambda: losses.multiclass_sparsemax_loss(LONG, None),
+        "multiclass_sparsemax_loss: labels must be an array, got None",
+    ),
+    "sparsemax of a number": (
+        lambda: losses.multiclass_sparsemax_loss(1.0, 0),
+        "multiclass_sparsemax_loss: axis -1 is out of range for an array of 0 dimensions",
+    ),
+    "no function": (
+        lambda: losses.make_fenchel_young_loss(LONG),
+        "make_fenchel_young_loss: max_fun must be a function, got float64[2, 5]; write jax.scipy",
+    ),
+    "a function of entries": (
+        lambda: losses.make_fenchel_young_loss(jnp.exp)(LONG, LONG),
+        "fenchel_young_loss: max_fun must return one number for a vector of scores, got float32[5]",
+    ),
+    "targets of one vector": (
+        lambda: losses.make_fenchel_young_loss(jnp.max)(LONG, LONG[0]),
+        "fenchel_young_loss: the shapes must be equal along axis -1 and equal or 1 in every",
+    ),
+    "class numbers of a segmentation": (
+        lambda: losses.dice_loss(X, LABELS),
+        (
+            "dice_loss: predictions of shape (2, 3, 4) and targets of (2, 3): they must have one "
+            "shape; nothing is broadcast; for class numbers write jax.nn.one_hot(targets, 4)"
+        ),
+    ),
+    "a segmentation of one image": (
+        lambda: losses.multiclass_generalized_dice_loss(X, P[:1]),
+        "multiclass_generalized_dice_loss: predictions of shape (2, 3, 4) and targets of (1, 3, 4)",
+    ),
+    "a segmentation of a number": (
+        lambda: losses.dice_loss(1.0, 1.0),
+        "dice_loss: predictions of shape () and targets of (): they must have one shape",
+    ),
+    "two classes of one": (
+        lambda: losses.binary_dice_loss(LONG, LONG[:, 0]),
+        (
+            "binary_dice_loss: predictions of shape (2, 5) and targets of (2,): they must have one "
+            "shape, with or without a last axis of size 1"
+        ),
+    ),
+    "the axis of the classes": (
+        lambda: losses.dice_loss(X, P, axis=(0, -1)),
+        "axis must leave out the last axis, that of the classes, got (0, -1) for targets of shape",
+    ),
+    "the axis of nothing": (
+        lambda: losses.dice_loss(X, P, axis=[1, 3]),
+        "dice_loss: axis (1, 3) is out of range for an array of 3 dimensions",
+    ),
+    "class weights": (
+        lambda: losses.dice_loss(X, P, class_weights=ONES),
+        "class_weights must have the shape (4,), a weight for each class, got (3,)",
+    ),
+    "reduction": (
+        lambda: losses.dice_loss(X, P, reduction=None),
+        "dice_loss: reduction must be 'mean', 'sum' or 'none', got None",
+    ),
+    "smooth": (
+        lambda: losses.binary_dice_loss(X, P, smooth=-1),
+        "binary_dice_loss: smooth must be at least 0, got -1",
+    ),
+    "smooth of each class": (
+        lambda: losses.multiclass_generalized_dice_loss(X, P, smooth=np.ones(4)),
+        "multiclass_generalized_dice_loss: smooth must be one number, got float32[4]",
+    ),
+    "alpha of nothing": (
+        lambda: losses.dice_loss(X, P, alpha=None),
+        "dice_loss: alpha must be one number, got None",
+    ),
+    "beta": (
+        lambda: losses.dice_loss(X, P, beta=-0.5),
+        "dice_loss: beta must be at least 0, got -0.5",
+    ),
+    "labels of one list": (
+        lambda: losses.ranking_softmax_loss(LONG, LONG[0]),
+        "ranking_softmax_loss: the shapes must be equal along axis -1 and equal or 1 in every",
+    ),
+    "a mask of lists": (
+        lambda: losses.ranking_softmax_loss(LONG, LONG, where=np.ones(2, bool)),
+        "ranking_softmax_loss: the shapes must be equal or 1 in every dimension, got logits (2, 5)",
+    ),
+    "weights of lists": (
+        lambda: losses.ranking_softmax_loss(LONG, LONG, weights=np.ones(2)),
+        "equal or 1 in every dimension, got logits (2, 5), weights (2,)",
+    ),
+    "the name of a function": (
+        lambda: losses.ranking_softmax_loss(LONG, LONG, reduce_fn="mean"),
+        "reduce_fn must be a function or None, got str 'mean'; write jnp.mean",
+    ),
+    "a function without mask": (
+        lambda: losses.ranking_softmax_loss(LONG, LONG, reduce_fn=lambda x: x),
+        "reduce_fn must take `where` as jnp.mean does, got function <lambda>; or write reduce_fn=",
     ),
 }
 

@@ -559,7 +559,7 @@ def test_names_are_those_of_optax():
     theirs = {name for name in dir(optax.microbatching) if not name.startswith("_")}
     assert theirs == {*NAMES, "AccumulationType"}
     kinds = {kind.name: kind.value for kind in optax.microbatching.AccumulationType}
-    assert {kind.name: kind.value for kind in AccumulationType} == kinds
+    assert {kind.name: kind.value for kind in microbatching.AccumulationType} == kinds
 
 
 def aux_loss(params, x, y, weight):

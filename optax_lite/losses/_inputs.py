@@ -47,7 +47,7 @@ def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
             given = call.arguments
             try:
                 arrays = {
-                    k: _array(k, given[k])
+                    k: as_array(k, given[k])
                     for k in names
                     if k in required or given.get(k) is not None
                 }
@@ -73,7 +73,8 @@ def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     return decorate
 
 
-def _array(name, x):
+def as_array(name: str, x: ArrayLike) -> Array:
+    """Return an argument as an array, or raise an error that names it."""
     if x is None or isinstance(x, (str, dict)) or callable(x):
         raise ArgumentError(f"{name} must be an array, got {show_leaf(x):.60}")
     return jnp.asarray(x)

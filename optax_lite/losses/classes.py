@@ -12,6 +12,7 @@ from optax_lite.losses._inputs import (
     ArrayLike,
     Axis,
     Mask,
+    as_array,
     at_least_zero,
     axes,
     check_fit,
@@ -90,7 +91,7 @@ def softmax_cross_entropy_with_integer_labels(
 
 def score_of_label(scores: Array, labels: ArrayLike, axis: int | tuple[int, ...]) -> Array:
     """Return the score of the right class of every example, NaN where the label is no class."""
-    labels, last = jnp.asarray(labels), tuple(range(-len(axes(axis, scores.ndim)), 0))
+    labels, last = as_array("labels", labels), tuple(range(-len(axes(axis, scores.ndim)), 0))
     flat = jnp.moveaxis(scores, axis, last if isinstance(axis, tuple) else -1)
     shape = flat.shape[: last[0]]
     check_labels(labels)

@@ -1,7 +1,5 @@
 """Losses of segmentations: how far what is predicted overlaps with what is there."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -50,19 +48,15 @@ def dice_loss(
         axis: axes of the pixels to sum over. Default: all but the first and the last.
     """
     _check_numbers(smooth=smooth, alpha=alpha, beta=beta)
-    if reduction not in ("mean", "sum", "none"):
-        raise ArgumentError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    _check_reduction(reduction)
     predictions, targets = _with_classes(predictions, targets)
     both, only_predicted, only_there = _overlap(predictions, targets, apply_softmax, axis)
     # 1 - (TP + smooth) / (TP + wrong + smooth) without its difference of numbers near 1
     wrong = alpha * only_predicted + beta * only_there
     losses = over(wrong, both + wrong + smooth)
     if class_weights is not None:
-        _check_class_weights(class_weights, losses.shape[-1])
-        losses = losses * jnp.broadcast_to(class_weights, losses.shape)
-    if ignore_background and losses.shape[-1] > 1:
-        losses = losses[..., 1:]
-    return _REDUCTIONS[reduction](losses, axis=-1)
+        losses = _weighted(losses, class_weights)
+    return _REDUCTIONS[reduction](_foreground(losses, ignore_background), axis=-1)
 
 
 @loss("predictions", "targets")
@@ -92,16 +86,9 @@ def multiclass_generalized_dice_loss(
     """
     _check_numbers(smooth=smooth)
     predictions, targets = _with_classes(predictions, targets)
-    axis = tuple(range(1, targets.ndim - 1))
-    sums = [*_overlap(predictions, targets, apply_softmax, axis), jnp.sum(targets, axis)]
-    if ignore_background and targets.shape[-1] > 1:
-        sums = [x[..., 1:] for x in sums]
-    both, only_predicted, only_there, size = sums
-    # Relative to the rarest class's, of which squares are in range; what is not there counts as
-    # such. An image without any class is all of one size.
-    there, pixels = size > 0, math.prod(targets.shape[1:-1])
-    rarest = jnp.min(jnp.where(there, size, pixels), -1, keepdims=True)
-    weights = jnp.square(rarest / jnp.where(there, size, rarest))
+    sums = _overlap(predictions, targets, apply_softmax)
+    both, only_predicted, only_there = (_foreground(x, ignore_background) for x in sums)
+    weights = _inverse_squares(both + only_there)
     wrong = weights * 0.5 * (only_predicted + only_there)
     return jnp.mean(over(jnp.sum(wrong, -1), jnp.sum(weights * (both + smooth) + wrong, -1)))
 
@@ -120,55 +107,104 @@ def binary_dice_loss(
         apply_sigmoid: whether the predictions are logits, of which a sigmoid is taken; False for
             probabilities.
     """
+    _check_one_class(predictions, targets)
     predictions, targets = _with_classes(predictions, targets)
-    if targets.shape[-1] != 1:
-        predictions, targets = predictions[..., None], targets[..., None]
-    return dice_loss(predictions, targets, smooth=smooth, apply_softmax=apply_sigmoid)
+    # an axis of size 1 that was there is one of the pixels then, which makes no difference
+    return dice_loss(
+        predictions[..., None], targets[..., None], smooth=smooth, apply_softmax=apply_sigmoid
+    )
 
 
 def _with_classes(predictions, targets):
     """Both with the axis of the classes, also where one of them lacks that of a single class."""
     ndim = max(predictions.ndim, targets.ndim)
-    p, t = (x[..., None] if x.ndim == ndim - 1 else x for x in (predictions, targets))
-    if p.shape != t.shape or not ndim:
-        found = f"predictions of shape {predictions.shape} and targets of {targets.shape}"
-        # class numbers in the place of one-hot targets are the usual case
-        numbers = t.shape == (*p.shape[:-1], 1)
-        remedy = f"write jax.nn.one_hot(targets, {p.shape[-1]})" if numbers else "reshape one"
-        raise ArgumentError(f"{found}: they must have one shape, (batch, ..., classes); {remedy}")
-    return p, t
+    pair = [x[..., None] if x.ndim == ndim - 1 else x for x in (predictions, targets)]
+    _check_one_shape(predictions, targets, *pair)
+    return pair
 
 
-def _overlap(predictions, targets, is_logits, axis):
-    """Σ p·t, Σ p·(1 - t) and Σ (1 - p)·t over the pixels: true positives, false ones, and false
-    negatives.
-    """
-    classes = targets.ndim - 1
-    pixels = tuple(range(1, classes)) if axis is None else axes(_as_tuple(axis), targets.ndim)
-    if classes in pixels:
-        raise ArgumentError(
-            f"axis must leave out the last axis, the classes, got {axis} for targets of shape "
-            f"{targets.shape}"
-        )
-    p, not_p = predictions, 1 - predictions
-    if is_logits and targets.shape[-1] == 1:
-        # each by itself: the difference from 1 loses what is sure
-        p, not_p = jax.nn.sigmoid(predictions), jax.nn.sigmoid(-predictions)
-    elif is_logits:
-        p = jax.nn.softmax(predictions, -1)
-        not_p = 1 - p
+def _overlap(predictions, targets, is_logits, axis=None):
+    """Σ p·t, Σ p·(1 - t) and Σ (1 - p)·t: true positives, false positives and false negatives."""
+    p, not_p = _probabilities(predictions, is_logits)
+    pixels = _pixels(axis, targets.shape)
     return [jnp.sum(x, pixels) for x in (p * targets, p * (1 - targets), not_p * targets)]
 
 
-def _as_tuple(axis):
-    return tuple(axis) if isinstance(axis, (tuple, list)) else axis
+def _probabilities(predictions, is_logits):
+    """p and 1 - p."""
+    if not is_logits:
+        return predictions, 1 - predictions
+    if predictions.shape[-1] == 1:
+        # not 1 - sigmoid(x), which has no digits left where the model is sure
+        return jax.nn.sigmoid(predictions), jax.nn.sigmoid(-predictions)
+    p = jax.nn.softmax(predictions, -1)
+    return p, 1 - p
+
+
+def _pixels(axis, shape):
+    """The axes to sum over: by default all but the batch and the classes."""
+    if axis is None:
+        return tuple(range(1, len(shape) - 1))
+    pixels = axes(tuple(axis) if isinstance(axis, (tuple, list)) else axis, len(shape))
+    _check_leaves_classes(axis, pixels, shape)
+    return pixels
+
+
+def _inverse_squares(size):
+    """1 / size² relative to the rarest class, whose size is that of classes which are not there."""
+    larger = 1 + jnp.max(size, -1, keepdims=True)
+    rarest = jnp.min(jnp.where(size > 0, size, larger), -1, keepdims=True)
+    # the ratio is squared, as the square of a small size of soft targets may be 0
+    return jnp.square(rarest / jnp.where(size > 0, size, rarest))
+
+
+def _weighted(losses, class_weights):
+    _check_class_weights(class_weights, losses.shape[-1])
+    return losses * jnp.broadcast_to(class_weights, losses.shape)
+
+
+def _foreground(x, ignore_background):
+    """Leave out class 0, unless it is the only one."""
+    return x[..., 1:] if ignore_background and x.shape[-1] > 1 else x
+
+
+def _check_one_shape(predictions, targets, p, t):
+    if p.shape == t.shape and p.ndim:
+        return
+    found = f"predictions of shape {predictions.shape} and targets of {targets.shape}"
+    # class numbers in the place of one-hot targets
+    numbers = p.ndim and t.shape == (*p.shape[:-1], 1)
+    remedy = f"; for class numbers write jax.nn.one_hot(targets, {p.shape[-1]})" if numbers else ""
+    raise ArgumentError(f"{found}: they must have one shape; nothing is broadcast{remedy}")
+
+
+def _check_one_class(predictions, targets):
+    first, second = predictions.shape, targets.shape
+    if first not in (second, (*second, 1)) and second != (*first, 1):
+        raise ArgumentError(
+            f"predictions of shape {first} and targets of {second}: they must have one shape, with "
+            "or without a last axis of size 1; nothing is broadcast"
+        )
+
+
+def _check_leaves_classes(axis, pixels, shape):
+    if len(shape) - 1 in pixels:
+        raise ArgumentError(
+            f"axis must leave out the last axis, that of the classes, got {axis} for targets of "
+            f"shape {shape}"
+        )
 
 
 def _check_numbers(**numbers):
     check_nonnegative(**numbers)
     for name, x in numbers.items():
-        if jnp.shape(x):
+        if x is None or isinstance(x, (str, tuple, list)) or jnp.shape(x):
             raise ArgumentError(f"{name} must be one number, got {show_leaf(x)}")
+
+
+def _check_reduction(reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise ArgumentError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def _check_class_weights(class_weights, classes):

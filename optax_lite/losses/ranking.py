@@ -39,7 +39,7 @@ def ranking_softmax_loss(
     """
     check_fit(-1, logits=logits, labels=labels)
     check_fit((), logits=logits, where=where, weights=weights)
-    check_reduces(reduce_fn)
+    _check_reduces(reduce_fn)
     gains = included(labels, where)
     if weights is not None:
         gains = times(gains, included(weights, where))
@@ -47,13 +47,17 @@ def ranking_softmax_loss(
     if reduce_fn is None:
         return losses
     lists = None if where is None else jnp.broadcast_to(jnp.any(where, -1), losses.shape)
-    if reduce_fn is jnp.mean:  # 0 where no list counts, for which jnp.mean has 0 / 0
-        count = losses.size if lists is None else jnp.sum(lists, dtype=losses.dtype)
-        return jnp.sum(losses) / jnp.maximum(count, 1)
-    return jnp.asarray(reduce_fn(losses, where=lists))
+    reduced = _mean if reduce_fn is jnp.mean else reduce_fn
+    return jnp.asarray(reduced(losses, where=lists))
 
 
-def check_reduces(reduce_fn: Callable[..., ArrayLike] | None) -> None:
+def _mean(losses, where=None):
+    """`jnp.mean`, but 0 where no list counts."""
+    count = losses.size if where is None else jnp.sum(where, dtype=losses.dtype)
+    return jnp.sum(losses, where=where) / jnp.maximum(count, 1)
+
+
+def _check_reduces(reduce_fn):
     """Raise unless a function can be called as `jnp.mean(losses, where=...)`, or is None."""
     if reduce_fn is None:
         return

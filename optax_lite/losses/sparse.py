@@ -46,18 +46,25 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
         labels: numbers of the right classes, of the scores' shape without the last axis; a label
             outside [0, classes) makes the loss NaN.
     """
-    gap = jnp.max(scores, -1, keepdims=True) - scores
-    right_gap = score_of_label(gap, labels, -1)
-    # c = τ - max z + 1 makes max(1 - gap - c, 0) sum to 1. With k classes in the support it is the
-    # sum of 1 - gap over them without the best, over k; too few or too many make it smaller.
-    near = 1 - jnp.sort(gap, -1)
-    near = near.at[..., 0].set(0)
-    c = jnp.max(jnp.cumsum(near, -1) / jnp.cumsum(jnp.ones_like(near), -1), -1, keepdims=True)
+    right_score = score_of_label(scores, labels, -1)
+    best = jnp.max(scores, -1, keepdims=True)
+    gap, right_gap = best - scores, jnp.squeeze(best, -1) - right_score
+    c = _threshold(gap)
     right = jax.nn.one_hot(labels, scores.shape[-1], dtype=bool)
-    # 1 - p_y from its parts: near 1 the difference would lose its digits
+    # 1 - p_y is gap + c there: of a p_y near 1 the difference would have no digits
     off = jnp.where(right, jnp.minimum(gap + c, 1), jnp.maximum(1 - gap - c, 0))
-    beyond = jnp.maximum(right_gap + jnp.squeeze(c, -1) - 1, 0)
-    return 0.5 * jnp.sum(jnp.square(off), -1) + beyond
+    return 0.5 * jnp.sum(jnp.square(off), -1) + jnp.maximum(right_gap + jnp.squeeze(c, -1) - 1, 0)
+
+
+def _threshold(gap):
+    """The c for which max(1 - gap - c, 0) is a distribution, from the distances to the best score.
+
+    The k nearest sum to 1 if c is the sum of their 1 - gap without the best's, which is 1, over k;
+    too few or too many make it smaller.
+    """
+    near = (1 - jnp.sort(gap, -1)).at[..., 0].set(0)
+    k = jnp.cumsum(jnp.ones_like(near), -1)
+    return jnp.max(jnp.cumsum(near, -1) / k, -1, keepdims=True)
 
 
 def make_fenchel_young_loss(max_fun: Callable[..., ArrayLike]) -> Callable[..., Array]:
@@ -91,7 +98,7 @@ def make_fenchel_young_loss(max_fun: Callable[..., ArrayLike]) -> Callable[..., 
                 raise ArgumentError(
                     f"max_fun must return one number for a vector of scores, got {show_leaf(value)}"
                 )
-            return value.astype(scores.dtype)
+            return value.astype(vector.dtype)
 
         conjugate = jnp.vectorize(largest, signature="(n)->()")(scores)
         return conjugate - jnp.sum(times(targets, scores), -1)

@@ -2,6 +2,7 @@
 evaluate at.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -137,6 +138,7 @@ def eval_params(tx: Any, state: OptState, params: Params) -> Params:
     different groups are read together.
     """
     _check_call(tx, state, params)
+    given, state, params = params, _without_variables(state), _without_variables(params)
     moving, owners, result = copy_params(params), {}, params
     found = list(_averages((state,)))
     joined = _joined(tx, state, params) if found else {}
@@ -158,7 +160,21 @@ def eval_params(tx: Any, state: OptState, params: Params) -> Params:
         result = jax.tree.map(
             lambda v, p: p if is_missing(v) else v, values, result, is_leaf=is_missing
         )
+    if jax.tree.structure(given) != jax.tree.structure(params):
+        result = jax.tree.unflatten(jax.tree.structure(given), jax.tree.leaves(result))
     return result.slow if isinstance(result, LookaheadParams) else result
+
+
+def _without_variables(tree: PyTree) -> PyTree:
+    """The arrays in place of Flax NNX variables, which differ in class between params and state."""
+    nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
+
+    def is_variable(x):
+        return nnx is not None and isinstance(x, nnx.Variable)
+
+    if not any(map(is_variable, jax.tree.leaves(tree, is_leaf=is_variable))):
+        return tree
+    return jax.tree.map(lambda x: x[...] if is_variable(x) else x, tree, is_leaf=is_variable)
 
 
 def _averages(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:

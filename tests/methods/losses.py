@@ -341,6 +341,8 @@ def multiclass_generalized_dice_loss(
     sum_n (r + p), with w_l = 1 / (sum_n r)^2, of every example, and their mean.
     """
     p, r = _segmented(predictions, targets, not apply_softmax)
+    if p.ndim == 1:
+        p, r = p[None], r[None]
     losses = []
     for p_n, r_n in zip(p, r, strict=True):
         p_n, r_n = p_n.reshape(-1, p.shape[-1]), r_n.reshape(-1, p.shape[-1])
@@ -641,6 +643,7 @@ CASES = [
             at(X, P, class_weights=CLASS_WEIGHTS),
             at(X, P, class_weights=CLASS_WEIGHTS, ignore_background=True),
             at(X, P, ignore_background=True, reduction="none"),
+            at(X[..., :2], P[..., :2], ignore_background=True),
         ),
         *(at(X, P, axis=0), at(X, P, axis=(0, 1)), at(X, P, axis=()), at(X, P, axis=-2)),
         *((X[0], P[0]), (X[0, 0], P[0, 0]), (X[..., :1], BITS[..., :1])),
@@ -661,6 +664,8 @@ CASES = [
         *(at(Q, P, apply_softmax=False), at(X, P, ignore_background=True)),
         *(at(X, ONE_HOT.astype(int), ignore_background=True), (X[..., :1], BITS[..., :1])),
         *(at(X, np.zeros((2, 3, 4), int), ignore_background=True), (X[:, None], P[:, None])),
+        *((X[0], P[0]), (X[0, 0], P[0, 0]), at(X[..., :2], P[..., :2], ignore_background=True)),
+        at(X[..., :1], P[..., :1], ignore_background=True),
     ),
     *_cases(
         "ranking_softmax_loss",
@@ -1105,6 +1110,49 @@ def _only_of_whole_distributions(namespace: Namespace) -> bool:
     return no_less and np.allclose(larger[0], -np.log(2)) and np.allclose(larger[1], -np.log(2) / 4)
 
 
+# --- segmentations and lists ----------------------------------------------------------------------
+
+
+def _weights_of_tiny_classes_are_finite(namespace: Namespace) -> bool:
+    """The square of a size of 1e-25 is 0 in float32, not its share of another one's."""
+    targets = np.float32([[[1e-25, 1.0], [0.0, 1.0]]])
+    found = namespace["multiclass_generalized_dice_loss"](0 * targets, targets)
+    # w = (1, 0) in the end, so that the class of size 1e-25 alone counts: 1 - 2·1 / (1 + 2)
+    return np.allclose(found, 1 / 3, rtol=1e-6)
+
+
+def _slopes_of_what_is_masked_are_0(namespace: Namespace) -> bool:
+    """Also those of labels and weights where the other one is NaN."""
+    logits, where = np.array([math.nan, 1.0, 2.0]), np.array([False, True, True])
+
+    def loss(labels, weights):
+        return namespace["ranking_softmax_loss"](logits, labels, where=where, weights=weights)
+
+    labels, weights = jnp.array([math.nan, 0.0, 1.0]), jnp.array([math.nan, 2.0, 3.0])
+    slopes = jax.grad(loss, (0, 1))(labels, weights)
+    return np.allclose(slopes[0], [0, 2 * ONE_OF_TWO + 2, 3 * ONE_OF_TWO]) and np.allclose(
+        slopes[1], [0, 0, ONE_OF_TWO]
+    )
+
+
+def _reduces_lists(namespace: Namespace) -> bool:
+    """The function that reduces is called with the lists that count, one by one also where one mask
+    is for all.
+    """
+    calls = []
+
+    def spy(losses, where=None):
+        calls.append((losses.shape, where if where is None else where.tolist()))
+        return 1.0
+
+    loss = namespace["ranking_softmax_loss"]
+    loss(X[0], P[0], reduce_fn=spy)
+    loss(X[0], P[0], reduce_fn=spy, where=LINES[0][:, None])
+    one = loss(X[0], P[0], reduce_fn=spy, where=np.zeros((1, 4), bool))
+    expected = [((3,), None), ((3,), [True, False, True]), ((3,), [False, False, False])]
+    return calls == expected and one.dtype == jnp.float64
+
+
 # --- losses made of a function --------------------------------------------------------------------
 
 
@@ -1144,6 +1192,11 @@ PROBES = {
         "entropy": _fenchel_young_of_log_sum_exp_is_cross_entropy,
         "vector": _fenchel_young_of_a_vector,
         "infinity": _fenchel_young_of_minus_infinity,
+    },
+    "optax_lite.losses.overlap": {"tiny": _weights_of_tiny_classes_are_finite},
+    "optax_lite.losses.ranking": {
+        "slopes": _slopes_of_what_is_masked_are_0,
+        "lists": _reduces_lists,
     },
     "optax_lite.losses.vectors": {"whole": _only_of_whole_distributions},
     "optax_lite.losses.classes": {
