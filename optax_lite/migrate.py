@@ -37,8 +37,10 @@ DIFFERENCES = {
     "adan": "multiplies the look-ahead by b2, as the paper does; optax by 1 - b2",
     "apply_every": "a NaN lasts until the end of its k updates; in optax for ever",
     "apply_if_finite": "never applies what is not finite; optax does after max_consecutive_errors",
+    "assignment": "is that of an installed optax",
     "clip_by_global_norm": "a bound of 0 at zero gradients gives 0; in optax NaN",
     "dadapt_adamw": _WAITS + _COMPLEX,
+    "experimental": "is that of an installed optax",
     "freeze": f"updates are -0.0, so that no bit of a parameter changes; {_FROZEN}",
     "global_norm": "is computed and returned in float32 at least",
     "huber_loss": "a negative delta is an error",
@@ -46,6 +48,7 @@ DIFFERENCES = {
     "inject_hyperparams": "keeps numbers in float32; a mask function stays a mask, not a schedule",
     "linear_schedule": "transition_steps=0 is an error; optax logs a warning and stays constant",
     "lookahead": "also takes plain parameters, and keeps the slow ones in its state",
+    "matrix_inverse_pth_root": "is exact, by eigenvalues: num_iters does nothing",
     "measure_with_ema": "is a measure of monitor only, and no transformation by itself",
     "momo": "decays as the paper does, (w - step) / (1 + rate * decay)",
     "momo_adam": f"decays as the paper does, (w - step) / (1 + rate * decay); {_COMPLEX}",
@@ -53,8 +56,10 @@ DIFFERENCES = {
     "muon": "eps is a share of the norm, and weight_decay_mask reaches the leaves of Adam too",
     "nadam": _NO_NESTEROV,
     "nadamw": _NO_NESTEROV,
+    "nnls": "iterates otherwise, with the same limit",
     "partition": _FROZEN,
     "periodic_update": "functions stay where the new tree has None",
+    "perturbations": "is that of an installed optax",
     "polyak_sgd": "multiplies by scaling everywhere; optax by 1/scaling below max_learning_rate",
     "prodigy": _WAITS + _COMPLEX,
     "radam": "computes rho without cancellation; in float32 optax's first updates are too short",
@@ -67,18 +72,20 @@ DIFFERENCES = {
     "scale_by_sm3": "takes scalars; optax raises an IndexError",
     "scale_by_zoom_linesearch": "makes no step where it finds no decrease; optax the last trial",
     "schedule_free": "weighs each iterate by the rate of its own step; optax by the next one's",
+    "second_order": "is that of an installed optax",
     "selective_transform": f"a function makes the mask, as in masked; updates are -0.0; {_FROZEN}",
     "set_to_zero": "updates are -0.0, so that no bit of a parameter changes",
     "simplified_ademamix": _COMPLEX,
     "sm3": "updates are NaN after a NaN gradient; optax's are 0 for ever",
     "smooth_labels": "an alpha outside [0, 1] is an error",
+    "sophia": "prints nothing: no verbose, no print_win_rate_every_n_steps",
     "warmup_cosine_decay_schedule": "with peak_value=0 it goes to end_value; optax stays at 0",
     "yogi": "starts the first moment at 0, as the paper does",
 }
 EVERYWHERE = (
     "A gradient must have its parameter's shape. Moments of bfloat16 and float16 parameters are "
     "float32 unless mu_dtype asks otherwise. An optimizer unpacks into init and update but is no "
-    "tuple: no tx[0], no tx._replace. docs/differences.md in the repository has the rest."
+    "tuple: no tx._replace. Inside combinators of optax write to_optax(tx). docs/differences.md in the repository has the rest."
 )
 
 _SHOWN = 5  # places of each finding; --json lists all

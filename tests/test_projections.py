@@ -709,6 +709,10 @@ ERRORS = {
         lambda: F["l2_ball"](PAIR, 1j),
         "projection_l2_ball: scale must be a real number, got complex 1j",
     ),
+    "a bool as radius": (
+        lambda: F["l2_ball"](PAIR, True),
+        "projection_l2_ball: scale must be a real number, got bool True",
+    ),
     "a tree of radii": (
         lambda: F["l1_ball"](PAIR, PAIR),
         "projection_l1_ball: scale must be a real number, got a dict of 2 leaves",

@@ -28,23 +28,23 @@ def dice_loss(
 ) -> Array:
     """Return 1 - (TP + smooth) / (TP + alpha·FP + beta·FN + smooth), averaged over the classes.
 
-    TP = Σ p·t, FP = Σ p·(1 - t) and FN = Σ (1 - p)·t are sums over pixels. Salehi et al. 2017,
-    equation 3. With alpha = beta = ½ it is the Dice loss 1 - 2·Σ p·t / (Σ p + Σ t), without the
-    squares that Milletari et al. 2016 have in the denominator. A class that is neither predicted
-    nor there has loss 0.
+    TP = Σ p·t, FP = Σ p·(1 - t) and FN = Σ (1 - p)·t are sums over the pixels of an example. Salehi
+    et al. 2017. With alpha = beta = ½ it is the Dice loss 1 - 2·Σ p·t / (Σ p + Σ t); Milletari et
+    al. 2016 have squares in its denominator. A class that is neither predicted nor there has
+    loss 0.
 
     Args:
         predictions: logits, (batch, ..., classes).
         targets: 1 where a pixel is of the class and 0 elsewhere, or probabilities; of the
             predictions' shape, in which the last axis of a single class may be missing.
-        class_weights: factors of the losses of the classes, (classes,). Default: 1.
-        smooth: pixels that count as overlap besides those that do, at least 0.
+        class_weights: factors of the classes' losses, (classes,). Default: 1.
+        smooth: pixels added to numerator and denominator, at least 0.
         alpha: weight of false positives, at least 0.
         beta: weight of false negatives, at least 0.
-        apply_softmax: whether the predictions are logits, of which a softmax is taken, or a sigmoid
-            of a single class; False for probabilities, which may sum to anything.
+        apply_softmax: take the softmax of the predictions, of a single class the sigmoid; False if
+            they are probabilities, which may sum to anything.
         reduction: "mean" or "sum" over the classes, or "none".
-        ignore_background: whether to leave out class 0, unless it is the only one.
+        ignore_background: leave out class 0, unless it is the only one.
         axis: axes of the pixels to sum over. Default: all but the first and the last.
     """
     _check_numbers(smooth=smooth, alpha=alpha, beta=beta)
@@ -70,19 +70,17 @@ def multiclass_generalized_dice_loss(
 ) -> Array:
     """Return the batch's mean of 1 - 2·Σ_c w_c·Σ p·t / Σ_c w_c·(Σ p + Σ t), w_c = 1 / (Σ t)².
 
-    Sudre et al. 2017, section 2: the sums over pixels are weighted before they are divided, so that
-    a class counts by the inverse of its size. One that an example lacks has the largest weight of
-    the example's others, as in the authors' code. `smooth` is added to Σ p·t of each class, and
-    twice to Σ p + Σ t.
+    Sudre et al. 2017, section 2. The sums over the pixels of an example are weighted before they
+    are divided, so that a class counts by the inverse of its size. A class that the example lacks
+    has the largest weight of its others, as in the authors' code.
 
     Args:
         predictions: logits, (batch, ..., classes).
         targets: 1 where a pixel is of the class and 0 elsewhere, or probabilities; of the
             predictions' shape.
-        smooth: pixels that count as overlap besides those that do, at least 0.
-        apply_softmax: whether the predictions are logits, of which a softmax is taken; False for
-            probabilities.
-        ignore_background: whether to leave out class 0, unless it is the only one.
+        smooth: pixels added to Σ p·t of each class, and twice to its Σ p + Σ t, at least 0.
+        apply_softmax: take the softmax of the predictions; False if they are probabilities.
+        ignore_background: leave out class 0, unless it is the only one.
     """
     _check_numbers(smooth=smooth)
     predictions, targets = _with_classes(predictions, targets)
@@ -103,20 +101,19 @@ def binary_dice_loss(
         predictions: logits, (batch, ...) or (batch, ..., 1).
         targets: 1 where a pixel is of the class and 0 elsewhere, or probabilities; of the
             predictions' shape, with or without the last axis of size 1.
-        smooth: pixels that count as overlap besides those that do, at least 0.
-        apply_sigmoid: whether the predictions are logits, of which a sigmoid is taken; False for
-            probabilities.
+        smooth: pixels added to Σ p·t, and twice to Σ p + Σ t, at least 0.
+        apply_sigmoid: take the sigmoid of the predictions; False if they are probabilities.
     """
     _check_one_class(predictions, targets)
     predictions, targets = _with_classes(predictions, targets)
-    # an axis of size 1 that was there is one of the pixels then, which makes no difference
+    # A last axis of size 1 becomes one of the pixels' axes, which changes no sum.
     return dice_loss(
         predictions[..., None], targets[..., None], smooth=smooth, apply_softmax=apply_sigmoid
     )
 
 
 def _with_classes(predictions, targets):
-    """Both with the axis of the classes, also where one of them lacks that of a single class."""
+    """Add the axis of a single class to the one of the two that lacks it."""
     ndim = max(predictions.ndim, targets.ndim)
     pair = [x[..., None] if x.ndim == ndim - 1 else x for x in (predictions, targets)]
     _check_one_shape(predictions, targets, *pair)
@@ -124,14 +121,14 @@ def _with_classes(predictions, targets):
 
 
 def _overlap(predictions, targets, is_logits, axis=None):
-    """Σ p·t, Σ p·(1 - t) and Σ (1 - p)·t: true positives, false positives and false negatives."""
+    """Return the true positives Σ p·t, false positives Σ p·(1 - t) and negatives Σ (1 - p)·t."""
     p, not_p = _probabilities(predictions, is_logits)
     pixels = _pixels(axis, targets.shape)
     return [jnp.sum(x, pixels) for x in (p * targets, p * (1 - targets), not_p * targets)]
 
 
 def _probabilities(predictions, is_logits):
-    """p and 1 - p."""
+    """Return p and 1 - p."""
     if not is_logits:
         return predictions, 1 - predictions
     if predictions.shape[-1] == 1:
@@ -142,7 +139,7 @@ def _probabilities(predictions, is_logits):
 
 
 def _pixels(axis, shape):
-    """The axes to sum over: by default all but the batch and the classes."""
+    """Return the axes to sum over, by default all but the first and the last."""
     if axis is None:
         return tuple(range(1, len(shape) - 1))
     pixels = axes(tuple(axis) if isinstance(axis, (tuple, list)) else axis, len(shape))
@@ -151,10 +148,10 @@ def _pixels(axis, shape):
 
 
 def _inverse_squares(size):
-    """1 / size² relative to the rarest class, whose size is that of classes which are not there."""
+    """Return 1 / size² relative to the rarest class; a class that is not there counts as that."""
     larger = 1 + jnp.max(size, -1, keepdims=True)
     rarest = jnp.min(jnp.where(size > 0, size, larger), -1, keepdims=True)
-    # the ratio is squared, as the square of a small size of soft targets may be 0
+    # The square of a small size may be 0: targets may be probabilities.
     return jnp.square(rarest / jnp.where(size > 0, size, rarest))
 
 
@@ -172,7 +169,7 @@ def _check_one_shape(predictions, targets, p, t):
     if p.shape == t.shape and p.ndim:
         return
     found = f"predictions of shape {predictions.shape} and targets of {targets.shape}"
-    # class numbers in the place of one-hot targets
+    # most often class numbers in the place of one-hot targets
     numbers = p.ndim and t.shape == (*p.shape[:-1], 1)
     remedy = f"; for class numbers write jax.nn.one_hot(targets, {p.shape[-1]})" if numbers else ""
     raise ArgumentError(f"{found}: they must have one shape; nothing is broadcast{remedy}")

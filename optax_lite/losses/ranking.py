@@ -23,9 +23,8 @@ def ranking_softmax_loss(
 ) -> Array:
     """Return the mean over lists of -Σ w·y·log softmax(s), for scores s and relevances y of items.
 
-    ListNet with top-one probabilities, Cao et al. 2007, section 4, with the relevances themselves
-    for targets as in Bruch et al. 2019; unless they sum to 1 lists of many relevant items count
-    more.
+    This is ListNet with top-one probabilities, Cao et al. 2007, with the relevances themselves as
+    targets, as in Rax (Jagerman et al. 2022): a list with more relevant items counts more.
 
     Args:
         logits: scores of the items, (..., items).
@@ -34,16 +33,15 @@ def ranking_softmax_loss(
         where: True for the items that count, in sizes of the logits or 1; a list without any is
             left out of the mean. Default: all.
         weights: factors of the labels, in sizes of the logits or 1. Default: 1.
-        reduce_fn: what makes one number of the lists' losses, called with `where`, the lists that
-            count; None returns the losses, 0 for lists that do not count.
+        reduce_fn: function that reduces the losses of the lists, called as `jnp.mean` with
+            `where` for the lists that count; None to return them, 0 for lists that do not count.
     """
     check_fit(-1, logits=logits, labels=labels)
     check_fit((), logits=logits, where=where, weights=weights)
     _check_reduces(reduce_fn)
-    gains = included(labels, where)
     if weights is not None:
-        gains = times(gains, included(weights, where))
-    losses = softmax_cross_entropy(logits, gains, where=where)
+        labels = times(labels, included(weights, where))
+    losses = softmax_cross_entropy(logits, labels, where=where)
     if reduce_fn is None:
         return losses
     lists = None if where is None else jnp.broadcast_to(jnp.any(where, -1), losses.shape)
@@ -52,13 +50,13 @@ def ranking_softmax_loss(
 
 
 def _mean(losses, where=None):
-    """`jnp.mean`, but 0 where no list counts."""
+    """Return `jnp.mean`, or 0 where no list counts."""
     count = losses.size if where is None else jnp.sum(where, dtype=losses.dtype)
     return jnp.sum(losses, where=where) / jnp.maximum(count, 1)
 
 
 def _check_reduces(reduce_fn):
-    """Raise unless a function can be called as `jnp.mean(losses, where=...)`, or is None."""
+    """Raise unless reduce_fn is None or can be called as `jnp.mean(losses, where=...)`."""
     if reduce_fn is None:
         return
     if not callable(reduce_fn):

@@ -16,10 +16,10 @@ from optax_lite.losses.classes import score_of_label
 def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Return ¼·(t - q)² + ½·(t - q)·(q - s), the sparsemax loss of a score s against 0.
 
-    t = 2y - 1 is the label and q = clip(s, -1, 1) the prediction as numbers in [-1, 1]; the loss is
-    0 only where they agree. For a label 0 or 1 and the margin m = t·s it is 0 where m ≥ 1,
-    ¼·(1 - m)² where |m| ≤ 1, and -m where m ≤ -1. Martins & Astudillo 2016, section 3; between
-    0 and 1 it is the Fenchel-Young loss of ½·‖p‖². Blondel et al. 2020.
+    t = 2y - 1 is the label and q = clip(s, -1, 1) the prediction, as numbers in [-1, 1]. For a
+    label 0 or 1 and the margin m = t·s that is 0 where m ≥ 1, ¼·(1 - m)² where |m| ≤ 1, and -m
+    where m ≤ -1. Martins & Astudillo 2016, section 3. For a label between 0 and 1 it is the
+    Fenchel-Young loss of ½·‖p‖², which is 0 where t = q. Blondel, Martins & Niculae 2020.
 
     Args:
         logits: scores of the positive class, of any shape.
@@ -27,8 +27,8 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
     """
     check_same_shape(logits=logits, labels=labels)
     t, q = 2 * labels - 1, jnp.clip(logits, -1, 1)
-    # The slope of q counts in the first product only: in the second it meets q = s, so that its
-    # share is 0, but 0·∞ where s is infinite.
+    # In this factor the slope of q adds nothing, as q - s is 0 wherever it is not 0 itself; but it
+    # would be 0·∞ for an infinite score.
     linear = times(t - jax.lax.stop_gradient(q), q - logits)
     return 0.25 * jnp.square(t - q) + 0.5 * linear
 
@@ -37,9 +37,8 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
 def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """Return ½·‖e_y - p‖² + max(0, τ - z_y), the sparsemax loss of scores z over the last axis.
 
-    p = max(z - τ, 0) is the distribution nearest to z. Martins & Astudillo 2016, section 3, where
-    it reads -z_y + ½·Σ (z_j² - τ²) + ½ with the sum over p_j > 0; this form has no differences of
-    large numbers.
+    p = max(z - τ, 0) is the distribution nearest to z. Martins & Astudillo 2016, section 3, write
+    -z_y + ½·Σ (z_j² - τ²) + ½ with the sum over p_j > 0; here there are no differences of squares.
 
     Args:
         scores: scores of the classes, (..., classes).
@@ -51,17 +50,15 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     gap, right_gap = best - scores, jnp.squeeze(best, -1) - right_score
     c = _threshold(gap)
     right = jax.nn.one_hot(labels, scores.shape[-1], dtype=bool)
-    # 1 - p_y is gap + c there: of a p_y near 1 the difference would have no digits
+    # 1 - p_y is gap + c; for p_y near 1 the subtraction would lose its digits
     off = jnp.where(right, jnp.minimum(gap + c, 1), jnp.maximum(1 - gap - c, 0))
     return 0.5 * jnp.sum(jnp.square(off), -1) + jnp.maximum(right_gap + jnp.squeeze(c, -1) - 1, 0)
 
 
 def _threshold(gap):
-    """The c for which max(1 - gap - c, 0) is a distribution, from the distances to the best score.
-
-    The k nearest sum to 1 if c is the sum of their 1 - gap without the best's, which is 1, over k;
-    too few or too many make it smaller.
-    """
+    """Return c, for which max(1 - gap - c, 0) sums to 1, given the distances to the best score."""
+    # If k classes are in the support, c is the sum of their 1 - gap, without the 1 of the best,
+    # over k. Any other k gives less: algorithm 1 of the paper looks for the same k.
     near = (1 - jnp.sort(gap, -1)).at[..., 0].set(0)
     k = jnp.cumsum(jnp.ones_like(near), -1)
     return jnp.max(jnp.cumsum(near, -1) / k, -1, keepdims=True)

@@ -308,7 +308,7 @@ def dice_loss(
     ignore_background=False,
     axis=None,
 ):
-    """One minus the Tversky index of every class (Salehi, Erdogmus & Gholipour 2017, equation 3):
+    """One minus the Tversky index of every class (Salehi, Erdogmus & Gholipour 2017):
     with alpha = beta = 1/2 the Dice coefficient.
     """
     # Milletari et al. 2016 have squares in the denominator; optax, as most, has not.
@@ -361,9 +361,8 @@ def multiclass_generalized_dice_loss(
 
 
 def ranking_softmax_loss(logits, labels, *, where=None, weights=None, reduce_fn=jnp.mean):
-    """ListNet with top-one probabilities (Cao et al. 2007, section 4.4): cross entropy of the
-    softmax of a list's scores, with its labels themselves as targets (Bruch et al. 2019, equation
-    1).
+    """ListNet with top-one probabilities (Cao et al. 2007): cross entropy of the softmax of a
+    list's scores, with its labels themselves as targets (Rax: Jagerman et al. 2022).
     """
     included = np.broadcast_to(True if where is None else where, logits.shape)
     gains = np.broadcast_to(labels if weights is None else labels * weights, logits.shape)
