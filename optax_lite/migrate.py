@@ -85,7 +85,8 @@ DIFFERENCES = {
 EVERYWHERE = (
     "A gradient must have its parameter's shape. Moments of bfloat16 and float16 parameters are "
     "float32 unless mu_dtype asks otherwise. An optimizer unpacks into init and update but is no "
-    "tuple: no tx._replace. Inside combinators of optax write to_optax(tx). docs/differences.md in the repository has the rest."
+    "tuple: no tx._replace. Inside combinators of optax write to_optax(tx). docs/differences.md in "
+    "the repository has the rest."
 )
 
 _SHOWN = 5  # places of each finding; --json lists all
