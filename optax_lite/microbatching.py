@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.core.axes import is_manual, varying_like
+from optax_lite.core.axes import varying_like
 from optax_lite.core.leafwise import (
     as_array,
     cast_like,
@@ -386,7 +386,7 @@ class _Loop:
         folds = []
         for (path, kind), like in zip(paths, outputs, strict=True):
             if isinstance(kind, Accumulator):
-                folds.append(_custom(kind, like, self.examples))
+                folds.append(_custom(kind, self.examples))
                 continue
             for below, x in jax.tree_util.tree_flatten_with_path(like)[0]:
                 self._check_kind(kind, x, path_string((*path, *below)))
@@ -405,13 +405,10 @@ class _Loop:
     def _as_before(self, new: PyTree, old: PyTree) -> PyTree:
         """The new carry, which must have the structure, shapes and dtypes of the old one."""
         new = jax.tree.map(as_array, new)
-        pairs = [(new, old)]
-        if jax.tree.structure(new) == jax.tree.structure(old):
-            pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
-        for x, y in pairs:
-            if jax.tree.structure(x) != jax.tree.structure(y) or show_leaf(x) != show_leaf(y):
-                problem = f"a carry of {show_leaf(y)} into {show_leaf(x)}; they must be alike"
-                raise ArgumentError(f"update of the accumulator turns {problem}", self.name)
+        found, expected = jax.tree.map(show_leaf, new), jax.tree.map(show_leaf, old)
+        if jax.tree.flatten(found) != jax.tree.flatten(expected):
+            problem = f"update of the accumulator turns a carry of {expected} into {found}"
+            raise ArgumentError(f"{problem}; they must be alike", self.name)
         return cast_like(new, old)
 
 
@@ -473,14 +470,13 @@ def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
     )
 
 
-def _custom(given: Accumulator, like: PyTree, examples: bool) -> Accumulator:
+def _custom(given: Accumulator, examples: bool) -> Accumulator:
     """An accumulator of the caller, for values with an axis of examples if there is one."""
 
     def init(like):
         carry = given.init(jax.eval_shape(given.aggregate, like) if examples else like)
         carry = jax.tree.map(as_array, carry)
-        models = jax.tree.map(jnp.zeros_like, like) if is_manual() else like
-        return varying_like(cast_like(carry, carry), models)
+        return varying_like(cast_like(carry, carry), like)
 
     def update(carry, value, i):
         return given.update(carry, given.aggregate(value) if examples else value, i)
@@ -508,13 +504,13 @@ def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) ->
     names = _positional_names(fun)
     keys: list[_Key] = []
     for one in wanted:
-        key: _Key = one
-        if isinstance(one, int):
-            key = one + len(args) if one < 0 else one
+        key = one
+        if isinstance(key, int):
+            key += len(args) if key < 0 else 0
             if len(args) <= key < len(names):
                 key = names[key]
-        elif one not in kwargs and one in names:
-            key = names.index(one)
+        elif key not in kwargs and key in names:
+            key = names.index(key)
         if not (0 <= key < len(args) if isinstance(key, int) else key in kwargs):
             given = ", ".join([f"{len(args)} by position", *map(repr, kwargs)])
             raise ArgumentError(f"argument {one!r} is to be split, but the call has {given}")

@@ -62,6 +62,7 @@ DIFFERENCES = {
     "perturbations": "is that of an installed optax",
     "polyak_sgd": "multiplies by scaling everywhere; optax by 1/scaling below max_learning_rate",
     "prodigy": _WAITS + _COMPLEX,
+    "projections": "is right at hard points, where optax gives NaN; keeps each leaf's dtype",
     "radam": "computes rho without cancellation; in float32 optax's first updates are too short",
     "reduce_on_plateau": "also works for losses below 0; patience=0 is an error",
     "rprop": "returns the update of this step; optax that of the step before",

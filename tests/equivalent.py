@@ -68,6 +68,16 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "where wrong is 0 the cross entropy and its slopes are, whatever they are multiplied by"
         )
     },
+    "losses.overlap._inverse_squares": {
+        "larger = 1 + jnp.max(size, -1, keepdims=True) -> larger = 2 + jnp.max(size, -1, keepdims=True)": (
+            "any number above all sizes: it is the least one only where no class is there, and divided by itself then"
+        )
+    },
+    "losses.overlap._overlap": {
+        "pixels = _pixels(axis, targets.shape) -> pixels = _pixels(axis, predictions.shape)": (
+            "_check_one_shape has made them equal"
+        )
+    },
     "losses.vectors._unit": {
         "x / jnp.where(size > 0, size, 1) -> x / jnp.where(size > 0, size, 2)": _UNUSED
     },

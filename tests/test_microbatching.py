@@ -37,6 +37,12 @@ LARGEST = Accumulator(
     finalize=lambda carry: carry,
     aggregate=lambda values: jax.tree.map(lambda x: x.max(axis=0), values),
 )
+COUNT = Accumulator(
+    init=lambda like: jnp.zeros(()),
+    update=lambda carry, value, index: index + 1.0,
+    finalize=lambda carry: carry,
+    aggregate=lambda values: values,
+)
 
 
 def data(rows=12):
@@ -496,8 +502,9 @@ def test_meshes_whose_axes_are_manual_or_explicit():
 
     def on_each(params, x, y):
         grads, aux = split(microbatch_size=2, num_real_microbatches=jnp.asarray(4))(params, x, y)
-        largest = microbatch(lambda x: x.max(keepdims=True), 0, 2, LARGEST)(x)
-        return grads, aux.values, largest
+        kinds = (LARGEST, COUNT)
+        largest, count = microbatch(lambda x: (x.max(keepdims=True), x), 0, 2, kinds)(x)
+        return grads, aux.values, largest + count
 
     expected, aux = split()(PARAMS, x, y)
     mapped = jax.shard_map(
@@ -508,7 +515,7 @@ def test_meshes_whose_axes_are_manual_or_explicit():
     )
     grads, values, largest = jax.jit(mapped)(PARAMS, x, y)
     assert_close((grads, values), (expected, aux.values), ulps=20 + 64, largest=10.0)
-    np.testing.assert_array_equal(largest.ravel(), x.reshape(8, -1).max(axis=1))
+    assert_close(largest.ravel(), x.reshape(8, -1).max(axis=1) + 4, ulps=1)
     mesh = mesh_of_eight(AxisType.Explicit)
     with jax.set_mesh(mesh):
         x = jax.device_put(x, NamedSharding(mesh, rows))
@@ -638,12 +645,16 @@ def split(fun=loss_fn, argnums=(1, 2), size=4, *rest, **named):
     return microbatch(fun, argnums, size, *rest, **named)
 
 
-TO_INTEGERS = Accumulator(
-    init=lambda like: jnp.zeros(like.shape),
-    update=lambda carry, value, index: value.astype(int),
-    finalize=lambda carry: carry,
-    aggregate=lambda values: values,
-)
+def turns(carry):
+    """An accumulator whose carry becomes this one."""
+    return Accumulator(
+        init=lambda like: {"m": jnp.zeros(like.shape)},
+        update=lambda old, value, index: carry,
+        finalize=lambda carry: carry,
+        aggregate=lambda values: values,
+    )
+
+
 WRONG = {
     "microbatch: fun must be a function, got 3": lambda: microbatch(3, 0, 1),
     "microbatch: microbatch_size must be an integer of at least 1, got 0": lambda: split(size=0),
@@ -717,8 +728,13 @@ WRONG = {
     ),
     "microbatch: the accumulator and the result have different structures: 'b' only in the "
     "result": lambda: split(lambda x: {"a": x, "b": x}, 0, 4, {"a": CONCAT})(X),
-    r"microbatch: update of the accumulator turns a carry of float32\[4\] into int32\[4\]; they "
-    "must be alike": lambda: split(lambda x: x, 0, 4, TO_INTEGERS)(Y),
+    r"microbatch: update of the accumulator turns a carry of {'m': 'float32\[4\]'} into {'m': "
+    r"'int32\[4\]'}; they must be alike": lambda: split(
+        lambda x: x, 0, 4, turns({"m": jnp.zeros(4, int)})
+    )(Y),
+    r"micro_vmap: update of the accumulator turns a carry of .* into float32\[4\]": (
+        lambda: micro_vmap(jnp.sin, microbatch_size=4, accumulator=turns(jnp.zeros(4)))(Y)
+    ),
     "micro_vmap: out_axes must be 0, got 1": lambda: micro_vmap(jnp.sum, 0, 1),
     "micro_vmap: in_axes must be an integer or a sequence of integers and None, got 'x'": (
         lambda: micro_vmap(jnp.sum, "x")

@@ -58,6 +58,7 @@ class Static:
         return Static, (self.factory, self.order, self.choices)
 
 
+# Its owner may edit a mask tree later, which must not change the optimizer (decision 4).
 def _snapshot(value: Any) -> Any:
     """A static choice as it is now: a mask tree that its owner edits later must not change an
     optimizer.

@@ -215,6 +215,7 @@ class Factory:
 
     def build(self, made: Config) -> Any:
         """What the builder returns for a call, to be used: its numbers are weak scalars now."""
+        # Kept within one use only: later it may hold tracers of a trace that is over (decision 1).
         use, built = made._built_in_use or (None, None)
         if use is not None and use is _running.use:
             return built
@@ -256,6 +257,7 @@ class Factory:
 
     # --- what a function does
 
+    # Without it `help` and a class that holds a factory would see an object (decision 3).
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 

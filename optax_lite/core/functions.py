@@ -220,6 +220,7 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
                 f"{missing[0]}=...). Extra arguments given: {', '.join(extra) or 'none'}"
                 f"{'' if extra else '; inside optax use to_optax(tx), or it drops them'}"
             )
+        # A transformation does not see a keyword that it has no use for (decision 42).
         kept = extra if form.takes_all else {own: extra[own] for own in form.named if own in extra}
         kept = {**kept, "params": params} if form.params_by_name else kept
         args = (updates, state, params) if form.takes_params else (updates, state)

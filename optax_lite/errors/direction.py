@@ -28,7 +28,8 @@ def descends(tx: GradientTransformation) -> bool | None:
     else:
         found = False if factory.__module__.startswith("optax_lite.") else None
     if not members:
-        factory.traits["descends"] = found  # its numbers do not matter
+        # Asked once: its numbers do not matter, and a negative rate is still a rate (decision 37).
+        factory.traits["descends"] = found
     return found
 
 

@@ -643,6 +643,7 @@ CASES = [
             at(X, P, class_weights=CLASS_WEIGHTS, ignore_background=True),
             at(X, P, ignore_background=True, reduction="none"),
             at(X[..., :2], P[..., :2], ignore_background=True),
+            at(X[0, 0], P[0, 0], ignore_background=True),
         ),
         *(at(X, P, axis=0), at(X, P, axis=(0, 1)), at(X, P, axis=()), at(X, P, axis=-2)),
         *((X[0], P[0]), (X[0, 0], P[0, 0]), (X[..., :1], BITS[..., :1])),
