@@ -1,5 +1,6 @@
 """Bad input: every message names the argument or the leaf, the value, and what to write instead."""
 
+import re
 import traceback
 from pathlib import Path
 
@@ -118,3 +119,38 @@ def test_a_traceback_shows_the_rule_and_little_of_the_library(call, jitted):
     package = Path(ol.__file__).parent.as_posix()
     assert sum(Path(frame.filename).as_posix().startswith(package) for frame in frames) <= 5
     assert "g @ jnp.ones((7, 7))" in str([frame.line for frame in frames])
+
+
+# --- mistakes of those who write a method ---------------------------------------------------------
+
+
+def _updating(function):
+    @ol.transform
+    def mine(n=3.0):
+        def update(updates, state):
+            return function(updates, state, n)
+
+        return lambda params: {"m": params}, update
+
+    return mine()
+
+
+MISTAKES = {
+    "swapped": (lambda u, s, n: (s, u), "must return .*; the two are swapped"),
+    "another state": (
+        lambda u, s, n: (u, (s, s)),
+        r"must return \(updates, state\), and its state",
+    ),
+    "a loop": (lambda u, s, n: (u, [s for _ in range(n)]), "name it in @transform"),
+    "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "name it in @transform"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_a_method_is_named(name):
+    function, message = MISTAKES[name]
+    tx = _updating(function)
+    with pytest.raises((ValueError, TypeError, jax.errors.ConcretizationTypeError)) as caught:
+        tx.update(GRADS, tx.init(PARAMS), PARAMS)
+    said = " ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+    assert re.search(message, said)

@@ -589,7 +589,8 @@ NO_FUNCTIONS = {
 }  # aliases of types
 # These have their wrong calls in tests/test_compat.py and tests/test_tree_helpers.py.
 ELSEWHERE = {
-    f"optax_lite.{module}" for module in ("compat", "linear_algebra", "tree", "_stochastic")
+    f"optax_lite.{module}"
+    for module in ("compat", "linear_algebra", "microbatching", "tree", "_stochastic")
 }
 PUBLIC = [
     name

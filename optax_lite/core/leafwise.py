@@ -246,7 +246,7 @@ def leafwise(
     `squares=True`, and is given gradients whose squares can be added up (see `squarable`).
 
         def rule(g, m):
-            m = moving_average(0.9, m, g)
+            m = 0.9 * m + 0.1 * g
             return jnp.sign(m), m
 
         updates, mu = leafwise(rule, updates, state.mu)

@@ -31,6 +31,11 @@ CALL_ERRORS = (
     TypeError,
     ValueError,
 )  # what a wrong argument may end in
+TRACED = (  # Python asked a traced number for its value
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerBoolConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 _UPDATE = "updates, state = tx.update(grads, state, params)"
 
@@ -209,6 +214,11 @@ def explain_update(
         error.add_note(
             f"without a gradient: {', '.join(absent)}; inside of flatten every parameter must "
             "have one"
+        )
+    if isinstance(error, TRACED) or "can be converted to a scalar index" in str(error):
+        error.add_note(
+            "a number is traced inside of update: use jnp.where or jax.lax.cond, or name it in "
+            "@transform(static=(...)), which compiles anew for each value"
         )
     if not str(error).startswith(f"{name}:"):
         error.add_note(f"in an update of {name}")
