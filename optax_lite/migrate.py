@@ -50,6 +50,7 @@ DIFFERENCES = {
     "lookahead": "also takes plain parameters, and keeps the slow ones in its state",
     "matrix_inverse_pth_root": "is exact, by eigenvalues: num_iters does nothing",
     "measure_with_ema": "is a measure of monitor only, and no transformation by itself",
+    "microbatching": "accumulates in float32 at least, and rounds once",
     "momo": "decays as the paper does, (w - step) / (1 + rate * decay)",
     "momo_adam": f"decays as the paper does, (w - step) / (1 + rate * decay); {_COMPLEX}",
     "monitor": "has zeros before the first update, where optax has nothing",

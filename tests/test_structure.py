@@ -47,7 +47,7 @@ LAYERS = [
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
 CORE = (*CALL, "leafwise", "numerics", "norms", "compose", "validate")
-MAX_LINES = {CALL: 1130, CORE: 1875}
+MAX_LINES = {CALL: 1140, CORE: 1885}
 
 
 def layer(module):
