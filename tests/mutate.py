@@ -327,13 +327,8 @@ def mutants(module: str) -> Iterator[Mutant]:
                 put(key, node)
 
 
-WHOLE = (
-    "optimizers",
-    "_transforms",
-    "linesearch",
-    "losses",
-    "wrappers",
-)  # every module of these folders is mutated
+# every module of these folders is mutated
+WHOLE = ("optimizers", "_transforms", "linesearch", "losses", "wrappers")
 FILES = (
     "_schedules.py",
     "core/half.py",

@@ -24,13 +24,8 @@ from optax_lite.errors.states import is_state, outline
 P = ParamSpec("P")
 R = TypeVar("R")
 
-CALL_ERRORS = (
-    AttributeError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)  # what a wrong argument may end in
+# what a wrong argument may end in
+CALL_ERRORS = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 TRACED = (  # Python asked a traced number for its value
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerBoolConversionError,

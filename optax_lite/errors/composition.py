@@ -51,12 +51,8 @@ BETWEEN = {
     "mean of points": "so the average would be of points where the parameters never are" + INSTEAD
 }
 ROUNDED = {"rounding": "which rounds the parameters as well" + ONE}
-_MOVING = (
-    "_transforms.decay",
-    "_transforms.momentum",
-    "_transforms.noise",
-    "optimizers",
-)  # where 0 does not stay 0
+# where 0 does not stay 0
+_MOVING = ("_transforms.decay", "_transforms.momentum", "_transforms.noise", "optimizers")
 
 
 def check_words(is_a: Iterable[str] = (), not_around: Mapping[str, Any] | None = None) -> None:

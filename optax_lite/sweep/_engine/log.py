@@ -11,15 +11,8 @@ from optax_lite.sweep.result import Copy, Rung
 from optax_lite.sweep.search import Score
 from optax_lite.sweep.training import BATCH_LOSS
 
-_GROWS = (
-    "acc",
-    "reward",
-    "return",
-    "auc",
-    "f1",
-    "precision",
-    "recall",
-)  # parts of names of what should be large
+# parts of names of what should be large
+_GROWS = ("acc", "reward", "return", "auc", "f1", "precision", "recall")
 _NEVER = np.iinfo(np.int32).max
 
 
