@@ -8,6 +8,7 @@ count. Innermost the members of a chain, which a builder is given as `Member`s, 
 neither compile nor cast, and the rule.
 """
 
+import contextlib
 import functools
 import inspect
 import operator
@@ -45,6 +46,7 @@ from optax_lite.core.placement import is_arrays, placed_update
 from optax_lite.core.schedule import Schedule, value_at, weak_scalars
 from optax_lite.core.types import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.core.unstable import register_exclusion
+from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import (
     CALL_ERRORS,
     StateError as StateError,
@@ -146,8 +148,10 @@ class GradientTransformation(Config):
         unless the method is told otherwise; integers, bools and None have no slot.
         """
         init = functions(weak_scalars(self)).init
-        if params is None and not jax.tree.leaves(state := init(None)):
-            return state  # of what keeps nothing
+        if params is None:
+            with contextlib.suppress(ArgumentError):  # no pattern matches a path of None
+                if not jax.tree.leaves(state := init(None)):
+                    return state  # of what keeps nothing
         check_params(self.factory.name, params)
         params = _arrays(params)
         leaves = jax.tree.leaves(params)
