@@ -25,7 +25,7 @@ _MAGIC = re.compile(r"^([ \t]*)(?:[%!?]|[\w, ]+=\s*[%!]|.*\?[ \t]*$)(?:.*\\\n)*.
 
 @dataclass
 class Uses:
-    """What files have of optax; a place is file:line, in a notebook file:cell_N:line."""
+    """Hold what files use of optax; a place is file:line, in a notebook file:cell_N:line."""
 
     names: list[tuple[str, str]] = field(default_factory=list)  # dotted name, place
     keywords: list[tuple[str, str, str]] = field(default_factory=list)  # name, keyword, place

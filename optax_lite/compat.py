@@ -55,7 +55,7 @@ MultiTransformState = PartitionState
 
 
 class InjectHyperparamsState(NamedTuple):
-    """The state that optax's `inject_hyperparams` had before version 0.1.9, to read old files."""
+    """Hold the state that optax's `inject_hyperparams` had before 0.1.9, to read old files."""
 
     count: Array  # updates so far, int32
     hyperparams: dict[str, Any]  # by name
@@ -79,7 +79,7 @@ def to_optax(tx: GradientTransformationExtraArgs) -> Any:
     Args:
         tx: Any transformation.
     """
-    optax = optional_import("optax", "to_optax", "test")
+    optax = optional_import("optax", "to_optax", "optax")
     return optax.GradientTransformationExtraArgs(tx.init, tx.update)
 
 

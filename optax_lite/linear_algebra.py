@@ -56,7 +56,7 @@ def power_iteration(
         multiply: Callable = matrix
     else:
         a = _square("power_iteration", matrix)
-        multiply = lambda v: jnp.matmul(a, v, precision=precision)  # noqa: E731
+        multiply = functools.partial(jnp.matmul, a, precision=precision)
         if v0 is None:
             key = jax.random.key(0) if key is None else key
             v0 = jax.random.uniform(key, a.shape[:1], jnp.finfo(a.dtype).dtype, -1.0, 1.0)

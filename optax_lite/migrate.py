@@ -25,7 +25,7 @@ from optax_lite.errors.suggestions import argument_hint, nearest
 
 _COMPLEX = "second moments of complex parameters average |g|^2, not g^2"
 _FROZEN = "norms before it leave frozen parameters out"
-_NO_NESTEROV = "takes no nesterov argument, as it always is"
+_NO_PARTIAL = "is a function; optax's is a partial object of adam or adamw"
 _WAITS = "keeps its estimate at a gradient or rate of 0, not NaN; "
 # The rows of docs/differences.md that name a function; the page itself is not installed.
 DIFFERENCES = {
@@ -55,8 +55,8 @@ DIFFERENCES = {
     "momo_adam": f"decays as the paper does, (w - step) / (1 + rate * decay); {_COMPLEX}",
     "monitor": "has zeros before the first update, where optax has nothing",
     "muon": "eps is a share of the norm, and weight_decay_mask reaches the leaves of Adam too",
-    "nadam": _NO_NESTEROV,
-    "nadamw": _NO_NESTEROV,
+    "nadam": _NO_PARTIAL,
+    "nadamw": _NO_PARTIAL,
     "nnls": "iterates otherwise, with the same limit",
     "partition": _FROZEN,
     "periodic_update": "functions stay where the new tree has None",

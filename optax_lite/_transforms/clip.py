@@ -17,9 +17,7 @@ from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
 def fit(norm, most):
-    """The factor that brings a norm down to `most`; 1 where it is not above, so that 0 / 0 does not
-    arise.
-    """
+    """Return the factor that brings a norm down to `most`, and 1 where it is not above that."""
     fits = norm <= most
     return jnp.where(fits, 1.0, most / jnp.where(fits, 1.0, norm))
 

@@ -1,3 +1,1 @@
-"""What every optimizer stands on: calls kept as data, the pair `(init, update)`, rules over trees,
-composition.
-"""
+"""Keep calls as data, make `(init, update)` of them, and lift rules about arrays to trees."""

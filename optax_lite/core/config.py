@@ -91,9 +91,7 @@ def hashable(value: Any) -> Any:
 
 
 def _value_key(x: Any) -> Any:
-    """What equality of a hyperparameter means: the value where there is one, the object where it is
-    traced.
-    """
+    """Return what equality of a hyperparameter compares: its value, or its id if it is traced."""
     if isinstance(x, Tracer):
         return id(x)
     if isinstance(x, np.generic):  # numpy takes a tuple for an array, and compares entries

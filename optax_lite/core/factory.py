@@ -203,7 +203,7 @@ class Factory:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What its calls are, in the words of `optax_lite.errors.composition.WORDS`."""
+        """Say what its calls are, in the words of `optax_lite.errors.composition.WORDS`."""
         return self.traits.get("is_a", ())
 
     def check(self, made: Config) -> Any:

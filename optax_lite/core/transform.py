@@ -167,13 +167,12 @@ class GradientTransformation(Config):
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
         """The updates to add to the params, in the dtype of the gradients, and the next state.
 
-        `updates` on the way in are the gradients, or what transformations before this one made of
-        them.
-        `params` may be left out where the method does not look at them; an error says so where it
-        does. `extra` are what some methods need besides (`value=`, `grad=`, `value_fn=`): unknown
-        ones are ignored. A None gradient leaves its parameter and its state alone. Called eagerly
-        it is one compiled program; an extra argument that is no array, a function for example,
-        makes that call run operation by operation unless the caller is jitted.
+        The argument `updates` are the gradients, or what transformations before this one made of
+        them. `params` may be left out where the method does not look at them; an error says so
+        where it does. `extra` are what some methods need besides (`value=`, `grad=`, `value_fn=`):
+        unknown ones are ignored. A None gradient leaves its parameter and its state alone. Called
+        eagerly it is one compiled program; an extra argument that is no array, a function for
+        example, makes that call run operation by operation unless the caller is jitted.
         """
         _present, new, state = _enter(_update, self, updates, state, params, extra)
         return new, state
@@ -285,18 +284,17 @@ class Pair(GradientTransformation):
         return [*args, *map(kwargs.pop, own)]
 
 
-def _of_a_pair(init, update):
+@functools.partial(
+    OptimizerFactory,
+    Pair,
+    static=("init", "update"),
+    own_range=(),
+    traits={"scheduled": ScheduledState, "descends": lambda tx: None},
+)
+def _pair(init, update):
     return init, update
 
 
-_of_a_pair.__name__ = _of_a_pair.__qualname__ = "_pair"  # found under that name, by pickle too
-_pair = OptimizerFactory(
-    Pair,
-    _of_a_pair,
-    ("init", "update"),
-    (),
-    {"scheduled": ScheduledState, "descends": lambda tx: None},
-)
 _pair.name = "GradientTransformation"  # what the user called
 
 

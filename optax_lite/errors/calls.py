@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 # what a wrong argument may end in
 CALL_ERRORS = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
-TRACED = (  # Python asked a traced number for its value
+_TRACED = (  # Python asked a traced number for its value
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerBoolConversionError,
     jax.errors.TracerIntegerConversionError,
@@ -210,7 +210,7 @@ def explain_update(
             f"without a gradient: {', '.join(absent)}; inside of flatten every parameter must "
             "have one"
         )
-    if isinstance(error, TRACED) or "can be converted to a scalar index" in str(error):
+    if isinstance(error, _TRACED) or "can be converted to a scalar index" in str(error):
         error.add_note(
             "a number is traced inside of update: use jnp.where or jax.lax.cond, or name it in "
             "@transform(static=(...)), which compiles anew for each value"

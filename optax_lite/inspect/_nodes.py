@@ -3,7 +3,7 @@ was given.
 
 A survey is an `init` whose result has a `StateNode` around the state of every member that has
 functions of its own. It does not know wrappers: whatever they do with the states of their members,
-the places stay where they put them.
+the nodes stay where they put them.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ Path: TypeAlias = tuple[str, ...]
 class StateNode:
     """A state with what is known of its owner; a pytree of the state."""
 
-    state: PyTree  # as the owner's init makes it, with places inside it
+    state: PyTree  # as the owner's init makes it, with nodes inside it
     factory: Any  # of the owner
     arguments: dict[str, Any]  # of the owner, by name; a schedule as such
     # the paths, in the whole, of the arguments that went into these, {path: name}; `find_paths`
@@ -202,7 +202,7 @@ def _ends(x: Any) -> bool:
 
 
 def nodes(place: StateNode) -> Iterator[StateNode]:
-    """Every place of a survey, from the outside in."""
+    """Give every node of a survey, from the outside in."""
     yield place
     yield from _nodes_in(place.state)
 

@@ -29,6 +29,7 @@ from optax_lite.core.transform import (
     transform,
 )
 from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import errors_named
 
 Measure = Callable[[Updates], Any]
 
@@ -152,10 +153,8 @@ def measure_with_ema(measure: Measure, decay: Number, debias=True, accumulator_d
 def _as_measure(name: str, measure: Any) -> GradientTransformation:
     if hasattr(measure, "init") and hasattr(measure, "update"):
         return measure
-    try:
+    with errors_named("monitor"):
         _check_measure(name, measure)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "monitor") from None
     return _measured(measure)
 
 

@@ -33,7 +33,7 @@ from optax_lite.core.validate import (
     check_positive,
 )
 from optax_lite.core.vectors import as_tree
-from optax_lite.errors.calls import usage
+from optax_lite.errors.calls import errors_named, usage
 from optax_lite.errors.states import states_with
 
 
@@ -102,10 +102,8 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
     `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with
     `store_grad=True`). The gradient of a complex parameter is conjugated, as updates want it.
     """
-    try:
+    with errors_named("value_and_grad_from_state"):
         check_function(value_fn=value_fn)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "value_and_grad_from_state") from None
 
     @usage("value, grad = value_and_grad_from_state(value_fn)(params, state=state)")
     def value_and_grad(params, *args, state, **kwargs):

@@ -17,6 +17,7 @@ from optax_lite.core.masks import is_patterns, of_variables, pick
 from optax_lite.core.transform import GradientTransformation
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import errors_named
 
 BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
 
@@ -124,10 +125,8 @@ class GroupRules(NamedTuple):
 
     def check_use(self, params: PyTree) -> None:
         """Raise if a rule matches no leaf, or only leaves that an earlier one has taken over."""
-        try:
+        with errors_named("groups"):
             self.matched(params, strict=True)
-        except ArgumentError as error:
-            raise ArgumentError(error.problem, "groups") from None
         # An exception after a freeze has no effect; it belongs inside its pattern (decision 12).
         for problem in self.problems(params):
             raise ArgumentError(problem, "groups")

@@ -16,7 +16,7 @@ from optax_lite.core.factory import is_factory
 from optax_lite.core.functions import wrapping
 from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.schedule import Schedule, function_schedule, real_number, value_at
+from optax_lite.core.schedule import Schedule, function_schedule, real_number
 from optax_lite.core.transform import (
     Array,
     GradientTransformation,
@@ -32,7 +32,7 @@ class InjectStatefulHyperparamsState(NamedTuple):
     count: Array  # updates so far, int32
     # path: the value the next update takes, or for a schedule the one the last took; float32
     hyperparams: dict
-    hyperparams_states: dict  # path of a schedule: WrappedScheduleState
+    hyperparams_states: dict  # path of a schedule: WrappedScheduleState, or a stateful one's own
     inner_state: OptState  # of the optimizer, as if every one of these were a number
 
 
@@ -77,11 +77,10 @@ def _as_schedule(value: Any) -> Any:
     return function_schedule(value) if isinstance(value, StatefulSchedule) else value
 
 
-def _stateful(value: Any) -> StatefulSchedule | None:
-    """The stateful schedule behind an argument, if it is one."""
-    known = isinstance(value, Schedule) and value.factory is function_schedule
-    found = value.arguments["fn"] if known else None
-    return found if isinstance(found, StatefulSchedule) else None
+def _stateful(schedule: Schedule) -> StatefulSchedule:
+    """Return the stateful schedule behind an argument; any other one counts updates."""
+    found = schedule.arguments.get("fn")
+    return found if isinstance(found, StatefulSchedule) else WrappedSchedule(schedule)
 
 
 def inject_hyperparams(
@@ -148,7 +147,8 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
     if hyperparam_dtype is not None:
         _check_rounded(inner, numbers, dtype)
 
-    stateful = {"/".join(path): s for path, x in inner.walk() if (s := _stateful(x)) is not None}
+    given = dict(inner.walk())
+    stateful = {"/".join(path): _stateful(given[path]) for path in schedules}
 
     def at(now, counts, extra):
         """The values now, schedules evaluated at their states, and the optimizer made of them."""
@@ -158,22 +158,15 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         by_path = dict(tx.walk())
         for path in schedules:
             name = "/".join(path)
-            where = f"inject_hyperparams: the schedule {name}"
-            if name in stateful:
-                value = real_number(stateful[name](counts[name], **extra), where)
-            else:
-                value = value_at(by_path[path], counts[name].count, where)
+            value = _stateful(by_path[path])(counts[name], **extra)
+            value = real_number(value, f"inject_hyperparams: the schedule {name}")
             now[name] = jnp.asarray(value, dtype)
             tx = tx.edit(path, weak_typed(now[name]))
         return now, tx
 
     def init(params):
         now = {"/".join(path): jnp.asarray(x, dtype) for path, x in numbers.items()}
-        names = ["/".join(path) for path in schedules]
-        counts = {
-            name: stateful[name].init() if name in stateful else WrappedScheduleState(zero_count())
-            for name in names
-        }
+        counts = {name: schedule.init() for name, schedule in stateful.items()}
         now, tx = at(now, counts, {})
         return InjectStatefulHyperparamsState(zero_count(), now, counts, tx.init(params))
 
@@ -188,10 +181,7 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         now, tx = at(state.hyperparams, state.hyperparams_states, extra)
         new, inner_state = inner.of(tx)(updates, state.inner_state, params, **extra)
         counts = {
-            name: stateful[name].update(s, **extra)
-            if name in stateful
-            else WrappedScheduleState(increment(s.count))
-            for name, s in state.hyperparams_states.items()
+            name: stateful[name].update(s, **extra) for name, s in state.hyperparams_states.items()
         }
         return new, InjectStatefulHyperparamsState(increment(state.count), now, counts, inner_state)
 

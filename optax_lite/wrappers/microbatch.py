@@ -20,7 +20,7 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import usage
+from optax_lite.errors.calls import errors_named, usage
 
 
 @usage("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
@@ -51,11 +51,9 @@ def microbatch_value_and_grad(
         count = lambda params, x, y, mask: mask.sum()
         of_tokens = microbatch_value_and_grad(loss_fn, 8, weight=count)
     """
-    try:
+    with errors_named("microbatch_value_and_grad"):
         check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
         check_count(n=n)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "microbatch_value_and_grad") from None
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     in_one = jax.value_and_grad(loss_fn, argnums, has_aux=has_aux)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from optax_lite._optional import optional_import
 from optax_lite.core.validate import ArgumentError, check_count, closest
+from optax_lite.errors.calls import errors_named
 from optax_lite.sweep._plots.course import brackets, curves, evolution, lineage
 from optax_lite.sweep._plots.scales import by_hue, shown_settings
 from optax_lite.sweep._plots.space import against, heatmap, pair_of
@@ -35,10 +36,8 @@ def plot(
     plt = optional_import("matplotlib.pyplot", "result.plot()", "sweep")
     if kind is not None and kind not in _WHY:
         raise ArgumentError(f"kind must be one of {', '.join(_WHY)} or None, got {kind!r}", "plot")
-    try:
+    with errors_named("plot"):
         check_count(top=top)
-    except ArgumentError as error:
-        raise ArgumentError(error.problem, "plot") from None
     metric, axes = _metric(result, metric), _axes(result, names)
     every = _pictures(result, axes, metric, top)
     if kind is not None and not every[kind]:
