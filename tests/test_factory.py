@@ -204,3 +204,38 @@ def test_what_is_inside_a_static_choice_is_no_argument():
     )
     assert list(tx.init(PARAMS).hyperparams) == ["rate"]
     assert_close(first_update(tx), 6 * PARAMS, ulps=2)
+
+
+# --- as text --------------------------------------------------------------------------------------
+
+
+def test_a_long_optimizer_is_printed_over_several_lines_without_its_defaults():
+    rate = ol.warmup_cosine_decay_schedule(0.0, 0.512, 10, 100)
+    tx = ol.accumulate(ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(0.1 * rate, b2=0.95)), 4)
+    assert (
+        str(tx)
+        == """\
+accumulate(
+    chain(
+        clip_by_global_norm(max_norm=1),
+        adamw(
+            learning_rate=0.1 * warmup_cosine_decay_schedule(
+                init_value=0,
+                peak_value=0.512,
+                warmup_steps=10,
+                decay_steps=100,
+            ),
+            b2=0.95,
+        ),
+    ),
+    every=4,
+)"""
+    )
+    assert str(ol.adamw(1e-3)) == "adamw(learning_rate=0.001)"
+    assert "\n" not in repr(tx) and "b1=0.9" in repr(tx)
+
+
+def test_schedules_are_printed_as_they_are_written_and_read_back():
+    s = 1 - (2 * ol.linear_schedule(1.0, 0.0, 10) + 0.1) / 3
+    again = eval(repr(s), {"linear_schedule": ol.linear_schedule})
+    assert again == s and repr(s).startswith("1.0 - (((2.0 * linear_schedule(init_value=1.0, ")

@@ -18,7 +18,15 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 # From low to high; a module imports only from its own layer and lower ones (decision 9).
 LAYERS = [
-    ["core.types", "core.axes", "core.fills", "core.scalars", "core.binding", "errors.suggestions"],
+    [
+        "core.types",
+        "core.axes",
+        "core.fills",
+        "core.scalars",
+        "core.binding",
+        "core.show",
+        "errors.suggestions",
+    ],
     ["core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
     [
         "core.placement",

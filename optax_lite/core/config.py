@@ -19,6 +19,7 @@ from jax.core import Tracer
 
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import as_limit
+from optax_lite.core.show import layout, show_call
 from optax_lite.core.validate import ArgumentError, unknown_argument
 from optax_lite.errors.suggestions import attribute_hint
 
@@ -281,13 +282,10 @@ class Config:
             raise AttributeError(f"{own} has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
-        parameters, shown = self.factory.signature.parameters, []
-        for name, value in self.arguments.items():
-            parameter = parameters.get(name)
-            is_default = parameter is not None and value is parameter.default
-            if isinstance(value, (float, Config)) or not is_default:
-                shown.append(show(value) if name.isdigit() else f"{name}={show(value)}")
-        return f"{self.factory.name}({', '.join(shown)})"
+        return show_call(self)
+
+    def __str__(self) -> str:
+        return layout(self)
 
     # --- reading and editing
 
@@ -415,19 +413,3 @@ def _broadcast(value: Any, old: Any, where: str) -> Any:
         # as the other members' numbers are, so that nothing compiles again
         weaken = jax.vmap(weaken)
     return weaken(jnp.broadcast_to(jnp.asarray(np.asarray(value), old.dtype), old.shape))
-
-
-def show(value: Any) -> str:
-    if isinstance(value, Tracer):
-        return f"<traced {value.aval.str_short()}>"
-    if isinstance(value, (np.ndarray, jax.Array)):
-        return f"<{value.dtype}{list(value.shape)}>" if value.ndim else str(value)
-    if isinstance(value, tuple):
-        return f"({', '.join(map(show, value))}{',' if len(value) == 1 else ''})"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k!r}: {show(v)}" for k, v in value.items()) + "}"
-    return (
-        getattr(value, "__qualname__", repr(value))
-        if callable(value) and not isinstance(value, Config)
-        else repr(value)
-    )

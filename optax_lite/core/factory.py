@@ -21,9 +21,10 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.core.binding import Binding
-from optax_lite.core.config import Config, Static, Word, is_key, is_number, show
+from optax_lite.core.config import Config, Static, Word, is_key, is_number
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import as_limit, lost
+from optax_lite.core.show import show
 from optax_lite.core.validate import (
     ArgumentError,
     check_held,

@@ -108,7 +108,18 @@ def function_schedule(fn):
     return fn
 
 
-@schedule(static=("op",))
+_SYMBOLS = {operator.add: "+", operator.sub: "-", operator.mul: "*", divide: "/"}
+
+
+def _infix(call: Schedule, show: Callable[[Any], str]) -> str:
+    def one(part):
+        return f"({show(part)})" if getattr(part, "factory", None) is _combined else show(part)
+
+    a = call.arguments
+    return f"{one(a['left'])} {_SYMBOLS[a['op']]} {one(a['right'])}"
+
+
+@functools.partial(Factory, Schedule, static=("op",), traits={"infix": _infix})
 def _combined(op, left, right):
     def at(part, count):
         return part(count) if callable(part) else part
