@@ -149,7 +149,7 @@ from optax_lite.optimizers.mars import mars
 from optax_lite.optimizers.mechanize import mechanize
 from optax_lite.optimizers.momo import momo
 from optax_lite.optimizers.momo_adam import momo_adam
-from optax_lite.optimizers.muon import muon, scale_by_muon
+from optax_lite.optimizers.muon import muon, orthogonalize, scale_by_muon
 from optax_lite.optimizers.nadam import nadam, nadamw
 from optax_lite.optimizers.nadam_dozat import nadam_dozat, scale_by_nadam
 from optax_lite.optimizers.noisy_sgd import noisy_sgd
@@ -219,6 +219,7 @@ __all__ = [
     "masked",
     "named_chain",
     "OptState",
+    "orthogonalize",
     "Params",
     "partition",
     "periodic_update",

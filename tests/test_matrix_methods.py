@@ -63,6 +63,18 @@ def test_muon_with_a_convergent_iteration_finds_the_polar_factor(x64):
     assert_close(found, u @ vt, ulps=10 * 3 * 9, largest=1.0)
 
 
+def test_orthogonalize_finds_the_polar_factor_of_every_matrix(x64):
+    x = normal(3, 6, 9)
+    u, _, vt = jnp.linalg.svd(x, full_matrices=False)
+    found = ol.orthogonalize(x, (1.875, -1.25, 0.375), 30)
+    assert_close(found, u @ vt, ulps=10 * 3 * 9, largest=1.0)
+    standard = directions(ol.scale_by_muon(nesterov=False), [x[0]])[0]
+    assert_close(standard, ol.orthogonalize(x[0]), ulps=A_PRODUCT * CONDITION)
+    low = ol.orthogonalize(x.astype(jnp.float32), "dion", dtype=jnp.bfloat16)
+    assert low.dtype == jnp.float32
+    assert singular_values(low).min() > 0.8 and singular_values(low).max() < 1.2
+
+
 @pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
 def test_muon_does_not_see_the_size_of_gradients(preconditioning):
     """Powers of two change no digit, so that the updates are the same to the bit."""

@@ -66,6 +66,10 @@ WRONG = {
         lambda: ol.named_chain(clip=ol.clip(1.0)),
         "named_chain() got an unexpected keyword argument 'clip'; write named_chain((",
     ),
+    "orthogonalize": (
+        lambda: ol.orthogonalize(jnp.ones(3)),
+        "orthogonalize: x must have two axes or more, got float32[3]",
+    ),
     "partition": (
         lambda: ol.partition({"a": ADAM}, {"w": "a", "layer": "b"}).init(PARAMS),
         "leaf 'layer' has the label 'b'; the transforms are ['a']",

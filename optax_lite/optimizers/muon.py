@@ -9,13 +9,21 @@ from optax_lite._transforms.decay import add_decayed_weights
 from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, partition
 from optax_lite.core.config import hashable
-from optax_lite.core.leafwise import increment, is_missing, leafwise, zero_count, zeros_like
+from optax_lite.core.leafwise import (
+    increment,
+    is_missing,
+    leafwise,
+    show_leaf,
+    zero_count,
+    zeros_like,
+)
 from optax_lite.core.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.core.norms import norm
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.scalars import power_of_two
 from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
 from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
+from optax_lite.errors.calls import errors_named
 from optax_lite.optimizers.adam import adamw
 
 _STANDARD = (3.4445, -4.775, 2.0315)
@@ -77,6 +85,46 @@ def _steps(ns_coeffs, ns_steps):
     return steps
 
 
+def _bound(preconditioning: str):
+    if preconditioning not in _BOUNDS:
+        raise ArgumentError(
+            f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}"
+        )
+    return _BOUNDS[preconditioning]
+
+
+def orthogonalize(
+    x: Array,
+    ns_coeffs: tuple | str = _STANDARD,
+    ns_steps: int = 5,
+    eps: float = 1e-8,
+    *,
+    preconditioning: str = "frobenius",
+    dtype: Any = None,
+) -> Array:
+    """Return nearly UVᵀ for every matrix USVᵀ, by Newton-Schulz steps. Jordan et al. 2024.
+
+        X ← x / (bound·(1 + eps)),  then ns_steps times  X ← aX + (bA + cA²)X,  A = XXᵀ
+
+    It is what `muon` does to its momentum, for methods of your own that begin with it. The standard
+    coefficients bring singular values to about 0.7 to 1.2; (1.875, -1.25, 0.375) converge to 1.
+
+    Args:
+        x: A matrix, or a stack of them, of shape (..., m, n).
+        ns_coeffs: (a, b, c), one such triple for each step, "standard" or "dion" (Ahn et al. 2025).
+        ns_steps: Number of steps, an integer of at least 1, where `ns_coeffs` is one triple.
+        eps: Share of the bound that is added to it; at least 0.
+        preconditioning: Bound of the singular values: "frobenius", "spectral", "schatten" or "aol".
+        dtype: Dtype of the steps, such as `jnp.bfloat16`; None for the dtype of `x`.
+    """
+    with errors_named("orthogonalize"):
+        if jnp.ndim(x) < 2:
+            raise ArgumentError(f"x must have two axes or more, got {show_leaf(x):.60}")
+        check_count(ns_steps=ns_steps)
+        steps, bound = _steps(ns_coeffs, ns_steps), _bound(preconditioning)
+    return _newton_schulz(jnp.asarray(x), steps, eps, bound, dtype)
+
+
 @transform(static=("ns_steps", "mu_dtype", "weight_dimension_numbers", "ns_dtype"))
 def scale_by_muon(
     ns_coeffs: tuple | str = _STANDARD,
@@ -109,11 +157,7 @@ def scale_by_muon(
     """
     check_unit_interval(beta=beta)
     check_count(ns_steps=ns_steps)
-    if preconditioning not in _BOUNDS:
-        raise ArgumentError(
-            f"preconditioning must be one of {', '.join(_BOUNDS)}, got {preconditioning!r}"
-        )
-    steps = _steps(ns_coeffs, ns_steps)
+    steps, bound = _steps(ns_coeffs, ns_steps), _bound(preconditioning)
 
     def kept():
         given = _PRESETS.get(ns_coeffs, ()) if isinstance(ns_coeffs, str) else ns_coeffs
@@ -129,7 +173,7 @@ def scale_by_muon(
             return (beta * m / c_next + (1 - beta) * g / c if nesterov else m / c), m
 
         def orthogonal(m):
-            made = _newton_schulz(m, steps, eps, _BOUNDS[preconditioning], ns_dtype)
+            made = _newton_schulz(m, steps, eps, bound, ns_dtype)
             dual_norm = jnp.sum((jnp.conj(m) * made).real, axis=(-2, -1), keepdims=True)
             return dual_norm * made if adaptive else made
 
