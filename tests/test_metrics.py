@@ -219,12 +219,33 @@ def test_metrics_of_a_run():
 
 
 def test_what_is_not_known_is_left_out():
-    two_rates = ol.partition({"x": ol.sgd(0.1), "y": ol.sgd(0.2)}, {"w": "x", "b": "y"})
+    no_rate = ol.partition({"x": ol.scale(0.1), "y": ol.scale(0.2)}, {"w": "x", "b": "y"})
     clipped_later = ol.chain(ol.scale(2.0), ol.clip_by_global_norm(1.0))
     always = {"step", "grad_norm", "update_norm", "nonfinite", "first_nonfinite"}
-    for tx in (two_rates, clipped_later, ol.chain(ol.clip(1.0)), ol.identity(), ol.chain()):
+    for tx in (no_rate, clipped_later, ol.chain(ol.clip(1.0)), ol.identity(), ol.chain()):
         assert ol.read_metrics(after(ol.with_metrics(tx), 1)[1]).keys() == always
-    assert ol.with_metrics(two_rates).init(P).learning_rate is None
+    assert ol.with_metrics(no_rate).init(P).learning_rate is None
+
+
+def test_several_learning_rates_have_the_names_of_their_groups():
+    grouped = ol.groups(ol.adamw(rate), {"b": {"learning_rate": 2 * rate}})
+    for tx, names in (
+        (grouped, ["base", "b"]),
+        (ol.chain(ol.clip(1.0), ol.average_params(grouped, decay=0.9)), ["base", "b"]),
+        (ol.partition({"x": ol.sgd(0.1), "y": ol.sgd(0.2)}, {"w": "x", "b": "y"}), ["x", "y"]),
+    ):
+        _, state = after(ol.with_metrics(tx), 3)
+        metrics, now = ol.read_metrics(state), ol.current_hyperparams(tx, tx.init(P))
+        rates = [v for name, v in metrics.items() if name.startswith("learning_rate/")]
+        assert {f"learning_rate/{name}" for name in names} <= metrics.keys()
+        assert len(rates) == len([path for path in now if path.endswith("learning_rate")])
+    assert (float(rates[0]), float(rates[1])) == (np.float32(0.1), np.float32(0.2))
+    _, state = after(ol.with_metrics(grouped), 3)
+    found = ol.read_metrics(state)
+    # the rate at the count of two: 1, 0.9, 0.8
+    np.testing.assert_allclose(
+        [found["learning_rate/base"], found["learning_rate/b"]], [0.8, 1.6], rtol=1e-6
+    )
 
 
 def test_clipped_counts_what_is_above_a_clip_in_front():
@@ -382,7 +403,10 @@ def test_extra_arguments_go_on_also_uncompiled():
 
 
 def test_metrics_are_read_wherever_they_stand():
-    tx = ol.chain(ol.identity(), ol.masked(ol.with_metrics(ol.with_metrics(ol.adam(0.1))), "w"))
+    tx = ol.chain(
+        ol.identity(),
+        ol.masked(ol.with_metrics(ol.chain(ol.clip(1.0), ol.with_metrics(ol.adam(0.1)))), "w"),
+    )
     _, state = after(tx, 1)
     np.testing.assert_allclose(
         ol.read_metrics(state)["grad_norm"], ol.global_norm(G["w"]), rtol=1e-6

@@ -3,6 +3,7 @@ counts of trouble.
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +41,8 @@ class MetricsState(NamedTuple):
     count: Array  # updates so far, int32
     grad_norm: Array  # of the last gradient, before anything was done with it
     update_norm: Array  # of the last update; through `step`, of what it did to the parameters
-    learning_rate: Array | None  # the one of the last update; None if there is not exactly one
+    # of the last update: one number, or by group or member where there are several; None without
+    learning_rate: Array | dict[str, Array] | None
     # updates so far with a gradient above the clip that comes first, int32; None without one
     clipped: Array | None
     nonfinite: Array  # updates so far with a gradient that was not finite, int32
@@ -48,9 +50,16 @@ class MetricsState(NamedTuple):
     inner_state: PyTree  # of the transformation that is watched
 
 
-def _learning_rate_path(tx) -> str | None:
-    hits = [path for path in settings(tx) if path.rsplit("/", 1)[-1] == "learning_rate"]
-    return hits[0] if len(hits) == 1 else None
+def _learning_rates(tx) -> str | dict[str, str] | None:
+    """The path of the learning rate; where there are several, by what tells them apart: the names
+    of groups, the places in a chain.
+    """
+    parts = [path.split("/") for path in settings(tx)]
+    above = [path[:-1] for path in parts if path[-1] == "learning_rate"]
+    if len(above) < 2:
+        return "/".join([*above[0], "learning_rate"]) if above else None
+    shared = len([*takewhile(lambda names: len(set(names)) == 1, zip(*above, strict=False))])
+    return {"/".join(path[shared:]): "/".join([*path, "learning_rate"]) for path in above}
 
 
 def _below(state, key):
@@ -85,13 +94,15 @@ def with_metrics(tx):
         tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))
 
     The norm of the gradient is the one that a clip in front of `tx` uses, computed once, without
-    the leaves that a `groups` behind it freezes. The learning rate is the value of the one argument
-    of that name; with none or several it is left out, and so is the count of clipped updates unless
-    `clip_by_global_norm` comes first. A leaf is not finite if the sum of its squares is not: it
-    holds a NaN, an infinity, or in float32 an entry above 1e19.
+    the leaves that a `groups` behind it freezes. The learning rate is the value of the argument of
+    that name; with several, as in `groups`, there is one for each. The count of clipped updates is
+    left out unless `clip_by_global_norm` comes first. A leaf is not finite if the sum of its
+    squares is not: it holds a NaN, an infinity, or in float32 an entry above 1e19.
     """
     check_members({"tx": tx})
-    rate = _learning_rate_path(tx)
+    if tx.factory is with_metrics:
+        raise ArgumentError("with_metrics is inside, which measures the same; keep one of the two")
+    rates = _learning_rates(tx)
 
     def init(params):
         zero, count = scalar_like(params, 0), zero_count()
@@ -99,13 +110,14 @@ def with_metrics(tx):
         clips: list[bool] = []
         # schedules in it would run one by one
         jax.eval_shape(lambda: clips.append(_first_clip(tx) is not None))
-        learning_rate, clipped = None if rate is None else zero, count if clips[0] else None
-        measured = MetricsState(count, zero, zero, learning_rate, clipped, count, leaves, ())
+        rate, clipped = jax.tree.map(lambda _: zero, rates), count if clips[0] else None
+        measured = MetricsState(count, zero, zero, rate, clipped, count, leaves, ())
         return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
 
     def watched(updates, state, params):
         """The state before the update with what is known by then."""
         updates = zero_frozen([tx], updates, params)
+        now = {} if rates is None else current_hyperparams(tx, state.inner_state)
         grad_norm, clipped = global_norm(updates), state.clipped
         finite = [
             is_missing(g) or jnp.isfinite(sum_sq(g))
@@ -122,9 +134,8 @@ def with_metrics(tx):
         return state._replace(
             count=increment(state.count),
             grad_norm=grad_norm,
-            learning_rate=None
-            if rate is None
-            else current_hyperparams(tx, state.inner_state)[rate],
+            # A schedule that no parameter follows has no count, and so no value.
+            learning_rate=jax.tree.map(lambda path: now.get(path, 0.0), rates),
             clipped=clipped,
             nonfinite=jnp.where(found, increment(state.nonfinite), state.nonfinite),
             nonfinite_leaves=jnp.where(found, bad, state.nonfinite_leaves),
@@ -160,12 +171,13 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         # step, grad_norm, update_norm, learning_rate, clipped, skipped, nonfinite, first_nonfinite,
         # param_norm, update_ratio
 
-    learning_rate, clipped and skipped are there if they are known; skipped are the updates that a
-    wrapper anywhere in the state left out. `first_nonfinite` is the path of the first leaf that was
-    not finite in the latest of the `nonfinite` updates; None if there was none, or if neither
-    params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for none.
-    With params, param_norm and update_ratio = update_norm / param_norm. Of a population every value
-    is an array, and `first_nonfinite` a list.
+    learning_rate, clipped and skipped are there if they are known. Several rates are
+    learning_rate/base, learning_rate/head, ... by group, or by the place in a chain; skipped are
+    the updates that a wrapper anywhere in the state left out. `first_nonfinite` is the path of the
+    first leaf that was not finite in the latest of the `nonfinite` updates; None if there was none,
+    or if neither params nor a slot of the state tell the paths. In a trace it is the leaf's index,
+    -1 for none. With params, param_norm and update_ratio = update_norm / param_norm. Of a
+    population every value is an array, and `first_nonfinite` a list.
     """
     if isinstance(state, Config):
         raise ArgumentError(
@@ -194,6 +206,9 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         "skipped": count_skipped(state),
         "nonfinite": metrics.nonfinite,
     }
+    if isinstance(values["learning_rate"], dict):
+        rates = values.pop("learning_rate").items()
+        values |= {f"learning_rate/{name}": rate for name, rate in rates}
     values = {name: value for name, value in values.items() if value is not None}
     values["first_nonfinite"] = _first_nonfinite(metrics, params)
     if params is not None:
