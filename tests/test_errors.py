@@ -141,8 +141,16 @@ MISTAKES = {
         lambda u, s, n: (u, (s, s)),
         r"must return \(updates, state\), and its state",
     ),
-    "a loop": (lambda u, s, n: (u, [s for _ in range(n)]), "name it in @transform"),
-    "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "name it in @transform"),
+    "a loop": (
+        lambda u, s, n: (u, [s for _ in range(n)]),
+        r'n is traced: .* name it in @transform\(static=\("n",\)\)',
+    ),
+    "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "n is traced: .*name it in @transf"),
+    "trees as arrays": (lambda u, s, n: (n * u, s), "are trees: write leafwise"),
+    "a leaf": (
+        lambda u, s, n: (ol.leafwise(lambda g: g @ g, u), s),
+        r"in the rule for leaf 'w', float32\[3\]",
+    ),
 }
 
 

@@ -403,6 +403,14 @@ DOUBTFUL = {
         ol.chain(PLAIN, ol.clip_by_global_norm(1.0)),
         "clip_by_global_norm after adamw bounds the update",
     ),
+    "clip of what is accumulated": (
+        ol.chain(ol.accumulate(PLAIN, 4), ol.clip_by_global_norm(1.0)),
+        "clip_by_global_norm after accumulate bounds the update",
+    ),
+    "average of updates": (
+        ol.chain(PLAIN, ol.ema(0.999)),
+        "ema after adamw averages the updates; to average the parameters write average_params",
+    ),
     "L2": (ol.chain(ol.add_decayed_weights(0.1), PLAIN), L2),
     "L2 of some": (ol.chain(ol.add_decayed_weights(0.1, "w"), ol.clip(1.0), PLAIN), L2),
     "two rates": (

@@ -572,7 +572,7 @@ WRONG = {
     "nothing": (lambda: call(lambda p, x, y: None), r"loss_fn must return one number, got None"),
     "aux unasked": (
         lambda: call(lambda p, x, y: (loss_fn(p, x, y), x)),
-        r"got a tuple of 2; write make_step\(loss_fn, has_aux=True\)",
+        r"got a tuple of 2; if the second is not part of the loss, write make_step\(loss_fn, has",
     ),
     "no aux": (
         lambda: call(has_aux=True),
@@ -581,7 +581,7 @@ WRONG = {
     "arguments missing": (
         lambda: call(args=(X,)),
         (
-            r"^loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a "
+            r"^make_step: loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a "
             r"required argument: 'y'"
         ),
     ),
@@ -982,7 +982,7 @@ WRONG_FIT = {
     ),
     "no array": (
         lambda: fitted(data=(X, 1.0)),
-        r"data leaf '1' is float 1.0, no array; write jnp.asarray",
+        r"data leaf '1' is float 1.0, not an array; write jnp.asarray",
     ),
     "empty": (lambda: fitted(data=[]), r"fit: data is an iterable without a batch in it"),
     "size of batches": (
@@ -1010,6 +1010,34 @@ WRONG_FIT = {
     "progress": (
         lambda: fitted(progress="yes"),
         r"fit: progress must be 'auto', True or False, got 'yes'",
+    ),
+    "order": (
+        lambda: ol.fit(loss_fn, (X, Y), fresh(), ADAM, steps=1),
+        r"was called with \(params, dict\): missing a required argument: 'y'; a batch that is a "
+        r"dict is one argument, loss_fn\(params, batch\); the order is fit\(loss_fn, params, data",
+    ),
+    "a loss with aux": (
+        lambda: ol.fit(lambda p, x, y: (0.0, x), fresh(), (X, Y), ADAM, steps=1),
+        r"^fit: loss_fn must return one number, got a tuple of 2; .*or for fit compute it in eval",
+    ),
+    "has_aux": (lambda: fitted(has_aux=True), r"'has_aux'; return the loss alone"),
+    "callbacks": (lambda: fitted(callbacks=[]), r"'callbacks'; write eval_fn=, .*StopIteration"),
+    "unknown": (lambda: fitted(stepz=1), r"'stepz'; write params, history = fit\(loss_fn"),
+    "generator function": (
+        lambda: fitted(data=lambda: iter([(X, Y)])),
+        r"fit: data is the function <lambda>; call it, <lambda>\(\), to get the batches",
+    ),
+    "lists": (
+        lambda: fitted(data=(X, Y.tolist())),
+        r"fit: data\[1\] is a list; write numpy.asarray of it",
+    ),
+    "integers": (
+        lambda: fitted(params={"w": np.arange(3)}),
+        r"no floating leaf, so nothing can be trained; write jnp.asarray\(..., jnp.float32\)",
+    ),
+    "arguments of eval_fn": (
+        lambda: fitted(eval_fn=lambda p, x: 0.0),
+        r"fit: eval_fn\(p, x\) was called with \(params\): .* fit calls eval_fn\(params\)",
     ),
     "evaluation": (
         lambda: fitted(eval_fn=lambda p: None),

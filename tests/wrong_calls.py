@@ -317,8 +317,8 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "integers for params": (
         lambda: ol.adam(0.1).init({"n": jnp.arange(3), "none": None}),
         (
-            "adam: params must be a pytree of arrays, got int32[3] and no floating leaf; an update "
-            "of it would be no step"
+            "adam: params must be a pytree of arrays, got int32[3] and no floating leaf, so "
+            "nothing can be trained; write jnp.asarray(..., jnp.float32)"
         ),
     ),
     "two numbers for an axis": (

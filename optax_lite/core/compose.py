@@ -55,8 +55,17 @@ def check_members(members: Mapping[str, Any]) -> None:
             )
         if not isinstance(member, GradientTransformation):
             raise ArgumentError(
-                f"member {name} must be a GradientTransformation, got {member!r}; one is adam(1e-3)"
+                f"member {name} must be a GradientTransformation, got {member!r}; {_remedy(member)}"
             )
+
+
+def _remedy(member: Any) -> str:
+    if type(member) is tuple and len(member) == 2 and all(map(callable, member)):
+        return (
+            "write GradientTransformation(init, update) for a pair of functions, or @transform in "
+            "front of the function that returns it"
+        )
+    return "one is adam(1e-3)"
 
 
 def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:

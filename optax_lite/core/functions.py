@@ -230,12 +230,12 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
             # Returned unread, so it may be anybody's: compare with a fresh one (decision 49).
             old, new = outline(state), outline(jax.eval_shape(init, updates))
         if old != new:
-            if outline(state) == (made := outline(jax.eval_shape(init, updates))):
+            if outline(state) == outline(jax.eval_shape(init, updates)):
                 # The state was right, so what the builder's update returned is not.
                 is_swapped = jax.tree.structure(new_updates) == jax.tree.structure(state)
                 raise StateError(
                     f"{name}: update must return (updates, state), and its state is "
-                    f"{outline(new_state)}, where init made {made}"
+                    f"{outline(new_state, 2)}, where init made {outline(state, 2)}"
                     f"{'; the two are swapped' if is_swapped else ''}"
                 )
             raise StateError(

@@ -251,6 +251,18 @@ def leafwise(
 
         updates, mu = leafwise(rule, updates, state.mu)
 
+    A slot of another shape than its parameter asks for `same_shape=False`. Here it is a second
+    moment for each row, which begins as `jax.tree.map(lambda p: jnp.zeros(p.shape[:1]), params)`:
+
+        def rule(g, v):
+            v = 0.99 * v + 0.01 * jnp.mean(g**2, axis=1)
+            return g / (jnp.sqrt(v)[:, None] + 1e-8), v
+
+        updates, nu = leafwise(rule, updates, state.nu, same_shape=False)
+
+    Leaves for which a rule makes no sense, vectors for one about matrices, go to another optimizer
+    by `partition` or `groups`.
+
     Slots come back in the compute dtype; the transformation around it gives each its stored dtype
     back. In a trace the rule is compiled by itself, so that the thousand leaves of one shape and
     dtype are traced once.
@@ -294,7 +306,12 @@ def leafwise(
             rows.append(arrays[: 1 + len(slots)])
         else:
             _check_leaf(updates, index, arrays, len(slots), same_shape, real_only)
-            rows.append(on_leaf(*arrays))
+            try:
+                rows.append(on_leaf(*arrays))
+            except Exception as error:
+                path = leaf_paths(updates)[index]
+                error.add_note(f"in the rule for leaf {path!r}, {show_leaf(arrays[0])}")
+                raise
     results = (
         [treedef.unflatten(column) for column in zip(*rows, strict=True)]
         if rows

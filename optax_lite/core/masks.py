@@ -127,10 +127,12 @@ def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bo
         bare = pattern[1:] if isinstance(pattern, str) and exclude else pattern
         hits = np.array([matches(bare, path) for path in paths], bool)
         if strict and not hits.any():
-            shown = bare.pattern if isinstance(bare, re.Pattern) else bare
-            raise ArgumentError(
-                f"the pattern {bare!r} matches no leaf; the nearest paths: {closest(shown, paths)}"
-            )
+            is_regex = isinstance(bare, re.Pattern)
+            shown = bare.pattern if is_regex else bare
+            hint = f"the nearest paths: {closest(shown, paths)}"
+            if not is_regex and re.search(r"\.\*|\.\+|[\\^$(|]", bare):
+                hint = f"a str is a glob; for a regular expression write re.compile({bare!r})"
+            raise ArgumentError(f"the pattern {bare!r} matches no leaf; {hint}")
         chosen[hits] = not exclude
     return chosen.tolist()
 

@@ -441,7 +441,7 @@ def _enter(compiled, tx, updates, state, params, extra):
         # with or without what has no gradient
         made_of = [updates] if params is None else [kept, _arrays(params)]
         fresh = (jax.eval_shape(functions(weak_scalars(tx)).init, p) for p in made_of)
-        explain_update(tx.factory.name, updates, state, params, fresh, error)
+        explain_update(tx, updates, state, params, fresh, error)
         raise
 
 

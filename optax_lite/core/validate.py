@@ -20,15 +20,20 @@ _DECAYS = {"b1", "b2", "b3"}  # in [0, 1)
 _NONNEGATIVE = {"eps", "eps_root"}
 
 
-class ArgumentError(ValueError):
+class ArgumentError(ValueError, TypeError):
     """A bad argument of a factory; the outermost factory the user called puts its name in front.
 
-    A ValueError, so that code which expects one from an optimizer library goes on working.
+    Both a ValueError, as optimizer libraries raise for a bad number, and a TypeError, as Python
+    raises for a keyword that a function does not have.
     """
 
     def __init__(self, problem: str, factory: str = "", about: tuple[str, Any] = ("", None)):
         super().__init__(f"{factory}: {problem}" if factory else problem)
         self.problem, self.about = problem, about  # the name and the value of the argument
+
+    def named(self, function: str) -> "ArgumentError":
+        """Return the error with this name in front, unless it has one already."""
+        return ArgumentError(self.problem, function) if str(self) == self.problem else self
 
 
 def closest(name: str, known: Iterable[str]) -> str:

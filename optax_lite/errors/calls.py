@@ -7,8 +7,10 @@ where an argument is certainly the reason, and return where none is, so that the
 
 import contextlib
 import functools
+import inspect
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -19,7 +21,8 @@ from optax_lite.core.config import Config
 from optax_lite.core.leafwise import is_inexact, is_missing, leaf_paths, path_string, show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.errors.states import is_state, outline
+from optax_lite.errors.states import first_difference, is_state, outline
+from optax_lite.errors.suggestions import plain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +36,8 @@ _TRACED = (  # Python asked a traced number for its value
 )
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 _UPDATE = "updates, state = tx.update(grads, state, params)"
+_TREE_ARITHMETIC = r"unsupported operand type\(s\) for .*'(dict|list|tuple|NoneType)'"
+_UNKNOWN = re.compile("unexpected keyword argument '([^']*)'")
 
 
 class StateError(ValueError):
@@ -42,8 +47,10 @@ class StateError(ValueError):
 # --- the call itself ------------------------------------------------------------------------------
 
 
-def usage(usage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Say how a function is called where arguments are missing, too many or unknown."""
+def usage(usage: str, **elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Say how a function is called where arguments are missing, too many or unknown; `elsewhere`
+    says where people find what they looked for under a keyword that the function does not have.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -55,9 +62,13 @@ def usage(usage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     error.__traceback__ is not None and error.__traceback__.tb_next is None
                 ):  # it was not even entered
                     told = str(error)  # from Python 3.13 on it may end in a question
-                    raise TypeError(
-                        f"{told} Write {usage}" if told.endswith("?") else f"{told}; write {usage}"
-                    ) from None
+                    unknown = _UNKNOWN.search(told)
+                    hint = elsewhere.get(unknown[1]) if unknown else None
+                    if hint is None:
+                        hint = f"write {usage}"
+                    if told.endswith("?"):
+                        raise TypeError(f"{told} {hint[0].upper()}{hint[1:]}") from None
+                    raise TypeError(f"{told}; {hint}") from None
                 raise
 
         return wrapped
@@ -72,6 +83,28 @@ def errors_named(name: str) -> Iterator[None]:
         yield
     except ArgumentError as error:
         raise ArgumentError(error.problem, name) from None
+
+
+def check_call(name: str, function: Callable[..., Any], given: Sequence[Any], hint: str) -> None:
+    """Raise if a function of the user's own does not take these positional arguments; a str stands
+    for the argument of that name.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        own = getattr(function, "__name__", name)
+        own = name if own == "<lambda>" else own
+        shown = ", ".join(
+            x if isinstance(x, str) else show_leaf(x) if hasattr(x, "dtype") else type(x).__name__
+            for x in given
+        )
+        raise ArgumentError(
+            f"{own}{plain(signature)} was called with ({shown}): {error}; {hint}"
+        ) from None
 
 
 def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
@@ -123,8 +156,8 @@ def check_params(where: str, params: PyTree) -> None:
         )
     elif (leaves := jax.tree.leaves(params)) and not any(map(is_inexact, leaves)):
         problem = (
-            f"{show_leaf(leaves[0])} and no floating leaf; an update of it would be no step "
-            "downhill"
+            f"{show_leaf(leaves[0])} and no floating leaf, so nothing can be trained; write "
+            "jnp.asarray(..., jnp.float32)"
         )
     if problem:
         raise ArgumentError(f"params must be a pytree of arrays, got {problem}", where)
@@ -165,7 +198,7 @@ def _untrained_variable(params: PyTree) -> str | None:
 
 
 def explain_update(
-    name: str,
+    tx: Config,
     updates: PyTree,
     state: PyTree,
     params: PyTree,
@@ -175,6 +208,7 @@ def explain_update(
     """Raise a clearer error than that of an update, if an argument is the reason; `fresh` are right
     states.
     """
+    name = tx.factory.name
     _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
     if params is not None:
         check_params(name, params)
@@ -211,12 +245,34 @@ def explain_update(
             "have one"
         )
     if isinstance(error, _TRACED) or "can be converted to a scalar index" in str(error):
+        error.add_note(_traced_numbers(tx, error))
+    if isinstance(error, TypeError) and re.search(_TREE_ARITHMETIC, str(error)):
         error.add_note(
-            "a number is traced inside of update: use jnp.where or jax.lax.cond, or name it in "
-            "@transform(static=(...)), which compiles anew for each value"
+            "updates, params and the slots of a state are trees: write leafwise(rule, updates, "
+            "state.mu), where rule(g, mu) is about arrays, or jax.tree.map"
         )
     if not str(error).startswith(f"{name}:"):
         error.add_note(f"in an update of {name}")
+
+
+def _traced_numbers(tx: Config, error: Exception) -> str:
+    """Name the hyperparameters that may have been taken for Python numbers in an update."""
+    numbers = tx.hyperparams
+    # What cannot be an index was a number of times; else it was asked whether it is true.
+    as_index = not isinstance(error, jax.errors.TracerBoolConversionError)
+    whole = [path for path, value in numbers.items() if _is_whole(value)]
+    named = (whole if as_index else []) or [*numbers]
+    own = [path.rsplit("/", 1)[-1] for path in named]
+    shown = f"{', '.join(own[:4])} {'is' if len(own) == 1 else 'are'} traced" if own else ""
+    return (
+        f"inside of update {shown or 'a number is traced'}: use jnp.where or jax.lax.cond, or name "
+        f'it in @transform(static=("{own[0] if own else "..."}",)), which compiles anew for each '
+        "value"
+    )
+
+
+def _is_whole(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and x == int(x)
 
 
 def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
@@ -298,9 +354,9 @@ def _wrong_state(state: PyTree, expected: PyTree, by_shape: bool) -> str | None:
                 "classes"
             )
         return (
-            f"this state was not made by it: expected {outline(expected)}, got {outline(state)}. "
-            "Write state = tx.init(params) first, and again after a change of the optimizer (a "
-            "schedule for a number too), or state, report = transfer(state, tx, params)"
+            f"this state was not made by it: {first_difference(expected, state)}. Write state = "
+            "tx.init(params) first, and again after a change of the optimizer (a schedule for a "
+            "number too), or state, report = transfer(state, tx, params)"
         )
     if not by_shape:
         return None

@@ -4,26 +4,58 @@
 another optimizer.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 
+_WIDTH = 90  # of a state in a message
 
-def outline(state: Any) -> str:
-    """The named parts of a state, without the trees of arrays in them."""
+
+def outline(state: Any, depth: int = sys.maxsize) -> str:
+    """Name the parts of a state to a depth, without the trees of arrays in them."""
     if hasattr(state, "_fields"):
         inner = [
-            f"{f}={outline(v)}" if _has_parts(v) else f
+            f"{f}={outline(v, depth - 1)}" if _has_parts(v) and depth > 1 else f
             for f, v in zip(state._fields, state, strict=True)
         ]
-        return f"{_owned(type(state))}({', '.join(inner)})"
+        return f"{_owned(type(state))}({', '.join(inner)})" if depth > 0 else _owned(type(state))
     if isinstance(state, tuple):
-        return f"({', '.join(map(outline, state))})"
+        return f"({', '.join(outline(x, depth - 1) for x in state)})"
     if isinstance(state, dict) and _has_parts(state):
-        return f"{{{', '.join(f'{k}: {outline(v)}' for k, v in state.items())}}}"
+        return f"{{{', '.join(f'{k}: {outline(v, depth - 1)}' for k, v in state.items())}}}"
     return "None" if state is None else "arrays"
+
+
+def first_difference(expected: Any, got: Any) -> str:
+    """Say where two states begin to differ, and what is there, in a line or two."""
+    path: list[str] = []
+    while max(len(outline(expected)), len(outline(got))) > _WIDTH:
+        a, b = _named_parts(expected), _named_parts(got)
+        if type(expected) is not type(got) or a.keys() != b.keys():
+            break
+        inner = next((name for name in a if outline(a[name]) != outline(b[name])), None)
+        if inner is None:  # they differ in the trees of arrays alone
+            break
+        path.append(inner)
+        expected, got = a[inner], b[inner]
+    where = f"at {'/'.join(path)} " if path else ""
+    return f"{where}expected {_shortened(expected)}, got {_shortened(got)}"
+
+
+def _shortened(state: Any) -> str:
+    shown = outline(state, 2)
+    return shown if len(shown) <= _WIDTH else f"{outline(state, 1):.{_WIDTH}}"
+
+
+def _named_parts(state: Any) -> dict[str, Any]:
+    if hasattr(state, "_fields"):
+        return state._asdict()
+    if isinstance(state, tuple):
+        return {str(i): x for i, x in enumerate(state)}
+    return {str(k): v for k, v in state.items()} if isinstance(state, dict) else {}
 
 
 def _owned(kind: type) -> str:

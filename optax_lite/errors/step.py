@@ -39,20 +39,20 @@ def explain_failure(
             return
         if leaf.is_deleted():
             raise RuntimeError(
-                f"make_step: {where} was donated: an earlier step gave its memory to what it "
+                f"{by}: {where} was donated: an earlier step gave its memory to what it "
                 "returned. Go on with that, `params, state, metrics = step(tx, params, state, "
                 "...)`; keep what is needed later as `jax.tree.map(jnp.copy, params)`; or write "
                 "make_step(loss_fn, donate=False)"
             ) from error
         if id(leaf) in seen and "donate" in str(error):
             raise ValueError(
-                f"make_step: {where} is the same array as {seen[id(leaf)]}, whose memory is "
+                f"{by}: {where} is the same array as {seen[id(leaf)]}, whose memory is "
                 "donated: pass jnp.copy of it, or write make_step(loss_fn, donate=False)"
             ) from error
         seen[id(leaf)] = where
     if "donate" in str(error):
         error.add_note(
-            "make_step: two arrays share memory, of which params or state is donated: pass "
+            f"{by}: two arrays share memory, of which params or state is donated: pass "
             "jnp.copy of one, or write make_step(loss_fn, donate=False)"
         )
 

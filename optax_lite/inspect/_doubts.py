@@ -8,6 +8,7 @@ import jax
 
 from optax_lite._transforms.clip import adaptive_grad_clip, clip, clip_by_global_norm
 from optax_lite._transforms.decay import add_decayed_weights
+from optax_lite._transforms.momentum import ema
 from optax_lite._transforms.scale import scale_by_schedule
 from optax_lite.core.compose import is_chain, links
 from optax_lite.core.masks import Placeholder
@@ -48,6 +49,11 @@ def _uphill(written: list[list[GradientTransformation]]) -> str:
     )
 
 
+def _of(member: GradientTransformation) -> Iterator[GradientTransformation]:
+    """The member and what is nested in it."""
+    return (x for x in member.calls() if isinstance(x, GradientTransformation))
+
+
 def _is_rule(member: GradientTransformation) -> bool:
     return member.factory.__module__.startswith("optax_lite.optimizers.")
 
@@ -61,7 +67,12 @@ def _clipped_late(members: list[GradientTransformation]) -> Iterator[str]:
                 f"{name} after {rule} bounds the update; to bound the gradient write "
                 f"chain({name}(...), {rule}(...))"
             )
-        rule = rule or (name if _is_rule(member) else None)
+        if rule and member.factory is ema:
+            yield (
+                f"ema after {rule} averages the updates; to average the parameters write "
+                "average_params(tx, decay=...)"
+            )
+        rule = rule or (name if any(map(_is_rule, _of(member))) else None)
 
 
 def _decayed_early(members: list[GradientTransformation]) -> Iterator[str]:

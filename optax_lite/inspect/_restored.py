@@ -33,7 +33,7 @@ def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
 def _rebuilt(found: Any, fresh: Any, path: tuple) -> Any:
     if not jax.tree.leaves(fresh):
         if jax.tree.leaves(found):
-            raise _error(path, f"is {_kind(found)}, and {outline(fresh)} has no arrays")
+            raise _error(path, f"is {_kind(found)}, and {outline(fresh, 2)} has no arrays")
         return fresh
     if jax.tree_util.all_leaves([fresh]):
         if not hasattr(found, "dtype"):
@@ -43,9 +43,9 @@ def _rebuilt(found: Any, fresh: Any, path: tuple) -> Any:
     names = [path_string(key) for key, _ in children]
     given = _by_name(found, names)
     if given is None:
-        raise _error(path, f"is {_kind(found)}, and should have the parts of {outline(fresh)}")
+        raise _error(path, f"is {_kind(found)}, and should have the parts of {outline(fresh, 2)}")
     if strange := [name for name in given if name not in names and jax.tree.leaves(given[name])]:
-        raise _error(path, f"has {strange[0]!r}, which is no part of {outline(fresh)}")
+        raise _error(path, f"has {strange[0]!r}, which is no part of {outline(fresh, 2)}")
     rows = zip(names, children, strict=True)
     parts = [_rebuilt(given.get(name), child, (*path, *key)) for name, (key, child) in rows]
     return jax.tree.structure(fresh, is_leaf=lambda x: x is not fresh).unflatten(parts)

@@ -32,7 +32,7 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(
             f"current_hyperparams: this state was not made by {tx.factory.name}: got "
-            f"{outline(state)}. The order is current_hyperparams(tx, state)"
+            f"{outline(state, 2):.200}. The order is current_hyperparams(tx, state)"
         ) from error
     given |= held
     now = {

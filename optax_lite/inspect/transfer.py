@@ -17,7 +17,7 @@ from optax_lite.core.transform import GradientTransformation, OptState, Params, 
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage
-from optax_lite.errors.states import outline
+from optax_lite.errors.states import first_difference, outline
 from optax_lite.inspect._matching import TransferPlan
 from optax_lite.inspect._nodes import vectors_in, walk, with_vectors
 from optax_lite.inspect._parts import owners, parts, paths_of
@@ -84,8 +84,9 @@ def reset(
     fresh = tx.init(params)
     if outline(state) != outline(fresh) or jax.tree.structure(state) != jax.tree.structure(fresh):
         raise StateError(
-            f"reset: this state was not made by {tx.factory.name}: expected {outline(fresh)}, got "
-            f"{outline(state)}; write state, report = transfer(state, tx, params) first"
+            f"reset: this state was not made by {tx.factory.name}: "
+            f"{first_difference(fresh, state)}; write state, report = transfer(state, tx, params) "
+            "first"
         )
     if where is None:
         return fresh

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import leaf_paths, show_leaf
+from optax_lite.core.leafwise import leaf_paths, path_string, show_leaf
 from optax_lite.core.placement import placed, rows_like
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
@@ -119,8 +119,7 @@ def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:
     leaves, paths = jax.tree.leaves(data), leaf_paths(data, nothing_too=False)
     for path, x in zip(paths, leaves, strict=True):
         if not isinstance(x, (np.ndarray, jax.Array)):
-            problem = f"data leaf {path!r} is {show_leaf(x):.60}, no array; write jnp.asarray of it"
-            raise ArgumentError(problem, where)
+            raise ArgumentError(_no_array(data, path, x), where)
     if batch_size is None:
         return None
     lengths = {x.shape[0] if x.ndim else 0 for x in leaves}
@@ -138,3 +137,15 @@ def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:
             f"batch_size is {batch_size}, and data has {rows} rows; None takes them all", where
         )
     return rows
+
+
+def _no_array(data: PyTree, path: str, x: Any) -> str:
+    """Say which part of data is not an array, and what to write."""
+    if callable(x):
+        name = getattr(x, "__name__", type(x).__name__)
+        return f"data is the function {name}; call it, {name}(), to get the batches"
+    parts = jax.tree_util.tree_flatten_with_path(data, is_leaf=lambda x: isinstance(x, list))[0]
+    lists = [path_string(path) for path, part in parts if isinstance(part, list)]
+    if lists:
+        return f"data[{lists[0]}] is a list; write numpy.asarray of it"
+    return f"data leaf {path!r} is {show_leaf(x):.60}, not an array; write jnp.asarray of it"

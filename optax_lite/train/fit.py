@@ -14,15 +14,15 @@ import numpy as np
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.transform import GradientTransformation
 from optax_lite.core.types import PyTree
-from optax_lite.core.validate import ArgumentError, check_count
-from optax_lite.errors.calls import check_params, errors_named, usage
+from optax_lite.core.validate import ArgumentError, check_count, check_function
+from optax_lite.errors.calls import check_call, check_params, errors_named, usage
 from optax_lite.errors.states import states_with
 from optax_lite.errors.step import explain_failure
 from optax_lite.train._batches import batches, batches_in_an_epoch, begins_anew
 from optax_lite.train._interrupt import until_interrupted
 from optax_lite.train._progress import bar
 from optax_lite.train.history import History
-from optax_lite.train.step import make_step
+from optax_lite.train.step import training_step
 from optax_lite.wrappers.average import eval_params
 
 # losses are fetched that many at a time, as many steps behind, so that the device is never waited
@@ -30,7 +30,34 @@ from optax_lite.wrappers.average import eval_params
 _CHUNK = 16
 
 
-@usage("params, history = fit(loss_fn, params, data, tx, steps=...)")
+_ORDER = "fit(loss_fn, params, data, tx, steps=...)"
+_EVAL = "write eval_fn=, a function of the params that returns a number or a dict of numbers"
+
+
+@usage(
+    f"params, history = {_ORDER}",
+    has_aux=(
+        "return the loss alone and compute other numbers in eval_fn; for running statistics pass "
+        "aux=, their first value"
+    ),
+    callbacks=f"{_EVAL}, called after every `every` updates, which may print, save, or raise "
+    "StopIteration to end the run; for more write a loop with make_step",
+    checkpoint=(
+        "save params and history.state after the run, or in a loop with make_step; to go on, pass "
+        "state=history.state, start=history.end"
+    ),
+    validation_data=_EVAL,
+    eval_data=_EVAL,
+    metrics=_EVAL,
+    verbose="write progress=True or False",
+    optimizer="the optimizer is tx",
+    opt="the optimizer is tx",
+    lr="the optimizer has it: adam(lr)",
+    learning_rate="the optimizer has it: adam(learning_rate)",
+    key="write seed=, an int, for the order of the batches",
+    rng="write seed=, an int, for the order of the batches",
+    shuffle="each epoch is shuffled; for another order pass an iterable of batches",
+)
 def fit(
     loss_fn: Callable[..., Any],
     params: PyTree,
@@ -77,9 +104,8 @@ def fit(
     "auto" (a bar in terminals and notebooks, where rich is installed), True or False. The params
     given are copied and stay valid.
     """
-    tx = as_optimizer(tx, "fit", "fit(loss_fn, params, data, tx, steps=...)")
-    if not callable(loss_fn):
-        raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", "fit")
+    tx = as_optimizer(tx, "fit", _ORDER)
+    step = training_step(loss_fn, aux is not None, donate=True, by="fit", order=_ORDER)
     check_params("fit", params)
     counts = {
         "steps": steps,
@@ -89,6 +115,10 @@ def fit(
         "patience": patience,
     }
     with errors_named("fit"):
+        if eval_fn is not None:
+            check_function(eval_fn=eval_fn)
+            given = ["params"] if aux is None else ["params", "aux"]
+            check_call("eval_fn", eval_fn, given, f"fit calls eval_fn({', '.join(given)})")
         check_count(**{name: n for name, n in counts.items() if n is not None})
         check_count(0, start=0 if start is None else start)
     if patience is not None and eval_fn is None:
@@ -99,11 +129,11 @@ def fit(
         )
     done, total = start or 0, _steps(steps, epochs, data, batch_size)
     every, last = max(1, total // 10) if every is None else every, done + total
-    step, feed = make_step(loss_fn, has_aux=aux is not None), batches(data, batch_size, seed, done)
+    feed = batches(data, batch_size, seed, done)
     try:
         params, state, aux = jax.tree.map(_copy, (params, state, aux))
     except (RuntimeError, ValueError) as error:
-        explain_failure(error, params, state, ())
+        explain_failure(error, params, state, (), "fit")
         raise
     state = tx.init(params) if state is None else state
     log, stopped = _Log(done, patience), None
@@ -165,8 +195,10 @@ def fit(
 def _steps(steps: int | None, epochs: int | None, data: Any, batch_size: int | None) -> int:
     """How many updates to make, of which one of two arguments tells."""
     if (steps is None) == (epochs is None):
+        both = "" if steps is None else ", not both"
         raise ArgumentError(
-            "write steps=, the number of updates, or epochs=, how often all data is seen", "fit"
+            f"write steps=, the number of updates, or epochs=, how often all data is seen{both}",
+            "fit",
         )
     if steps is not None or epochs is None:
         return steps or 0

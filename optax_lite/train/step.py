@@ -1,7 +1,6 @@
 """One compiled training step of any loss with any optimizer."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ from optax_lite.core.leafwise import is_inexact, show_leaf
 from optax_lite.core.transform import GradientTransformation
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.errors.calls import check_params, usage
+from optax_lite.errors.calls import check_call, check_params, errors_named, usage
 from optax_lite.errors.states import is_state
 from optax_lite.errors.step import explain_failure
 from optax_lite.linesearch.backtracking import searches, value_and_grad_from_state
@@ -45,10 +44,17 @@ def make_step(
     give away, the outer call decides. Integer and bool leaves of the params stay as they are.
     Gradients of complex ones are conjugated for descent.
     """
+    return training_step(
+        loss_fn, has_aux, donate, by="make_step", order="step(tx, params, state, *args)"
+    )
+
+
+def training_step(
+    loss_fn: Callable[..., Any], has_aux: bool, donate: bool, *, by: str, order: str
+) -> Callable[..., Any]:
+    """The step of `make_step`, whose errors name the function that the user called."""
     if not callable(loss_fn):
-        raise ArgumentError(
-            f"loss_fn must be a function of the params, got {loss_fn!r}", "make_step"
-        )
+        raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", by)
     run, inside, last = (
         compiled_step(loss_fn, donate),
         compiled_step(loss_fn, donate=False),
@@ -56,17 +62,21 @@ def make_step(
     )
 
     def step(tx, params, state, *args):
-        tx = as_optimizer(tx, "make_step", "step(tx, params, state, *args)")
+        tx = as_optimizer(tx, by, order)
         if isinstance(state, GradientTransformation):
-            raise TypeError("make_step: state is an optimizer; write state = tx.init(params)")
+            raise ArgumentError("state is an optimizer; write state = tx.init(params)", by)
         if not last.returned(params, state):
             params, state = own_arrays(params, state)
         same = last.unchanged(tx, params, state, args)
         try:
             now = inside if last.is_traced or _is_traced(params, state, args) else run
             params, state, metrics = now(has_aux, tx, params, state, args, same)
+        except ArgumentError as error:
+            raise error.named(by) from None
         except (TypeError, ValueError, RuntimeError) as error:
-            explain_failure(error, params, state, args)
+            with errors_named(by):
+                check_call("loss_fn", loss_fn, ("params", *args), _hint(args, order))
+            explain_failure(error, params, state, args, by)
             raise
         last.remember(params, state, args, same)
         return params, state, checked(metrics)
@@ -79,9 +89,8 @@ def make_step(
 
 def advance(loss_fn, has_aux, tx, params, state, args, same):
     if is_state(params):
-        raise TypeError("make_step: params is a state; the order is step(tx, params, state, *args)")
-    check_params("make_step", params)
-    _check_call(loss_fn, params, args)
+        raise ArgumentError("params is a state; the order is step(tx, params, state, *args)")
+    check_params("", params)
 
     def loss_and_aux(params):
         return _pair(loss_fn(params, *args), has_aux)
@@ -129,19 +138,13 @@ def compiled_step(loss_fn: Callable[..., Any], donate: bool) -> Program:
     return (_donating if donate else _keeping).of(loss_fn)
 
 
-def _check_call(loss_fn, params, args):
-    try:
-        signature = inspect.signature(loss_fn)
-    except (TypeError, ValueError):  # some builtins have none
-        return
-    try:
-        signature.bind(params, *args)
-    except TypeError as error:
-        given = ", ".join(
-            ["params", *(show_leaf(x) if hasattr(x, "dtype") else type(x).__name__ for x in args)]
+def _hint(args: tuple, order: str) -> str:
+    """Say what is most often the reason why a loss does not take the arguments of a step."""
+    if len(args) == 1 and isinstance(args[0], Mapping):
+        return (
+            f"a batch that is a dict is one argument, loss_fn(params, batch); the order is {order}"
         )
-        name = getattr(loss_fn, "__name__", "loss_fn")
-        raise TypeError(f"{name}{signature} was called with ({given}): {error}") from None
+    return f"the order is {order}"
 
 
 def _is_traced(*trees: PyTree) -> bool:
@@ -153,24 +156,21 @@ def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
     """The loss and what comes with it; an error where the loss is no real number."""
     is_pair = isinstance(out, tuple) and len(out) == 2
     if has_aux and not is_pair:
-        raise TypeError(
-            f"make_step: with has_aux=True loss_fn must return (loss, aux), got {_show(out)}"
-        )
+        raise ArgumentError(f"with has_aux=True loss_fn must return (loss, aux), got {_show(out)}")
     value: Any
     value, aux = out if has_aux else (out, None)
     if is_inexact(value) and jnp.shape(value) == () and not jnp.iscomplexobj(value):
         return jnp.asarray(value), aux
-    hint = (
-        "write make_step(loss_fn, has_aux=True) if the second is no part of the loss"
-        if is_pair
-        else None
-    )
-    hint = hint or (
-        "write jnp.mean(...) or jnp.sum(...) of it"
-        if getattr(value, "ndim", 0)
-        else "write a real floating one"
-    )
-    raise TypeError(f"make_step: loss_fn must return one number, got {_show(value)}; {hint}")
+    if is_pair:
+        hint = (
+            "if the second is not part of the loss, write make_step(loss_fn, has_aux=True), or for "
+            "fit compute it in eval_fn"
+        )
+    elif getattr(value, "ndim", 0):
+        hint = "write jnp.mean(...) or jnp.sum(...) of it"
+    else:
+        hint = "write a real floating one"
+    raise ArgumentError(f"loss_fn must return one number, got {_show(value)}; {hint}")
 
 
 def _show(out):

@@ -40,7 +40,7 @@ from optax_lite.core.validate import ArgumentError, check_count, check_unit_inte
 from optax_lite.core.vectors import as_tree, as_vector
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import EVERY_POINT, ONE_AVERAGE, SCALED
-from optax_lite.errors.states import is_state, outline
+from optax_lite.errors.states import first_difference, is_state, outline
 from optax_lite.inspect._nodes import vectors_in, with_vectors
 from optax_lite.wrappers.lookahead import LookaheadParams
 
@@ -268,9 +268,7 @@ def _check_call(tx: Any, state: OptState, params: Params) -> None:
     ):
         found = ", ".join(type(x).__name__ for x in (tx, state, params))
         raise ValueError(f"eval_params: the order is eval_params(tx, state, params), got {found}")
-    expected = outline(_init_shapes(tx, params))
-    if outline(state) != expected:
-        raise StateError(
-            f"eval_params: this state was not made by the optimizer: expected {expected}, got "
-            f"{outline(state)}"
-        )
+    expected = _init_shapes(tx, params)
+    if outline(state) != outline(expected):
+        problem = f"this state was not made by the optimizer: {first_difference(expected, state)}"
+        raise StateError(f"eval_params: {problem}")

@@ -87,7 +87,9 @@ def groups(
                 set_to_zero() if isinstance(setting, str) and setting == FROZEN else setting
             )
             as_transformation(
-                f"the rule {name!r}", given[name], ' (or a dict of overrides, or "freeze")'
+                f"the rule {name!r}",
+                given[name],
+                ' (or "freeze", or a dict of overrides such as {"learning_rate": 1e-4})',
             )
     choices = {name: of_rule for name, of_rule in choices.items() if of_rule}
     return _groups(base, patterns=patterns or None, choices=choices or None, strict=strict, **given)
