@@ -127,7 +127,7 @@ def test_leafwise_traces_leaves_that_look_alike_once():
             r"different structures.*'a' only in the updates.*'b' only in the",
         ),
         ({"a": jnp.ones(3)}, {"a": jnp.ones(3), "c": jnp.ones(3)}, r"'c' only in the"),
-        ([jnp.ones(3)], (jnp.ones(3),), r"containers differ"),
+        ([jnp.ones(3)], (jnp.ones(3),), r"are in a list, the .* in a tuple"),
         ({"a": jnp.ones(3)}, {"a": None}, r"leaf 'a'.*had none at init"),
         ({"a": jnp.ones(3, int)}, {"a": jnp.ones(3)}, r"leaf 'a'.*int32\[3\].*pass None"),
         ({"a": jnp.ones(3, bool)}, {"a": jnp.ones(3)}, r"leaf 'a'.*bool\[3\].*pass None"),

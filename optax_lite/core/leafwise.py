@@ -123,7 +123,7 @@ def flatten_up_to(
     try:
         return jax.tree.structure(updates, is_leaf=is_missing).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        raise _misfit(leaf_paths(updates), leaf_paths(tree), updates_are, what, error) from None
+        raise _misfit(updates, tree, updates_are, what, error) from None
 
 
 def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
@@ -133,15 +133,20 @@ def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
     try:
         jax.tree.structure(prefix).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        raise _misfit(
-            leaf_paths(prefix, nothing_too=False), leaf_paths(tree), what, "params", error
-        ) from None
+        raise _misfit(prefix, tree, what, "params", error, nothing_too=False) from None
 
 
 def _misfit(
-    a: list[str], b: list[str], our_name: str, their_name: str, error: Exception
+    ours: PyTree,
+    theirs: PyTree,
+    our_name: str,
+    their_name: str,
+    error: Exception,
+    *,
+    nothing_too: bool = True,
 ) -> ValueError:
-    """What to say about two trees of these leaf paths that do not fit."""
+    """Say where two trees differ."""
+    a, b = leaf_paths(ours, nothing_too=nothing_too), leaf_paths(theirs)
 
     def only(some, others, name):  # what lies above or below one of the others is no difference
         known = set(others).union(*map(_above, others))
@@ -156,11 +161,20 @@ def _misfit(
         for path in a
         if set(_above(path)) & set(b)
     ]
-    shown = (
-        ", ".join((only(a, b, our_name) + only(b, a, their_name) + deeper)[:6])
-        or f"the containers differ: {error}"
+    shown = ", ".join((only(a, b, our_name) + only(b, a, their_name) + deeper)[:6]) or _containers(
+        ours, theirs, our_name, their_name, error
     )
     return ValueError(f"the {our_name} and the {their_name} have different structures: {shown}")
+
+
+def _containers(
+    ours: PyTree, theirs: PyTree, our_name: str, their_name: str, error: Exception
+) -> str:
+    """Say what holds the leaves of two trees that have the same paths."""
+    if type(ours) is type(theirs):
+        return f"the containers differ: {str(error).splitlines()[0]:.200}"
+    a, b = type(ours).__name__, type(theirs).__name__
+    return f"the {our_name} are in a {a}, the {their_name} in a {b}; use the same for both"
 
 
 def _above(path: str) -> list[str]:
