@@ -77,7 +77,7 @@ from optax_lite.core.leafwise import increment, leafwise, zeros_like
 from optax_lite.core.matrices import MuonDimensionNumbers
 from optax_lite.core.norms import global_norm, safe_norm
 from optax_lite.core.numerics import bias_correction_factor
-from optax_lite.core.schedule import ScalarOrSchedule, schedule
+from optax_lite.core.schedule import schedule
 from optax_lite.core.targets import incremental_update, periodic_update
 from optax_lite.core.transform import (
     GradientTransformation,
@@ -87,7 +87,7 @@ from optax_lite.core.transform import (
     apply_updates,
     transform,
 )
-from optax_lite.core.types import ScheduleFunction as Schedule
+from optax_lite.core.types import ScalarOrSchedule, ScheduleFunction as Schedule
 from optax_lite.inspect._table import Explanation, LeafRow
 from optax_lite.inspect._transfer_report import TransferReport
 from optax_lite.inspect.current import current_hyperparams

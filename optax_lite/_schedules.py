@@ -7,16 +7,16 @@ update sees count 0: a warm-up that starts at 0 spends its first step at 0. Numb
 updates, and may be fractions; above 2²⁴ they have the 24 bits of float32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 
 from optax_lite.core.scalars import divide, multiply, since
 from optax_lite.core.schedule import Schedule, function_schedule, schedule
-from optax_lite.core.types import Array, Number
+from optax_lite.core.types import Array, Number, ScheduleFunction
 from optax_lite.core.validate import (
     ArgumentError,
     check_below_one,
@@ -24,6 +24,9 @@ from optax_lite.core.validate import (
     check_nonnegative,
     check_positive,
 )
+
+# counts and the factors from them on
+_Boundaries: TypeAlias = Mapping[Any, Number] | Sequence[tuple[Number, Number]] | None
 
 
 def _full(count: Any, value: Number) -> Array:
@@ -78,7 +81,7 @@ def _straight(fraction: Array) -> Array:
     return fraction
 
 
-def _power(base: Array, exponent: Number) -> Array:
+def _power(base: Number, exponent: Number) -> Array:
     """base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
     positive = base > 0
     return jnp.where(
@@ -172,7 +175,7 @@ def exponential_decay(
     transition_steps: Number,
     decay_rate: Number,
     transition_begin: Number = 0,
-    staircase=False,
+    staircase: bool = False,
     end_value: Number | None = None,
 ):
     """init·decay_rate^x, x = (count - transition_begin)/transition_steps, rounded down with
@@ -236,7 +239,7 @@ def _check_boundaries(boundaries: list[Number]) -> None:
 
 
 @schedule
-def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any = None):
+def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: _Boundaries = None):
     """init_value times the factor of every boundary reached; the factor counts from count =
     boundary on.
 
@@ -257,7 +260,7 @@ def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: Any =
 
 @schedule(static=("interpolate_type",))
 def piecewise_interpolate_schedule(
-    interpolate_type: str, init_value: Number, boundaries_and_scales: Any = None
+    interpolate_type: str, init_value: Number, boundaries_and_scales: _Boundaries = None
 ):
     """Linear or cosine interpolation between init_value at 0 and its running products with the
     factors.
@@ -274,7 +277,7 @@ def piecewise_interpolate_schedule(
     ease = _ease if interpolate_type == "cosine" else _straight
 
     def value(count):
-        knots = [(0.0, init_value)]
+        knots: list[tuple[Number, Number]] = [(0.0, init_value)]
         for boundary, factor in pairs:
             knots.append((boundary, knots[-1][1] * factor))
         return _through(count, knots, ease)
@@ -283,7 +286,7 @@ def piecewise_interpolate_schedule(
 
 
 @schedule
-def join_schedules(schedules: Any, boundaries: Any):
+def join_schedules(schedules: Sequence[ScheduleFunction], boundaries: Sequence[Number]):
     """One schedule after another: schedule i+1 takes over at count = boundaries[i] and counts from
     there.
 
@@ -325,7 +328,7 @@ def warmup_constant_schedule(init_value: Number, peak_value: Number, warmup_step
 
 
 def _after_warmup(
-    count: Any, init: Number, peak: Number, warmup_steps: Number, after: Array
+    count: Any, init: Number, peak: Number, warmup_steps: Number, after: Number
 ) -> Array:
     fraction = _fraction(count, 0.0, warmup_steps)
     return jnp.where(fraction < 1.0, _mix(init, peak, fraction), after)
@@ -378,7 +381,7 @@ def warmup_exponential_decay_schedule(
     transition_steps: Number,
     decay_rate: Number,
     transition_begin: Number = 0,
-    staircase=False,
+    staircase: bool = False,
     end_value: Number | None = None,
 ):
     """Linear warm-up to peak_value, then `exponential_decay` from there, counted from the end of
@@ -458,7 +461,7 @@ def linear_onecycle_schedule(
 
 
 @schedule
-def sgdr_schedule(cosine_kwargs: Any):
+def sgdr_schedule(cosine_kwargs: Sequence[Mapping[str, Number]]):
     """Warm restarts: one `warmup_cosine_decay_schedule` per dict of its arguments. Loshchilov &
     Hutter 2017.
 

@@ -268,7 +268,7 @@ def _resized(x: Array, size: Array) -> Array:
 # --- the simplex, and what is made of it ----------------------------------------------------------
 
 
-def _onto_simplex(tree: PyTree, scale: Array) -> PyTree:
+def _onto_simplex(tree: PyTree, scale: Number) -> PyTree:
     """Subtract τ from every entry and cut off below 0, with the τ that leaves a sum of `scale`."""
     x = as_vector(tree)
     if not x.size:
@@ -404,7 +404,7 @@ def projection_vector(x: PyTree, a: PyTree) -> PyTree:
     return jax.tree.map(lambda u: along * u, u)
 
 
-def _onto_plane(x: PyTree, a: PyTree, b: Array, counted: Callable[[Array], Array]) -> PyTree:
+def _onto_plane(x: PyTree, a: PyTree, b: Number, counted: Callable[[Array], Array]) -> PyTree:
     """Move x against a by what is `counted` of its excess (⟨a, x⟩ - b) / ‖a‖."""
     norm = global_norm(a)
     u = _divided(a, norm)

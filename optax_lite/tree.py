@@ -263,19 +263,19 @@ def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
     return tree if dtype is None else jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), tree)
 
 
-def full_like(tree: PyTree, fill_value: Number, dtype: DTypeLike = None) -> PyTree:
+def full_like(tree: PyTree, fill_value: Number, dtype: DTypeLike | None = None) -> PyTree:
     """`fill_value` everywhere, in the shapes (and without `dtype` the dtypes) of the tree."""
     return jax.tree.map(lambda x: jnp.full_like(x, fill_value, dtype=dtype), tree)
 
 
-def zeros_like(tree: PyTree, dtype: DTypeLike = None) -> PyTree:
+def zeros_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
     """`full_like` with 0; integers get zeros too, unlike in the slots that `optax_lite.zeros_like`
     makes.
     """
     return full_like(tree, 0, dtype)
 
 
-def ones_like(tree: PyTree, dtype: DTypeLike = None) -> PyTree:
+def ones_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
     """`full_like` with 1."""
     return full_like(tree, 1, dtype)
 
@@ -300,7 +300,7 @@ def random_like(
     rng_key: Array,
     target_tree: PyTree,
     sampler: Callable[..., Any] = jax.random.normal,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
 ) -> PyTree:
     """A draw of `sampler(key, shape, dtype)` for every leaf, in its dtype unless another is
     given.

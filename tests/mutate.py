@@ -208,6 +208,9 @@ def is_union(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
+NO_NUMBERS = ("DTypeLike", "Mask", "SeedOrKey", "TransformationLike")
+
+
 def confusable(node: ast.FunctionDef | ast.Lambda) -> dict[str, list[str]]:
     """Names that somebody could mix up in a function: its flags, its numbers, what it assigns."""
     flags, numbers = [], []
@@ -218,8 +221,10 @@ def confusable(node: ast.FunctionDef | ast.Lambda) -> dict[str, list[str]]:
         match defaults.get(argument), argument.annotation:
             case ast.Constant(bool()), _:
                 flags.append(argument.arg)
-            case (ast.Constant(None), None) | (_, ast.Name("str")):
-                pass  # a dtype, a mask, a word
+            case (ast.Constant(None), None | ast.Name("PyTree")) | (_, ast.Name("str")):
+                pass  # a tree, a word
+            case ast.Constant(None), ast.BinOp(ast.Name(kind)) if kind in NO_NUMBERS:
+                pass
             case _:
                 numbers.append(argument.arg)
     body = node.body if isinstance(node.body, list) else []

@@ -57,7 +57,12 @@ FAMOUS = {
         "scale_by_adam(b1,",
         "add_decayed_weights(0.1), scale_by_adam(b1,",
     ),
-    "default changed": (ADAM, "adam", "b2: Number = 0.999", "b2: Number = 0.99"),
+    "default changed": (
+        ADAM,
+        "adam",
+        "b2: ScalarOrSchedule = 0.999",
+        "b2: ScalarOrSchedule = 0.99",
+    ),
     "eps on the wrong side": (RMSPROP, "over_root", "if eps_in_sqrt", "if not eps_in_sqrt"),
     "warm-up a step late": (
         SCHEDULES,
@@ -139,7 +144,7 @@ def test_every_module_has_mutants_that_differ_in_one_place():
 def test_documentation_checks_and_static_lists_stay():
     code = '''
 @transform(static=("mask",))
-def rule(b1=0.5, b2: Number = 2, *, nesterov=False):
+def rule(b1=0.5, b2: ScalarOrSchedule = 2, *, nesterov=False):
     """Uses 1 - b1."""
     check_unit_interval(b1=b1, limit=1)
     if b1 > 3:

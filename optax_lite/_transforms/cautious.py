@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from optax_lite.core.compose import check_members
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, SCALED
 from optax_lite.errors.direction import check_makes_direction
 
@@ -24,7 +25,7 @@ _NOT_AROUND = {
 
 
 @transform(not_around=_NOT_AROUND)
-def cautious(inner):
+def cautious(inner: TransformationLike):
     """Replace the update u of `inner` by u·φ·d / (Σφ + 1), φ = 1 where u·g > 0, else 0. Liang et
     al. 2024, Algorithm 1.
 

@@ -12,7 +12,7 @@ from optax_lite.core.matrices import axes_once
 from optax_lite.core.norms import global_norm, norm, rms
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.types import Limit, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
@@ -131,7 +131,7 @@ def _check_axes(updates, axis, name="adaptive_grad_clip"):
 
 @transform(static=("axis",))
 def adaptive_grad_clip(
-    clipping: Limit, eps: Number = 1e-3, axis: int | tuple[int, ...] | None = None
+    clipping: Limit, eps: ScalarOrSchedule = 1e-3, axis: int | tuple[int, ...] | None = None
 ):
     """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation
     3.
@@ -188,7 +188,7 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[P
 
 @functools.partial(jax.jit, static_argnames="uniform")
 def per_example_layer_norm_clip(
-    grads: PyTree, global_l2_norm_clip: Number, uniform: bool = True
+    grads: PyTree, global_l2_norm_clip: ScalarOrSchedule, uniform: bool = True
 ) -> tuple[PyTree, PyTree]:
     """`per_example_global_norm_clip` of each of K leaves by itself, to C / √K, C the global clip.
     McMahan et al. 2018.

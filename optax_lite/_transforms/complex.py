@@ -9,6 +9,7 @@ from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
 from optax_lite.core.leafwise import is_missing
 from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.errors.composition import INSTEAD, SCALED
 
 
@@ -37,7 +38,7 @@ _NOT_AROUND = {
 
 
 @transform(freezes=freeze_nothing, not_around=_NOT_AROUND)
-def split_real_and_imaginary(inner):
+def split_real_and_imaginary(inner: TransformationLike):
     """Let `inner` see every complex array as two real ones, and put its updates together again.
 
     So a rule treats each of the two numbers by itself: Adam then has a second moment for either

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from optax_lite.core.leafwise import copy_params, leafwise, varying_like
 from optax_lite.core.norms import global_norm
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.transform import EmptyState, Number, PyTree, transform
+from optax_lite.core.transform import EmptyState, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 
 
 class ZeroNansState(NamedTuple):
@@ -71,7 +72,7 @@ def centralize():
 
 
 @transform
-def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-6):
+def normalize_by_update_norm(scale_factor: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-6):
     """Replace g by scale_factor·g / (‖g‖ + eps), with the norm ‖g‖ over all leaves; 0 where that is
     0.
 

@@ -6,6 +6,7 @@ from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, masked
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.transform import Array, EmptyState, Number, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_number
 
 
@@ -20,7 +21,7 @@ def _grows(tx):
 
 
 @transform(static=("mask",), before_descent=_grows)
-def add_decayed_weights(weight_decay: Number = 0.0, mask=None):
+def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None):
     """Replace g by g + weight_decay·w on the leaves that `mask` picks (all without one; see
     `masked` for its forms).
 
@@ -40,7 +41,7 @@ def _add_decayed_weights(weight_decay):
 
 
 @transform(static=("mask",))
-def independent_weight_decay(weight_decay: Number, mask=None):
+def independent_weight_decay(weight_decay: ScalarOrSchedule, mask: Mask | None = None):
     """Replace u by u - weight_decay·w on the leaves of `mask`; stands after the learning rate,
     which it does not know.
 

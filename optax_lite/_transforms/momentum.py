@@ -6,6 +6,7 @@ from optax_lite.core.compose import identity
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average
 from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_unit_interval
 
 
@@ -14,7 +15,9 @@ class TraceState(NamedTuple):
 
 
 @transform(static=("accumulator_dtype",))
-def trace(decay: Number, nesterov=False, accumulator_dtype=None):
+def trace(
+    decay: ScalarOrSchedule, nesterov: bool = False, accumulator_dtype: DTypeLike | None = None
+):
     """Replace g by t = g + decay·t, or with Nesterov by g + decay·t. Polyak 1964; Sutskever et al.
     2013.
 
@@ -51,7 +54,7 @@ class EmaState(NamedTuple):
 
 
 @transform(static=("accumulator_dtype",))
-def ema(decay: Number, debias=True, accumulator_dtype=None):
+def ema(decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: DTypeLike | None = None):
     """Replace g by its moving average m = decay·m + (1 - decay)·g, over 1 - decayᵗ with `debias`.
 
     It averages updates; it is no average of parameters.

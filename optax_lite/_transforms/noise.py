@@ -8,6 +8,7 @@ from optax_lite.core.leafwise import increment, leafwise, zero_count
 from optax_lite.core.numerics import sqrt, weak_typed
 from optax_lite.core.random import chosen_key, key_data, key_tree, next_key
 from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule, SeedOrKey
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -28,7 +29,13 @@ def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
 
 
 @transform(static=("key", "seed"))
-def add_noise(eta: Number, gamma: Number, key=None, *, seed=None):
+def add_noise(
+    eta: ScalarOrSchedule,
+    gamma: ScalarOrSchedule,
+    key: SeedOrKey | None = None,
+    *,
+    seed: SeedOrKey | None = None,
+):
     """Add N(0, σ²) to every entry of the gradient, σ² = eta / (1 + t)^gamma after t updates.
     Neelakantan et al. 2015.
 

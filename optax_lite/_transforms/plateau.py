@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from optax_lite.core.leafwise import increment, leafwise, scalar_like, varying_like, zero_count
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.transform import Array, Number, transform
+from optax_lite.core.transform import Array, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import (
     ArgumentError,
     check_closed_unit_interval,
@@ -27,13 +28,13 @@ class ReduceLROnPlateauState(NamedTuple):
 
 @transform
 def reduce_on_plateau(
-    factor: Number = 0.1,
-    patience: Number = 10,
-    rtol: Number = 1e-4,
-    atol: Number = 0.0,
-    cooldown: Number = 0,
-    accumulation_size: Number = 1,
-    min_scale: Number = 0.0,
+    factor: ScalarOrSchedule = 0.1,
+    patience: ScalarOrSchedule = 10,
+    rtol: ScalarOrSchedule = 1e-4,
+    atol: ScalarOrSchedule = 0.0,
+    cooldown: ScalarOrSchedule = 0,
+    accumulation_size: ScalarOrSchedule = 1,
+    min_scale: ScalarOrSchedule = 0.0,
 ):
     """Multiply updates by a scale that becomes `factor` times itself after `patience` losses that
     were no better.

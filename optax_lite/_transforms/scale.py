@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from optax_lite.core.compose import identity
 from optax_lite.core.leafwise import is_missing, leafwise
-from optax_lite.core.transform import Array, EmptyState, Number, transform
+from optax_lite.core.transform import Array, EmptyState, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_number
 
 
@@ -21,7 +22,7 @@ def _is_turned(tx):
 
 
 @transform(scheduled=ScaleByScheduleState, descends=_is_turned)
-def scale(step_size: Number):
+def scale(step_size: ScalarOrSchedule):
     """Multiply the updates by `step_size`."""
 
     def update(updates, state):
@@ -31,7 +32,7 @@ def scale(step_size: Number):
 
 
 @transform(descends=lambda tx: None)
-def scale_by_schedule(step_size_fn: Number):
+def scale_by_schedule(step_size_fn: ScalarOrSchedule):
     """Multiply the updates by a schedule's value at the number of updates so far (0 on the
     first).
     """
@@ -43,7 +44,9 @@ def _is_rate(tx):
 
 
 @transform(descends=_is_rate, is_a=("rate",))
-def scale_by_learning_rate(learning_rate: Number | None = None, *, flip_sign=True):
+def scale_by_learning_rate(
+    learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
+):
     """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction
     becomes a descent.
 

@@ -4,13 +4,16 @@ import jax.numpy as jnp
 
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.norms import norm, rms
-from optax_lite.core.transform import EmptyState, Number, transform
+from optax_lite.core.transform import EmptyState, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
 @transform
 def scale_by_trust_ratio(
-    min_norm: Number = 0.0, trust_coefficient: Number = 1.0, eps: Number = 0.0
+    min_norm: ScalarOrSchedule = 0.0,
+    trust_coefficient: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 0.0,
 ):
     """Multiply u by trust_coefficient·‖w‖ / (‖u‖ + eps), the norms of its leaf. You et al. 2017.
 
@@ -32,7 +35,7 @@ def scale_by_trust_ratio(
 
 
 @transform
-def scale_by_param_block_norm(min_scale: Number = 1e-3):
+def scale_by_param_block_norm(min_scale: ScalarOrSchedule = 1e-3):
     """Multiply u by max(‖w‖, min_scale), the norm of its leaf; `min_scale` lets a leaf of zeros
     move.
     """
@@ -47,7 +50,7 @@ def scale_by_param_block_norm(min_scale: Number = 1e-3):
 
 
 @transform
-def scale_by_param_block_rms(min_scale: Number = 1e-3):
+def scale_by_param_block_rms(min_scale: ScalarOrSchedule = 1e-3):
     """Multiply u by max(RMS(w), min_scale), the root mean square of its leaf. Shazeer & Stern 2018,
     section 8.
     """

@@ -424,7 +424,9 @@ def _holds(dtype: Any, other: Any) -> bool:
 # --- state ----------------------------------------------------------------------------------------
 
 
-def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool = False) -> PyTree:
+def full_like(
+    params: PyTree, value: Any, dtype: DTypeLike | None = None, *, real: bool = False
+) -> PyTree:
     """A slot for every parameter that moves, filled with `value`; None for integers and whatever
     else does not move.
 
@@ -447,7 +449,7 @@ def full_like(params: PyTree, value: Any, dtype: DTypeLike = None, *, real: bool
     return jax.tree.map(slot, params, is_leaf=is_missing)
 
 
-def zeros_like(params: PyTree, dtype: DTypeLike = None, *, real: bool = False) -> PyTree:
+def zeros_like(params: PyTree, dtype: DTypeLike | None = None, *, real: bool = False) -> PyTree:
     """`full_like` with zeros: the slot of a first moment, or with `real=True` of a second one."""
     return full_like(params, 0, dtype, real=real)
 

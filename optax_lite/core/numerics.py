@@ -21,7 +21,7 @@ def weak_typed(x: Any) -> Array:
     return x if getattr(x, "weak_type", False) else jax.lax.full_like(0.0, x)
 
 
-def over(x: Array, y: Array) -> Array:
+def over(x: Number, y: Number) -> Array:
     """x / y, and 0 with slope 0 where y is 0, so that with eps=0 an entry without a gradient so far
     does not move.
     """
@@ -30,7 +30,7 @@ def over(x: Array, y: Array) -> Array:
     return jnp.where(none, 0, x / jnp.where(none, 1, y))
 
 
-def moving_average(b: Number, m: Array, g: Array) -> Array:
+def moving_average(b: Any, m: Array, g: Array) -> Array:
     """b·m + (1 - b)·g: a moving average m takes in g.
 
     The weights of all g so far sum to `bias_correction_factor(b, t)` after t of them, for an

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from optax_lite.core.config import Config, is_key
 from optax_lite.core.factory import Factory
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import divide, fitting
-from optax_lite.core.types import Array, ScheduleFunction
+from optax_lite.core.types import Array
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import schedule_value
 
@@ -68,9 +68,6 @@ class Schedule(Config):
 
     def __neg__(self):
         return _combined(operator.mul, -1.0, self)
-
-
-ScalarOrSchedule: TypeAlias = float | Array | ScheduleFunction
 
 
 @jax.jit

@@ -1,15 +1,49 @@
 """Names for types in signatures."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from re import Pattern
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import jax
+import numpy as np
+from jax.typing import ArrayLike as ArrayLike, DTypeLike as DTypeLike
+
+if TYPE_CHECKING:
+    # A builder is handed something else than its caller wrote: the value of a schedule, the
+    # transformation made of a pair. A checker lets it do anything with what has this base.
+    _Replaced: TypeAlias = Any
+else:
+    _Replaced = object
 
 Array: TypeAlias = jax.Array
 PyTree: TypeAlias = Any
-Number: TypeAlias = Any  # a number, an array of shape (), or a schedule
+Number: TypeAlias = float | Array | np.ndarray | np.number
+SeedOrKey: TypeAlias = int | np.integer | np.ndarray | Array
+
+
+@runtime_checkable
+class ScheduleFunction(Protocol, _Replaced):
+    """Any function of the count of updates, as in optax: a class of schedules refuses a lambda."""
+
+    def __call__(self, count: Any, /) -> ArrayLike: ...
+
+
+@runtime_checkable
+class TransformationLike(Protocol, _Replaced):
+    """A transformation, or anything with its two functions: one of optax."""
+
+    @property
+    def init(self) -> Callable[..., Any]: ...
+    @property
+    def update(self) -> Callable[..., Any]: ...
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+ScalarOrSchedule: TypeAlias = Number | ScheduleFunction
 # a number, of which infinity and what is too large to be held mean: none
-Limit: TypeAlias = Annotated[Any, "infinite"]
-DTypeLike: TypeAlias = Any
-# In annotations any function of the count is a schedule, as in optax: a class refuses a lambda.
-ScheduleFunction: TypeAlias = Callable
+Limit: TypeAlias = Annotated[ScalarOrSchedule, "infinite"]
+# a tree of bools or a prefix of one, patterns of paths, or a function of the params to either
+Mask: TypeAlias = bool | str | Pattern[str] | Callable[[Any], Any] | Mapping | Sequence | _Dataclass

@@ -5,7 +5,7 @@ bounds.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,22 @@ from optax_lite.core.validate import ArgumentError, unknown_argument
 from optax_lite.errors.suggestions import plain
 
 P = ParamSpec("P")
-ArrayLike: TypeAlias = Any  # an array or a number
-Mask: TypeAlias = Any  # an array of bools, or None for everything
+R = TypeVar("R")
+
+if TYPE_CHECKING:
+    # Its base is Any because a loss is handed the array that was made of what its caller wrote.
+    class ArrayLike(Protocol, Any):
+        """An array or a number, of JAX, NumPy or Python."""
+
+        def __abs__(self) -> Any: ...
+else:
+    ArrayLike = Any
+
+Mask: TypeAlias = ArrayLike | None  # bools; None for everything
 Axis: TypeAlias = int | tuple[int, ...] | None  # None: all of them
 
 
-def loss(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compute a function of the named arguments in float32 at least, and return it in their common
     dtype.
 
@@ -102,7 +112,7 @@ def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in chosen)
 
 
-def check_same_shape(**arrays: ArrayLike) -> None:
+def check_same_shape(**arrays: ArrayLike | None) -> None:
     """Raise unless every array has the shape of the first, or is a number."""
     (first, shape), *others = ((name, jnp.shape(x)) for name, x in arrays.items() if x is not None)
     for name, other in others:
@@ -136,7 +146,7 @@ def included(x: Array, where: Array | None) -> Array:
     return x if where is None else jnp.where(where, x, 0)
 
 
-def times(p: Array, x: Array) -> Array:
+def times(p: ArrayLike, x: Array) -> Array:
     """p·x with 0·∞ = 0: what cannot happen weighs nothing, however unlikely it is."""
     return p * jnp.where((p == 0) & jnp.isinf(x), 0, x)
 

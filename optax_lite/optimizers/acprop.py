@@ -9,13 +9,17 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.optimizers.adabelief import ScaleByBeliefState
 
 
 @transform
 def scale_by_acprop(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-16, eps_root: Number = 1e-16
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-16,
+    eps_root: ScalarOrSchedule = 1e-16,
 ):
     """Replace g by g / (√ŝ + eps), ŝ being that of the step before. Zhuang et al. 2021.
 
@@ -48,13 +52,13 @@ def scale_by_acprop(
 
 @transform(static=("mask",))
 def acprop(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-16,
+    eps_root: ScalarOrSchedule = 1e-16,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·(g / (√ŝ + eps) + weight_decay·w), ŝ that of the step before. Zhuang et al. 2021.
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.optimizers.adam import first_moment_estimate
 
 
@@ -21,12 +22,12 @@ class ScaleByBeliefState(NamedTuple):
 
 @transform
 def scale_by_belief(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-16,
+    eps_root: ScalarOrSchedule = 1e-16,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """Replace g by m̂ / (√ŝ + eps). Zhuang et al. 2020, Algorithm 2.
 
@@ -59,15 +60,15 @@ def scale_by_belief(
 
 @transform(static=("weight_decay_mask",))
 def adabelief(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
-    weight_decay: Number | None = None,
-    weight_decay_mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-16,
+    eps_root: ScalarOrSchedule = 1e-16,
+    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay_mask: Mask | None = None,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """w ← w - lr·(m̂ / (√ŝ + eps) + weight_decay·w), s the moving average of |g - m|². Zhuang et al.
     2020, Algorithm 2.

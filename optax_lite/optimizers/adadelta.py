@@ -7,7 +7,8 @@ from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, over, sqrt
-from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_unit_interval
 
 
@@ -17,7 +18,7 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 
 @transform
-def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6):
+def scale_by_adadelta(rho: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6):
     """Replace g by u = √(e_x + eps) / √(e_g + eps)·g. Zeiler 2012, Algorithm 1.
 
     e_g averages |g|², this one included, and e_x the |u|² of the past, both with decay `rho`. So u
@@ -42,11 +43,11 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6):
 
 @transform(static=("weight_decay_mask",))
 def adadelta(
-    learning_rate: Number | None = None,
-    rho: Number = 0.9,
-    eps: Number = 1e-6,
-    weight_decay: Number = 0.0,
-    weight_decay_mask=None,
+    learning_rate: ScalarOrSchedule | None = None,
+    rho: ScalarOrSchedule = 0.9,
+    eps: ScalarOrSchedule = 1e-6,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Mask | None = None,
 ):
     """w ← w - lr·√(e_x + eps) / √(e_g + eps)·g, after g ← g + weight_decay·w. Zeiler 2012,
     Algorithm 1.

@@ -1,6 +1,7 @@
 """Adafactor: second moments of a matrix from the moments of its rows and columns."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from optax_lite._transforms.trust_ratio import scale_by_param_block_rms
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import moving_average, over, plain_sq, sqrt, weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, Limit, Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -35,12 +36,12 @@ def _decay_rate_pow(i, exponent):
 
 @transform(static=("min_dim_size_to_factor", "decay_rate_fn"))
 def scale_by_factored_rms(
-    factored=True,
-    decay_rate: Number = 0.8,
-    step_offset: Number = 0,
+    factored: bool = True,
+    decay_rate: ScalarOrSchedule = 0.8,
+    step_offset: ScalarOrSchedule = 0,
     min_dim_size_to_factor: int = 128,
-    epsilon: Number = 1e-30,
-    decay_rate_fn=_decay_rate_pow,
+    epsilon: ScalarOrSchedule = 1e-30,
+    decay_rate_fn: Callable[[Array, Any], Array] = _decay_rate_pow,
 ):
     """Replace G by G / √V̂, V̂ = R·Cᵀ / mean(R), averages over time of the row and column means of
     |G|² + epsilon.
@@ -107,18 +108,18 @@ def scale_by_factored_rms(
 
 @transform(static=("min_dim_size_to_factor", "dtype_momentum", "weight_decay_mask"))
 def adafactor(
-    learning_rate: Number = None,
+    learning_rate: ScalarOrSchedule | None = None,
     min_dim_size_to_factor: int = 128,
-    decay_rate: Number = 0.8,
-    decay_offset: Number = 0,
-    multiply_by_parameter_scale=True,
+    decay_rate: ScalarOrSchedule = 0.8,
+    decay_offset: ScalarOrSchedule = 0,
+    multiply_by_parameter_scale: bool = True,
     clipping_threshold: Limit | None = 1.0,
-    momentum: Number | None = None,
-    dtype_momentum=jnp.float32,
-    weight_decay_rate: Number | None = None,
-    eps: Number = 1e-30,
-    factored=True,
-    weight_decay_mask=None,
+    momentum: ScalarOrSchedule | None = None,
+    dtype_momentum: DTypeLike = jnp.float32,
+    weight_decay_rate: ScalarOrSchedule | None = None,
+    eps: ScalarOrSchedule = 1e-30,
+    factored: bool = True,
+    weight_decay_mask: Mask | None = None,
 ):
     """W ← W - lr·max(RMS(W), 1e-3)·U / max(1, RMS(U)/clipping_threshold), U = G/√V̂. Shazeer &
     Stern 2018, Algorithm 4.

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import full_like, leafwise
 from optax_lite.core.numerics import abs_sq
-from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.rmsprop import over_root
 
@@ -17,7 +18,12 @@ class ScaleByRssState(NamedTuple):
 
 
 @transform
-def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *, eps_in_sqrt=True):
+def scale_by_rss(
+    initial_accumulator_value: ScalarOrSchedule = 0.1,
+    eps: ScalarOrSchedule = 1e-7,
+    *,
+    eps_in_sqrt: bool = True,
+):
     """Replace g by g / √(s + eps), s the sum of |g|² so far; by 0 where s is 0. Duchi, Hazan &
     Singer 2011, Figure 1.
 
@@ -44,11 +50,11 @@ def scale_by_rss(initial_accumulator_value: Number = 0.1, eps: Number = 1e-7, *,
 
 @transform
 def adagrad(
-    learning_rate: Number,
-    initial_accumulator_value: Number = 0.1,
-    eps: Number = 1e-7,
+    learning_rate: ScalarOrSchedule,
+    initial_accumulator_value: ScalarOrSchedule = 0.1,
+    eps: ScalarOrSchedule = 1e-7,
     *,
-    eps_in_sqrt=True,
+    eps_in_sqrt: bool = True,
 ):
     """w ← w - lr·g / √(s + eps), s the sum of |g|² so far. Duchi, Hazan & Singer 2011, Figure 1.
 

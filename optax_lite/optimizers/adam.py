@@ -8,6 +8,7 @@ from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 
 
 class ScaleByAdamState(NamedTuple):
@@ -26,13 +27,13 @@ def first_moment_estimate(b1: Number, t: Array, nesterov: bool):
 
 @transform(static=("mu_dtype",))
 def scale_by_adam(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """Replace g by m̂ / (√(v̂ + eps_root) + eps), the average gradient over its own typical size.
 
@@ -67,14 +68,14 @@ def scale_by_adam(
 
 @transform(static=("mu_dtype",))
 def adam(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
 
@@ -91,16 +92,16 @@ def adam(
 
 @transform(static=("mu_dtype", "mask"))
 def adamw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    weight_decay: Number = 1e-4,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Mask | None = None,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019,
     Algorithm 2.

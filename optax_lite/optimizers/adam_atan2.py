@@ -9,14 +9,19 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, sqrt
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState
 
 
 @transform(static=("mu_dtype",))
 def scale_by_adam_atan2(
-    b1: Number = 0.9, b2: Number = 0.999, a: Number = 1.27, b: Number = 1.0, mu_dtype=None
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    a: ScalarOrSchedule = 1.27,
+    b: ScalarOrSchedule = 1.0,
+    mu_dtype: DTypeLike | None = None,
 ):
     """Replace g by a·atan2(m̂, b·√v̂), 0 where m̂ is 0. Everett et al. 2024.
 
@@ -53,14 +58,14 @@ def scale_by_adam_atan2(
 
 @transform(static=("mu_dtype", "mask"))
 def adam_atan2(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    a: Number = 1.27,
-    b: Number = 1.0,
-    mu_dtype=None,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    a: ScalarOrSchedule = 1.27,
+    b: ScalarOrSchedule = 1.0,
+    mu_dtype: DTypeLike | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·(a·atan2(m̂, b·√v̂) + weight_decay·w). Everett et al. 2024; decay as in AdamW.
 

@@ -9,12 +9,15 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.optimizers.adam import ScaleByAdamState
 
 
 @transform
-def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
+def scale_by_adamax(
+    b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.999, eps: ScalarOrSchedule = 1e-8
+):
     """Replace g by m̂ / u. Kingma & Ba 2015, Algorithm 2.
 
         m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
@@ -43,7 +46,12 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
 
 
 @transform
-def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
+def adamax(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+):
     """w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step. Kingma & Ba 2015, Algorithm
     2.
 
@@ -54,12 +62,12 @@ def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Num
 
 @transform(static=("mask",))
 def adamaxw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    weight_decay: Number = 1e-4,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Mask | None = None,
 ):
     """`adamax` with decoupled decay: w ← w - lr·(m̂ / u + weight_decay·w).
 

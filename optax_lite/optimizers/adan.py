@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 
 
 class ScaleByAdanState(NamedTuple):
@@ -24,11 +25,11 @@ class ScaleByAdanState(NamedTuple):
 
 @transform
 def scale_by_adan(
-    b1: Number = 0.98,
-    b2: Number = 0.92,
-    b3: Number = 0.99,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
+    b1: ScalarOrSchedule = 0.98,
+    b2: ScalarOrSchedule = 0.92,
+    b3: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
 ):
     """Replace g by (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps). Xie et al. 2022, Algorithm 1.
 
@@ -73,14 +74,14 @@ def scale_by_adan(
 
 @transform(static=("mask",))
 def adan(
-    learning_rate: Number,
-    b1: Number = 0.98,
-    b2: Number = 0.92,
-    b3: Number = 0.99,
-    eps: Number = 1e-8,
-    eps_root: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.98,
+    b2: ScalarOrSchedule = 0.92,
+    b3: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w). Xie et al. 2022,
     Algorithm 1.

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -26,13 +27,13 @@ class ScaleByAdemamixState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_ademamix(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    b3: Number = 0.9999,
-    alpha: Number = 6.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    alpha: ScalarOrSchedule = 6.0,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
 ):
     """Replace g by (m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps). Pagliardini et al. 2024, Algorithm
     1.
@@ -74,16 +75,16 @@ def scale_by_ademamix(
 
 @transform(static=("mu_dtype", "mask"))
 def ademamix(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    b3: Number = 0.9999,
-    alpha: Number = 5.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    alpha: ScalarOrSchedule = 5.0,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·((m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps) + weight_decay·w). Pagliardini et al.
     2024, Algorithm 1.

@@ -5,12 +5,15 @@ So the gradient and what it is divided by are independent, and it converges with
 not.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, sqrt, weak_typed
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import Array, DTypeLike, ScalarOrSchedule
 from optax_lite.optimizers.adam import ScaleByAdamState
 
 
@@ -21,14 +24,14 @@ def fourth_root(step):
 
 @transform(static=("mu_dtype", "clip_value_fn"))
 def scale_by_adopt(
-    b1: Number = 0.9,
-    b2: Number = 0.9999,
-    eps: Number = 1e-6,
-    mu_dtype=None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.9999,
+    eps: ScalarOrSchedule = 1e-6,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=False,
-    use_clipping=True,
-    clip_value_fn=fourth_root,
+    nesterov: bool = False,
+    use_clipping: bool = True,
+    clip_value_fn: Callable[[Array], Array] = fourth_root,
 ):
     """Replace g by the momentum m of normalized gradients. Taniguchi et al. 2024.
 
@@ -68,15 +71,15 @@ def scale_by_adopt(
 
 @transform(static=("mu_dtype", "clip_value_fn"))
 def adopt(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.9999,
-    eps: Number = 1e-6,
-    mu_dtype=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.9999,
+    eps: ScalarOrSchedule = 1e-6,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=False,
-    use_clipping=True,
-    clip_value_fn=fourth_root,
+    nesterov: bool = False,
+    use_clipping: bool = True,
+    clip_value_fn: Callable[[Array], Array] = fourth_root,
 ):
     """w ← w - lr·m, m as in `scale_by_adopt`. Taniguchi et al. 2024.
 

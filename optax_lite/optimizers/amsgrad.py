@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError
 
 
@@ -28,15 +29,15 @@ class ScaleByAmsgradState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_amsgrad(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    bias_correction_mu=True,
-    bias_correction_nu=True,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
     *,
-    max_of="corrected",
+    max_of: str = "corrected",
 ):
     """Replace g by m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
 
@@ -83,16 +84,16 @@ def scale_by_amsgrad(
 
 @transform(static=("mu_dtype",))
 def amsgrad(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    bias_correction_mu=True,
-    bias_correction_nu=True,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
     *,
-    max_of="corrected",
+    max_of: str = "corrected",
 ):
     """w ← w - lr·m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
 

@@ -9,7 +9,8 @@ from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import copy_params, full_like, leafwise, zeros_like
 from optax_lite.core.numerics import over
-from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -22,7 +23,7 @@ class COCOBState(NamedTuple):
 
 
 @transform(descends=True, exact_state="makes the parameters of its sums")
-def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
+def scale_by_cocob(alpha: ScalarOrSchedule = 100.0, eps: ScalarOrSchedule = 1e-8):
     """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017,
     Algorithm 2.
 
@@ -62,11 +63,11 @@ def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
 
 @transform(static=("mask",))
 def cocob(
-    learning_rate: Number = 1.0,
-    alpha: Number = 100.0,
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule = 1.0,
+    alpha: ScalarOrSchedule = 100.0,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """`scale_by_cocob` of learning_rate·(g + weight_decay·w). Orabona & Tommasi 2017, Algorithm 2.
 

@@ -14,7 +14,8 @@ from optax_lite.core.numerics import (
     sqrt,
     weak_typed,
 )
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_positive
 
 
@@ -35,11 +36,11 @@ def check_betas(betas):
 
 @transform
 def dadapt_adamw(
-    learning_rate: Number = 1.0,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-8,
-    estim_lr0: Number = 1e-6,
-    weight_decay: Number = 0.0,
+    learning_rate: ScalarOrSchedule = 1.0,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    estim_lr0: ScalarOrSchedule = 1e-6,
+    weight_decay: ScalarOrSchedule = 0.0,
 ):
     """AdamW with learning_rate·d for its rate, d a lower bound of the distance to the solution that
     grows as it learns.

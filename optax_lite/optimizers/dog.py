@@ -12,7 +12,8 @@ from optax_lite.core.compose import identity
 from optax_lite.core.leafwise import cast_like, copy_params, leafwise, scalar_like, zeros_like
 from optax_lite.core.norms import global_norm, norm, with_sum_sq
 from optax_lite.core.numerics import abs_sq, over, sqrt, weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
@@ -31,7 +32,10 @@ class DoGState(NamedTuple):
 
 @transform(static=("param_dtype",))
 def scale_by_distance_over_gradients(
-    reps_rel: Number = 1e-6, eps: Number = 1e-8, param_dtype=jnp.float32, global_scale: Number = 1.0
+    reps_rel: ScalarOrSchedule = 1e-6,
+    eps: ScalarOrSchedule = 1e-8,
+    param_dtype: DTypeLike = jnp.float32,
+    global_scale: ScalarOrSchedule = 1.0,
 ):
     """Replace g by global_scale·r̄ / √(G + eps)·g, each leaf by itself: LDoG of Ivgi, Hinder &
     Carmon 2023.
@@ -108,11 +112,11 @@ def with_decay(weight_decay, mask, scale_by, learning_rate):
 
 @transform(static=("mask",))
 def dog(
-    learning_rate: Number = 1.0,
-    init_step: tuple[str, Number] = ("heuristic", 1e-6),
-    eps: Number = 1e-8,
-    weight_decay: Number | None = None,
-    mask=None,
+    learning_rate: ScalarOrSchedule = 1.0,
+    init_step: tuple[str, ScalarOrSchedule] = ("heuristic", 1e-6),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Mask | None = None,
 ):
     """w ← w - learning_rate·r̄ / √(G + eps)·g over the whole tree, r̄ and G as in LDoG. Ivgi,
     Hinder & Carmon 2023.

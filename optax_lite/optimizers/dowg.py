@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from optax_lite.core.leafwise import copy_params, leafwise, scalar_like
 from optax_lite.core.norms import with_sum_sq
 from optax_lite.core.numerics import over, sqrt, weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.dog import distance, with_decay
 
@@ -38,11 +39,11 @@ def _scale_by_dowg(init_estim_sq_dist, eps):
 
 @transform(static=("mask",))
 def dowg(
-    learning_rate: Number = 1.0,
-    init_estim_sq_dist: Number | None = None,
-    eps: Number = 1e-4,
-    weight_decay: Number | None = None,
-    mask=None,
+    learning_rate: ScalarOrSchedule = 1.0,
+    init_estim_sq_dist: ScalarOrSchedule | None = None,
+    eps: ScalarOrSchedule = 1e-4,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Mask | None = None,
 ):
     """w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree, v = Σ r̄²·‖g‖². Khaled et al.
     2023, Algorithm 1.

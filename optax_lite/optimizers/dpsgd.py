@@ -10,7 +10,8 @@ from optax_lite._transforms.momentum import trace_if
 from optax_lite._transforms.noise import with_normal
 from optax_lite.core.leafwise import check_like, leafwise
 from optax_lite.core.random import chosen_key, key_data, next_key
-from optax_lite.core.transform import Array, Number, transform
+from optax_lite.core.transform import Array, transform
+from optax_lite.core.types import ScalarOrSchedule, SeedOrKey
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
@@ -20,7 +21,11 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
 
 @transform(static=("key", "seed"), per_example=True)
 def differentially_private_aggregate(
-    l2_norm_clip: Number, noise_multiplier: Number, key=None, *, seed=None
+    l2_norm_clip: ScalarOrSchedule,
+    noise_multiplier: ScalarOrSchedule,
+    key: SeedOrKey | None = None,
+    *,
+    seed: SeedOrKey | None = None,
 ):
     """Replace the gradients of n examples by (Σ min(1, C/‖gᵢ‖)·gᵢ + N(0, (noise_multiplier·C)²)) /
     n, C = l2_norm_clip.
@@ -49,14 +54,14 @@ def differentially_private_aggregate(
 
 @transform(static=("key", "seed"), per_example=True)
 def dpsgd(
-    learning_rate: Number,
-    l2_norm_clip: Number,
-    noise_multiplier: Number,
-    key=None,
-    momentum: Number | None = None,
-    nesterov=False,
+    learning_rate: ScalarOrSchedule,
+    l2_norm_clip: ScalarOrSchedule,
+    noise_multiplier: ScalarOrSchedule,
+    key: SeedOrKey | None = None,
+    momentum: ScalarOrSchedule | None = None,
+    nesterov: bool = False,
     *,
-    seed=None,
+    seed: SeedOrKey | None = None,
 ):
     """Descent along `differentially_private_aggregate` of per-example gradients, with momentum.
     Abadi et al. 2016.

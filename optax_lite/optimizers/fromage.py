@@ -6,7 +6,8 @@ from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.numerics import sqrt
-from optax_lite.core.transform import EmptyState, Number, transform
+from optax_lite.core.transform import EmptyState, transform
+from optax_lite.core.types import ScalarOrSchedule
 
 
 @transform(scheduled=WeightDecaySchedule, is_a=("behind the rate",))
@@ -24,7 +25,7 @@ def _shrink(learning_rate):
 
 
 @transform
-def fromage(learning_rate: Number, min_norm: Number = 1e-6):
+def fromage(learning_rate: ScalarOrSchedule, min_norm: ScalarOrSchedule = 1e-6):
     """w ← (w - lr·(‖w‖ / ‖g‖)·g) / √(1 + lr²), by leaf. Bernstein et al. 2020, Algorithm 1.
 
     Both norms are min_norm at least, so that a leaf of zeros moves. Without a gradient the leaves

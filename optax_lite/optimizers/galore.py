@@ -26,7 +26,8 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.matrices import axes_once
 from optax_lite.core.placement import placed, spec_like, whole
-from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
+from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.optimizers.adam import scale_by_adam
 
@@ -180,9 +181,9 @@ def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
 def scale_by_galore(
     rank: int = 128,
     update_proj_gap: int = 200,
-    scale: Number = 1.0,
-    base_optimizer=None,
-    weight_dimension_numbers=None,
+    scale: ScalarOrSchedule = 1.0,
+    base_optimizer: TransformationLike | None = None,
+    weight_dimension_numbers: PyTree = None,
 ):
     """scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one. Zhao et al. 2024,
     Algorithm 2.
@@ -205,14 +206,14 @@ def scale_by_galore(
     static=("rank", "update_proj_gap", "mask", "weight_dimension_numbers"), freezes=freeze_nothing
 )
 def galore(
-    learning_rate: Number,
+    learning_rate: ScalarOrSchedule,
     rank: int = 128,
     update_proj_gap: int = 200,
-    scale: Number = 1.0,
-    base_optimizer=None,
-    weight_decay: Number = 0.0,
-    mask=None,
-    weight_dimension_numbers=None,
+    scale: ScalarOrSchedule = 1.0,
+    base_optimizer: TransformationLike | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
+    weight_dimension_numbers: PyTree = None,
 ):
     """`scale_by_galore`, the decoupled weight decay of AdamW, and the learning rate. Zhao et al.
     2024.

@@ -2,19 +2,20 @@
 
 from optax_lite._transforms.decay import add_decayed_weights, with_decay_and_rate
 from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.optimizers.adam import scale_by_adam
 
 
 @transform(static=("mask",))
 def lamb(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-6,
-    eps_root: Number = 0.0,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-6,
+    eps_root: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·(‖w‖ / ‖u‖)·u with u = m̂ / (√v̂ + eps) + weight_decay·w, by leaf. You et al.
     2020, Algorithm 2.

@@ -5,19 +5,20 @@ from optax_lite._transforms.momentum import trace
 from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
 from optax_lite.core.compose import chain, masked
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 
 
 @transform(static=("weight_decay_mask", "trust_ratio_mask"))
 def lars(
-    learning_rate: Number,
-    weight_decay: Number = 0.0,
-    weight_decay_mask=True,
-    trust_coefficient: Number = 0.001,
-    eps: Number = 0.0,
-    trust_ratio_mask=True,
-    momentum: Number = 0.9,
-    nesterov=False,
+    learning_rate: ScalarOrSchedule,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Mask = True,
+    trust_coefficient: ScalarOrSchedule = 0.001,
+    eps: ScalarOrSchedule = 0.0,
+    trust_ratio_mask: Mask = True,
+    momentum: ScalarOrSchedule = 0.9,
+    nesterov: bool = False,
 ):
     """w ← w - v, v = momentum·v + lr·trust_coefficient·(‖w‖ / (‖u‖ + eps))·u, by leaf. You et al.
     2017, Algorithm 1.

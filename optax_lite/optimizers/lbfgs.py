@@ -18,7 +18,8 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.norms import dot, global_norm
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
+from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_count
 from optax_lite.linesearch.backtracking import value_dtype
 from optax_lite.linesearch.zoom import scale_by_zoom_linesearch
@@ -35,7 +36,7 @@ class ScaleByLBFGSState(NamedTuple):
 
 
 @transform(static=("memory_size",), exact_state="takes differences of points that would be rounded")
-def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
+def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True):
     """Replace g by H·g with H the inverse Hessian of BFGS from the last pairs. Nocedal & Wright
     2006, Algorithm 7.4.
 
@@ -132,9 +133,9 @@ _ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy
 
 @transform(static=("memory_size",))
 def lbfgs(
-    learning_rate: Number | None = None,
+    learning_rate: ScalarOrSchedule | None = None,
     memory_size: int = 10,
-    scale_init_precond=True,
+    scale_init_precond: bool = True,
     linesearch: GradientTransformation | None = _ZOOM,
 ):
     """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import moving_average
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
@@ -22,7 +23,12 @@ class ScaleByLionState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_lion(
-    b1: Number = 0.9, b2: Number = 0.99, mu_dtype=None, *, mode="hard", smooth_beta: Number = 1.0
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.99,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    mode: str = "hard",
+    smooth_beta: ScalarOrSchedule = 1.0,
 ):
     """Replace g by the sign of c, a mixture of m and g. Chen et al. 2023, Algorithm 2.
 
@@ -55,12 +61,12 @@ def scale_by_lion(
 
 @transform(static=("mu_dtype", "mask"))
 def lion(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.99,
-    mu_dtype=None,
-    weight_decay: Number = 1e-3,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.99,
+    mu_dtype: DTypeLike | None = None,
+    weight_decay: ScalarOrSchedule = 1e-3,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w). Chen et al. 2023, Algorithm 2.
 

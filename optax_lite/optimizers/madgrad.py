@@ -8,7 +8,8 @@ from optax_lite._transforms.decay import add_decayed_weights
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import copy_params, increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, sqrt, weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_number, check_unit_interval
 
 
@@ -20,7 +21,9 @@ class MadgradState(NamedTuple):
 
 
 @transform(scheduled=MadgradState, descends=True, exact_state="makes the parameters of its sums")
-def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number = 1e-6):
+def scale_by_madgrad(
+    learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6
+):
     """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021,
     Algorithm 1.
 
@@ -60,7 +63,10 @@ def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number 
 
 @transform
 def madgrad(
-    learning_rate: Number, momentum: Number = 0.9, weight_decay: Number = 0.0, eps: Number = 1e-6
+    learning_rate: ScalarOrSchedule,
+    momentum: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule = 0.0,
+    eps: ScalarOrSchedule = 1e-6,
 ):
     """`scale_by_madgrad` of g + weight_decay·x, an L2 penalty. Defazio & Jelassi 2021, Algorithm 1.
 

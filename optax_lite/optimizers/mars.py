@@ -12,8 +12,8 @@ from optax_lite._transforms.clip import fit
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.norms import norm
-from optax_lite.core.transform import Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import Limit, Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative, check_positive
 from optax_lite.optimizers.adam import scale_by_adam
 
@@ -43,14 +43,14 @@ def _reduce_variance(b1, gamma, max_norm):
 
 @transform(static=("mask",))
 def mars(
-    learning_rate: Number = 3e-3,
-    b1: Number = 0.95,
-    b2: Number = 0.99,
-    eps: Number = 1e-8,
-    gamma: Number = 0.025,
+    learning_rate: ScalarOrSchedule = 3e-3,
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-8,
+    gamma: ScalarOrSchedule = 0.025,
     max_norm: Limit = 1.0,
-    weight_decay: Number = 0.0,
-    mask=None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """AdamW with c in place of g. Yuan et al. 2024, Algorithm 2.
 

@@ -8,7 +8,8 @@ from optax_lite.core.compose import check_members
 from optax_lite.core.leafwise import copy_params, increment, leafwise, scalar_like, zero_count
 from optax_lite.core.norms import dot, global_norm
 from optax_lite.core.numerics import over, sqrt, weak_typed
-from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
+from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import check_count, check_nonnegative
 from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, SCALED
 from optax_lite.errors.direction import check_makes_steps
@@ -33,10 +34,10 @@ _NOT_AROUND = {
 
 @transform(static=("num_betas",), scheduled=MechanicState, not_around=_NOT_AROUND)
 def mechanize(
-    base_optimizer,
-    weight_decay: Number = 0.01,
-    eps: Number = 1e-8,
-    s_init: Number = 1e-6,
+    base_optimizer: TransformationLike,
+    weight_decay: ScalarOrSchedule = 0.01,
+    eps: ScalarOrSchedule = 1e-8,
+    s_init: ScalarOrSchedule = 1e-6,
     num_betas: int = 6,
 ):
     """x ← x₀ + (Σs)·(Δ + u), u the update of `base_optimizer`, Δ = (x - x₀) / (Σs + eps) the sum of

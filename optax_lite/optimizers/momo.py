@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
 from optax_lite.core.norms import dot
 from optax_lite.core.numerics import moving_average, weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative, check_unit_interval
 
 
@@ -21,11 +22,11 @@ class MomoState(NamedTuple):
 
 @transform(scheduled=MomoState, descends=True)
 def momo(
-    learning_rate: Number = 1.0,
-    beta: Number = 0.9,
-    lower_bound: Number = 0.0,
-    weight_decay: Number = 0.0,
-    adapt_lower_bound=False,
+    learning_rate: ScalarOrSchedule = 1.0,
+    beta: ScalarOrSchedule = 0.9,
+    lower_bound: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    adapt_lower_bound: bool = False,
 ):
     """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et
     al. 2023, Alg. 1.

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from optax_lite.core.leafwise import increment, leafwise, scalar_like, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.momo import model_step
 
@@ -20,13 +21,13 @@ class MomoAdamState(NamedTuple):
 
 @transform(scheduled=MomoAdamState, descends=True)
 def momo_adam(
-    learning_rate: Number = 1e-2,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    lower_bound: Number = 0.0,
-    weight_decay: Number = 0.0,
-    adapt_lower_bound=False,
+    learning_rate: ScalarOrSchedule = 1e-2,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    lower_bound: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    adapt_lower_bound: bool = False,
 ):
     """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp
     et al. 2023, Alg. 2.

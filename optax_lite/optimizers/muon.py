@@ -21,7 +21,8 @@ from optax_lite.core.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.core.norms import norm
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.scalars import power_of_two
-from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
+from optax_lite.core.transform import Array, EmptyState, PyTree, transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
 from optax_lite.errors.calls import errors_named
 from optax_lite.optimizers.adam import adamw
@@ -128,16 +129,16 @@ def orthogonalize(
 @transform(static=("ns_steps", "mu_dtype", "weight_dimension_numbers", "ns_dtype"))
 def scale_by_muon(
     ns_coeffs: tuple | str = _STANDARD,
-    ns_steps=5,
-    beta: Number = 0.95,
-    eps: Number = 1e-8,
-    mu_dtype=None,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-8,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=True,
-    adaptive=False,
-    preconditioning="frobenius",
-    weight_dimension_numbers=None,
-    ns_dtype=None,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: str = "frobenius",
+    weight_dimension_numbers: PyTree = None,
+    ns_dtype: DTypeLike | None = None,
 ):
     """Replace g by UVᵀ, nearly, where USVᵀ is its corrected moving average m̂. Jordan et al. 2024.
 
@@ -185,7 +186,7 @@ def scale_by_muon(
 
 
 @transform(static=("numbers",))
-def _scale_by_shape(numbers, consistent_rms: Number | None = None):
+def _scale_by_shape(numbers, consistent_rms: ScalarOrSchedule | None = None):
     """Make a step's effect, or its root mean square, independent of the shape (m, n) of the
     matrix.
     """
@@ -240,26 +241,26 @@ class _Labels:
     )
 )
 def muon(
-    learning_rate: Number,
+    learning_rate: ScalarOrSchedule,
     ns_coeffs: tuple | str = _STANDARD,
-    ns_steps=5,
-    beta: Number = 0.95,
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    weight_decay_mask=None,
-    mu_dtype=None,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Mask | None = None,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=True,
-    adaptive=False,
-    preconditioning="frobenius",
-    adam_b1: Number = 0.9,
-    adam_b2: Number = 0.999,
-    adam_eps_root: Number = 0.0,
-    adam_weight_decay: Number = 0.0,
-    adam_learning_rate: Number | None = None,
-    muon_weight_dimension_numbers=None,
-    consistent_rms: Number | None = None,
-    ns_dtype=None,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: str = "frobenius",
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps_root: ScalarOrSchedule = 0.0,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+    muon_weight_dimension_numbers: PyTree = None,
+    consistent_rms: ScalarOrSchedule | None = None,
+    ns_dtype: DTypeLike | None = None,
 ):
     """W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n), AdamW for other leaves.
     Jordan et al. 2024.

@@ -5,20 +5,21 @@ use the momentum that the next step will have, in front of m, and the one of thi
 g: Nesterov's look-ahead without a second gradient.
 """
 
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.optimizers.adam import adam, adamw
 
 
 @transform(static=("mu_dtype",))
 def nadam(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=True,
+    nesterov: bool = True,
 ):
     """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a
     constant b1.
@@ -32,16 +33,16 @@ def nadam(
 
 @transform(static=("mu_dtype", "mask"))
 def nadamw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    weight_decay: Number = 1e-4,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Mask | None = None,
     *,
-    nesterov=True,
+    nesterov: bool = True,
 ):
     """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
 

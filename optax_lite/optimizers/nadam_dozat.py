@@ -12,7 +12,8 @@ from optax_lite.core.numerics import (
     sqrt,
     weak_typed,
 )
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -25,11 +26,11 @@ class ScaleByNadamState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_nadam(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    momentum_decay: Number = 4e-3,
-    mu_dtype=None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    momentum_decay: ScalarOrSchedule = 4e-3,
+    mu_dtype: DTypeLike | None = None,
 ):
     """Replace g by m̄ / (√v̂ + eps), with a momentum μ that grows. Dozat 2016; as torch.
 
@@ -70,12 +71,12 @@ def scale_by_nadam(
 
 @transform(static=("mu_dtype",))
 def nadam_dozat(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    momentum_decay: Number = 4e-3,
-    mu_dtype=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    momentum_decay: ScalarOrSchedule = 4e-3,
+    mu_dtype: DTypeLike | None = None,
 ):
     """NAdam with Dozat's schedule of the momentum: w ← w - lr·m̄ / (√v̂ + eps). Dozat 2016.
 

@@ -2,12 +2,18 @@
 
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite._transforms.noise import add_noise
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import ScalarOrSchedule, SeedOrKey
 
 
 @transform(static=("key", "seed"))
 def noisy_sgd(
-    learning_rate: Number, eta: Number = 0.01, gamma: Number = 0.55, key=None, *, seed=None
+    learning_rate: ScalarOrSchedule,
+    eta: ScalarOrSchedule = 0.01,
+    gamma: ScalarOrSchedule = 0.55,
+    key: SeedOrKey | None = None,
+    *,
+    seed: SeedOrKey | None = None,
 ):
     """w ← w - lr·(g + N(0, σ²)), σ² = eta / (1 + t)^gamma after t updates. Neelakantan et al. 2015.
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 
 
 class ScaleByNovogradState(NamedTuple):
@@ -24,12 +25,12 @@ class ScaleByNovogradState(NamedTuple):
 
 @transform(static=("mu_dtype",))
 def scale_by_novograd(
-    b1: Number = 0.9,
-    b2: Number = 0.25,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    weight_decay: Number = 0.0,
-    mu_dtype=None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.25,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
 ):
     """Replace g by the momentum m of normalized gradients. Ginsburg et al. 2019, Algorithm 1.
 
@@ -66,12 +67,12 @@ def scale_by_novograd(
 
 @transform
 def novograd(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.25,
-    eps: Number = 1e-6,
-    eps_root: Number = 0.0,
-    weight_decay: Number = 0.0,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.25,
+    eps: ScalarOrSchedule = 1e-6,
+    eps_root: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
 ):
     """w ← w - lr·m, m as in `scale_by_novograd`. Ginsburg et al. 2019, Algorithm 1.
 

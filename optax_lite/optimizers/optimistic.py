@@ -10,7 +10,8 @@ from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite._transforms.scale import scale
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import leafwise, zeros_like
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 from optax_lite.optimizers.adam import scale_by_adam
 
 
@@ -20,7 +21,7 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 
 @transform
-def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0):
+def scale_by_optimistic_gradient(alpha: ScalarOrSchedule = 1.0, beta: ScalarOrSchedule = 1.0):
     """Replace g by alpha·g + beta·(g - g₋), g₋ the one before. Mokhtari et al. 2020, generalized
     OGDA.
 
@@ -43,7 +44,9 @@ def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0):
 
 
 @transform
-def optimistic_gradient_descent(learning_rate: Number, alpha: Number = 1.0, beta: Number = 1.0):
+def optimistic_gradient_descent(
+    learning_rate: ScalarOrSchedule, alpha: ScalarOrSchedule = 1.0, beta: ScalarOrSchedule = 1.0
+):
     """w ← w - lr·(alpha·g + beta·(g - g₋)), g₋ the gradient before. Daskalakis et al. 2018;
     Mokhtari et al. 2020.
 
@@ -54,16 +57,16 @@ def optimistic_gradient_descent(learning_rate: Number, alpha: Number = 1.0, beta
 
 @transform(static=("mu_dtype",))
 def optimistic_adam_v2(
-    learning_rate: Number,
+    learning_rate: ScalarOrSchedule,
     *,
-    alpha: Number = 1.0,
-    beta: Number = 1.0,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
-    nesterov=True,
+    alpha: ScalarOrSchedule = 1.0,
+    beta: ScalarOrSchedule = 1.0,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    nesterov: bool = True,
 ):
     """w ← w - lr·(alpha·r + beta·(r - r₋)), r = m̂ / (√v̂ + eps) of Adam, r₋ the one before.
     Daskalakis et al. 2018.
@@ -80,15 +83,15 @@ def optimistic_adam_v2(
 
 @transform(static=("mu_dtype",))
 def optimistic_adam(
-    learning_rate: Number,
-    optimism: Number | None = None,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    mu_dtype=None,
+    learning_rate: ScalarOrSchedule,
+    optimism: ScalarOrSchedule | None = None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
     *,
-    nesterov=True,
+    nesterov: bool = True,
 ):
     """w ← w - (lr·r + optimism·(r - r₋)), r of Adam: `optimistic_adam_v2` with absolute rates.
 

@@ -9,14 +9,17 @@ from optax_lite.core.compose import chain, identity
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.norms import global_norm
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.transform import EmptyState, Number, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import EmptyState, transform
+from optax_lite.core.types import Limit, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
 @transform
 def scale_by_polyak(
-    f_min: Number = 0.0, max_learning_rate: Limit = 1.0, eps: Number = 0.0, variant: str = "sps"
+    f_min: ScalarOrSchedule = 0.0,
+    max_learning_rate: Limit = 1.0,
+    eps: ScalarOrSchedule = 0.0,
+    variant: str = "sps",
 ):
     """Multiply g by min((value - f_min) / (‖g‖² + eps), max_learning_rate). Loizou et al. 2021,
     SPS_max with c = 1.
@@ -43,9 +46,9 @@ def scale_by_polyak(
 @transform
 def polyak_sgd(
     max_learning_rate: Limit = 1.0,
-    scaling: Number = 1.0,
-    f_min: Number = 0.0,
-    eps: Number = 0.0,
+    scaling: ScalarOrSchedule = 1.0,
+    f_min: ScalarOrSchedule = 0.0,
+    eps: ScalarOrSchedule = 0.0,
     variant: str = "sps",
 ):
     """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021,

@@ -26,7 +26,8 @@ from optax_lite.core.numerics import (
     sqrt,
     weak_typed,
 )
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative, check_positive, check_unit_interval
 from optax_lite.optimizers.dadapt_adamw import check_betas
 
@@ -43,15 +44,15 @@ class ProdigyState(NamedTuple):
 
 @transform(static=("weight_decay_mask",))
 def prodigy(
-    learning_rate: Number = 1.0,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    beta3: Number | None = None,
-    eps: Number = 1e-8,
-    estim_lr0: Number = 1e-6,
-    estim_lr_coef: Number = 1.0,
-    weight_decay: Number = 0.0,
-    safeguard_warmup=False,
-    weight_decay_mask=None,
+    learning_rate: ScalarOrSchedule = 1.0,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    beta3: ScalarOrSchedule | None = None,
+    eps: ScalarOrSchedule = 1e-8,
+    estim_lr0: ScalarOrSchedule = 1e-6,
+    estim_lr_coef: ScalarOrSchedule = 1.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    safeguard_warmup: bool = False,
+    weight_decay_mask: Mask | None = None,
 ):
     """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that
     grows as it learns.

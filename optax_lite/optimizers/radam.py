@@ -16,6 +16,7 @@ from optax_lite.core.numerics import (
     weak_typed,
 )
 from optax_lite.core.transform import Array, Number, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState, first_moment_estimate
 
@@ -43,13 +44,13 @@ def _length(b2: Number, t: Array, c2: Array) -> Array:
 
 @transform
 def scale_by_radam(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    threshold: Number = 5.0,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    threshold: ScalarOrSchedule = 5.0,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """Replace g by r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, by m̂ before. Liu et
     al. 2020, Algorithm 2.
@@ -90,14 +91,14 @@ def scale_by_radam(
 
 @transform
 def radam(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    threshold: Number = 5.0,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    threshold: ScalarOrSchedule = 5.0,
     *,
-    nesterov=False,
+    nesterov: bool = False,
 ):
     """w ← w - lr·r·m̂ / (√(v̂ + eps_root) + eps), at first w - lr·m̂. Liu et al. 2020, Algorithm 2.
 

@@ -12,6 +12,7 @@ from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import full_like, increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative, check_unit_interval
 
 
@@ -42,11 +43,11 @@ def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
 
 @transform
 def scale_by_rms(
-    decay: Number = 0.9,
-    eps: Number = 1e-8,
-    initial_scale: Number = 0.0,
-    eps_in_sqrt=True,
-    bias_correction=False,
+    decay: ScalarOrSchedule = 0.9,
+    eps: ScalarOrSchedule = 1e-8,
+    initial_scale: ScalarOrSchedule = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
 ):
     """Replace g by g / √(v + eps), with v the moving average of |g|². Tieleman & Hinton 2012,
     lecture 6e.
@@ -82,11 +83,11 @@ def scale_by_rms(
 
 @transform(exact_state="takes the difference of two slots, v - m²")
 def scale_by_stddev(
-    decay: Number = 0.9,
-    eps: Number = 1e-8,
-    initial_scale: Number = 0.0,
-    eps_in_sqrt=True,
-    bias_correction=False,
+    decay: ScalarOrSchedule = 0.9,
+    eps: ScalarOrSchedule = 1e-8,
+    initial_scale: ScalarOrSchedule = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
 ):
     """`scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. Graves
     2013, section 4.2.
@@ -126,15 +127,15 @@ def scale_by_stddev(
 
 @transform
 def rmsprop(
-    learning_rate: Number,
-    decay: Number = 0.9,
-    eps: Number = 1e-8,
-    initial_scale: Number = 0.0,
-    eps_in_sqrt=True,
-    centered=False,
-    momentum: Number | None = None,
-    nesterov=False,
-    bias_correction=False,
+    learning_rate: ScalarOrSchedule,
+    decay: ScalarOrSchedule = 0.9,
+    eps: ScalarOrSchedule = 1e-8,
+    initial_scale: ScalarOrSchedule = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: ScalarOrSchedule | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
 ):
     """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture
     6e; Graves 2013.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.scale import scale
 from optax_lite.core.compose import chain
 from optax_lite.core.leafwise import full_like, leafwise, zeros_like
-from optax_lite.core.transform import Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import Limit, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -19,10 +19,10 @@ class ScaleByRpropState(NamedTuple):
 
 @transform(exact_state="needs the signs of its slots, however small they are")
 def scale_by_rprop(
-    learning_rate: Number,
-    eta_minus: Number = 0.5,
-    eta_plus: Number = 1.2,
-    min_step_size: Number = 1e-6,
+    learning_rate: ScalarOrSchedule,
+    eta_minus: ScalarOrSchedule = 0.5,
+    eta_plus: ScalarOrSchedule = 1.2,
+    min_step_size: ScalarOrSchedule = 1e-6,
     max_step_size: Limit = 50.0,
 ):
     """Replace g by Δ·sign(g), or 0 where its sign has changed. Igel & Hüsken 2003, iRprop⁻.
@@ -59,10 +59,10 @@ def scale_by_rprop(
 
 @transform
 def rprop(
-    learning_rate: Number,
-    eta_minus: Number = 0.5,
-    eta_plus: Number = 1.2,
-    min_step_size: Number = 1e-6,
+    learning_rate: ScalarOrSchedule,
+    eta_minus: ScalarOrSchedule = 0.5,
+    eta_plus: ScalarOrSchedule = 1.2,
+    min_step_size: ScalarOrSchedule = 1e-6,
     max_step_size: Limit = 50.0,
 ):
     """w ← w - Δ·sign(g), with a step size Δ for every entry. Igel & Hüsken 2003, iRprop⁻.

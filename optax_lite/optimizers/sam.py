@@ -17,6 +17,7 @@ from optax_lite.core.leafwise import (
     zero_count,
 )
 from optax_lite.core.transform import Array, OptState, PyTree, apply_updates, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import check_count
 from optax_lite.errors.composition import INSTEAD, SCALED
 from optax_lite.errors.direction import check_makes_steps
@@ -38,11 +39,11 @@ _NOT_AROUND = {
 
 @transform(static=("sync_period", "batch_axis_name"), not_around=_NOT_AROUND)
 def sam(
-    optimizer,
-    adv_optimizer,
+    optimizer: TransformationLike,
+    adv_optimizer: TransformationLike,
     sync_period: int = 2,
-    reset_state=True,
-    opaque_mode=False,
+    reset_state: bool = True,
+    opaque_mode: bool = False,
     batch_axis_name: str | None = None,
 ):
     """Climb with `adv_optimizer` for sync_period - 1 updates, then go back and descend with

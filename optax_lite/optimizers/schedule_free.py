@@ -21,7 +21,8 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.targets import incremental_update
-from optax_lite.core.transform import Array, Number, OptState, Params, PyTree, transform
+from optax_lite.core.transform import Array, OptState, Params, PyTree, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_number, check_positive
 from optax_lite.errors.composition import EVERY_POINT, INSTEAD, ONE_AVERAGE, SCALED
 from optax_lite.errors.direction import check_makes_steps
@@ -60,11 +61,11 @@ _NOT_AROUND = {
     static=("state_dtype",), scheduled=ScheduleFreeState, is_a=("average",), not_around=_NOT_AROUND
 )
 def schedule_free(
-    base_optimizer,
-    learning_rate: Number,
-    b1: Number = 0.9,
-    weight_lr_power: Number = 2.0,
-    state_dtype=None,
+    base_optimizer: TransformationLike,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: DTypeLike | None = None,
 ):
     """z ← z + u, x ← (1 - c)·x + c·z, y ← b1·x + (1 - b1)·z: averaging, and no decay of the rate.
     Defazio et al. 2024.
@@ -141,12 +142,12 @@ def _warmed_up(learning_rate, warmup_steps):
 
 @transform(static=("state_dtype",), is_a=("average",))
 def schedule_free_sgd(
-    learning_rate: Number = 1.0,
-    warmup_steps: Number | None = None,
-    b1: Number = 0.9,
-    weight_decay: Number | None = None,
-    weight_lr_power: Number = 2.0,
-    state_dtype=None,
+    learning_rate: ScalarOrSchedule = 1.0,
+    warmup_steps: ScalarOrSchedule | None = None,
+    b1: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule | None = None,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: DTypeLike | None = None,
 ):
     """`schedule_free` around SGD, with a linear warm-up to a constant rate. Defazio et al. 2024.
 
@@ -163,14 +164,14 @@ def schedule_free_sgd(
 
 @transform(static=("state_dtype",), is_a=("average",))
 def schedule_free_adamw(
-    learning_rate: Number = 0.0025,
-    warmup_steps: Number | None = None,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    weight_lr_power: Number = 2.0,
-    state_dtype=None,
+    learning_rate: ScalarOrSchedule = 0.0025,
+    warmup_steps: ScalarOrSchedule | None = None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: DTypeLike | None = None,
 ):
     """`schedule_free` around AdamW without its momentum, with a linear warm-up to a constant rate.
     Defazio et al. 2024.

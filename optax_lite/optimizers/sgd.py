@@ -2,12 +2,16 @@
 
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite._transforms.momentum import trace_if
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 
 
 @transform(static=("accumulator_dtype",))
 def sgd(
-    learning_rate: Number, momentum: Number | None = None, nesterov=False, accumulator_dtype=None
+    learning_rate: ScalarOrSchedule,
+    momentum: ScalarOrSchedule | None = None,
+    nesterov: bool = False,
+    accumulator_dtype: DTypeLike | None = None,
 ):
     """w ← w - lr·t with t = g + momentum·t, or t = g without momentum. Robbins & Monro 1951; Polyak
     1964.

@@ -10,7 +10,8 @@ from optax_lite._transforms.momentum import trace
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.matrices import adjoint, along, from_blocks, gram, to_blocks
 from optax_lite.core.placement import whole
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_count, check_nonnegative, check_positive
 
 
@@ -29,7 +30,9 @@ def _inverse_root(statistics, order, floor):
 
 # A shared b2 must be below 1; this one may be 1 (decision 25).
 @transform(static=("block_size", "every"), own_range=("b2",))
-def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every=1):
+def scale_by_shampoo(
+    b2: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-6, block_size: int = 128, every: int = 1
+):
     """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018,
     Algorithms 1 and 2.
 
@@ -89,13 +92,13 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
 
 @transform(static=("block_size", "every"), own_range=("b2",))
 def shampoo(
-    learning_rate: Number,
-    momentum: Number = 0.9,
-    nesterov=False,
-    b2: Number = 1.0,
-    eps: Number = 1e-6,
-    block_size=128,
-    every=1,
+    learning_rate: ScalarOrSchedule,
+    momentum: ScalarOrSchedule = 0.9,
+    nesterov: bool = False,
+    b2: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 1e-6,
+    block_size: int = 128,
+    every: int = 1,
 ):
     """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren &
     Singer 2018.

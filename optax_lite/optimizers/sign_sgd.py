@@ -3,12 +3,13 @@
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite._transforms.momentum import ema
 from optax_lite._transforms.scale import scale_by_sign
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule
 from optax_lite.core.validate import check_unit_interval
 
 
 @transform
-def sign_sgd(learning_rate: Number):
+def sign_sgd(learning_rate: ScalarOrSchedule):
     """w ← w - lr·sign(g). Bernstein et al. 2018, Algorithm 1.
 
     Every entry moves by exactly the learning rate, or not at all where g is 0.
@@ -17,7 +18,11 @@ def sign_sgd(learning_rate: Number):
 
 
 @transform(static=("accumulator_dtype",))
-def signum(learning_rate: Number, beta: Number = 0.9, accumulator_dtype=None):
+def signum(
+    learning_rate: ScalarOrSchedule,
+    beta: ScalarOrSchedule = 0.9,
+    accumulator_dtype: DTypeLike | None = None,
+):
     """w ← w - lr·sign(m), m = beta·m + (1 - beta)·g. Bernstein et al. 2018, Algorithm 2.
 
     Only the sign of m counts, so its bias is not corrected. `accumulator_dtype` stores m in another

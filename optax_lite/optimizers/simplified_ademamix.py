@@ -10,7 +10,8 @@ from typing import NamedTuple
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 
 
@@ -22,11 +23,11 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 
 @transform
 def scale_by_simplified_ademamix(
-    b1: Number = 0.99,
-    b2: Number = 0.95,
-    alpha: Number = 0.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
+    b1: ScalarOrSchedule = 0.99,
+    b2: ScalarOrSchedule = 0.95,
+    alpha: ScalarOrSchedule = 0.0,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
 ):
     """Replace g by (m + alpha·g) / (√(n̂ + eps_root) + eps). Morwani et al. 2025.
 
@@ -61,14 +62,14 @@ def scale_by_simplified_ademamix(
 
 @transform(static=("mask",))
 def simplified_ademamix(
-    learning_rate: Number,
-    b1: Number = 0.99,
-    b2: Number = 0.95,
-    alpha: Number = 0.0,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    weight_decay: Number = 0.0,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.99,
+    b2: ScalarOrSchedule = 0.95,
+    alpha: ScalarOrSchedule = 0.0,
+    eps: ScalarOrSchedule = 1e-8,
+    eps_root: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
 ):
     """w ← w - lr·((m + alpha·g) / (√(n̂ + eps_root) + eps) + weight_decay·w). Morwani et al. 2025.
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import leafwise, zeros_like
 from optax_lite.core.numerics import abs_sq, moving_average, sqrt
-from optax_lite.core.transform import Number, PyTree, transform
+from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_below_one, check_closed_unit_interval
 
 
@@ -41,7 +42,9 @@ def _smallest(mu, shape):
 
 # A shared b2 must be below 1; this one may be 1 (decision 25).
 @transform(own_range=("b2",))
-def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
+def scale_by_sm3(
+    b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-8
+):
     """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al.
     2019, SM3-II.
 
@@ -73,7 +76,7 @@ def scale_by_sm3(b1: Number = 0.9, b2: Number = 1.0, eps: Number = 1e-8):
 
 
 @transform
-def sm3(learning_rate: Number, momentum: Number = 0.9):
+def sm3(learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9):
     """w ← w - lr·m, m the moving average of g / √(v + 1e-8), v from row and column accumulators.
     Anil et al. 2019.
 

@@ -11,7 +11,8 @@ from optax_lite.core.matrices import adjoint, along, gram
 from optax_lite.core.norms import norm
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.placement import whole
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_count, check_unit_interval
 
 
@@ -48,12 +49,12 @@ def _next_basis(v, gg, q):
 
 @transform(static=("precondition_frequency", "max_precondition_dim"))
 def scale_by_soap(
-    b1: Number = 0.95,
-    b2: Number = 0.95,
-    shampoo_beta: Number | None = None,
-    eps: Number = 1e-8,
-    precondition_frequency=10,
-    max_precondition_dim=10000,
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    shampoo_beta: ScalarOrSchedule | None = None,
+    eps: ScalarOrSchedule = 1e-8,
+    precondition_frequency: int = 10,
+    max_precondition_dim: int = 10000,
 ):
     """Replace G by Q_L N Q_Rᵀ, N = M'/(√V + eps)·√(1 - b2ᵗ)/(1 - b1ᵗ). Vyas et al. 2024, Algorithm
     3, and their code.
@@ -129,15 +130,15 @@ def scale_by_soap(
 
 @transform(static=("mask", "precondition_frequency", "max_precondition_dim"))
 def soap(
-    learning_rate: Number = 3e-3,
-    b1: Number = 0.95,
-    b2: Number = 0.95,
-    shampoo_beta: Number | None = None,
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.01,
-    mask=None,
-    precondition_frequency=10,
-    max_precondition_dim=10000,
+    learning_rate: ScalarOrSchedule = 3e-3,
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    shampoo_beta: ScalarOrSchedule | None = None,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Mask | None = None,
+    precondition_frequency: int = 10,
+    max_precondition_dim: int = 10000,
 ):
     """W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W), by `scale_by_soap`; the first step is decay alone.
     Vyas et al. 2024.

@@ -11,8 +11,15 @@ from optax_lite.core.frozen import freeze_nothing
 from optax_lite.core.leafwise import cast_like, increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average
 from optax_lite.core.random import chosen_key, key_data, key_tree, next_key
-from optax_lite.core.transform import Array, Number, OptState, PyTree, apply_updates, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import Array, OptState, PyTree, apply_updates, transform
+from optax_lite.core.types import (
+    DTypeLike,
+    Limit,
+    Mask,
+    ScalarOrSchedule,
+    SeedOrKey,
+    TransformationLike,
+)
 from optax_lite.core.validate import check_count, check_nonnegative
 
 
@@ -28,7 +35,7 @@ class SophiaState(NamedTuple):
 
 
 @transform(static=("random_seed",))
-def hutchinson_estimator_diag_hessian(random_seed=None):
+def hutchinson_estimator_diag_hessian(random_seed: SeedOrKey | None = None):
     """Replace the updates by z ⊙ (H·z), z of random signs, whose mean is the diagonal of H. Bekas
     et al. 2007.
 
@@ -92,17 +99,17 @@ def _scale_by_sophia(
 
 @transform(static=("update_interval", "mu_dtype", "weight_decay_mask"), freezes=freeze_nothing)
 def sophia(
-    learning_rate: Number,
-    b1: Number = 0.965,
-    b2: Number = 0.99,
-    eps: Number = 1e-8,
-    weight_decay: Number = 1e-4,
-    weight_decay_mask=None,
-    gamma: Number = 0.01,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.965,
+    b2: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    weight_decay_mask: Mask | None = None,
+    gamma: ScalarOrSchedule = 0.01,
     clip_threshold: Limit = 1.0,
     update_interval: int = 10,
-    hessian_diagonal_fn=hutchinson_estimator_diag_hessian(),
-    mu_dtype=None,
+    hessian_diagonal_fn: TransformationLike = hutchinson_estimator_diag_hessian(),
+    mu_dtype: DTypeLike | None = None,
 ):
     """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023,
     Algorithm 3.

@@ -9,7 +9,8 @@ from optax_lite._transforms.decay import add_decayed_weights, with_decay_and_rat
 from optax_lite.core.leafwise import leafwise
 from optax_lite.core.norms import rms
 from optax_lite.core.numerics import bias_correction_factor, over, sqrt
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.optimizers.adam import scale_by_adam
 
 
@@ -38,12 +39,12 @@ def _update_clipped(b1, b2, eps, decay):
 
 @transform(static=("mask",))
 def stable_adamw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.99,
-    eps: Number = 1e-6,
-    weight_decay: Number = 0.01,
-    mask=None,
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.99,
+    eps: ScalarOrSchedule = 1e-6,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Mask | None = None,
 ):
     """w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w). Wortsman et al. 2023, Algorithm
     2.

@@ -9,18 +9,19 @@ import jax.numpy as jnp
 from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import full_like, increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, over, sqrt
-from optax_lite.core.transform import Number, transform
+from optax_lite.core.transform import transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative
 from optax_lite.optimizers.adam import ScaleByAdamState
 
 
 @transform
 def scale_by_yogi(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-3,
-    eps_root: Number = 0.0,
-    initial_accumulator_value: Number = 1e-6,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-3,
+    eps_root: ScalarOrSchedule = 0.0,
+    initial_accumulator_value: ScalarOrSchedule = 1e-6,
 ):
     """Replace g by m̂ / (√(v̂ + eps_root) + eps). Zaheer et al. 2018, Algorithm 2.
 
@@ -53,7 +54,12 @@ def scale_by_yogi(
 
 
 @transform
-def yogi(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-3):
+def yogi(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-3,
+):
     """w ← w - lr·m̂ / (√v̂ + eps), v as in `scale_by_yogi`. Zaheer et al. 2018, Algorithm 2.
 
     The default eps is large, as in the paper's experiments: it bounds how much entries with small

@@ -63,10 +63,10 @@ def skip_bad_steps(
     tx,
     *,
     nonfinite=True,
-    outlier: Limit = None,
+    outlier: Limit | None = None,
     window: Number = 100,
-    max_consecutive: Number = None,
-    loss_outlier: Limit = None,
+    max_consecutive: Number | None = None,
+    loss_outlier: Limit | None = None,
 ):
     """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they
     are, to the bit.
