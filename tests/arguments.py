@@ -1,0 +1,64 @@
+"""What arguments that many public functions share mean: one sentence for each, in one place.
+
+An entry of a docstring's `Args:` begins with the sentence of its name; more may follow. Where that
+sentence would be wrong, `OWN` names the function and says why.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optax_lite as ol
+
+# By the module in which a function is written, or the beginning of its name; "" stands for all.
+SHARED: Mapping[str, Mapping[str, str]] = {
+    "": {
+        "learning_rate": "Step size; a number, or a schedule of the number of updates so far.",
+        "b1": "Decay of the moving average of gradients, in [0, 1).",
+        "b2": "Decay of the moving average of squared gradients, in [0, 1).",
+        "eps": "Added to the denominator; at least 0.",
+        "eps_root": "Added under the square root of the denominator; at least 0.",
+        "mu_dtype": (
+            "Dtype in which the average of gradients is stored; None for the parameters' own."
+        ),
+        "accumulator_dtype": (
+            "Dtype in which the momentum is stored; None for the parameters' own."
+        ),
+        "weight_decay": "Decoupled weight decay; the learning rate multiplies it.",
+        "mask": (
+            "Leaves that decay: path patterns, a tree of bools or a function that makes one of "
+            "the params (see `masked`); None for all."
+        ),
+        "weight_decay_mask": (
+            "Leaves that decay: path patterns, a tree of bools or a function that makes one of "
+            "the params (see `masked`); None for all."
+        ),
+        "momentum": "Decay of the momentum, in [0, 1).",
+        "nesterov": "Use Nesterov momentum, which looks one step ahead.",
+        "decay": "Decay of the moving average, in [0, 1).",
+        "key": "Random seed, an integer or a JAX key; give members of a population a key each.",
+        "seed": "The older name of `key`; only one of the two may be given.",
+        "axis_name": "Name of the mapped axis over which devices are reduced.",
+        "tx": "The optimizer, or any other transformation.",
+        "params": "Parameters, a pytree of arrays.",
+        "updates": "Gradients or updates, a pytree with the structure of the parameters.",
+        "state": "State of the optimizer, as `init`, `update` or `step` returned it.",
+        "count": "Number of updates so far, an integer.",
+        "verbose": "Print every trial of the search.",
+    }
+}
+
+# Entries that the shared sentence would be wrong for: argument -> {function: why}.
+OWN: Mapping[str, Mapping[str, str]] = {}
+
+# How to call what has an argument with a range and no row in tests/methods. The key may name one
+# argument, where others have to fit it.
+CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1})
+}
+
+# Folders and modules whose docstrings do not list their arguments yet.
+UNDONE = (
+    *("_schedules", "_stochastic", "_transforms", "compat", "core", "inspect"),
+    *("linear_algebra", "linesearch", "losses", "microbatching", "optimizers", "projections"),
+    *("sweep", "train", "tree", "wrappers"),
+)
