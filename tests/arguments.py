@@ -47,8 +47,79 @@ SHARED: Mapping[str, Mapping[str, str]] = {
     }
 }
 
-# Entries that the shared sentence would be wrong for: argument -> {function: why}.
-OWN: Mapping[str, Mapping[str, str]] = {}
+# Entries that the shared sentence would be wrong for: argument -> why -> functions.
+OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "learning_rate": {
+        "relative to the size of the parameters, and None is 1": ("adafactor",),
+        "scales what is bet on": ("cocob",),
+        "a factor of an estimated distance": ("dadapt_adamw", "prodigy", "dog", "dowg"),
+        "the largest step": ("momo", "momo_adam"),
+        "the first step size": ("rprop", "scale_by_rprop"),
+        "that of another optimizer": ("schedule_free",),
+        "warmed up": ("schedule_free_adamw", "schedule_free_sgd"),
+    },
+    "b1": {
+        "of the fast one of two averages": ("ademamix", "scale_by_ademamix"),
+        "of normalized gradients": ("adopt", "scale_by_adopt", "novograd", "scale_by_novograd"),
+        "weighs a mixture": ("lion", "scale_by_lion"),
+        "of gradients of reduced variance": ("mars",),
+        "of three averages": ("momo_adam",),
+        "the share of the average in the parameters": (
+            *("schedule_free", "schedule_free_adamw", "schedule_free_sgd"),
+        ),
+        "of a sum": ("simplified_ademamix", "scale_by_simplified_ademamix"),
+        "of updates": ("scale_by_sm3",),
+    },
+    "b2": {
+        "of squared distances from the average": (
+            *("acprop", "scale_by_acprop", "adabelief", "scale_by_belief"),
+        ),
+        "of a maximum": ("adamax", "adamaxw", "scale_by_adamax"),
+        "of the change of gradients": ("adan", "scale_by_adan"),
+        "of gradients": ("lion", "scale_by_lion"),
+        "of gradients of reduced variance": ("mars",),
+        "of squared norms": ("novograd", "scale_by_novograd"),
+        "may be 1, which sums": ("shampoo", "scale_by_shampoo", "scale_by_sm3"),
+        "of the Hessian's diagonal": ("sophia",),
+        "not of an average": ("yogi", "scale_by_yogi"),
+    },
+    "eps": {
+        "under a root": (
+            *("adadelta", "scale_by_adadelta", "dog", "scale_by_distance_over_gradients"),
+            "scale_by_sm3",
+        ),
+        "under a root or beside it": (
+            *("adagrad", "scale_by_rss", "rmsprop", "scale_by_rms", "scale_by_stddev"),
+        ),
+        "added to squares": ("adafactor",),
+        "inside a maximum": ("adamax", "adamaxw", "scale_by_adamax"),
+        "a lower bound": ("adopt", "scale_by_adopt", "sophia"),
+        "where a maximum starts": ("cocob", "scale_by_cocob"),
+        "added to more than the denominator": ("madgrad", "scale_by_madgrad", "mechanize"),
+        "a share of the denominator": ("scale_by_muon",),
+        "multiplied by the estimated distance": ("prodigy",),
+        "where matrices start, above 0": ("shampoo", "scale_by_shampoo"),
+    },
+    "eps_root": {
+        "added at every step": ("acprop", "scale_by_acprop", "adabelief", "scale_by_belief")
+    },
+    "mu_dtype": {
+        "of two averages": ("ademamix", "scale_by_ademamix"),
+        "of normalized gradients": ("adopt", "scale_by_adopt", "scale_by_novograd"),
+    },
+    "weight_decay": {
+        "an L2 penalty": (
+            *("adadelta", "cocob", "dog", "dowg", "lars", "madgrad", "schedule_free_sgd"),
+        ),
+        "does not decay the parameters": ("mechanize",),
+        "by a division": ("momo", "momo_adam"),
+        "through the momentum": ("novograd", "scale_by_novograd"),
+    },
+    "momentum": {"of steps": ("adafactor",), "of iterates": ("madgrad", "scale_by_madgrad")},
+    "nesterov": {"of normalized gradients": ("adopt", "scale_by_adopt")},
+    "params": {"one of several iterates": ("eval_params", "schedule_free_eval_params")},
+    "state": {"of one member of a chain": ("schedule_free_eval_params",)},
+}
 
 # How to call what has an argument with a range and no row in tests/methods. The key may name one
 # argument, where others have to fit it.
@@ -59,6 +130,6 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 # Folders and modules whose docstrings do not list their arguments yet.
 UNDONE = (
     *("_schedules", "_stochastic", "_transforms", "compat", "core", "inspect"),
-    *("linear_algebra", "linesearch", "losses", "microbatching", "optimizers", "projections"),
+    *("linear_algebra", "linesearch", "losses", "microbatching", "projections"),
     *("sweep", "train", "tree", "wrappers"),
 )
