@@ -4,7 +4,7 @@ An entry of a docstring's `Args:` begins with the sentence of its name; more may
 sentence would be wrong, `OWN` names the function and says why.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optax_lite as ol
@@ -44,7 +44,27 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         "state": "State of the optimizer, as `init`, `update` or `step` returned it.",
         "count": "Number of updates so far, an integer.",
         "verbose": "Print every trial of the search.",
-    }
+        "inner": "Transformation to apply.",
+    },
+    "_schedules": {
+        "init_value": "Value at count 0.",
+        "peak_value": "Largest value.",
+        "end_value": "Value at the end, which stays.",
+        "warmup_steps": "Updates of the linear warm-up, at least 0.",
+        "transition_steps": "Updates of the transition, above 0.",
+        "transition_begin": "Count at which the transition begins, at least 0.",
+        "decay_rate": "Factor of the value in `transition_steps` updates, above 0.",
+        "staircase": (
+            "Round the number of transitions down, so that the value changes at their ends only."
+        ),
+        "exponent": "Power of the cosine's half wave, at least 0; 1 is the plain cosine.",
+        "boundaries_and_scales": (
+            "Factors by the count from which on they apply, as a dict or as pairs; None for none."
+        ),
+        "div_factor": "Peak over the value at count 0, above 0.",
+        "final_div_factor": "Value at count 0 over that at the end, above 0.",
+        "pct_start": "Share of `transition_steps` at which the peak is reached, at least 0.",
+    },
 }
 
 # Entries that the shared sentence would be wrong for: argument -> why -> functions.
@@ -99,6 +119,7 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "a share of the denominator": ("scale_by_muon",),
         "multiplied by the estimated distance": ("prodigy",),
         "where matrices start, above 0": ("shampoo", "scale_by_shampoo"),
+        "the least norm of weights": ("adaptive_grad_clip",),
     },
     "eps_root": {
         "added at every step": ("acprop", "scale_by_acprop", "adabelief", "scale_by_belief")
@@ -114,22 +135,40 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "does not decay the parameters": ("mechanize",),
         "by a division": ("momo", "momo_adam"),
         "through the momentum": ("novograd", "scale_by_novograd"),
+        "the decay itself": ("add_decayed_weights", "independent_weight_decay"),
     },
     "momentum": {"of steps": ("adafactor",), "of iterates": ("madgrad", "scale_by_madgrad")},
     "nesterov": {"of normalized gradients": ("adopt", "scale_by_adopt")},
+    "inner": {"before decay and learning rate": ("cautious",)},
+    "transition_steps": {
+        "of the whole cycle": ("cosine_onecycle_schedule", "linear_onecycle_schedule")
+    },
+    "decay_rate": {"of a whole cycle": ("cyclic_schedule",)},
+    "end_value": {"a bound": ("exponential_decay", "warmup_exponential_decay_schedule")},
+    "warmup_steps": {"above 0": ("inverse_sqrt_schedule",)},
+    "boundaries_and_scales": {"between them": ("piecewise_interpolate_schedule",)},
+    "transition_begin": {"after the warm-up": ("warmup_exponential_decay_schedule",)},
+    "decay": {"of a sum": ("trace",)},
+    "accumulator_dtype": {"of an average": ("ema",)},
     "params": {"one of several iterates": ("eval_params", "schedule_free_eval_params")},
     "state": {"of one member of a chain": ("schedule_free_eval_params",)},
 }
 
-# How to call what has an argument with a range and no row in tests/methods. The key may name one
-# argument, where others have to fit it.
-CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1})
+# Arguments to call a function with that has a stated range and is in no table of tests/methods. A
+# key may name one argument, where others have to fit it.
+CALLS: Mapping[str, Mapping[str, Any]] = {
+    "reduce_on_plateau.rtol": {"atol": 0.1},
+    "schedule_free": {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1},
+    "warmup_cosine_decay_schedule.decay_steps": {
+        "init_value": 0.0,
+        "peak_value": 1.0,
+        "warmup_steps": 0,
+    },
 }
 
 # Folders and modules whose docstrings do not list their arguments yet.
 UNDONE = (
-    *("_schedules", "_stochastic", "_transforms", "compat", "core", "inspect"),
+    *("_stochastic", "compat", "core", "inspect"),
     *("linear_algebra", "linesearch", "losses", "microbatching", "projections"),
     *("sweep", "train", "tree", "wrappers"),
 )

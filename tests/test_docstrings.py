@@ -17,6 +17,7 @@ import optax_lite as ol
 from optax_lite import sweep
 from tests.arguments import CALLS, OWN, SHARED, UNDONE
 from tests.methods import ROWS
+from tests.methods.schedules import CASES
 
 MODULES = (
     *("compat", "contrib", "linear_algebra", "losses", "microbatching", "projections"),
@@ -260,12 +261,15 @@ def test_ranges_are_read():
 
 
 def call_of(name, argument):
-    """A function and arguments that it takes: from `CALLS`, or from its first row."""
+    """Arguments that a function takes: from `CALLS`, or the first in the tables of methods and
+    schedules.
+    """
     for key in (f"{short(name)}.{argument}", short(name)):
         if key in CALLS:
             return CALLS[key]
-    row = next((row for row in ROWS if row.factory is FUNCTIONS[name]), None)
-    return (row.factory, row.settings[0]) if row else None
+    made = [(row.factory, row.settings[0]) for row in ROWS if row.settings]
+    made += [(schedule, settings) for _, schedule, settings, _ in CASES]
+    return next((settings for made_by, settings in made if made_by is FUNCTIONS[name]), None)
 
 
 RANGES = {
@@ -279,9 +283,8 @@ RANGES = {
 @pytest.mark.parametrize("case", RANGES)
 def test_a_stated_range_is_checked(case):
     name, argument, text = RANGES[case]
-    call = call_of(name, argument)
-    assert call, f"write a call of {short(name)} into CALLS of tests/arguments.py"
-    function, settings = call
+    function, settings = FUNCTIONS[name], call_of(name, argument)
+    assert settings is not None, f"write a call of {short(name)} into CALLS of tests/arguments.py"
     outside, inside = probes(text)
     for value in outside:
         with pytest.raises(ValueError, match=rf"\b{argument}\b"):
