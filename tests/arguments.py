@@ -7,6 +7,8 @@ sentence would be wrong, `OWN` names the function and says why.
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 import optax_lite as ol
 
 # By the module in which a function is written, or the beginning of its name; "" stands for all.
@@ -65,6 +67,55 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         "final_div_factor": "Value at count 0 over that at the end, above 0.",
         "pct_start": "Share of `transition_steps` at which the peak is reached, at least 0.",
     },
+    "losses.elementwise": {
+        "predictions": "Predicted values, of any shape.",
+        "targets": "Values to predict, of that shape or one number; None for 0.",
+        "predictor_outputs": "Scores of the positive class, of any shape.",
+        "logits": "Logits of the positive class, of any shape.",
+        "labels": (
+            "Probabilities of the positive class, 0 or 1 for known ones; of the logits' shape or "
+            "one number."
+        ),
+    },
+    "losses.classes": {
+        "logits": "Unnormalized log probabilities, with the classes along `axis`.",
+        "scores": "Scores of the classes, (..., classes).",
+        "labels": "Numbers of the right classes, integers, of the shape without the classes.",
+        "axis": "Axis of the classes, or several that are taken together.",
+        "where": "True for the classes that count, or for whole examples; None for all.",
+    },
+    "losses.ctc": {
+        "logits": "Unnormalized log probabilities, (batch, frames, classes).",
+        "logit_paddings": "1 where there is no frame and 0 elsewhere, (batch, frames).",
+        "labels": "Numbers of the classes, integers, (batch, labels).",
+        "label_paddings": (
+            "1 where there is no label and 0 elsewhere, (batch, labels); on the right only."
+        ),
+        "blank_id": "Number of the class that separates repeated labels.",
+        "log_epsilon": (
+            "Stands for log 0: a sequence that cannot be aligned costs about -log_epsilon."
+        ),
+    },
+    "losses.overlap": {
+        "predictions": "Logits, (batch, ..., classes).",
+        "targets": (
+            "1 where a pixel is of the class and 0 elsewhere, or probabilities; of the "
+            "predictions' shape."
+        ),
+        "smooth": "Pixels added to Σ p·t of each class, and twice to Σ p + Σ t; at least 0.",
+        "apply_softmax": "Take the softmax of the predictions; False if they are probabilities.",
+        "ignore_background": "Leave out class 0, unless it is the only one.",
+    },
+    "losses.vectors": {
+        "log_predictions": "Predicted distribution as log q, with its entries along `axis`.",
+        "targets": "Distribution p to predict, of sizes of the predictions or 1.",
+        "axis": "Axis of the entries, or several that are taken together.",
+        "where": (
+            "True for the entries that count, of the rank of the predictions, in sizes of theirs "
+            "or 1; None for all."
+        ),
+        "epsilon": "Least value of a squared norm where it divides.",
+    },
 }
 
 # Entries that the shared sentence would be wrong for: argument -> why -> functions.
@@ -106,7 +157,7 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "eps": {
         "under a root": (
             *("adadelta", "scale_by_adadelta", "dog", "scale_by_distance_over_gradients"),
-            "scale_by_sm3",
+            *("scale_by_sm3", "triplet_margin_loss"),
         ),
         "under a root or beside it": (
             *("adagrad", "scale_by_rss", "rmsprop", "scale_by_rms", "scale_by_stddev"),
@@ -139,6 +190,19 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "momentum": {"of steps": ("adafactor",), "of iterates": ("madgrad", "scale_by_madgrad")},
     "nesterov": {"of normalized gradients": ("adopt", "scale_by_adopt")},
+    "labels": {
+        "a distribution over classes": (
+            *("softmax_cross_entropy", "safe_softmax_cross_entropy", "smooth_labels"),
+            "poly_loss_cross_entropy",
+        )
+    },
+    "logits": {"without an axis": ("safe_softmax_cross_entropy",)},
+    "targets": {
+        "classes, -1 or 1": ("hinge_loss", "perceptron_loss"),
+        "vectors": ("cosine_similarity", "cosine_distance"),
+    },
+    "predictions": {"without an axis of classes": ("binary_dice_loss",)},
+    "smooth": {"of any weights": ("dice_loss",), "of one class": ("binary_dice_loss",)},
     "inner": {"before decay and learning rate": ("cautious",)},
     "transition_steps": {
         "of the whole cycle": ("cosine_onecycle_schedule", "linear_onecycle_schedule")
@@ -154,9 +218,17 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "state": {"of one member of a chain": ("schedule_free_eval_params",)},
 }
 
+_PAIR = jnp.array([[0.25, 0.75]])
+
 # Arguments to call a function with that has a stated range and is in no table of tests/methods. A
 # key may name one argument, where others have to fit it.
 CALLS: Mapping[str, Mapping[str, Any]] = {
+    "binary_dice_loss": {"predictions": _PAIR, "targets": _PAIR},
+    "dice_loss": {"predictions": _PAIR, "targets": _PAIR},
+    "huber_loss": {"predictions": _PAIR},
+    "multiclass_generalized_dice_loss": {"predictions": _PAIR, "targets": _PAIR},
+    "smooth_labels": {"labels": _PAIR},
+    "triplet_margin_loss": {"anchors": _PAIR, "positives": _PAIR, "negatives": _PAIR},
     "reduce_on_plateau.rtol": {"atol": 0.1},
     "schedule_free": {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1},
     "warmup_cosine_decay_schedule.decay_steps": {
@@ -169,6 +241,6 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
 # Folders and modules whose docstrings do not list their arguments yet.
 UNDONE = (
     *("_stochastic", "compat", "core", "inspect"),
-    *("linear_algebra", "linesearch", "losses", "microbatching", "projections"),
+    *("linear_algebra", "linesearch", "microbatching", "projections"),
     *("sweep", "train", "tree", "wrappers"),
 )

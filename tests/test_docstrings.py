@@ -210,7 +210,7 @@ def test_docstrings_begin_with_a_verb():
 
 NUMBER = r"-?\d+(?:\.\d+)?"
 INTERVAL = re.compile(rf"\bin ([\[(])({NUMBER}), ({NUMBER})([\])])")
-WORDS = "at least|above|at most|below|positive|non-negative|>=|>"
+WORDS = "at least|above|at most|below|(?:positive|non-negative)(?=[.,;:]| number| integer)|>=|>"
 BOUND = re.compile(rf"(?<!\w)({WORDS})(?!\w)(?: ({NUMBER}))?", re.IGNORECASE)
 
 
@@ -257,7 +257,7 @@ def test_ranges_are_read():
     assert probes("Above 0.") == ([0.0], [neighbour(0.0, True)])
     assert probes("A positive number.") == probes("A number above 0.") == probes("A number > 0.")
     assert probes("Non-negative.") == probes("At least 0.") == ([-neighbour(0.0, True)], [0.0])
-    assert probes("Of at least two axes.") == ([], [])
+    assert probes("Of the positive class, of at least two axes.") == ([], [])
 
 
 def call_of(name, argument):
