@@ -60,11 +60,13 @@ class Accumulator:
         )
 
     Args:
-        init: `init(like)` returns the first carry; `like` has a `jax.ShapeDtypeStruct` per array.
-        update: `update(carry, value, index)` adds the value of microbatch number `index`.
-        finalize: `finalize(carry)` returns the result.
-        aggregate: `aggregate(values)` reduces the examples of one microbatch, the first axis of
-            each array, to one value. Only `micro_vmap` and `micro_grad` call it.
+        init: Function `init(like)` that returns the first carry; `like` has a
+            `jax.ShapeDtypeStruct` per array.
+        update: Function `update(carry, value, index)` that adds the value of microbatch number
+            `index`.
+        finalize: Function `finalize(carry)` that returns the result.
+        aggregate: Function `aggregate(values)` that reduces the examples of one microbatch, the
+            first axis of each array, to one value. Only `micro_vmap` and `micro_grad` call it.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -108,21 +110,22 @@ def microbatch(
     rather than `jax.grad(microbatch(f, ...))`, whose backward pass needs the intermediate results
     of all microbatches at once.
 
+    `num_real_microbatches` may be traced, so that padded batches of several sizes share a program.
+    Microbatch i of n has the rows i, n + i, ..., and not the first rows. Those that are left out
+    count as zeros in a SUM, MEAN and CONCAT, but do not count in a RUNNING_MEAN.
+
     Args:
-        fun: The function; it returns a tree of arrays.
-        argnums: The positions of the arguments to split; negative ones count from the end.
-        microbatch_size: The rows of a microbatch; must divide those of the batch. With None `fun`
-            is returned unchanged.
-        accumulator: An `AccumulationType` or `Accumulator`, or a tree of them in which each stands
-            for one leaf or subtree of the result.
-        argnames: The names of further arguments to split. Both kinds may be passed by position or
-            by keyword.
-        in_axes: The axis to split: one for all arguments, or one for each of `argnums` and then
-            of `argnames`.
-        num_real_microbatches: Run only the first so many microbatches, from 0 to all; may be
-            traced, so that padded batches of several sizes share a program. Microbatch i of n has
-            the rows i, n + i, ..., and not the first rows. Those that are left out count as zeros
-            in a SUM, MEAN and CONCAT, but do not count in a RUNNING_MEAN.
+        fun: Function to call, which returns a tree of arrays.
+        argnums: Positions of the arguments to split; negative ones count from the end.
+        microbatch_size: Rows of a microbatch; must divide those of the batch. None returns `fun`
+            unchanged.
+        accumulator: An `AccumulationType` or `Accumulator`, or a tree of them in which each is for
+            one leaf or subtree of the result.
+        argnames: Names of further arguments to split. Both kinds may be passed by position or by
+            keyword.
+        in_axes: Axis to split: one for all arguments, or one for each of `argnums` and then of
+            `argnames`.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all. None for all.
 
     Returns:
         A function with the arguments of `fun`.
@@ -161,15 +164,16 @@ def micro_vmap(
         jax.jit(covariance)(batch)
 
     Args:
-        fun: The function of one example; it returns a tree of arrays.
-        in_axes: The axis of the examples: one for all positional arguments, or one for each, None
-            for what all examples share. In keyword arguments it is the first.
+        fun: Function of one example, which returns a tree of arrays.
+        in_axes: Axis of the examples: one for all positional arguments, or one for each, None for
+            what all examples share. In keyword arguments it is the first.
         out_axes: Must be 0: results that keep an axis of examples have it in front.
-        microbatch_size: How many examples are mapped at once; must divide their number. None: all.
-        vmap_fn: Maps over a microbatch, called as `vmap_fn(fun, in_axes, out_axes)`.
+        microbatch_size: Number of examples mapped at once; must divide that of all. None for all.
+        vmap_fn: Function that maps over a microbatch, called as `vmap_fn(fun, in_axes, out_axes)`.
         accumulator: As in `microbatch`, over examples; integers are summed and averaged as
             `jnp.sum` and `jnp.mean` do. An `Accumulator` needs its `aggregate`.
-        num_real_microbatches: As in `microbatch`.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all. See
+            `microbatch`; None for all.
 
     Returns:
         A function with the arguments of `fun`, each with an axis of examples.
@@ -218,19 +222,20 @@ def micro_grad(
         aux.values, aux.metrics  # of each example: the loss, and the norm of its gradient
 
     Args:
-        fun: The function, by default `fun(params, batch)`; it returns a scalar.
+        fun: Function to differentiate, by default `fun(params, batch)`, which returns a scalar.
         has_aux: Whether `fun` returns a pair, the second part of which is not differentiated.
-        argnums: The positions of the arguments to differentiate.
-        batch_argnums: The positions of the arguments with examples along their first axis. Keyword
+        argnums: Positions of the arguments to differentiate.
+        batch_argnums: Positions of the arguments with examples along their first axis. Keyword
             arguments have them too; all others reach every example unchanged.
-        keep_batch_dim: Whether `fun` takes batches, so that each example is passed as a batch of
-            one. Keyword arguments that are not in `batch_argnums` are passed without that axis.
-        microbatch_size: How many gradients exist at once; must divide the number of examples.
-            None: all.
+        keep_batch_dim: Pass each example as a batch of one, to a `fun` that takes batches; keyword
+            arguments that are not in `batch_argnums` come without that axis.
+        microbatch_size: Number of gradients that exist at once; must divide that of examples. None
+            for all.
         accumulator: As in `micro_vmap`, of what `transform_fn` returns.
-        transform_fn: A function of the gradient of one example, such as clipping.
-        metrics_fn: A function of the gradient of one example, whose results are all returned.
-        num_real_microbatches: As in `microbatch`.
+        transform_fn: Function of the gradient of one example, such as clipping.
+        metrics_fn: Function of the gradient of one example, whose results are all returned.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all. See
+            `microbatch`; None for all.
 
     Returns:
         A function with the arguments of `fun` that returns the accumulated gradients and an `Aux`:
@@ -274,8 +279,9 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
 
     Args:
         tree: A tree of arrays.
-        microbatch_size: The rows of a microbatch; must divide those of every array.
-        axis: The axis to split; a negative one counts from the end.
+        microbatch_size: Rows of a microbatch, an integer of at least 1; must divide those of every
+            array.
+        axis: Axis to split; a negative one counts from the end.
 
     Returns:
         A tree of arrays of shape (..., microbatches, microbatch_size, ...).

@@ -116,6 +116,29 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         ),
         "epsilon": "Least value of a squared norm where it divides.",
     },
+    "projections": {
+        "tree": "Tree to project.",
+        "scale": "Radius, at least 0.",
+        "x": "Tree to project, with real leaves.",
+        "b": "Number, for all leaves together.",
+    },
+    "microbatching": {
+        "num_real_microbatches": "Run only the first so many microbatches, from 0 to all."
+    },
+    "tree": {
+        "tree": "A pytree of arrays.",
+        "tree_x": "A pytree x of arrays.",
+        "tree_y": "A pytree y of the same structure.",
+        "dtype": "Dtype of the result; None for that of each leaf.",
+        "target_tree": "A pytree of the structure and shapes of the result.",
+        "rng_key": "A JAX random key.",
+        "key": "Name to look for: a dict key, a field, or the class of a named tuple.",
+        "filtering": "Function of a path and a value that is False for values to pass over.",
+        "decay": "Decay of the moving average.",
+        "updates": "Gradients g, a pytree of arrays.",
+        "moments": "Moving averages m, a pytree of the same structure.",
+        "order": "Power of the gradient that is averaged.",
+    },
 }
 
 # Entries that the shared sentence would be wrong for: argument -> why -> functions.
@@ -163,7 +186,7 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             *("adagrad", "scale_by_rss", "rmsprop", "scale_by_rms", "scale_by_stddev"),
         ),
         "added to squares": ("adafactor",),
-        "inside a maximum": ("adamax", "adamaxw", "scale_by_adamax"),
+        "inside a maximum": ("adamax", "adamaxw", "scale_by_adamax", "update_infinity_moment"),
         "a lower bound": ("adopt", "scale_by_adopt", "sophia"),
         "where a maximum starts": ("cocob", "scale_by_cocob"),
         "added to more than the denominator": ("madgrad", "scale_by_madgrad", "mechanize"),
@@ -212,9 +235,16 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "warmup_steps": {"above 0": ("inverse_sqrt_schedule",)},
     "boundaries_and_scales": {"between them": ("piecewise_interpolate_schedule",)},
     "transition_begin": {"after the warm-up": ("warmup_exponential_decay_schedule",)},
-    "decay": {"of a sum": ("trace",)},
+    "decay": {"of a sum": ("trace",), "of a maximum": ("update_infinity_moment",)},
     "accumulator_dtype": {"of an average": ("ema",)},
-    "params": {"one of several iterates": ("eval_params", "schedule_free_eval_params")},
+    "tree": {"or an optimizer": ("get_all_with_path", "get", "set")},
+    "target_tree": {"of any shapes": ("split_key_like",)},
+    "scale": {"not a radius": ("projection_hypercube", "projection_simplex")},
+    "key": {"by default one for 0": ("power_iteration",)},
+    "params": {
+        "not looked at": ("init_empty_state",),
+        "one of several iterates": ("eval_params", "schedule_free_eval_params"),
+    },
     "state": {"of one member of a chain": ("schedule_free_eval_params",)},
 }
 
@@ -229,7 +259,17 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
     "multiclass_generalized_dice_loss": {"predictions": _PAIR, "targets": _PAIR},
     "smooth_labels": {"labels": _PAIR},
     "triplet_margin_loss": {"anchors": _PAIR, "positives": _PAIR, "negatives": _PAIR},
+    "matrix_inverse_pth_root": {"matrix": jnp.eye(2)},
+    "nnls": {"A": jnp.eye(2), "b": jnp.ones(2)},
+    "power_iteration": {"matrix": jnp.eye(2)},
+    **{
+        f"projection_{shape}": {"tree": _PAIR}
+        for shape in (
+            *("hypercube", "l1_ball", "l1_sphere", "l2_ball", "l2_sphere", "linf_ball", "simplex"),
+        )
+    },
     "reduce_on_plateau.rtol": {"atol": 0.1},
+    "reshape_batch_axis": {"tree": _PAIR},
     "schedule_free": {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1},
     "warmup_cosine_decay_schedule.decay_steps": {
         "init_value": 0.0,
@@ -239,8 +279,4 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
 }
 
 # Folders and modules whose docstrings do not list their arguments yet.
-UNDONE = (
-    *("_stochastic", "compat", "core", "inspect"),
-    *("linear_algebra", "linesearch", "microbatching", "projections"),
-    *("sweep", "train", "tree", "wrappers"),
-)
+UNDONE = (*("core", "inspect", "linesearch", "sweep", "train", "wrappers"),)
