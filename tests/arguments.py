@@ -4,7 +4,7 @@ An entry of a docstring's `Args:` begins with the sentence of its name; more may
 sentence would be wrong, `OWN` names the function and says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -250,32 +250,37 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 _PAIR = jnp.array([[0.25, 0.75]])
 
-# Arguments to call a function with that has a stated range and is in no table of tests/methods. A
-# key may name one argument, where others have to fit it.
-CALLS: Mapping[str, Mapping[str, Any]] = {
-    "binary_dice_loss": {"predictions": _PAIR, "targets": _PAIR},
-    "dice_loss": {"predictions": _PAIR, "targets": _PAIR},
-    "huber_loss": {"predictions": _PAIR},
-    "multiclass_generalized_dice_loss": {"predictions": _PAIR, "targets": _PAIR},
-    "smooth_labels": {"labels": _PAIR},
-    "triplet_margin_loss": {"anchors": _PAIR, "positives": _PAIR, "negatives": _PAIR},
-    "matrix_inverse_pth_root": {"matrix": jnp.eye(2)},
-    "nnls": {"A": jnp.eye(2), "b": jnp.ones(2)},
-    "power_iteration": {"matrix": jnp.eye(2)},
+# How to call what has an argument with a range and is in no table of tests/methods. The key may
+# name one argument, where others have to fit it.
+CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1}),
+    "binary_dice_loss": (ol.losses.binary_dice_loss, {"predictions": _PAIR, "targets": _PAIR}),
+    "dice_loss": (ol.losses.dice_loss, {"predictions": _PAIR, "targets": _PAIR}),
+    "huber_loss": (ol.huber_loss, {"predictions": _PAIR}),
+    "matrix_inverse_pth_root": (ol.matrix_inverse_pth_root, {"matrix": jnp.eye(2)}),
+    "multiclass_generalized_dice_loss": (
+        ol.losses.multiclass_generalized_dice_loss,
+        {"predictions": _PAIR, "targets": _PAIR},
+    ),
+    "nnls": (ol.nnls, {"A": jnp.eye(2), "b": jnp.ones(2)}),
+    "power_iteration": (ol.power_iteration, {"matrix": jnp.eye(2)}),
     **{
-        f"projection_{shape}": {"tree": _PAIR}
-        for shape in (
+        f"projection_{name}": (getattr(ol.projections, f"projection_{name}"), {"tree": _PAIR})
+        for name in (
             *("hypercube", "l1_ball", "l1_sphere", "l2_ball", "l2_sphere", "linf_ball", "simplex"),
         )
     },
-    "reduce_on_plateau.rtol": {"atol": 0.1},
-    "reshape_batch_axis": {"tree": _PAIR},
-    "schedule_free": {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1},
-    "warmup_cosine_decay_schedule.decay_steps": {
-        "init_value": 0.0,
-        "peak_value": 1.0,
-        "warmup_steps": 0,
-    },
+    "reduce_on_plateau.rtol": (ol.reduce_on_plateau, {"atol": 0.1}),
+    "reshape_batch_axis": (ol.microbatching.reshape_batch_axis, {"tree": _PAIR}),
+    "smooth_labels": (ol.smooth_labels, {"labels": _PAIR, "alpha": 0.1}),
+    "triplet_margin_loss": (
+        ol.losses.triplet_margin_loss,
+        {"anchors": _PAIR, "positives": _PAIR, "negatives": _PAIR},
+    ),
+    "warmup_cosine_decay_schedule.decay_steps": (
+        ol.warmup_cosine_decay_schedule,
+        {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 0},
+    ),
 }
 
 # Folders and modules whose docstrings do not list their arguments yet.

@@ -261,15 +261,15 @@ def test_ranges_are_read():
 
 
 def call_of(name, argument):
-    """Arguments that a function takes: from `CALLS`, or the first in the tables of methods and
-    schedules.
+    """A function and arguments that it takes: from `CALLS`, or the first in the tables of methods
+    and schedules.
     """
     for key in (f"{short(name)}.{argument}", short(name)):
         if key in CALLS:
             return CALLS[key]
     made = [(row.factory, row.settings[0]) for row in ROWS if row.settings]
     made += [(schedule, settings) for _, schedule, settings, _ in CASES]
-    return next((settings for made_by, settings in made if made_by is FUNCTIONS[name]), None)
+    return next((call for call in made if call[0] is FUNCTIONS[name]), None)
 
 
 RANGES = {
@@ -283,8 +283,9 @@ RANGES = {
 @pytest.mark.parametrize("case", RANGES)
 def test_a_stated_range_is_checked(case):
     name, argument, text = RANGES[case]
-    function, settings = FUNCTIONS[name], call_of(name, argument)
-    assert settings is not None, f"write a call of {short(name)} into CALLS of tests/arguments.py"
+    call = call_of(name, argument)
+    assert call, f"write a call of {short(name)} into CALLS of tests/arguments.py"
+    function, settings = call
     outside, inside = probes(text)
     for value in outside:
         with pytest.raises(ValueError, match=rf"\b{argument}\b"):
