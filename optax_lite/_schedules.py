@@ -27,13 +27,14 @@ from optax_lite.core.validate import (
 
 
 def _full(count: Any, value: Number) -> Array:
-    """A value at every count, in the default float dtype."""
+    """Return a value at every count, in the default float dtype."""
     return jnp.full(jnp.shape(count), value, jnp.result_type(float))
 
 
 def _fraction(count: Any, begin: Number, steps: Number) -> Array:
-    """How much of a phase is over: 0 before its begin, 1 from its end on, also when it takes no
-    steps.
+    """Return how much of a phase is over: 0 before it begins, 1 once it has ended.
+
+    A phase of no steps is over as soon as it begins.
     """
     elapsed = since(count, begin)
     inside = jnp.clip(divide(elapsed, jnp.where(steps > 0, steps, 1.0)), 0.0, 1.0)
@@ -41,8 +42,9 @@ def _fraction(count: Any, begin: Number, steps: Number) -> Array:
 
 
 def _whole_periods(elapsed: Array, period: Number) -> Array:
-    """How many periods are over: by comparison with their ends, for a device may round a quotient
-    wrongly.
+    """Count the periods that are over.
+
+    By comparison with their ends, for a device may round a quotient wrongly.
     """
     n = jnp.floor(divide(elapsed, period))
     n = jnp.where(elapsed >= (n + 1.0) * period, n + 1.0, n)
@@ -50,27 +52,29 @@ def _whole_periods(elapsed: Array, period: Number) -> Array:
 
 
 def _share_of(steps: Number, share: Number) -> Array:
-    """share·steps, rounded down to a whole step: of 100, 0.29 is 29, although float32 and float64
-    make it less.
+    """Return share·steps, rounded down to a whole step.
+
+    0.29 of 100 is 29, although float32 and float64 make it less.
     """
     product = share * steps
     return jnp.floor(product + product * float(jnp.finfo(jnp.result_type(product)).eps))
 
 
 def _mix(start: Number, end: Number, fraction: Array) -> Array:
-    """From start to end; exact at both."""
+    """Interpolate from start to end; exact at both."""
     return jnp.where(fraction < 1.0, start + multiply(end - start, fraction), end)
 
 
 def _remaining(start: Number, end: Number, left: Array) -> Array:
-    """From start, where all is left, to end, where nothing is; exact at both, and all digits near
-    an end of 0.
+    """Interpolate from start, where all is left, to end, where nothing is.
+
+    Exact at both, and with all digits near an end of 0.
     """
     return jnp.where(left == 1.0, start, end + multiply(start - end, left))
 
 
 def _ease(fraction: Array) -> Array:
-    """A half cosine from 0 to 1."""
+    """Rise from 0 to 1 by half a cosine."""
     return 0.5 * (1.0 - jnp.cos(jnp.pi * fraction))
 
 
@@ -79,7 +83,7 @@ def _straight(fraction: Array) -> Array:
 
 
 def _power(base: Array, exponent: Number) -> Array:
-    """base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
+    """Return base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
     positive = base > 0
     return jnp.where(
         positive, jnp.where(positive, base, 1.0) ** exponent, jnp.where(exponent == 0, 1.0, 0.0)
@@ -237,8 +241,9 @@ def exponential_decay(
 
 
 def _pairs(given: Any) -> list[tuple[Number, Number]]:
-    """The boundaries and their factors, from a dict or from pairs; only in pairs can the boundaries
-    be swept.
+    """Return the boundaries and their factors, from a dict or from pairs.
+
+    Only in pairs can the boundaries be swept.
     """
     if given is None:
         return []

@@ -368,12 +368,12 @@ class _Loop:
         )
 
     def _in_one(self, values: PyTree) -> PyTree:
-        """The result of a batch that is not split, from the values of all examples."""
+        """Return the result of a batch that is not split, from the values of all examples."""
         folds, treedef, values = self._folds(values, 1)
         return treedef.unflatten([fold.aggregate(x) for fold, x in zip(folds, values, strict=True)])
 
     def _steps(self, n: int) -> tuple[int, Any]:
-        """How many steps the loop has, and the number of real ones if that is traced."""
+        """Return the number of steps of the loop, and that of real ones if it is traced."""
         real = self.num_real_microbatches
         if real is None or isinstance(real, Tracer):
             return n, real
@@ -383,7 +383,9 @@ class _Loop:
         return int(real), None
 
     def _folds(self, out: PyTree, n: int) -> tuple[list[Accumulator], Any, list[PyTree]]:
-        """An accumulator for each leaf of `self.accumulator`, its tree, and the outputs there."""
+        """Return an accumulator for each leaf of `self.accumulator`, its tree, and the outputs
+        there.
+        """
         paths, treedef = jax.tree_util.tree_flatten_with_path(self.accumulator, is_leaf=is_missing)
         try:
             outputs = flatten_up_to(self.accumulator, out, "result", "accumulator")
@@ -409,7 +411,7 @@ class _Loop:
             raise ArgumentError(f"leaf {path!r} of the result {problem}", self.name)
 
     def _as_before(self, new: PyTree, old: PyTree) -> PyTree:
-        """The new carry, which must have the structure, shapes and dtypes of the old one."""
+        """Return the new carry, which must have the structure, shapes and dtypes of the old one."""
         new = jax.tree.map(as_array, new)
         found, expected = jax.tree.map(show_leaf, new), jax.tree.map(show_leaf, old)
         if jax.tree.flatten(found) != jax.tree.flatten(expected):
@@ -419,7 +421,7 @@ class _Loop:
 
 
 def _built_in(kind: AccumulationType | None, like: PyTree, n: int, examples: bool) -> Accumulator:
-    """The accumulator of a kind for n trees like this one."""
+    """Make the accumulator of a kind for n trees like this one."""
     leaf = _concatenation if kind is AccumulationType.CONCAT else _reduction
     folds = jax.tree.map(lambda x: leaf(x, kind, n, examples), like)
     return Accumulator(
@@ -433,7 +435,7 @@ def _built_in(kind: AccumulationType | None, like: PyTree, n: int, examples: boo
 
 
 def _concatenation(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
-    """The concatenation of n arrays, the rows of each where those of its microbatch were."""
+    """Concatenate n arrays, the rows of each where those of its microbatch were."""
     rows, *rest = like.shape or (1,)
 
     def init(like):
@@ -451,7 +453,7 @@ def _concatenation(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
 
 
 def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
-    """The sum or mean of n arrays, and with `examples` over the first axis of each."""
+    """Sum or average n arrays, and with `examples` the first axis of each."""
     reduce = jnp.sum if kind is AccumulationType.SUM else jnp.mean
     like = jax.eval_shape(functools.partial(reduce, axis=0), like) if examples else like
     wide = compute_dtype(like) if is_inexact(like) else like.dtype
@@ -477,7 +479,7 @@ def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
 
 
 def _custom(given: Accumulator, examples: bool) -> Accumulator:
-    """An accumulator of the caller, for values with an axis of examples if there is one."""
+    """Adapt an accumulator of the caller, for values with an axis of examples if there is one."""
 
     def init(like):
         carry = given.init(jax.eval_shape(given.aggregate, like) if examples else like)
@@ -504,9 +506,7 @@ def _call(fun: Callable, args: tuple, kwargs: dict, new: dict[_Key, Any]) -> Any
 
 
 def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) -> list[_Key]:
-    """Where the wanted arguments are in this call: by position or by keyword, whatever was asked
-    for.
-    """
+    """Find the wanted arguments in this call, by position or by keyword, whatever was asked for."""
     names = _positional_names(fun)
     keys: list[_Key] = []
     for one in wanted:
@@ -536,7 +536,7 @@ def _positional_names(fun: Callable) -> list[str]:
 
 
 def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | None) -> int:
-    """The number of rows, which all arrays of the batch must have."""
+    """Count the rows, of which all arrays of the batch must have the same number."""
     counts = {}
     for key, arg in batch.items():
         for path, x in jax.tree_util.tree_flatten_with_path(arg)[0]:
@@ -555,7 +555,9 @@ def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | N
 
 
 def _count_rows(x: Any, axis: int, where: str, size: int | None, remedy: str = "") -> int:
-    """The length of the axis to split, which must be there, and divisible by the size if given."""
+    """Return the length of the axis to split, which must exist, and be divisible by a size if
+    given.
+    """
     if not hasattr(x, "dtype") and not isinstance(x, (bool, int, float, complex)):
         raise ArgumentError(f"{where} is {show_leaf(x):.60}, which is not an array{remedy}")
     shape = np.shape(x)
@@ -570,7 +572,7 @@ def _count_rows(x: Any, axis: int, where: str, size: int | None, remedy: str = "
 
 
 def _split(x: Any, axis: int, size: int) -> Any:
-    """An array (..., rows, ...) as (..., size, microbatches, ...)."""
+    """Reshape an array (..., rows, ...) to (..., size, microbatches, ...)."""
     return x.reshape(*x.shape[:axis], size, x.shape[axis] // size, *x.shape[axis + 1 :])
 
 
@@ -579,8 +581,9 @@ def _parts(axis: int, size: int, x: Any) -> Array:
 
 
 def _part(axis: int, i: Any, parts: Array) -> Array:
-    """Microbatch i; an axis counted from the end stands where its second half, the microbatches, is
-    now.
+    """Return microbatch i.
+
+    An axis counted from the end is now the place of its second half, the microbatches.
     """
     return jax.lax.dynamic_index_in_dim(parts, i, axis if axis < 0 else axis + 1, keepdims=False)
 
@@ -589,7 +592,7 @@ def _part(axis: int, i: Any, parts: Array) -> Array:
 
 
 def _integers(*, or_none: bool = False, **argument: Any) -> tuple[Any, ...]:
-    """The members of an argument that is an integer or a sequence of integers."""
+    """List the members of an argument that is an integer or a sequence of integers."""
     ((name, value),) = argument.items()
     members = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     for one in members:
@@ -610,7 +613,7 @@ def _names(**argument: Any) -> tuple[str, ...]:
 
 
 def _one_each(members: tuple, value: Any, count: int, what: str) -> tuple:
-    """The axes for some arguments, from a number for all or a sequence of one for each."""
+    """Return the axes for some arguments, from a number for all or a sequence of one for each."""
     if not isinstance(value, (tuple, list)):
         return members * count
     if len(members) != count:

@@ -134,7 +134,7 @@ def _finite_radius(name: str, given: dict[str, Any], x: PyTree) -> Array:
 def _column(name: str, value: Any, x: PyTree, *, shared: bool) -> list[tuple[str, Any]]:
     """Pair what an argument has for each leaf of x with what to call it in an error.
 
-    With `shared`, a number or None stands for a whole tree of them.
+    With `shared`, a number or None is for the whole tree.
     """
     if shared and (value is None or (_is_real(value) and np.shape(value) == ())):
         return [(name, value)] * len(jax.tree.leaves(x, is_leaf=is_missing))

@@ -55,8 +55,9 @@ class NamedTupleKey:
 
 
 def _children(node):
-    """The keys and values one level below a node, and how to put them together again; no keys below
-    a leaf.
+    """Split a node into the keys and values one level below it, and what puts them together again.
+
+    A leaf has no keys.
     """
     pairs, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
     keys = [path[0] for path, _ in pairs if path]
@@ -73,9 +74,7 @@ def _walk(path, node) -> Iterator[tuple[tuple, Any]]:
 
 
 def _names(path, value) -> list:
-    """What a value is called: the key or field it stands under, and its class if it is a named
-    tuple.
-    """
+    """List the names of a value: its key or field, and its class if it is a named tuple."""
     own = [type(value).__name__] if hasattr(value, "_fields") else []
     return own + [
         getattr(path[-1], part) for part in ("key", "name") if path and hasattr(path[-1], part)
@@ -206,7 +205,7 @@ def map_params(
 
 
 def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
-    """`jax.tree.map`; an error names the paths or the shapes in which the trees differ."""
+    """Map as `jax.tree.map` does; an error names the paths or shapes in which trees differ."""
     try:
         return jax.tree.map(f, tree, *others)
     except (TypeError, ValueError) as error:
@@ -446,8 +445,9 @@ def _is_key(x):
 
 
 def _wide(x):
-    """A leaf in float32 at least; integers and bools in JAX's default integer, for int8 holds no
-    product of its own.
+    """Return a leaf in float32 at least.
+
+    Integers and bools come in JAX's default integer, for int8 holds no product of its own.
     """
     x = jnp.asarray(x)
     return (
@@ -599,8 +599,9 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
 
 
 def _moved(rule, updates, moments):
-    """The moments after a rule `m = rule(g, m)`, in their own dtype; where there is no update they
-    stay.
+    """Return the moments after a rule `m = rule(g, m)`, in their own dtype.
+
+    Where there is no update they stay.
     """
     return cast_like(leafwise(lambda g, m: (g, rule(g, m)), updates, moments)[1], moments)
 

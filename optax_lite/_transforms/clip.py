@@ -23,9 +23,7 @@ def fit(norm, most):
 
 
 def _fit_tree(updates, max_norm):
-    """The updates with their norm over all leaves brought down to `max_norm`, and the norm they
-    had.
-    """
+    """Bring the norm over all leaves down to `max_norm`, and return the norm before that too."""
     norm = weak_typed(global_norm(updates))
     factor = fit(norm, max_norm)
     return leafwise(lambda g: factor * g, updates), norm
@@ -83,8 +81,9 @@ def clip_by_block_rms(threshold: Limit):
 
 
 def _norm_by_unit(x, axis):
-    """The norm of what feeds each unit: all axes but the last, of 3 axes the first, of a vector the
-    whole.
+    """Return the norm of what feeds each unit.
+
+    It goes over all axes but the last, of 3 axes over the first, of a vector over the whole.
     """
     if axis is not None:
         return norm(x, axis)
@@ -127,7 +126,7 @@ def _fit_unit(g_norm, most, div_eps=1e-6):
 
 
 def _check_axes(updates, axis, name="adaptive_grad_clip"):
-    """Raise, naming the first leaf that has not these axes, each named once, or no default ones."""
+    """Raise, naming the first leaf, if a leaf lacks one of these axes or has no default ones."""
     for i, shape in enumerate(map(jnp.shape, jax.tree.leaves(updates))):
         if len(shape) > 5 if axis is None else axes_once((axis,), len(shape)) is None:
             leaf = f"leaf {leaf_paths(updates, nothing_too=False)[i]!r} of shape {shape}"
@@ -170,7 +169,7 @@ def adaptive_grad_clip(
 
 
 def _check_examples(name, grads):
-    """Raise, naming leaves, unless all have as many examples."""
+    """Raise, naming leaves, unless all leaves have the same number of examples."""
     shapes = dict(
         zip(
             leaf_paths(grads, nothing_too=False),

@@ -44,7 +44,7 @@ def trace(decay: Number, nesterov=False, accumulator_dtype=None):
 def trace_if(
     momentum: Number | None, nesterov: bool, accumulator_dtype: Any = None
 ) -> GradientTransformation:
-    """`trace`, or nothing and no state without a momentum, which Nesterov's look ahead needs."""
+    """Return `trace`, or the identity, which has no state, if there is no momentum."""
     if momentum is None and nesterov:
         raise ArgumentError(
             "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"

@@ -17,9 +17,7 @@ class AddNoiseState(NamedTuple):
 
 
 def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
-    """The updates plus scale·N(0, 1) in every entry, independent of each other; of complex ones
-    E|N|² is 1.
-    """
+    """Add independent scale·N(0, 1) to every entry; of complex ones E|N|² is 1."""
 
     def rule(g, k):
         return g + scale * jax.random.normal(jax.random.wrap_key_data(k), g.shape, g.dtype)

@@ -70,7 +70,7 @@ def reduce_on_plateau(
         return varying_like(state, params)
 
     def judged(s, value):
-        """The state after a mean loss."""
+        """Return the state after a mean loss."""
         best = weak_typed(s.best_value)
         # at first the best is inf
         bar = jnp.where(best < jnp.inf, best - rtol * jnp.abs(best) - atol, jnp.inf)

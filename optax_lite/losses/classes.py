@@ -24,8 +24,9 @@ from optax_lite.losses._inputs import (
 
 
 def _log_softmax(logits, axis, where):
-    """log softmax over the classes that the mask includes, -inf for the others; uniform where it
-    includes none.
+    """Return log softmax over the classes that the mask includes.
+
+    The others have -inf; where it includes none the distribution is uniform.
     """
     if where is not None:
         some = jnp.any(where, axis, keepdims=True)
@@ -34,7 +35,7 @@ def _log_softmax(logits, axis, where):
 
 
 def _class_mask(where, logits, axis):
-    """The mask with the class axes, also if it was given for whole examples."""
+    """Give the mask the class axes, if it was given for whole examples."""
     if where is not None and where.ndim == logits.ndim - len(axes(axis, logits.ndim)):
         where = jnp.expand_dims(where, axes(axis, logits.ndim))
     check_fit((), logits=logits, where=where)
@@ -42,7 +43,7 @@ def _class_mask(where, logits, axis):
 
 
 def _parts(logits, labels, axis, where):
-    """log softmax and labels of a cross entropy, the labels 0 where the mask leaves classes out."""
+    """Return log softmax and labels, the labels 0 where the mask leaves classes out."""
     if labels.ndim < logits.ndim:
         raise ArgumentError(
             f"logits have shape {logits.shape}, labels {labels.shape}; "
@@ -121,7 +122,9 @@ def score_of_label(scores: Array, labels: ArrayLike, axis: int | tuple[int, ...]
 
 
 def take(x: Array, index: Array) -> Array:
-    """`take_along_axis` on the last axis, NaN where the index is out of range or negative."""
+    """Index the last axis as `take_along_axis` does, with NaN where the index is negative or too
+    large.
+    """
     index = index.astype(promote_types(index.dtype, jnp.int32))
     index = jnp.where(index < 0, x.shape[-1], index)
     return jnp.take_along_axis(x, index, -1, mode="fill", fill_value=jnp.nan)

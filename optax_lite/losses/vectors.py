@@ -26,7 +26,7 @@ _OF_ALL = 0.01  # how far the sum of a distribution may be from 1, for the round
 
 
 def _divergence(log_q, targets, both, axis, where, generalized=False):
-    """The sum over terms of p and log p, which `both` makes of the targets."""
+    """Sum the terms of p and log p, which `both` makes of the targets."""
     check_fit(axis, log_predictions=log_q, targets=targets)
     check_fit((), log_predictions=log_q, where=where)
     log_q, (p, log_p) = included(log_q, where), both(included(targets, where))
@@ -44,8 +44,8 @@ def _divergence(log_q, targets, both, axis, where, generalized=False):
 
 
 def _with_log(p):
-    """p and log p, with 0 where p is 0: there it is multiplied by 0, and its slope would be
-    infinite.
+    """Return p and log p, with 0 where p is 0: its slope would be infinite, and it is multiplied by
+    0.
     """
     return p, jnp.log(jnp.where(p == 0, 1, p))
 
@@ -111,8 +111,8 @@ convex_kl_divergence = generalized_kl_divergence  # optax's earlier name
 
 
 def _unit(x, epsilon, axis):
-    """x over its norm (over √epsilon if that is larger); 0, with slope 0, for a vector that
-    is 0.
+    """Return x over its norm, or over √epsilon if that is larger; 0, with slope 0, for a vector of
+    0.
     """
     size = jnp.maximum(long_norm(x, axis), sqrt(epsilon))
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)

@@ -27,9 +27,7 @@ class FactoredState(NamedTuple):
 
 
 def _decay_rate_pow(i, exponent):
-    """1 - t^-exponent after t = i + 1 updates, the decay with which no bias correction is
-    needed.
-    """
+    """Return 1 - t^-exponent after t = i + 1 updates, a decay that needs no bias correction."""
     return 1 - (i + 1) ** -exponent
 
 
@@ -72,7 +70,7 @@ def scale_by_factored_rms(
         )
 
     def means(square):
-        """What the three averages of a leaf take in: of rows, of columns, of entries."""
+        """Return what a leaf adds to its three averages: of rows, of columns, of entries."""
         axes, unused = factored_axes(square.shape), jnp.zeros(1, square.dtype)
         return (
             (*(jnp.mean(square, axis) for axis in reversed(axes)), unused)

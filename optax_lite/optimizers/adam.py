@@ -17,8 +17,8 @@ class ScaleByAdamState(NamedTuple):
 
 
 def first_moment_estimate(b1: Number, t: Array, nesterov: bool):
-    """m̂ as a function of m and g; with Nesterov it is one step ahead (Dozat 2016). To be taken
-    before `leafwise`.
+    """Return m̂ as a function of m and g, with Nesterov one step ahead (Dozat 2016). Call it before
+    `leafwise`.
     """
     c, c_next = bias_correction_factor(b1, t), bias_correction_factor(b1, increment(t))
     return lambda m, g: b1 * m / c_next + (1 - b1) * g / c if nesterov else m / c

@@ -15,7 +15,7 @@ from optax_lite.optimizers.adam import ScaleByAdamState
 
 
 def fourth_root(step):
-    """step^¼: the bound of Taniguchi et al. 2024."""
+    """Return step^¼, the bound of Taniguchi et al. 2024."""
     return step**0.25
 
 

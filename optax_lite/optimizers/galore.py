@@ -44,9 +44,9 @@ class GaLoreDimensionNumbers(NamedTuple):
 
 
 def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] | None]:
-    """The axes of rows and columns of every leaf, None where nothing is projected.
+    """Return the axes of rows and columns of every leaf, None where nothing is projected.
 
-    A leaf with a number of axes other than two is projected only if it is told how.
+    A leaf with a number of axes other than two is projected only if `numbers` says how.
     """
     numbers = numbers(tree) if callable(numbers) else numbers
     leaves = jax.tree.leaves(tree, is_leaf=is_missing)
@@ -71,13 +71,13 @@ def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] 
 
 
 def fold(x, axes):
-    """An array as the matrix to project."""
+    """Reshape an array to the matrix to project."""
     rows, columns = axes
     return jnp.transpose(x, rows + columns).reshape(math.prod(x.shape[a] for a in rows), -1)
 
 
 def unfold(matrix, axes, shape):
-    """The array of a matrix."""
+    """Reshape a matrix to its array."""
     order = axes[0] + axes[1]
     return jnp.transpose(
         matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))]
@@ -85,12 +85,12 @@ def unfold(matrix, axes, shape):
 
 
 def project(g, p):
-    """A matrix in the directions of a projector, as it is without any."""
+    """Return a matrix in the directions of a projector, unchanged without one."""
     return g if p.size == 0 else p.conj().T @ g if g.shape[0] >= g.shape[1] else g @ p
 
 
 def start(w, axes, rank):
-    """The projector of a leaf, and what the base optimizer has in its place."""
+    """Return the first projector of a leaf, and what the base optimizer sees in its place."""
     if axes is None:
         return jnp.zeros((0, 0), w.dtype), w
     m, n = (math.prod(w.shape[a] for a in group) for group in axes)
@@ -107,11 +107,10 @@ class GaLoreState(NamedTuple):
 
 
 def _directions(g, rank):
-    """The leading singular vectors of the longer side; no derivative, for it is infinite where two
-    values agree.
+    """Return the leading singular vectors of the longer side, without a derivative.
 
-    Their signs are arbitrary: with new ones an odd base optimizer makes the same update, but from
-    moments of the old.
+    It is infinite where two values agree. The signs are arbitrary: with new ones an odd base
+    optimizer makes the same update, but from moments of the old.
     """
     left, _, right = jnp.linalg.svd(jax.lax.stop_gradient(g), full_matrices=False)
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T

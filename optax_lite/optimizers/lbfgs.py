@@ -89,7 +89,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond=True):
 
 
 def _present(updates, tree):
-    """The leaves of a tree for which there is an update, in a list."""
+    """List the leaves of a tree for which there is an update."""
     leaves = jax.tree.leaves(updates, is_leaf=is_missing)
     return [
         x
@@ -103,8 +103,9 @@ def _pair(memory, i):
 
 
 def _gamma(g, w, Y, weights, backwards):
-    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖), or more if that
-    would move nothing.
+    """Return ⟨s, y⟩/‖y‖² of the newest pair in use.
+
+    Before there is one it is min(1, 1/‖g‖), or more if that would move nothing.
     """
     i = backwards[jnp.argmax(weights[backwards] > 0)]
     y_norm, size = global_norm(_pair(Y, i)), global_norm(g)

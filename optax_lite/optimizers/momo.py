@@ -82,11 +82,10 @@ def model_step(
     weight_decay,
     adapt,
 ):
-    """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄,
-    γ, lb.
+    """Step to the minimum of the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, near x.
 
-    `scaled` is d in the metric, d / D; without decay and metric it is the step of Polyak, cut off
-    at α.
+    Returns the updates and the next f̄, γ, lb. `scaled` is d in the metric, d / D; without decay
+    and metric it is the step of Polyak, cut off at α.
     """
     f = moving_average(b, weak_typed(state.barf), weak_typed(value))
     gamma = moving_average(b, weak_typed(state.gamma), weak_typed(dot(updates, params)))

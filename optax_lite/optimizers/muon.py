@@ -50,7 +50,9 @@ _BOUNDS = {  # of the singular values of matrices (..., m, n), m ≤ n; "aol" ha
 
 
 def _newton_schulz(x, steps, eps, bound, dtype):
-    """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
+    """Make matrices (..., m, n) orthogonal by steps X ← aX + (bA + cA²)X with A = XXᵀ, on the
+    smaller side.
+    """
     if x.shape[-2] > x.shape[-1]:
         return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
     # In units in which the largest entry is near 1: the gram of a bound has the entries' fourth
@@ -65,7 +67,7 @@ def _newton_schulz(x, steps, eps, bound, dtype):
 
 
 def _steps(ns_coeffs, ns_steps):
-    """(a, b, c) for every Newton-Schulz step."""
+    """List (a, b, c) for every Newton-Schulz step."""
     steps = _PRESETS.get(ns_coeffs, ()) if isinstance(ns_coeffs, str) else ns_coeffs
     if not (isinstance(steps, tuple) and any(isinstance(step, tuple) for step in steps)):
         steps = (steps,) * ns_steps
@@ -262,7 +264,7 @@ def muon(
         adam_weight_decay: The `weight_decay` of AdamW.
         adam_learning_rate: The learning rate of AdamW; None for `learning_rate`.
         muon_weight_dimension_numbers: Leaves that are Muon's, and the axes of their matrices.
-        consistent_rms: Factor r of r·√max(m, n) in place of √max(1, n/m); 0.2 makes updates of
+        consistent_rms: Factor r of r·√max(m, n), or None for √max(1, n/m); 0.2 makes updates of
             AdamW's size, so that one rate and decay serve both (Liu et al. 2025).
         ns_dtype: Dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest.
 

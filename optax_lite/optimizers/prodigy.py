@@ -107,7 +107,7 @@ def _prodigy(
     check_positive(estim_lr0=estim_lr0)
 
     def decayed(params):
-        """The params, 0 where the mask lets none decay."""
+        """Return the params, 0 where the mask lets none decay."""
         if weight_decay_mask is None:
             return params
         return jax.tree.map(

@@ -1,6 +1,6 @@
-"""RAdam: Adam that does not divide by the second moment before enough gradients stand behind it.
+"""RAdam: Adam that does not divide by the second moment before enough gradients are in it.
 
-It stands for a warm-up of the learning rate, whose length follows from b2.
+It replaces a warm-up of the learning rate, whose length follows from b2.
 """
 
 import jax.numpy as jnp
@@ -21,7 +21,9 @@ from optax_lite.optimizers.adam import ScaleByAdamState, first_moment_estimate
 
 
 def _langevin(y: Array) -> Array:
-    """coth y - 1/y by its continued fraction; to the last digits of a float64 for y up to 1/2."""
+    """Return coth y - 1/y by its continued fraction, to the last digits of a float64 for y up to
+    1/2.
+    """
     below = 13.0
     for k in range(11, 1, -2):
         below = k + y * y / below
@@ -29,7 +31,7 @@ def _langevin(y: Array) -> Array:
 
 
 def _length(b2: Number, t: Array, c2: Array) -> Array:
-    """ρ_t = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ): of how many gradients v is the average, as it were.
+    """Return ρ_t = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ), the number of gradients that v effectively averages.
 
     For small t both terms are near ρ_∞ and a float32 keeps few digits of the difference, which is
     near t. There the same number is t + L(x/2) - t·L(t·x/2) with x = -log b2 and L(y) = coth y -

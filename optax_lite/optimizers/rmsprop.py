@@ -36,7 +36,7 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 
 
 def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
-    """g / √(v + eps), or g / (√v + eps)."""
+    """Return g / √(v + eps), or g / (√v + eps)."""
     return over(g, sqrt(v + eps) if eps_in_sqrt else sqrt(v) + eps)
 
 

@@ -147,7 +147,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Param
 
 
 def _warmed_up(learning_rate, warmup_steps):
-    """The rate after a linear warm-up, which is 0 on the first update."""
+    """Return the rate after a linear warm-up, which is 0 on the first update."""
     return (
         learning_rate
         if warmup_steps is None

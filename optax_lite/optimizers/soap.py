@@ -30,13 +30,13 @@ def _multiply(x, matrices):
 
 
 def _first_basis(v, gg, q):
-    """Eigenvectors, the largest eigenvalue first."""
+    """Return the eigenvectors, that of the largest eigenvalue first."""
     return v, jax.tree.map(lambda p: jnp.linalg.eigh(p)[1][:, ::-1], gg)
 
 
 def _next_basis(v, gg, q):
-    """One step of power iteration on the columns, sorted by eigenvalue; the entries of v move with
-    them.
+    """Improve the basis by a step of power iteration, sorted by eigenvalue; the entries of v move
+    along.
     """
     orders = jax.tree.map(
         lambda p, b: jnp.argsort(jnp.diag(adjoint(b) @ p @ b).real, descending=True), gg, q
