@@ -64,6 +64,6 @@ def independent_weight_decay(weight_decay: Number, mask=None):
 
 
 def with_decay_and_rate(learning_rate: Number, *directions, decay: tuple | None = None):
-    """Chain `directions`, decoupled decay if given as (weight_decay, mask), and the learning rate."""
+    """Chain `directions`, decoupled decay if given as (weight_decay, mask), and the rate."""
     decays = () if decay is None else (add_decayed_weights(*decay),)
     return chain(*directions, *decays, scale_by_learning_rate(learning_rate))

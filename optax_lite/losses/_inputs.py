@@ -130,7 +130,7 @@ def check_fit(axis: Axis, **arrays: Any) -> None:
 
 
 def included(x: Array, where: Array | None) -> Array:
-    """Put 0 where the mask leaves `x` out: what was there, NaN too, has no effect and no gradient."""
+    """Put 0 where the mask leaves `x` out: what was there, NaN too, gets no gradient."""
     return x if where is None else jnp.where(where, x, 0)
 
 
@@ -141,7 +141,7 @@ def times(p: Array, x: Array) -> Array:
 
 @jax.custom_jvp
 def at_least_zero(x: Array) -> Array:
-    """Return max(x, 0) with the slope of x, for what is below 0 by rounding alone. NaN stays NaN."""
+    """Return max(x, 0) with the slope of x, for what rounding made negative. NaN stays NaN."""
     return jnp.maximum(x, 0)
 
 
