@@ -5,8 +5,9 @@ from typing import Any
 
 
 def optional_import(module: str, what: str, name: str = "notebook") -> Any:
-    """A module that the package does without; an error that names the extra where it is not
-    installed.
+    """Import a module that the package does without.
+
+    Where it is not installed the error names the extra to install.
     """
     try:
         return importlib.import_module(module)

@@ -30,13 +30,14 @@ _Boundaries: TypeAlias = Mapping[Any, Number] | Sequence[tuple[Number, Number]] 
 
 
 def _full(count: Any, value: Number) -> Array:
-    """A value at every count, in the default float dtype."""
+    """Return a value at every count, in the default float dtype."""
     return jnp.full(jnp.shape(count), value, jnp.result_type(float))
 
 
 def _fraction(count: Any, begin: Number, steps: Number) -> Array:
-    """How much of a phase is over: 0 before its begin, 1 from its end on, also when it takes no
-    steps.
+    """Return how much of a phase is over: 0 before it begins, 1 once it has ended.
+
+    A phase of no steps is over as soon as it begins.
     """
     elapsed = since(count, begin)
     inside = jnp.clip(divide(elapsed, jnp.where(steps > 0, steps, 1.0)), 0.0, 1.0)
@@ -44,8 +45,9 @@ def _fraction(count: Any, begin: Number, steps: Number) -> Array:
 
 
 def _whole_periods(elapsed: Array, period: Number) -> Array:
-    """How many periods are over: by comparison with their ends, for a device may round a quotient
-    wrongly.
+    """Count the periods that are over.
+
+    By comparison with their ends, for a device may round a quotient wrongly.
     """
     n = jnp.floor(divide(elapsed, period))
     n = jnp.where(elapsed >= (n + 1.0) * period, n + 1.0, n)
@@ -53,27 +55,29 @@ def _whole_periods(elapsed: Array, period: Number) -> Array:
 
 
 def _share_of(steps: Number, share: Number) -> Array:
-    """share·steps, rounded down to a whole step: of 100, 0.29 is 29, although float32 and float64
-    make it less.
+    """Return share·steps, rounded down to a whole step.
+
+    0.29 of 100 is 29, although float32 and float64 make it less.
     """
     product = share * steps
     return jnp.floor(product + product * float(jnp.finfo(jnp.result_type(product)).eps))
 
 
 def _mix(start: Number, end: Number, fraction: Array) -> Array:
-    """From start to end; exact at both."""
+    """Interpolate from start to end; exact at both."""
     return jnp.where(fraction < 1.0, start + multiply(end - start, fraction), end)
 
 
 def _remaining(start: Number, end: Number, left: Array) -> Array:
-    """From start, where all is left, to end, where nothing is; exact at both, and all digits near
-    an end of 0.
+    """Interpolate from start, where all is left, to end, where nothing is.
+
+    Exact at both, and with all digits near an end of 0.
     """
     return jnp.where(left == 1.0, start, end + multiply(start - end, left))
 
 
 def _ease(fraction: Array) -> Array:
-    """A half cosine from 0 to 1."""
+    """Rise from 0 to 1 by half a cosine."""
     return 0.5 * (1.0 - jnp.cos(jnp.pi * fraction))
 
 
@@ -82,7 +86,7 @@ def _straight(fraction: Array) -> Array:
 
 
 def _power(base: Number, exponent: Number) -> Array:
-    """base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
+    """Return base ** exponent for base >= 0, with gradient 0 (not NaN) at base 0."""
     positive = base > 0
     return jnp.where(
         positive, jnp.where(positive, base, 1.0) ** exponent, jnp.where(exponent == 0, 1.0, 0.0)
@@ -102,7 +106,11 @@ def _through(
 
 @schedule
 def constant_schedule(value: Number):
-    """The same value at every count."""
+    """Return the same value at every count.
+
+    Args:
+        value: The value, a number.
+    """
     return lambda count: _full(count, value)
 
 
@@ -114,11 +122,18 @@ def polynomial_schedule(
     transition_steps: Number,
     transition_begin: Number = 0,
 ):
-    """(init - end)·(1 - x)^power + end, x the fraction over of `transition_steps` counted from
-    `transition_begin`.
+    """Move from init_value to end_value by a power of what is left of the transition.
 
-    The value is init_value up to transition_begin and end_value from the end of the transition on;
-    power=1 is the line, larger powers fall faster at first.
+        (init - end)·(1 - x)^power + end, x the share of the transition that is over
+
+    The value is init_value before the transition and end_value after it.
+
+    Args:
+        init_value: Value at count 0. It stays until the transition begins.
+        end_value: Value at the end, which stays.
+        power: Power of what is left, at least 0; 1 is the line, larger ones fall faster at first.
+        transition_steps: Updates of the transition, above 0.
+        transition_begin: Count at which the transition begins, at least 0.
     """
     check_positive(transition_steps=transition_steps)
     check_nonnegative(power=power, transition_begin=transition_begin)
@@ -134,11 +149,16 @@ def polynomial_schedule(
 def linear_schedule(
     init_value: Number, end_value: Number, transition_steps: Number, transition_begin: Number = 0
 ):
-    """From init_value to end_value over `transition_steps` counted from `transition_begin`,
-    constant outside.
+    """Move from init_value to end_value in a line, constant outside.
 
     It reaches end_value at count transition_begin + transition_steps, so the last of N updates
     (count N - 1) is one step short of it.
+
+    Args:
+        init_value: Value at count 0. It stays until the transition begins.
+        end_value: Value at the end, which stays.
+        transition_steps: Updates of the transition, above 0.
+        transition_begin: Count at which the transition begins, at least 0.
     """
     check_positive(transition_steps=transition_steps)
     check_nonnegative(transition_begin=transition_begin)
@@ -156,11 +176,16 @@ def _cosine(peak: Number, end: Number, exponent: Number, fraction: Array) -> Arr
 def cosine_decay_schedule(
     init_value: Number, decay_steps: Number, alpha: Number = 0.0, exponent: Number = 1.0
 ):
-    """init·((1 - alpha)·((1 + cos πx)/2)^exponent + alpha), x = count/decay_steps up to 1.
-    Loshchilov & Hutter 2017.
+    """Decay by half a cosine. Loshchilov & Hutter 2017.
 
-    `alpha` is the end value as a share of the first, 0.1 for a decay to a tenth; it stays there
-    after decay_steps.
+        init·((1 - alpha)·((1 + cos πx)/2)^exponent + alpha), x = count/decay_steps up to 1
+
+    Args:
+        init_value: Value at count 0.
+        decay_steps: Updates until the end value, above 0.
+        alpha: End value as a share of the first, 0.1 for a decay to a tenth; it stays there after
+            `decay_steps`.
+        exponent: Power of the cosine's half wave, at least 0; 1 is the plain cosine.
     """
     check_positive(decay_steps=decay_steps)
     check_nonnegative(exponent=exponent)
@@ -178,12 +203,22 @@ def exponential_decay(
     staircase: bool = False,
     end_value: Number | None = None,
 ):
-    """init·decay_rate^x, x = (count - transition_begin)/transition_steps, rounded down with
-    `staircase`.
+    """Multiply the value by decay_rate in every transition.
 
-    `end_value` bounds it: from below where decay_rate < 1, else from above. Before transition_begin
-    the value is init_value. A decay_rate of 0 is an error here; write `piecewise_constant_schedule`
-    for a jump to 0.
+        init·decay_rate^x, x = (count - transition_begin)/transition_steps
+
+    Before transition_begin the value is init_value.
+
+    Args:
+        init_value: Value at count 0. It stays until the decay begins.
+        transition_steps: Updates of the transition, above 0.
+        decay_rate: Factor of the value in `transition_steps` updates, above 0. A jump to 0 is a
+            `piecewise_constant_schedule`.
+        transition_begin: Count at which the transition begins, at least 0.
+        staircase: Round the number of transitions down, so that the value changes at their ends
+            only.
+        end_value: Bound of the value, from below where decay_rate < 1, else from above; None for
+            none.
     """
     check_positive(transition_steps=transition_steps, decay_rate=decay_rate)
     check_below_one(decay_rate=decay_rate)
@@ -209,8 +244,9 @@ def exponential_decay(
 
 
 def _pairs(given: Any) -> list[tuple[Number, Number]]:
-    """The boundaries and their factors, from a dict or from pairs; only in pairs can the boundaries
-    be swept.
+    """Return the boundaries and their factors, from a dict or from pairs.
+
+    Only in pairs can the boundaries be swept.
     """
     if given is None:
         return []
@@ -240,11 +276,16 @@ def _check_boundaries(boundaries: list[Number]) -> None:
 
 @schedule
 def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: _Boundaries = None):
-    """init_value times the factor of every boundary reached; the factor counts from count =
-    boundary on.
+    """Multiply init_value by the factor of every boundary reached.
 
     `{1000: 0.1, 2000: 0.1}` divides by ten twice; as pairs `((1000, 0.1), (2000, 0.1))` the
-    boundaries are data too, and can be swept like the factors.
+    boundaries are data too, and can be swept like the factors. A factor counts from count =
+    boundary on.
+
+    Args:
+        init_value: Value at count 0.
+        boundaries_and_scales: Factors by the count from which on they apply, as a dict or as pairs;
+            None for none.
     """
     pairs = _pairs(boundaries_and_scales)
     _check_boundaries([b for b, _ in pairs])
@@ -262,11 +303,16 @@ def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: _Boun
 def piecewise_interpolate_schedule(
     interpolate_type: str, init_value: Number, boundaries_and_scales: _Boundaries = None
 ):
-    """Linear or cosine interpolation between init_value at 0 and its running products with the
-    factors.
+    """Interpolate between init_value at 0 and its running products with the factors.
 
     `piecewise_interpolate_schedule("linear", 1.0, {10: 0.5, 20: 0.1})` passes through 1 at 0, 0.5
     at 10 and 0.05 at 20, where it stays.
+
+    Args:
+        interpolate_type: "linear" or "cosine".
+        init_value: Value at count 0.
+        boundaries_and_scales: Factors by the count at which they are reached, as a dict or as
+            pairs; None for none.
     """
     if interpolate_type not in ("linear", "cosine"):
         raise ArgumentError(
@@ -287,11 +333,15 @@ def piecewise_interpolate_schedule(
 
 @schedule
 def join_schedules(schedules: Sequence[ScheduleFunction], boundaries: Sequence[Number]):
-    """One schedule after another: schedule i+1 takes over at count = boundaries[i] and counts from
-    there.
+    """Follow one schedule after another.
 
-    The boundaries are absolute counts, one fewer than schedules. All parts are evaluated at every
-    count, those not in charge outside their own range.
+    Schedule i+1 takes over at count = boundaries[i] and counts from there. All parts are evaluated
+    at every count, those not in charge outside their own range.
+
+    Args:
+        schedules: The schedules in order, a list.
+        boundaries: Counts at which the next schedule takes over, absolute, one fewer than
+            schedules.
     """
     if len(schedules) != len(boundaries) + 1:
         raise ArgumentError(
@@ -319,9 +369,12 @@ def join_schedules(schedules: Sequence[ScheduleFunction], boundaries: Sequence[N
 
 @schedule
 def warmup_constant_schedule(init_value: Number, peak_value: Number, warmup_steps: Number):
-    """Linear from init_value to peak_value over `warmup_steps`, then constant.
+    """Warm up linearly from init_value to peak_value, then stay there.
 
-    No warm-up steps give the constant peak_value.
+    Args:
+        init_value: Value at count 0.
+        peak_value: Largest value.
+        warmup_steps: Updates of the linear warm-up, at least 0. 0 is the constant peak_value.
     """
     check_nonnegative(warmup_steps=warmup_steps)
     return lambda count: _mix(init_value, peak_value, _fraction(count, 0.0, warmup_steps))
@@ -343,11 +396,16 @@ def warmup_cosine_decay_schedule(
     end_value: Number = 0.0,
     exponent: Number = 1.0,
 ):
-    """Linear warm-up to peak_value, then a cosine to end_value, which it reaches at `decay_steps`,
-    warm-up included.
+    """Warm up linearly to peak_value, then decay by a cosine to end_value.
 
-    So `decay_steps` is the length of the whole training, not of the decay alone; one that does not
-    exceed warmup_steps is an error. `exponent` bends the cosine as in `cosine_decay_schedule`.
+    Args:
+        init_value: Value at count 0.
+        peak_value: Largest value.
+        warmup_steps: Updates of the linear warm-up, at least 0.
+        decay_steps: Updates of the whole training, the warm-up included, not of the decay alone;
+            above 0, and more than `warmup_steps`.
+        end_value: Value at the end, which stays.
+        exponent: Power of the cosine's half wave, at least 0; 1 is the plain cosine.
     """
     check_nonnegative(warmup_steps=warmup_steps, exponent=exponent)
     check_positive(decay_steps=decay_steps)
@@ -384,10 +442,21 @@ def warmup_exponential_decay_schedule(
     staircase: bool = False,
     end_value: Number | None = None,
 ):
-    """Linear warm-up to peak_value, then `exponential_decay` from there, counted from the end of
-    the warm-up.
+    """Warm up linearly to peak_value, then follow `exponential_decay` from there, counted from the
+    end of the warm-up.
 
-    `transition_begin` is a pause after the warm-up, and `end_value` a bound on the decay alone.
+    Args:
+        init_value: Value at count 0.
+        peak_value: Largest value.
+        warmup_steps: Updates of the linear warm-up, at least 0.
+        transition_steps: Updates of the transition, above 0.
+        decay_rate: Factor of the value in `transition_steps` updates, above 0. A jump to 0 is a
+            `piecewise_constant_schedule`.
+        transition_begin: Pause after the warm-up, at least 0.
+        staircase: Round the number of transitions down, so that the value changes at their ends
+            only.
+        end_value: Bound of the value, from below where decay_rate < 1, else from above; None for
+            none.
     """
     check_nonnegative(warmup_steps=warmup_steps)
     decay = exponential_decay(
@@ -410,10 +479,17 @@ def cosine_onecycle_schedule(
     div_factor: Number = 25.0,
     final_div_factor: Number = 1e4,
 ):
-    """Half cosines: peak/div_factor, up to peak at pct_start, down to peak/(div·final_div) at the
-    end. Smith 2018.
+    """Rise and fall once by half cosines. Smith 2018.
 
-    `pct_start` is a share of transition_steps, rounded down to a whole step.
+    The value is peak/div at 0, peak at pct_start, and peak/(div·final_div) at the end.
+
+    Args:
+        transition_steps: Updates of the whole cycle, above 0.
+        peak_value: Largest value.
+        pct_start: Share of `transition_steps` at which the peak is reached, at least 0. It is
+            rounded down to a whole step.
+        div_factor: Peak over the value at count 0, above 0.
+        final_div_factor: Value at count 0 over that at the end, above 0.
     """
     check_positive(
         transition_steps=transition_steps, div_factor=div_factor, final_div_factor=final_div_factor
@@ -437,11 +513,20 @@ def linear_onecycle_schedule(
     div_factor: Number = 25.0,
     final_div_factor: Number = 1e4,
 ):
-    """Lines: peak/div_factor, peak at pct_start, peak/div_factor at pct_final, peak/(div·final_div)
+    """Rise and fall once in lines, with a last stretch far below. Smith 2018.
+
+    The value is peak/div at 0, peak at pct_start, peak/div at pct_final, and peak/(div·final_div)
     at the end.
 
-    The one-cycle policy of Smith 2018: up, down the same way, and a last stretch far below.
-    `pct_start` and `pct_final` are shares of transition_steps, rounded down to whole steps.
+    Args:
+        transition_steps: Updates of the whole cycle, above 0.
+        peak_value: Largest value.
+        pct_start: Share of `transition_steps` at which the peak is reached, at least 0. It is
+            rounded down to a whole step.
+        pct_final: Share of `transition_steps` at which the value is back at that of count 0, at
+            least 0; rounded as well.
+        div_factor: Peak over the value at count 0, above 0.
+        final_div_factor: Value at count 0 over that at the end, above 0.
     """
     check_positive(
         transition_steps=transition_steps, div_factor=div_factor, final_div_factor=final_div_factor
@@ -462,12 +547,14 @@ def linear_onecycle_schedule(
 
 @schedule
 def sgdr_schedule(cosine_kwargs: Sequence[Mapping[str, Number]]):
-    """Warm restarts: one `warmup_cosine_decay_schedule` per dict of its arguments. Loshchilov &
-    Hutter 2017.
+    """Restart a warm-up and cosine decay again and again. Loshchilov & Hutter 2017.
 
     Cycle k lasts its own decay_steps, its warm-up included. At the boundary the next cycle is in
-    charge already, so an end value is approached and not shown, save the last one's, which stays.
-    torch's CosineAnnealingWarmRestarts does the same.
+    charge already, so an end value is approached and not shown, except that of the last, which
+    stays. torch's CosineAnnealingWarmRestarts does the same.
+
+    Args:
+        cosine_kwargs: List of dicts, the arguments of one `warmup_cosine_decay_schedule` each.
     """
     if not isinstance(cosine_kwargs, tuple) or not all(isinstance(k, dict) for k in cosine_kwargs):
         raise ArgumentError(
@@ -490,11 +577,18 @@ def warmup_stable_decay_schedule(
     decay_steps: Number,
     end_value: Number = 0.0,
 ):
-    """Linear warm-up, constant for `stable_steps`, linear to end_value over `decay_steps`. Hu et
-    al. 2024.
+    """Warm up linearly, stay, and fall linearly to end_value. Hu et al. 2024.
 
     Every phase is given by its own length (in `warmup_cosine_decay_schedule` the decay counts from
     0). A run can be prolonged from any point of the constant phase by a larger stable_steps.
+
+    Args:
+        init_value: Value at count 0.
+        peak_value: Largest value.
+        warmup_steps: Updates of the linear warm-up, at least 0.
+        stable_steps: Updates at the peak, at least 0.
+        decay_steps: Updates of the fall, at least 0.
+        end_value: Value at the end, which stays.
     """
     check_nonnegative(warmup_steps=warmup_steps, stable_steps=stable_steps, decay_steps=decay_steps)
 
@@ -509,10 +603,16 @@ def warmup_stable_decay_schedule(
 
 @schedule
 def inverse_sqrt_schedule(peak_value: Number, warmup_steps: Number, init_value: Number = 0.0):
-    """Linear warm-up to peak_value, then peak·√(warmup_steps/count). Vaswani et al. 2017, section
-    5.3.
+    """Warm up linearly to peak_value, then fall by a root. Vaswani et al. 2017, section 5.3.
+
+        peak·√(warmup_steps/count)
 
     For a model of width d the paper's rate is peak_value = 1/√(d·warmup_steps).
+
+    Args:
+        peak_value: Largest value.
+        warmup_steps: Updates of the linear warm-up, above 0.
+        init_value: Value at count 0.
     """
     check_positive(warmup_steps=warmup_steps)
 
@@ -529,11 +629,16 @@ def inverse_sqrt_schedule(peak_value: Number, warmup_steps: Number, init_value: 
 def cyclic_schedule(
     base_value: Number, peak_value: Number, half_cycle_steps: Number, decay_rate: Number = 1.0
 ):
-    """A triangle wave between base and peak; each cycle's height is decay_rate times the last
-    one's. Smith 2017.
+    """Rise and fall again and again between base and peak. Smith 2017.
 
-    A cycle takes 2·half_cycle_steps and starts at base_value; decay_rate=1 is the paper's
-    "triangular" policy, 0.5 "triangular2".
+    A cycle takes 2·half_cycle_steps and starts at base_value.
+
+    Args:
+        base_value: Least value.
+        peak_value: Largest value. Later cycles are lower if `decay_rate` is.
+        half_cycle_steps: Updates of a rise or a fall, above 0.
+        decay_rate: Height of a cycle over that of the one before, at least 0: 1 is the paper's
+            "triangular" policy, 0.5 "triangular2".
     """
     check_positive(half_cycle_steps=half_cycle_steps)
     check_nonnegative(decay_rate=decay_rate)

@@ -42,8 +42,8 @@ def multi_normal(loc: Array, log_scale: Array) -> MultiNormal:
     """Make a normal distribution of independent entries from its mean and log standard deviation.
 
     Args:
-        loc: The mean, an array of any shape.
-        log_scale: The logarithm of the standard deviation, of the same shape or a scalar.
+        loc: Mean, an array of any shape.
+        log_scale: Logarithm of the standard deviation, of the same shape or a scalar.
     """
     return MultiNormal(*map(jnp.asarray, (loc, log_scale)))
 
@@ -61,6 +61,6 @@ def scale_gradient(inputs: PyTree, scale: float) -> PyTree:
 
     Args:
         inputs: A tree of floating arrays.
-        scale: Any real number; 0 stops the gradient, -1 turns it round.
+        scale: Factor of the gradient, any real number; 0 stops it, -1 turns it round.
     """
     return jax.tree.map(lambda x: _scaled(x, jnp.asarray(scale, jnp.result_type(float))), inputs)

@@ -77,14 +77,18 @@ def to_optax(tx: GradientTransformationExtraArgs) -> Any:
     `SVI` takes no other. The numbers of `tx` are closed over then: `replace` comes before.
 
     Args:
-        tx: Any transformation.
+        tx: The optimizer, or any other transformation.
     """
     optax = optional_import("optax", "to_optax", "optax")
     return optax.GradientTransformationExtraArgs(tx.init, tx.update)
 
 
 def init_empty_state(params: PyTree) -> EmptyState:
-    """Return the state of a transformation that remembers nothing, whatever the params are."""
+    """Return the state of a transformation that remembers nothing, whatever the params are.
+
+    Args:
+        params: Parameters, which are not looked at.
+    """
     del params
     return EmptyState()
 

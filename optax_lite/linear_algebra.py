@@ -38,11 +38,11 @@ def power_iteration(
 
     Args:
         matrix: A square matrix, or the function v -> A·v of a tree.
-        v0: Where to start, a vector or a tree; needed for a function. Default: random.
-        num_iters: The largest number of multiplications.
-        error_tolerance: Stop when λ changes by less than this share of itself.
-        precision: Of the multiplication by a matrix.
-        key: A random key for the default of v0; default `jax.random.key(0)`.
+        v0: Where to start, a vector or a tree; needed for a function, None for random.
+        num_iters: Largest number of multiplications, an integer of at least 1.
+        error_tolerance: Share of itself by which λ changes less when the iteration stops.
+        precision: Precision of the multiplication by a matrix, as `jax.lax.dot` takes it.
+        key: Random key for the start; None for `jax.random.key(0)`.
 
     Returns:
         The eigenvalue and the eigenvector of norm 1. Where several eigenvalues have the largest
@@ -97,12 +97,12 @@ def matrix_inverse_pth_root(
     """Compute (A + ridge_epsilon·λ_max·I)^(-1/p) of a symmetric matrix, by its eigenvalues.
 
     Args:
-        matrix: Symmetric, positive semi-definite, of shape (n, n).
+        matrix: A symmetric, positive semi-definite matrix of shape (n, n).
         p: The root, an integer of at least 1.
         num_iters: Not needed: eigenvalues leave nothing to iterate. Taken as optax takes it.
-        ridge_epsilon: How much is added to the diagonal, as a share of the largest eigenvalue.
+        ridge_epsilon: Share of the largest eigenvalue that is added to the diagonal.
         error_tolerance: Not needed either.
-        precision: Of the products of the eigenvectors.
+        precision: Precision of the products of the eigenvectors, as `jax.lax.dot` takes it.
 
     Returns:
         The root X, in the dtype of the matrix, at least float32, and the largest entry of
@@ -133,10 +133,10 @@ def nnls(A: Array, b: Array, iters: int, unroll: int | bool = 1, L: Any = None) 
 
     Args:
         A: A real matrix of shape (m, n).
-        b: Of shape (m,), or (m, k) for k problems at once.
-        iters: The number of iterations.
-        unroll: How many of them `jax.lax.scan` writes out.
-        L: At least the largest eigenvalue of AᵀA. Default: its Frobenius norm.
+        b: Right-hand side of shape (m,), or (m, k) for k problems at once.
+        iters: Number of iterations, an integer of at least 1.
+        unroll: Number of iterations that `jax.lax.scan` writes out.
+        L: The largest eigenvalue of AᵀA or more; None for its Frobenius norm.
 
     Returns:
         x, of shape (n,) or (n, k).

@@ -60,11 +60,13 @@ class Accumulator:
         )
 
     Args:
-        init: `init(like)` returns the first carry; `like` has a `jax.ShapeDtypeStruct` per array.
-        update: `update(carry, value, index)` adds the value of microbatch number `index`.
-        finalize: `finalize(carry)` returns the result.
-        aggregate: `aggregate(values)` reduces the examples of one microbatch, the first axis of
-            each array, to one value. Only `micro_vmap` and `micro_grad` call it.
+        init: Function `init(like)` that returns the first carry; `like` has a
+            `jax.ShapeDtypeStruct` per array.
+        update: Function `update(carry, value, index)` that adds the value of microbatch number
+            `index`.
+        finalize: Function `finalize(carry)` that returns the result.
+        aggregate: Function `aggregate(values)` that reduces the examples of one microbatch, the
+            first axis of each array, to one value. Only `micro_vmap` and `micro_grad` call it.
     """
 
     init: Callable[[PyTree], PyTree]
@@ -108,21 +110,22 @@ def microbatch(
     rather than `jax.grad(microbatch(f, ...))`, whose backward pass needs the intermediate results
     of all microbatches at once.
 
+    `num_real_microbatches` may be traced, so that padded batches of several sizes share a program.
+    Microbatch i of n has the rows i, n + i, ..., and not the first rows. Those that are left out
+    count as zeros in a SUM, MEAN and CONCAT, but do not count in a RUNNING_MEAN.
+
     Args:
-        fun: The function; it returns a tree of arrays.
-        argnums: The positions of the arguments to split; negative ones count from the end.
-        microbatch_size: The rows of a microbatch; must divide those of the batch. With None `fun`
-            is returned unchanged.
-        accumulator: An `AccumulationType` or `Accumulator`, or a tree of them in which each stands
-            for one leaf or subtree of the result.
-        argnames: The names of further arguments to split. Both kinds may be passed by position or
-            by keyword.
-        in_axes: The axis to split: one for all arguments, or one for each of `argnums` and then
-            of `argnames`.
-        num_real_microbatches: Run only the first so many microbatches, from 0 to all; may be
-            traced, so that padded batches of several sizes share a program. Microbatch i of n has
-            the rows i, n + i, ..., and not the first rows. Those that are left out count as zeros
-            in a SUM, MEAN and CONCAT, but do not count in a RUNNING_MEAN.
+        fun: Function to call, which returns a tree of arrays.
+        argnums: Positions of the arguments to split; negative ones count from the end.
+        microbatch_size: Rows of a microbatch; must divide those of the batch. None returns `fun`
+            unchanged.
+        accumulator: An `AccumulationType` or `Accumulator`, or a tree of them in which each is for
+            one leaf or subtree of the result.
+        argnames: Names of further arguments to split. Both kinds may be passed by position or by
+            keyword.
+        in_axes: Axis to split: one for all arguments, or one for each of `argnums` and then of
+            `argnames`.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all. None for all.
 
     Returns:
         A function with the arguments of `fun`.
@@ -161,15 +164,16 @@ def micro_vmap(
         jax.jit(covariance)(batch)
 
     Args:
-        fun: The function of one example; it returns a tree of arrays.
-        in_axes: The axis of the examples: one for all positional arguments, or one for each, None
-            for what all examples share. In keyword arguments it is the first.
+        fun: Function of one example, which returns a tree of arrays.
+        in_axes: Axis of the examples: one for all positional arguments, or one for each, None for
+            what all examples share. In keyword arguments it is the first.
         out_axes: Must be 0: results that keep an axis of examples have it in front.
-        microbatch_size: How many examples are mapped at once; must divide their number. None: all.
-        vmap_fn: Maps over a microbatch, called as `vmap_fn(fun, in_axes, out_axes)`.
+        microbatch_size: Number of examples mapped at once; must divide that of all. None for all.
+        vmap_fn: Function that maps over a microbatch, called as `vmap_fn(fun, in_axes, out_axes)`.
         accumulator: As in `microbatch`, over examples; integers are summed and averaged as
             `jnp.sum` and `jnp.mean` do. An `Accumulator` needs its `aggregate`.
-        num_real_microbatches: As in `microbatch`.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all. See
+            `microbatch`; None for all.
 
     Returns:
         A function with the arguments of `fun`, each with an axis of examples.
@@ -218,19 +222,20 @@ def micro_grad(
         aux.values, aux.metrics  # of each example: the loss, and the norm of its gradient
 
     Args:
-        fun: The function, by default `fun(params, batch)`; it returns a scalar.
+        fun: Function to differentiate, by default `fun(params, batch)`, which returns a scalar.
         has_aux: Whether `fun` returns a pair, the second part of which is not differentiated.
-        argnums: The positions of the arguments to differentiate.
-        batch_argnums: The positions of the arguments with examples along their first axis. Keyword
+        argnums: Positions of the arguments to differentiate.
+        batch_argnums: Positions of the arguments with examples along their first axis. Keyword
             arguments have them too; all others reach every example unchanged.
-        keep_batch_dim: Whether `fun` takes batches, so that each example is passed as a batch of
-            one. Keyword arguments that are not in `batch_argnums` are passed without that axis.
-        microbatch_size: How many gradients exist at once; must divide the number of examples.
-            None: all.
+        keep_batch_dim: Pass each example as a batch of one, to a `fun` that takes batches; keyword
+            arguments that are not in `batch_argnums` come without that axis.
+        microbatch_size: Number of gradients that exist at once; must divide that of examples. None
+            for all.
         accumulator: As in `micro_vmap`, of what `transform_fn` returns.
-        transform_fn: A function of the gradient of one example, such as clipping.
-        metrics_fn: A function of the gradient of one example, whose results are all returned.
-        num_real_microbatches: As in `microbatch`.
+        transform_fn: Function of the gradient of one example, such as clipping.
+        metrics_fn: Function of the gradient of one example, whose results are all returned.
+        num_real_microbatches: Run only the first so many microbatches, from 0 to all. See
+            `microbatch`; None for all.
 
     Returns:
         A function with the arguments of `fun` that returns the accumulated gradients and an `Aux`:
@@ -274,8 +279,9 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
 
     Args:
         tree: A tree of arrays.
-        microbatch_size: The rows of a microbatch; must divide those of every array.
-        axis: The axis to split; a negative one counts from the end.
+        microbatch_size: Rows of a microbatch, an integer of at least 1; must divide those of every
+            array.
+        axis: Axis to split; a negative one counts from the end.
 
     Returns:
         A tree of arrays of shape (..., microbatches, microbatch_size, ...).
@@ -362,12 +368,12 @@ class _Loop:
         )
 
     def _in_one(self, values: PyTree) -> PyTree:
-        """The result of a batch that is not split, from the values of all examples."""
+        """Return the result of a batch that is not split, from the values of all examples."""
         folds, treedef, values = self._folds(values, 1)
         return treedef.unflatten([fold.aggregate(x) for fold, x in zip(folds, values, strict=True)])
 
     def _steps(self, n: int) -> tuple[int, Any]:
-        """How many steps the loop has, and the number of real ones if that is traced."""
+        """Return the number of steps of the loop, and that of real ones if it is traced."""
         real = self.num_real_microbatches
         if real is None or isinstance(real, Tracer):
             return n, real
@@ -377,7 +383,9 @@ class _Loop:
         return int(real), None
 
     def _folds(self, out: PyTree, n: int) -> tuple[list[Accumulator], Any, list[PyTree]]:
-        """An accumulator for each leaf of `self.accumulator`, its tree, and the outputs there."""
+        """Return an accumulator for each leaf of `self.accumulator`, its tree, and the outputs
+        there.
+        """
         paths, treedef = jax.tree_util.tree_flatten_with_path(self.accumulator, is_leaf=is_missing)
         try:
             outputs = flatten_up_to(self.accumulator, out, "result", "accumulator")
@@ -403,7 +411,7 @@ class _Loop:
             raise ArgumentError(f"leaf {path!r} of the result {problem}", self.name)
 
     def _as_before(self, new: PyTree, old: PyTree) -> PyTree:
-        """The new carry, which must have the structure, shapes and dtypes of the old one."""
+        """Return the new carry, which must have the structure, shapes and dtypes of the old one."""
         new = jax.tree.map(as_array, new)
         found, expected = jax.tree.map(show_leaf, new), jax.tree.map(show_leaf, old)
         if jax.tree.flatten(found) != jax.tree.flatten(expected):
@@ -413,7 +421,7 @@ class _Loop:
 
 
 def _built_in(kind: AccumulationType | None, like: PyTree, n: int, examples: bool) -> Accumulator:
-    """The accumulator of a kind for n trees like this one."""
+    """Make the accumulator of a kind for n trees like this one."""
     leaf = _concatenation if kind is AccumulationType.CONCAT else _reduction
     folds = jax.tree.map(lambda x: leaf(x, kind, n, examples), like)
     return Accumulator(
@@ -427,7 +435,7 @@ def _built_in(kind: AccumulationType | None, like: PyTree, n: int, examples: boo
 
 
 def _concatenation(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
-    """The concatenation of n arrays, the rows of each where those of its microbatch were."""
+    """Concatenate n arrays, the rows of each where those of its microbatch were."""
     rows, *rest = like.shape or (1,)
 
     def init(like):
@@ -445,7 +453,7 @@ def _concatenation(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
 
 
 def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
-    """The sum or mean of n arrays, and with `examples` over the first axis of each."""
+    """Sum or average n arrays, and with `examples` the first axis of each."""
     reduce = jnp.sum if kind is AccumulationType.SUM else jnp.mean
     like = jax.eval_shape(functools.partial(reduce, axis=0), like) if examples else like
     wide = compute_dtype(like) if is_inexact(like) else like.dtype
@@ -471,7 +479,7 @@ def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
 
 
 def _custom(given: Accumulator, examples: bool) -> Accumulator:
-    """An accumulator of the caller, for values with an axis of examples if there is one."""
+    """Adapt an accumulator of the caller, for values with an axis of examples if there is one."""
 
     def init(like):
         carry = given.init(jax.eval_shape(given.aggregate, like) if examples else like)
@@ -498,9 +506,7 @@ def _call(fun: Callable, args: tuple, kwargs: dict, new: dict[_Key, Any]) -> Any
 
 
 def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) -> list[_Key]:
-    """Where the wanted arguments are in this call: by position or by keyword, whatever was asked
-    for.
-    """
+    """Find the wanted arguments in this call, by position or by keyword, whatever was asked for."""
     names = _positional_names(fun)
     keys: list[_Key] = []
     for one in wanted:
@@ -530,7 +536,7 @@ def _positional_names(fun: Callable) -> list[str]:
 
 
 def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | None) -> int:
-    """The number of rows, which all arrays of the batch must have."""
+    """Count the rows, of which all arrays of the batch must have the same number."""
     counts = {}
     for key, arg in batch.items():
         for path, x in jax.tree_util.tree_flatten_with_path(arg)[0]:
@@ -549,7 +555,9 @@ def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | N
 
 
 def _count_rows(x: Any, axis: int, where: str, size: int | None, remedy: str = "") -> int:
-    """The length of the axis to split, which must be there, and divisible by the size if given."""
+    """Return the length of the axis to split, which must exist, and be divisible by a size if
+    given.
+    """
     if not hasattr(x, "dtype") and not isinstance(x, (bool, int, float, complex)):
         raise ArgumentError(f"{where} is {show_leaf(x):.60}, which is not an array{remedy}")
     shape = np.shape(x)
@@ -564,7 +572,7 @@ def _count_rows(x: Any, axis: int, where: str, size: int | None, remedy: str = "
 
 
 def _split(x: Any, axis: int, size: int) -> Any:
-    """An array (..., rows, ...) as (..., size, microbatches, ...)."""
+    """Reshape an array (..., rows, ...) to (..., size, microbatches, ...)."""
     return x.reshape(*x.shape[:axis], size, x.shape[axis] // size, *x.shape[axis + 1 :])
 
 
@@ -573,8 +581,9 @@ def _parts(axis: int, size: int, x: Any) -> Array:
 
 
 def _part(axis: int, i: Any, parts: Array) -> Array:
-    """Microbatch i; an axis counted from the end stands where its second half, the microbatches, is
-    now.
+    """Return microbatch i.
+
+    An axis counted from the end is now the place of its second half, the microbatches.
     """
     return jax.lax.dynamic_index_in_dim(parts, i, axis if axis < 0 else axis + 1, keepdims=False)
 
@@ -583,7 +592,7 @@ def _part(axis: int, i: Any, parts: Array) -> Array:
 
 
 def _integers(*, or_none: bool = False, **argument: Any) -> tuple[Any, ...]:
-    """The members of an argument that is an integer or a sequence of integers."""
+    """List the members of an argument that is an integer or a sequence of integers."""
     ((name, value),) = argument.items()
     members = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     for one in members:
@@ -604,7 +613,7 @@ def _names(**argument: Any) -> tuple[str, ...]:
 
 
 def _one_each(members: tuple, value: Any, count: int, what: str) -> tuple:
-    """The axes for some arguments, from a number for all or a sequence of one for each."""
+    """Return the axes for some arguments, from a number for all or a sequence of one for each."""
     if not isinstance(value, (tuple, list)):
         return members * count
     if len(members) != count:

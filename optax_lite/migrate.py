@@ -199,7 +199,7 @@ def _grouped(found: Iterable[tuple[Any, str]]) -> dict[Any, list[str]]:
 
 
 def _find(path: str) -> Any:
-    """Return the object here that a dotted name of optax stands for, or _ABSENT."""
+    """Return the object here for a dotted name of optax, or _ABSENT."""
     value: Any = optax_lite
     parts = path.split(".")
     for i, part in enumerate(parts[1:], 2):

@@ -134,7 +134,7 @@ def _finite_radius(name: str, given: dict[str, Any], x: PyTree) -> Array:
 def _column(name: str, value: Any, x: PyTree, *, shared: bool) -> list[tuple[str, Any]]:
     """Pair what an argument has for each leaf of x with what to call it in an error.
 
-    With `shared`, a number or None stands for a whole tree of them.
+    With `shared`, a number or None is for the whole tree.
     """
     if shared and (value is None or (_is_real(value) and np.shape(value) == ())):
         return [(name, value)] * len(jax.tree.leaves(x, is_leaf=is_missing))
@@ -205,8 +205,8 @@ def projection_box(tree: PyTree, lower: Any, upper: Any) -> PyTree:
         y = min(max(x, lower), upper)   (Boyd & Vandenberghe 2004, section 8.1.1)
 
     Args:
-        tree: The tree to project, with real leaves.
-        lower: A number, or a tree like `tree` of numbers and arrays; None is no bound.
+        tree: Tree to project. Its leaves must be real.
+        lower: A number, or a tree like `tree` of numbers and arrays; None for no bound.
         upper: Likewise; where it is below `lower` the box is empty.
     """
     return jax.tree.map(_clip, tree, lower, upper)
@@ -219,8 +219,8 @@ def projection_hypercube(tree: PyTree, scale: Any = 1) -> PyTree:
         y = min(max(x, 0), scale)   (a box)
 
     Args:
-        tree: The tree to project, with real leaves.
-        scale: The length of the edges, at least 0: a number, or a tree like `tree`.
+        tree: Tree to project. Its leaves must be real.
+        scale: Length of the edges, at least 0: a number, or a tree like `tree`.
     """
     return jax.tree.map(lambda x, s: _clip(x, 0, s), tree, scale)
 
@@ -232,7 +232,7 @@ def projection_non_negative(tree: PyTree) -> PyTree:
         y = max(x, 0)   (Boyd & Vandenberghe 2004, section 8.1.1)
 
     Args:
-        tree: The tree to project, with real leaves.
+        tree: Tree to project. Its leaves must be real.
     """
     return jax.tree.map(lambda x: jnp.maximum(x, 0), tree)
 
@@ -244,8 +244,8 @@ def projection_linf_ball(tree: PyTree, scale: Number = 1) -> PyTree:
         yᵢ = sign(xᵢ)·min(|xᵢ|, scale)   (a box; for complex entries, disks)
 
     Args:
-        tree: The tree to project.
-        scale: The radius, at least 0.
+        tree: Tree to project.
+        scale: Radius, at least 0.
     """
 
     def nearest(x):
@@ -299,8 +299,8 @@ def projection_simplex(tree: PyTree, scale: Number = 1) -> PyTree:
     order; the quotient grows with k while the next of them exceeds it, and just these stay above 0.
 
     Args:
-        tree: The tree to project, with real leaves.
-        scale: The sum over all leaves, at least 0.
+        tree: Tree to project. Its leaves must be real.
+        scale: Sum over all leaves, at least 0.
     """
     return _onto_simplex(tree, scale)
 
@@ -314,8 +314,8 @@ def projection_l1_ball(tree: PyTree, scale: Number = 1) -> PyTree:
     Duchi et al. 2008, section 4.
 
     Args:
-        tree: The tree to project.
-        scale: The radius, at least 0.
+        tree: Tree to project.
+        scale: Radius, at least 0.
     """
     total = weak_typed(sum_abs(tree))
     # inside, the sum stands for a radius that may be infinite
@@ -333,8 +333,8 @@ def projection_l1_sphere(tree: PyTree, scale: Number = 1) -> PyTree:
     two nearest points, and goes to the positive one.
 
     Args:
-        tree: The tree to project.
-        scale: The radius, at least 0.
+        tree: Tree to project.
+        scale: Radius, at least 0.
     """
     return jax.tree.map(_resized, tree, _onto_simplex(jax.tree.map(jnp.abs, tree), scale))
 
@@ -360,8 +360,8 @@ def projection_l2_ball(tree: PyTree, scale: Number = 1) -> PyTree:
     By the triangle inequality no point of the ball is nearer than ‖x‖ - scale, as this one is.
 
     Args:
-        tree: The tree to project.
-        scale: The radius, at least 0.
+        tree: Tree to project.
+        scale: Radius, at least 0.
     """
     norm = global_norm(tree)
     inside = norm <= scale
@@ -378,8 +378,8 @@ def projection_l2_sphere(tree: PyTree, scale: Number = 1) -> PyTree:
     From x = 0 every point is as near; it goes to the one whose n entries are scale / √n.
 
     Args:
-        tree: The tree to project.
-        scale: The radius, at least 0.
+        tree: Tree to project.
+        scale: Radius, at least 0.
     """
     norm = global_norm(tree)
     n = max(sum(x.size for x in jax.tree.leaves(tree)), 1)
@@ -396,8 +396,8 @@ def projection_vector(x: PyTree, a: PyTree) -> PyTree:
         y = ⟨a, x⟩ / ⟨a, a⟩·a, and 0 for a = 0
 
     Args:
-        x: The tree to project, with real leaves.
-        a: A point on the line, a tree like `x`.
+        x: Tree to project, with real leaves.
+        a: Point on the line, a tree like `x`.
     """
     u = _divided(a, global_norm(a))
     along = dot(u, x)
@@ -423,9 +423,9 @@ def projection_hyperplane(x: PyTree, a: PyTree, b: Number) -> PyTree:
     For a = 0 it is x if b = 0, and NaN otherwise: no y has ⟨0, y⟩ = b.
 
     Args:
-        x: The tree to project, with real leaves.
-        a: The normal of the hyperplane, a tree like `x`.
-        b: A number, for all leaves together.
+        x: Tree to project, with real leaves.
+        a: Normal of the hyperplane, a tree like `x`.
+        b: Number, for all leaves together.
     """
     return _onto_plane(x, a, b, lambda excess: excess)
 
@@ -439,8 +439,8 @@ def projection_halfspace(x: PyTree, a: PyTree, b: Number) -> PyTree:
     For a = 0 it is x if b ≥ 0, and NaN otherwise.
 
     Args:
-        x: The tree to project, with real leaves.
-        a: The normal that points out of the halfspace, a tree like `x`.
-        b: A number, for all leaves together.
+        x: Tree to project, with real leaves.
+        a: Normal that points out of the halfspace, a tree like `x`.
+        b: Number, for all leaves together.
     """
     return _onto_plane(x, a, b, lambda excess: jnp.maximum(excess, 0))

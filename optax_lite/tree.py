@@ -40,7 +40,12 @@ Filter = Callable[[tuple, Any], bool]  # of the path to a value and the value
 
 @dataclasses.dataclass(frozen=True)
 class NamedTupleKey:
-    """Where a path goes through the field `name` of a named tuple of the class `tuple_name`."""
+    """Where a path goes through the field of a named tuple.
+
+    Args:
+        tuple_name: Name of the named tuple's class.
+        name: Name of the field.
+    """
 
     tuple_name: str
     name: str
@@ -50,8 +55,9 @@ class NamedTupleKey:
 
 
 def _children(node):
-    """The keys and values one level below a node, and how to put them together again; no keys below
-    a leaf.
+    """Split a node into the keys and values one level below it, and what puts them together again.
+
+    A leaf has no keys.
     """
     pairs, treedef = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
     keys = [path[0] for path, _ in pairs if path]
@@ -68,9 +74,7 @@ def _walk(path, node) -> Iterator[tuple[tuple, Any]]:
 
 
 def _names(path, value) -> list:
-    """What a value is called: the key or field it stands under, and its class if it is a named
-    tuple.
-    """
+    """List the names of a value: its key or field, and its class if it is a named tuple."""
     own = [type(value).__name__] if hasattr(value, "_fields") else []
     return own + [
         getattr(path[-1], part) for part in ("key", "name") if path and hasattr(path[-1], part)
@@ -80,20 +84,31 @@ def _names(path, value) -> list:
 def get_all_with_path(
     tree: PyTree, key: Any, filtering: Filter | None = None
 ) -> list[tuple[tuple, Any]]:
-    """Every value that `key` names, with its path: a dict key, a field, or the class of a named
-    tuple.
+    """Find every value of a name, with its path.
 
-    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple.
-    `filtering(path, value)` narrows the search. It works on states and on optimizers:
-    `get_all_with_path(tx, "learning_rate")`.
+    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple. It works on
+    states and on optimizers: `get_all_with_path(tx, "learning_rate")`.
+
+    Args:
+        tree: A pytree, a state or an optimizer.
+        key: Name to look for: a dict key, a field, or the class of a named tuple.
+        filtering: Function of a path and a value that is False for values to pass over.
+
+    Returns:
+        A list of pairs (path, value).
     """
     found = [(path, value) for path, value in _walk((), tree) if key in _names(path, value)]
     return [pair for pair in found if filtering is None or filtering(*pair)]
 
 
 def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
-    """The one value that `key` names, as in `get_all_with_path`, or `default`; several are an
-    error.
+    """Find the one value of a name, as in `get_all_with_path`; several are an error.
+
+    Args:
+        tree: A pytree, a state or an optimizer.
+        key: Name to look for: a dict key, a field, or the class of a named tuple.
+        default: What to return where nothing has that name.
+        filtering: Function of a path and a value that is False for values to pass over.
     """
     found = get_all_with_path(tree, key, filtering)
     if len(found) > 1:
@@ -106,10 +121,15 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
 
 
 def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTree:
-    """The tree with other values in all the places that a keyword names, as in `get_all_with_path`.
+    """Replace the values in all the places that a keyword names, as in `get_all_with_path`.
 
     A name that is nowhere is an error. Of an optimizer, `tx.replace` edits one place and checks the
     value.
+
+    Args:
+        tree: A pytree, a state or an optimizer.
+        filtering: Function of a path and a value that is False for values to pass over.
+        **kwargs: The new values by name.
     """
     for key in kwargs:
         if not get_all_with_path(tree, key, filtering):
@@ -141,13 +161,21 @@ def map_params(
     transform_non_params: Callable[[Any], Any] | None = None,
     is_leaf: Callable[[Any], bool] | None = None,
 ) -> PyTree:
-    """Apply `f` to every leaf of a state that belongs to a parameter, as moments do, together with
-    leaves of `rest`.
+    """Apply `f` to every leaf of a state that belongs to a parameter, as moments do.
 
     `map_params(tx, lambda slot, spec: spec, state, specs)` is the sharding of a state by that of
-    the parameters. `initable` is the transformation or its `init`, run once to see where in the
-    state the parameters lie. What belongs to none, a count, goes through `transform_non_params`.
-    Without `is_leaf`, None and masked leaves stay as they are.
+    the parameters.
+
+    Args:
+        initable: The transformation or its `init`, run once to see where in the state the
+            parameters lie.
+        f: Function of such a leaf, and of those of `rest` at its parameter.
+        state: State of the optimizer, as `init`, `update` or `step` returned it.
+        *rest: Trees like the parameters.
+        transform_non_params: Function of what belongs to no parameter, a count; None leaves it
+            unchanged.
+        is_leaf: Predicate of leaves, as in `jax.tree.map`; None leaves None and masked leaves
+            unchanged.
     """
     try:
         marked = getattr(initable, "init", initable)(Placeholder())
@@ -177,7 +205,7 @@ def map_params(
 
 
 def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
-    """`jax.tree.map`; an error names the paths or the shapes in which the trees differ."""
+    """Map as `jax.tree.map` does; an error names the paths or shapes in which trees differ."""
     try:
         return jax.tree.map(f, tree, *others)
     except (TypeError, ValueError) as error:
@@ -205,88 +233,170 @@ def _check_scalar(name: str, scalar: Any) -> None:
 
 
 def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
-    """x + y + ..."""
+    """Return x + y + ...
+
+    Args:
+        tree_x: A pytree x of arrays.
+        tree_y: A pytree y of the same structure.
+        *other_trees: More of them.
+    """
     return _zipped(
         lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees
     )
 
 
 def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """x - y."""
+    """Return x - y.
+
+    Args:
+        tree_x: A pytree x of arrays.
+        tree_y: A pytree y of the same structure.
+    """
     return _zipped(operator.sub, tree_x, tree_y)
 
 
 def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """x·y, entry by entry."""
+    """Return x·y, entry by entry.
+
+    Args:
+        tree_x: A pytree x of arrays.
+        tree_y: A pytree y of the same structure.
+    """
     return _zipped(operator.mul, tree_x, tree_y)
 
 
 def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """x / y, entry by entry."""
+    """Return x / y, entry by entry.
+
+    Args:
+        tree_x: A pytree x of arrays.
+        tree_y: A pytree y of the same structure.
+    """
     return _zipped(operator.truediv, tree_x, tree_y)
 
 
 def scale(scalar: Number, tree: PyTree) -> PyTree:
-    """scalar·x."""
+    """Return scalar·x.
+
+    Args:
+        scalar: Factor of every entry.
+        tree: A pytree of arrays.
+    """
     _check_scalar("scale(scalar, tree)", scalar)
     return jax.tree.map(lambda x: scalar * x, tree)
 
 
 def add_scale(tree_x: PyTree, scalar: Number, tree_y: PyTree) -> PyTree:
-    """x + scalar·y."""
+    """Return x + scalar·y.
+
+    Args:
+        tree_x: A pytree x of arrays.
+        scalar: Factor of y.
+        tree_y: A pytree y of the same structure.
+    """
     _check_scalar("add_scale(tree_x, scalar, tree_y)", scalar)
     return _zipped(lambda x, y: x + scalar * y, tree_x, tree_y)
 
 
 def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """x where the condition, one for all leaves, is True, y elsewhere."""
+    """Return x where the condition is True, y elsewhere.
+
+    Args:
+        condition: One bool, or array of bools, for all leaves.
+        tree_x: A pytree x of arrays.
+        tree_y: A pytree y of the same structure.
+    """
     return _zipped(lambda x, y: jnp.where(condition, x, y), tree_x, tree_y)
 
 
 def clip(tree: PyTree, min_value: Number | None = None, max_value: Number | None = None) -> PyTree:
-    """Every entry brought into [min_value, max_value]; None is no limit."""
+    """Bring every entry into [min_value, max_value].
+
+    Args:
+        tree: A pytree of arrays.
+        min_value: Least value; None for no limit.
+        max_value: Largest value; None for no limit.
+    """
     return jax.tree.map(lambda x: jnp.clip(x, min_value, max_value), tree)
 
 
 def conj(tree: PyTree) -> PyTree:
-    """The complex conjugate."""
+    """Return the complex conjugate.
+
+    Args:
+        tree: A pytree of arrays.
+    """
     return jax.tree.map(jnp.conj, tree)
 
 
 def real(tree: PyTree) -> PyTree:
-    """The real part."""
+    """Return the real part.
+
+    Args:
+        tree: A pytree of arrays.
+    """
     return jax.tree.map(jnp.real, tree)
 
 
 def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
-    """Every leaf, integers too, in one dtype; as it is if that is None."""
+    """Return every leaf, integers too, in one dtype.
+
+    Args:
+        tree: A pytree of arrays.
+        dtype: Dtype of the result; None for that of each leaf.
+    """
     return tree if dtype is None else jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), tree)
 
 
 def full_like(tree: PyTree, fill_value: Number, dtype: DTypeLike | None = None) -> PyTree:
-    """`fill_value` everywhere, in the shapes (and without `dtype` the dtypes) of the tree."""
+    """Return `fill_value` everywhere, in the shapes of a tree.
+
+    Args:
+        tree: A pytree of arrays.
+        fill_value: Value of every entry.
+        dtype: Dtype of the result; None for that of each leaf.
+    """
     return jax.tree.map(lambda x: jnp.full_like(x, fill_value, dtype=dtype), tree)
 
 
 def zeros_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
-    """`full_like` with 0; integers get zeros too, unlike in the slots that `optax_lite.zeros_like`
+    """Return 0 everywhere; integers get zeros too, unlike in the slots that `optax_lite.zeros_like`
     makes.
+
+    Args:
+        tree: A pytree of arrays.
+        dtype: Dtype of the result; None for that of each leaf.
     """
     return full_like(tree, 0, dtype)
 
 
 def ones_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
-    """`full_like` with 1."""
+    """Return 1 everywhere, in the shapes of a tree.
+
+    Args:
+        tree: A pytree of arrays.
+        dtype: Dtype of the result; None for that of each leaf.
+    """
     return full_like(tree, 1, dtype)
 
 
 def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
-    """Every leaf repeated along new leading dimensions."""
+    """Repeat every leaf along new leading dimensions.
+
+    Args:
+        tree: A pytree of arrays.
+        shape: Sizes of the new dimensions.
+    """
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *jnp.shape(x))), tree)
 
 
 def split_key_like(rng_key: Array, target_tree: PyTree) -> PyTree:
-    """A key of its own for every leaf."""
+    """Make a key of its own for every leaf.
+
+    Args:
+        rng_key: A JAX random key.
+        target_tree: A pytree of the structure of the result.
+    """
     if not hasattr(rng_key, "dtype"):
         raise TypeError(
             f"split_key_like: rng_key must be a key, got {show_leaf(rng_key):.60}; write "
@@ -302,8 +412,13 @@ def random_like(
     sampler: Callable[..., Any] = jax.random.normal,
     dtype: DTypeLike | None = None,
 ) -> PyTree:
-    """A draw of `sampler(key, shape, dtype)` for every leaf, in its dtype unless another is
-    given.
+    """Draw an array for every leaf.
+
+    Args:
+        rng_key: A JAX random key.
+        target_tree: A pytree of the structure and shapes of the result.
+        sampler: Function of a key, a shape and a dtype that draws.
+        dtype: Dtype of the result; None for that of each leaf.
     """
 
     def draw(key, x):
@@ -314,7 +429,11 @@ def random_like(
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
-    """Typed keys as their raw numbers, to be compared or saved; other leaves as they are."""
+    """Return typed keys as their raw numbers, to be compared or saved; other leaves unchanged.
+
+    Args:
+        input_tree: A pytree of arrays, some of them keys.
+    """
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, input_tree)
 
 
@@ -326,8 +445,9 @@ def _is_key(x):
 
 
 def _wide(x):
-    """A leaf in float32 at least; integers and bools in JAX's default integer, for int8 holds no
-    product of its own.
+    """Return a leaf in float32 at least.
+
+    Integers and bools come in JAX's default integer, for int8 holds no product of its own.
     """
     x = jnp.asarray(x)
     return (
@@ -338,11 +458,14 @@ def _wide(x):
 
 
 def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
-    """The sum of all entries; `associative_reduction` adds the leaves up by pairs, which compiles
-    faster if many.
+    """Return the sum of all entries.
 
     Integers add up to one of JAX's default size: where 32 bits may not hold it, cast the tree to a
     float first.
+
+    Args:
+        tree: A pytree of arrays.
+        associative_reduction: Add the leaves up by pairs, which compiles faster if they are many.
     """
     parts = jax.tree.map(lambda x: jnp.sum(_wide(x)), tree)
     with jax.numpy_dtype_promotion("standard"):
@@ -352,7 +475,12 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
 
 
 def vdot(tree_x: PyTree, tree_y: PyTree) -> Array:
-    """⟨x, y⟩ = Σ x̄·y over all entries of all leaves, those of integers as in `sum`."""
+    """Return ⟨x, y⟩ = Σ x̄·y over all entries of all leaves, those of integers as in `sum`.
+
+    Args:
+        tree_x: A pytree x of arrays.
+        tree_y: A pytree y of the same structure.
+    """
     with jax.numpy_dtype_promotion("standard"):
         return sum(
             _zipped(lambda x, y: jnp.vdot(_wide(x), _wide(y), precision="highest"), tree_x, tree_y)
@@ -367,18 +495,30 @@ def _reduced(reduce, start, tree):
 
 
 def max(tree: PyTree) -> Array:
-    """The largest of all entries, -inf if there are none."""
+    """Return the largest of all entries, -inf if there are none.
+
+    Args:
+        tree: A pytree of arrays.
+    """
     return _reduced(jnp.maximum, -jnp.inf, tree)
 
 
 def min(tree: PyTree) -> Array:
-    """The smallest of all entries, inf if there are none."""
+    """Return the smallest of all entries, inf if there are none.
+
+    Args:
+        tree: A pytree of arrays.
+    """
     return _reduced(jnp.minimum, jnp.inf, tree)
 
 
 def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = False) -> Array:
-    """The norm of all entries as one vector: the 2-norm (None or 2), the sum (1) or the largest
-    (inf) of |x|.
+    """Return the norm of all entries as one vector.
+
+    Args:
+        tree: A pytree of arrays.
+        ord: None or 2 for the 2-norm, 1 for the sum and inf for the largest of |x|.
+        squared: Return the square of the norm.
     """
     if ord in (None, 2):
         return sum_sq(tree) if squared else global_norm(tree)
@@ -390,14 +530,26 @@ def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = Fal
 
 
 def size(tree: PyTree) -> int:
-    """The number of all entries."""
+    """Return the number of all entries.
+
+    Args:
+        tree: A pytree of arrays.
+    """
     return functools.reduce(operator.add, (as_array(x).size for x in jax.tree.leaves(tree)), 0)
 
 
 def allclose(
     a: PyTree, b: PyTree, rtol: Number = 1e-5, atol: Number = 1e-8, equal_nan: bool = False
 ) -> Array:
-    """Whether all leaves have equal shapes and entries within |a - b| ≤ atol + rtol·|b|."""
+    """Tell whether all leaves have equal shapes and entries within |a - b| ≤ atol + rtol·|b|.
+
+    Args:
+        a: A pytree of arrays.
+        b: A pytree of the same structure.
+        rtol: Relative difference allowed.
+        atol: Absolute difference allowed.
+        equal_nan: Take NaN for equal to NaN.
+    """
 
     def close(x, y):
         return jnp.shape(x) == jnp.shape(y) and jnp.allclose(x, y, rtol, atol, equal_nan)
@@ -407,12 +559,16 @@ def allclose(
 
 
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
-    """The dtype of all leaves, JAX's default if there are none; several are an error unless the
-    handler says more.
+    """Return the dtype of all leaves, JAX's default if there are none.
 
-    "promote": the dtype that a sum of them has. "highest" and "lowest": the one among them that all
-    the others promote to, or that promotes to all of them; an error if there is none (bfloat16
-    beside float16).
+    Of several dtypes, "promote" is the dtype that a sum of them has, "highest" the one among them
+    that all the others promote to, and "lowest" the one that promotes to all of them. It is an
+    error if there is none (bfloat16 beside float16).
+
+    Args:
+        tree: A pytree of arrays.
+        mixed_dtype_handler: "promote", "highest" or "lowest", where leaves have several; None makes
+            that an error.
     """
     handlers = (None, "promote", "highest", "lowest")
     if mixed_dtype_handler not in handlers:
@@ -443,21 +599,36 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
 
 
 def _moved(rule, updates, moments):
-    """The moments after a rule `m = rule(g, m)`, in their own dtype; where there is no update they
-    stay.
+    """Return the moments after a rule `m = rule(g, m)`, in their own dtype.
+
+    Where there is no update they stay.
     """
     return cast_like(leafwise(lambda g, m: (g, rule(g, m)), updates, moments)[1], moments)
 
 
 def update_moment(updates: PyTree, moments: PyTree, decay: Number, order: int) -> PyTree:
-    """decay·m + (1 - decay)·g^order."""
+    """Return decay·m + (1 - decay)·g^order.
+
+    Args:
+        updates: Gradients g, a pytree of arrays.
+        moments: Moving averages m, a pytree of the same structure.
+        decay: Decay of the moving average.
+        order: Power of the gradient that is averaged.
+    """
     return _moved(lambda g, m: moving_average(weak_typed(decay), m, g**order), updates, moments)
 
 
 def update_moment_per_elem_norm(
     updates: PyTree, moments: PyTree, decay: Number, order: int
 ) -> PyTree:
-    """decay·m + (1 - decay)·|g|^order, real also for complex g."""
+    """Return decay·m + (1 - decay)·|g|^order, real also for complex g.
+
+    Args:
+        updates: Gradients g, a pytree of arrays.
+        moments: Moving averages m, a pytree of the same structure.
+        decay: Decay of the moving average.
+        order: Power of the gradient that is averaged.
+    """
 
     def power(g):
         return abs_sq(g) if order == 2 else jnp.abs(g) ** order
@@ -466,7 +637,14 @@ def update_moment_per_elem_norm(
 
 
 def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Number, eps: Number) -> PyTree:
-    """max(decay·m, |g| + eps): the infinity norm of AdaMax. Kingma & Ba 2015, section 7.1."""
+    """Return max(decay·m, |g| + eps), the infinity norm of AdaMax. Kingma & Ba 2015, section 7.1.
+
+    Args:
+        updates: Gradients g, a pytree of arrays.
+        moments: Moving averages m, a pytree of the same structure.
+        decay: Factor by which m fades.
+        eps: Added to |g|.
+    """
     return _moved(
         lambda g, m: jnp.maximum(weak_typed(decay) * m, jnp.abs(g) + weak_typed(eps)),
         updates,
@@ -475,8 +653,12 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Number, eps:
 
 
 def bias_correction(moment: PyTree, decay: Number, count: Number) -> PyTree:
-    """m / (1 - decay^count), for a moving average that started at 0, after `count` updates. Kingma
-    & Ba 2015.
+    """Return m / (1 - decay^count), for a moving average that started at 0. Kingma & Ba 2015.
+
+    Args:
+        moment: Moving averages m, a pytree of arrays.
+        decay: Decay of the moving average.
+        count: Number of updates so far, an integer.
     """
     c = bias_correction_factor(decay, count)
     return cast_like(leafwise(lambda m: m / c, moment), moment)

@@ -26,14 +26,18 @@ _NOT_AROUND = {
 
 @transform(not_around=_NOT_AROUND)
 def cautious(inner: TransformationLike):
-    """Replace the update u of `inner` by u·φ·d / (Σφ + 1), φ = 1 where u·g > 0, else 0. Liang et
-    al. 2024, Algorithm 1.
+    """Drop the entries of an update that go against their gradient. Liang et al. 2024, Algorithm 1.
 
-    d is the number of entries of a leaf, so what is left of u is lengthened by what was dropped.
-    `inner` makes a direction of the gradient, before decay and learning rate: C-AdamW is
-    `chain(cautious(scale_by_adam()), add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`,
-    C-Lion the same with `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is
-    positive.
+        u ← u·φ·d / (Σφ + 1),  φ = 1 where u·g > 0, else 0
+
+    u is the update of `inner` and d the number of entries of a leaf, so what is left of u is
+    lengthened by what was dropped. C-AdamW is `chain(cautious(scale_by_adam()),
+    add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`, C-Lion the same with
+    `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is positive.
+
+    Args:
+        inner: Transformation that makes a direction of the gradient, before decay and learning
+            rate.
     """
     check_members({"inner": inner})
     check_makes_direction(

@@ -23,9 +23,7 @@ def fit(norm, most):
 
 
 def _fit_tree(updates, max_norm):
-    """The updates with their norm over all leaves brought down to `max_norm`, and the norm they
-    had.
-    """
+    """Bring the norm over all leaves down to `max_norm`, and return the norm before that too."""
     norm = weak_typed(global_norm(updates))
     factor = fit(norm, max_norm)
     return leafwise(lambda g: factor * g, updates), norm
@@ -33,7 +31,11 @@ def _fit_tree(updates, max_norm):
 
 @transform
 def clip(max_delta: Limit):
-    """Bring every entry into [-max_delta, max_delta]; for real updates only."""
+    """Bring every entry into [-max_delta, max_delta]; for real updates only.
+
+    Args:
+        max_delta: Largest absolute value of an entry, at least 0.
+    """
     check_nonnegative(max_delta=max_delta)
 
     def update(updates, state):
@@ -50,6 +52,9 @@ def clip_by_global_norm(max_norm: Limit):
     al. 2013.
 
     A NaN or infinite entry makes every update NaN or 0; skip such a step instead of clipping it.
+
+    Args:
+        max_norm: Largest norm, at least 0.
     """
     check_nonnegative(max_norm=max_norm)
 
@@ -63,6 +68,9 @@ def clip_by_global_norm(max_norm: Limit):
 def clip_by_block_rms(threshold: Limit):
     """Scale a leaf by threshold / RMS(g) if its root mean square is above it. Shazeer & Stern 2018,
     section 6.
+
+    Args:
+        threshold: Largest root mean square of a leaf, at least 0.
     """
     check_nonnegative(threshold=threshold)
 
@@ -73,8 +81,9 @@ def clip_by_block_rms(threshold: Limit):
 
 
 def _norm_by_unit(x, axis):
-    """The norm of what feeds each unit: all axes but the last, of 3 axes the first, of a vector the
-    whole.
+    """Return the norm of what feeds each unit.
+
+    It goes over all axes but the last, of 3 axes over the first, of a vector over the whole.
     """
     if axis is not None:
         return norm(x, axis)
@@ -88,8 +97,8 @@ def unitwise_norm(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """Give every entry the norm of its unit, as `adaptive_grad_clip` measures it.
 
     Args:
-        x: An array of weights or gradients of a layer, the units along its last axis.
-        axis: The axes that a norm goes over, where they are others.
+        x: Array of weights or gradients of a layer, the units along its last axis.
+        axis: Axes that a norm goes over, where they are others.
     """
     _check_axes(x, axis, "unitwise_norm")
     return jnp.broadcast_to(_norm_by_unit(x, axis), x.shape)
@@ -99,10 +108,10 @@ def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 
     """Scale the gradient of each unit down to max_norm where its norm is above.
 
     Args:
-        g_norm: The norm of each entry's unit, of the shape of the gradient.
-        max_norm: The largest norm allowed, of that shape.
-        grad: The gradient.
-        div_eps: What g_norm is at least where it divides.
+        g_norm: Norm of each entry's unit, of the shape of the gradient.
+        max_norm: Largest norm allowed, of that shape.
+        grad: Gradient, an array.
+        div_eps: Least value of g_norm where it divides.
     """
     if not jnp.shape(g_norm) == jnp.shape(max_norm) == jnp.shape(grad):
         raise ValueError(
@@ -117,7 +126,7 @@ def _fit_unit(g_norm, most, div_eps=1e-6):
 
 
 def _check_axes(updates, axis, name="adaptive_grad_clip"):
-    """Raise, naming the first leaf that has not these axes, each named once, or no default ones."""
+    """Raise, naming the first leaf, if a leaf lacks one of these axes or has no default ones."""
     for i, shape in enumerate(map(jnp.shape, jax.tree.leaves(updates))):
         if len(shape) > 5 if axis is None else axes_once((axis,), len(shape)) is None:
             leaf = f"leaf {leaf_paths(updates, nothing_too=False)[i]!r} of shape {shape}"
@@ -133,13 +142,18 @@ def _check_axes(updates, axis, name="adaptive_grad_clip"):
 def adaptive_grad_clip(
     clipping: Limit, eps: ScalarOrSchedule = 1e-3, axis: int | tuple[int, ...] | None = None
 ):
-    """Scale the g of a unit to clipping·max(‖w‖, eps) if ‖g‖ is above. Brock et al. 2021, equation
-    3.
+    """Clip the gradient of a unit in proportion to the norm of its weights. Brock et al. 2021,
+    equation 3.
 
-    A unit is an output of a layer, with its weights on the last axis (Flax); `axis` says which axes
-    go into a norm where that is otherwise. `eps` lets weights that are 0 leave it. ‖g‖ counts as
-    1e-6 at least where it divides, as in the authors' code, which shrinks smaller gradients
-    further.
+        g ← g·clipping·max(‖w‖, eps) / ‖g‖ if ‖g‖ is above clipping·max(‖w‖, eps)
+
+    A unit is an output of a layer, with its weights on the last axis (Flax). ‖g‖ counts as 1e-6 at
+    least where it divides, as in the authors' code, which shrinks smaller gradients further.
+
+    Args:
+        clipping: Largest norm of a gradient relative to its weights, at least 0.
+        eps: Least value of ‖w‖, at least 0; it lets weights that are 0 leave it.
+        axis: Axes that a norm goes over, where the units are not on the last axis.
     """
     check_nonnegative(clipping=clipping)
 
@@ -155,7 +169,7 @@ def adaptive_grad_clip(
 
 
 def _check_examples(name, grads):
-    """Raise, naming leaves, unless all have as many examples."""
+    """Raise, naming leaves, unless all leaves have the same number of examples."""
     shapes = dict(
         zip(
             leaf_paths(grads, nothing_too=False),
@@ -175,11 +189,17 @@ def _check_examples(name, grads):
 
 @jax.jit
 def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[PyTree, Array]:
-    """The sum over examples of g·min(1, l2_norm_clip / ‖g‖), and how many were clipped. Abadi et
-    al. 2016, Algorithm 1.
+    """Clip the gradient of each example, and return their sum. Abadi et al. 2016, Algorithm 1.
 
-    Every leaf has the examples along its first axis; ‖g‖ is that of one example over all leaves.
-    Summed in float32 at least, and returned so.
+        Σ g·min(1, l2_norm_clip / ‖g‖) over the examples, ‖g‖ over all leaves
+
+    Args:
+        grads: Gradients of single examples, a pytree with the examples along the first axis of
+            every leaf.
+        l2_norm_clip: Largest norm of the gradient of one example.
+
+    Returns:
+        The sum, in float32 at least, and how many examples were clipped.
     """
     _check_examples("per_example_global_norm_clip", grads)
     clipped, norms = jax.vmap(lambda g: _fit_tree(g, weak_typed(l2_norm_clip)))(grads)
@@ -190,11 +210,19 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Number) -> tuple[P
 def per_example_layer_norm_clip(
     grads: PyTree, global_l2_norm_clip: ScalarOrSchedule, uniform: bool = True
 ) -> tuple[PyTree, PyTree]:
-    """`per_example_global_norm_clip` of each of K leaves by itself, to C / √K, C the global clip.
-    McMahan et al. 2018.
+    """Clip each of K leaves of each example by itself, and return the sums. McMahan et al. 2018.
 
-    With `uniform=False` a leaf of d of all D entries is clipped to C·√(d / D). Both keep the norm
-    over all leaves at C.
+    Every leaf is clipped to C / √K, C the global clip, or with `uniform=False` a leaf of d of all D
+    entries to C·√(d / D). Both keep the norm over all leaves at C.
+
+    Args:
+        grads: Gradients of single examples, a pytree with the examples along the first axis of
+            every leaf.
+        global_l2_norm_clip: Largest norm C of the gradient of one example.
+        uniform: Clip every leaf to the same norm; False clips by their number of entries.
+
+    Returns:
+        The sums, in float32 at least, and for each leaf how many examples were clipped.
     """
     _check_examples("per_example_layer_norm_clip", grads)
     leaves, treedef = jax.tree.flatten(grads)

@@ -43,8 +43,11 @@ def split_real_and_imaginary(inner: TransformationLike):
 
     So a rule treats each of the two numbers by itself: Adam then has a second moment for either
     part, where by itself it has one of |g|². It also makes rules for real numbers work on complex
-    parameters. Real arrays pass as they are. Inside, paths go on to `z/real` and `z/imaginary`;
-    extra arguments that are trees are not split.
+    parameters. Real arrays pass unchanged. Inside, paths go on to `z/real` and `z/imaginary`; extra
+    arguments that are trees are not split.
+
+    Args:
+        inner: Transformation to apply.
     """
     check_members({"inner": inner})
 

@@ -73,11 +73,16 @@ def centralize():
 
 @transform
 def normalize_by_update_norm(scale_factor: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-6):
-    """Replace g by scale_factor·g / (‖g‖ + eps), with the norm ‖g‖ over all leaves; 0 where that is
-    0.
+    """Scale all updates to one norm. 0 stays 0.
+
+        g ← scale_factor·g / (‖g‖ + eps), with the norm ‖g‖ over all leaves
 
     The step then has one length however flat the loss is, and has to be shortened by a schedule to
     settle.
+
+    Args:
+        scale_factor: Norm that the updates get.
+        eps: Added to the denominator; at least 0.
     """
 
     def update(updates, state):

@@ -22,11 +22,15 @@ def _grows(tx):
 
 @transform(static=("mask",), before_descent=_grows)
 def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None):
-    """Replace g by g + weight_decay·w on the leaves that `mask` picks (all without one; see
-    `masked` for its forms).
+    """Add weight_decay·w to the update of every leaf that decays.
 
     Before an adaptive scaling it is an L2 penalty; after it, decoupled decay (Loshchilov & Hutter
     2019).
+
+    Args:
+        weight_decay: Factor of the parameters.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     decay = _add_decayed_weights(weight_decay)
     return decay if mask is None else masked(decay, mask)
@@ -42,21 +46,25 @@ def _add_decayed_weights(weight_decay):
 
 @transform(static=("mask",))
 def independent_weight_decay(weight_decay: ScalarOrSchedule, mask: Mask | None = None):
-    """Replace u by u - weight_decay·w on the leaves of `mask`; stands after the learning rate,
-    which it does not know.
+    """Take a share of the parameters off, whatever the learning rate is. Loshchilov & Hutter 2019,
+    Algorithm 2.
 
-    Loshchilov & Hutter 2019, Algorithm 2; independent decay in Wortsman et al. 2023, "Small-scale
-    proxies". Here `weight_decay` is the share of w that goes at a step, which for `adamw` is
-    lr·weight_decay. To let it fall with the rate give both one shape: `chain(adam(1e-3 * shape),
-    independent_weight_decay(1e-4 * shape))`, a schedule.
+        u ← u - weight_decay·w
+
+    It belongs behind the learning rate. This is independent decay in Wortsman et al. 2023,
+    "Small-scale proxies". To let it fall with the rate give both one shape: `chain(adam(1e-3 *
+    shape), independent_weight_decay(1e-4 * shape))`, a schedule.
+
+    Args:
+        weight_decay: Share of w that goes at a step, which for `adamw` is lr·weight_decay.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     check_number(weight_decay=weight_decay)
     return add_decayed_weights(-weight_decay, mask)
 
 
 def with_decay_and_rate(learning_rate: Number, *directions, decay: tuple | None = None):
-    """The chain of `directions`, decoupled decay if given as (weight_decay, mask), and the learning
-    rate.
-    """
+    """Chain `directions`, decoupled decay if given as (weight_decay, mask), and the rate."""
     decays = () if decay is None else (add_decayed_weights(*decay),)
     return chain(*directions, *decays, scale_by_learning_rate(learning_rate))

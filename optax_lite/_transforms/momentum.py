@@ -18,11 +18,18 @@ class TraceState(NamedTuple):
 def trace(
     decay: ScalarOrSchedule, nesterov: bool = False, accumulator_dtype: DTypeLike | None = None
 ):
-    """Replace g by t = g + decay·t, or with Nesterov by g + decay·t. Polyak 1964; Sutskever et al.
-    2013.
+    """Replace g by a decaying sum of gradients. Polyak 1964; Sutskever et al. 2013.
+
+        t = g + decay·t
+        g ← t, or g + decay·t with Nesterov
 
     After `scale_by_learning_rate` it is the velocity form v = decay·v - lr·g, before it the
     accumulator form; the two differ where the rate changes.
+
+    Args:
+        decay: Decay of the sum, in [0, 1).
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+        accumulator_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """
     check_unit_interval(decay=decay)
 
@@ -40,7 +47,7 @@ def trace(
 def trace_if(
     momentum: Number | None, nesterov: bool, accumulator_dtype: Any = None
 ) -> GradientTransformation:
-    """`trace`, or nothing and no state without a momentum, which Nesterov's look ahead needs."""
+    """Return `trace`, or the identity, which has no state, if there is no momentum."""
     if momentum is None and nesterov:
         raise ArgumentError(
             "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"
@@ -55,9 +62,17 @@ class EmaState(NamedTuple):
 
 @transform(static=("accumulator_dtype",))
 def ema(decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: DTypeLike | None = None):
-    """Replace g by its moving average m = decay·m + (1 - decay)·g, over 1 - decayᵗ with `debias`.
+    """Replace g by its moving average.
 
-    It averages updates; it is no average of parameters.
+        m = decay·m + (1 - decay)·g
+        g ← m, or m / (1 - decayᵗ) with `debias`
+
+    It averages updates; to average the parameters, see `average_params`.
+
+    Args:
+        decay: Decay of the moving average, in [0, 1).
+        debias: Divide by 1 - decayᵗ, for the average starts at 0.
+        accumulator_dtype: Dtype in which the average is stored; None for the parameters' own.
     """
     check_unit_interval(decay=decay)
 

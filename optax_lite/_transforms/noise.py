@@ -18,9 +18,7 @@ class AddNoiseState(NamedTuple):
 
 
 def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
-    """The updates plus scale·N(0, 1) in every entry, independent of each other; of complex ones
-    E|N|² is 1.
-    """
+    """Add independent scale·N(0, 1) to every entry; of complex ones E|N|² is 1."""
 
     def rule(g, k):
         return g + scale * jax.random.normal(jax.random.wrap_key_data(k), g.shape, g.dtype)
@@ -36,13 +34,19 @@ def add_noise(
     *,
     seed: SeedOrKey | None = None,
 ):
-    """Add N(0, σ²) to every entry of the gradient, σ² = eta / (1 + t)^gamma after t updates.
-    Neelakantan et al. 2015.
+    """Add noise that fades to every entry of the gradient. Neelakantan et al. 2015.
 
-    `eta` is the variance of the first step's noise and `gamma` how it fades (the paper: 0.55).
-    `key` is an int seed or a JAX key, `seed` optax's older name for it; runs with one key have the
-    same noise, so give members of a population a key each: jax.vmap(lambda key: add_noise(0.1,
-    0.55, key))(jax.random.split(key, 8)).
+        g ← g + N(0, σ²), σ² = eta / (1 + t)^gamma after t updates
+
+    Runs with one key have the same noise, so give members of a population a key each:
+    jax.vmap(lambda key: add_noise(0.1, 0.55, key))(jax.random.split(key, 8)).
+
+    Args:
+        eta: Variance of the first step's noise, at least 0.
+        gamma: Exponent with which the variance fades; 0.55 in the paper.
+        key: Random seed, an integer or a JAX key; give members of a population a key each. None for
+            0.
+        seed: The older name of `key`; only one of the two may be given.
     """
     check_nonnegative(eta=eta)
     start = chosen_key(key, seed)

@@ -36,17 +36,23 @@ def reduce_on_plateau(
     accumulation_size: ScalarOrSchedule = 1,
     min_scale: ScalarOrSchedule = 0.0,
 ):
-    """Multiply updates by a scale that becomes `factor` times itself after `patience` losses that
-    were no better.
+    """Reduce the size of updates once the loss has stopped falling.
 
         tx = chain(adam(1e-3), reduce_on_plateau(patience=5, accumulation_size=100))
         updates, state = tx.update(grads, state, params, value=loss)
 
     Better is value < best - rtol·|best| - atol, for a loss below 0 too (optax multiplies the best
-    by 1 - rtol, and so takes a loss that stays at -10 for one that gets better for ever). After a
-    reduction `cooldown` losses count for nothing but the best. A loss here is the mean over
-    `accumulation_size` updates; one that is not a number is no better. The scale does not fall
-    below `min_scale`.
+    by 1 - rtol, and so takes a loss that stays at -10 for one that gets better for ever). A loss
+    that is not a number is no better.
+
+    Args:
+        factor: Factor of the scale at a reduction, in (0, 1).
+        patience: Losses that are no better before a reduction, at least 1.
+        rtol: Relative improvement below which a loss is no better, in [0, 1].
+        atol: Absolute improvement below which a loss is no better, at least 0.
+        cooldown: Losses after a reduction that count for nothing but the best, at least 0.
+        accumulation_size: Updates whose mean is one loss, above 0.
+        min_scale: Least scale, at least 0.
     """
     check_positive(factor=factor, accumulation_size=accumulation_size)
     check_nonnegative(atol=atol, cooldown=cooldown, min_scale=min_scale)
@@ -65,7 +71,7 @@ def reduce_on_plateau(
         return varying_like(state, params)
 
     def judged(s, value):
-        """The state after a mean loss."""
+        """Return the state after a mean loss."""
         best = weak_typed(s.best_value)
         # at first the best is inf
         bar = jnp.where(best < jnp.inf, best - rtol * jnp.abs(best) - atol, jnp.inf)

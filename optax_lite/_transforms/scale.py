@@ -23,7 +23,11 @@ def _is_turned(tx):
 
 @transform(scheduled=ScaleByScheduleState, descends=_is_turned)
 def scale(step_size: ScalarOrSchedule):
-    """Multiply the updates by `step_size`."""
+    """Multiply the updates by a number or a schedule.
+
+    Args:
+        step_size: Factor; a number, or a schedule of the number of updates so far.
+    """
 
     def update(updates, state):
         return leafwise(lambda g: step_size * g, updates), state
@@ -33,8 +37,10 @@ def scale(step_size: ScalarOrSchedule):
 
 @transform(descends=lambda tx: None)
 def scale_by_schedule(step_size_fn: ScalarOrSchedule):
-    """Multiply the updates by a schedule's value at the number of updates so far (0 on the
-    first).
+    """Multiply the updates by the value of a schedule.
+
+    Args:
+        step_size_fn: Schedule, a function of the number of updates so far (0 on the first).
     """
     return scale(step_size_fn)
 
@@ -47,10 +53,12 @@ def _is_rate(tx):
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ):
-    """Multiply by -learning_rate, a number or a schedule: the one place where an ascent direction
-    becomes a descent.
+    """Multiply by -learning_rate: the one place where an ascent direction becomes a descent.
 
-    None leaves the updates as they are, sign included.
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far. None
+            leaves the updates unchanged, sign included.
+        flip_sign: Multiply by -learning_rate; False multiplies by learning_rate.
     """
     if learning_rate is None:
         return identity()

@@ -15,11 +15,18 @@ def scale_by_trust_ratio(
     trust_coefficient: ScalarOrSchedule = 1.0,
     eps: ScalarOrSchedule = 0.0,
 ):
-    """Multiply u by trust_coefficient·‖w‖ / (‖u‖ + eps), the norms of its leaf. You et al. 2017.
+    """Scale the update of a leaf in proportion to the leaf. You et al. 2017.
 
-    A step then changes every leaf by the same share, trust_coefficient times the learning rate.
-    Both norms are `min_norm` at least; a leaf where one of them is 0 (a bias that starts at 0) is
-    left as it is, without the coefficient.
+        u ← trust_coefficient·‖w‖ / (‖u‖ + eps)·u, the norms of its leaf
+
+    A step then changes every leaf by the same share, trust_coefficient times the learning rate. A
+    leaf where one of the norms is 0 (a bias that starts at 0) is left unchanged, without the
+    coefficient.
+
+    Args:
+        min_norm: Least value of both norms, at least 0.
+        trust_coefficient: Share of its norm by which a leaf changes.
+        eps: Added to the denominator; at least 0.
     """
     check_nonnegative(min_norm=min_norm)
 
@@ -36,8 +43,10 @@ def scale_by_trust_ratio(
 
 @transform
 def scale_by_param_block_norm(min_scale: ScalarOrSchedule = 1e-3):
-    """Multiply u by max(‖w‖, min_scale), the norm of its leaf; `min_scale` lets a leaf of zeros
-    move.
+    """Multiply u by max(‖w‖, min_scale), the norm of its leaf.
+
+    Args:
+        min_scale: Least factor, at least 0; it lets a leaf of zeros move.
     """
     check_nonnegative(min_scale=min_scale)
 
@@ -53,6 +62,9 @@ def scale_by_param_block_norm(min_scale: ScalarOrSchedule = 1e-3):
 def scale_by_param_block_rms(min_scale: ScalarOrSchedule = 1e-3):
     """Multiply u by max(RMS(w), min_scale), the root mean square of its leaf. Shazeer & Stern 2018,
     section 8.
+
+    Args:
+        min_scale: Least factor, at least 0; it lets a leaf of zeros move.
     """
     check_nonnegative(min_scale=min_scale)
 

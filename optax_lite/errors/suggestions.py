@@ -142,4 +142,6 @@ def own_name(name: str, value: Any, arguments: Mapping[str, Any]) -> str:
     keep that name.
     """
     own = [other for other, x in arguments.items() if x is value]
-    return own[0] if name and name not in arguments and len(own) == 1 else name
+    # The factory may have an argument of that name as well: `decay` of `rmsprop`, whose momentum
+    # is the `decay` of a `trace`.
+    return own[0] if name and name not in own and len(own) == 1 else name

@@ -37,7 +37,7 @@ def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     The first of them must be floating, the others real; they reach the function as arrays of one
     dtype, and so does whatever else is a floating array. Cast float16 or bfloat16 predictions up
-    first to have the loss in float32. What a check inside finds is told with the function's name.
+    first to have the loss in float32. Errors of checks inside begin with the function's name.
     """
 
     def decorate(function):
@@ -105,7 +105,7 @@ def check_labels(labels: Array) -> None:
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The dimensions that `axis` means, counted from the front."""
+    """Return the dimensions that `axis` means, counted from the front."""
     chosen = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if not all(-ndim <= a < ndim for a in chosen):
         raise ArgumentError(f"axis {axis} is out of range for an array of {ndim} dimensions")
@@ -140,20 +140,18 @@ def check_fit(axis: Axis, **arrays: Any) -> None:
 
 
 def included(x: Array, where: Array | None) -> Array:
-    """`x`, with 0 where the mask leaves it out: whatever stands there, NaN too, has no effect and
-    no gradient.
-    """
+    """Put 0 where the mask leaves `x` out: what was there, NaN too, gets no gradient."""
     return x if where is None else jnp.where(where, x, 0)
 
 
 def times(p: ArrayLike, x: Array) -> Array:
-    """p·x with 0·∞ = 0: what cannot happen weighs nothing, however unlikely it is."""
+    """Return p·x with 0·∞ = 0: what cannot happen weighs nothing, however unlikely it is."""
     return p * jnp.where((p == 0) & jnp.isinf(x), 0, x)
 
 
 @jax.custom_jvp
 def at_least_zero(x: Array) -> Array:
-    """max(x, 0) with the slope of x: for what is below 0 by rounding alone. NaN stays NaN."""
+    """Return max(x, 0) with the slope of x, for what rounding made negative. NaN stays NaN."""
     return jnp.maximum(x, 0)
 
 

@@ -24,8 +24,9 @@ from optax_lite.losses._inputs import (
 
 
 def _log_softmax(logits, axis, where):
-    """log softmax over the classes that the mask includes, -inf for the others; uniform where it
-    includes none.
+    """Return log softmax over the classes that the mask includes.
+
+    The others have -inf; where it includes none the distribution is uniform.
     """
     if where is not None:
         some = jnp.any(where, axis, keepdims=True)
@@ -34,7 +35,7 @@ def _log_softmax(logits, axis, where):
 
 
 def _class_mask(where, logits, axis):
-    """The mask with the class axes, also if it was given for whole examples."""
+    """Give the mask the class axes, if it was given for whole examples."""
     if where is not None and where.ndim == logits.ndim - len(axes(axis, logits.ndim)):
         where = jnp.expand_dims(where, axes(axis, logits.ndim))
     check_fit((), logits=logits, where=where)
@@ -42,7 +43,7 @@ def _class_mask(where, logits, axis):
 
 
 def _parts(logits, labels, axis, where):
-    """log softmax and labels of a cross entropy, the labels 0 where the mask leaves classes out."""
+    """Return log softmax and labels, the labels 0 where the mask leaves classes out."""
     if labels.ndim < logits.ndim:
         raise ArgumentError(
             f"logits have shape {logits.shape}, labels {labels.shape}; "
@@ -57,19 +58,33 @@ def _parts(logits, labels, axis, where):
 def softmax_cross_entropy(
     logits: ArrayLike, labels: ArrayLike, axis: Axis = -1, where: Mask = None
 ) -> Array:
-    """-Σ y·log softmax(x) over the classes along `axis`, for labels y that are a distribution
-    (one-hot or soft).
+    """Return the cross entropy of the softmax, for labels that are a distribution (one-hot or
+    soft).
 
-    Logits and labels agree along the classes; elsewhere a size of 1 is repeated. `where` (of the
-    logits' shape, or for whole examples) leaves classes out of softmax and sum; nothing left is
-    loss 0. A logit of -inf is a class of probability 0, which costs nothing where its label is 0.
+        -Σ y·log softmax(x) over the classes along `axis`
+
+    A logit of -inf is a class of probability 0, which costs nothing where its label is 0. An
+    example of which `where` leaves nothing has loss 0.
+
+    Args:
+        logits: Unnormalized log probabilities, with the classes along `axis`.
+        labels: Distribution y over the classes along `axis`; elsewhere a size of 1 is repeated.
+        axis: Axis of the classes, or several that are taken together.
+        where: True for the classes that count, or for whole examples; None for all. Others are left
+            out of softmax and sum.
     """
     log_p, labels = _parts(logits, labels, axis, where)
     return jnp.sum(times(labels, -log_p), axis)
 
 
 def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
-    """`softmax_cross_entropy`, which already takes 0·log 0 as 0; the name is optax's."""
+    """Return `softmax_cross_entropy`, which already takes 0·log 0 as 0; the name is optax's.
+
+    Args:
+        logits: Unnormalized log probabilities, (..., classes).
+        labels: Distribution over the classes along the last axis; elsewhere a size of 1 is
+            repeated.
+    """
     return softmax_cross_entropy(logits, labels)
 
 
@@ -77,12 +92,17 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 def softmax_cross_entropy_with_integer_labels(
     logits: ArrayLike, labels: ArrayLike, axis: int | tuple[int, ...] = -1, where: Mask = None
 ) -> Array:
-    """-log softmax(x)[y] for the number y of the right class, without making one-hot labels.
+    """Return -log softmax(x)[y] for the number y of the right class, without making one-hot labels.
 
-    The labels have the shape of the logits without `axis`; with several axes they are flat indices,
-    row by row. A label outside [0, classes) makes the loss NaN, negative ones included, one that
-    `where` leaves out makes it infinite; to ignore examples write `where=labels >= 0`, which gives
-    them loss 0.
+    A label outside [0, classes) makes the loss NaN, negative ones included, one that `where` leaves
+    out makes it infinite; to ignore examples write `where=labels >= 0`, which gives them loss 0.
+
+    Args:
+        logits: Unnormalized log probabilities, with the classes along `axis`.
+        labels: Numbers of the right classes, integers, of the shape without the classes. With
+            several axes they are flat indices, row by row.
+        axis: Axis of the classes, or several that are taken together.
+        where: True for the classes that count, or for whole examples; None for all.
     """
     where = _class_mask(where, logits, axis)
     cross_entropy = -score_of_label(_log_softmax(logits, axis, where), labels, axis)
@@ -102,7 +122,9 @@ def score_of_label(scores: Array, labels: ArrayLike, axis: int | tuple[int, ...]
 
 
 def take(x: Array, index: Array) -> Array:
-    """`take_along_axis` on the last axis, NaN where the index is out of range or negative."""
+    """Index the last axis as `take_along_axis` does, with NaN where the index is negative or too
+    large.
+    """
     index = index.astype(promote_types(index.dtype, jnp.int32))
     index = jnp.where(index < 0, x.shape[-1], index)
     return jnp.take_along_axis(x, index, -1, mode="fill", fill_value=jnp.nan)
@@ -117,10 +139,16 @@ def poly_loss_cross_entropy(
     axis: Axis = -1,
     where: Mask = None,
 ) -> Array:
-    """Cross entropy + epsilon·Σ y·(1 - softmax(x)). Leng et al. 2022, Poly-1; arguments as in
-    `softmax_cross_entropy`.
+    """Return the cross entropy + epsilon·Σ y·(1 - softmax(x)). Leng et al. 2022, Poly-1.
 
-    The paper takes epsilon = 2 for image classification and -1 for detection.
+    Args:
+        logits: Unnormalized log probabilities, with the classes along `axis`.
+        labels: Distribution y over the classes along `axis`; elsewhere a size of 1 is repeated.
+        epsilon: Weight of the added term; in the paper 2 for image classification and -1 for
+            detection.
+        axis: Axis of the classes, or several that are taken together.
+        where: True for the classes that count, or for whole examples; None for all. Others are left
+            out of softmax and sum.
     """
     log_p, labels = _parts(logits, labels, axis, where)
     terms = -log_p - epsilon * jnp.expm1(log_p)
@@ -133,10 +161,16 @@ def poly_loss_cross_entropy(
 def smooth_labels(
     labels: ArrayLike, alpha: Number, *, axis: Axis = -1, where: Mask = None
 ) -> Array:
-    """(1 - alpha)·y + alpha / classes. Szegedy et al. 2016, section 7.
+    """Mix labels with the uniform distribution. Szegedy et al. 2016, section 7.
 
-    Only the classes that `where` includes are counted and smoothed. Labels are floating, as of
-    `jax.nn.one_hot`.
+        (1 - alpha)·y + alpha / classes
+
+    Args:
+        labels: Distribution y over the classes along `axis`, floating, as of `jax.nn.one_hot`.
+        alpha: Share of the uniform distribution, in [0, 1].
+        axis: Axis of the classes, or several that are taken together.
+        where: True for the classes that count, or for whole examples; None for all. Only these are
+            counted and smoothed.
     """
     check_fit((), labels=labels, where=where)
     check_closed_unit_interval(alpha=alpha)
@@ -147,10 +181,15 @@ def smooth_labels(
 
 @loss("scores")
 def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
-    """max_j (f_j + [j ≠ y]) - f_y over the last axis, for the number y of the right class. Crammer
-    & Singer 2001.
+    """Return the hinge loss of several classes. Crammer & Singer 2001.
+
+        max_j (f_j + [j ≠ y]) - f_y over the last axis, for the number y of the right class
 
     A label outside [0, classes) makes the loss NaN.
+
+    Args:
+        scores: Scores of the classes, (..., classes).
+        labels: Numbers of the right classes, integers, of the shape without the classes.
     """
     # that of y is f_y to the bit
     margins = scores + (1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype))
@@ -159,5 +198,10 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
 
 @loss("scores")
 def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
-    """max_j f_j - f_y over the last axis, for the number y of the right class. Collins 2002."""
+    """Return max_j f_j - f_y over the last axis, for the number y of the right class. Collins 2002.
+
+    Args:
+        scores: Scores of the classes, (..., classes).
+        labels: Numbers of the right classes, integers, of the shape without the classes.
+    """
     return jnp.max(scores, -1) - score_of_label(scores, labels, -1)

@@ -20,13 +20,20 @@ def ctc_loss(
     blank_id: int = 0,
     log_epsilon: Number = -1e5,
 ) -> Array:
-    """-log of the probability of each sequence of labels, over all alignments with the frames;
-    shape (batch,).
+    """Return -log of the probability of each sequence of labels, over all alignments with the
+    frames.
 
-    Shapes: logits (batch, frames, classes), logit_paddings (batch, frames), labels and
-    label_paddings (batch, labels); a padding is 1 where there is nothing, on the right for labels.
-    `blank_id` is the class that separates repeated labels. `log_epsilon` stands for log 0: a
-    sequence that cannot be aligned costs about -log_epsilon.
+    Args:
+        logits: Unnormalized log probabilities, (batch, frames, classes).
+        logit_paddings: 1 where there is no frame and 0 elsewhere, (batch, frames).
+        labels: Numbers of the classes, integers, (batch, labels).
+        label_paddings: 1 where there is no label and 0 elsewhere, (batch, labels); on the right
+            only.
+        blank_id: Number of the class that separates repeated labels.
+        log_epsilon: Stands for log 0: a sequence that cannot be aligned costs about -log_epsilon.
+
+    Returns:
+        The losses, of shape (batch,).
     """
     return ctc_loss_with_forward_probs(
         logits, logit_paddings, labels, label_paddings, blank_id=blank_id, log_epsilon=log_epsilon
@@ -43,8 +50,7 @@ def ctc_loss_with_forward_probs(
     blank_id: int = 0,
     log_epsilon: Number = -1e5,
 ) -> tuple[Array, Array, Array]:
-    """`ctc_loss`, and log α of the forward algorithm at blanks and at labels. Graves et al. 2006,
-    section 4.1.
+    """Return `ctc_loss`, and log α of the forward algorithm. Graves et al. 2006, section 4.1.
 
     α_t(s) is the probability that t frames spell l'_1..s, the labels with a blank before, between
     and after them:
@@ -52,8 +58,20 @@ def ctc_loss_with_forward_probs(
         α_t(s) = y_t(l'_s)·(α_{t-1}(s) + α_{t-1}(s-1) + α_{t-1}(s-2)), the last only where it skips
         a blank between two labels that differ; p(l) = α_T(|l'|) + α_T(|l'| - 1).
 
-    The two arrays have shapes (frames, batch, labels + 1) and (frames, batch, labels); a padded
-    frame repeats the one before. A label that is no class makes the loss NaN.
+    A padded frame repeats the one before. A label that is no class makes the loss NaN.
+
+    Args:
+        logits: Unnormalized log probabilities, (batch, frames, classes).
+        logit_paddings: 1 where there is no frame and 0 elsewhere, (batch, frames).
+        labels: Numbers of the classes, integers, (batch, labels).
+        label_paddings: 1 where there is no label and 0 elsewhere, (batch, labels); on the right
+            only.
+        blank_id: Number of the class that separates repeated labels.
+        log_epsilon: Stands for log 0: a sequence that cannot be aligned costs about -log_epsilon.
+
+    Returns:
+        The losses (batch,), log α at blanks (frames, batch, labels + 1), and at labels (frames,
+        batch, labels).
     """
     labels, frame_off, label_off = (
         jnp.asarray(labels),

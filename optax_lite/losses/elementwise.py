@@ -17,17 +17,26 @@ def _error(predictions, targets):
 
 @loss("predictions", "targets")
 def squared_error(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
-    """e² with e = predictions - targets, entry by entry.
+    """Return e² with e = predictions - targets, entry by entry.
 
-    Here and in all losses of this file the targets have the shape of the predictions or are one
-    number; (n,) against (n, 1) is an error, not n² differences. Without targets they are 0.
+    As in all losses of one number against another, (n,) against (n, 1) is an error, not n²
+    differences.
+
+    Args:
+        predictions: Predicted values, of any shape.
+        targets: Values to predict, of that shape or one number; None for 0.
     """
     return jnp.square(_error(predictions, targets))
 
 
 @loss("predictions", "targets")
 def l2_loss(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
-    """½·e²: half of `squared_error`."""
+    """Return ½·e², half of `squared_error`.
+
+    Args:
+        predictions: Predicted values, of any shape.
+        targets: Values to predict, of that shape or one number; None for 0.
+    """
     return 0.5 * jnp.square(_error(predictions, targets))
 
 
@@ -35,8 +44,14 @@ def l2_loss(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
 def huber_loss(
     predictions: ArrayLike, targets: ArrayLike | None = None, *, delta: Number = 1.0
 ) -> Array:
-    """½·e² where |e| ≤ delta, delta·(|e| - ½·delta) beyond, so that the slope is e clipped to
-    ±delta. Huber 1964.
+    """Return ½·e² where |e| ≤ delta, and delta·(|e| - ½·delta) beyond. Huber 1964.
+
+    The slope is e clipped to ±delta.
+
+    Args:
+        predictions: Predicted values, of any shape.
+        targets: Values to predict, of that shape or one number; None for 0.
+        delta: Error from which on the loss is a line, at least 0.
     """
     e = _error(predictions, targets)
     check_same_shape(predictions=e, delta=delta)
@@ -47,8 +62,12 @@ def huber_loss(
 
 @loss("predictions", "targets")
 def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
-    """log cosh e: ½·e² near 0, |e| - log 2 far away, all digits in both places. Chen et al.
+    """Return log cosh e: ½·e² near 0, |e| - log 2 far away, all digits in both places. Chen et al.
     2019.
+
+    Args:
+        predictions: Predicted values, of any shape.
+        targets: Values to predict, of that shape or one number; None for 0.
     """
     e = _error(predictions, targets)
     near = jnp.log1p(2 * jnp.square(jnp.sinh(0.5 * jnp.clip(e, -1, 1))))
@@ -58,8 +77,12 @@ def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
 
 @loss("predictor_outputs", "targets")
 def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
-    """max(0, 1 - y·f) for a score f and a target y that is -1 or 1; a target of 0 has the constant
-    loss 1.
+    """Return max(0, 1 - y·f) for a score f and a target y.
+
+    Args:
+        predictor_outputs: Scores of the positive class, of any shape.
+        targets: Classes y, -1 or 1, of that shape or one number; a target of 0 has the constant
+            loss 1.
     """
     check_same_shape(predictor_outputs=predictor_outputs, targets=targets)
     return jnp.maximum(0, 1 - predictor_outputs * targets)
@@ -67,18 +90,28 @@ def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
 
 @loss("predictor_outputs", "targets")
 def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
-    """max(0, -y·f) for a score f and a target y that is -1 or 1. Rosenblatt 1958."""
+    """Return max(0, -y·f) for a score f and a target y. Rosenblatt 1958.
+
+    Args:
+        predictor_outputs: Scores of the positive class, of any shape.
+        targets: Classes y, -1 or 1, of that shape or one number.
+    """
     check_same_shape(predictor_outputs=predictor_outputs, targets=targets)
     return jnp.maximum(0, -predictor_outputs * targets)
 
 
 @loss("logits", "labels")
 def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
-    """-y·log p - (1 - y)·log(1 - p) with p = 1 / (1 + e^-x) of a logit x, for a label y in [0, 1].
+    """Return -y·log p - (1 - y)·log(1 - p) with p = 1 / (1 + e^-x) of a logit x, for a label y.
 
     Computed from the logit, so that neither a large one nor a sure and right one loses its digits.
     Every entry is a decision of its own: for classes that exclude each other take
     `softmax_cross_entropy`.
+
+    Args:
+        logits: Logits of the positive class, of any shape.
+        labels: Probabilities of the positive class, 0 or 1 for known ones; of the logits' shape or
+            one number.
     """
     check_same_shape(logits=logits, labels=labels)
     return times(labels, jax.nn.softplus(-logits)) + times(1 - labels, jax.nn.softplus(logits))
@@ -88,10 +121,17 @@ def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 def sigmoid_focal_loss(
     logits: ArrayLike, labels: ArrayLike, *, alpha: Number | None = None, gamma: Number = 2.0
 ) -> Array:
-    """α_t·(1 - p_t)^gamma times the binary cross entropy. Lin et al. 2017, section 3.
+    """Return α_t·(1 - p_t)^gamma times the binary cross entropy. Lin et al. 2017, section 3.
 
     p_t is the probability given to the right answer and α_t = alpha for a positive, 1 - alpha for a
-    negative one (1 without alpha); a label between 0 and 1 mixes the two.
+    negative one; a label between 0 and 1 mixes the two.
+
+    Args:
+        logits: Logits of the positive class, of any shape.
+        labels: Probabilities of the positive class, 0 or 1 for known ones; of the logits' shape or
+            one number.
+        alpha: Weight of positives against negatives; None for 1 of both.
+        gamma: Power by which easy examples lose weight; 0 is the cross entropy.
     """
     check_same_shape(logits=logits, labels=labels, alpha=alpha, gamma=gamma)
     wrong = jax.nn.sigmoid(logits) * (1 - labels) + jax.nn.sigmoid(-logits) * labels  # 1 - p_t

@@ -30,22 +30,23 @@ def dice_loss(
 
     TP = Σ p·t, FP = Σ p·(1 - t) and FN = Σ (1 - p)·t are sums over the pixels of an example. Salehi
     et al. 2017. With alpha = beta = ½ it is the Dice loss 1 - 2·Σ p·t / (Σ p + Σ t); Milletari et
-    al. 2016 have squares in its denominator. A class that is neither predicted nor there has
-    loss 0.
+    al. 2016 have squares in its denominator. A class that is neither predicted nor there has loss
+    0. Of a single class the last axis may be missing in the targets, and its softmax is the
+    sigmoid.
 
     Args:
-        predictions: logits, (batch, ..., classes).
+        predictions: Logits, (batch, ..., classes).
         targets: 1 where a pixel is of the class and 0 elsewhere, or probabilities; of the
-            predictions' shape, in which the last axis of a single class may be missing.
-        class_weights: factors of the classes' losses, (classes,). Default: 1.
-        smooth: pixels added to numerator and denominator, at least 0.
-        alpha: weight of false positives, at least 0.
-        beta: weight of false negatives, at least 0.
-        apply_softmax: take the softmax of the predictions, of a single class the sigmoid; False if
-            they are probabilities, which may sum to anything.
+            predictions' shape.
+        class_weights: Factors of the classes' losses, (classes,); None for 1.
+        smooth: Pixels added to numerator and denominator; at least 0.
+        alpha: Weight of false positives, at least 0.
+        beta: Weight of false negatives, at least 0.
+        apply_softmax: Take the softmax of the predictions; False if they are probabilities. These
+            may sum to anything.
         reduction: "mean" or "sum" over the classes, or "none".
-        ignore_background: leave out class 0, unless it is the only one.
-        axis: axes of the pixels to sum over. Default: all but the first and the last.
+        ignore_background: Leave out class 0, unless it is the only one.
+        axis: Axes of the pixels to sum over; None for all but the first and the last.
     """
     _check_numbers(smooth=smooth, alpha=alpha, beta=beta)
     _check_reduction(reduction)
@@ -75,12 +76,12 @@ def multiclass_generalized_dice_loss(
     has the largest weight of its others, as in the authors' code.
 
     Args:
-        predictions: logits, (batch, ..., classes).
+        predictions: Logits, (batch, ..., classes).
         targets: 1 where a pixel is of the class and 0 elsewhere, or probabilities; of the
             predictions' shape.
-        smooth: pixels added to Σ p·t of each class, and twice to its Σ p + Σ t, at least 0.
-        apply_softmax: take the softmax of the predictions; False if they are probabilities.
-        ignore_background: leave out class 0, unless it is the only one.
+        smooth: Pixels added to Σ p·t of each class, and twice to Σ p + Σ t; at least 0.
+        apply_softmax: Take the softmax of the predictions; False if they are probabilities.
+        ignore_background: Leave out class 0, unless it is the only one.
     """
     _check_numbers(smooth=smooth)
     predictions, targets = _with_classes(predictions, targets)
@@ -98,11 +99,11 @@ def binary_dice_loss(
     """Return `dice_loss` of a single class for each example, 1 - 2·Σ p·t / (Σ p + Σ t).
 
     Args:
-        predictions: logits, (batch, ...) or (batch, ..., 1).
+        predictions: Logits, (batch, ...) or (batch, ..., 1).
         targets: 1 where a pixel is of the class and 0 elsewhere, or probabilities; of the
-            predictions' shape, with or without the last axis of size 1.
-        smooth: pixels added to Σ p·t, and twice to Σ p + Σ t, at least 0.
-        apply_sigmoid: take the sigmoid of the predictions; False if they are probabilities.
+            predictions' shape. The last axis of size 1 may be missing.
+        smooth: Pixels added to Σ p·t, and twice to Σ p + Σ t; at least 0.
+        apply_sigmoid: Take the sigmoid of the predictions; False if they are probabilities.
     """
     _check_one_class(predictions, targets)
     predictions, targets = _with_classes(predictions, targets)

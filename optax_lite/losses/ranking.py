@@ -24,17 +24,17 @@ def ranking_softmax_loss(
     """Return the mean over lists of -Σ w·y·log softmax(s), for scores s and relevances y of items.
 
     This is ListNet with top-one probabilities, Cao et al. 2007, with the relevances themselves as
-    targets, as in Rax (Jagerman et al. 2022): a list with more relevant items counts more.
+    targets, as in Rax (Jagerman et al. 2022): a list with more relevant items counts more. A list
+    of which `where` leaves nothing is left out of the mean.
 
     Args:
-        logits: scores of the items, (..., items).
-        labels: relevance of each item, at least 0; of the logits' size along the items, elsewhere
+        logits: Scores of the items, (..., items).
+        labels: Relevance of each item, not negative; of the logits' size along the items, elsewhere
             of theirs or 1.
-        where: True for the items that count, in sizes of the logits or 1; a list without any is
-            left out of the mean. Default: all.
-        weights: factors of the labels, in sizes of the logits or 1. Default: 1.
-        reduce_fn: function that reduces the losses of the lists, called as `jnp.mean` with
-            `where` for the lists that count; None to return them, 0 for lists that do not count.
+        where: True for the items that count, in sizes of the logits or 1; None for all.
+        weights: Factors of the labels, in sizes of the logits or 1; None for 1.
+        reduce_fn: Function that reduces the losses, called as `jnp.mean` with `where` for the lists
+            that count; None to return them, 0 for lists that do not count.
     """
     check_fit(-1, logits=logits, labels=labels)
     check_fit((), logits=logits, where=where, weights=weights)

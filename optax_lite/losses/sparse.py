@@ -22,8 +22,9 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
     Fenchel-Young loss of ½·‖p‖², which is 0 where t = q. Blondel, Martins & Niculae 2020.
 
     Args:
-        logits: scores of the positive class, of any shape.
-        labels: 0, 1 or a probability of the positive class; of the logits' shape, or one number.
+        logits: Scores of the positive class, of any shape.
+        labels: Probabilities y of the positive class, 0 or 1 for known ones; of the logits' shape
+            or one number.
     """
     check_same_shape(logits=logits, labels=labels)
     t, q = 2 * labels - 1, jnp.clip(logits, -1, 1)
@@ -39,11 +40,11 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
 
     p = max(z - τ, 0) is the distribution nearest to z. Martins & Astudillo 2016, section 3, write
     -z_y + ½·Σ (z_j² - τ²) + ½ with the sum over p_j > 0; here there are no differences of squares.
+    A label outside [0, classes) makes the loss NaN.
 
     Args:
-        scores: scores of the classes, (..., classes).
-        labels: numbers of the right classes, of the scores' shape without the last axis; a label
-            outside [0, classes) makes the loss NaN.
+        scores: Scores of the classes, (..., classes).
+        labels: Numbers of the right classes, integers, of the shape without the classes.
     """
     right_score = score_of_label(scores, labels, -1)
     best = jnp.max(scores, -1, keepdims=True)
@@ -72,7 +73,7 @@ def make_fenchel_young_loss(max_fun: Callable[..., ArrayLike]) -> Callable[..., 
     depend on the scores, is left out as in optax, so that the least loss is -Ω(y).
 
     Args:
-        max_fun: Ω*, a function from a vector of scores to a number.
+        max_fun: Function Ω* from a vector of scores to a number.
 
     Returns:
         A function of `scores` and `targets` with the vectors along the last axis, which hands

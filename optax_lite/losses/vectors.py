@@ -26,7 +26,7 @@ _OF_ALL = 0.01  # how far the sum of a distribution may be from 1, for the round
 
 
 def _divergence(log_q, targets, both, axis, where, generalized=False):
-    """The sum over terms of p and log p, which `both` makes of the targets."""
+    """Sum the terms of p and log p, which `both` makes of the targets."""
     check_fit(axis, log_predictions=log_q, targets=targets)
     check_fit((), log_predictions=log_q, where=where)
     log_q, (p, log_p) = included(log_q, where), both(included(targets, where))
@@ -44,8 +44,8 @@ def _divergence(log_q, targets, both, axis, where, generalized=False):
 
 
 def _with_log(p):
-    """p and log p, with 0 where p is 0: there it is multiplied by 0, and its slope would be
-    infinite.
+    """Return p and log p, with 0 where p is 0: its slope would be infinite, and it is multiplied by
+    0.
     """
     return p, jnp.log(jnp.where(p == 0, 1, p))
 
@@ -58,11 +58,16 @@ def _with_exp(log_p):
 def kl_divergence(
     log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None
 ) -> Array:
-    """Σ p·(log p - log q) along `axis`, for targets p and predictions given as log q. Kullback &
-    Leibler 1951.
+    """Return the divergence of a distribution p from predictions q. Kullback & Leibler 1951.
 
-    0·log 0 is 0. `where` leaves entries out; it has the rank of the predictions, and sizes of
-    theirs or 1.
+        Σ p·(log p - log q) along `axis`, with 0·log 0 = 0
+
+    Args:
+        log_predictions: Predicted distribution as log q, with its entries along `axis`.
+        targets: Distribution p to predict, of sizes of the predictions or 1.
+        axis: Axis of the entries, or several that are taken together.
+        where: True for the entries that count, of the rank of the predictions, in sizes of theirs
+            or 1; None for all.
     """
     return _divergence(log_predictions, targets, _with_log, axis, where)
 
@@ -71,7 +76,16 @@ def kl_divergence(
 def kl_divergence_with_log_targets(
     log_predictions: ArrayLike, log_targets: ArrayLike, axis: Axis = -1, where: Mask = None
 ) -> Array:
-    """`kl_divergence` of targets given as log p; -inf is a target of 0."""
+    """Return `kl_divergence` of targets given as log p.
+
+    Args:
+        log_predictions: Predicted distribution as log q, with its entries along `axis`.
+        log_targets: Distribution to predict as log p, of sizes of the predictions or 1; -inf is a
+            target of 0.
+        axis: Axis of the entries, or several that are taken together.
+        where: True for the entries that count, of the rank of the predictions, in sizes of theirs
+            or 1; None for all.
+    """
     return _divergence(log_predictions, log_targets, _with_exp, axis, where)
 
 
@@ -79,8 +93,16 @@ def kl_divergence_with_log_targets(
 def generalized_kl_divergence(
     log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: Mask = None
 ) -> Array:
-    """Σ p·(log p - log q) - p + q: the divergence of masses that need not sum to 1. Bregman
-    1967.
+    """Return the divergence of masses that need not sum to 1. Bregman 1967.
+
+        Σ p·(log p - log q) - p + q
+
+    Args:
+        log_predictions: Predicted distribution as log q, with its entries along `axis`.
+        targets: Distribution p to predict, of sizes of the predictions or 1.
+        axis: Axis of the entries, or several that are taken together.
+        where: True for the entries that count, of the rank of the predictions, in sizes of theirs
+            or 1; None for all.
     """
     return _divergence(log_predictions, targets, _with_log, axis, where, generalized=True)
 
@@ -89,8 +111,8 @@ convex_kl_divergence = generalized_kl_divergence  # optax's earlier name
 
 
 def _unit(x, epsilon, axis):
-    """x over its norm (over √epsilon if that is larger); 0, with slope 0, for a vector that
-    is 0.
+    """Return x over its norm, or over √epsilon if that is larger; 0, with slope 0, for a vector of
+    0.
     """
     size = jnp.maximum(long_norm(x, axis), sqrt(epsilon))
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
@@ -105,11 +127,20 @@ def cosine_similarity(
     axis: Axis = -1,
     where: Mask = None,
 ) -> Array:
-    """The cosine of the angle between x and y, ⟨x, y⟩ / (‖x‖·‖y‖); 0 with slope 0 if one of them is
-    0.
+    """Return the cosine of the angle between vectors; 0 with slope 0 if one of them is 0.
 
-    A squared norm counts as `epsilon` at least. The vectors agree along `axis`, elsewhere a size of
-    1 is repeated: `x[:, None], y[None]` gives all pairs.
+        ⟨x, y⟩ / (‖x‖·‖y‖)
+
+    The vectors agree along `axis`, elsewhere a size of 1 is repeated: `x[:, None], y[None]` gives
+    all pairs.
+
+    Args:
+        predictions: Vectors x along `axis`.
+        targets: Vectors y along `axis`.
+        epsilon: Least value of a squared norm where it divides.
+        axis: Axis of the entries, or several that are taken together.
+        where: True for the entries that count, of the rank of the predictions, in sizes of theirs
+            or 1; None for all.
     """
     check_fit(axis, predictions=predictions, targets=targets)
     check_fit((), predictions=predictions, where=where)
@@ -129,7 +160,16 @@ def cosine_distance(
     axis: Axis = -1,
     where: Mask = None,
 ) -> Array:
-    """1 - `cosine_similarity`."""
+    """Return 1 - `cosine_similarity`.
+
+    Args:
+        predictions: Vectors x along `axis`.
+        targets: Vectors y along `axis`.
+        epsilon: Least value of a squared norm where it divides.
+        axis: Axis of the entries, or several that are taken together.
+        where: True for the entries that count, of the rank of the predictions, in sizes of theirs
+            or 1; None for all.
+    """
     return at_least_zero(
         1 - cosine_similarity(predictions, targets, epsilon=epsilon, axis=axis, where=where)
     )
@@ -137,11 +177,17 @@ def cosine_distance(
 
 @loss("embeddings")
 def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07) -> Array:
-    """The mean of -log e^s_ij / (e^s_ij + Σ_k e^s_ik) over all ordered pairs i ≠ j of one label.
-    Chen et al. 2020.
+    """Return the mean loss of pairs of one label against examples of others. Chen et al. 2020.
 
-    s are cosines over the temperature of embeddings (n, d), k runs over the examples of other
-    labels (n,): other positives of i are not pushed away. 0 if no two examples have one label.
+        -log e^s_ij / (e^s_ij + Σ_k e^s_ik) over all ordered pairs i ≠ j of one label
+
+    s are cosines over the temperature, k runs over the examples of other labels: other positives of
+    i are not pushed away. 0 if no two examples have one label.
+
+    Args:
+        embeddings: Vectors to compare, (n, d).
+        labels: Labels by which embeddings belong together, (n,).
+        temperature: Divisor of the cosines.
     """
     labels = jnp.asarray(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
@@ -168,10 +214,20 @@ def triplet_margin_loss(
     margin: Number = 1.0,
     eps: Number = 1e-6,
 ) -> Array:
-    """max(0, d(a, p) - d(a, n) + margin) with d(x, y) = (Σ |x - y|^norm_degree +
-    eps)^(1/norm_degree).
+    """Return how much nearer an anchor should be to its positive than to its negative. Balntas et
+    al. 2016.
 
-    Balntas et al. 2016. The degree is finite and at least 1.
+        max(0, d(a, p) - d(a, n) + margin)
+        d(x, y) = (Σ |x - y|^norm_degree + eps)^(1/norm_degree)
+
+    Args:
+        anchors: Vectors a along `axis`.
+        positives: Vectors p that should be near, in sizes of the anchors or 1.
+        negatives: Vectors n that should be far, in sizes of the anchors or 1.
+        axis: Axis of the entries, or several that are taken together.
+        norm_degree: Degree of the norm, finite and at least 1.
+        margin: Difference of the distances from which on the loss is 0.
+        eps: Added to the sum under the root.
     """
     if isinstance(norm_degree, (int, float)) and not 1 <= norm_degree < math.inf:
         raise ArgumentError(f"norm_degree must be finite and at least 1, got {norm_degree!r}")

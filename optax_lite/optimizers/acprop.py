@@ -21,15 +21,21 @@ def scale_by_acprop(
     eps: ScalarOrSchedule = 1e-16,
     eps_root: ScalarOrSchedule = 1e-16,
 ):
-    """Replace g by g / (√ŝ + eps), ŝ being that of the step before. Zhuang et al. 2021.
+    """Divide g by AdaBelief's denominator of the step before. Zhuang et al. 2021.
 
         u = g / (√(s / (1 - b2ᵗ⁻¹)) + eps)
         m = b1·m + (1 - b1)·g
         s = b2·s + (1 - b2)·|g - m|² + eps_root
 
-    The first step has no s before it and takes 1 for ŝ: plain gradient descent. m only centres s.
-    It holds g already, as in the paper and in the authors' code; optax takes the m before g,
-    against its own formula.
+    The first step has no s before it and takes 1 in place of ŝ: plain gradient descent. m only
+    centres s. It already holds g, as in the paper and in the authors' code; optax takes the m
+    before g, against its own formula.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1). It centres s; there is no momentum.
+        b2: Decay of the moving average of |g - m|², in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added to s at every step; at least 0.
     """
 
     def init(params):
@@ -60,10 +66,22 @@ def acprop(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·(g / (√ŝ + eps) + weight_decay·w), ŝ that of the step before. Zhuang et al. 2021.
+    """Update w by the gradient over AdaBelief's denominator of the step before. Zhuang et al. 2021.
 
-    There is no momentum in the step, b1 is that of the centre. The first step is as long as the
-    gradient. The decay is that of AdamW, on the leaves of `mask`.
+        w ← w - lr·(g / (√ŝ + eps) + weight_decay·w), ŝ that of the step before
+
+    There is no momentum in the step. The first step is as long as the gradient. The decay is that
+    of AdamW.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1). It centres s; there is no momentum.
+        b2: Decay of the moving average of |g - m|², in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added to s at every step; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_acprop(b1, b2, eps, eps_root), decay=(weight_decay, mask)

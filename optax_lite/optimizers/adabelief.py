@@ -29,15 +29,24 @@ def scale_by_belief(
     *,
     nesterov: bool = False,
 ):
-    """Replace g by m̂ / (√ŝ + eps). Zhuang et al. 2020, Algorithm 2.
+    """Divide the average gradient by how far gradients fall from it. Zhuang et al. 2020, Algorithm
+    2.
 
         m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
         s = b2·s + (1 - b2)·|g - m|² + eps_root,  ŝ = s / (1 - b2ᵗ)
+        g ← m̂ / (√ŝ + eps)
 
     m in s is the average that already holds g. Unlike Adam's, eps_root enters the state at every
     step, so that it sums up to eps_root / (1 - b2): it is the ε of the paper, which has no other.
     Both defaults are those of the authors' package and of optax. `nesterov` looks ahead as in
     `scale_by_adam`.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of |g - m|², in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added to s at every step; at least 0.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
 
     def init(params):
@@ -70,11 +79,22 @@ def adabelief(
     *,
     nesterov: bool = False,
 ):
-    """w ← w - lr·(m̂ / (√ŝ + eps) + weight_decay·w), s the moving average of |g - m|². Zhuang et al.
-    2020, Algorithm 2.
+    """Update w by AdaBelief, with decoupled decay. Zhuang et al. 2020, Algorithm 2.
 
-    The formula stands with `scale_by_belief`. The decay is decoupled, as in `adamw`; None is none,
-    and `weight_decay_mask` says what decays (see `masked`).
+        w ← w - lr·(m̂ / (√ŝ + eps) + weight_decay·w), s the moving average of |g - m|²
+
+    For m̂ and ŝ see `scale_by_belief`; the decay is that of `adamw`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of |g - m|², in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added to s at every step; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it. None for none.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -19,11 +19,17 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 @transform
 def scale_by_adadelta(rho: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6):
-    """Replace g by u = √(e_x + eps) / √(e_g + eps)·g. Zeiler 2012, Algorithm 1.
+    """Scale g to the unit of the parameters, whatever that of the loss is. Zeiler 2012, Algorithm
+    1.
 
-    e_g averages |g|², this one included, and e_x the |u|² of the past, both with decay `rho`. So u
-    has the unit of the parameters, whatever that of the loss is. e_x starts at 0: `eps` alone makes
-    the first step, of √(eps / (1 - rho)).
+        u = √(e_x + eps) / √(e_g + eps)·g
+
+    e_g averages |g|², this one included, and e_x the |u|² of the past, both with decay `rho`. e_x
+    starts at 0: `eps` alone makes the first step, of √(eps / (1 - rho)).
+
+    Args:
+        rho: Decay of both moving averages, in [0, 1).
+        eps: Added under both roots; at least 0. It sets the size of the first steps.
     """
     check_unit_interval(rho=rho)
 
@@ -49,13 +55,21 @@ def adadelta(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
 ):
-    """w ← w - lr·√(e_x + eps) / √(e_g + eps)·g, after g ← g + weight_decay·w. Zeiler 2012,
-    Algorithm 1.
+    """Update w by steps in the unit of the parameters. Zeiler 2012, Algorithm 1.
 
-    The paper has no learning rate, that is lr = 1, and so it is here with None (in optax None
-    ascends). `rho` and `eps` are those of `scale_by_adadelta`. The decay is an L2 penalty: its
-    gradient is scaled with the loss's, and goes into the averages. `weight_decay_mask` picks the
-    leaves that have it.
+        w ← w - lr·√(e_x + eps) / √(e_g + eps)·g, after g ← g + weight_decay·w
+
+    The paper has no learning rate, that is lr = 1. For e_x and e_g see `scale_by_adadelta`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far. None for
+            1 (in optax None ascends).
+        rho: Decay of both moving averages, in [0, 1).
+        eps: Added under both roots; at least 0. It sets the size of the first steps.
+        weight_decay: L2 penalty: its gradient is scaled with that of the loss, and enters the
+            averages.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all.
     """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),

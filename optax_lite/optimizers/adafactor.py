@@ -28,9 +28,7 @@ class FactoredState(NamedTuple):
 
 
 def _decay_rate_pow(i, exponent):
-    """1 - t^-exponent after t = i + 1 updates, the decay with which no bias correction is
-    needed.
-    """
+    """Return 1 - t^-exponent after t = i + 1 updates, a decay that needs no bias correction."""
     return 1 - (i + 1) ** -exponent
 
 
@@ -43,15 +41,24 @@ def scale_by_factored_rms(
     epsilon: ScalarOrSchedule = 1e-30,
     decay_rate_fn: Callable[[Array, Any], Array] = _decay_rate_pow,
 ):
-    """Replace G by G / √V̂, V̂ = R·Cᵀ / mean(R), averages over time of the row and column means of
-    |G|² + epsilon.
+    """Divide a matrix by the root of second moments made of its rows' and columns'. Shazeer & Stern
+    2018, Algorithm 4.
 
-    Shazeer & Stern 2018, Algorithm 4. A leaf is factored over its two largest axes if both have at
-    least `min_dim_size_to_factor` entries, the others being a stack of matrices; else V is kept by
-    entry (Algorithm 5). After i updates the averages decay by `decay_rate_fn(i, decay_rate)`, by
-    default 1 - (i + 1)^-decay_rate. The first `step_offset` of these i do not count: fine-tuning
-    that goes on with a count gives it here, to start anew; before it is reached nothing is averaged
-    (optax: NaN).
+        G ← G / √V̂,  V̂ = R·Cᵀ / mean(R)
+
+    R and C are averages over time of the row and column means of |G|² + epsilon. A leaf is factored
+    over its two largest axes, the others being a stack of matrices; a leaf that is not factored
+    keeps V by entry (Algorithm 5).
+
+    Args:
+        factored: Factor leaves that are large enough; False keeps V by entry for all.
+        decay_rate: Exponent p of the averages' decay 1 - (i + 1)^-p after i updates; at least 0.
+        step_offset: First updates not to count: fine-tuning that goes on with a count gives it
+            here, to start anew. Before it is reached nothing is averaged (optax: NaN).
+        min_dim_size_to_factor: Size that both of the two largest axes must have for a leaf to be
+            factored.
+        epsilon: Added to |G|²; at least 0.
+        decay_rate_fn: Function of the number of updates i and `decay_rate` to the averages' decay.
     """
     check_nonnegative(decay_rate=decay_rate, epsilon=epsilon)
 
@@ -64,7 +71,7 @@ def scale_by_factored_rms(
         )
 
     def means(square):
-        """What the three averages of a leaf take in: of rows, of columns, of entries."""
+        """Return what a leaf adds to its three averages: of rows, of columns, of entries."""
         axes, unused = factored_axes(square.shape), jnp.zeros(1, square.dtype)
         return (
             (*(jnp.mean(square, axis) for axis in reversed(axes)), unused)
@@ -121,14 +128,31 @@ def adafactor(
     factored: bool = True,
     weight_decay_mask: Mask | None = None,
 ):
-    """W ← W - lr·max(RMS(W), 1e-3)·U / max(1, RMS(U)/clipping_threshold), U = G/√V̂. Shazeer &
-    Stern 2018, Algorithm 4.
+    """Update W by Adafactor, with steps relative to the size of W. Shazeer & Stern 2018, Algorithm
+    4.
 
-    U and its arguments are those of `scale_by_factored_rms`; RMS is that of a leaf. `learning_rate`
-    is relative to the size of the parameters (in the paper min(0.01, 1/√t)), absolute without
-    `multiply_by_parameter_scale`, 1 if None. `momentum` averages the steps, in `dtype_momentum`; it
-    costs the memory that factoring saves, n·m for a matrix of n by m where the averages take n + m.
-    `weight_decay_rate`·W is taken off as it is, not times the learning rate.
+        W ← W - lr·max(RMS(W), 1e-3)·U / max(1, RMS(U)/clipping_threshold),  U = G / √V̂
+
+    RMS is that of a leaf; for V̂ see `scale_by_factored_rms`.
+
+    Args:
+        learning_rate: Step size relative to RMS(W), in the paper min(0.01, 1/√t); absolute without
+            `multiply_by_parameter_scale`. A number or a schedule; None for 1.
+        min_dim_size_to_factor: Size that both of the two largest axes must have for a leaf to be
+            factored.
+        decay_rate: Exponent p of the averages' decay 1 - (i + 1)^-p after i updates; at least 0.
+        decay_offset: First updates not to count, `step_offset` of `scale_by_factored_rms`.
+        multiply_by_parameter_scale: Multiply the step of a leaf by max(RMS(W), 1e-3).
+        clipping_threshold: Largest RMS of U, at least 0; None does not clip.
+        momentum: Decay of an average of the steps, in [0, 1); None for none. It costs the memory
+            that factoring saves: n·m for an n by m matrix, where the averages take n + m.
+        dtype_momentum: Dtype in which that average is stored; None for the parameters' own.
+        weight_decay_rate: Share of W taken off at every step, not multiplied by the learning rate;
+            None for none.
+        eps: Added to |G|²; at least 0.
+        factored: Factor leaves that are large enough; False keeps V by entry for all.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all.
     """
     parts = (
         scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps),

@@ -24,12 +24,16 @@ def scale_by_rss(
     *,
     eps_in_sqrt: bool = True,
 ):
-    """Replace g by g / √(s + eps), s the sum of |g|² so far; by 0 where s is 0. Duchi, Hazan &
-    Singer 2011, Figure 1.
+    """Divide g by the root of the sum of its squares so far. Duchi, Hazan & Singer 2011, Figure 1.
 
-    `eps_in_sqrt=False` divides by √s + eps, as the paper (δ) and torch do; optax has the root
-    around both. The sum starts at `initial_accumulator_value`, which is 0 in the paper and in
-    torch.
+        g ← g / √(s + eps), s the sum of |g|² so far; 0 where s is 0
+
+    Args:
+        initial_accumulator_value: Where the sum starts; at least 0, which it is in the paper and in
+            torch.
+        eps: Added under the root, or to it without `eps_in_sqrt`; at least 0.
+        eps_in_sqrt: Divide by √(s + eps); False divides by √s + eps, as the paper (δ) and torch do.
+            optax has the root around both.
     """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
@@ -56,9 +60,17 @@ def adagrad(
     *,
     eps_in_sqrt: bool = True,
 ):
-    """w ← w - lr·g / √(s + eps), s the sum of |g|² so far. Duchi, Hazan & Singer 2011, Figure 1.
+    """Update w by steps that only ever become shorter. Duchi, Hazan & Singer 2011, Figure 1.
 
-    Steps only ever become shorter. `scale_by_rss` says where eps can stand.
+        w ← w - lr·g / √(s + eps), s the sum of |g|² so far
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        initial_accumulator_value: Where the sum starts; at least 0, which it is in the paper and in
+            torch.
+        eps: Added under the root, or to it without `eps_in_sqrt`; at least 0.
+        eps_in_sqrt: Divide by √(s + eps); False divides by √s + eps, as the paper (δ) and torch do.
+            optax has the root around both.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt)

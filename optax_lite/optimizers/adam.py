@@ -18,8 +18,8 @@ class ScaleByAdamState(NamedTuple):
 
 
 def first_moment_estimate(b1: Number, t: Array, nesterov: bool):
-    """m̂ as a function of m and g; with Nesterov it is one step ahead (Dozat 2016). To be taken
-    before `leafwise`.
+    """Return m̂ as a function of m and g, with Nesterov one step ahead (Dozat 2016). Call it before
+    `leafwise`.
     """
     c, c_next = bias_correction_factor(b1, t), bias_correction_factor(b1, increment(t))
     return lambda m, g: b1 * m / c_next + (1 - b1) * g / c if nesterov else m / c
@@ -35,14 +35,24 @@ def scale_by_adam(
     *,
     nesterov: bool = False,
 ):
-    """Replace g by m̂ / (√(v̂ + eps_root) + eps), the average gradient over its own typical size.
+    """Divide the average gradient by its typical size, entry by entry. Kingma & Ba 2015, Algorithm
+    1.
 
         m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
         v = b2·v + (1 - b2)·|g|²  v̂ = v / (1 - b2ᵗ)
+        g ← m̂ / (√(v̂ + eps_root) + eps)
 
-    Kingma & Ba 2015, Algorithm 1; `nesterov`: m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ),
-    Dozat 2016, constant b1. `eps_root` keeps the root off 0, for derivatives through training.
-    `mu_dtype` stores m; v is real for complex g too.
+    With `nesterov`, m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ) (Dozat 2016, constant b1). v
+    is real for complex g too.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
 
     def init(params):
@@ -77,12 +87,23 @@ def adam(
     *,
     nesterov: bool = False,
 ):
-    """w ← w - lr·m̂ / (√(v̂ + eps_root) + eps). Kingma & Ba 2015, Algorithm 1.
+    """Update w by Adam. Kingma & Ba 2015, Algorithm 1.
+
+        w ← w - lr·m̂ / (√(v̂ + eps_root) + eps)
 
     Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is
     a common start, 3e-4 and below for transformers. `eps` bounds the step where gradients are tiny:
-    entries whose gradients are well below it hardly move. The arguments are those of
-    `scale_by_adam`.
+    entries whose gradients are well below it hardly move. For m̂ and v̂ see `scale_by_adam`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -103,12 +124,28 @@ def adamw(
     *,
     nesterov: bool = False,
 ):
-    """w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w). Loshchilov & Hutter 2019,
-    Algorithm 2.
+    """Update w by Adam with decoupled weight decay. Loshchilov & Hutter 2019, Algorithm 2.
+
+        w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w)
 
     The moments do not see the decay; the learning rate multiplies it, as in torch (default 1e-2)
-    and optax, but not in `independent_weight_decay`. `mask` says what decays, for example
-    `["!bias", "!norm*"]`; see `masked` for its forms.
+    and optax, but not in `independent_weight_decay`. For m̂ and v̂ see `scale_by_adam`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+
+    Example:
+        tx = adamw(1e-3, weight_decay=0.1, mask=["!bias", "!norm*"])
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),

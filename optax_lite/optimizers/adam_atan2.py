@@ -23,14 +23,22 @@ def scale_by_adam_atan2(
     b: ScalarOrSchedule = 1.0,
     mu_dtype: DTypeLike | None = None,
 ):
-    """Replace g by a·atan2(m̂, b·√v̂), 0 where m̂ is 0. Everett et al. 2024.
+    """Replace Adam's division by an arctangent, which needs no epsilon. Everett et al. 2024.
 
         m = b1·m + (1 - b1)·g,     m̂ = m / (1 - b1ᵗ)
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
+        g ← a·atan2(m̂, b·√v̂), 0 where m̂ is 0
 
     An update lies within ±a·π/2. With the default a (4/π) and b, an entry whose gradients are all
-    alike moves by 1, as it does in Adam; b says where the arctangent bends. A complex entry keeps
-    the phase of m̂. The state is Adam's.
+    alike moves by 1, as it does in Adam. A complex entry keeps the phase of m̂. The state is
+    Adam's.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        a: Factor of the arctangent, at least 0.
+        b: Factor of √v̂, at least 0; it says where the arctangent bends.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
     """
     check_nonnegative(a=a, b=b)
 
@@ -67,9 +75,23 @@ def adam_atan2(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·(a·atan2(m̂, b·√v̂) + weight_decay·w). Everett et al. 2024; decay as in AdamW.
+    """Update w by Adam with an arctangent in place of the division. Everett et al. 2024; decay as
+    in AdamW.
 
-    The formula stands with `scale_by_adam_atan2`. optax has no counterpart.
+        w ← w - lr·(a·atan2(m̂, b·√v̂) + weight_decay·w)
+
+    For m̂ and v̂ see `scale_by_adam_atan2`. optax has no counterpart.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        a: Factor of the arctangent, at least 0.
+        b: Factor of √v̂, at least 0; it says where the arctangent bends.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_adam_atan2(b1, b2, a, b, mu_dtype), decay=(weight_decay, mask)

@@ -18,13 +18,19 @@ from optax_lite.optimizers.adam import ScaleByAdamState
 def scale_by_adamax(
     b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.999, eps: ScalarOrSchedule = 1e-8
 ):
-    """Replace g by m̂ / u. Kingma & Ba 2015, Algorithm 2.
+    """Divide the average gradient by the largest recent one. Kingma & Ba 2015, Algorithm 2.
 
         m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
         u = max(b2·u, |g| + eps)
+        g ← m̂ / u
 
     u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is
     kept in the state. The state is Adam's, with u in `nu`.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Factor by which the largest gradient fades at every step, in [0, 1).
+        eps: Added to |g| inside the maximum; at least 0.
     """
 
     def init(params):
@@ -52,10 +58,17 @@ def adamax(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-8,
 ):
-    """w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step. Kingma & Ba 2015, Algorithm
-    2.
+    """Update w by the average gradient over the largest recent one. Kingma & Ba 2015, Algorithm 2.
 
-    The formula stands with `scale_by_adamax`. The paper's rate is 0.002.
+        w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step
+
+    For m̂ and u see `scale_by_adamax`. The paper's rate is 0.002.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Factor by which the largest gradient fades at every step, in [0, 1).
+        eps: Added to |g| inside the maximum; at least 0.
     """
     return with_decay_and_rate(learning_rate, scale_by_adamax(b1, b2, eps))
 
@@ -69,10 +82,18 @@ def adamaxw(
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask | None = None,
 ):
-    """`adamax` with decoupled decay: w ← w - lr·(m̂ / u + weight_decay·w).
+    """Update w by AdaMax with decoupled decay. Kingma & Ba 2015; Loshchilov & Hutter 2019.
 
-    Kingma & Ba 2015; Loshchilov & Hutter 2019. `mask` picks the leaves that decay, as in
-    `add_decayed_weights`.
+        w ← w - lr·(m̂ / u + weight_decay·w)
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Factor by which the largest gradient fades at every step, in [0, 1).
+        eps: Added to |g| inside the maximum; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_adamax(b1, b2, eps), decay=(weight_decay, mask)

@@ -31,16 +31,26 @@ def scale_by_adan(
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
 ):
-    """Replace g by (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps). Xie et al. 2022, Algorithm 1.
+    """Divide the average gradient, looked ahead by its average change, by its size. Xie et al.
+    2022, Algorithm 1.
 
         d = g - g_last, at the first step 0
         m = b1·m + (1 - b1)·g
         v = b2·v + (1 - b2)·d
         n = b3·n + (1 - b3)·|g + b2·d|²
+        g ← (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps)
 
     m̂, v̂ and n̂ are corrected by 1 - b1ᵗ, 1 - b2ᵗ and 1 - b3ᵗ, as in the authors' code. optax puts
-    1 - b2 where b2 stands in n and in the update: the paper's letters with its own meaning of b2, a
+    1 - b2 where b2 is in n and in the update: the paper's letters with its own meaning of b2, a
     look-ahead of 0.08 in place of 0.92.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of the gradient's change, and weight of the look-ahead; in
+            [0, 1).
+        b3: Decay of the moving average of the squared gradient looked ahead to, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
     """
 
     def init(params):
@@ -83,12 +93,27 @@ def adan(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w). Xie et al. 2022,
+    """Update w by Adan: Adam that looks ahead by the change of the gradient. Xie et al. 2022,
     Algorithm 1.
 
-    The decay is that of AdamW and of the authors' `no_prox=True`; the paper divides w - lr·u by 1 +
-    lr·weight_decay instead. The default eps_root is not that of `scale_by_adan`; both are optax's,
-    and the authors have none. Rates are five to ten times those of Adam.
+        w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w)
+
+    For m̂, v̂ and n̂ see `scale_by_adan`. The decay is that of AdamW and of the authors'
+    `no_prox=True`; the paper divides w - lr·u by 1 + lr·weight_decay instead. The default eps_root
+    is not that of `scale_by_adan`; both are optax's, and the authors have none. Rates are five to
+    ten times those of Adam.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of the gradient's change, and weight of the look-ahead; in
+            [0, 1).
+        b3: Decay of the moving average of the squared gradient looked ahead to, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_adan(b1, b2, b3, eps, eps_root), decay=(weight_decay, mask)

@@ -35,17 +35,27 @@ def scale_by_ademamix(
     eps_root: ScalarOrSchedule = 0.0,
     mu_dtype: DTypeLike | None = None,
 ):
-    """Replace g by (m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps). Pagliardini et al. 2024, Algorithm
-    1.
+    """Add a second, much slower average to Adam's average of gradients. Pagliardini et al. 2024,
+    Algorithm 1.
 
         m1 = b1·m1 + (1 - b1)·g,   m̂1 = m1 / (1 - b1ᵗ)
         m2 = b3·m2 + (1 - b3)·g
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
+        g ← (m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps)
 
     m2 is not corrected: it comes to its full weight over 1 / (1 - b3) steps. The paper lets alpha
     and b3 grow as well, alpha in a line and b3 so that its half-life does; any schedule will do
-    here. `mu_dtype` is that of m1 and m2, which are most of the state; in bfloat16 the slow one
-    stands still, for 1 - b3 is below its precision.
+    here.
+
+    Args:
+        b1: Decay of the fast moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        b3: Decay of the slow moving average of gradients, in [0, 1).
+        alpha: Weight of the slow average, at least 0.
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        mu_dtype: Dtype of m1 and m2, which are most of the state; None for the parameters' own. In
+            bfloat16 the slow one does not move, for 1 - b3 is below its precision.
     """
     check_nonnegative(alpha=alpha)
 
@@ -86,13 +96,30 @@ def ademamix(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·((m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps) + weight_decay·w). Pagliardini et al.
-    2024, Algorithm 1.
+    """Update w by Adam with a second, much slower average of gradients. Pagliardini et al. 2024,
+    Algorithm 1.
 
-    The decay is that of AdamW, on the leaves of `mask`. The state is half as large again as Adam's.
-    A short run wants a b3 for which 1 / (1 - b3) is well below its number of steps. The default
-    alpha is not that of `scale_by_ademamix`; both are optax's. Where alpha or b3 is a schedule,
-    optax counts it in `count_m2`; here it has a count of its own, as every schedule has.
+        w ← w - lr·((m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps) + weight_decay·w)
+
+    For the averages see `scale_by_ademamix`. The decay is that of AdamW. The state is half as large
+    again as Adam's. A short run wants a b3 for which 1 / (1 - b3) is well below its number of
+    steps. The default alpha is not that of `scale_by_ademamix`; both are optax's. Where alpha or b3
+    is a schedule, optax counts it in `count_m2`; here it has a count of its own, as every schedule
+    has.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the fast moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        b3: Decay of the slow moving average of gradients, in [0, 1).
+        alpha: Weight of the slow average, at least 0.
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        mu_dtype: Dtype of m1 and m2, which are most of the state; None for the parameters' own. In
+            bfloat16 the slow one does not move, for 1 - b3 is below its precision.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -18,7 +18,7 @@ from optax_lite.optimizers.adam import ScaleByAdamState
 
 
 def fourth_root(step):
-    """step^¼: the bound of Taniguchi et al. 2024."""
+    """Return step^¼, the bound of Taniguchi et al. 2024."""
     return step**0.25
 
 
@@ -33,16 +33,25 @@ def scale_by_adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Array], Array] = fourth_root,
 ):
-    """Replace g by the momentum m of normalized gradients. Taniguchi et al. 2024.
+    """Normalize gradients by the second moment before them, and average the result. Taniguchi et
+    al. 2024.
 
         d = clip(g / max(√v, eps), ±c)
         m = b1·m + (1 - b1)·d
         v = b2·v + (1 - b2)·|g|²
+        g ← m
 
-    The first gradient only makes v = |g|²; its update is 0. Nothing is corrected. c is
-    `clip_value_fn` of the number of updates so far (a float), t^¼ by default; a complex entry keeps
-    its phase. `use_clipping=False` leaves the clipping out. `nesterov` takes b1·m + (1 - b1)·d once
-    more. The state is Adam's.
+    The first gradient only makes v = |g|²; its update is 0. Nothing is corrected. A complex entry
+    keeps its phase. The state is Adam's.
+
+    Args:
+        b1: Decay of the moving average of normalized gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Least value of √v where it divides; at least 0.
+        mu_dtype: Dtype in which that average is stored; None for the parameters' own.
+        nesterov: Take b1·m + (1 - b1)·d once more.
+        use_clipping: Clip normalized gradients to ±c; False leaves the clipping out.
+        clip_value_fn: Function of the number of updates so far, a float, to c; t^¼ by default.
     """
 
     def init(params):
@@ -81,11 +90,24 @@ def adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Array], Array] = fourth_root,
 ):
-    """w ← w - lr·m, m as in `scale_by_adopt`. Taniguchi et al. 2024.
+    """Update w by Adam's moments taken in the other order, so that any b2 converges. Taniguchi et
+    al. 2024.
+
+        w ← w - lr·m, m as in `scale_by_adopt`
 
     The default b2 is nearer to 1 than Adam's, and eps is larger, for it bounds √v from below
     instead of being added to it. For decoupled decay chain `scale_by_adopt`, `add_decayed_weights`
     and `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of normalized gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Least value of √v where it divides; at least 0.
+        mu_dtype: Dtype in which that average is stored; None for the parameters' own.
+        nesterov: Take b1·m + (1 - b1)·d once more.
+        use_clipping: Clip normalized gradients to ±c; False leaves the clipping out.
+        clip_value_fn: Function of the number of updates so far, a float, to c; t^¼ by default.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -39,17 +39,28 @@ def scale_by_amsgrad(
     *,
     max_of: str = "corrected",
 ):
-    """Replace g by m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
+    """Divide the average gradient by the largest second moment so far. Reddi, Kale & Kumar 2018,
+    Algorithm 2.
 
         m = b1·m + (1 - b1)·g,     m̂ = m / (1 - b1ᵗ)
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
         v_max = max(v_max, v̂)
+        g ← m̂ / (√(v_max + eps_root) + eps)
 
-    `max_of="corrected"` is this, optax's way; `max_of="raw"` is torch's: the maximum of v, which is
-    divided by 1 - b2ᵗ in the update only. Without `bias_correction_mu` m̂ is m, without
-    `bias_correction_nu` v̂ is v and the two kinds of maximum are one; without both it is the
-    paper's algorithm. eps_root, 0 in all of these, keeps second derivatives finite where v_max is
-    0.
+    Without both corrections this is the paper's algorithm; without that of v the two kinds of
+    maximum are one.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It is 0 in the paper,
+            torch and optax, and keeps second derivatives finite where v_max is 0.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        bias_correction_mu: Divide m by 1 - b1ᵗ; False takes m for m̂.
+        bias_correction_nu: Divide v by 1 - b2ᵗ; False takes v for v̂.
+        max_of: "corrected" for the maximum of v̂, optax's way; "raw" for torch's, the maximum of v,
+            which is divided by 1 - b2ᵗ in the update only.
     """
     if max_of not in ("corrected", "raw"):
         raise ArgumentError(f"max_of must be 'corrected' or 'raw', got {max_of!r}")
@@ -95,12 +106,28 @@ def amsgrad(
     *,
     max_of: str = "corrected",
 ):
-    """w ← w - lr·m̂ / (√(v_max + eps_root) + eps). Reddi, Kale & Kumar 2018, Algorithm 2.
+    """Update w by Adam with a second moment that never falls. Reddi, Kale & Kumar 2018, Algorithm
+    2.
 
-    `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and Keras up to the place of eps. The
-    formula and the conventions stand with `scale_by_amsgrad`; states of the two kinds of maximum
-    are no substitute for each other. There is one buffer more than in Adam. For decoupled decay
-    chain `scale_by_amsgrad`, `add_decayed_weights` and `scale_by_learning_rate`.
+        w ← w - lr·m̂ / (√(v_max + eps_root) + eps)
+
+    For m̂ and v_max see `scale_by_amsgrad`. `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and
+    Keras up to the place of eps. States of the two kinds of maximum are no substitute for each
+    other. There is one buffer more than in Adam. For decoupled decay chain `scale_by_amsgrad`,
+    `add_decayed_weights` and `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. 0 in the paper, torch
+            and optax; it keeps second derivatives finite where v_max is 0.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        bias_correction_mu: Divide m by 1 - b1ᵗ; False takes m for m̂.
+        bias_correction_nu: Divide v by 1 - b2ᵗ; False takes v for v̂.
+        max_of: "corrected" for the maximum of v̂, optax's way; "raw" for torch's, the maximum of v,
+            which is divided by 1 - b2ᵗ in the update only.
     """
     return with_decay_and_rate(
         learning_rate,

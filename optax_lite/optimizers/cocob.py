@@ -24,16 +24,20 @@ class COCOBState(NamedTuple):
 
 @transform(descends=True, exact_state="makes the parameters of its sums")
 def scale_by_cocob(alpha: ScalarOrSchedule = 100.0, eps: ScalarOrSchedule = 1e-8):
-    """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017,
+    """Let every coordinate bet on its gradients, without a learning rate. Orabona & Tommasi 2017,
     Algorithm 2.
 
         θ = Σ -g    L = max |g|    G = Σ |g|    R = max(R - g·(w - w₁), 0)
+        g ← w₁ + θ·(L + R) / (L·max(G + L, alpha·L)) - w
 
     Every coordinate is a coin whose next outcome is its gradient: what earlier bets have won, R,
     decides how much goes on the next one, and no learning rate is left to choose. The result is a
-    descent step already, not to be negated. For about `alpha` updates the bets stay small, which is
-    the warm-up. L starts at `eps`, above 0 against 0/0 where gradients are exactly 0. A complex
-    entry bets as the pair of its parts.
+    descent step already, not to be negated. A complex entry bets as the pair of its parts.
+
+    Args:
+        alpha: Number of updates, about, for which bets stay small, which is the warm-up; at least
+            0.
+        eps: Where L starts; at least 0, and above it against 0/0 where gradients are exactly 0.
     """
     check_nonnegative(alpha=alpha)
 
@@ -69,11 +73,19 @@ def cocob(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """`scale_by_cocob` of learning_rate·(g + weight_decay·w). Orabona & Tommasi 2017, Algorithm 2.
+    """Update w by bets on the gradients. Orabona & Tommasi 2017, Algorithm 2.
 
-    The rate scales what is bet on, not the step: a constant only divides `eps`, and a schedule
-    weighs the gradients of different times. `weight_decay` is an L2 penalty on the leaves that
-    `mask` picks (see `masked` for its forms).
+    This is `scale_by_cocob` of learning_rate·(g + weight_decay·w).
+
+    Args:
+        learning_rate: Factor of what is bet on, not of the step: a constant only divides `eps`, and
+            a schedule weighs the gradients of different times.
+        alpha: Number of updates, about, for which bets stay small, which is the warm-up; at least
+            0.
+        eps: Where L starts; at least 0, and above it against 0/0 where gradients are exactly 0.
+        weight_decay: L2 penalty.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return chain(
         add_decayed_weights(weight_decay, mask),

@@ -42,20 +42,25 @@ def dadapt_adamw(
     estim_lr0: ScalarOrSchedule = 1e-6,
     weight_decay: ScalarOrSchedule = 0.0,
 ):
-    """AdamW with learning_rate·d for its rate, d a lower bound of the distance to the solution that
-    grows as it learns.
+    """Update w by AdamW with an estimated distance to the solution for its rate. Defazio &
+    Mishchenko 2023, Algorithm 5.
 
         w = w - m / (√v + eps) - γ·weight_decay·w       γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
         m = b1·m + (1 - b1)·γ·g                         v = b2·v + (1 - b2)·|g|²
         r = √b2·r + (1 - √b2)·γ·⟨g, s / (√v + eps)⟩     s = √b2·s + (1 - √b2)·γ·g
         d = max(d, r / ((1 - √b2)·‖s‖₁))
 
-    Defazio & Mishchenko 2023, Algorithm 5, with the bias corrections and the decoupled decay of the
-    authors' code, and as there with the old s and v in r. `learning_rate` stays 1, or is a schedule
-    that starts or peaks there. d starts at `estim_lr0`, which must be above 0 and should be far too
-    small; it never falls. The sums r and ‖s‖₁ are over all leaves, so that inside a partition every
-    group estimates its own distance. Where all gradients are 0 so far, d stays. `betas` is (b1,
-    b2), each a number or a schedule.
+    d is a lower bound of the distance and never falls. The bias corrections and the decoupled decay
+    are those of the authors' code, and as there r has the old s and v. The sums r and ‖s‖₁ are over
+    all leaves, so that inside a partition every group estimates its own distance. Where all
+    gradients are 0 so far, d stays.
+
+    Args:
+        learning_rate: Factor of d; leave it at 1, or give a schedule that starts or peaks there.
+        betas: The pair (b1, b2) of decays, each a number or a schedule.
+        eps: Added to the denominator; at least 0.
+        estim_lr0: Where d starts, above 0; it should be far too small.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
     """
     check_betas(betas)
     return _dadapt_adamw(learning_rate, *betas, eps, estim_lr0, weight_decay)

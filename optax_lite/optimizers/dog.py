@@ -37,14 +37,19 @@ def scale_by_distance_over_gradients(
     param_dtype: DTypeLike = jnp.float32,
     global_scale: ScalarOrSchedule = 1.0,
 ):
-    """Replace g by global_scale·r̄ / √(G + eps)·g, each leaf by itself: LDoG of Ivgi, Hinder &
-    Carmon 2023.
+    """Scale each leaf by the distance moved over the gradients seen. LDoG of Ivgi, Hinder & Carmon
+    2023.
 
-        r̄ = max ‖x - x₀‖    G = Σ ‖g‖²
+        g ← global_scale·r̄ / √(G + eps)·g,  r̄ = max ‖x - x₀‖,  G = Σ ‖g‖²
 
-    r̄ starts at reps_rel·(1 + ‖x₀‖): 1e-6, or 1e-4 with batch normalization. Nothing is negated:
-    descend with `global_scale=-1.0`. x₀ is kept in `param_dtype`, or with None in that of the
-    parameters. Average the iterates, as the authors do.
+    r̄ starts at reps_rel·(1 + ‖x₀‖). Nothing is negated. Average the iterates, as the authors do.
+
+    Args:
+        reps_rel: Share of 1 + ‖x₀‖ at which r̄ starts, at least 0: 1e-6, or 1e-4 with batch
+            normalization.
+        eps: Added to G under the root; at least 0.
+        param_dtype: Dtype in which x₀ is stored; None for the parameters' own.
+        global_scale: Factor of the result; -1.0 descends.
     """
     check_nonnegative(reps_rel=reps_rel)
 
@@ -118,13 +123,22 @@ def dog(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
 ):
-    """w ← w - learning_rate·r̄ / √(G + eps)·g over the whole tree, r̄ and G as in LDoG. Ivgi,
-    Hinder & Carmon 2023.
+    """Update w by the distance moved over the gradients seen, of the whole tree. Ivgi, Hinder &
+    Carmon 2023.
 
-    `init_step` says how the first step is made, for which there is no distance yet: ("heuristic",
-    a) starts r̄ at a·(1 + ‖x₀‖), ("distance", r) at r, and ("learning_rate", η) takes η for the
-    first step. It should be too small; 1e-4 in place of 1e-6 with batch normalization.
-    `learning_rate` is a factor, best left at 1; there is no decay of it, so average the iterates.
-    `weight_decay` is an L2 penalty, on the leaves that `mask` picks; None adds nothing.
+        w ← w - learning_rate·r̄ / √(G + eps)·g,  r̄ = max ‖x - x₀‖,  G = Σ ‖g‖²
+
+    For the first step there is no distance yet, and `init_step` says how it is made. It should be
+    too small; 1e-4 in place of 1e-6 with batch normalization. The rate does not decay, so average
+    the iterates.
+
+    Args:
+        learning_rate: Factor of the step, best left at 1; a number or a schedule.
+        init_step: ("heuristic", a) starts r̄ at a·(1 + ‖x₀‖), ("distance", r) starts it at r, and
+            ("learning_rate", η) takes η for the first step.
+        eps: Added to G under the root; at least 0.
+        weight_decay: L2 penalty; None adds nothing.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay(weight_decay, mask, _scale_by_dog(init_step, eps), learning_rate)

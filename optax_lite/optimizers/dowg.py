@@ -45,12 +45,20 @@ def dowg(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
 ):
-    """w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree, v = Σ r̄²·‖g‖². Khaled et al.
-    2023, Algorithm 1.
+    """Update w by DoG with gradients weighed by the distance moved. Khaled et al. 2023, Algorithm
+    1.
 
-    Later gradients weigh more than in `dog`, because r̄ grows. r̄² = max ‖x - x₀‖² starts at
-    `init_estim_sq_dist`, or at `eps`, which also keeps the denominator away from 0. `weight_decay`
-    and `mask` are those of `dog`.
+        w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree,  v = Σ r̄²·‖g‖²
+
+    Later gradients weigh more than in `dog`, because r̄² = max ‖x - x₀‖² grows.
+
+    Args:
+        learning_rate: Factor of the step, best left at 1; a number or a schedule.
+        init_estim_sq_dist: Where r̄² starts, at least 0; None for `eps`.
+        eps: Added to the denominator; at least 0. It is also where r̄² starts by default.
+        weight_decay: L2 penalty; None adds nothing.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     start = eps if init_estim_sq_dist is None else init_estim_sq_dist
     return with_decay(weight_decay, mask, _scale_by_dowg(start, eps), learning_rate)

@@ -27,14 +27,21 @@ def differentially_private_aggregate(
     *,
     seed: SeedOrKey | None = None,
 ):
-    """Replace the gradients of n examples by (Σ min(1, C/‖gᵢ‖)·gᵢ + N(0, (noise_multiplier·C)²)) /
-    n, C = l2_norm_clip.
+    """Clip the gradient of each example, average them and add noise. Abadi et al. 2016, Algorithm
+    1.
 
-    Abadi et al. 2016, Algorithm 1. Every leaf of the gradients has the n examples along an axis in
-    front of its parameter's, as from jax.vmap(jax.grad(loss), (None, 0)); so it comes first in a
-    chain. ‖gᵢ‖ is over all leaves. An optimizer of your own that has it inside is declared with
-    @transform(per_example=True), unless it is a chain of arguments. `key` is an int seed or a JAX
-    key, `seed` optax's older name for it.
+        g ← (Σ min(1, C/‖gᵢ‖)·gᵢ + N(0, (noise_multiplier·C)²)) / n,  C = l2_norm_clip
+
+    Every leaf of the gradients has the n examples along an axis in front of its parameter's, as
+    from jax.vmap(jax.grad(loss), (None, 0)); so it comes first in a chain. ‖gᵢ‖ is over all leaves.
+    An optimizer of your own that has it inside is declared with @transform(per_example=True),
+    unless it is a chain of arguments.
+
+    Args:
+        l2_norm_clip: Largest norm of the gradient of one example, at least 0.
+        noise_multiplier: Standard deviation of the noise as a multiple of the clip, at least 0.
+        key: Random seed, an integer or a JAX key; give members of a population a key each.
+        seed: The older name of `key`; only one of the two may be given.
     """
     check_nonnegative(l2_norm_clip=l2_norm_clip, noise_multiplier=noise_multiplier)
     start = chosen_key(key, seed)
@@ -63,14 +70,22 @@ def dpsgd(
     *,
     seed: SeedOrKey | None = None,
 ):
-    """Descent along `differentially_private_aggregate` of per-example gradients, with momentum.
-    Abadi et al. 2016.
+    """Update w by clipped and noised gradients of single examples, with momentum. Abadi et al.
+    2016.
 
-    `key` is an int seed or a JAX key, `seed` optax's older name for it; one of them must be given,
-    for who knows it can take the noise off again. `noise_multiplier` is
-    the noise's share of the clip: with the size of batch and data and the number of steps an
-    accountant makes (ε, δ) of it. No example may reach the parameters another way, for instance
-    through batch norm.
+    The gradients are per example, as for `differentially_private_aggregate`. From
+    `noise_multiplier`, the size of batch and data and the number of steps an accountant computes
+    (ε, δ). No example may reach the parameters another way, for instance through batch norm.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        l2_norm_clip: Largest norm of the gradient of one example, at least 0.
+        noise_multiplier: Standard deviation of the noise as a multiple of the clip, at least 0.
+        key: Random seed, an integer or a JAX key; give members of a population a key each. It or
+            `seed` must be given: who knows it can take the noise off again.
+        momentum: Decay of the momentum, in [0, 1). None for none.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+        seed: The older name of `key`; only one of the two may be given.
     """
     if key is None and seed is None:
         raise ArgumentError("give key=, an int seed or a random key that nobody else knows")

@@ -26,10 +26,15 @@ def _shrink(learning_rate):
 
 @transform
 def fromage(learning_rate: ScalarOrSchedule, min_norm: ScalarOrSchedule = 1e-6):
-    """w ← (w - lr·(‖w‖ / ‖g‖)·g) / √(1 + lr²), by leaf. Bernstein et al. 2020, Algorithm 1.
+    """Update every leaf by a given share of its norm. Bernstein et al. 2020, Algorithm 1.
 
-    Both norms are min_norm at least, so that a leaf of zeros moves. Without a gradient the leaves
-    still shrink.
+        w ← (w - lr·(‖w‖ / ‖g‖)·g) / √(1 + lr²), by leaf
+
+    Without a gradient the leaves still shrink.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        min_norm: Least value of both norms, at least 0; it lets a leaf of zeros move.
     """
     return chain(
         scale_by_trust_ratio(min_norm),

@@ -33,8 +33,11 @@ from optax_lite.optimizers.adam import scale_by_adam
 
 
 class GaLoreDimensionNumbers(NamedTuple):
-    """Which axes of an array are the rows, and which the columns, of the matrix that is
-    projected.
+    """Which axes of an array are the rows, and which the columns, of the matrix that is projected.
+
+    Args:
+        reduction_axis: Axis of the rows, or several that are joined.
+        output_axis: Axis of the columns, or several that are joined.
     """
 
     reduction_axis: int | tuple[int, ...] = 0
@@ -42,9 +45,9 @@ class GaLoreDimensionNumbers(NamedTuple):
 
 
 def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] | None]:
-    """The axes of rows and columns of every leaf, None where nothing is projected.
+    """Return the axes of rows and columns of every leaf, None where nothing is projected.
 
-    A leaf with a number of axes other than two is projected only if it is told how.
+    A leaf with a number of axes other than two is projected only if `numbers` says how.
     """
     numbers = numbers(tree) if callable(numbers) else numbers
     leaves = jax.tree.leaves(tree, is_leaf=is_missing)
@@ -69,13 +72,13 @@ def matrix_axes(numbers: Any, tree: PyTree) -> list[tuple[list[int], list[int]] 
 
 
 def fold(x, axes):
-    """An array as the matrix to project."""
+    """Reshape an array to the matrix to project."""
     rows, columns = axes
     return jnp.transpose(x, rows + columns).reshape(math.prod(x.shape[a] for a in rows), -1)
 
 
 def unfold(matrix, axes, shape):
-    """The array of a matrix."""
+    """Reshape a matrix to its array."""
     order = axes[0] + axes[1]
     return jnp.transpose(
         matrix.reshape([shape[a] for a in order]), [order.index(a) for a in range(len(order))]
@@ -83,12 +86,12 @@ def unfold(matrix, axes, shape):
 
 
 def project(g, p):
-    """A matrix in the directions of a projector, as it is without any."""
+    """Return a matrix in the directions of a projector, unchanged without one."""
     return g if p.size == 0 else p.conj().T @ g if g.shape[0] >= g.shape[1] else g @ p
 
 
 def start(w, axes, rank):
-    """The projector of a leaf, and what the base optimizer has in its place."""
+    """Return the first projector of a leaf, and what the base optimizer sees in its place."""
     if axes is None:
         return jnp.zeros((0, 0), w.dtype), w
     m, n = (math.prod(w.shape[a] for a in group) for group in axes)
@@ -105,11 +108,10 @@ class GaLoreState(NamedTuple):
 
 
 def _directions(g, rank):
-    """The leading singular vectors of the longer side; no derivative, for it is infinite where two
-    values agree.
+    """Return the leading singular vectors of the longer side, without a derivative.
 
-    Their signs are arbitrary: with new ones an odd base optimizer makes the same update, but from
-    moments of the old.
+    It is infinite where two values agree. The signs are arbitrary: with new ones an odd base
+    optimizer makes the same update, but from moments of the old.
     """
     left, _, right = jnp.linalg.svd(jax.lax.stop_gradient(g), full_matrices=False)
     return left[:, :rank] if g.shape[0] >= g.shape[1] else right[:rank].conj().T
@@ -185,18 +187,26 @@ def scale_by_galore(
     base_optimizer: TransformationLike | None = None,
     weight_dimension_numbers: PyTree = None,
 ):
-    """scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one. Zhao et al. 2024,
+    """Run another optimizer on low-rank projections of matrix gradients. Zhao et al. 2024,
     Algorithm 2.
 
-    P holds the `rank` leading singular vectors of g, from a new decomposition at the first of every
-    `update_proj_gap` updates. The longer side is projected, so that the base optimizer's state has
-    rank·min(rows, columns) entries a slot; the paper projects the shorter one. `base_optimizer`,
-    `scale_by_adam()` by default, sees no parameters, for they have other shapes: decay belongs
-    behind. Leaves not projected go through it as they are, without `scale`.
+        g ← scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one
+
+    P holds the `rank` leading singular vectors of g. The longer side is projected, so that the base
+    optimizer's state has rank·min(rows, columns) entries a slot; the paper projects the shorter
+    one. Leaves not projected go through the base optimizer unchanged, without `scale`.
 
     Arrays of two axes are projected. `weight_dimension_numbers` says how others are: a
     `GaLoreDimensionNumbers` for all of two axes or more, a tree of them with None where nothing is
     projected, or a function from the params to it.
+
+    Args:
+        rank: Number of singular vectors, an integer of at least 1.
+        update_proj_gap: Updates from one decomposition of g to the next, an integer of at least 1.
+        scale: Factor of the projected updates.
+        base_optimizer: Transformation of the projections, None for `scale_by_adam()`. It sees no
+            parameters, for they have other shapes: decay belongs behind.
+        weight_dimension_numbers: Axes of the matrix that a leaf is, or a tree or function of these.
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
     return _scale_by_galore(base, scale, rank, update_proj_gap, weight_dimension_numbers)
@@ -215,12 +225,25 @@ def galore(
     mask: Mask | None = None,
     weight_dimension_numbers: PyTree = None,
 ):
-    """`scale_by_galore`, the decoupled weight decay of AdamW, and the learning rate. Zhao et al.
+    """Update w by another optimizer that runs on low-rank projections of gradients. Zhao et al.
     2024.
 
-    w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w). The rate is that of the base optimizer, or
-    larger: a fraction `scale` of 0.25 is usual. `mask` says what decays; the other arguments are
-    those of `scale_by_galore`.
+        w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w)
+
+    The rate is that of the base optimizer, or larger: a fraction `scale` of 0.25 is usual. The
+    decay is that of AdamW. For P and which leaves it projects see `scale_by_galore`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        rank: Number of singular vectors, an integer of at least 1.
+        update_proj_gap: Updates from one decomposition of g to the next, an integer of at least 1.
+        scale: Factor of the projected updates.
+        base_optimizer: Transformation of the projections, None for `scale_by_adam()`. It sees no
+            parameters, for they have other shapes: decay belongs behind.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
+        weight_dimension_numbers: Axes of the matrix that a leaf is, or a tree or function of these.
     """
     return with_decay_and_rate(
         learning_rate,

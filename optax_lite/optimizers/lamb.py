@@ -17,13 +17,25 @@ def lamb(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·(‖w‖ / ‖u‖)·u with u = m̂ / (√v̂ + eps) + weight_decay·w, by leaf. You et al.
-    2020, Algorithm 2.
+    """Update every leaf by Adam's direction in proportion to its norm. You et al. 2020, Algorithm
+    2.
 
-    The paper's φ is the identity here; where ‖w‖ or ‖u‖ is 0 the step is lr·u. `b1`, `b2`, `eps`
-    and `eps_root` are those of `scale_by_adam`. `mask` picks the leaves that decay; the others are
-    scaled by the ratio too: to leave biases and norms out of both, give them `adam` in a
-    `partition`.
+        w ← w - lr·(‖w‖ / ‖u‖)·u with u = m̂ / (√v̂ + eps) + weight_decay·w, by leaf
+
+    The paper's φ is the identity here; where ‖w‖ or ‖u‖ is 0 the step is lr·u. Leaves that `mask`
+    leaves out are scaled by the ratio too: to leave biases and norms out of both, give them `adam`
+    in a `partition`. For m̂ and v̂ see `scale_by_adam`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -20,14 +20,27 @@ def lars(
     momentum: ScalarOrSchedule = 0.9,
     nesterov: bool = False,
 ):
-    """w ← w - v, v = momentum·v + lr·trust_coefficient·(‖w‖ / (‖u‖ + eps))·u, by leaf. You et al.
-    2017, Algorithm 1.
+    """Update every leaf by momentum with gradients in proportion to its norm. You et al. 2017,
+    Algorithm 1.
 
-    u = g + weight_decay·w; in place of ‖u‖ the paper has ‖g‖ + weight_decay·‖w‖, which is at least
-    as large. A leaf where ‖w‖ or ‖u‖ is 0 has v = momentum·v + lr·u. The masks pick the leaves that
-    decay and those that are scaled by the ratio: biases and the weights of norms are often left out
-    of both, and then have the plain learning rate. The rate is inside the momentum: to lower it
-    slows the steps down over 1 / (1 - momentum) updates.
+        v = momentum·v + lr·trust_coefficient·(‖w‖ / (‖u‖ + eps))·u with u = g + weight_decay·w
+        w ← w - v, by leaf
+
+    In place of ‖u‖ the paper has ‖g‖ + weight_decay·‖w‖, which is at least as large. A leaf where
+    ‖w‖ or ‖u‖ is 0 has v = momentum·v + lr·u. Biases and the weights of norms are often left out of
+    decay and ratio both, and then have the plain learning rate. The rate is inside the momentum: to
+    lower it slows the steps down over 1 / (1 - momentum) updates.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        weight_decay: L2 penalty, which the ratio scales as well.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all. True is all, too.
+        trust_coefficient: Share of its norm that a leaf moves by, times the learning rate.
+        eps: Added to the denominator; at least 0.
+        trust_ratio_mask: Leaves scaled by the ratio, in the forms of `masked`; True for all.
+        momentum: Decay of the momentum, in [0, 1).
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),

@@ -37,14 +37,18 @@ class ScaleByLBFGSState(NamedTuple):
 
 @transform(static=("memory_size",), exact_state="takes differences of points that would be rounded")
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True):
-    """Replace g by H·g with H the inverse Hessian of BFGS from the last pairs. Nocedal & Wright
-    2006, Algorithm 7.4.
+    """Multiply g by the inverse Hessian of BFGS from the last pairs. Nocedal & Wright 2006,
+    Algorithm 7.4.
 
-    H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖), or
-    from I without `scale_init_precond`. A first step shorter than eps·max(1, ‖w‖), eps that of the
-    dtype, is made that long: below it nothing moves. A pair with ⟨s, y⟩ ≤ 0 is left out, which
-    keeps H positive definite where the function is not convex or the step was no line search's
-    (optax keeps one). The memory takes 2·memory_size times the parameters'.
+    H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖). A
+    first step shorter than eps·max(1, ‖w‖), eps that of the dtype, is made that long: below it
+    nothing moves. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the
+    function is not convex or the step was no line search's (optax keeps one). The memory takes
+    2·memory_size times the parameters'.
+
+    Args:
+        memory_size: Number of pairs (s, y) kept, an integer of at least 1.
+        scale_init_precond: Start H from γ·I; False starts it from I.
     """
     check_count(memory_size=memory_size)
 
@@ -86,7 +90,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True):
 
 
 def _present(updates, tree):
-    """The leaves of a tree for which there is an update, in a list."""
+    """List the leaves of a tree for which there is an update."""
     leaves = jax.tree.leaves(updates, is_leaf=is_missing)
     return [
         x
@@ -100,8 +104,9 @@ def _pair(memory, i):
 
 
 def _gamma(g, w, Y, weights, backwards):
-    """⟨s, y⟩/‖y‖² of the newest pair in use, before there is one min(1, 1/‖g‖), or more if that
-    would move nothing.
+    """Return ⟨s, y⟩/‖y‖² of the newest pair in use.
+
+    Before there is one it is min(1, 1/‖g‖), or more if that would move nothing.
     """
     i = backwards[jnp.argmax(weights[backwards] > 0)]
     y_norm, size = global_norm(_pair(Y, i)), global_norm(g)
@@ -138,12 +143,19 @@ def lbfgs(
     scale_init_precond: bool = True,
     linesearch: GradientTransformation | None = _ZOOM,
 ):
-    """w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by a line search. Liu & Nocedal
-    1989.
+    """Update w by L-BFGS with a line search, for whole-batch functions. Liu & Nocedal 1989.
 
-    For whole-batch functions. The line search needs `tx.update(grad, state, params, value=value,
-    grad=grad, value_fn=fn)`; `minimize` gives it all of that. With `linesearch=None` the rate is
-    `learning_rate`, without more.
+        w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by the line search
+
+    The line search needs `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`;
+    `minimize` gives it all of that.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far. None for
+            1. The line search scales what it gives.
+        memory_size: Number of pairs (s, y) kept, an integer of at least 1.
+        scale_init_precond: Start H from γ·I; False starts it from I.
+        linesearch: Transformation that scales the step; None leaves it at `learning_rate`.
     """
     descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, linesearch or identity())

@@ -30,14 +30,22 @@ def scale_by_lion(
     mode: str = "hard",
     smooth_beta: ScalarOrSchedule = 1.0,
 ):
-    """Replace g by the sign of c, a mixture of m and g. Chen et al. 2023, Algorithm 2.
+    """Replace g by the sign of a mixture of momentum and gradient. Chen et al. 2023, Algorithm 2.
 
         c = b1·m + (1 - b1)·g
         m = b2·m + (1 - b2)·g
+        g ← sign(c)
 
-    `mode` softens the sign near 0: "smooth" is tanh(smooth_beta·c), "refined" is c brought into
-    [-1, 1]. These two depend on the size of gradients, which "hard" does not. A complex c keeps its
-    phase c / |c|, times what |c| is made to.
+    The modes other than "hard" depend on the size of gradients. A complex c keeps its phase c /
+    |c|, times what |c| is made to.
+
+    Args:
+        b1: Share of m in the mixture c, in [0, 1).
+        b2: Decay of the moving average of gradients, in [0, 1).
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        mode: "hard" for the sign; "smooth" for tanh(smooth_beta·c) and "refined" for c brought into
+            [-1, 1] soften it near 0.
+        smooth_beta: Steepness of "smooth" at 0, at least 0.
     """
     check_nonnegative(smooth_beta=smooth_beta)
     if mode not in ("hard", "smooth", "refined"):
@@ -68,10 +76,21 @@ def lion(
     weight_decay: ScalarOrSchedule = 1e-3,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w). Chen et al. 2023, Algorithm 2.
+    """Update w by the sign of a mixture of momentum and gradient. Chen et al. 2023, Algorithm 2.
+
+        w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w),  m = b2·m + (1 - b2)·g
 
     Choose lr three to ten times smaller than for AdamW, and weight_decay larger by as much. For the
     other modes chain `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Share of m in the mixture c, in [0, 1).
+        b2: Decay of the moving average of gradients, in [0, 1).
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_lion(b1, b2, mu_dtype), decay=(weight_decay, mask)

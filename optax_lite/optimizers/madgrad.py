@@ -24,15 +24,20 @@ class MadgradState(NamedTuple):
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6
 ):
-    """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021,
+    """Step from the start by the sum of all gradients over a cube root. Defazio & Jelassi 2021,
     Algorithm 1.
 
         s = Σ λ·g    ν = Σ λ·|g|²    λ = (learning_rate + eps)·√t
+        g ← (1 - momentum)·(z - x),  z = x₀ - s / (∛ν + eps)
 
     Dual averaging: the step is from where training started, with all gradients so far, and x is a
-    moving average of z. The result is a descent step already, learning rate included. `eps` enters
-    λ too, as in the authors' code, and stands outside the root; 0 is allowed. Useful rates are not
-    those of Adam, and decay should be less than elsewhere.
+    moving average of z. The result is a descent step already, learning rate included. Useful rates
+    are not those of Adam, and decay should be less than elsewhere.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        momentum: Decay of the moving average of iterates, in [0, 1).
+        eps: Added to ∛ν, and to the rate in λ, as in the authors' code; at least 0.
     """
     check_unit_interval(momentum=momentum)
     check_number(learning_rate=learning_rate)
@@ -68,8 +73,16 @@ def madgrad(
     weight_decay: ScalarOrSchedule = 0.0,
     eps: ScalarOrSchedule = 1e-6,
 ):
-    """`scale_by_madgrad` of g + weight_decay·x, an L2 penalty. Defazio & Jelassi 2021, Algorithm 1.
+    """Update x by dual averaging with a cube root. Defazio & Jelassi 2021, Algorithm 1.
 
-    x ← x + (1 - momentum)·(x₀ - s / (∛ν + eps) - x); the arguments are those of `scale_by_madgrad`.
+        x ← x + (1 - momentum)·(x₀ - s / (∛ν + eps) - x)
+
+    For s and ν see `scale_by_madgrad`; their g is g + weight_decay·x.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        momentum: Decay of the moving average of iterates, in [0, 1).
+        weight_decay: L2 penalty.
+        eps: Added to ∛ν, and to the rate in λ, as in the authors' code; at least 0.
     """
     return chain(add_decayed_weights(weight_decay), scale_by_madgrad(learning_rate, momentum, eps))

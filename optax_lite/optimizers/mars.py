@@ -52,14 +52,27 @@ def mars(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """AdamW with c in place of g. Yuan et al. 2024, Algorithm 2.
+    """Update w by AdamW on gradients of reduced variance. Yuan et al. 2024, Algorithm 2.
 
         c = g + gamma·b1 / (1 - b1)·(g - g_last), and c·max_norm / ‖c‖ where ‖c‖ is above max_norm
+        w ← w - lr·(m̂ / (√v̂ + eps) + weight_decay·w), with m̂ and v̂ of c
 
     ‖c‖ is the norm of a leaf, as in the authors' code, and g_last before the first step is 0, as
-    there. `max_norm` is 1 in the paper. Their code gives vectors and scalars to AdamW by default;
-    use `partition` for it. The defaults are theirs. With gamma 0 it is AdamW after clipping every
-    leaf. The state holds the last gradient beside that of Adam. optax has no counterpart.
+    there. Their code gives vectors and scalars to AdamW by default; use `partition` for it. The
+    defaults are theirs. The state holds the last gradient beside that of Adam. optax has no
+    counterpart.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of c, in [0, 1).
+        b2: Decay of the moving average of |c|², in [0, 1).
+        eps: Added to the denominator; at least 0.
+        gamma: Weight of the change of the gradient, at least 0; 0 is AdamW after clipping every
+            leaf.
+        max_norm: Largest norm of a leaf of c, above 0; 1 in the paper.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate,

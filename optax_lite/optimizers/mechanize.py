@@ -40,20 +40,28 @@ def mechanize(
     s_init: ScalarOrSchedule = 1e-6,
     num_betas: int = 6,
 ):
-    """x ← x₀ + (Σs)·(Δ + u), u the update of `base_optimizer`, Δ = (x - x₀) / (Σs + eps) the sum of
-    those before.
+    """Learn how much of another optimizer's path to take. Cutkosky, Defazio & Mehta 2023, Algorithm
+    1.
 
+        x ← x₀ + (Σs)·(Δ + u)
         h = ⟨Δ, g + weight_decay·(Σs)·‖g‖·x / (‖x‖ + eps)⟩
         r = β·r - s·clip(h, m)      m = max(β·m, |h| + eps)      v = β²·v + h²
         s = (max(r, 0) + s_init·m / num_betas) / (√v + eps)      β = 1 - 10⁻ⁱ, i = 1 ... num_betas
 
-    Cutkosky, Defazio & Mehta 2023, Algorithm 1, in the authors' JAX form, which cuts h off at its
-    past size m and lets r be negative. The scale Σs of the whole path is learned like a bet on it,
-    for several horizons β at once. Give the base optimizer the rate 1, or a schedule that peaks
-    there; which constant does not matter. The scale starts at `s_init`, which should be too small.
-    `weight_decay` belongs to the tuner and makes runs more alike; decay of the parameters belongs
-    to the base optimizer. Steps far below an ulp of the parameters cannot be seen in x - x₀: keep
-    these in float32 at least. Extra arguments of `update` go on to the base optimizer.
+    u is the update of `base_optimizer` and Δ = (x - x₀) / (Σs + eps) the sum of those before. The
+    form is the authors' in JAX, which cuts h off at its past size m and lets r be negative. The
+    scale Σs of the whole path is learned like a bet on it, for several horizons β at once. Steps
+    far below an ulp of the parameters cannot be seen in x - x₀: keep these in float32 at least.
+    Extra arguments of `update` go on to the base optimizer.
+
+    Args:
+        base_optimizer: Optimizer whose path is scaled. Give it the rate 1, or a schedule that peaks
+            there; which constant does not matter.
+        weight_decay: Decay of the tuner, which makes runs more alike; decay of the parameters
+            belongs to the base optimizer.
+        eps: Added to the denominators and to |h|; at least 0.
+        s_init: Where the scale starts, at least 0; it should be too small.
+        num_betas: Number of horizons, an integer of at least 1.
     """
     check_members({"base_optimizer": base_optimizer})
     check_makes_steps(base_optimizer, "no scale of its updates would lower the loss")

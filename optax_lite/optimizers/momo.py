@@ -28,18 +28,25 @@ def momo(
     weight_decay: ScalarOrSchedule = 0.0,
     adapt_lower_bound: bool = False,
 ):
-    """x ← (x - τ·d) / (1 + α·weight_decay), τ up to the minimum of a model of the loss. Schaipp et
-    al. 2023, Alg. 1.
+    """Update x up to the minimum of a model of the loss. Schaipp et al. 2023, Algorithm 1.
 
+        x ← (x - τ·d) / (1 + α·weight_decay)
         τ = min(α, max(f̄ + ⟨d, x⟩ - γ - lb, 0) / ‖d‖²)
 
-    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points, and lb cuts it
-    off where the loss cannot be. α is `learning_rate`, best chosen too large: it binds where τ
-    would be larger. `update` needs the loss of the same batch as `value=`. `lower_bound` is the
-    smallest loss to be expected, mostly 0; with `adapt_lower_bound` it is the least of a running
-    estimate. `weight_decay` w multiplies the terms in τ as the paper has it: f̄, γ and lb by 1 +
-    α·w. The averages d, f̄, γ start at their first value, without a bias. optax divides x alone by
-    1 + α·w.
+    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points, and the lower
+    bound lb cuts it off where the loss cannot be. `update` needs the loss of the same batch as
+    `value=`. The averages d, f̄, γ start at their first value, without a bias. The decay multiplies
+    the terms in τ as the paper has it: f̄, γ and lb by 1 + α·weight_decay; optax divides x alone by
+    it.
+
+    Args:
+        learning_rate: Largest step α, at least 0; best chosen too large, for it only binds where τ
+            would be larger. A number or a schedule.
+        beta: Decay of the averages of gradients, losses and ⟨g, x⟩, in [0, 1).
+        lower_bound: Smallest loss to be expected, mostly 0.
+        weight_decay: Weight decay, at least 0; the learning rate multiplies it.
+        adapt_lower_bound: Use a running estimate of the lower bound, which is then `lower_bound` at
+            least.
     """
     check_unit_interval(beta=beta)
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
@@ -76,11 +83,10 @@ def model_step(
     weight_decay,
     adapt,
 ):
-    """The proximal step on the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, and the next f̄,
-    γ, lb.
+    """Step to the minimum of the model max(f̄ + ⟨d, y⟩ - γ, ρ·lb) of the loss at y, near x.
 
-    `scaled` is d in the metric, d / D; without decay and metric it is the step of Polyak, cut off
-    at α.
+    Returns the updates and the next f̄, γ, lb. `scaled` is d in the metric, d / D; without decay
+    and metric it is the step of Polyak, cut off at α.
     """
     f = moving_average(b, weak_typed(state.barf), weak_typed(value))
     gamma = moving_average(b, weak_typed(state.gamma), weak_typed(dot(updates, params)))

@@ -29,11 +29,22 @@ def momo_adam(
     weight_decay: ScalarOrSchedule = 0.0,
     adapt_lower_bound: bool = False,
 ):
-    """`momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². Schaipp
-    et al. 2023, Alg. 2.
+    """Update x by MoMo in the metric of Adam. Schaipp et al. 2023, Algorithm 2.
 
-    The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The
-    other arguments are those of `momo`; the default of the learning rate is ten times that of Adam.
+    This is `momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². The
+    averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The
+    default of the learning rate is ten times that of Adam.
+
+    Args:
+        learning_rate: Largest step α, at least 0; best chosen too large, for it only binds where τ
+            would be larger. A number or a schedule.
+        b1: Decay of the averages of gradients, losses and ⟨g, x⟩, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        lower_bound: Smallest loss to be expected, mostly 0.
+        weight_decay: Weight decay, at least 0; the learning rate multiplies it.
+        adapt_lower_bound: Use a running estimate of the lower bound, which is then `lower_bound` at
+            least.
     """
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
 

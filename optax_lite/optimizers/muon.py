@@ -59,7 +59,9 @@ _BOUNDS = {  # of the singular values of matrices (..., m, n), m ≤ n; "aol" ha
 
 
 def _newton_schulz(x, steps, eps, bound, dtype):
-    """The steps X ← aX + (bA + cA²)X with A = XXᵀ for matrices (..., m, n), on the smaller side."""
+    """Make matrices (..., m, n) orthogonal by steps X ← aX + (bA + cA²)X with A = XXᵀ, on the
+    smaller side.
+    """
     if x.shape[-2] > x.shape[-1]:
         return adjoint(_newton_schulz(adjoint(x), steps, eps, bound, dtype))
     # In units in which the largest entry is near 1: the gram of a bound has the entries' fourth
@@ -74,7 +76,7 @@ def _newton_schulz(x, steps, eps, bound, dtype):
 
 
 def _steps(ns_coeffs, ns_steps):
-    """(a, b, c) for every Newton-Schulz step."""
+    """List (a, b, c) for every Newton-Schulz step."""
     steps = _PRESETS.get(ns_coeffs, ()) if isinstance(ns_coeffs, str) else ns_coeffs
     if not (isinstance(steps, tuple) and any(isinstance(step, tuple) for step in steps)):
         steps = (steps,) * ns_steps
@@ -140,21 +142,33 @@ def scale_by_muon(
     weight_dimension_numbers: PyTree = None,
     ns_dtype: DTypeLike | None = None,
 ):
-    """Replace g by UVᵀ, nearly, where USVᵀ is its corrected moving average m̂. Jordan et al. 2024.
+    """Make the average gradient nearly orthogonal, matrix by matrix. Jordan et al. 2024.
+
+        G ← UVᵀ, nearly, where USVᵀ is the corrected moving average m̂ of G
 
     `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about
-    0.7 to 1.2, from m̂ over a bound of them times 1 + eps. `ns_coeffs` is (a, b, c), one such
-    triple for each step, or "standard" or "dion" (Ahn et al. 2025). `preconditioning` is the bound;
-    a tighter one saves a step: the norm, "frobenius" or "spectral" (an SVD); the norm of order 4,
+    0.7 to 1.2, from m̂ over a bound of them times 1 + eps. `preconditioning` is the bound; a
+    tighter one saves a step: the norm, "frobenius" or "spectral" (an SVD); the norm of order 4,
     "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al. 2025).
-    `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
 
-    `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the
-    rest. A leaf must have two axes, unless `weight_dimension_numbers` (as in `muon`) names those
-    that make its matrix. Over the other axes matrices stand side by side: layers stacked for
+    A leaf must have two axes, unless `weight_dimension_numbers` (as in `muon`) names those that
+    make its matrix. Over the other axes matrices are side by side: layers stacked for
     `jax.lax.scan` are orthogonalized one by one. The update does not depend on the size of the
-    gradient (eps is a share of the bound; optax adds it), and a zero gradient gives a zero update.
-    The coefficients are hyperparameters; the state has a copy because optax's state has one.
+    gradient (optax adds eps), and a zero gradient gives a zero update. The coefficients are
+    hyperparameters; the state has a copy because optax's state has one.
+
+    Args:
+        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, or "standard"
+            or "dion" (Ahn et al. 2025).
+        ns_steps: Number of Newton-Schulz steps, an integer of at least 1.
+        beta: Decay of the moving average of gradients, in [0, 1).
+        eps: Share of the bound that is added to it; at least 0.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+        adaptive: Multiply by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
+        preconditioning: Bound of the singular values: "frobenius", "spectral", "schatten" or "aol".
+        weight_dimension_numbers: Axes of each leaf's matrix, in the forms that `muon` takes.
+        ns_dtype: Dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest.
     """
     check_unit_interval(beta=beta)
     check_count(ns_steps=ns_steps)
@@ -262,21 +276,45 @@ def muon(
     consistent_rms: ScalarOrSchedule | None = None,
     ns_dtype: DTypeLike | None = None,
 ):
-    """W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n), AdamW for other leaves.
-    Jordan et al. 2024.
+    """Update matrices by orthogonalized momentum, other leaves by AdamW. Jordan et al. 2024.
 
-        muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=["!embed*", "!head"])
+        W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n)
 
-    UVᵀ is what `scale_by_muon` makes. With `consistent_rms` its factor is consistent_rms·√max(m,
-    n); 0.2 gives updates of AdamW's size (Liu et al. 2025), so that one rate and one decay serve
-    both. AdamW has its own rate if `adam_learning_rate` is given, and shares eps. A matrix (m, n)
-    maps m inputs to n outputs, x·W; embeddings, output layers and everything that is no matrix are
-    better left to AdamW.
+    UVᵀ is what `scale_by_muon` makes. A matrix (m, n) maps m inputs to n outputs, x·W; embeddings,
+    output layers and everything that is no matrix are better left to AdamW.
 
     `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path
     patterns, for those of two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or
     a tree of `MuonDimensionNumbers`, None for AdamW's leaves, or a function that makes one of the
     params.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, or "standard"
+            or "dion" (Ahn et al. 2025).
+        ns_steps: Number of Newton-Schulz steps, an integer of at least 1.
+        beta: Decay of the moving average of gradients, in [0, 1).
+        eps: Added to the denominator; at least 0. For matrices it is a share of their bound.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+            Both methods have it.
+        nesterov: Use Nesterov momentum, which looks one step ahead. Both methods have it.
+        adaptive: Multiply by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
+        preconditioning: Bound of the singular values: "frobenius", "spectral", "schatten" or "aol".
+        adam_b1: The `b1` of AdamW, in [0, 1).
+        adam_b2: The `b2` of AdamW, in [0, 1).
+        adam_eps_root: The `eps_root` of AdamW, at least 0.
+        adam_weight_decay: The `weight_decay` of AdamW.
+        adam_learning_rate: The learning rate of AdamW; None for `learning_rate`.
+        muon_weight_dimension_numbers: Leaves that are Muon's, and the axes of their matrices.
+        consistent_rms: Factor r of r·√max(m, n), or None for √max(1, n/m); 0.2 makes updates of
+            AdamW's size, so that one rate and decay serve both (Liu et al. 2025).
+        ns_dtype: Dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest.
+
+    Example:
+        tx = muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=["!embed*", "!head"])
     """
     numbers = muon_weight_dimension_numbers
     how = {

@@ -21,12 +21,23 @@ def nadam(
     *,
     nesterov: bool = True,
 ):
-    """Adam with m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ) in place of m̂. Dozat 2016, with a
-    constant b1.
+    """Update w by Adam with Nesterov momentum. Dozat 2016, with a constant b1.
+
+        w ← w - lr·m̄ / (√(v̂ + eps_root) + eps),  m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ)
 
     The step is taken with the momentum that the next one will have. torch and Keras warm b1 up by
-    Dozat's schedule instead, which gives other numbers: that is `nadam_dozat`. `nesterov=False`
-    makes it Adam.
+    Dozat's schedule instead, which gives other numbers: that is `nadam_dozat`. For m and v̂ see
+    `scale_by_adam`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        nesterov: Use Nesterov momentum, which looks one step ahead. False makes it Adam.
     """
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
 
@@ -44,9 +55,22 @@ def nadamw(
     *,
     nesterov: bool = True,
 ):
-    """`nadam` with the decoupled weight decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
+    """Update w by `nadam` with the decoupled decay of AdamW. Dozat 2016; Loshchilov & Hutter 2019.
 
-    Decay and `mask` are those of `adamw`.
+        w ← w - lr·(m̄ / (√(v̂ + eps_root) + eps) + weight_decay·w)
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
+        nesterov: Use Nesterov momentum, which looks one step ahead. False makes it AdamW.
     """
     return adamw(
         learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov

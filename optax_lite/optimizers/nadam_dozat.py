@@ -32,16 +32,23 @@ def scale_by_nadam(
     momentum_decay: ScalarOrSchedule = 4e-3,
     mu_dtype: DTypeLike | None = None,
 ):
-    """Replace g by m̄ / (√v̂ + eps), with a momentum μ that grows. Dozat 2016; as torch.
+    """Scale g as Adam does, with a Nesterov momentum μ that grows. Dozat 2016; as torch.
 
         μₜ = b1·(1 - 0.96^(momentum_decay·t) / 2)
         m = b1·m + (1 - b1)·g
         m̄ = μₜ₊₁·m / (1 - μ₁·…·μₜ₊₁) + (1 - μₜ)·g / (1 - μ₁·…·μₜ)
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
+        g ← m̄ / (√v̂ + eps)
 
-    The average m keeps the constant b1, as in torch. With `momentum_decay` 0.004 μ is b1 / 2 at
-    first and within a percent of b1 after 24,000 updates; with 1 after a hundred. `mu_product` is
-    the product of the μ so far.
+    The average m keeps the constant b1, as in torch. `mu_product` is the product of the μ so far.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1). It is also the limit of μ.
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        momentum_decay: How fast μ grows from b1 / 2 to b1, at least 0. With 0.004 it is within a
+            percent of b1 after 24,000 updates; with 1 after a hundred.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
     """
     check_nonnegative(momentum_decay=momentum_decay)
 
@@ -78,9 +85,20 @@ def nadam_dozat(
     momentum_decay: ScalarOrSchedule = 4e-3,
     mu_dtype: DTypeLike | None = None,
 ):
-    """NAdam with Dozat's schedule of the momentum: w ← w - lr·m̄ / (√v̂ + eps). Dozat 2016.
+    """Update w by NAdam with Dozat's schedule of the momentum. Dozat 2016.
 
-    Equals `torch.optim.NAdam`. The formula stands with `scale_by_nadam`; optax has no counterpart.
-    For decoupled decay chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
+        w ← w - lr·m̄ / (√v̂ + eps)
+
+    Equals `torch.optim.NAdam`. For m̄ and v̂ see `scale_by_nadam`; optax has no counterpart. For
+    decoupled decay chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1). It is also the limit of μ.
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        momentum_decay: How fast μ grows from b1 / 2 to b1, at least 0. With 0.004 it is within a
+            percent of b1 after 24,000 updates; with 1 after a hundred.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
     """
     return with_decay_and_rate(learning_rate, scale_by_nadam(b1, b2, eps, momentum_decay, mu_dtype))

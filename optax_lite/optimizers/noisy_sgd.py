@@ -15,8 +15,18 @@ def noisy_sgd(
     *,
     seed: SeedOrKey | None = None,
 ):
-    """w ← w - lr·(g + N(0, σ²)), σ² = eta / (1 + t)^gamma after t updates. Neelakantan et al. 2015.
+    """Update w along the gradient with noise that fades. Neelakantan et al. 2015.
 
-    `key` is an int seed or a JAX key, 0 by default: every run with the same key has the same noise.
+        w ← w - lr·(g + N(0, σ²)), σ² = eta / (1 + t)^gamma after t updates
+
+    Every run with the same key has the same noise.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        eta: Variance of the first step's noise, at least 0.
+        gamma: Exponent with which the variance fades; 0.55 in the paper.
+        key: Random seed, an integer or a JAX key; give members of a population a key each. None for
+            0.
+        seed: The older name of `key`; only one of the two may be given.
     """
     return with_decay_and_rate(learning_rate, add_noise(eta, gamma, key, seed=seed))

@@ -32,14 +32,23 @@ def scale_by_novograd(
     weight_decay: ScalarOrSchedule = 0.0,
     mu_dtype: DTypeLike | None = None,
 ):
-    """Replace g by the momentum m of normalized gradients. Ginsburg et al. 2019, Algorithm 1.
+    """Replace g by a momentum of gradients over their leaf's norm. Ginsburg et al. 2019, Algorithm
+    1.
 
         v = b2·v + (1 - b2)·‖g‖², at the first step ‖g‖²
         m = b1·m + g / (√(v + eps_root) + eps) + weight_decay·w
+        g ← m
 
-    ‖g‖ is the norm of a whole leaf. Nothing is corrected, and m is a sum: where gradients agree an
-    update is up to 1 / (1 - b1) long. The decay goes through the momentum; it is not AdamW's. The
-    state's `nu` has one number for a leaf.
+    ‖g‖ is the norm of a whole leaf, and the state's `nu` has one number for a leaf. Nothing is
+    corrected, and m is a sum: where gradients agree an update is up to 1 / (1 - b1) long.
+
+    Args:
+        b1: Decay of the sum of normalized gradients, in [0, 1).
+        b2: Decay of the moving average of a leaf's squared norm, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        weight_decay: Decay that goes through the momentum; it is not AdamW's.
+        mu_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """
 
     def init(params):
@@ -74,12 +83,23 @@ def novograd(
     eps_root: ScalarOrSchedule = 0.0,
     weight_decay: ScalarOrSchedule = 0.0,
 ):
-    """w ← w - lr·m, m as in `scale_by_novograd`. Ginsburg et al. 2019, Algorithm 1.
+    """Update w by a momentum of gradients over their leaf's norm. Ginsburg et al. 2019, Algorithm
+    1.
+
+        w ← w - lr·m, m as in `scale_by_novograd`
 
     The update of a leaf has about the length lr / (1 - b1) whatever its size and its gradient, so
     rates are those of SGD with momentum, not of Adam. The default eps is not that of
-    `scale_by_novograd`; both are optax's. The decay is no AdamW: it is accumulated in m. It needs
-    the parameters at every update, also with weight_decay 0.
+    `scale_by_novograd`; both are optax's. It needs the parameters at every update, also with
+    weight_decay 0.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the sum of normalized gradients, in [0, 1).
+        b2: Decay of the moving average of a leaf's squared norm, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        weight_decay: Decay that goes through the momentum; it is not AdamW's.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_novograd(b1, b2, eps, eps_root, weight_decay)

@@ -22,11 +22,16 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 @transform
 def scale_by_optimistic_gradient(alpha: ScalarOrSchedule = 1.0, beta: ScalarOrSchedule = 1.0):
-    """Replace g by alpha·g + beta·(g - g₋), g₋ the one before. Mokhtari et al. 2020, generalized
-    OGDA.
+    """Expect the gradient to change as it just did. Mokhtari et al. 2020, generalized OGDA.
 
-    The first update has no g₋ and is alpha·g. `beta` = `alpha` is the optimistic method, 0 plain
-    descent.
+        g ← alpha·g + beta·(g - g₋), g₋ the one before
+
+    The first update has no g₋ and is alpha·g.
+
+    Args:
+        alpha: Factor of the gradient.
+        beta: Factor of its change; equal to `alpha` it is the optimistic method, 0 is plain
+            descent.
     """
 
     def init(params):
@@ -47,10 +52,18 @@ def scale_by_optimistic_gradient(alpha: ScalarOrSchedule = 1.0, beta: ScalarOrSc
 def optimistic_gradient_descent(
     learning_rate: ScalarOrSchedule, alpha: ScalarOrSchedule = 1.0, beta: ScalarOrSchedule = 1.0
 ):
-    """w ← w - lr·(alpha·g + beta·(g - g₋)), g₋ the gradient before. Daskalakis et al. 2018;
-    Mokhtari et al. 2020.
+    """Update w by descent that expects the gradient to change as it just did. Daskalakis et al.
+    2018; Mokhtari et al. 2020.
+
+        w ← w - lr·(alpha·g + beta·(g - g₋)), g₋ the gradient before
 
     In a min-max game the gradients of the player who maximizes go in with the other sign.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        alpha: Factor of the gradient.
+        beta: Factor of its change; equal to `alpha` it is the optimistic method, 0 is plain
+            descent.
     """
     return with_decay_and_rate(learning_rate, scale_by_optimistic_gradient(alpha, beta))
 
@@ -68,11 +81,24 @@ def optimistic_adam_v2(
     mu_dtype: DTypeLike | None = None,
     nesterov: bool = True,
 ):
-    """w ← w - lr·(alpha·r + beta·(r - r₋)), r = m̂ / (√v̂ + eps) of Adam, r₋ the one before.
-    Daskalakis et al. 2018.
+    """Update w by Adam that expects its direction to change as it just did. Daskalakis et al. 2018.
 
-    The paper's Algorithm 1 has alpha = beta = 1 and no Nesterov momentum. The other arguments are
-    those of `scale_by_adam`.
+        w ← w - lr·(alpha·r + beta·(r - r₋)), r = m̂ / (√v̂ + eps) of Adam, r₋ the one before
+
+    The paper's Algorithm 1 has alpha = beta = 1 and no Nesterov momentum. For m̂ and v̂ see
+    `scale_by_adam`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        alpha: Factor of Adam's direction.
+        beta: Factor of its change.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return with_decay_and_rate(
         learning_rate,
@@ -93,10 +119,24 @@ def optimistic_adam(
     *,
     nesterov: bool = True,
 ):
-    """w ← w - (lr·r + optimism·(r - r₋)), r of Adam: `optimistic_adam_v2` with absolute rates.
+    """Update w by `optimistic_adam_v2` with absolute rates, optax's older form. Daskalakis et al.
+    2018.
 
-    Daskalakis et al. 2018. Without `optimism` it is the learning rate, as in the paper. optax's
-    older form, which takes no schedule there; here both may be schedules.
+        w ← w - (lr·r + optimism·(r - r₋)), r of Adam
+
+    optax takes no schedule here; both rates may be schedules.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        optimism: Rate of the change of Adam's direction; None for the learning rate, as in the
+            paper.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0. It keeps derivatives
+            through training finite.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),

@@ -21,11 +21,20 @@ def scale_by_polyak(
     eps: ScalarOrSchedule = 0.0,
     variant: str = "sps",
 ):
-    """Multiply g by min((value - f_min) / (‖g‖² + eps), max_learning_rate). Loizou et al. 2021,
+    """Multiply g by the step that reaches the least value of a linear loss. Loizou et al. 2021,
     SPS_max with c = 1.
 
+        g ← min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g
+
     `update` needs the loss: tx.update(grads, state, params, value=value). ‖g‖ is over all leaves.
-    Below f_min the step turns uphill; with variant "sps+" it is 0 there (Garrigos et al. 2023).
+
+    Args:
+        f_min: Least value of the loss, 0 for a model that can fit all data; too low a guess makes
+            steps too long.
+        max_learning_rate: Largest factor of g, at least 0.
+        eps: Added to the denominator; at least 0. It is beside ‖g‖².
+        variant: "sps", whose step turns uphill below f_min, or "sps+", whose step is 0 there
+            (Garrigos et al. 2023).
     """
     check_nonnegative(max_learning_rate=max_learning_rate)
     if variant not in ("sps", "sps+"):
@@ -51,12 +60,22 @@ def polyak_sgd(
     eps: ScalarOrSchedule = 0.0,
     variant: str = "sps",
 ):
-    """w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g. Loizou et al. 2021,
+    """Update w by the step that reaches the least value of a linear loss. Loizou et al. 2021,
     Algorithm 1.
 
-    `update` needs value=, see `scale_by_polyak`. f_min is the least loss, 0 for a model that can
-    fit all data; too low a guess makes steps too long. (optax divides by `scaling` where the step
-    is not capped.)
+        w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g
+
+    `update` needs value=, see `scale_by_polyak`. (optax divides by `scaling` where the step is not
+    capped.)
+
+    Args:
+        max_learning_rate: Largest factor of g, at least 0.
+        scaling: Factor of the step; a number or a schedule.
+        f_min: Least value of the loss, 0 for a model that can fit all data; too low a guess makes
+            steps too long.
+        eps: Added to the denominator; at least 0. It is beside ‖g‖².
+        variant: "sps", whose step turns uphill below f_min, or "sps+", whose step is 0 there
+            (Garrigos et al. 2023).
     """
     step = chain(
         scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling)

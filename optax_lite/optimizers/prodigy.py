@@ -54,21 +54,30 @@ def prodigy(
     safeguard_warmup: bool = False,
     weight_decay_mask: Mask | None = None,
 ):
-    """AdamW with learning_rate·d for its rate, d an estimate of the distance to the solution that
-    grows as it learns.
+    """Update w by AdamW with an estimated distance to the solution for its rate. Mishchenko &
+    Defazio 2023, Algorithm 4.
 
         w = w - γ·(m / (√v + d·eps) + weight_decay·w)   γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
         m = b1·m + (1 - b1)·d·g                         v = b2·v + (1 - b2)·|d·g|²
         r = beta3·r + γ·d/d₀·⟨g, w₀ - w⟩                s = beta3·s + γ·d/d₀·g
         d = max(d, estim_lr_coef·r / ‖s‖₁)
 
-    Mishchenko & Defazio 2023, Algorithm 4, in the units of the authors' code, d₀ being `estim_lr0`,
-    and as there with the new d beside eps. `learning_rate` stays 1, or is a schedule that starts or
-    peaks there; to tune the method, change `estim_lr_coef` (0.5 or 2). d₀ must be above 0 and
-    should be far too small; d never falls. `beta3` is √b2 unless given. `safeguard_warmup` leaves
-    the learning rate out of s, for a small rate in a long warm-up would let d grow too far. The
-    sums are over all leaves, and where all gradients are 0 so far, d stays. `weight_decay_mask`
-    says what decays (see `masked`).
+    d grows as it learns and never falls. The units are those of the authors' code, and as there the
+    new d is beside eps. To tune the method, change `estim_lr_coef` (0.5 or 2). The sums are over
+    all leaves, and where all gradients are 0 so far, d stays.
+
+    Args:
+        learning_rate: Factor of d; leave it at 1, or give a schedule that starts or peaks there.
+        betas: The pair (b1, b2) of decays, each a number or a schedule.
+        beta3: Decay of r and s, in [0, 1); None for √b2.
+        eps: Added to √v as d·eps; at least 0.
+        estim_lr0: Where d starts (d₀), above 0; it should be far too small.
+        estim_lr_coef: Factor of the estimate, at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        safeguard_warmup: Leave the learning rate out of s, for a small rate in a long warm-up would
+            let d grow too far.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all.
     """
     check_betas(betas)
     numbers = (learning_rate, *betas, eps, estim_lr0, estim_lr_coef, weight_decay)
@@ -99,7 +108,7 @@ def _prodigy(
     check_positive(estim_lr0=estim_lr0)
 
     def decayed(params):
-        """The params, 0 where the mask lets none decay."""
+        """Return the params, 0 where the mask lets none decay."""
         if weight_decay_mask is None:
             return params
         return jax.tree.map(

@@ -1,6 +1,6 @@
-"""RAdam: Adam that does not divide by the second moment before enough gradients stand behind it.
+"""RAdam: Adam that does not divide by the second moment before enough gradients are in it.
 
-It stands for a warm-up of the learning rate, whose length follows from b2.
+It replaces a warm-up of the learning rate, whose length follows from b2.
 """
 
 import jax.numpy as jnp
@@ -22,7 +22,9 @@ from optax_lite.optimizers.adam import ScaleByAdamState, first_moment_estimate
 
 
 def _langevin(y: Array) -> Array:
-    """coth y - 1/y by its continued fraction; to the last digits of a float64 for y up to 1/2."""
+    """Return coth y - 1/y by its continued fraction, to the last digits of a float64 for y up to
+    1/2.
+    """
     below = 13.0
     for k in range(11, 1, -2):
         below = k + y * y / below
@@ -30,7 +32,7 @@ def _langevin(y: Array) -> Array:
 
 
 def _length(b2: Number, t: Array, c2: Array) -> Array:
-    """ρ_t = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ): of how many gradients v is the average, as it were.
+    """Return ρ_t = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ), the number of gradients that v effectively averages.
 
     For small t both terms are near ρ_∞ and a float32 keeps few digits of the difference, which is
     near t. There the same number is t + L(x/2) - t·L(t·x/2) with x = -log b2 and L(y) = coth y -
@@ -52,17 +54,25 @@ def scale_by_radam(
     *,
     nesterov: bool = False,
 ):
-    """Replace g by r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, by m̂ before. Liu et
-    al. 2020, Algorithm 2.
+    """Divide by the second moment once enough gradients are in it. Liu et al. 2020, Algorithm 2.
 
         ρ_∞ = 2 / (1 - b2) - 1
         ρ = ρ_∞ - 2t·b2ᵗ / (1 - b2ᵗ)
         r = √((ρ - 4)·(ρ - 2)·ρ_∞ / ((ρ_∞ - 4)·(ρ_∞ - 2)·ρ))
+        g ← r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, m̂ before
 
     m̂ and v̂ are Adam's. ρ grows from 1, by about 1 a step, towards ρ_∞, and r with it from near 0
     to 1: with the defaults the first 5 updates are not divided, and with a b2 up to 2/3 none ever
-    is. The paper's threshold is 4, below which there is no r and nothing is divided either.
-    `nesterov` looks ahead as in `scale_by_adam`.
+    is. `nesterov` looks ahead as in `scale_by_adam`.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        threshold: Value of ρ from which on v̂ divides, at least 0. The paper's is 4, below which
+            there is no r and nothing is divided either.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     check_nonnegative(threshold=threshold)
 
@@ -100,12 +110,25 @@ def radam(
     *,
     nesterov: bool = False,
 ):
-    """w ← w - lr·r·m̂ / (√(v̂ + eps_root) + eps), at first w - lr·m̂. Liu et al. 2020, Algorithm 2.
+    """Update w by Adam that divides only once enough gradients are known. Liu et al. 2020,
+    Algorithm 2.
 
-    The formula stands with `scale_by_radam`. The first updates are as long as the gradients, unlike
-    Adam's: clip if gradients are large. optax computes ρ by the formula above, whose rounding in
-    float32 makes its first divided updates 1 % too short with b2 = 0.999, and twice as long with
-    0.9999, where it starts to divide two steps too early.
+        w ← w - lr·r·m̂ / (√(v̂ + eps_root) + eps), at first w - lr·m̂
+
+    For r see `scale_by_radam`. The first updates are as long as the gradients, unlike Adam's: clip
+    if gradients are large. optax computes ρ by the formula there, whose rounding in float32 makes
+    its first divided updates 1 % too short with b2 = 0.999, and twice as long with 0.9999, where it
+    starts to divide two steps too early.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        threshold: Value of ρ from which on v̂ divides, at least 0. The paper's is 4, below which
+            there is no r and nothing is divided either.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)

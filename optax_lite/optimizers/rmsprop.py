@@ -37,7 +37,7 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 
 
 def over_root(g: Array, v: Array, eps: Number, eps_in_sqrt: bool) -> Array:
-    """g / √(v + eps), or g / (√v + eps)."""
+    """Return g / √(v + eps), or g / (√v + eps)."""
     return over(g, sqrt(v + eps) if eps_in_sqrt else sqrt(v) + eps)
 
 
@@ -49,14 +49,21 @@ def scale_by_rms(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ):
-    """Replace g by g / √(v + eps), with v the moving average of |g|². Tieleman & Hinton 2012,
-    lecture 6e.
+    """Divide g by the root of its mean square. Tieleman & Hinton 2012, lecture 6e.
 
         v = decay·v + (1 - decay)·|g|²,  v₀ = initial_scale
+        g ← g / √(v + eps)
 
-    `eps_in_sqrt=False` gives g / (√v + eps), as in torch and Keras; an eps of 1e-8 inside the root
-    acts like one of 1e-4 outside. With v₀ = 0 the first steps are up to 1/√(1 - decay) times too
-    long; `bias_correction` divides v by 1 - decayᵗ against that, and adds a count to the state.
+    With v₀ = 0 the first steps are up to 1/√(1 - decay) times too long.
+
+    Args:
+        decay: Decay of the moving average, in [0, 1).
+        eps: Added under the root, or to it without `eps_in_sqrt`; at least 0. 1e-8 inside the root
+            acts like 1e-4 outside.
+        initial_scale: Where v starts, at least 0.
+        eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
+        bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
+            count to the state.
     """
     check_unit_interval(decay=decay)
     check_nonnegative(initial_scale=initial_scale)
@@ -89,12 +96,21 @@ def scale_by_stddev(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ):
-    """`scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. Graves
-    2013, section 4.2.
+    """Divide g by its standard deviation. Graves 2013, section 4.2.
 
-    In float32 the difference loses digits where gradients hardly vary: 1e-5 relative is usual, and
+    This is `scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. In
+    float32 the difference loses digits where gradients hardly vary: 1e-5 relative is usual, and
     below 0 it is cut off. With `bias_correction` both averages are corrected, and on the first step
     the variance is 0 (up to `initial_scale`), so that the update there is g/√eps.
+
+    Args:
+        decay: Decay of the moving average, in [0, 1).
+        eps: Added under the root, or to it without `eps_in_sqrt`; at least 0. 1e-8 inside the root
+            acts like 1e-4 outside.
+        initial_scale: Where v starts, at least 0.
+        eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
+        bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
+            count to the state.
     """
     check_unit_interval(decay=decay)
     check_nonnegative(initial_scale=initial_scale)
@@ -137,13 +153,28 @@ def rmsprop(
     nesterov: bool = False,
     bias_correction: bool = False,
 ):
-    """w ← w - lr·g / √(v + eps); momentum accumulates these steps. Tieleman & Hinton 2012, lecture
+    """Update w by the gradient over the root of its mean square. Tieleman & Hinton 2012, lecture
     6e; Graves 2013.
 
-    `centered` divides by the standard deviation, `scale_by_stddev`, in place of the root mean
-    square. Momentum comes after the learning rate (the velocity form), so that a change of the rate
-    does not rescale steps already taken; None is no momentum and no state for it. To reproduce
-    torch, say `decay=0.99, eps_in_sqrt=False`.
+        w ← w - lr·g / √(v + eps), v the moving average of |g|²
+
+    Momentum accumulates these steps after the learning rate (the velocity form), so that a change
+    of the rate does not rescale steps already taken. To reproduce torch, say `decay=0.99,
+    eps_in_sqrt=False`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        decay: Decay of the moving average, in [0, 1).
+        eps: Added under the root, or to it without `eps_in_sqrt`; at least 0. 1e-8 inside the root
+            acts like 1e-4 outside.
+        initial_scale: Where v starts, at least 0.
+        eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
+        centered: Divide by the standard deviation, `scale_by_stddev`, in place of the root mean
+            square.
+        momentum: Decay of the momentum, in [0, 1). None for none, and no state for it.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+        bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
+            count to the state.
     """
     scale_by = scale_by_stddev if centered else scale_by_rms
     return chain(

@@ -25,13 +25,21 @@ def scale_by_rprop(
     min_step_size: ScalarOrSchedule = 1e-6,
     max_step_size: Limit = 50.0,
 ):
-    """Replace g by Δ·sign(g), or 0 where its sign has changed. Igel & Hüsken 2003, iRprop⁻.
+    """Replace g by its sign times a step size that grows while the sign stays. Igel & Hüsken 2003,
+    iRprop⁻.
 
-    Δ starts at `learning_rate` (a schedule: its first value), is multiplied by `eta_plus` while the
-    sign stays and by `eta_minus` when it changes, and then kept within [min_step_size,
-    max_step_size]. After a change one update is 0 and leaves Δ alone. Signs are what the noise of
-    small batches changes: this is for full batches. Complex leaves are refused. optax moves by the
-    Δ·sign(g) of the update before, one step late.
+        g ← Δ·sign(g), or 0 where the sign has changed
+
+    After a change one update is 0 and leaves Δ alone. Signs are what the noise of small batches
+    changes: this is for full batches. Complex leaves are refused. optax moves by the Δ·sign(g) of
+    the update before, one step late.
+
+    Args:
+        learning_rate: Where Δ starts, not a factor; of a schedule its first value.
+        eta_minus: Factor of Δ when the sign changes, at least 0.
+        eta_plus: Factor of Δ while the sign stays, at least 0.
+        min_step_size: Least Δ, at least 0.
+        max_step_size: Largest Δ, at least 0.
     """
     check_nonnegative(eta_minus=eta_minus, eta_plus=eta_plus)
     check_nonnegative(min_step_size=min_step_size, max_step_size=max_step_size)
@@ -65,10 +73,20 @@ def rprop(
     min_step_size: ScalarOrSchedule = 1e-6,
     max_step_size: Limit = 50.0,
 ):
-    """w ← w - Δ·sign(g), with a step size Δ for every entry. Igel & Hüsken 2003, iRprop⁻.
+    """Update w by the sign of the gradient, with a step size for every entry. Igel & Hüsken 2003,
+    iRprop⁻.
 
-    `learning_rate` is the first Δ, not a factor; see `scale_by_rprop` for the others. The size of
-    the gradient plays no part, so that neither the loss's scale nor saturation slows it down.
+        w ← w - Δ·sign(g)
+
+    The size of the gradient plays no part, so that neither the loss's scale nor saturation slows it
+    down. For Δ see `scale_by_rprop`.
+
+    Args:
+        learning_rate: Where Δ starts, not a factor; of a schedule its first value.
+        eta_minus: Factor of Δ when the sign changes, at least 0.
+        eta_plus: Factor of Δ while the sign stays, at least 0.
+        min_step_size: Least Δ, at least 0.
+        max_step_size: Largest Δ, at least 0.
     """
     return chain(
         scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size),

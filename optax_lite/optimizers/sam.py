@@ -46,21 +46,28 @@ def sam(
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
 ):
-    """Climb with `adv_optimizer` for sync_period - 1 updates, then go back and descend with
-    `optimizer`.
+    """Climb with one optimizer, then go back and descend with another. Foret et al. 2021, Algorithm
+    1.
 
         sam(sgd(0.1), chain(normalize(), sgd(rho)))
 
-    is Foret et al. 2021, Algorithm 1: w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every
-    `sync_period`-th update is a step, from the parameters kept in `cache`; after the others the
-    parameters are the adversarial point, and not for evaluation. What `adv_optimizer` would do is
-    done with the opposite sign; `reset_state` starts it afresh after each step. A schedule in
-    `optimizer` counts steps, one in `adv_optimizer` those since its start.
+    is the paper's w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every `sync_period`-th update is a step,
+    from the parameters kept in `cache`; after the others the parameters are the adversarial point,
+    and not for evaluation. A schedule in `optimizer` counts steps, one in `adv_optimizer` those
+    since its start.
 
-    In `opaque_mode` every update is a whole period, and the parameters never stand at the
-    adversarial point. It needs `grad_fn=`, a function of the params and of i = 0, 1 ..., the number
-    of the point, to the gradient there: `jax.grad` of the loss on the batch. `batch_axis_name`
-    averages these gradients over devices.
+    In `opaque_mode` every update is a whole period, and the parameters are never at the adversarial
+    point. It needs `grad_fn=`, a function of the params and of i = 0, 1 ..., the number of the
+    point, to the gradient there: `jax.grad` of the loss on the batch.
+
+    Args:
+        optimizer: Optimizer that descends.
+        adv_optimizer: Optimizer that climbs: what it would do is done with the opposite sign.
+        sync_period: Updates of one step, of which all but the last climb; an integer of at least 1.
+        reset_state: Start `adv_optimizer` afresh after each step.
+        opaque_mode: Make every update a whole period, with gradients from `grad_fn=`.
+        batch_axis_name: Mapped axis over which the gradients of `grad_fn` are averaged; None for no
+            average.
     """
     check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
     check_makes_steps(optimizer, "params would climb")

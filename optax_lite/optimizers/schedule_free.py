@@ -43,7 +43,13 @@ class ScheduleFreeState(NamedTuple):
         return self.step_count - 1
 
     def eval_params(self, params):
-        """The average x, where z is kept; x = y + (1 - 1/b1)·(z - y)."""
+        """Return the average x, where z is kept.
+
+            x = y + (1 - 1/b1)·(z - y)
+
+        Args:
+            params: Parameters y, a pytree of arrays.
+        """
         return leafwise(
             lambda z, y: y + (1 - 1 / weak_typed(self.b1)) * (z - y), self.z, read=(params,)
         )
@@ -67,17 +73,24 @@ def schedule_free(
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
 ):
-    """z ← z + u, x ← (1 - c)·x + c·z, y ← b1·x + (1 - b1)·z: averaging, and no decay of the rate.
-    Defazio et al. 2024.
+    """Average the iterates in place of a decay of the rate. Defazio et al. 2024.
+
+        z ← z + u,  x ← (1 - c)·x + c·z,  y ← b1·x + (1 - b1)·z
 
     The parameters are y: gradients are taken there, and so is the decay of a base optimizer.
     Evaluate at the average x, which is `schedule_free_eval_params`. u is the update of
-    `base_optimizer`, which should have no momentum (b1=0.0, or RMSProp), and `b1` the share of the
-    average in y, above 0: x is not kept but (y - (1 - b1)·z) / b1. c is the share of
-    lr^weight_lr_power in the sum of all so far, lr the largest `learning_rate` so far. This must be
-    the rate of the base optimizer, warm-up included and without a decay, and its value is that of
-    the same update; optax takes the next one. z is kept in `state_dtype`, the parameters' by
-    default; steps below its ulp are lost. Extra arguments of `update` go on to the base optimizer.
+    `base_optimizer`. x is not kept but (y - (1 - b1)·z) / b1. c is the share of lr^weight_lr_power
+    in the sum of all so far, lr the largest `learning_rate` so far, whose value is that of the same
+    update; optax takes the next one. Extra arguments of `update` go on to the base optimizer.
+
+    Args:
+        base_optimizer: Optimizer that moves z; it should have no momentum (b1=0.0, or RMSProp).
+        learning_rate: Rate of the base optimizer, warm-up included and without a decay; a number or
+            a schedule.
+        b1: Share of the average x in y, in (0, 1).
+        weight_lr_power: Power of the learning rate by which iterates weigh in the average.
+        state_dtype: Dtype in which z is stored; None for the parameters' own. Steps below its ulp
+            are lost.
     """
     check_members({"base_optimizer": base_optimizer})
     check_makes_steps(base_optimizer, "params would climb")
@@ -116,12 +129,15 @@ def schedule_free(
 
 
 def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Params:
-    """The average x of `schedule_free`, at which to evaluate, in the parameters' dtype.
+    """Return the average x of `schedule_free`, at which to evaluate, in the parameters' dtype.
 
         x = schedule_free_eval_params(state, params)
 
-    `state` is the one of `schedule_free` itself, which in a chain is one of several: `state[1]`.
     Training goes on from the params y, never from x.
+
+    Args:
+        state: State of `schedule_free` itself, which in a chain is one of several: `state[1]`.
+        params: Parameters y, a pytree of arrays.
     """
     if not isinstance(state, ScheduleFreeState):
         raise ArgumentError(
@@ -132,7 +148,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Params) -> Param
 
 
 def _warmed_up(learning_rate, warmup_steps):
-    """The rate after a linear warm-up, which is 0 on the first update."""
+    """Return the rate after a linear warm-up, which is 0 on the first update."""
     return (
         learning_rate
         if warmup_steps is None
@@ -149,11 +165,19 @@ def schedule_free_sgd(
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
 ):
-    """`schedule_free` around SGD, with a linear warm-up to a constant rate. Defazio et al. 2024.
+    """Update w by `schedule_free` around SGD, with a linear warm-up to a constant rate. Defazio et
+    al. 2024.
 
-    By the authors, rates of 10 to 50 times the usual ones are a good start. `warmup_steps` is their
-    number, None for none; the first of them has rate 0. `weight_decay` is an L2 penalty at y,
-    multiplied by the rate as always.
+    By the authors, rates of 10 to 50 times the usual ones are a good start.
+
+    Args:
+        learning_rate: Rate after the warm-up; a number or a schedule.
+        warmup_steps: Updates of the linear warm-up, the first of which has rate 0; None for none.
+        b1: Share of the average x in y, in (0, 1).
+        weight_decay: L2 penalty at y, multiplied by the rate as always; None for none.
+        weight_lr_power: Power of the learning rate by which iterates weigh in the average.
+        state_dtype: Dtype in which z is stored; None for the parameters' own. Steps below its ulp
+            are lost.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
     base = (
@@ -173,13 +197,23 @@ def schedule_free_adamw(
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
 ):
-    """`schedule_free` around AdamW without its momentum, with a linear warm-up to a constant rate.
-    Defazio et al. 2024.
+    """Update w by `schedule_free` around AdamW without its momentum, with a linear warm-up. Defazio
+    et al. 2024.
 
     The scaling is `scale_by_rms` with bias correction, which is Adam's with b1 = 0 without the
     state for it; the paper corrects the rate instead. By the authors, rates of 1 to 10 times those
-    of AdamW work; a larger `b1`, 0.95 or 0.98, suits long runs. `weight_decay` is decoupled and
-    taken at y; `warmup_steps` is as in `schedule_free_sgd`.
+    of AdamW work; a larger `b1`, 0.95 or 0.98, suits long runs.
+
+    Args:
+        learning_rate: Rate after the warm-up; a number or a schedule.
+        warmup_steps: Updates of the linear warm-up, the first of which has rate 0; None for none.
+        b1: Share of the average x in y, in (0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it. It is taken at y.
+        weight_lr_power: Power of the learning rate by which iterates weigh in the average.
+        state_dtype: Dtype in which z is stored; None for the parameters' own. Steps below its ulp
+            are lost.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
     base = chain(

@@ -13,11 +13,19 @@ def sgd(
     nesterov: bool = False,
     accumulator_dtype: DTypeLike | None = None,
 ):
-    """w ← w - lr·t with t = g + momentum·t, or t = g without momentum. Robbins & Monro 1951; Polyak
-    1964.
+    """Update w along the gradient, with momentum if it is given. Robbins & Monro 1951; Polyak 1964.
+
+        w ← w - lr·t with t = g + momentum·t, or t = g without momentum
 
     With `nesterov` the step is g + momentum·t of the new t, Sutskever et al. 2013. The sum t grows
     to 1/(1 - momentum) times a constant gradient, so a rate tuned without momentum is that much too
-    large with it. No momentum keeps no state, while momentum=0.0 keeps t, as optax does.
+    large with it.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        momentum: Decay of the momentum, in [0, 1). None keeps no state, while 0.0 keeps t, as optax
+            does.
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+        accumulator_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """
     return with_decay_and_rate(learning_rate, trace_if(momentum, nesterov, accumulator_dtype))

@@ -33,18 +33,25 @@ def _inverse_root(statistics, order, floor):
 def scale_by_shampoo(
     b2: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-6, block_size: int = 128, every: int = 1
 ):
-    """Replace G by L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k. Gupta, Koren & Singer 2018,
+    """Precondition G along each of its axes by a full matrix. Gupta, Koren & Singer 2018,
     Algorithms 1 and 2.
+
+        G ← L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k
 
     L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 -
     b2)·GGᵀ instead of sums. Eigenvalues below eps, or below the rounding of the largest one, count
     as that, for where the sums have none the root of a rounding would be the largest of all. A
     vector has full-matrix Adagrad's preconditioner, a scalar is a vector of length 1.
 
-    Axes are cut into blocks of `block_size`, the last one shorter, and every block of a leaf is
-    preconditioned by itself; a matrix of whole blocks has four times its own size as state. Roots
-    are computed in the first update and in every `every`-th after it. Nothing is grafted: the size
-    of the update is Shampoo's own.
+    Every block of a leaf is preconditioned by itself; a matrix of whole blocks has four times its
+    own size as state. Nothing is grafted: the size of the update is Shampoo's own.
+
+    Args:
+        b2: Decay of L and R, in [0, 1]; 1 sums them.
+        eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
+        block_size: Length of the blocks into which axes are cut, the last one shorter; an integer
+            of at least 1.
+        every: Updates from one computation of the roots to the next, an integer of at least 1.
     """
     check_nonnegative(b2=b2)
     check_positive(eps=eps)
@@ -100,8 +107,22 @@ def shampoo(
     block_size: int = 128,
     every: int = 1,
 ):
-    """W ← W - lr·t, t = L^(-1/4) G R^(-1/4) + momentum·t, by `scale_by_shampoo`. Gupta, Koren &
-    Singer 2018.
+    """Update W by gradients preconditioned along each axis, with momentum. Gupta, Koren & Singer
+    2018.
+
+        W ← W - lr·t,  t = L^(-1/4) G R^(-1/4) + momentum·t
+
+    For L and R see `scale_by_shampoo`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        momentum: Decay of the momentum, in [0, 1).
+        nesterov: Use Nesterov momentum, which looks one step ahead.
+        b2: Decay of L and R, in [0, 1]; 1 sums them.
+        eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
+        block_size: Length of the blocks into which axes are cut, the last one shorter; an integer
+            of at least 1.
+        every: Updates from one computation of the roots to the next, an integer of at least 1.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov)

@@ -10,9 +10,14 @@ from optax_lite.core.validate import check_unit_interval
 
 @transform
 def sign_sgd(learning_rate: ScalarOrSchedule):
-    """w ← w - lr·sign(g). Bernstein et al. 2018, Algorithm 1.
+    """Update w by the sign of the gradient. Bernstein et al. 2018, Algorithm 1.
+
+        w ← w - lr·sign(g)
 
     Every entry moves by exactly the learning rate, or not at all where g is 0.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
     """
     return with_decay_and_rate(learning_rate, scale_by_sign())
 
@@ -23,10 +28,16 @@ def signum(
     beta: ScalarOrSchedule = 0.9,
     accumulator_dtype: DTypeLike | None = None,
 ):
-    """w ← w - lr·sign(m), m = beta·m + (1 - beta)·g. Bernstein et al. 2018, Algorithm 2.
+    """Update w by the sign of the average gradient. Bernstein et al. 2018, Algorithm 2.
 
-    Only the sign of m counts, so its bias is not corrected. `accumulator_dtype` stores m in another
-    dtype.
+        w ← w - lr·sign(m),  m = beta·m + (1 - beta)·g
+
+    Only the sign of m counts, so its bias is not corrected.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        beta: Decay of the moving average of gradients, in [0, 1).
+        accumulator_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """
     check_unit_interval(beta=beta)
     return with_decay_and_rate(

@@ -29,14 +29,24 @@ def scale_by_simplified_ademamix(
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
 ):
-    """Replace g by (m + alpha·g) / (√(n̂ + eps_root) + eps). Morwani et al. 2025.
+    """Divide a decaying sum of gradients, and the gradient itself, by their size. Morwani et al.
+    2025.
 
         m = b1·m + g
         n = b2·n + (1 - b2)·|g|²,  n̂ = n / (1 - b2ᵗ)
+        g ← (m + alpha·g) / (√(n̂ + eps_root) + eps)
 
     m is a sum and not corrected, so an update is up to 1 / (1 - b1) + alpha long where gradients
     agree. AdEMAMix corrects its fast average and divides its slow one by 1 / (1 - b3); here one sum
     with a b1 near 1 is both, up to the rate.
+
+    Args:
+        b1: Decay of the sum of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        alpha: Weight of the newest gradient, at least 0: from 0 for large batches to 100 for small
+            ones.
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
     """
     check_nonnegative(alpha=alpha)
 
@@ -71,12 +81,25 @@ def simplified_ademamix(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """w ← w - lr·((m + alpha·g) / (√(n̂ + eps_root) + eps) + weight_decay·w). Morwani et al. 2025.
+    """Update w by a decaying sum of gradients with the newest one beside it. Morwani et al. 2025.
+
+        w ← w - lr·((m + alpha·g) / (√(n̂ + eps_root) + eps) + weight_decay·w)
 
     With alpha 0 it is Adam without the correction of m and with lr / (1 - b1) for its rate: divide
-    Adam's rate by 100 for the default b1. A larger alpha gives the newest gradient more weight; it
-    lies between 0, for large batches, and 100, for small ones. The decay is that of AdamW, on the
-    leaves of `mask`.
+    Adam's rate by 100 for the default b1. The decay is that of AdamW. For m and n̂ see
+    `scale_by_simplified_ademamix`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the sum of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        alpha: Weight of the newest gradient, at least 0: from 0 for large batches to 100 for small
+            ones.
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -45,13 +45,19 @@ def _smallest(mu, shape):
 def scale_by_sm3(
     b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-8
 ):
-    """Replace g by the moving average of g / √(v + eps), v = min over axes of μ + |g|². Anil et al.
-    2019, SM3-II.
+    """Divide g by second moments kept by row and by column. Anil et al. 2019, SM3-II.
+
+        v = min over axes of μ + |g|²
+        g ← moving average of g / √(v + eps), 0 where v is 0
 
     μ has for every axis the largest v of each slice: of each row and each column of a matrix. A
     vector keeps all its entries (that is Adagrad), a scalar itself. With b2 < 1 squares are
-    averaged, v = b2·min μ + (1 - b2)·|g|². Where v is 0 so is the update. b1 averages the updates,
-    not the gradients.
+    averaged, v = b2·min μ + (1 - b2)·|g|².
+
+    Args:
+        b1: Decay of the moving average of updates, in [0, 1).
+        b2: Decay of the squares, in [0, 1]; 1 sums them.
+        eps: Added to v under the root; at least 0.
     """
     check_closed_unit_interval(b2=b2)
     check_below_one(b2=b2)  # 1 is a sum, and no average at all
@@ -77,10 +83,16 @@ def scale_by_sm3(
 
 @transform
 def sm3(learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9):
-    """w ← w - lr·m, m the moving average of g / √(v + 1e-8), v from row and column accumulators.
-    Anil et al. 2019.
+    """Update w by Adagrad with accumulators by row and by column. Anil et al. 2019.
 
-    The accumulators of an n by m matrix take n + m entries; the moving average takes n·m. The
-    authors raise the rate with the square of the step until it is reached, and then keep it.
+        w ← w - lr·m, m the moving average of g / √(v + 1e-8)
+
+    For v see `scale_by_sm3`. The accumulators of an n by m matrix take n + m entries; the moving
+    average takes n·m. The authors raise the rate with the square of the step until it is reached,
+    and then keep it.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        momentum: Decay of the momentum, in [0, 1). It averages the updates.
     """
     return with_decay_and_rate(learning_rate, scale_by_sm3(momentum))

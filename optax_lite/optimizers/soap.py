@@ -31,13 +31,13 @@ def _multiply(x, matrices):
 
 
 def _first_basis(v, gg, q):
-    """Eigenvectors, the largest eigenvalue first."""
+    """Return the eigenvectors, that of the largest eigenvalue first."""
     return v, jax.tree.map(lambda p: jnp.linalg.eigh(p)[1][:, ::-1], gg)
 
 
 def _next_basis(v, gg, q):
-    """One step of power iteration on the columns, sorted by eigenvalue; the entries of v move with
-    them.
+    """Improve the basis by a step of power iteration, sorted by eigenvalue; the entries of v move
+    along.
     """
     orders = jax.tree.map(
         lambda p, b: jnp.argsort(jnp.diag(adjoint(b) @ p @ b).real, descending=True), gg, q
@@ -56,18 +56,28 @@ def scale_by_soap(
     precondition_frequency: int = 10,
     max_precondition_dim: int = 10000,
 ):
-    """Replace G by Q_L N Q_Rᵀ, N = M'/(√V + eps)·√(1 - b2ᵗ)/(1 - b1ᵗ). Vyas et al. 2024, Algorithm
-    3, and their code.
+    """Run Adam in the eigenbasis of Shampoo. Vyas et al. 2024, Algorithm 3, and their code.
+
+        G ← Q_L N Q_Rᵀ,  N = M'/(√V + eps)·√(1 - b2ᵗ)/(1 - b1ᵗ)
 
     V is the moving average of the squares of Q_LᵀGQ_R, M' = Q_LᵀMQ_R, M that of G. The columns of
     Q_L and Q_R are nearly eigenvectors of L = beta·L + (1 - beta)·GGᵀ and of R = beta·R + (1 -
-    beta)·GᵀG, where beta is `shampoo_beta` or else b2, and so on for more axes.
+    beta)·GᵀG, where beta is `shampoo_beta`, and so on for more axes.
 
     The first update is zero: its gradient starts L, R and, by an eigendecomposition, Q; Adam's
-    averages and t start with the second. From then on Q is brought on after every
-    `precondition_frequency` updates, for the cost of a QR decomposition. An axis longer than
-    `max_precondition_dim` is not turned, nor is a leaf of fewer than two axes: that is Adam with
-    eps beside a √V not corrected.
+    averages and t start with the second. From then on Q is brought on for the cost of a QR
+    decomposition. A leaf of fewer than two axes is not turned: that is Adam with eps beside a √V
+    not corrected.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        shampoo_beta: Decay of L and R, in [0, 1); None for b2.
+        eps: Added to the denominator; at least 0.
+        precondition_frequency: Updates from one QR decomposition to the next, an integer of at
+            least 1.
+        max_precondition_dim: Length of an axis above which it is not turned, an integer of at least
+            1.
     """
     check_unit_interval(shampoo_beta=shampoo_beta)
     check_count(
@@ -140,8 +150,26 @@ def soap(
     precondition_frequency: int = 10,
     max_precondition_dim: int = 10000,
 ):
-    """W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W), by `scale_by_soap`; the first step is decay alone.
-    Vyas et al. 2024.
+    """Update W by Adam in the eigenbasis of Shampoo; the first step is decay alone. Vyas et al.
+    2024.
+
+        W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W)
+
+    For Q_L, N and Q_R see `scale_by_soap`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        shampoo_beta: Decay of L and R, in [0, 1); None for b2.
+        eps: Added to the denominator; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
+        precondition_frequency: Updates from one QR decomposition to the next, an integer of at
+            least 1.
+        max_precondition_dim: Length of an axis above which it is not turned, an integer of at least
+            1.
     """
     return with_decay_and_rate(
         learning_rate,

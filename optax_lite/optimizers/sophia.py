@@ -36,12 +36,16 @@ class SophiaState(NamedTuple):
 
 @transform(static=("random_seed",))
 def hutchinson_estimator_diag_hessian(random_seed: SeedOrKey | None = None):
-    """Replace the updates by z ⊙ (H·z), z of random signs, whose mean is the diagonal of H. Bekas
-    et al. 2007.
+    """Estimate the diagonal of the Hessian by random signs. Bekas et al. 2007.
+
+        g ← z ⊙ (H·z), z of random signs, whose mean is the diagonal of H
 
     H is the Hessian of `obj_fn=` at the params, a function of these alone to a scalar, which closes
     over the batch. An update costs about two gradients; over several devices the estimate has to be
-    averaged by hand. `random_seed` is an int or a random key, None for 0. Real parameters only.
+    averaged by hand. Real parameters only.
+
+    Args:
+        random_seed: Random seed, an integer or a JAX key; None for 0.
     """
     seed = chosen_key(random_seed, None)
 
@@ -111,20 +115,35 @@ def sophia(
     hessian_diagonal_fn: TransformationLike = hutchinson_estimator_diag_hessian(),
     mu_dtype: DTypeLike | None = None,
 ):
-    """w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w). Liu et al. 2023,
+    """Update w by momentum over the Hessian's diagonal, clipped entry by entry. Liu et al. 2023,
     Algorithm 3.
 
         m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
         h = b2·h + (1 - b2)·ĥ     every `update_interval` updates; ĥ is like the Hessian's diagonal
+        w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w)
 
-    ĥ comes from `hessian_diagonal_fn`, any transformation from gradients to estimates. The default
-    is Hutchinson's with random signs (the paper draws normal numbers) and needs `obj_fn=` at every
-    update; functions as extra arguments leave the call uncompiled, so jit the training step around
-    it. As in the authors' code an estimate counts from the next update on, and m is corrected;
-    where h is 0 or negative, as everywhere on the first update, the clipped sign remains. The share
-    of entries that are not clipped should be 0.1 to 0.5: `gamma` raises it.
-    `clip_threshold=math.inf` does not clip. `mu_dtype` stores m in another dtype. optax can print
-    the share; here it is a matter of the state.
+    As in the authors' code an estimate counts from the next update on, and m is corrected; where h
+    is 0 or negative, as everywhere on the first update, the clipped sign remains. The share of
+    entries that are not clipped should be 0.1 to 0.5; optax can print it, here it is a matter of
+    the state. Functions as extra arguments leave the call uncompiled, so jit the training step
+    around it.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of the Hessian's diagonal, in [0, 1).
+        eps: Least value of gamma·h; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
+            makes one of the params (see `masked`); None for all.
+        gamma: Factor of h, at least 0; a larger one raises the share of entries that are not
+            clipped.
+        clip_threshold: Largest entry of an update before the rate, at least 0; `math.inf` does not
+            clip.
+        update_interval: Updates from one estimate to the next, an integer of at least 1.
+        hessian_diagonal_fn: Transformation from gradients to ĥ. The default, Hutchinson's with
+            signs (the paper draws normal numbers), needs `obj_fn=` at every update.
+        mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
     """
     settings = (b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype)
     return with_decay_and_rate(

@@ -16,9 +16,7 @@ from optax_lite.optimizers.adam import scale_by_adam
 
 @transform
 def _update_clipped(b1, b2, eps, decay):
-    """Adam's update, decayed, over max(1, RMS); `decay` is the transformation that adds the
-    decay.
-    """
+    """Divide Adam's update, decayed by the transformation `decay`, by max(1, RMS)."""
     adam_init, adam_update = scale_by_adam.builder(b1, b2, eps)
 
     def init(params):
@@ -46,15 +44,25 @@ def stable_adamw(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Mask | None = None,
 ):
-    """w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w). Wortsman et al. 2023, Algorithm
-    2.
+    """Update w by AdamW with shorter steps where gradients outgrow v̂. Wortsman et al. 2023,
+    Algorithm 2.
 
         RMS = √(mean of |g|² / max(v̂, eps²))
+        w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w)
 
     The mean is over a leaf. RMS is near 1 while v̂ knows gradients of this size, and above when
-    they suddenly grow; then the rate of this leaf is divided by it, in front of the decay too, on
-    the leaves of `mask`. m̂ and v̂ are those of Adam; the paper's averages with changing weights
-    are the same numbers. optax has no counterpart.
+    they suddenly grow; then the rate of this leaf is divided by it, in front of the decay too. m̂
+    and v̂ are those of Adam; the paper's averages with changing weights are the same numbers. optax
+    has no counterpart.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: Decay of the moving average of squared gradients, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        weight_decay: Decoupled weight decay; the learning rate multiplies it.
+        mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`); None for all.
     """
     return with_decay_and_rate(
         learning_rate, _update_clipped(b1, b2, eps, add_decayed_weights(weight_decay, mask))

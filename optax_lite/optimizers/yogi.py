@@ -23,14 +23,22 @@ def scale_by_yogi(
     eps_root: ScalarOrSchedule = 0.0,
     initial_accumulator_value: ScalarOrSchedule = 1e-6,
 ):
-    """Replace g by m̂ / (√(v̂ + eps_root) + eps). Zaheer et al. 2018, Algorithm 2.
+    """Divide the average gradient by a second moment that moves in bounded steps. Zaheer et al.
+    2018, Algorithm 2.
 
         m = b1·m + (1 - b1)·g,                        m̂ = m / (1 - b1ᵗ)
         v = v - (1 - b2)·sign(v - |g|²)·|g|²,         v̂ = v / (1 - b2ᵗ)
+        g ← m̂ / (√(v̂ + eps_root) + eps)
 
-    `initial_accumulator_value` is where v starts; it has the unit of |g|². m starts at 0, as in
-    TensorFlow Addons; optax starts it at the same value, which moves parameters that have no
-    gradient.
+    m starts at 0, as in TensorFlow Addons; optax starts it at `initial_accumulator_value`, which
+    moves parameters that have no gradient.
+
+    Args:
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: One minus the share of |g|² by which v moves at a step, in [0, 1).
+        eps: Added to the denominator; at least 0.
+        eps_root: Added under the square root of the denominator; at least 0.
+        initial_accumulator_value: Where v starts, in the unit of |g|²; at least 0.
     """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
@@ -60,10 +68,19 @@ def yogi(
     b2: ScalarOrSchedule = 0.999,
     eps: ScalarOrSchedule = 1e-3,
 ):
-    """w ← w - lr·m̂ / (√v̂ + eps), v as in `scale_by_yogi`. Zaheer et al. 2018, Algorithm 2.
+    """Update w by Adam with a second moment that moves in bounded steps. Zaheer et al. 2018,
+    Algorithm 2.
+
+        w ← w - lr·m̂ / (√v̂ + eps), v as in `scale_by_yogi`
 
     The default eps is large, as in the paper's experiments: it bounds how much entries with small
     gradients gain. The other defaults are Adam's. For a v that starts elsewhere chain
     `scale_by_yogi` and `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: Step size; a number, or a schedule of the number of updates so far.
+        b1: Decay of the moving average of gradients, in [0, 1).
+        b2: One minus the share of |g|² by which v moves at a step, in [0, 1).
+        eps: Added to the denominator; at least 0.
     """
     return with_decay_and_rate(learning_rate, scale_by_yogi(b1, b2, eps))

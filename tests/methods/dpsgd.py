@@ -113,7 +113,7 @@ ROWS: tuple[Row, ...] = (
         ),
         (
             *bad_with(private_bad, learning_rate=0.1, seed=0, **private),
-            ({"learning_rate": 0.1, **private, "seed": 0.5}, "key must be an int seed"),
+            ({"learning_rate": 0.1, **private, "seed": 2.5}, "seed must be an int seed"),
             ({"learning_rate": 0.1, **private}, "give key=, an int seed or a random key"),
         ),
         stands_for=dpsgd_parts,

@@ -90,7 +90,11 @@ ROWS: tuple[Row, ...] = (
             *({"learning_rate": rate, "momentum": 0.9, **s} for s in rms_settings[2:4]),
             {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True},
         ),
-        (*rate_bad, *with_rate(rms_bad)),
+        (
+            *rate_bad,
+            *with_rate(rms_bad),
+            ({"learning_rate": 0.1, "momentum": 1.0}, "momentum must be in [0, 1), got 1.0"),
+        ),
         stands_for=rmsprop_parts,
     ),
     Row(
