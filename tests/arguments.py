@@ -44,7 +44,29 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         "state": "State of the optimizer, as `init`, `update` or `step` returned it.",
         "count": "Number of updates so far, an integer.",
         "verbose": "Print every trial of the search.",
-    }
+    },
+    "wrappers": {
+        "seed": "Random seed, an integer or a JAX key; give members of a population a key each."
+    },
+    "wrappers.accumulate": {
+        "accumulator_dtype": (
+            "Dtype in which the mean is stored; None for the parameters' own, float32 at least."
+        )
+    },
+    "wrappers.freeze": {
+        "mask": (
+            "Leaves to freeze: path patterns, a tree of bools or a function that makes one of the "
+            "params (see `masked`)."
+        ),
+        "freeze_mask": (
+            "Leaves to freeze: path patterns, a tree of bools or a function that makes one of the "
+            "params (see `masked`)."
+        ),
+    },
+    "wrappers.inject": {"state": "State of the schedule, as its `init` or `update` returned it."},
+    "wrappers.set_hyperparams": {
+        "tx": "The optimizer made by `inject_hyperparams`, whose ranges are checked too."
+    },
 }
 
 # Entries that the shared sentence would be wrong for: argument -> {function: why}.
@@ -53,12 +75,14 @@ OWN: Mapping[str, Mapping[str, str]] = {}
 # How to call what has an argument with a range and no row in tests/methods. The key may name one
 # argument, where others have to fit it.
 CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1})
+    "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1}),
+    "MultiSteps": (ol.MultiSteps, {"opt": ol.sgd(0.1), "every_k_schedule": 2}),
+    "microbatch_value_and_grad": (ol.microbatch_value_and_grad, {"loss_fn": abs, "n": 2}),
 }
 
 # Folders and modules whose docstrings do not list their arguments yet.
 UNDONE = (
     *("_schedules", "_stochastic", "_transforms", "compat", "core", "inspect"),
     *("linear_algebra", "linesearch", "losses", "microbatching", "optimizers", "projections"),
-    *("sweep", "train", "tree", "wrappers"),
+    *("sweep", "train", "tree"),
 )
