@@ -67,7 +67,9 @@ class GroupRules(NamedTuple):
     def matched(
         self, tree: PyTree, params: PyTree = None, *, strict: bool = False
     ) -> list[list[str]]:
-        """Name the rules that match each leaf, missing leaves included, in the order of the rules."""
+        """Name the rules that match each leaf, missing leaves included, in the order of the
+        rules.
+        """
         keyed = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_missing)[0]
         keys = [keys for keys, _ in keyed]
         paths, seen = (list(map(path_string, some)) for some in (keys, of_variables(keys)))

@@ -212,7 +212,9 @@ _with_vectors = jax.jit(with_vectors)
 
 
 def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[str, ...], ...]]:
-    """Find the averages of one vector, as inside `flatten`, with the paths of the parameters in it."""
+    """Find the averages of one vector, as inside `flatten`, with the paths of the parameters in
+    it.
+    """
     if not isinstance(tx, GradientTransformation):
         return {}
     arrays = jax.tree.map(

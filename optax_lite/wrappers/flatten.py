@@ -66,7 +66,9 @@ def _alike(updates: PyTree, params: PyTree) -> PyTree:
 
 
 def _of_vectors(extra: Mapping[str, Any], updates: PyTree, params: PyTree) -> dict[str, Any]:
-    """Convert the extra arguments about the gradient and the objective to the vector of the params."""
+    """Convert the extra arguments about the gradient and the objective to the vector of the
+    params.
+    """
 
     def one(name, value):
         if name == "grad":

@@ -247,7 +247,9 @@ def _parts(
         return path[: len(other)] == other
 
     def counts_updates(path):
-        """Tell whether the schedule at a path is evaluated at the number of updates of the whole."""
+        """Tell whether the schedule at a path is evaluated at the number of updates of the
+        whole.
+        """
         if path[:-1] not in members:
             return False  # a number of another schedule, or one of a tuple
         around = [other for other in members if inside(path, other) and other != path[:-1]]
@@ -310,7 +312,9 @@ def _call_of(
 
 
 def _is_data(name: str, value: Any) -> bool:
-    """Tell whether an argument of an unknown factory is a number, a schedule or a transformation."""
+    """Tell whether an argument of an unknown factory is a number, a schedule or a
+    transformation.
+    """
     if isinstance(value, (GradientTransformation, Schedule)) or (
         hasattr(value, "init") and hasattr(value, "update")
     ):

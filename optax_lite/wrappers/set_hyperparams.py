@@ -94,7 +94,9 @@ def _found(path: str, known: list[str]) -> str:
 
 
 def _in_place_of(old: Any, name: str, value: Any) -> Any:
-    """Return a value, or one for each member, with the shape, dtype and placement of the old one."""
+    """Return a value, or one for each member, with the shape, dtype and placement of the old
+    one.
+    """
     is_number = isinstance(
         value, (int, float, list, np.number, np.ndarray, jax.Array)
     ) and not isinstance(value, bool)

@@ -83,7 +83,9 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
     check_dtype(**by_slot)
 
     def wanted(x, slot):
-        """Return the dtype for a leaf of the state in a slot of this name, None to leave it alone."""
+        """Return the dtype for a leaf of the state in a slot of this name, None to leave it
+        alone.
+        """
         asked = dtype.get(slot) if isinstance(dtype, Mapping) else dtype if slot else None
         if asked is None or not is_inexact(x):
             return None
