@@ -67,6 +67,15 @@ SHARED: Mapping[str, Mapping[str, str]] = {
     "wrappers.set_hyperparams": {
         "tx": "The optimizer made by `inject_hyperparams`, whose ranges are checked too."
     },
+    "core.compose": {
+        "mask": (
+            "Leaves that `inner` gets: path patterns, a tree of bools (or a prefix of one) or a "
+            "function that makes one of the params."
+        )
+    },
+    "core.leafwise": {"count": "A number of any dtype, such as the number of updates so far."},
+    "core.numerics": {"decay": "Decay b of the moving average."},
+    "linesearch": {"verbose": "Print the outcome of every search."},
 }
 
 # Entries that the shared sentence would be wrong for: argument -> {function: why}.
@@ -82,7 +91,7 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 
 # Folders and modules whose docstrings do not list their arguments yet.
 UNDONE = (
-    *("_schedules", "_stochastic", "_transforms", "compat", "core", "inspect"),
+    *("_schedules", "_stochastic", "_transforms", "compat", "inspect"),
     *("linear_algebra", "linesearch", "losses", "microbatching", "optimizers", "projections"),
     *("sweep", "train", "tree"),
 )

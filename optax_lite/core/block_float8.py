@@ -35,7 +35,7 @@ class Quantized(NamedTuple):
 
 
 def layout(shape: tuple[int, ...], block: int) -> tuple[tuple[int, ...], int, int]:
-    """The axes in front of the blocks, the number of blocks and their size, at most `block`.
+    """Return the axes in front of the blocks, the number of blocks and their size, at most `block`.
 
     A block runs along the last axis, or along as many of the last ones as are needed to fill one.
     """
@@ -64,10 +64,11 @@ def _from_blocks(x: Array, shape: tuple[int, ...]) -> Array:
 
 @partial(jax.jit, static_argnames="block")
 def encode(x: Array, words: Array, *, block: int) -> Quantized:
-    """Codes of `x`, each of one of the two numbers around it, in the mean of the draws `x` itself.
+    """Encode `x`: each code is of one of the two numbers around its entry, and the mean of the
+    draws is `x`.
 
-    The random bits come from two `words` and the place of an entry. What the codes stand for:
-    `quantize_state`.
+    The random bits come from two `words` and the place of an entry. For the meaning of the codes
+    see `quantize_state`.
     """
     front, _, _ = layout(x.shape, block)
     return _placed(_encode, x, lambda spec: Quantized._make((spec, P(*spec[: len(front)]))), block)(
@@ -77,7 +78,7 @@ def encode(x: Array, words: Array, *, block: int) -> Quantized:
 
 @partial(jax.jit, static_argnames="block")
 def decode(q: Quantized, *, block: int) -> Array:
-    """The numbers behind the codes, in float32."""
+    """Return the numbers behind the codes, in float32."""
     return _placed(_decode, q.codes, lambda spec: spec, block)(q)
 
 
@@ -132,14 +133,14 @@ def _decode(q, block):
 
 
 def _base(top: Array) -> Array:
-    """w of the number below that of code 1, without a sign: code 254 is the power of 2 above the
-    largest entry.
+    """Return w of the number below that of code 1, without a sign: code 254 is the power of 2 above
+    the largest entry.
     """
     return (top + 1) * 8 - 254
 
 
 def _word(x: Array, noise: Array | None = None) -> Array:
-    """w of numbers that are not negative, cut off or rounded up by 20 random bits."""
+    """Return w of numbers that are not negative, cut off or rounded up by 20 random bits."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     return (bits if noise is None else bits + noise.astype(jnp.int32)) >> 20
 

@@ -1,9 +1,9 @@
-"""A computation over many leaves done leaf by leaf, so that what it makes of one is gone before the
-next.
+"""Run a computation one leaf at a time, so that the temporaries of one leaf are freed before the
+next begins.
 
-XLA's CPU backend orders a program so that as much as possible can run at once: what a hundred
-leaves are decoded to would all exist beside each other. A call that it must not inline it runs as
-one piece.
+XLA's CPU backend orders a program so that as much as possible can run at once: the decoded values
+of a hundred leaves would all exist side by side. It runs a call that it must not inline as one
+piece.
 """
 
 import math
@@ -28,11 +28,11 @@ from optax_lite.core.unstable import (
 def one_leaf_at_a_time(
     function: Callable[[list], PyTree], parts: list, turns: Sequence[Hashable]
 ) -> PyTree:
-    """`function(parts)`; on a CPU, what depends on the parts of one turn is done before those of
-    the next.
+    """Call `function(parts)`; on a CPU, finish what depends on the parts of one turn before the
+    next begins.
 
-    Outside of a trace, with a single turn, or where the function has effects, it is called as it
-    is.
+    Outside of a trace, with a single turn, or where the function has effects, it is called
+    directly.
     """
     names = {name: i for i, name in enumerate(dict.fromkeys(turns))}
     end = len(names)
@@ -103,14 +103,16 @@ def _by_turn(
 
 
 def _is_small(array: Any, words: int) -> bool:
-    """Whether an array is a number or a few, or random words, as many as there are for all leaves
-    together.
+    """Tell whether an array is a number or a few, or random words, as many as there are for all
+    leaves together.
     """
     return math.prod(array.shape) <= (8 if is_inexact(array) else max(8, words))
 
 
 def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Jaxpr]:
-    """What some lines of a program take, and the program of them that returns these results."""
+    """Return the inputs of some lines of a program, and the program of them that returns these
+    results.
+    """
     made = {x for line in lines for x in line.outvars}
     needed = dict.fromkeys(_variables(x for line in lines for x in line.invars)) | dict.fromkeys(
         _variables(results)
@@ -120,7 +122,7 @@ def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Jaxpr
 
 
 def _form(piece: Jaxpr) -> Hashable:
-    """What two pieces have in common that compute the same of what they are given."""
+    """Return what two pieces have in common that compute the same function of their inputs."""
     names = {
         x: i
         for i, x in enumerate([*piece.invars, *(x for line in piece.eqns for x in line.outvars)])
@@ -143,8 +145,8 @@ def _form(piece: Jaxpr) -> Hashable:
 
 
 def _frozen(value: Any) -> Hashable:
-    """A parameter of a line to compare by; what cannot be hashed is itself, as the program keeps it
-    alive.
+    """Return a line's parameter in a form to compare; one that cannot be hashed is itself, as the
+    program keeps it alive.
     """
     try:
         hash(value)

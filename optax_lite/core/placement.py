@@ -22,8 +22,8 @@ from optax_lite.core.types import PyTree
 
 
 def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:
-    """How an array of a shape is cut that is made of `model`: axes of one length alike, others not
-    at all.
+    """Return how to cut an array of a shape that is made of `model`: axes of one length alike,
+    others not at all.
     """
     spec, lengths = jax.typeof(model).sharding.spec, np.shape(model)
     if shape is None or shape == lengths:
@@ -108,7 +108,7 @@ def called_outside(
 
 
 def is_arrays(tree: PyTree) -> bool:
-    """Whether all leaves are arrays, or numbers, that a compiled call takes."""
+    """Tell whether all leaves are arrays, or numbers, that a compiled call takes."""
     # Bools, names and functions are choices; a compiled call cannot take them (decision 5).
     kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
 
@@ -123,7 +123,7 @@ def is_arrays(tree: PyTree) -> bool:
 
 
 def rows_like(model: Any, rows: int) -> P:
-    """How so many rows of an array are cut: like all its rows where that divides them."""
+    """Return how to cut so many rows of an array: like all its rows where that divides them."""
     sharding = jax.typeof(model).sharding
     part = sharding.spec[0]
     names = part if isinstance(part, tuple) else (part,) if part else ()
@@ -132,11 +132,11 @@ def rows_like(model: Any, rows: int) -> P:
 
 
 def whole(tree: PyTree) -> PyTree:
-    """Arrays that belong to no axis of a parameter (bases, statistics), whole on every device of
+    """Replicate arrays that belong to no axis of a parameter (bases, statistics) on every device of
     their mesh.
 
-    Without it the compiler would cut them in the first step as it likes, and compile the second
-    step for that.
+    Otherwise the compiler would cut them in the first step as it likes, and compile the second step
+    for that.
     """
     mesh, _ = axes_of(tree, AxisType.Auto)
     if mesh is None or not all(isinstance(x, Tracer) for x in jax.tree.leaves(tree)):
