@@ -7,6 +7,8 @@ sentence would be wrong, `OWN` names the function and says why.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 import optax_lite as ol
 
 # By the module in which a function is written, or the beginning of its name; "" stands for all.
@@ -76,22 +78,46 @@ SHARED: Mapping[str, Mapping[str, str]] = {
     "core.leafwise": {"count": "A number of any dtype, such as the number of updates so far."},
     "core.numerics": {"decay": "Decay b of the moving average."},
     "linesearch": {"verbose": "Print the outcome of every search."},
+    "train": {"seed": "Seed of the order of the data, an integer."},
+    "inspect.monitor": {
+        "accumulator_dtype": (
+            "Dtype in which the average is stored; None for the measurement's own, float32 at "
+            "least."
+        )
+    },
 }
 
 # Entries that the shared sentence would be wrong for: argument -> {function: why}.
 OWN: Mapping[str, Mapping[str, str]] = {}
+
+_FIT = {
+    "loss_fn": lambda w, x: ((w - x) ** 2).sum(),
+    "params": np.zeros((), np.float32),
+    "data": np.ones(2, np.float32),
+    "tx": ol.sgd(0.1),
+    "progress": False,
+}
 
 # How to call what has an argument with a range and no row in tests/methods. The key may name one
 # argument, where others have to fit it.
 CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1}),
     "MultiSteps": (ol.MultiSteps, {"opt": ol.sgd(0.1), "every_k_schedule": 2}),
+    "scale_by_backtracking_linesearch": (
+        ol.scale_by_backtracking_linesearch,
+        {"max_backtracking_steps": 5},
+    ),
+    "scale_by_zoom_linesearch": (ol.scale_by_zoom_linesearch, {"max_linesearch_steps": 5}),
+    "measure_with_ema": (ol.measure_with_ema, {"measure": ol.global_norm, "decay": 0.9}),
+    "fit": (ol.fit, {**_FIT, "steps": 1}),
+    "fit.epochs": (ol.fit, _FIT),
+    "fit.patience": (ol.fit, {**_FIT, "steps": 1, "eval_fn": float}),
     "microbatch_value_and_grad": (ol.microbatch_value_and_grad, {"loss_fn": abs, "n": 2}),
 }
 
 # Folders and modules whose docstrings do not list their arguments yet.
 UNDONE = (
-    *("_schedules", "_stochastic", "_transforms", "compat", "inspect"),
-    *("linear_algebra", "linesearch", "losses", "microbatching", "optimizers", "projections"),
-    *("sweep", "train", "tree"),
+    *("_schedules", "_stochastic", "_transforms", "compat"),
+    *("linear_algebra", "losses", "microbatching", "optimizers", "projections"),
+    *("sweep", "tree"),
 )

@@ -124,8 +124,8 @@ def _beside(rule, updates, params):
 
 @usage("return wrapping(tx, init, run)")
 def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
-    """Make the `update` and the `step` of a wrapper of one function `run`; its builder returns the
-    result.
+    """Make the `update` and the `step` of a wrapper from one function `run`, for its builder to
+    return.
 
         def run(inner, updates, state, params=None, **extra):
             new, state = inner(updates, state, params, **extra)  # the update of tx, or its step

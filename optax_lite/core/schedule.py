@@ -88,7 +88,7 @@ def schedule(
     *, static: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, Any]], Callable[P, Schedule]]: ...
 def schedule(builder=None, /, *, static=()) -> Any:
-    """Make a factory of schedules of a function of hyperparameters that returns `value(count)`.
+    """Make a factory of schedules from a function of hyperparameters that returns `value(count)`.
 
         @schedule
         def halving(init_value, every):
@@ -107,7 +107,7 @@ def schedule(builder=None, /, *, static=()) -> Any:
 
 @schedule(static=("fn",))
 def function_schedule(fn):
-    """Make a schedule of a plain function of the count.
+    """Make a schedule from a plain function of the count.
 
     It is static: two are equal only when they are the same function. A function given for a number
     becomes one by itself.

@@ -115,7 +115,7 @@ class GradientTransformation(Config):
 
     @classmethod
     def adopt(cls, value):
-        """Make a transformation of a foreign object with `init` and `update`, such as optax's.
+        """Make a transformation from a foreign object with `init` and `update`, such as optax's.
 
         Args:
             value: Anything.
@@ -256,7 +256,7 @@ def transform(
 def transform(
     builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, **traits: Any
 ) -> Any:
-    """Make a factory of transformations of a function of hyperparameters.
+    """Make a factory of transformations from a function of hyperparameters.
 
         @transform
         def sign_momentum(b1=0.9):

@@ -26,7 +26,7 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclasses.dataclass(eq=False)
 class StateNode:
-    """A state with what is known of its owner; a pytree of the state."""
+    """A state with facts about its owner; a pytree of the state."""
 
     state: PyTree  # as the owner's init makes it, with nodes inside it
     factory: Any  # of the owner
@@ -84,7 +84,7 @@ class Surveyed(GradientTransformation):
 
 
 def _bare(value: Any) -> Any:
-    """The same without a survey."""
+    """Return the same without a survey."""
     if isinstance(value, GradientTransformation):
         return Member.copy_of(value, lambda _, x: _bare(x))
     if type(value) is tuple:
@@ -93,7 +93,7 @@ def _bare(value: Any) -> Any:
 
 
 def _surveyed(value: Any) -> Any:
-    """The same, surveyed, members too."""
+    """Return the same, surveyed, members too."""
     if isinstance(value, GradientTransformation):
         return Surveyed.copy_of(value, lambda _, x: _surveyed(x))
     if type(value) is tuple:
@@ -102,13 +102,13 @@ def _surveyed(value: Any) -> Any:
 
 
 def member(tx: GradientTransformation) -> GradientTransformation:
-    """The first of a population; an optimizer that is none as it is."""
+    """Return the first member of a population; an optimizer that is not one unchanged."""
     return jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)
 
 
 def trace_state(tx: GradientTransformation, params: PyTree = None) -> StateNode:
-    """The state of `init(params)` with nodes in it; without params there are stand-ins where their
-    trees would be.
+    """Return the state of `init(params)` with nodes in it; without params, stand-ins replace their
+    trees.
     """
     return _surveyed(member(tx)).init(Placeholder() if params is None else params)
 
@@ -153,7 +153,9 @@ def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every number and schedule below a value, with its path; nothing from inside a schedule."""
+    """Yield every number and schedule below a value, with its path; nothing from inside a
+    schedule.
+    """
     if is_scalar(value) and not is_key(value):
         yield path, value
     for name, child in _inside(value):
@@ -185,7 +187,7 @@ def _inside(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _sources(jaxpr: Any) -> list[frozenset[int]]:
-    """Which inputs of a traced program went into each of its outputs, by number."""
+    """Return which inputs of a traced program went into each of its outputs, by number."""
     known = {var: frozenset([i]) for i, var in enumerate(jaxpr.invars)}
 
     def of(var):
@@ -202,7 +204,7 @@ def _ends(x: Any) -> bool:
 
 
 def nodes(place: StateNode) -> Iterator[StateNode]:
-    """Give every node of a survey, from the outside in."""
+    """Yield every node of a survey, from the outside in."""
     yield place
     yield from _nodes_in(place.state)
 
@@ -227,7 +229,7 @@ jax.tree_util.register_dataclass(Joined, data_fields=["state"], meta_fields=["le
 
 
 def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
-    """The state of `init(params)`, with `Joined` around the parts where one vector stands for
+    """Return the state of `init(params)`, with `Joined` around the parts where one vector replaces
     several parameters.
     """
 
@@ -242,7 +244,7 @@ def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
 
 
 def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...], ...], PyTree]]:
-    """These parts of a state, each with the paths of its parameters."""
+    """Yield these parts of a state, each with the paths of its parameters."""
     marks, treedef = jax.tree.flatten(marked, is_leaf=lambda x: isinstance(x, Joined))
     if not any(isinstance(x, Joined) for x in marks):
         return []
@@ -254,7 +256,7 @@ def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...
 
 
 def without_nodes(tree: PyTree) -> PyTree:
-    """The state as `init` makes it."""
+    """Return the state as `init` makes it."""
 
     def bare(x):
         return without_nodes(x.state) if isinstance(x, StateNode) else x

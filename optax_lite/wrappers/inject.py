@@ -60,7 +60,7 @@ class StatefulSchedule(Protocol):
 
 
 class WrappedSchedule:
-    """Make a stateful schedule of a function of the count.
+    """Make a stateful schedule from a function of the count.
 
     Args:
         schedule_fn: A schedule, or any function of the number of updates so far.
