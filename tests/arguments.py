@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import optax_lite as ol
+from optax_lite import sweep
 
 # By the module in which a function is written, or the beginning of its name; "" stands for all.
 SHARED: Mapping[str, Mapping[str, str]] = {
@@ -79,6 +80,12 @@ SHARED: Mapping[str, Mapping[str, str]] = {
     "core.numerics": {"decay": "Decay b of the moving average."},
     "linesearch": {"verbose": "Print the outcome of every search."},
     "train": {"seed": "Seed of the order of the data, an integer."},
+    "sweep.result": {
+        "member": "Number of the member in the population.",
+        "seed": "Position of the seed in `Result.seeds`.",
+    },
+    "sweep.search": {"seed": "Seed of the random choices, an integer."},
+    "sweep.spaces": {"seed": "Seed of the points, an integer of at least 0."},
     "inspect.monitor": {
         "accumulator_dtype": (
             "Dtype in which the average is stored; None for the measurement's own, float32 at "
@@ -112,6 +119,15 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "fit": (ol.fit, {**_FIT, "steps": 1}),
     "fit.epochs": (ol.fit, _FIT),
     "fit.patience": (ol.fit, {**_FIT, "steps": 1, "eval_fn": float}),
+    "loguniform": (sweep.loguniform, {"low": 0.1, "high": 1.0}),
+    "sample": (
+        lambda n=1, seed=0: sweep.sample(
+            ol.sgd, n, method="random", seed=seed, learning_rate=[0.1]
+        ),
+        {},
+    ),
+    "successive_halving": (sweep.successive_halving, {"rungs": [10], "keep": 0.5}),
+    "pbt": (sweep.pbt, {"every": 10, "perturb": {"learning_rate": (0.8, 1.25)}}),
     "microbatch_value_and_grad": (ol.microbatch_value_and_grad, {"loss_fn": abs, "n": 2}),
 }
 
@@ -119,5 +135,5 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 UNDONE = (
     *("_schedules", "_stochastic", "_transforms", "compat"),
     *("linear_algebra", "losses", "microbatching", "optimizers", "projections"),
-    *("sweep", "tree"),
+    *("sweep.training", "tree"),
 )
