@@ -1,5 +1,5 @@
-"""The axes of a mesh that the types of arrays name, and in a `shard_map` those along which their
-values differ.
+"""The mesh axes that the types of arrays name, and those along which values differ in a
+`shard_map`.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The arguments of a factory: bound to its signature by name, and handed on to its builder."""
+"""Bind the arguments of a factory to its signature by name, and hand them on to its builder."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ class Parameter(NamedTuple):
     """The values that an argument may take, by its name, its default and its annotation."""
 
     name: str
-    many: str  # "*" or "**" where it stands for any number of arguments
+    many: str  # "*" or "**" where it takes any number of arguments
     by_place: bool
     is_static: bool  # no number: named as such, or by a default that is a bool or a word
     is_flag: bool

@@ -36,7 +36,7 @@ from optax_lite.errors.suggestions import own_name
 
 
 class _Running(threading.local):
-    """For what builders of this thread run: a mark of one use, None where it is for their checks
+    """The use that the builders of this thread run for; None where they run for their checks
     alone.
     """
 

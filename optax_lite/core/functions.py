@@ -254,7 +254,9 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
 
 
 def added(params, updates):
-    """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
+    """Return params + updates, computed in float32 at least and rounded once to the parameters'
+    dtype.
+    """
     check_like(updates, params, "update")
     return jax.tree.map(
         lambda u, p: u if is_missing(u) else _add(as_array(p), as_array(u)),

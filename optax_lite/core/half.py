@@ -1,9 +1,9 @@
-"""Numbers of 16 bits as float32 on their grid, and the walk over the leaves that are stored in so
-few.
+"""Numbers of 16 bits as float32 on their grid, and the walk over the leaves that are stored in 16
+bits.
 
 A rule gets parameter and update in float32 and returns the parameter it means, q, as float32 on the
-grid of the stored dtype. Whether it is on the grid is made by arithmetic on bits and not by a
-conversion there and back, which XLA may leave out, and with it all that depends on the difference.
+grid of the stored dtype. Numbers are put on the grid by arithmetic on bits and not by a conversion
+there and back, which XLA may leave out, and with it all that depends on the difference.
 """
 
 import zlib
@@ -172,9 +172,7 @@ def rounded_step(
         w = p.astype(jnp.float32)
         q, *new = rule(w, u.astype(jnp.float32), p.dtype, *column)
         if is_step:
-            return jnp.where(q == w, w, q).astype(
-                p.dtype
-            ), *new  # a parameter of -0.0 stays as it is
+            return jnp.where(q == w, w, q).astype(p.dtype), *new  # a parameter of -0.0 stays -0.0
         # Both numbers are exact, so p + u in the params' dtype lands on q too, unless an entry more
         # than halves or changes its sign (decision 28).
         away = jnp.where(q == w, -0.0, q - w)  # a -0.0 stays here too

@@ -70,12 +70,12 @@ def one_leaf_at_a_time(
 def _by_turn(
     program: Jaxpr, of_inputs: list[int], end: int
 ) -> tuple[dict[int, list], dict[Var, int]]:
-    """The lines of each turn, and the last one in which a variable is used; results are, at the
-    end.
+    """Return the lines of each turn, and the last turn that uses each variable; results are used at
+    the end.
 
-    A line has the last turn of those it depends on. One that depends on none has the first turn
-    that needs it, or -1, before all, where its results are as small as random words: which these
-    are would tell leaves that are alike apart.
+    A line is in the last turn of those it depends on. One that depends on none is in the first turn
+    that needs it, or in -1, before all, where its results are as small as random words: left in a
+    turn, these would set apart leaves that are alike.
     """
     depends = dict(zip(program.invars, of_inputs, strict=True))
     last = dict.fromkeys(_variables(program.outvars), end)
@@ -164,7 +164,7 @@ def _variables(atoms: Iterable[Any]) -> list[Var]:
 
 
 def _in_one_piece(run: Callable[..., list]) -> Callable[..., list]:
-    """The function as a call that XLA's CPU backend leaves as it is, and so all calls within it.
+    """Turn the function into a call that XLA's CPU backend does not inline, nor any call within it.
 
     Were these inlined, decoding would be fused into several others, each with codes of its own to
     read and a copy of them; on AdamW in 8 bits that is a ninth slower.

@@ -144,7 +144,7 @@ def _misfit(
 ) -> ValueError:
     """Describe how two trees of these leaf paths differ."""
 
-    def only(some, others, name):  # what lies above or below one of the others is no difference
+    def only(some, others, name):  # above or below one of the others is no difference
         known = set(others).union(*map(_above, others))
         return [
             f"{p!r} only in the {name}"
@@ -165,13 +165,13 @@ def _misfit(
 
 
 def _above(path: str) -> list[str]:
-    """The paths of the subtrees a leaf lies in."""
+    """Return the paths of the subtrees that contain a leaf."""
     parts = path.split("/")
     return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def show_leaf(x: Any) -> str:
-    """An array as its dtype and shape, a container as its number of leaves, anything else as
+    """Show an array as its dtype and shape, a container as its number of leaves, anything else as
     itself.
     """
     if hasattr(x, "dtype"):
@@ -187,7 +187,7 @@ def show_leaf(x: Any) -> str:
 
 @functools.cache
 def promote_types(*dtypes: Any) -> np.dtype:
-    """The common dtype, also under strict promotion, where JAX's own function raises."""
+    """Return the common dtype, also under strict promotion, where JAX's own function raises."""
     with jax.numpy_dtype_promotion("standard"):
         return functools.reduce(jnp.promote_types, map(jnp.dtype, dtypes))
 

@@ -49,7 +49,7 @@ def dimension_numbers(given: Any, tree: PyTree) -> list:
 
 
 def on_matrices(rule: Callable[[Array], Array], updates: PyTree, given: Any) -> PyTree:
-    """`leafwise` for a rule about stacks of matrices (batch, m, n), by the dimension numbers
+    """Apply a rule about stacks of matrices (batch, m, n) to every leaf, by the dimension numbers
     `given`.
     """
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)

@@ -1,9 +1,9 @@
-"""Where arrays lie on a mesh, by the types that JAX gives them.
+"""Place arrays on a mesh, by the types that JAX gives them.
 
-On axes that are explicit (those of `jax.make_mesh` are) JAX refuses to guess where the result of a
-product, a reshape or a decomposition lies. It is said once, around a whole update: the compiler
-places what is made on the way, and the updates lie like the gradients, the state where it lay
-before. On automatic axes a type names the mesh, but no place.
+On explicit axes (those of `jax.make_mesh` are) JAX refuses to guess the placement of a product, a
+reshape or a decomposition. It is declared once, around a whole update: the compiler places
+intermediate results, the updates are placed like the gradients, and the state as before. On
+automatic axes a type names the mesh, but no place.
 """
 
 import functools
@@ -34,8 +34,8 @@ def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:
 
 
 def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], PyTree]) -> PyTree:
-    """`function(*arrays)`; on explicit axes the compiler places what is made on the way, and the
-    results by `specs()`.
+    """Call `function(*arrays)`; on explicit axes the compiler places intermediate results, and
+    `specs()` the final ones.
 
     That is a tree of `PartitionSpec`s like the results. The function closes over no array.
     """
@@ -79,8 +79,8 @@ def placed_update(
 def called_outside(
     function: Callable[..., Any], like: PyTree, named: dict[str, PyTree]
 ) -> Callable[..., Any]:
-    """A caller's function for use inside `placed`: its axes are explicit again, as those of what it
-    closes over.
+    """Wrap a caller's function for use inside `placed`: its axes are explicit again, as those of
+    what it closes over.
 
     Arguments of the structure of `like` are placed like that, keyword arguments as they are in
     `named`.

@@ -1,7 +1,8 @@
 """Random keys in a state: kept as raw uint32, one for each leaf and step.
 
-Raw, because a checkpoint, a donation and a `jnp.asarray` know what to do with numbers and not with
-typed keys. From one seed a run is reproducible, and resuming draws what going on would have drawn.
+They are raw because a checkpoint, a donation and a `jnp.asarray` can handle numbers but not typed
+keys. From one seed a run is reproducible, and a resumed run draws what an uninterrupted one would
+have drawn.
 """
 
 from typing import Any

@@ -58,7 +58,7 @@ from optax_lite.errors.calls import (
 )
 from optax_lite.errors.composition import check_words
 
-# What fails is a rule, or the arguments of a call; what lies between was 16 frames (decision 8).
+# An error is in a rule, or in the arguments of a call; 16 frames lay between (decision 8).
 register_exclusion(os.path.dirname(__file__))
 
 P = ParamSpec("P")
@@ -167,13 +167,13 @@ class GradientTransformation(Config):
         if params is None:
             with contextlib.suppress(ArgumentError):  # no pattern matches a path of None
                 if not jax.tree.leaves(state := init(None)):
-                    return state  # of what keeps nothing
+                    return state  # of a transformation that keeps nothing
         check_params(self.factory.name, params)
         params = _arrays(params)
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
-        seen = {id(p) for p in leaves}  # no array stands in two places, params included
+        seen = {id(p) for p in leaves}  # no array in two places, params included
         state = jax.tree.map(
             lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params)
         )

@@ -130,8 +130,8 @@ class TransferPlan:
             )
 
     def _carry_all(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
-        """`_carry` for the slots of one parameter, of which none may be left over: one tells what
-        another means.
+        """Carry the slots of one parameter, all of them or none, because one gives another its
+        meaning.
         """
         left = [name for name in olds if name not in news]
         return f"it had {left[0]} too" if left else self._carry(news, olds)

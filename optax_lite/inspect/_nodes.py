@@ -1,9 +1,9 @@
 """A map of an optimizer's state: which member keeps which part, and which arguments of the whole it
-was given.
+got.
 
 A survey is an `init` whose result has a `StateNode` around the state of every member that has
 functions of its own. It does not know wrappers: whatever they do with the states of their members,
-the nodes stay where they put them.
+the nodes are where they put them.
 """
 
 import dataclasses
@@ -119,11 +119,11 @@ def find_paths(
     again: Callable[..., Iterable[StateNode]],
     *args: Any,
 ) -> None:
-    """Set the `paths` of the nodes that `again(tx, *args)` finds: which arguments of the whole went
-    into those of each.
+    """Set the `paths` of the nodes that `again(tx, *args)` finds: the arguments of the whole that
+    each depends on.
 
-    Builders hand arguments on and calculate with them. So they run once more with all numbers and
-    schedules of the whole traced, and what an argument depends on in the jaxpr has gone into it.
+    Builders pass arguments on and calculate with them. So they run once more with all numbers and
+    schedules of the whole traced, and the jaxpr tells what an argument depends on.
     """
     one = member(tx)
     names = [path for path, _ in _numbers(one)]
@@ -146,7 +146,9 @@ def find_paths(
 
 
 def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
-    """The numbers and schedules of a node by name; of one that keeps those of its member, these."""
+    """Return the numbers and schedules of a node by name; of one that keeps those of its member,
+    these.
+    """
     if "injecting" in node.factory.words:
         return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
     return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))
@@ -163,7 +165,7 @@ def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _with(value: Any, given: dict[Path, Any], path: Path = ()) -> Any:
-    """The same with what is given in place of its numbers and schedules."""
+    """Return the same with the given values in place of its numbers and schedules."""
     if isinstance(value, GradientTransformation):
         return value.copy_of(value, lambda name, x: _with(x, given, (*path, name)))
     if isinstance(
@@ -267,8 +269,8 @@ def without_nodes(tree: PyTree) -> PyTree:
 def walk(
     tx: GradientTransformation, state: PyTree
 ) -> Iterator[tuple[StateNode, PyTree, list[tuple[str, PyTree]]]]:
-    """Every node, from the outside in, with its part of a state and in that, by path, its trees of
-    parameters.
+    """Yield every node, from the outside in, with its part of a state and, by path, the trees of
+    parameters in it.
 
     A ValueError says that the transformation does not make such states.
     """
@@ -286,7 +288,7 @@ def _below(tree, state, path):
 
 
 def _marks(tree: PyTree, state: PyTree, path: str) -> Iterator[tuple[str, Any, PyTree]]:
-    """The outermost places and stand-ins, with their paths and parts of the state."""
+    """Return the outermost places and stand-ins, with their paths and parts of the state."""
     marked, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_ends)
     for (keys, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
         at = "/".join(filter(None, (path, path_string(keys) if keys else "")))

@@ -87,8 +87,8 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
     update, which compiles a step twice).
 
     Args:
-        measures: Dict from names to functions of the updates, or to transformations whose update is
-            the measurement and which can do without params and extra arguments.
+        measures: By name, functions of the updates, or transformations whose update is the
+            measurement; these see params and extra arguments, but must do without them.
     """
     if not isinstance(measures, Mapping) or not all(isinstance(name, str) for name in measures):
         raise ArgumentError(

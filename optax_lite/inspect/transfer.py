@@ -48,8 +48,8 @@ def transfer(
     optimizer's. Everything else is as `tx.init(params)` makes it.
 
     Args:
-        state: State of the optimizer, as `init`, `update` or `step` returned it. If it was restored
-            as dicts and lists, these are put back into its classes, by names and places.
+        state: State of the optimizer, as `init`, `update` or `step` returned it. One restored as
+            dicts and lists is put back into the classes of `tx`.
         tx: The optimizer, or any other transformation. The state is carried into this one.
         params: Parameters, a pytree of arrays. The new ones, where they have changed.
         renamed: New paths of parameters, or of subtrees, by the old ones: {"encoder/w": "body/w"}.

@@ -97,7 +97,7 @@ def run_study(
     results, programs = [], {}
     failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
-        # the trials that were not told yet, and the members of those that have one
+        # trials without a result so far, and the members of those that have one
         waiting, made = ([], [])
         try:
             for _ in range(min(batch, n_trials - first)):

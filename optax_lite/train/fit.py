@@ -61,8 +61,8 @@ def fit(
     or lists, and `loss_fn(params, batch)` where they are anything else.
 
     Where the optimizer averages (`average_params`, `lookahead`, `schedule_free`), `eval_fn` gets
-    the averages; afterwards they are `eval_params(tx, history.state, params)`. With `patience`, the
-    params at the best evaluation are `history.best_params`.
+    the averages; afterwards they are `eval_params(tx, history.state, params)`. With `patience`,
+    what the best evaluation saw is `history.best_params`.
 
     `aux` is what changes beside the params without a gradient, such as running statistics: with it
     the loss is `loss_fn(params, aux, *batch)` and returns (loss, new aux), `eval_fn(params, aux)`
@@ -89,8 +89,8 @@ def fit(
             `StopIteration` to end the run.
         every: Updates between evaluations, an integer of at least 1, by default a tenth of the
             steps. There is one after the last update too.
-        patience: End the run after so many evaluations in a row, an integer of at least 1, whose
-            first number is no new least one; None for never.
+        patience: End the run after so many evaluations in a row without a new least first number,
+            an integer of at least 1; None for never.
         state: State of the optimizer, as `init`, `update` or `step` returned it. None begins with a
             fresh one.
         start: Updates made before, an integer of at least 0; None for 0.

@@ -108,7 +108,7 @@ def advance(loss_fn, has_aux, tx, params, state, args, same):
         grad = _descent(grad)
     else:
         (kept,), aux = searches(state), None
-        # infinite is what it is before the first step
+        # infinite, as before the first step
         kept = kept._replace(value=jnp.where(same, kept.value, jnp.inf))
         value, grad = value_and_grad_from_state(value_fn)(params, state=kept)
     extra = {

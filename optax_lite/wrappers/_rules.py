@@ -1,4 +1,4 @@
-"""Rules of `groups`: what they are called, which leaves they match, and what they make of the base
+"""Rules of `groups`: their names, the leaves they match, and their settings of the base
 optimizer.
 """
 

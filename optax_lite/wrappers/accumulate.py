@@ -195,7 +195,7 @@ def _MultiSteps(
             )
         _, skip_state = look(zeros_like(params), zero_count(), params)
         mini_step, gradient_step = zero_count(), zero_count()
-        if should_skip_update_fn is not None:  # then they count what the gradients say
+        if should_skip_update_fn is not None:  # then the counts depend on the gradients
             skip_state = jax.tree.map(jnp.zeros_like, skip_state)
             mini_step, gradient_step, skip_state = varying_like(
                 (mini_step, gradient_step, skip_state), params

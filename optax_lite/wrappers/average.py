@@ -1,4 +1,4 @@
-"""Averages of the parameters kept beside the training, and the one reader of what to
+"""Averages of the parameters kept beside the training, and the one reader of the parameters to
 evaluate at.
 """
 
@@ -52,7 +52,7 @@ class AverageParamsState(NamedTuple):
     inner_state: OptState  # of the optimizer that moves the parameters
 
     def eval_params(self, params: Params) -> Params:
-        """The average, and the params themselves while nothing is in it."""
+        """Return the average, and the params themselves while nothing is in it."""
         return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
 
 
@@ -102,7 +102,7 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
         )
 
     def take_in(moved, new, state, inner_state):
-        """The next state after the new params; what has no leaf in `moved` stays."""
+        """Return the next state after the new params; leaves that are missing in `moved` stay."""
 
         def taken():
             keep, share = (1.0, 1.0) if decay is None else (decay, 1 - decay)
@@ -146,7 +146,7 @@ def eval_params(tx: Any, state: OptState, params: Params) -> Params:
     Averages of different groups are read together.
 
     Args:
-        tx: The optimizer, or any other transformation. It tells whether the state is its own.
+        tx: The optimizer, or any other transformation. It made the state.
         state: State of the optimizer, as `init`, `update` or `step` returned it.
         params: Parameters, a pytree of arrays.
 
@@ -182,7 +182,9 @@ def eval_params(tx: Any, state: OptState, params: Params) -> Params:
 
 
 def _without_variables(tree: PyTree) -> PyTree:
-    """The arrays in place of Flax NNX variables, which differ in class between params and state."""
+    """Replace Flax NNX variables, which differ in class between params and state, by their
+    arrays.
+    """
     nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
 
     def is_variable(x):
@@ -244,7 +246,7 @@ def _evaluated(node, params):
 
 
 def _covered(values: PyTree, params: Params) -> list[str]:
-    """The paths of the parameters that have a value."""
+    """Return the paths of the parameters that have a value."""
     has = jax.tree.map(
         lambda v, p: jax.tree.map(lambda _: not is_missing(v), p),
         values,
@@ -264,7 +266,7 @@ _init = jax.jit(lambda tx, params: tx.init(params))
 
 
 def _init_shapes(tx: Any, params: Params) -> OptState:
-    """The shapes of the first state, traced once for a kind of optimizer and params."""
+    """Return the shapes of the first state, traced once for each kind of optimizer and params."""
     if all(
         is_missing(x) or hasattr(x, "dtype") or isinstance(x, float)
         for x in jax.tree.leaves((tx, params))

@@ -1,4 +1,4 @@
-"""Freezing parameters: their updates set to zero, or kept away from the optimizer altogether."""
+"""Freeze parameters: set their updates to zero, or keep them away from the optimizer altogether."""
 
 import jax
 

@@ -1,5 +1,5 @@
-"""Settings by parameter: rules from patterns of paths to other hyperparameters, transformations, or
-nothing at all.
+"""Settings by parameter: rules from patterns of paths to other hyperparameters, to transformations,
+or to "freeze".
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,7 +60,7 @@ def groups(
     Args:
         base: The optimizer whose settings the rules override.
         rules: Mapping from patterns to settings, or pairs of the two; order matters.
-        strict: Raise where a rule or an override is in doubt. With False a rule without effect does
+        strict: Raise where a rule or an override is in doubt. With False one without effect does
             nothing, and an override of several hyperparameters sets them all.
 
     Raises:

@@ -1,5 +1,5 @@
-"""Hyperparameters in the state, for frameworks that hold the optimizer static: read and set
-there.
+"""Hyperparameters in the state, to be read and set there, for frameworks that hold the optimizer
+static.
 """
 
 import functools
@@ -120,7 +120,7 @@ def inject_hyperparams(
     Args:
         inner_factory: The factory of an optimizer, or an optimizer that is already built.
         static_args: Names of arguments that stay out of the state; one, or several.
-        hyperparam_dtype: Dtype of the numbers in the state, whatever that of the params; None for
+        hyperparam_dtype: Dtype of the numbers in the state, whatever the params' dtype; None for
             float32.
 
     Returns:

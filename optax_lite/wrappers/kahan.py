@@ -1,4 +1,4 @@
-"""Compensated summation: what rounding takes from a step is added to the next one."""
+"""Compensated summation: the rounding error of a step is added to the next one."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,6 @@
-"""Lookahead: slow weights that follow an optimizer every few updates, and to which it goes back."""
+"""Lookahead: slow weights that follow an optimizer every few updates, and to which it is sent
+back.
+"""
 
 from typing import NamedTuple
 

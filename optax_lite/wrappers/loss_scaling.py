@@ -1,4 +1,4 @@
-"""Loss scaling: gradients of float16 that would be 0 are computed of a larger loss."""
+"""Loss scaling: float16 gradients that would be 0 are computed from a larger loss."""
 
 from typing import Any, NamedTuple
 

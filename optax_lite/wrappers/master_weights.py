@@ -1,4 +1,4 @@
-"""Master weights: a float32 copy of parameters of 16 bits, which is what the optimizer moves."""
+"""Master weights: a float32 copy of 16-bit parameters, which the optimizer moves in their place."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""State in 8 bits, whatever the method: decoded for an update and encoded after it."""
+"""Optimizer state in 8 bits, whatever the method: decoded for an update and encoded after it."""
 
 from itertools import compress
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from optax_lite.wrappers.stochastic_rounding import check_seed
 
 class QuantizeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
-    # of the transformation; `Quantized(codes, scales)` stands for a slot in 8 bits
+    # of the transformation; `Quantized(codes, scales)` is a slot in 8 bits
     inner_state: PyTree
 
 
@@ -156,7 +156,7 @@ def _chosen(
 ) -> list[bool]:
     """Tell which leaves of a state to keep in 8 bits."""
     paths, leaves = leaf_paths(params), jax.tree.leaves(params, is_leaf=is_missing)
-    # of what is masked out too
+    # masked leaves too
     kept = jax.tree.leaves(pattern_mask(keep, params)) if keep else [False] * len(paths)
     shapes = {
         path: np.shape(x)

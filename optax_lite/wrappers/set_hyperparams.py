@@ -1,4 +1,4 @@
-"""Hyperparameters that live in a state, set there."""
+"""Set hyperparameters that are kept in a state."""
 
 from collections.abc import Mapping
 from typing import Any

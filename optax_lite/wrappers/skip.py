@@ -1,6 +1,4 @@
-"""Leaving out updates: those of bad gradients, and those that a function of the count does not
-want.
-"""
+"""Leave out updates: those of bad gradients, and those that a function of the count rejects."""
 
 from typing import Any, NamedTuple
 
@@ -38,8 +36,8 @@ class SkipBadStepsState(NamedTuple):
 
 
 def _is_outlier(x, statistics, outlier, window):
-    """Whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers. A number not
-    above 0 is none.
+    """Tell whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers, nor are
+    x ≤ 0.
     """
     n, m, v = statistics
     above = jnp.log(jnp.where(x > 0, x, 1)) > m + outlier * jnp.maximum(sqrt(v), 0.01)
@@ -147,7 +145,7 @@ def skip_bad_steps(
                 (jnp.isfinite(loss) & _is_outlier(loss, losses, loss_outlier, window), LOSS_OUTLIER)
             )
         reason = jnp.asarray(GOOD)
-        for is_bad, why in reversed(reasons):  # the first of them is told
+        for is_bad, why in reversed(reasons):  # the first of them counts
             reason = jnp.where(is_bad, why, reason)
         good = reason == GOOD
         new, inner_state = inner.where(good, updates, state.inner_state, params, **extra)

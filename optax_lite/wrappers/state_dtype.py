@@ -1,4 +1,4 @@
-"""The dtypes in which an optimizer keeps its slots, whatever the method."""
+"""Set the dtypes in which an optimizer keeps its slots, whatever the method."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -134,5 +134,5 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
 
 @partial(jax.jit, static_argnums=2)
 def _rounded(x, words, dtype):
-    # Rounded to the nearest, bfloat16 stands still for decays above 0.996 (decision 30).
+    # Rounded to the nearest, bfloat16 would not move for decays above 0.996 (decision 30).
     return stochastic(x.astype(jnp.float32), random_bits(words, x.shape), dtype).astype(dtype)

@@ -1,4 +1,4 @@
-"""Stochastic rounding: parameters of 16 bits that move by small steps in the mean."""
+"""Stochastic rounding: 16-bit parameters that move by small steps on average."""
 
 from typing import Any, NamedTuple
 

@@ -55,8 +55,9 @@ def run(
         result.best()
 
     A function of your own is one piece, so it can be neither pruned nor perturbed, and is resumed
-    chunk by chunk. A run's key is `jax.random.key(seed)`, so that members of a seed begin alike. A
-    run that diverges stays where it was, and is left out as soon as that pays.
+    chunk by chunk. A run's key is `jax.random.key(seed)`, so that members of a seed begin alike. By
+    default runs are compared by the only number of an evaluation, or by the mean loss since the
+    last one. A run that diverges stays where it was, and is left out as soon as that pays.
 
     Runs are vmapped in chunks on each device, one chunk after another. Each structure and size
     compiles once. A sweep that was killed goes on from its checkpoint and ends as if it had not
@@ -69,7 +70,7 @@ def run(
             trace.
         seeds: Number of seeds, counted from zero, or the seeds themselves.
         score: Name of the number to compare, or a function of the numbers of an evaluation (or of
-            what your function returned); by default the only number, or the mean loss.
+            what your function returned); None for the default.
         mode: "min" for a score that should be small, "max" for one that should be large.
         search: Stops or moves runs on the way: `successive_halving` or `pbt`; None for neither.
         chunk: Runs in a chunk on each device; "auto" tries a few sizes at the beginning of long
