@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 import optax_lite as ol
+from optax_lite import sweep
 
 # By the module in which a function is written, or the beginning of its name; "" stands for all.
 SHARED: Mapping[str, Mapping[str, str]] = {
@@ -139,6 +141,50 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         "moments": "Moving averages m, a pytree of the same structure.",
         "order": "Power of the gradient that is averaged.",
     },
+    "wrappers": {
+        "seed": "Random seed, an integer or a JAX key; give members of a population a key each."
+    },
+    "wrappers.accumulate": {
+        "accumulator_dtype": (
+            "Dtype in which the mean is stored; None for the parameters' own, float32 at least."
+        )
+    },
+    "wrappers.freeze": {
+        "mask": (
+            "Leaves to freeze: path patterns, a tree of bools or a function that makes one of the "
+            "params (see `masked`)."
+        ),
+        "freeze_mask": (
+            "Leaves to freeze: path patterns, a tree of bools or a function that makes one of the "
+            "params (see `masked`)."
+        ),
+    },
+    "wrappers.inject": {"state": "State of the schedule, as its `init` or `update` returned it."},
+    "wrappers.set_hyperparams": {
+        "tx": "The optimizer made by `inject_hyperparams`, whose ranges are checked too."
+    },
+    "core.compose": {
+        "mask": (
+            "Leaves that `inner` gets: path patterns, a tree of bools (or a prefix of one) or a "
+            "function that makes one of the params."
+        )
+    },
+    "core.leafwise": {"count": "A number of any dtype, such as the number of updates so far."},
+    "core.numerics": {"decay": "Decay b of the moving average."},
+    "linesearch": {"verbose": "Print the outcome of every search."},
+    "train": {"seed": "Seed of the order of the data, an integer."},
+    "sweep.result": {
+        "member": "Number of the member in the population.",
+        "seed": "Position of the seed in `Result.seeds`.",
+    },
+    "sweep.search": {"seed": "Seed of the random choices, an integer."},
+    "sweep.spaces": {"seed": "Seed of the points, an integer of at least 0."},
+    "inspect.monitor": {
+        "accumulator_dtype": (
+            "Dtype in which the average is stored; None for the measurement's own, float32 at "
+            "least."
+        )
+    },
 }
 
 # Entries that the shared sentence would be wrong for: argument -> why -> functions.
@@ -190,7 +236,7 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "a lower bound": ("adopt", "scale_by_adopt", "sophia"),
         "where a maximum starts": ("cocob", "scale_by_cocob"),
         "added to more than the denominator": ("madgrad", "scale_by_madgrad", "mechanize"),
-        "a share of the denominator": ("scale_by_muon",),
+        "a share of the denominator": ("scale_by_muon", "orthogonalize"),
         "multiplied by the estimated distance": ("prodigy",),
         "where matrices start, above 0": ("shampoo", "scale_by_shampoo"),
         "the least norm of weights": ("adaptive_grad_clip",),
@@ -250,12 +296,21 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 _PAIR = jnp.array([[0.25, 0.75]])
 
+_FIT = {
+    "loss_fn": lambda w, x: ((w - x) ** 2).sum(),
+    "params": np.zeros((), np.float32),
+    "data": np.ones(2, np.float32),
+    "tx": ol.sgd(0.1),
+    "progress": False,
+}
+
 # How to call what has an argument with a range and is in no table of tests/methods. The key may
 # name one argument, where others have to fit it.
 CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "schedule_free": (ol.schedule_free, {"base_optimizer": ol.sgd(0.1), "learning_rate": 0.1}),
     "binary_dice_loss": (ol.losses.binary_dice_loss, {"predictions": _PAIR, "targets": _PAIR}),
     "dice_loss": (ol.losses.dice_loss, {"predictions": _PAIR, "targets": _PAIR}),
+    "orthogonalize": (ol.orthogonalize, {"x": jnp.eye(2)}),
     "huber_loss": (ol.huber_loss, {"predictions": _PAIR}),
     "matrix_inverse_pth_root": (ol.matrix_inverse_pth_root, {"matrix": jnp.eye(2)}),
     "multiclass_generalized_dice_loss": (
@@ -281,7 +336,27 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         ol.warmup_cosine_decay_schedule,
         {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 0},
     ),
+    "MultiSteps": (ol.MultiSteps, {"opt": ol.sgd(0.1), "every_k_schedule": 2}),
+    "scale_by_backtracking_linesearch": (
+        ol.scale_by_backtracking_linesearch,
+        {"max_backtracking_steps": 5},
+    ),
+    "scale_by_zoom_linesearch": (ol.scale_by_zoom_linesearch, {"max_linesearch_steps": 5}),
+    "measure_with_ema": (ol.measure_with_ema, {"measure": ol.global_norm, "decay": 0.9}),
+    "fit": (ol.fit, {**_FIT, "steps": 1}),
+    "fit.epochs": (ol.fit, _FIT),
+    "fit.patience": (ol.fit, {**_FIT, "steps": 1, "eval_fn": float}),
+    "loguniform": (sweep.loguniform, {"low": 0.1, "high": 1.0}),
+    "sample": (
+        lambda n=1, seed=0: sweep.sample(
+            ol.sgd, n, method="random", seed=seed, learning_rate=[0.1]
+        ),
+        {},
+    ),
+    "successive_halving": (sweep.successive_halving, {"rungs": [10], "keep": 0.5}),
+    "pbt": (sweep.pbt, {"every": 10, "perturb": {"learning_rate": (0.8, 1.25)}}),
+    "microbatch_value_and_grad": (ol.microbatch_value_and_grad, {"loss_fn": abs, "n": 2}),
 }
 
 # Folders and modules whose docstrings do not list their arguments yet.
-UNDONE = (*("core", "inspect", "linesearch", "sweep", "train", "wrappers"),)
+UNDONE: tuple[str, ...] = ("sweep.training",)

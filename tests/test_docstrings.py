@@ -87,9 +87,12 @@ def parameters(value):
 
 
 def is_called(value):
-    """Whether users call it with arguments that need a word; an enumeration is only read."""
+    """Whether users call it with arguments that need a word; an enumeration is only read, and a
+    protocol only matched.
+    """
     is_record = isinstance(value, type) and has_commented_fields(value)
-    return not is_record and not isinstance(value, enum.EnumType)
+    is_protocol = getattr(value, "_is_protocol", False)
+    return not is_record and not is_protocol and not isinstance(value, enum.EnumType)
 
 
 FUNCTIONS = {name: value for name, value in public().items() if is_called(value)}

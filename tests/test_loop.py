@@ -581,8 +581,8 @@ WRONG = {
     "arguments missing": (
         lambda: call(args=(X,)),
         (
-            r"^make_step: loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a "
-            r"required argument: 'y'"
+            r"^make_step: loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): "
+            r"missing a required argument: 'y'"
         ),
     ),
     "other state": (

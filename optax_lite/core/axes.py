@@ -1,5 +1,5 @@
-"""The axes of a mesh that the types of arrays name, and in a `shard_map` those along which their
-values differ.
+"""The mesh axes that the types of arrays name, and those along which values differ in a
+`shard_map`.
 """
 
 import functools
@@ -13,8 +13,8 @@ from optax_lite.core.types import PyTree
 
 
 def axes_of(arrays: PyTree, kind: AxisType) -> tuple[AbstractMesh | None, tuple[str, ...]]:
-    """The mesh in the types of some arrays, and its axes of a kind; None without any, or with a
-    single device.
+    """Return the mesh in the types of some arrays, and its axes of a kind; None without any, or
+    with a single device.
     """
     for x in (
         x for x in jax.tree.leaves(arrays) if isinstance(x, (jax.Array, jax.ShapeDtypeStruct))
@@ -38,11 +38,11 @@ def is_manual() -> bool:
 
 
 def varying_like(tree: PyTree, models: PyTree) -> PyTree:
-    """A state whose numbers depend on gradients, for a member per device under `shard_map`.
+    """Mark a state whose numbers depend on gradients as one per device under `shard_map`.
 
-    A constant is the same on all devices, and what an update makes of it and of the device's own
-    gradients is not: a scan would refuse it as another type. So it varies, from the start, over the
-    axes that the params vary over.
+    A constant is the same on all devices, but what an update makes of it and of the device's own
+    gradients is not: a scan would refuse that as another type. So it varies, from the start, over
+    the axes that the params vary over.
     """
     if not is_manual():
         return tree
@@ -50,7 +50,7 @@ def varying_like(tree: PyTree, models: PyTree) -> PyTree:
 
 
 def _mark(models):
-    """False, of a type that varies over the axes that any of the arrays does."""
+    """Return False, of a type that varies over the axes that any of the arrays does."""
     marks = (
         jax.lax.full_like(x, False, bool, shape=())
         for x in jax.tree.leaves(models)

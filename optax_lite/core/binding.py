@@ -1,4 +1,4 @@
-"""The arguments of a factory: bound to its signature by name, and handed on to its builder."""
+"""Bind the arguments of a factory to its signature by name, and hand them on to its builder."""
 
 import inspect
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from optax_lite.errors.suggestions import plain
 
 
 class Parameter(NamedTuple):
-    """Say what an argument may be, by its name, its default and its annotation."""
+    """The values that an argument may take, by its name, its default and its annotation."""
 
     name: str
-    many: str  # "*" or "**" where it stands for any number of arguments
+    many: str  # "*" or "**" where it takes any number of arguments
     by_place: bool
     is_static: bool  # no number: named as such, or by a default that is a bool or a word
     is_flag: bool
@@ -47,8 +47,8 @@ class Binding:
         self.defaults = {p.name: p.default for p in given if p.default is not p.empty}
 
     def bound(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by name, defaults too; what is missing or too much is `bind`'s error, with
-        the signature.
+        """Return the arguments by name, defaults included; missing ones and extra ones raise
+        `bind`'s error, with the signature.
         """
         if (
             self.by_name
@@ -68,8 +68,8 @@ class Binding:
         return bound.arguments
 
     def split(self, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments by name as those that the builder takes by place, of `*args` called "0", "1",
-        ..., and by name.
+        """Split arguments by name into those the builder takes by place, of `*args` called "0",
+        "1", ..., and by name.
         """
         if self.by_name:
             return [], given

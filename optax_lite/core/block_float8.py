@@ -1,11 +1,10 @@
-"""An array in 8 bits an entry: small floating numbers, with an exponent that a block of them
-shares.
+"""Arrays in 8 bits an entry: small floating numbers with an exponent that a block of them shares.
 
 The shared exponents are those of the microscaling formats (Rouhani et al. 2023, arXiv 2310.10537);
-powers of 2, so that the numbers of a code lie at the same places whatever the block's largest entry
-does, and that what is stored comes back and is stored again as it is. Everything is arithmetic on
-the bits of float32: w below is a float32 without its last 20 bits, which leaves 8 of the exponent
-and 3 of the mantissa.
+they are powers of 2, so that the numbers of a code are at the same places whatever the block's
+largest entry does, and decoding and encoding again changes nothing. Everything is arithmetic on the
+bits of float32: w below is a float32 without its last 20 bits, which leaves 8 of the exponent and 3
+of the mantissa.
 """
 
 import math
@@ -35,7 +34,7 @@ class Quantized(NamedTuple):
 
 
 def layout(shape: tuple[int, ...], block: int) -> tuple[tuple[int, ...], int, int]:
-    """The axes in front of the blocks, the number of blocks and their size, at most `block`.
+    """Return the axes in front of the blocks, the number of blocks and their size, at most `block`.
 
     A block runs along the last axis, or along as many of the last ones as are needed to fill one.
     """
@@ -64,10 +63,11 @@ def _from_blocks(x: Array, shape: tuple[int, ...]) -> Array:
 
 @partial(jax.jit, static_argnames="block")
 def encode(x: Array, words: Array, *, block: int) -> Quantized:
-    """Codes of `x`, each of one of the two numbers around it, in the mean of the draws `x` itself.
+    """Encode `x`: each code is of one of the two numbers around its entry, and the mean of the
+    draws is `x`.
 
-    The random bits come from two `words` and the place of an entry. What the codes stand for:
-    `quantize_state`.
+    The random bits come from two `words` and the place of an entry. For the meaning of the codes
+    see `quantize_state`.
     """
     front, _, _ = layout(x.shape, block)
     return _placed(_encode, x, lambda spec: Quantized._make((spec, P(*spec[: len(front)]))), block)(
@@ -77,7 +77,7 @@ def encode(x: Array, words: Array, *, block: int) -> Quantized:
 
 @partial(jax.jit, static_argnames="block")
 def decode(q: Quantized, *, block: int) -> Array:
-    """The numbers behind the codes, in float32."""
+    """Return the numbers behind the codes, in float32."""
     return _placed(_decode, q.codes, lambda spec: spec, block)(q)
 
 
@@ -132,14 +132,14 @@ def _decode(q, block):
 
 
 def _base(top: Array) -> Array:
-    """w of the number below that of code 1, without a sign: code 254 is the power of 2 above the
-    largest entry.
+    """Return w of the number below that of code 1, without a sign: code 254 is the power of 2 above
+    the largest entry.
     """
     return (top + 1) * 8 - 254
 
 
 def _word(x: Array, noise: Array | None = None) -> Array:
-    """w of numbers that are not negative, cut off or rounded up by 20 random bits."""
+    """Return w of numbers that are not negative, cut off or rounded up by 20 random bits."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     return (bits if noise is None else bits + noise.astype(jnp.int32)) >> 20
 

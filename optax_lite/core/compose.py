@@ -25,12 +25,12 @@ from optax_lite.errors.direction import check_one_sign, of_chain
 
 @transform(is_a=("watching",))
 def identity():
-    """Leave the updates as they are; the neutral element of `chain`."""
+    """Pass the updates on unchanged; the neutral element of `chain`."""
     return lambda params: EmptyState(), lambda updates, state: (updates, state)
 
 
 def as_optimizer(tx: Any, where: str, call: str) -> GradientTransformation:
-    """The transformation, or one made of somebody else's pair of functions; an error for anything
+    """Return the transformation, or one made of a foreign pair of functions; raise for anything
     else.
     """
     if isinstance(tx, GradientTransformation):
@@ -69,7 +69,7 @@ def _remedy(member: Any) -> str:
 
 
 def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
-    """The members of a chain, those of chains in it in their place."""
+    """Yield the members of a chain, and those of chains in it in their place."""
     for t in transforms:
         yield from links(t.members()) if is_chain(t) else (t,)
 
@@ -104,7 +104,10 @@ def chain(*transforms):
     Each gets the updates of the one before it, in float32 at least, and the params and extra
     arguments of the call. Descent needs exactly one change of sign: that of
     `scale_by_learning_rate`, or of an optimizer that ends in it. A chain of chains is one chain.
-    Where a member freezes a leaf all see a gradient of 0: no norm counts it.
+    Where a member freezes a leaf, all of them see a gradient of 0, so that no norm counts it.
+
+    Args:
+        *transforms: The transformations, in the order in which they apply.
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
 
@@ -121,7 +124,7 @@ def chain(*transforms):
         return updates, tuple(new_state)
 
     def step(updates, state, params, **extra):
-        """All members but the last as in `update`, and the last one's own step."""
+        """Run all members but the last as in `update`, and take the last one's own step."""
         # A wrapper that rests would otherwise add zeros to all params: `skip_bad_steps` took 2.02
         # times as long as the bare optimizer instead of 1.19 (decision 6).
         updates = zero_frozen(transforms[-1:], updates, params)
@@ -134,9 +137,14 @@ def chain(*transforms):
 
 @usage('named_chain(("clip", clip(1.0)), ("adam", adam(1e-3)))')
 def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
-    """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths.
+    """Apply named transformations one after another; the state is a dict by name, and so are the
+    paths.
 
-    `named_chain(("clip", clip(1.0)), ("adam", adam(1e-3))).replace({"adam/b1": 0.8})`.
+        tx = named_chain(("clip", clip(1.0)), ("adam", adam(1e-3)))
+        tx.replace({"adam/b1": 0.8})
+
+    Args:
+        *transforms: Pairs (name, transformation), in the order in which they apply; see `chain`.
     """
     if not all(
         isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
@@ -198,7 +206,7 @@ def _merge(mask, new, old):
 
 
 def _run_part(run, mask, updates, state, params, extra, mask_extra):
-    """The update, or the step, of the leaves where the mask is True."""
+    """Run the update, or the step, on the leaves where the mask is True."""
     if mask_extra:
         same = jax.tree.structure(updates)
         extra = {
@@ -223,11 +231,19 @@ def _frozen_inside(tx, updates, params):
 def masked(inner, mask, *, mask_compatible_extra_args=False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
-    The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or
-    path patterns: `"kernel"`, `["!bias", "!norm*"]`, a compiled regex. Inside it, a norm is over
-    the masked-in leaves, and so is a line search: `value_fn`, `obj_fn` and `grad_fn` are functions
-    of these there. Extra arguments with the structure of the params are masked too if
-    `mask_compatible_extra_args` says that this is meant.
+        masked(add_decayed_weights(0.1), ["!bias", "!norm*"])
+
+    A pattern is a glob, `"kernel"`, or a compiled regular expression. A glob matches at any depth,
+    one with a slash from the root; of several patterns the last match decides, `!` excludes, and a
+    list that begins with an exclusion includes the rest. Inside `inner` a norm is over these leaves
+    only, and so is a line search: there `value_fn`, `obj_fn` and `grad_fn` are functions of these
+    leaves.
+
+    Args:
+        inner: Transformation to apply.
+        mask: Leaves that `inner` gets: path patterns, a tree of bools (or a prefix of one) or a
+            function that makes one of the params.
+        mask_compatible_extra_args: Mask extra arguments with the structure of the params, too.
     """
     check_members({"inner": inner})
 
@@ -245,7 +261,7 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
 
 
 def _labels(param_labels, transforms, tree):
-    """The labels of a tree, each of them that of a transformation."""
+    """Return the labels of a tree; raise where one names no transformation."""
     # a module may be callable too
     is_tree = all(x in list(transforms) for x in jax.tree.leaves(param_labels))
     labels = param_labels(tree) if callable(param_labels) and not is_tree else param_labels
@@ -274,14 +290,20 @@ def _frozen_parts(tx, updates, params):
     not_around=SCALED,
 )
 def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
-    """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a
-    function to one.
+    """Give every leaf to the transformation that its label names.
 
         partition({"body": adamw(1e-3), "head": sgd(0.1)}, {"encoder": "body", "out": "head"})
 
     Inside a group a norm is over that group's leaves only. Freeze a group with `set_to_zero()`: it
-    keeps no state. A label without a transformation is an error that names the leaf.
-    `multi_transform` is the same under its older name.
+    keeps no state. `multi_transform` is the same under its older name.
+
+    Args:
+        transforms: Dict from labels, all of one type, to transformations.
+        param_labels: Tree of labels, a prefix of one, or a function that makes one of the params.
+        mask_compatible_extra_args: Mask extra arguments with the structure of the params, too.
+
+    Raises:
+        ArgumentError: If a leaf has a label without a transformation; it names the leaf.
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(
@@ -324,8 +346,14 @@ multi_transform = partition
 
 @transform(static=("f",))
 def stateless(f):
-    """`updates = f(updates, params)` for a function of whole trees; params are None where the call
-    has none.
+    """Make a transformation without state from a function of whole trees.
+
+    Args:
+        f: Function `(updates, params)` that returns the new updates; params are None where the call
+            has none.
+
+    Example:
+        tx = chain(stateless(lambda updates, params: jax.tree.map(jnp.sign, updates)), sgd(0.1))
     """
     check_function(f=f)
     return lambda params: EmptyState(), lambda updates, state, params=None: (
@@ -336,7 +364,14 @@ def stateless(f):
 
 @transform(static=("f",))
 def stateless_with_tree_map(f):
-    """`u = f(u, p)` for a function of the arrays of one leaf (p is None without params)."""
+    """Make a transformation without state from a function of the arrays of one leaf.
+
+    Args:
+        f: Function `(u, p)` that returns the new update; p is None where the call has no params.
+
+    Example:
+        tx = chain(stateless_with_tree_map(lambda u, p: jnp.sign(u)), sgd(0.1))
+    """
     check_function(f=f)
 
     def update(updates, state, params=None):
@@ -348,9 +383,12 @@ def stateless_with_tree_map(f):
 
 
 def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
-    """The transformation itself: every one here takes extra arguments and ignores those it does not
-    know.
+    """Return the transformation unchanged: every one here takes extra arguments and ignores unknown
+    ones.
 
-    Offered for code that was written for optax, where it makes a difference.
+    It is here for code that was written for optax, where it makes a difference.
+
+    Args:
+        tx: The optimizer, or any other transformation.
     """
     return as_optimizer(tx, "with_extra_args_support", "with_extra_args_support(tx)")

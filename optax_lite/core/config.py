@@ -3,9 +3,9 @@ hyperparameters.
 
 A factory's call is taken apart into numbers (the leaves of the pytree) and all else (`Static`, its
 metadata), and put together again by running the builder on the numbers, whenever functions are
-needed: eagerly, traced or batched. What this file knows is how such a call is compared, printed,
-read and edited by path; `factory.py` makes and checks it, and what it means is told by its two
-kinds, `Schedule` and `GradientTransformation`.
+needed: eagerly, traced or batched. This file says how such a call is compared, printed, read and
+edited by path; `factory.py` makes and checks it, and its two kinds, `Schedule` and
+`GradientTransformation`, say what it means.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +25,10 @@ from optax_lite.errors.suggestions import attribute_hint
 
 
 class Static:
-    """The static half of a call: its factory, the order of its arguments, and those of them that
-    are no numbers.
+    """The static half of a call: its factory, the order of its arguments, and those that are not
+    numbers.
 
-    It is the metadata of the pytree, so its equality decides whether a compiled program is used
-    again.
+    It is the metadata of the pytree, so its equality decides whether a compiled program is reused.
     """
 
     __slots__ = ("_key", "choices", "factory", "names", "order")
@@ -61,7 +60,7 @@ class Static:
 
 # Its owner may edit a mask tree later, which must not change the optimizer (decision 4).
 def _snapshot(value: Any) -> Any:
-    """A static choice as it is now: a mask tree that its owner edits later must not change an
+    """Copy a static choice, so that a mask tree that its owner edits later does not change an
     optimizer.
     """
     try:
@@ -77,7 +76,7 @@ def _snapshot(value: Any) -> Any:
 
 
 def hashable(value: Any) -> Any:
-    """A static choice as something that can be hashed and compared, a tree by its structure and
+    """Return a static choice in a form that can be hashed and compared, a tree by its structure and
     leaves.
     """
     try:
@@ -118,10 +117,10 @@ class Config:
     """A factory called with hyperparameters: a pytree of the numbers, read and edited by path,
     equal by value.
 
-    What is no number (a flag, a dtype, a mask, the factory itself) is part of the tree's structure.
-    So the functions of JAX see through it: `jax.tree.map` edits the numbers (unchecked), `jax.jit`
-    takes it as an argument, `jax.vmap` and `jax.grad` run over it. Schedules and members of a chain
-    are such calls too, nested.
+    Everything that is not a number (a flag, a dtype, a mask, the factory itself) is part of the
+    tree's structure, so that JAX's functions see through it: `jax.tree.map` edits the numbers
+    (unchecked), `jax.jit` takes it as an argument, `jax.vmap` and `jax.grad` run over it. Schedules
+    and members of a chain are such calls too, nested.
     """
 
     __slots__ = ("__weakref__", "_built_in_use", "_static", "_values")
@@ -145,8 +144,14 @@ class Config:
 
     @classmethod
     def adopt(cls, value: Any) -> Self | None:
-        """Take `value` for one of us where it means one: a plain function for a schedule, a foreign
-        pair.
+        """Convert `value` where it means one of this kind: a plain function for a schedule, a
+        foreign pair.
+
+        Args:
+            value: Anything.
+
+        Returns:
+            The call, or None where `value` means none.
         """
         raise NotImplementedError
 
@@ -162,8 +167,12 @@ class Config:
     def copy_of(
         cls, call: "Config", change: Callable[[str, Any], Any] = lambda name, value: value
     ) -> Self:
-        """Make the call one of this class, `change(name, value)` in place of each argument that is
-        no static choice.
+        """Return the call as one of this class, with its arguments changed.
+
+        Args:
+            call: The call to copy.
+            change: Function `(name, value)` that returns the new value of an argument; static
+                choices are kept.
         """
         return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
 
@@ -201,21 +210,19 @@ class Config:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of the call by name, in the order of its signature: data, and what
-        is static.
+        """Return the arguments of the call by name, in the order of its signature, static ones
+        included.
         """
         given = dict(zip(self._static.names, self._values, strict=True)) | self._static.choices
         return {name: given[name] for name in self._static.order}
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """Return those of the arguments that are static, by name."""
+        """Return the static arguments by name."""
         return MappingProxyType(self._static.choices)
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], Any]]:
-        """Give every argument with its path, numbers and static choices, own ones and those of
-        members.
-        """
+        """Yield (path, value) of every argument, numbers and static choices, members' included."""
 
         def below(path, value):
             for name, child in _children(value):
@@ -226,13 +233,13 @@ class Config:
         return below((), self)
 
     def calls(self) -> Iterator["Config"]:
-        """Give this call and every one in it, from the outside in."""
+        """Yield this call and every one in it, from the outside in."""
         yield self
         yield from (value for _, value in self.walk() if isinstance(value, Config))
 
     def _as_seen(self, *, in_use: bool) -> dict[str, Any]:
-        """The arguments as the builder sees them: members as functions, and numbers weakly typed
-        where it is in use.
+        """Return the arguments as the builder sees them: members as functions, and numbers weakly
+        typed in use.
         """
 
         def one(value):
@@ -252,11 +259,11 @@ class Config:
         )
 
     def _inside(self, *, in_use: bool) -> Any:
-        """What a builder gets for it."""
+        """Return what a builder gets for it."""
         return self
 
     def _outside(self) -> "Config":
-        """What this is as an argument of another call."""
+        """Return what this is as an argument of another call."""
         return self
 
     # --- equality, printing, pickling
@@ -291,27 +298,34 @@ class Config:
 
     @property
     def hyperparams(self) -> Mapping[str, Any]:
-        """Every number by path, in the order of the signature: {'learning_rate': 0.001, ...}; in a
-        chain '1/b1'.
+        """Return every number by path, in the order of the signature: {'learning_rate': 0.001,
+        ...}; in a chain '1/b1'.
 
-        A schedule's numbers stand below its name: 'learning_rate/decay_steps'. To read; `replace`
-        edits.
+        A schedule's numbers are below its name: 'learning_rate/decay_steps'. It is read-only;
+        `replace` edits.
         """
         return MappingProxyType(
             {"/".join(path): value for path, value in self.walk() if is_number(value)}
         )
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Self:
-        """The same with other values; keys are paths as in `hyperparams`, or their ends where only
-        one path ends so.
+        """Return the same call with other values.
 
             tx.replace(learning_rate=3e-4)
             tx.replace({"1/learning_rate/peak_value": 3e-4})
 
-        The structure stays while a number replaces a number, so that a compiled step is used again;
-        a schedule for a number is another optimizer, with another state. Values are checked as when
-        it was built. In a population (leaves of shape (n,)) a scalar goes to every member, and an
-        array of shape (n,) gives each its own.
+        The structure is kept while a number replaces a number, so that a compiled step is reused; a
+        schedule for a number is another optimizer, with another state. In a population (leaves of
+        shape (n,)) a scalar goes to every member, and an array of shape (n,) gives each its own.
+
+        Args:
+            changes: New values by path as in `hyperparams`, or by the end of a path where only one
+                path ends so.
+            **more: New values by name.
+
+        Raises:
+            ArgumentError: If a name is unknown or means several arguments, or if a value fails the
+                checks that the factory makes.
         """
         if changes is not None and not isinstance(changes, Mapping):
             raise TypeError(
@@ -325,8 +339,13 @@ class Config:
         return new
 
     def find(self, name: str) -> tuple[str, ...]:
-        """Look up the path of the one argument that has this path, or else of the one that has such
-        an end.
+        """Find the one argument of this path, or else the one whose path has this end.
+
+        Args:
+            name: A path as in `hyperparams`, or the end of one.
+
+        Returns:
+            The path as a tuple of names.
         """
         known = {parts: "/".join(parts) for parts, _ in self.walk()}
         exact = [parts for parts, text in known.items() if text == name]
@@ -341,7 +360,12 @@ class Config:
         return hits[0]
 
     def edit(self, path: tuple[str, ...], value: Any) -> Self:
-        """Put another value at a path, without the checks of `replace`."""
+        """Put another value at a path, without the checks of `replace`.
+
+        Args:
+            path: Names from the outside in, as `find` returns them.
+            value: The new value.
+        """
         (name, *rest), static, values = path, self._static, list(self._values)
         if name in static.names:
             index = static.names.index(name)
@@ -353,8 +377,8 @@ class Config:
         return self._make(static, tuple(values))
 
     def _check(self) -> None:
-        """Run the checks of the builders, members' first; the ranges in a population are its
-        maker's business.
+        """Run the checks of the builders, members' first; ranges in a population are up to its
+        maker.
         """
         if any(np.ndim(x) for x in jax.tree.leaves(self)):
             return
@@ -401,7 +425,7 @@ def is_key(value: Any) -> bool:
 
 
 def _broadcast(value: Any, old: Any, where: str) -> Any:
-    """A value, or one for each member, in place of the values of a population."""
+    """Return a value, or one for each member, in the form of the values of a population."""
     if not isinstance(value, (int, float, list, tuple, np.ndarray, np.number, jax.Array)):
         raise ArgumentError(
             f"must be a number, or one for each of {np.shape(old)}, got {value!r}", where

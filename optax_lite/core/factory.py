@@ -1,10 +1,10 @@
-"""A factory: what `@transform` and `@schedule` make of a builder. Called, it returns the call as
+"""A factory: what `@transform` and `@schedule` make of a builder; called, it returns the call as
 data.
 
 A call is checked once, when it is made: its arguments are bound, converted and checked, and the
 builder runs for the checks in it. Whenever functions are needed the builder runs again, on numbers
-that may be traced by then. What other calls are made while it does belongs to the same use, so
-these keep what their builders return, as long as that lasts.
+that may be traced by then. Other calls that it makes meanwhile belong to the same use, so they keep
+what their builders return for as long as it lasts.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from optax_lite.errors.suggestions import own_name
 
 
 class _Running(threading.local):
-    """For what builders of this thread run: a mark of one use, None where it is for their checks
+    """The use that the builders of this thread run for; None where they run for their checks
     alone.
     """
 
@@ -71,8 +71,8 @@ def is_factory(value: Any) -> TypeGuard[types.FunctionType]:
 
 
 def as_data(name: str, value: Any) -> Any:
-    """An argument as data: a float where it is concrete, a weakly typed scalar where it is traced,
-    or a composite.
+    """Return an argument as data: a float where it is concrete, a weakly typed scalar where it is
+    traced, or a composite.
 
     Ints, numpy scalars and arrays of shape () become Python floats, so that `adam(1)` and
     `adam(1.0)` are equal and compile once; a plain function becomes a schedule, a pair of functions
@@ -124,15 +124,14 @@ def _as_number(name: str, value: Any) -> Any:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether data is a number or a schedule: no transformation, tuple, dict or None."""
+    """Tell whether data is a number or a schedule: no transformation, tuple, dict or None."""
     return is_number(value) or (isinstance(value, Config) and callable(value))
 
 
 class Factory:
-    """A builder whose calls are data, of one kind, with what is declared of them (`traits`).
+    """A builder whose calls are data of one kind, with what is declared of them (`traits`).
 
-    It stands for the builder: `inspect.signature`, `help` and a class that holds it see the
-    function.
+    In place of the builder, `inspect.signature`, `help` and a class that holds it see the function.
     """
 
     __name__: str
@@ -204,18 +203,18 @@ class Factory:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Say what its calls are, in the words of `optax_lite.errors.composition.WORDS`."""
+        """Describe its calls in the words of `optax_lite.errors.composition.WORDS`."""
         return self.traits.get("is_a", ())
 
     def check(self, made: Config) -> Any:
-        """What the builder returns for a call, run for the checks in it; those of names and of
-        orders come before.
+        """Run the builder for the checks in it, after those of names and of orders, and return what
+        it returns.
         """
         with _running_for(None):
             return self._run(made, used=False)
 
     def build(self, made: Config) -> Any:
-        """What the builder returns for a call, to be used: its numbers are weak scalars now."""
+        """Run the builder for functions that will be used: its numbers are weak scalars now."""
         # Kept within one use only: later it may hold tracers of a trace that is over (decision 1).
         use, built = made._built_in_use or (None, None)
         if use is not None and use is _running.use:
@@ -271,8 +270,8 @@ class Factory:
     __copy__ = __deepcopy__
 
     def __reduce__(self):
-        """By name where another process finds it; of a notebook by its builder, which Cloudpickle
-        takes along.
+        """Pickle by name where another process finds it; a factory of a notebook by its builder,
+        which Cloudpickle takes along.
         """
         if self.__module__ != "__main__" and _named(self.__module__, self.__qualname__) is self:
             return self.__qualname__
@@ -280,8 +279,8 @@ class Factory:
 
 
 def _builder_copy(factory: Factory, builder: Any) -> Any:
-    """The builder under the name by which pickle finds it now; its own has become that of the
-    factory.
+    """Return the builder under the name by which pickle finds it now; its own name has become the
+    factory's.
     """
     if not isinstance(builder, types.FunctionType):
         return builder
@@ -302,7 +301,7 @@ def _builder_copy(factory: Factory, builder: Any) -> Any:
 
 
 def _named(module: str, name: str) -> Any:
-    """What stands under a name of a module that is imported, if anything."""
+    """Return the object of a name in a module that is imported, if any."""
     return functools.reduce(
         lambda x, part: getattr(x, part, None), name.split("."), sys.modules.get(module)
     )
@@ -311,7 +310,7 @@ def _named(module: str, name: str) -> Any:
 def _remade(
     cls: type[Factory], kind: type[Config], builder: Callable[..., Any], *options: Any
 ) -> Factory:
-    """The factory of a builder: the one that there is in this process, or a new one."""
+    """Return the factory of a builder: the one in this process, or a new one."""
     known = _named(builder.__module__, builder.__qualname__.removesuffix(".builder"))
     return (
         known

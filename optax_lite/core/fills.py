@@ -1,4 +1,4 @@
-"""Arrays full of one value, made in little time where there are thousands of them."""
+"""Arrays full of one value, made quickly where there are thousands of them."""
 
 import functools
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Fill:
         self.value, self.known = float(value) if isinstance(value, int) else value, {}
 
     def like(self, p: Array, dtype: np.dtype) -> Array:
-        """`jnp.full_like(p, value, dtype)`."""
+        """Return `jnp.full_like(p, value, dtype)`."""
         if isinstance(
             p, Tracer
         ):  # equal constants of one trace: the program gives each result memory of its own
@@ -41,7 +41,9 @@ class Fill:
 
 
 def _is_one_device(sharding: Any) -> bool:
-    """Tell whether an array lies on one device, in the memory where what is computed there lies."""
+    """Tell whether an array is on one device, in the memory where results of computations there
+    are.
+    """
     return len(sharding.device_set) == 1 and sharding == jax.sharding.SingleDeviceSharding(
         *sharding.device_set
     )

@@ -1,10 +1,10 @@
 """Leaves that an optimizer keeps still whatever their gradient is: no norm counts them, and a NaN
-there harms nobody.
+there does no harm.
 
-What throws a gradient away declares it, `@transform(freezes=...)`: a function of one, updates and
-params that returns a bool for each leaf. A wrapper of this package that declares nothing is as its
-members, since what it does with an update of nothing is nothing. One from elsewhere may use the
-gradient in other ways.
+A transformation that throws a gradient away declares it, `@transform(freezes=...)`: a function of
+the transformation, updates and params that returns a bool for each leaf. A wrapper of this package
+that declares nothing freezes what its members freeze, because it makes nothing of an update of
+nothing. One from elsewhere may use the gradient in other ways.
 """
 
 from collections.abc import Iterable, Mapping
@@ -69,14 +69,12 @@ def by_part(
 
 
 def may_freeze(tx: Any) -> bool:
-    """Tell whether anything inside freezes leaves: if not, nobody need look at their names."""
+    """Tell whether anything inside freezes leaves; if not, their names need not be looked at."""
     return any(call.factory.traits.get("freezes_by_itself") for call in tx.calls())
 
 
 def zero_frozen(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTree:
-    """The updates, 0 where one of the members freezes the leaf: no norm in front of it
-    counts it.
-    """
+    """Zero the updates of leaves that a member freezes, so that norms before it ignore them."""
     members = [m for m in members if may_freeze(m)]
     if not members:
         return updates
@@ -89,7 +87,7 @@ def zero_frozen(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTr
 
 
 def spread(prefix: PyTree, tree: PyTree) -> list[Any]:
-    """Give every leaf of a tree, missing ones too, what a prefix of it says, as of bools or
+    """Give every leaf of a tree, missing ones too, its entry in a prefix, such as one of bools or
     labels.
     """
 

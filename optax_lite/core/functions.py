@@ -1,5 +1,4 @@
-"""What a builder returns, in the one form that everybody calls: functions that take what any of
-them may be given.
+"""The functions of a builder in one form, with all the arguments that any of them may be given.
 
 A builder writes as little as its rule needs: `update(updates, state)`, params if it looks at them,
 extra arguments that it needs by name. Here that becomes `(init, update, step)` with one signature
@@ -36,7 +35,7 @@ class EmptyState(NamedTuple):
 
 
 class Functions(NamedTuple):
-    """Hold what a transformation comes to."""
+    """The functions of a transformation."""
 
     init: Callable  # params -> state
     update: Callable  # (updates, state, params, **extra) -> updates, state
@@ -44,11 +43,11 @@ class Functions(NamedTuple):
 
 
 class Inner(NamedTuple):
-    """The update or the step of a member, whichever a wrapper was called for, as it is handed to
-    the wrapper's `run`.
+    """The update or the step of a member, whichever the wrapper was called for, as its `run` gets
+    it.
 
-    Both return a pair, of updates or of the next params, and the state. So one `run` serves for
-    both.
+    Both return a pair, of updates or of the next params, and the state, so that one `run` serves
+    for both.
     """
 
     run: Any  # the function itself
@@ -58,7 +57,7 @@ class Inner(NamedTuple):
         return self.run(updates, state, params, **extra)
 
     def of(self, tx: Any) -> "Inner":
-        """Take the update, or the step, of another transformation, or of its `Functions`."""
+        """Return the update, or the step, of another transformation, or of its `Functions`."""
         return Inner(tx.step if self.is_step else tx.update, self.is_step)
 
     def where(
@@ -75,8 +74,8 @@ class Inner(NamedTuple):
     def where_or_unchanged(
         self, condition: Any, updates: PyTree, state: PyTree, params: PyTree | None, **extra: Any
     ):
-        """Run it likewise, but elsewhere the updates go on as they came, and params are moved by
-        them.
+        """Run it where the condition holds; elsewhere pass the updates on, so that they move the
+        params.
         """
         return self._gated(self.unchanged, condition, updates, state, params, extra)
 
@@ -93,8 +92,8 @@ class Inner(NamedTuple):
         return cast_like(new, self.still(updates, params)), state
 
     def still(self, updates: PyTree, params: PyTree | None) -> PyTree:
-        """Move nothing: return the params, or updates of -0.0, which also leave a parameter of -0.0
-        as it is.
+        """Move nothing: return the params, or updates of -0.0, which leave even a parameter of -0.0
+        unchanged.
         """
         if self.is_step:
             return jax.tree.map(
@@ -125,7 +124,8 @@ def _beside(rule, updates, params):
 
 @usage("return wrapping(tx, init, run)")
 def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
-    """Make of one `run` the `update` and the `step` of a wrapper: what its builder returns.
+    """Make the `update` and the `step` of a wrapper from one function `run`, for its builder to
+    return.
 
         def run(inner, updates, state, params=None, **extra):
             new, state = inner(updates, state, params, **extra)  # the update of tx, or its step
@@ -133,11 +133,15 @@ def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
 
         return wrapping(tx, tx.init, run)
 
-    `tx` is the member, or None where there are several, which `run` asks for by `inner.of(member)`;
-    `init` makes the state of params; `run` takes `inner` (the member's update or step), updates,
-    its state and params, and returns the updates, or the next params, and the state.
     `inner.where(condition, updates, state, params, **extra)` runs the member where the condition
     holds; elsewhere nothing moves, and the state stays to the bit.
+
+    Args:
+        tx: The optimizer, or any other transformation. None where there are several members, each
+            of which `run` calls by `inner.of(member)`.
+        init: Function of the params that returns the state.
+        run: Function `(inner, updates, state, params, **extra)` that returns the updates, or the
+            next params, and the state.
     """
     with errors_named("wrapping"):
         check_function(init=init, run=run)
@@ -164,7 +168,9 @@ def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:
 
 
 class Form(NamedTuple):
-    """Tell which arguments of a call a builder's function takes, and which it cannot do without."""
+    """The arguments of a call that a builder's function takes, and those that it cannot do
+    without.
+    """
 
     takes_all: bool
     takes_params: bool  # by place
@@ -175,7 +181,7 @@ class Form(NamedTuple):
 
 
 def form_of(function: Callable, known: dict[Any, Form]) -> Form:
-    """The form of a builder's function, looked up where one made of the same code is known."""
+    """Return the form of a builder's function, looked up if one made of the same code is known."""
     given, inner = (), function
     if isinstance(function, functools.partial):
         given, inner = (len(function.args), *function.keywords), function.func
@@ -204,8 +210,8 @@ def _form(function):
 
 
 def _checked_update(init: Callable, update: Callable, factory: Factory) -> Callable:
-    """`update` with the extra arguments it takes, needs checked, and a state whose structure and
-    dtypes stay.
+    """Wrap `update`: pass the extra arguments it takes, check those it needs, and keep the state's
+    structure and dtypes.
     """
     form, name = form_of(update, factory.forms), factory.name
 
@@ -248,7 +254,9 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
 
 
 def added(params, updates):
-    """params + updates, computed in float32 at least and rounded once to the parameters' dtype."""
+    """Return params + updates, computed in float32 at least and rounded once to the parameters'
+    dtype.
+    """
     check_like(updates, params, "update")
     return jax.tree.map(
         lambda u, p: u if is_missing(u) else _add(as_array(p), as_array(u)),

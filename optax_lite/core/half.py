@@ -1,9 +1,9 @@
-"""Numbers of 16 bits as float32 on their grid, and the walk over the leaves that are stored in so
-few.
+"""Numbers of 16 bits as float32 on their grid, and the walk over the leaves that are stored in 16
+bits.
 
 A rule gets parameter and update in float32 and returns the parameter it means, q, as float32 on the
-grid of the stored dtype. Whether it is on the grid is made by arithmetic on bits and not by a
-conversion there and back, which XLA may leave out, and with it all that depends on the difference.
+grid of the stored dtype. Numbers are put on the grid by arithmetic on bits and not by a conversion
+there and back, which XLA may leave out, and with it all that depends on the difference.
 """
 
 import zlib
@@ -33,12 +33,12 @@ _TINY = 2.0**-14  # the least normal float16: below it neighbours are 2^-24 apar
 
 
 def is_half(x: Any) -> bool:
-    """Whether a leaf is stored in bfloat16 or float16."""
+    """Tell whether a leaf is stored in bfloat16 or float16."""
     return getattr(x, "dtype", None) in HALF_DTYPES
 
 
 def nearest(x: Array, dtype: Any) -> Array:
-    """The number of the low dtype nearest to a float32 one, ties to even; in float32."""
+    """Return the number of the low dtype nearest to a float32 one, ties to even; in float32."""
     # Not a conversion to bfloat16 and back, which XLA may leave out (decision 28).
     if dtype == jnp.bfloat16:
         return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
@@ -49,12 +49,12 @@ def nearest(x: Array, dtype: Any) -> Array:
 
 
 def stochastic(x: Array, bits: Array, dtype: Any) -> Array:
-    """One of the two numbers of the low dtype around a float32 one, each as likely as the other is
-    far; in float32.
+    """Return one of the two numbers of the low dtype around a float32 one, so that the mean is
+    exact; in float32.
 
-    `bits` are 32 random ones for every entry. What is stored exactly stays, NaN and infinities too.
-    Beyond the largest finite number, where the upper neighbour would be infinite, it is the
-    nearest.
+    `bits` are 32 random ones for every entry. A number that is stored exactly stays, NaN and
+    infinities too. Beyond the largest finite number, where the upper neighbour would be infinite,
+    it is the nearest.
     """
     lost = 16 if dtype == jnp.bfloat16 else 13  # bits of the mantissa that are not stored
     word = jax.lax.bitcast_convert_type(x, jnp.uint32)
@@ -74,7 +74,7 @@ def stochastic(x: Array, bits: Array, dtype: Any) -> Array:
 
 @jax.custom_jvp
 def _with_slope_of(x, rounded):
-    """The rounded number, with the derivative of the exact one."""
+    """Return the rounded number, with the derivative of the exact one."""
     return rounded
 
 
@@ -87,9 +87,7 @@ def _with_slope_of_jvp(primals, tangents):
 
 
 def leaf_keys(seed: Any, count: Array, paths: Sequence[str]) -> list[Array]:
-    """Two random words for each path, from a seed (an int or a typed key) and a count, wherever it
-    stands in a tree.
-    """
+    """Return two random words for each path, from a seed (an int or a typed key) and a count."""
     if not paths:
         return []
     key = jax.random.fold_in(jax.random.key(seed) if isinstance(seed, int) else seed, count)
@@ -108,14 +106,14 @@ def leaf_keys(seed: Any, count: Array, paths: Sequence[str]) -> list[Array]:
 def keys_where(
     chosen: Iterable[bool], seed: Any, count: Array, paths: Sequence[str]
 ) -> list[Array | None]:
-    """`leaf_keys` of the paths that are chosen, None for the others."""
+    """Return `leaf_keys` of the paths that are chosen, None for the others."""
     chosen = list(chosen)
     words = iter(leaf_keys(seed, count, list(compress(paths, chosen))))
     return [next(words) if yes else None for yes in chosen]
 
 
 def random_bits(words: Array, shape: tuple[int, ...]) -> Array:
-    """32 random bits for every entry, by its place in the array: the same on every shard.
+    """Return 32 random bits for every entry, by its place in the array: the same on every shard.
 
     The place is hashed with two words of a key, each time by the finalizer of MurmurHash3 (Appleby
     2011): on CPU 30 times as fast as JAX's generator, which would take longer than the whole step
@@ -138,7 +136,7 @@ def _scrambled(x: Array) -> Array:
 
 
 def slots_of_half(name: str, params: PyTree, slot: Callable[[Array], Array]) -> PyTree:
-    """`slot(p)` for every parameter in bfloat16 or float16, None for the others, which need
+    """Return `slot(p)` for every parameter in bfloat16 or float16, None for the others, which need
     none.
     """
     paths = leaf_paths(params)
@@ -163,20 +161,18 @@ def slots_of_half(name: str, params: PyTree, slot: Callable[[Array], Array]) -> 
 def rounded_step(
     is_step: bool, rule: Callable, updates: PyTree, params: PyTree, *columns: PyTree
 ) -> tuple[PyTree, ...]:
-    """The next params of a step, or the updates that lead to them, and the columns after the
+    """Return the next params of a step, or the updates that lead to them, and the columns after the
     update.
 
     `rule(p, u, dtype, *column)` returns (q, *column) for a leaf in a low dtype. Other leaves move
-    by u as ever, and their columns stay.
+    by u as usual, and their columns stay.
     """
 
     def low(p, u, *column):
         w = p.astype(jnp.float32)
         q, *new = rule(w, u.astype(jnp.float32), p.dtype, *column)
         if is_step:
-            return jnp.where(q == w, w, q).astype(
-                p.dtype
-            ), *new  # a parameter of -0.0 stays as it is
+            return jnp.where(q == w, w, q).astype(p.dtype), *new  # a parameter of -0.0 stays -0.0
         # Both numbers are exact, so p + u in the params' dtype lands on q too, unless an entry more
         # than halves or changes its sign (decision 28).
         away = jnp.where(q == w, -0.0, q - w)  # a -0.0 stays here too

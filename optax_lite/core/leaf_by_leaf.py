@@ -1,9 +1,9 @@
-"""A computation over many leaves done leaf by leaf, so that what it makes of one is gone before the
-next.
+"""Run a computation one leaf at a time, so that the temporaries of one leaf are freed before the
+next begins.
 
-XLA's CPU backend orders a program so that as much as possible can run at once: what a hundred
-leaves are decoded to would all exist beside each other. A call that it must not inline it runs as
-one piece.
+XLA's CPU backend orders a program so that as much as possible can run at once: the decoded values
+of a hundred leaves would all exist side by side. It runs a call that it must not inline as one
+piece.
 """
 
 import math
@@ -28,11 +28,11 @@ from optax_lite.core.unstable import (
 def one_leaf_at_a_time(
     function: Callable[[list], PyTree], parts: list, turns: Sequence[Hashable]
 ) -> PyTree:
-    """`function(parts)`; on a CPU, what depends on the parts of one turn is done before those of
-    the next.
+    """Call `function(parts)`; on a CPU, finish what depends on the parts of one turn before the
+    next begins.
 
-    Outside of a trace, with a single turn, or where the function has effects, it is called as it
-    is.
+    Outside of a trace, with a single turn, or where the function has effects, it is called
+    directly.
     """
     names = {name: i for i, name in enumerate(dict.fromkeys(turns))}
     end = len(names)
@@ -70,12 +70,12 @@ def one_leaf_at_a_time(
 def _by_turn(
     program: Jaxpr, of_inputs: list[int], end: int
 ) -> tuple[dict[int, list], dict[Var, int]]:
-    """The lines of each turn, and the last one in which a variable is used; results are, at the
-    end.
+    """Return the lines of each turn, and the last turn that uses each variable; results are used at
+    the end.
 
-    A line has the last turn of those it depends on. One that depends on none has the first turn
-    that needs it, or -1, before all, where its results are as small as random words: which these
-    are would tell leaves that are alike apart.
+    A line is in the last turn of those it depends on. One that depends on none is in the first turn
+    that needs it, or in -1, before all, where its results are as small as random words: left in a
+    turn, these would set apart leaves that are alike.
     """
     depends = dict(zip(program.invars, of_inputs, strict=True))
     last = dict.fromkeys(_variables(program.outvars), end)
@@ -103,14 +103,16 @@ def _by_turn(
 
 
 def _is_small(array: Any, words: int) -> bool:
-    """Whether an array is a number or a few, or random words, as many as there are for all leaves
-    together.
+    """Tell whether an array is a number or a few, or random words, as many as there are for all
+    leaves together.
     """
     return math.prod(array.shape) <= (8 if is_inexact(array) else max(8, words))
 
 
 def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Jaxpr]:
-    """What some lines of a program take, and the program of them that returns these results."""
+    """Return the inputs of some lines of a program, and the program of them that returns these
+    results.
+    """
     made = {x for line in lines for x in line.outvars}
     needed = dict.fromkeys(_variables(x for line in lines for x in line.invars)) | dict.fromkeys(
         _variables(results)
@@ -120,7 +122,7 @@ def _piece(program: Jaxpr, lines: list, results: list) -> tuple[list[Var], Jaxpr
 
 
 def _form(piece: Jaxpr) -> Hashable:
-    """What two pieces have in common that compute the same of what they are given."""
+    """Return what two pieces have in common that compute the same function of their inputs."""
     names = {
         x: i
         for i, x in enumerate([*piece.invars, *(x for line in piece.eqns for x in line.outvars)])
@@ -143,8 +145,8 @@ def _form(piece: Jaxpr) -> Hashable:
 
 
 def _frozen(value: Any) -> Hashable:
-    """A parameter of a line to compare by; what cannot be hashed is itself, as the program keeps it
-    alive.
+    """Return a line's parameter in a form to compare; one that cannot be hashed is itself, as the
+    program keeps it alive.
     """
     try:
         hash(value)
@@ -162,7 +164,7 @@ def _variables(atoms: Iterable[Any]) -> list[Var]:
 
 
 def _in_one_piece(run: Callable[..., list]) -> Callable[..., list]:
-    """The function as a call that XLA's CPU backend leaves as it is, and so all calls within it.
+    """Turn the function into a call that XLA's CPU backend does not inline, nor any call within it.
 
     Were these inlined, decoding would be fused into several others, each with codes of its own to
     read and a copy of them; on AdamW in 8 bits that is a ninth slower.

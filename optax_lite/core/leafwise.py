@@ -1,5 +1,4 @@
-"""Trees, precision and the small arithmetic that every rule shares: a rule itself speaks about
-arrays only.
+"""Trees, precision and the small arithmetic that rules share, so that a rule is about arrays only.
 
 Three things are decided here once and for all methods. What a leaf is: None and `MaskedNode` say
 "nothing here", integers and bools are no parameters. In which dtype a leaf is computed: float32 at
@@ -26,33 +25,33 @@ from optax_lite.core.validate import check_dtype
 
 
 class MaskedNode(NamedTuple):
-    """Stands where a masked tree has a leaf that somebody else looks after.
+    """Mark a leaf of a masked tree that another transformation looks after.
 
-    A named tuple without fields, so that it is no leaf to `jax.tree`, and takes no memory.
+    It is a named tuple without fields, so that `jax.tree` sees no leaf, and it takes no memory.
     """
 
 
 def is_missing(leaf: Any) -> bool:
-    """Whether a leaf of an update tree says "nothing here": None, or masked out."""
+    """Tell whether a leaf of an update tree says "nothing here": None, or masked out."""
     return leaf is None or isinstance(leaf, MaskedNode)
 
 
 def filled(new: PyTree, old: PyTree) -> PyTree:
-    """The new tree with what the old one has where the new one has nothing."""
+    """Return the new tree, completed by the leaves of the old one where the new one has none."""
     return jax.tree.map(lambda n, o: o if is_missing(n) else n, new, old, is_leaf=is_missing)
 
 
 def restarted(fresh: PyTree, state: PyTree) -> PyTree:
-    """A fresh state in the form of the one it replaces while an update runs.
+    """Return a fresh state in the form of the one it replaces while an update runs.
 
-    There integers and what has no gradient are gone from the parameters, and a state from 8 bits is
-    narrower.
+    There, integers and leaves without a gradient are missing from the parameters, and a state from
+    8 bits is narrower.
     """
     return cast_like(filled(fresh, state), state)
 
 
 def is_inexact(leaf: Any) -> bool:
-    """Whether a leaf is a floating or complex array (or scalar, or shape of one): all that an
+    """Tell whether a leaf is a floating or complex array (or scalar, or shape of one): all that an
     optimizer moves.
     """
     dtype = getattr(leaf, "dtype", None)
@@ -65,18 +64,18 @@ def _is_inexact_dtype(dtype: Any) -> bool:
 
 
 def as_array(x: Any) -> Any:
-    """`x`, as an array if it is a Python scalar."""
+    """Return `x`, as an array if it is a Python scalar."""
     return x if hasattr(x, "dtype") else jnp.asarray(x)
 
 
 def path_string(path: Sequence[Any]) -> str:
-    """A key path as it is printed and matched: 'encoder/0/kernel'."""
+    """Join a key path as it is printed and matched: 'encoder/0/kernel'."""
     return "/".join(map(step_string, path)) or "(the only leaf)"
 
 
 def step_string(key: Any) -> str:
-    """`jax.tree_util.keystr` of one key, which costs ten times as much, at every leaf of every
-    tree.
+    """Return `jax.tree_util.keystr` of one key, which itself costs ten times as much, for every
+    leaf of every tree.
     """
     kind = type(key)
     if kind is jax.tree_util.DictKey:
@@ -89,8 +88,8 @@ def step_string(key: Any) -> str:
 
 
 def path_strings(paths: Sequence[Sequence[Any]]) -> list[str]:
-    """The key paths of a tree as strings; those that would be alike, "a/b" and {"a": {"b"}}, in
-    Python's notation.
+    """Return the key paths of a tree as strings; equal ones, "a/b" and {"a": {"b"}}, in Python's
+    notation.
     """
     shown = [path_string(path) for path in paths]
     times = Counter(shown)
@@ -104,7 +103,9 @@ def path_strings(paths: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def leaf_paths(tree: PyTree, *, nothing_too: bool = True) -> list[str]:
-    """The path of every leaf, no two alike, by default those that are None or masked included."""
+    """Return the path of every leaf, no two alike, by default with those that are None or
+    masked.
+    """
     is_leaf = is_missing if nothing_too else None
     return path_strings(
         [path for path, _ in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]]
@@ -114,8 +115,8 @@ def leaf_paths(tree: PyTree, *, nothing_too: bool = True) -> list[str]:
 def flatten_up_to(
     updates: PyTree, tree: PyTree, what: str, updates_are: str = "updates"
 ) -> list[Any]:
-    """The subtrees of `tree` at the leaves of `updates`; an error names the paths where the two
-    differ.
+    """Return the subtrees of `tree` at the leaves of `updates`; an error names the paths where the
+    two differ.
 
     A subtree may be a leaf, or a few arrays that belong to one (the row and column sums of a
     matrix).
@@ -127,8 +128,8 @@ def flatten_up_to(
 
 
 def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
-    """Raise, naming paths, unless every leaf of `prefix` stands at a leaf or subtree of `tree`, and
-    all are covered.
+    """Raise, naming paths, unless `prefix` covers `tree`, each of its leaves a leaf or subtree
+    there.
     """
     try:
         jax.tree.structure(prefix).flatten_up_to(tree)
@@ -145,7 +146,7 @@ def _misfit(
     *,
     nothing_too: bool = True,
 ) -> ValueError:
-    """Say where two trees differ."""
+    """Describe how two trees of these leaf paths differ."""
     a, b = leaf_paths(ours, nothing_too=nothing_too), leaf_paths(theirs)
 
     def only(some, others, name):  # what lies above or below one of the others is no difference
@@ -178,13 +179,13 @@ def _containers(
 
 
 def _above(path: str) -> list[str]:
-    """The paths of the subtrees a leaf lies in."""
+    """Return the paths of the subtrees that contain a leaf."""
     parts = path.split("/")
     return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def show_leaf(x: Any) -> str:
-    """An array as its dtype and shape, a container as its number of leaves, anything else as
+    """Show an array as its dtype and shape, a container as its number of leaves, anything else as
     itself.
     """
     if hasattr(x, "dtype"):
@@ -200,21 +201,21 @@ def show_leaf(x: Any) -> str:
 
 @functools.cache
 def promote_types(*dtypes: Any) -> np.dtype:
-    """The common dtype, also under strict promotion, where JAX's own function raises."""
+    """Return the common dtype, also under strict promotion, where JAX's own function raises."""
     with jax.numpy_dtype_promotion("standard"):
         return functools.reduce(jnp.promote_types, map(jnp.dtype, dtypes))
 
 
 def compute_dtype(*arrays: Any) -> np.dtype:
-    """The dtype a leaf is computed in: that of all its arrays together, float32 at least."""
+    """Return the dtype a leaf is computed in: that of all its arrays together, float32 at least."""
     return promote_types(
         jnp.float32, *(x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.inexact))
     )
 
 
 def cast_up(x: Any, dtype: Any) -> Array:
-    """`x` in the precision of `dtype`; what is real stays real, and what is neither real nor
-    complex as it is.
+    """Cast `x` to the precision of `dtype`; real numbers stay real, and integers and bools are left
+    alone.
     """
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return x
@@ -225,7 +226,7 @@ def cast_up(x: Any, dtype: Any) -> Array:
 
 
 def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
-    """Every leaf of `tree` in the (strong) dtype of its counterpart in a tree of the same
+    """Cast every leaf of `tree` to the (strong) dtype of its counterpart in a tree of the same
     structure.
     """
 
@@ -252,34 +253,30 @@ def leafwise(
 ) -> Any:
     """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns `(update, *slots)`.
 
-    Returns `(updates, *slots)` as trees, or the updates alone when there are no slots. The arrays
-    reach the rule in the compute dtype of their leaf (float32 at least) and its update leaves in
-    it. A None or masked update is passed over together with its slots. Nothing is broadcast: every
-    array of a leaf has one shape, unless `same_shape=False`. A rule that means nothing for complex
-    numbers says `real_only=True`, which makes them an error. One that keeps squares says
-    `squares=True`, and is given gradients whose squares can be added up (see `squarable`).
-
         def rule(g, m):
             m = 0.9 * m + 0.1 * g
             return jnp.sign(m), m
 
         updates, mu = leafwise(rule, updates, state.mu)
 
-    A slot of another shape than its parameter asks for `same_shape=False`. Here it is a second
-    moment for each row, which begins as `jax.tree.map(lambda p: jnp.zeros(p.shape[:1]), params)`:
+    The arrays reach the rule in the compute dtype of their leaf (float32 at least), and updates and
+    slots leave in it; the transformation around it casts each slot back to its stored dtype. A None
+    or masked update is skipped together with its slots. Nothing is broadcast. In a trace the rule
+    is compiled by itself, so that the thousand leaves of one shape and dtype are traced once.
 
-        def rule(g, v):
-            v = 0.99 * v + 0.01 * jnp.mean(g**2, axis=1)
-            return g / (jnp.sqrt(v)[:, None] + 1e-8), v
+    Args:
+        rule: Function of the arrays of one leaf. Without slots it returns the update alone.
+        updates: Gradients or updates, a pytree with the structure of the parameters.
+        *slots: Trees that the rule replaces, with the structure of `updates`.
+        read: Trees that the rule only reads, such as the params.
+        same_shape: Require one shape of all arrays of a leaf. With False a slot may differ, and be
+            several arrays.
+        real_only: Raise for complex leaves, where the rule means nothing.
+        squares: Bound gradients so that their squares can be added up (see `squarable`); for rules
+            that keep squares.
 
-        updates, nu = leafwise(rule, updates, state.nu, same_shape=False)
-
-    Leaves for which a rule makes no sense, vectors for one about matrices, go to another optimizer
-    by `partition` or `groups`.
-
-    Slots come back in the compute dtype; the transformation around it gives each its stored dtype
-    back. In a trace the rule is compiled by itself, so that the thousand leaves of one shape and
-    dtype are traced once.
+    Returns:
+        The trees `(updates, *slots)`, or the updates alone when there are no slots.
     """
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
     trees = [(tree, "state") for tree in slots] + [(tree, "params") for tree in read]
@@ -400,8 +397,8 @@ def check_like(updates: PyTree, params: PyTree, what: str) -> None:
 
 
 def check_state_leaves(name: str, new: PyTree, old: PyTree) -> None:
-    """Raise, naming the leaf, if an update changed a shape of its state, or makes a kind of number
-    it cannot hold.
+    """Raise, naming the leaf, if an update changed a shape in its state, or made a number that its
+    dtype cannot hold.
     """
     for index, (x, model) in enumerate(
         zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
@@ -416,7 +413,7 @@ def check_state_leaves(name: str, new: PyTree, old: PyTree) -> None:
 
 
 def _holds(dtype: Any, other: Any) -> bool:
-    """Whether numbers of the other dtype lose no more than digits in this one."""
+    """Tell whether this dtype can hold numbers of the other one, up to digits."""
     kinds = (jnp.inexact, jnp.complexfloating)
     return all(jnp.issubdtype(dtype, kind) or not jnp.issubdtype(other, kind) for kind in kinds)
 
@@ -427,8 +424,8 @@ def _holds(dtype: Any, other: Any) -> bool:
 def full_like(
     params: PyTree, value: Any, dtype: DTypeLike | None = None, *, real: bool = False
 ) -> PyTree:
-    """A slot for every parameter that moves, filled with `value`; None for integers and whatever
-    else does not move.
+    """Return a slot filled with `value` for every parameter that moves; None for integers and
+    others that do not.
 
     The dtype is the parameter's, float32 at least, or the real or complex one that `dtype` asks
     for; `real=True` gives a complex parameter a real slot, as second moments need.
@@ -450,15 +447,24 @@ def full_like(
 
 
 def zeros_like(params: PyTree, dtype: DTypeLike | None = None, *, real: bool = False) -> PyTree:
-    """`full_like` with zeros: the slot of a first moment, or with `real=True` of a second one."""
+    """Return a slot of zeros for every parameter that moves; None for integers and others that do
+    not.
+
+    Args:
+        params: Parameters, a pytree of arrays.
+        dtype: Dtype of the slots, complex for complex parameters; None for the parameters' own,
+            float32 at least.
+        real: Give complex parameters real slots, as second moments need.
+    """
     return full_like(params, 0, dtype, real=real)
 
 
 def scalar_like(params: PyTree, value: Any, *, measured: bool = True) -> Array:
-    """A real number that all leaves share, in the widest precision among them, float32 at least.
+    """Return a real number that all leaves share, in the widest precision among them, float32 at
+    least.
 
-    `measured` says that gradients or params go into it, so that each device under `shard_map` has
-    its own.
+    With `measured` it depends on gradients or params, so that under `shard_map` each device has its
+    own.
     """
     number = jnp.full(
         (), value, jnp.finfo(compute_dtype(*map(as_array, jax.tree.leaves(params)))).dtype
@@ -467,8 +473,8 @@ def scalar_like(params: PyTree, value: Any, *, measured: bool = True) -> Array:
 
 
 def copy_params(params: PyTree) -> PyTree:
-    """The parameters that move, to remember where they were; None for integers and whatever else
-    does not move.
+    """Copy the parameters that move, to remember where they were; None for integers and others that
+    do not.
     """
     return jax.tree.map(
         lambda p: jnp.asarray(p) if is_inexact(p) else p if is_missing(p) else None,
@@ -478,14 +484,18 @@ def copy_params(params: PyTree) -> PyTree:
 
 
 def zero_count() -> Array:
-    """The number of updates so far: an int32 of shape (), 0 at the start."""
+    """Return a count of 0 updates: an int32 of shape ()."""
     return jnp.zeros((), jnp.int32)
 
 
 def increment(count: Any) -> Array:
-    """`count + 1`; at the largest value of its dtype it stays there instead of turning negative.
+    """Return `count + 1`, or `count` where it is the largest value of its dtype, so that it never
+    turns negative.
 
-    Under the name `safe_increment` for code written for optax.
+    It is `safe_increment` for code written for optax.
+
+    Args:
+        count: A number of any dtype, such as the number of updates so far.
     """
     if not hasattr(count, "dtype") and not isinstance(count, (int, float)):
         raise TypeError(f"increment: count must be a number, got {show_leaf(count):.60}")

@@ -24,10 +24,10 @@ Pattern = str | re.Pattern
 @dataclasses.dataclass(frozen=True)
 class Placeholder:
     """A tree without leaves in place of the parameters: a state made of it shows where it keeps
-    something of theirs.
+    theirs.
 
     Where the leaves decide the structure of a state, `expand` makes the part with stand-ins of the
-    real one. `joined` says that one vector stands there for all of them, as inside `flatten`.
+    real one. `joined` says that one vector replaces all of them, as inside `flatten`.
     """
 
     expand: Callable[[Any], Any] | None = None
@@ -39,14 +39,14 @@ OF_NO_PARAMETER: Any = Placeholder(lambda part: part)
 
 
 def steps(path: Sequence[Any]) -> tuple[str, ...]:
-    """A key path as its components: two leaves never have the same, as their paths in words may."""
+    """Return a key path as its components, which are unique where the paths in words may not be."""
     # In {"a/b": x, "a": {"b": y}} both paths read "a/b" (decision 10).
     return tuple(map(step_string, path))
 
 
 def of_variables(paths: Sequence[Sequence[Any]], *, anywhere: bool = False) -> list[Sequence[Any]]:
-    """The key paths of a tree without the `.value` of a Flax NNX variable, which is there or not as
-    it was split.
+    """Return the key paths of a tree without the `.value` of Flax NNX variables, which depends on
+    how it was split.
 
     A variable has nothing else below its place, which is in a dict, or in a state `anywhere`; a
     class of the user's has other fields beside its `value`.
@@ -67,19 +67,19 @@ _VALUE = jax.tree_util.GetAttrKey("value")
 
 
 def is_patterns(value: Any) -> bool:
-    """Whether a value is a pattern or a non-empty list of patterns: strings, or compiled regular
-    expressions.
+    """Tell whether a value is a pattern or a non-empty list of patterns: strings, or compiled
+    regular expressions.
     """
     many = value if isinstance(value, (list, tuple)) else [value]
     return len(many) > 0 and all(isinstance(v, (str, re.Pattern)) for v in many)
 
 
 def matches(pattern: Pattern, path: str) -> bool:
-    """Whether a path lies at or below what a pattern names, by the rules of .gitignore.
+    """Tell whether a path is at or below what a pattern names, by the rules of .gitignore.
 
     A glob matches at any depth, one with a slash inside or in front from the root; `*` and `?` stay
-    within a component, `**` stands for any number of them. A compiled regular expression is
-    searched for, also in the path without the `.value` that ends a Flax NNX variable's.
+    within a component, `**` matches any number of them. A compiled regular expression is searched
+    for, also in the path without the `.value` that ends a Flax NNX variable's.
     """
     if isinstance(pattern, re.Pattern):
         return any(pattern.search(p) for p in (path, path.removesuffix("/value")))
@@ -108,8 +108,8 @@ def _component(part: str) -> str:
 
 
 def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
-    """The tree of bools that patterns mean: the last one that matches decides, `!pattern` for
-    False.
+    """Return the tree of bools that patterns mean: the last one that matches decides, `!pattern`
+    for False.
 
     If the first is an exclusion everything else is in. A pattern that matches nothing is an error.
     """
@@ -118,7 +118,7 @@ def pattern_mask(patterns: Any, tree: PyTree) -> PyTree:
 
 
 def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bool]:
-    """Which of the paths patterns mean; without `strict` a pattern may match none."""
+    """Tell which of the paths patterns mean; without `strict` a pattern may match none."""
     patterns = patterns if isinstance(patterns, (list, tuple)) else [patterns]
     excludes = [isinstance(p, str) and p.startswith("!") for p in patterns]
     # A list that begins with an exclusion includes the rest (decision 11).
@@ -138,8 +138,8 @@ def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bo
 
 
 def as_mask(mask: Any, tree: PyTree) -> PyTree:
-    """A mask in any of its forms (tree of bools, function of the tree, patterns) as a tree of
-    bools, checked.
+    """Return a mask in any of its forms (tree of bools, function of the tree, patterns) as a
+    checked tree of bools.
     """
     if isinstance(tree, Placeholder):
         return tree
@@ -156,6 +156,6 @@ def as_mask(mask: Any, tree: PyTree) -> PyTree:
 
 
 def _is_bool(x: Any) -> bool:
-    """Whether this is one bool whose value is known: Python's, numpy's or one of JAX."""
+    """Tell whether this is one bool of known value: Python's, numpy's or JAX's."""
     is_array = isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, Tracer)
     return isinstance(x, (bool, np.bool_)) or (is_array and x.dtype == bool and x.shape == ())

@@ -14,10 +14,14 @@ from optax_lite.core.types import Array, PyTree
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a leaf are the rows (inputs) and which the columns (outputs) of its matrix.
+    """The axes of a leaf that are the rows (inputs) and the columns (outputs) of its matrix.
 
-    Several are joined to one; over the axes not named every matrix stands by itself. A convolution
+    Several axes are joined to one; over the axes not named every matrix is separate. A convolution
     kernel (h, w, in, out) is `((0, 1, 2), 3)`, stacked layers (layers, in, out) are `(1, 2)`.
+
+    Args:
+        reduction_axis: Axis of the rows, or several.
+        output_axis: Axis of the columns, or several.
     """
 
     reduction_axis: int | Sequence[int] = 0
@@ -25,7 +29,7 @@ class MuonDimensionNumbers(NamedTuple):
 
 
 def dimension_numbers(given: Any, tree: PyTree) -> list:
-    """Those of every leaf, None where it is no matrix.
+    """Return the dimension numbers of every leaf, None where it is not a matrix.
 
     `given` is None (every leaf of two axes is a matrix), path patterns that pick among these, one
     for all leaves, or a tree or a function that makes one.
@@ -45,7 +49,7 @@ def dimension_numbers(given: Any, tree: PyTree) -> list:
 
 
 def on_matrices(rule: Callable[[Array], Array], updates: PyTree, given: Any) -> PyTree:
-    """`leafwise` for a rule about stacks of matrices (batch, m, n), by the dimension numbers
+    """Apply a rule about stacks of matrices (batch, m, n) to every leaf, by the dimension numbers
     `given`.
     """
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
@@ -76,7 +80,9 @@ def _sizes(shape, groups):
 
 
 def _groups(path, shape, numbers):
-    """The axes of a leaf in three lists: those that count matrices, the rows, the columns."""
+    """Return the axes of a leaf in three lists: those that count matrices, the rows, the
+    columns.
+    """
     found = axes_once(numbers, len(shape))
     if found is None or len(found) != 2:
         raise ValueError(
@@ -88,8 +94,8 @@ def _groups(path, shape, numbers):
 
 
 def axes_once(groups: Sequence[int | Sequence[int]], ndim: int) -> list[list[int]] | None:
-    """Groups of axes, counted from the first; None unless an array of so many has each, and each is
-    named once.
+    """Count groups of axes from the first; None unless the array has each axis, and each is named
+    once.
     """
     axes = range(ndim)
     try:
@@ -101,23 +107,23 @@ def axes_once(groups: Sequence[int | Sequence[int]], ndim: int) -> list[list[int
 
 
 def adjoint(x: Array) -> Array:
-    """The conjugate transpose of matrices (..., m, n)."""
+    """Return the conjugate transpose of matrices (..., m, n)."""
     return jnp.conj(jnp.swapaxes(x, -2, -1))
 
 
 def along(matrix: Array, x: Array, axis: int) -> Array:
-    """The product of a matrix (m, n) with every line of x, of length n, along an axis."""
+    """Multiply a matrix (m, n) by every line of x, of length n, along an axis."""
     return jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis)), 0, axis)
 
 
 def gram(x: Array, axis: int) -> Array:
-    """The sum of v·vᴴ over all lines v of x along an axis: GGᵀ and GᵀG of a matrix."""
+    """Sum v·vᴴ over all lines v of x along an axis: GGᵀ and GᵀG of a matrix."""
     others = [i for i in range(x.ndim) if i != axis]
     return jnp.tensordot(x, jnp.conj(x), axes=(others, others))
 
 
 def to_blocks(x: Array, size: int) -> Array:
-    """An array cut along every axis into blocks of at most `size`, the last filled up with zeros:
+    """Cut an array along every axis into blocks of at most `size`, the last filled up with zeros:
     (blocks, n, n', ...).
 
     A scalar is one block of one axis.
@@ -133,7 +139,7 @@ def to_blocks(x: Array, size: int) -> Array:
 
 
 def from_blocks(blocks: Array, shape: tuple[int, ...]) -> Array:
-    """The array of a shape that `to_blocks` cut."""
+    """Put the array of a shape that `to_blocks` cut together again."""
     sizes, lengths = blocks.shape[1:], shape or (1,)
     counts = [-(-length // n) for length, n in zip(lengths, sizes, strict=True)]
     axes = range(len(sizes))

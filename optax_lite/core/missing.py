@@ -1,4 +1,4 @@
-"""What of the params has a gradient in a call, and the rest around it."""
+"""Split the params by whether they have a gradient in a call, and join them again."""
 
 import functools
 from typing import Any
@@ -10,8 +10,8 @@ from optax_lite.core.types import PyTree
 
 
 def present_of(updates: PyTree, params: PyTree | None) -> tuple[PyTree, PyTree | None]:
-    """Both without what has no gradient: float0 becomes None, and so does a parameter with a None
-    gradient.
+    """Return both trees without leaves that have no gradient: float0 becomes None, and so does a
+    parameter with a None gradient.
     """
     leaves, treedef = jax.tree.flatten(updates)
     dtypes = [getattr(x, "dtype", None) for x in leaves]
@@ -42,7 +42,9 @@ OBJECTIVES = ("value_fn", "obj_fn", "grad_fn")  # extra arguments that are funct
 def objectives_of(
     extra: dict[str, Any], updates: PyTree, kept: PyTree, params: PyTree
 ) -> dict[str, Any]:
-    """The extra arguments, functions of all params as functions of those that have an update."""
+    """Turn extra arguments that are functions of all params into functions of those that have an
+    update.
+    """
 
     def one(name, function):
         @functools.wraps(function)
@@ -60,7 +62,7 @@ def objectives_of(
 
 
 def fill(updates: PyTree, new: PyTree, params: PyTree) -> PyTree:
-    """The new params, with the old ones where there was no update."""
+    """Return the new params, with the old ones where there was no update."""
     if jax.tree.structure(new) == jax.tree.structure(params):
         return new
     treedef = jax.tree.structure(updates, is_leaf=is_missing)
@@ -70,7 +72,7 @@ def fill(updates: PyTree, new: PyTree, params: PyTree) -> PyTree:
 
 
 def in_dtype_of(gradients: PyTree, updates: PyTree) -> PyTree:
-    """The updates, each in the dtype of its gradient."""
+    """Cast the updates, each to the dtype of its gradient."""
 
     def cast(g, u):
         return u if is_missing(g) or is_missing(u) else cast_like(u, g)

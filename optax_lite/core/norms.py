@@ -27,8 +27,8 @@ from optax_lite.core.types import Array, PyTree
 
 
 def _unit(total: Array, low: float, high: float = float("inf")) -> Array:
-    """The power of two to multiply entries by so that their squares can be added up: 1, but for a
-    total out of range.
+    """Return the power of two by which to multiply entries so that their squares can be added up: 1
+    unless the total is out of range.
 
     In float32 it is 2^80 below `low` and 2^-80 from `high` on. A power of two changes no digit, and
     so no norm that was right without it.
@@ -39,7 +39,9 @@ def _unit(total: Array, low: float, high: float = float("inf")) -> Array:
 
 
 def _low(dtype: Any) -> float:
-    """A sum below this, in float32 2^-64, may lack squares that are too small for its dtype."""
+    """Return the sum below which, in float32 2^-64, squares may be missing that are too small for
+    the dtype.
+    """
     return 2.0 ** -(int(jnp.finfo(dtype).maxexp) // 2)
 
 
@@ -48,8 +50,8 @@ def _times(unit: Array, x: Array) -> Array:
 
 
 def _in_range(x: Array, axis: Any) -> tuple[Array, Array]:
-    """x with its largest entry, along `axis`, brought to where it has a square, and the power of
-    two that did so.
+    """Scale x so that its largest entry along `axis` has a square; return it and the power of two
+    that did so.
     """
     largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis, keepdims=True, initial=0)
     unit = _unit(largest, 2.0**-32, 2.0**32)
@@ -57,7 +59,7 @@ def _in_range(x: Array, axis: Any) -> tuple[Array, Array]:
 
 
 def norm(x: Array, axis: Any = None) -> Array:
-    """The 2-norm of an array; with `axis`, of each part, the axes kept with length 1. Its
+    """Return the 2-norm of an array, or along `axis`, with the axes kept at length 1. Its
     derivative at 0 is 0.
 
     In float32 it is 0 for entries below 1e-19, and infinite from 2e19 on; `long_norm` is right
@@ -68,7 +70,7 @@ def norm(x: Array, axis: Any = None) -> Array:
 
 
 def long_norm(x: Array, axis: Any = None) -> Array:
-    """The same of entries of any size, with axes kept, in two passes over the array."""
+    """Return the norm of entries of any size, with axes kept, in two passes over the array."""
     scaled, unit = _in_range(x, axis)
     return sqrt(jnp.sum(plain_sq(scaled), axis=axis, keepdims=True)) / unit
 
@@ -76,10 +78,18 @@ def long_norm(x: Array, axis: Any = None) -> Array:
 def safe_norm(
     x: Array, min_norm: float, ord: Any = None, axis: Any = None, keepdims: bool = False
 ) -> Array:
-    """`jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above that.
+    """Return `jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above
+    that.
 
-    `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`; without an axis a matrix has a
-    matrix norm. It is computed in float32 at least and returned in the precision of `x`.
+    It is computed in float32 at least and returned in the precision of `x`.
+
+    Args:
+        x: An array of any shape.
+        min_norm: The least value returned.
+        ord: Order of the norm, as in `jnp.linalg.norm`; None for the 2-norm of all entries.
+        axis: Axis, or pair of axes, to take the norm over; with an `ord` and None, a matrix has a
+            matrix norm.
+        keepdims: Keep these axes with length 1.
     """
     if not hasattr(x, "dtype"):
         raise TypeError(
@@ -99,7 +109,7 @@ def safe_root_mean_squares(x: Array, min_rms: float) -> Array:
 
     Args:
         x: An array of any shape.
-        min_rms: The least value returned, at least 0.
+        min_rms: The least value returned.
     """
     if not hasattr(x, "dtype"):
         raise TypeError(f"safe_root_mean_squares: x must be an array, got {show_leaf(x):.60}")
@@ -108,7 +118,7 @@ def safe_root_mean_squares(x: Array, min_rms: float) -> Array:
 
 
 def rms(x: Array) -> Array:
-    """√(mean of |x|²) of an array; 0 where there are no entries."""
+    """Return √(mean of |x|²) of an array; 0 where there are no entries."""
     # as an int it may not fit in 32 bits
     return sqrt(jnp.sum(plain_sq(x)) / max(float(x.size), 1.0))
 
@@ -144,7 +154,7 @@ def _finite(x):
 
 
 def _arrays(tree: PyTree) -> list[Array]:
-    """The leaves as arrays; an error names the one that is none."""
+    """Return the leaves as arrays; an error names a leaf that is not one."""
     leaves = jax.tree.leaves(tree)
     try:
         return [jnp.asarray(x) for x in leaves]
@@ -161,12 +171,15 @@ def _total(parts: list[Array]) -> Array:
 
 
 def global_norm(updates: PyTree) -> Array:
-    """The 2-norm over all entries of all leaves, summed in float32 at least whatever the leaves'
-    dtype.
+    """Return the 2-norm over all entries of all leaves, summed in float32 at least.
 
-    Right for every size that the dtype holds: in float32 also where squares are 0 (below 1e-19) or
-    infinite (above 2e19). It is infinite or NaN if an entry is, or if it does not fit itself. Its
-    derivative at 0 is 0.
+    It is right for every size that the dtype holds, in float32 also where squares are 0 (below
+    1e-19) or infinite (above 2e19). It is infinite or NaN if an entry is, or if it does not fit
+    itself. Its derivative at 0 is 0.
+
+    Args:
+        updates: Gradients or updates, a pytree with the structure of the parameters. None is
+            skipped.
     """
     return _global_norm(
         [x if is_inexact(x) else x.astype(compute_dtype(x)) for x in _arrays(updates)]
@@ -194,9 +207,10 @@ def _global_norm_jvp(primals, tangents):
 
 @jax.jit
 def _sums(arrays):
-    """Σ|unit·x|² of each array, in the widest dtype of all, and the unit.
+    """Return Σ|unit·x|² of each array, in the widest dtype of all, and the unit.
 
-    A second sum only where the first is out of range: it would be another pass over all gradients.
+    A second sum is made only where the first is out of range: it would be another pass over all
+    gradients.
     """
     plain = [_sum_sq(x) for x in arrays]
     total = _total(plain)
@@ -209,15 +223,15 @@ def _sums(arrays):
 
 
 def sum_sq(updates: PyTree) -> Array:
-    """The square of `global_norm`; in float32 it is 0 or infinite where the norm is below 1e-19 or
-    above 2e19.
+    """Return the square of `global_norm`; in float32 it is 0 or infinite where the norm is below
+    1e-19 or above 2e19.
     """
     return _total([_sum_sq(x) for x in _arrays(updates)])
 
 
 def with_sum_sq(updates: PyTree) -> tuple[PyTree, Array]:
-    """The gradients and Σ|g|²; if the square of their norm leaves its dtype, those of the nearest
-    norm that fits.
+    """Return the gradients and Σ|g|²; if the square leaves its dtype, those of the nearest norm
+    that fits.
     """
     size = global_norm(updates)
     low, high = smallest_square(size.dtype), largest_square(size.dtype)
@@ -229,20 +243,20 @@ def with_sum_sq(updates: PyTree) -> tuple[PyTree, Array]:
 
 
 def sum_abs(updates: PyTree) -> Array:
-    """The sum of |x| over all entries of all leaves."""
+    """Sum |x| over all entries of all leaves."""
     return _total([_sum_abs(x) for x in _arrays(updates)])
 
 
 def all_finite(updates: PyTree) -> Array:
-    """Whether no entry of any leaf is infinite or NaN."""
+    """Tell whether no entry of any leaf is infinite or NaN."""
     return jnp.all(
         jnp.array([_finite(x) for x in map(jnp.asarray, jax.tree.leaves(updates))], bool)
     )
 
 
 def dot(updates: PyTree, other: PyTree) -> Array:
-    """⟨x, y⟩ over all entries of all leaves where `updates` has one, as real vectors: the real part
-    if complex.
+    """Return ⟨x, y⟩ over all entries of all leaves that `updates` has, as real vectors: the real
+    part if complex.
     """
     leaves = jax.tree.leaves(updates, is_leaf=is_missing)
     pairs = zip(leaves, flatten_up_to(updates, other, "other tree"), strict=True)

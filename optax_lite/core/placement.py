@@ -1,9 +1,9 @@
-"""Where arrays lie on a mesh, by the types that JAX gives them.
+"""Place arrays on a mesh, by the types that JAX gives them.
 
-On axes that are explicit (those of `jax.make_mesh` are) JAX refuses to guess where the result of a
-product, a reshape or a decomposition lies. It is said once, around a whole update: the compiler
-places what is made on the way, and the updates lie like the gradients, the state where it lay
-before. On automatic axes a type names the mesh, but no place.
+On explicit axes (those of `jax.make_mesh` are) JAX refuses to guess the placement of a product, a
+reshape or a decomposition. It is declared once, around a whole update: the compiler places
+intermediate results, the updates are placed like the gradients, and the state as before. On
+automatic axes a type names the mesh, but no place.
 """
 
 import functools
@@ -22,8 +22,8 @@ from optax_lite.core.types import PyTree
 
 
 def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:
-    """How an array of a shape is cut that is made of `model`: axes of one length alike, others not
-    at all.
+    """Return how to cut an array of a shape that is made of `model`: axes of one length alike,
+    others not at all.
     """
     spec, lengths = jax.typeof(model).sharding.spec, np.shape(model)
     if shape is None or shape == lengths:
@@ -34,8 +34,8 @@ def spec_like(model: Any, shape: tuple[int, ...] | None = None) -> P:
 
 
 def placed(function: Callable[..., PyTree], arrays: tuple, specs: Callable[[], PyTree]) -> PyTree:
-    """`function(*arrays)`; on explicit axes the compiler places what is made on the way, and the
-    results by `specs()`.
+    """Call `function(*arrays)`; on explicit axes the compiler places intermediate results, and
+    `specs()` the final ones.
 
     That is a tree of `PartitionSpec`s like the results. The function closes over no array.
     """
@@ -79,8 +79,8 @@ def placed_update(
 def called_outside(
     function: Callable[..., Any], like: PyTree, named: dict[str, PyTree]
 ) -> Callable[..., Any]:
-    """A caller's function for use inside `placed`: its axes are explicit again, as those of what it
-    closes over.
+    """Wrap a caller's function for use inside `placed`: its axes are explicit again, as those of
+    what it closes over.
 
     Arguments of the structure of `like` are placed like that, keyword arguments as they are in
     `named`.
@@ -108,7 +108,7 @@ def called_outside(
 
 
 def is_arrays(tree: PyTree) -> bool:
-    """Whether all leaves are arrays, or numbers, that a compiled call takes."""
+    """Tell whether all leaves are arrays, or numbers, that a compiled call takes."""
     # Bools, names and functions are choices; a compiled call cannot take them (decision 5).
     kinds = (jax.Array, np.ndarray, np.number, int, float, complex)
 
@@ -123,7 +123,7 @@ def is_arrays(tree: PyTree) -> bool:
 
 
 def rows_like(model: Any, rows: int) -> P:
-    """How so many rows of an array are cut: like all its rows where that divides them."""
+    """Return how to cut so many rows of an array: like all its rows where that divides them."""
     sharding = jax.typeof(model).sharding
     part = sharding.spec[0]
     names = part if isinstance(part, tuple) else (part,) if part else ()
@@ -132,11 +132,11 @@ def rows_like(model: Any, rows: int) -> P:
 
 
 def whole(tree: PyTree) -> PyTree:
-    """Arrays that belong to no axis of a parameter (bases, statistics), whole on every device of
+    """Replicate arrays that belong to no axis of a parameter (bases, statistics) on every device of
     their mesh.
 
-    Without it the compiler would cut them in the first step as it likes, and compile the second
-    step for that.
+    Otherwise the compiler would cut them in the first step as it likes, and compile the second step
+    for that.
     """
     mesh, _ = axes_of(tree, AxisType.Auto)
     if mesh is None or not all(isinstance(x, Tracer) for x in jax.tree.leaves(tree)):

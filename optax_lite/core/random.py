@@ -1,7 +1,8 @@
 """Random keys in a state: kept as raw uint32, one for each leaf and step.
 
-Raw, because a checkpoint, a donation and a `jnp.asarray` know what to do with numbers and not with
-typed keys. From one seed a run is reproducible, and resuming draws what going on would have drawn.
+They are raw because a checkpoint, a donation and a `jnp.asarray` can handle numbers but not typed
+keys. From one seed a run is reproducible, and a resumed run draws what an uninterrupted one would
+have drawn.
 """
 
 from typing import Any
@@ -16,8 +17,8 @@ from optax_lite.core.validate import ArgumentError
 
 
 def key_data(seed: Any) -> Array:
-    """The raw form of a key, made of an int seed or of a key (typed or raw); no memory shared with
-    it.
+    """Return the raw form of a key, made of an int seed or of a key (typed or raw); it shares no
+    memory with it.
     """
     if isinstance(seed, (int, np.integer)):
         return jax.random.key_data(jax.random.key(seed))
@@ -27,7 +28,9 @@ def key_data(seed: Any) -> Array:
 
 
 def chosen_key(key: Any, seed: Any) -> Any:
-    """What `key=` or optax's older `seed=` says, an int or a key; 0 where neither is given."""
+    """Return the int or key given as `key=`, or as optax's older `seed=`; 0 where neither is
+    given.
+    """
     if key is not None and seed is not None:
         raise ArgumentError(f"give key= or seed=, not both: got {key!r} and {seed!r}")
     chosen = next((x for x in (key, seed) if x is not None), 0)
@@ -43,13 +46,13 @@ def chosen_key(key: Any, seed: Any) -> Any:
 
 
 def next_key(data: Array) -> tuple[Array, Array]:
-    """What to keep in the state, and a typed key to use up now."""
+    """Return the key to keep in the state, and a typed key to use up now."""
     kept, used = jax.random.split(jax.random.wrap_key_data(data))
     return jax.random.key_data(kept), used
 
 
 def key_tree(key: Array, updates: PyTree) -> PyTree:
-    """A raw key for every leaf of the updates; to be read by a rule through
+    """Return a raw key for every leaf of the updates, which a rule reads through
     `jax.random.wrap_key_data`.
     """
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)

@@ -1,5 +1,5 @@
-"""Counts, quotients and products in JAX's default floats and integers, and the numbers that these
-lose.
+"""Counts, quotients and products in JAX's default floats and integers, and numbers that do not fit
+there.
 """
 
 import math
@@ -15,8 +15,8 @@ from optax_lite.core.types import Array, Number
 
 
 def fitting(count: Any) -> Any:
-    """A count that JAX can hold: one of Python or NumPy that its integers would wrap becomes a
-    float, rounded down.
+    """Return a count that JAX can hold: one of Python or NumPy that its integers would wrap becomes
+    a float, rounded down.
     """
     if isinstance(count, bool) or not isinstance(count, (int, np.integer, np.ndarray)):
         return count
@@ -28,8 +28,8 @@ def fitting(count: Any) -> Any:
 
 
 def since(count: Any, begin: Number) -> Array:
-    """count - begin in the default float dtype, rounded down for an integer count, so that no step
-    comes early.
+    """Return count - begin in the default float dtype, rounded down for an integer count, so that
+    no step comes early.
 
     Float32 has 24 bits: integers are subtracted as integers, and only then lose what does not fit.
     """
@@ -49,7 +49,7 @@ def since(count: Any, begin: Number) -> Array:
 
 
 def divide(x: Number, y: Number) -> Array:
-    """x / y, rounded once in every program.
+    """Return x / y, rounded once in every program.
 
     Without the barrier XLA divides where there is one number, and multiplies an array by 1 / y.
     """
@@ -59,7 +59,7 @@ def divide(x: Number, y: Number) -> Array:
 
 
 def multiply(x: Number, y: Number) -> Array:
-    """x·y, rounded before it is added to something.
+    """Return x·y, rounded before it is added to something.
 
     Some programs fuse a product and the sum around it, and round once; no compiler does so across a
     bound.
@@ -96,7 +96,7 @@ def lost(value: Any) -> str:
 
 
 def as_limit(value: Any) -> Any:
-    """A concrete limit, or infinity where it is larger than what the default float holds: both
+    """Return a concrete limit, or infinity where it is larger than the default float can hold: both
     limit nothing.
     """
     if not isinstance(value, (int, float)) or not 3e38 < value < math.inf:
@@ -106,7 +106,7 @@ def as_limit(value: Any) -> Any:
 
 
 def rounded_to_one(value: Any) -> str:
-    """The same of a number below 1 that is rounded up to it, and would be no decay at all."""
+    """Say the same of a number below 1 that is rounded up to 1, and would be no decay at all."""
     if not isinstance(value, (int, float)) or not 1 - 1e-7 < value < 1:
         return ""
     kind = jnp.finfo(jnp.result_type(float))
@@ -123,8 +123,8 @@ def _short(value):
 
 
 def power_of_two(x: Array) -> Array:
-    """About 1 / x for x ≥ 0: the power of two, if it is a normal number, that brings x into [1/2,
-    1); 1 for 0.
+    """Return about 1 / x for x ≥ 0: the power of two, if it is a normal number, that brings x into
+    [1/2, 1); 1 for 0.
     """
     exponent = jnp.frexp(x)[1]
     least = int(jnp.finfo(x.dtype).minexp)  # below it they are denormal, and 0 on some processors

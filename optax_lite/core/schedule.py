@@ -30,10 +30,13 @@ def _operator(op: Callable, *, swapped: bool = False) -> Callable:
 class Schedule(Config):
     """A hyperparameter as a function of the count of updates: a pytree of its numbers, combined by
     `+ - * /`.
+
+        schedule = 0.5 * cosine_decay_schedule(1e-3, 1000)
+        schedule(0)  # the value for the first update
     """
 
     def __call__(self, count: Any) -> Array:
-        """The value at a count, or at an array of counts; 0 is the first update."""
+        """Return the value at a count, or at an array of counts; 0 is the first update."""
         return _evaluate(self, fitting(count))
 
     def _at(self, count):
@@ -82,13 +85,17 @@ def schedule(
     *, static: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, Any]], Callable[P, Schedule]]: ...
 def schedule(builder=None, /, *, static=()) -> Any:
-    """Make a function of hyperparameters that returns `value(count)` into a factory of schedules.
+    """Make a factory of schedules from a function of hyperparameters that returns `value(count)`.
 
         @schedule
         def halving(init_value, every):
             return lambda count: init_value * 0.5 ** (count // every)
 
-    `static` names arguments that are no numbers. The value may be asked for an array of counts.
+    The value may be asked for an array of counts.
+
+    Args:
+        builder: Function of the hyperparameters that returns a function of the count.
+        static: Names of the arguments that are not numbers.
     """
     if builder is None:
         return functools.partial(schedule, static=static)
@@ -97,10 +104,13 @@ def schedule(builder=None, /, *, static=()) -> Any:
 
 @schedule(static=("fn",))
 def function_schedule(fn):
-    """A plain function of the count; static, so that two are equal only when they are the same
-    function.
+    """Make a schedule from a plain function of the count.
 
-    What a function given for a number becomes by itself.
+    It is static: two are equal only when they are the same function. A function given for a number
+    becomes one by itself.
+
+    Args:
+        fn: Function of the number of updates so far that returns a real number.
     """
     return fn
 
@@ -140,7 +150,7 @@ def real_number(now: Any, where: str) -> Array:
 
 
 def weak_scalars(tx: C) -> C:
-    """The same with every number weakly typed and of shape ().
+    """Return the same call with every number weakly typed and of shape ().
 
     That makes an eager call, a jitted one and one that takes the optimizer as an argument the same
     program, to the bit. A number of another shape is a population that somebody forgot to `vmap`

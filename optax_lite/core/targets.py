@@ -24,8 +24,8 @@ from optax_lite.errors.calls import CALL_ERRORS, check_arrays
 def _followed(
     name: str, compiled: Callable[..., PyTree], new: PyTree, old: PyTree, *numbers: Any
 ) -> PyTree:
-    """The old tensors, and in place of those that have a new one what the compiled function makes
-    of both.
+    """Return the old tensors with those that have a new one replaced by what the compiled function
+    makes of both.
     """
     leaves, treedef = jax.tree.flatten(new, is_leaf=is_missing)
     pairs = zip(leaves, flatten_up_to(new, old, "old tensors", "new tensors"), strict=True)
@@ -38,11 +38,17 @@ def _followed(
 
 
 def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Number) -> PyTree:
-    """step_size·new + (1 - step_size)·old for every leaf, in the dtype of the old one: a slow copy
-    of parameters.
+    """Mix new tensors into old ones, leaf by leaf, as a slow copy of parameters does.
+
+        step_size·new + (1 - step_size)·old, in the dtype of the old one
 
     Where the new one is None the old one stays, whatever it is. Of a module that holds functions
     pass the arrays: `incremental_update(eqx.filter(new, eqx.is_inexact_array), old, 0.01)`.
+
+    Args:
+        new_tensors: Tree of floating or complex arrays, such as the parameters that are trained.
+        old_tensors: Tree of the same structure and shapes, such as their slow copy.
+        step_size: Share of the new tensors in the result; 1 takes them over.
     """
     return _followed("incremental_update", _mixed, new_tensors, old_tensors, step_size)
 
@@ -50,11 +56,17 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
 def periodic_update(
     new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any
 ) -> PyTree:
-    """The new tensors where `steps` is a multiple of `update_period`, else the old ones: a target
-    network's copy.
+    """Take over the new tensors where `steps` is a multiple of `update_period`: a target network's
+    copy.
 
-    In the dtype of the old ones; where the new one is None the old one stays, as in
+    The result has the dtypes of the old ones; where the new one is None the old one stays, as in
     `incremental_update`.
+
+    Args:
+        new_tensors: Tree of arrays, such as the parameters that are trained.
+        old_tensors: Tree of the same structure and shapes, such as their copy.
+        steps: Number of updates so far, an integer.
+        update_period: Updates between two copies, an integer.
     """
     return _followed("periodic_update", _chosen, new_tensors, old_tensors, steps, update_period)
 

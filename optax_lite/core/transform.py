@@ -1,11 +1,11 @@
 """The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary
 around it.
 
-A call of `tx.update` passes three layers. Outermost the boundary: what has no gradient is dropped,
-one module-level jit is entered, shapes are checked, and the updates get the gradients' dtype at the
-end. Then `functions`, made by the builder from traced numbers, its schedules evaluated at their
-count. Innermost the members of a chain, which a builder is given as `Member`s, functions that
-neither compile nor cast, and the rule.
+A call of `tx.update` passes three layers. Outermost is the boundary: leaves without a gradient are
+dropped, one module-level jit is entered, shapes are checked, and the updates get the gradients'
+dtype at the end. Then come the `functions`, made by the builder from traced numbers, with schedules
+evaluated at their count. Innermost are the members of a chain, which a builder gets as `Member`s,
+functions that neither compile nor cast, and the rule.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ from optax_lite.errors.calls import (
 )
 from optax_lite.errors.composition import check_words
 
-# What fails is a rule, or the arguments of a call; what lies between was 16 frames (decision 8).
+# An error is in a rule, or in the arguments of a call; 16 frames lay between (decision 8).
 register_exclusion(os.path.dirname(__file__))
 
 P = ParamSpec("P")
@@ -76,18 +76,23 @@ class ScheduledState(NamedTuple):
 
 
 class GradientTransformation(Config):
-    """A pure pair `(init, update)` as a pytree of its hyperparameters; unpacks into the pair.
+    """A pure pair `(init, update)` as a pytree of its hyperparameters; it unpacks into the pair.
 
         tx = adamw(1e-3)
         state = tx.init(params)
         updates, state = tx.update(grads, state, params)
         params = apply_updates(params, updates)
 
-    Its leaves are its numbers, so it is passed to a jitted step as an argument (a step that closes
-    over it never sees a later `replace`), and `jax.vmap(adamw)(learning_rates)` is a population of
+    Its leaves are its numbers, so pass it to a jitted step as an argument (a step that closes over
+    it never sees a later `replace`); `jax.vmap(adamw)(learning_rates)` is a population of
     optimizers. Two with the same factory, static choices and numbers are equal, hash alike and
-    compile once. `GradientTransformation(init_fn, update_fn)` makes one of two plain functions,
-    which are then static: equal only to itself.
+    compile once. Calling the class makes one of two plain functions, which are static: it equals
+    only itself.
+
+    Args:
+        init: Function `init(params)` that returns the state.
+        update: Function `update(updates, state, params=None, **extra)` that returns the pair
+            (updates, state).
     """
 
     def __new__(cls, init: Callable, update: Callable):
@@ -110,6 +115,14 @@ class GradientTransformation(Config):
 
     @classmethod
     def adopt(cls, value):
+        """Make a transformation from a foreign object with `init` and `update`, such as optax's.
+
+        Args:
+            value: Anything.
+
+        Returns:
+            The transformation, or None where `value` means none.
+        """
         is_pair = (
             hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
         )
@@ -122,7 +135,7 @@ class GradientTransformation(Config):
         return (self.init, self.update)[index]  # as of optax's, which is a tuple
 
     def members(self) -> Iterator["GradientTransformation"]:
-        """Give the transformations among its arguments, without those within them."""
+        """Yield the transformations among its arguments, without those within them."""
 
         def among(value):
             if isinstance(value, GradientTransformation):
@@ -140,24 +153,27 @@ class GradientTransformation(Config):
 
     @usage("state = tx.init(params)")
     def init(self, params: Params) -> OptState:
-        """The state before the first update; of shapes only when `params` holds
-        `jax.ShapeDtypeStruct`s.
+        """Return the state before the first update.
 
-        Arrays keep their parameter's sharding, and nothing of the state shares memory with the
+        Arrays keep their parameter's sharding, and nothing in the state shares memory with the
         params, so that both can be donated. Slots of float16 and bfloat16 parameters are float32
-        unless the method is told otherwise; integers, bools and None have no slot.
+        unless the method is asked for another dtype; integers, bools and None have no slot.
+
+        Args:
+            params: Parameters, a pytree of arrays. Of `jax.ShapeDtypeStruct`s the state has shapes
+                only.
         """
         init = functions(weak_scalars(self)).init
         if params is None:
             with contextlib.suppress(ArgumentError):  # no pattern matches a path of None
                 if not jax.tree.leaves(state := init(None)):
-                    return state  # of what keeps nothing
+                    return state  # of a transformation that keeps nothing
         check_params(self.factory.name, params)
         params = _arrays(params)
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
             return jax.eval_shape(lambda p: _strong(init(p)), params)
-        seen = {id(p) for p in leaves}  # no array stands in two places, params included
+        seen = {id(p) for p in leaves}  # no array in two places, params included
         state = jax.tree.map(
             lambda x: jnp.copy(x) if id(x) in seen else seen.add(id(x)) or x, init(params)
         )
@@ -165,25 +181,37 @@ class GradientTransformation(Config):
 
     @usage("updates, state = tx.update(grads, state, params)")
     def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
-        """The updates to add to the params, in the dtype of the gradients, and the next state.
+        """Return the updates to add to the params, in the dtype of the gradients, and the next
+        state.
 
-        The argument `updates` are the gradients, or what transformations before this one made of
-        them. `params` may be left out where the method does not look at them; an error says so
-        where it does. `extra` are what some methods need besides (`value=`, `grad=`, `value_fn=`):
-        unknown ones are ignored. A None gradient leaves its parameter and its state alone. Called
-        eagerly it is one compiled program; an extra argument that is no array, a function for
-        example, makes that call run operation by operation unless the caller is jitted.
+        A None gradient leaves its parameter and its state alone. Called eagerly this is one
+        compiled program; an extra argument that is not an array, for example a function, makes the
+        call run operation by operation unless the caller is jitted.
+
+        Args:
+            updates: Gradients or updates, a pytree with the structure of the parameters.
+            state: State of the optimizer, as `init`, `update` or `step` returned it.
+            params: Parameters, a pytree of arrays. They may be left out where the method does not
+                look at them; an error says so where it does.
+            **extra: What some methods need besides, such as `value=`, `grad=` and `value_fn=`;
+                unknown ones are ignored.
         """
         _present, new, state = _enter(_update, self, updates, state, params, extra)
         return new, state
 
     @usage("params, state = tx.step(grads, state, params)")
     def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
-        """The next params and state: `update` and `apply_updates` in one, rounded once.
+        """Return the next params and state: `update` and `apply_updates` in one, rounded once.
 
         In low precision this differs from the two calls, which round the update to the gradient's
-        dtype before adding. A wrapper that does nothing in some steps is cheaper here: the params
-        pass through its idle branch as they are.
+        dtype before adding. A wrapper that does nothing in some steps is cheaper here: its idle
+        branch returns the params unchanged.
+
+        Args:
+            updates: Gradients or updates, a pytree with the structure of the parameters.
+            state: State of the optimizer, as `init`, `update` or `step` returned it.
+            params: Parameters, a pytree of arrays.
+            **extra: What some methods need besides, as in `update`.
         """
         present, new, state = _enter(_step, self, updates, state, params, extra)
         return fill(present, new, params), state
@@ -195,7 +223,7 @@ GradientTransformationExtraArgs = GradientTransformation
 
 # Beside each factory, so that a wrapper from elsewhere is checked like ours (decision 36).
 class Traits(TypedDict, total=False):
-    """Say beside a factory what wrappers, chains and reports have to know of its
+    """Facts, declared beside a factory, that wrappers, chains and reports need about its
     transformations.
     """
 
@@ -228,16 +256,39 @@ def transform(
 def transform(
     builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, **traits: Any
 ) -> Any:
-    """Make a function of hyperparameters that returns `(init, update)`, or a composition, into a
-    factory.
+    """Make a factory of transformations from a function of hyperparameters.
 
-    `static` names the arguments that are no numbers; bool and str defaults are static by
-    themselves. b1, b2, b3 must be in [0, 1), eps and eps_root at least 0 and *_dtype a floating
-    dtype or None, unless `own_range` names them. A number may be given as a schedule: the builder
-    sees its value at the count before the update, kept in a state of type `scheduled`, which is the
-    method's own if that has a `count`. The builder's body outside `init` and `update` only checks
-    and composes. What others have to know of the transformations is said by `traits`, those of
-    `Traits`.
+        @transform
+        def sign_momentum(b1=0.9):
+            def init(params):
+                return SignMomentumState(zeros_like(params))
+
+            def update(updates, state):
+                def rule(g, m):
+                    m = b1 * m + (1 - b1) * g
+                    return jnp.sign(m), m
+
+                updates, mu = leafwise(rule, updates, state.mu)
+                return updates, SignMomentumState(mu)
+
+            return init, update
+
+    The function, called the builder, returns `(init, update)`, `(init, update, step)` or a
+    composition. Its body outside of these only checks and composes. b1, b2, b3 must be in [0, 1),
+    eps and eps_root at least 0 and *_dtype a floating dtype or None.
+
+    A number may be given as a schedule: the builder then sees its value at the count before the
+    update. The count is kept in a `ScheduledState` around the method's own state. A method that
+    keeps a `count` itself passes its state as `scheduled`, and that count is used.
+
+    Args:
+        builder: Function of the hyperparameters.
+        static: Names of the arguments that are not numbers; those with a bool or str default are
+            static by themselves.
+        own_range: Names of arguments to which the ranges above do not apply.
+        scheduled: Class of the state under a schedule; it has a field `count`.
+        **traits: What wrappers, chains and reports have to know of the transformations, by the
+            names in `Traits`.
     """
     if unknown := sorted(traits.keys() - Traits.__annotations__):
         raise TypeError(
@@ -254,7 +305,7 @@ def transform(
 
 
 class OptimizerFactory(Factory):
-    """A factory of transformations, of which only what it makes has an `init` and an `update`."""
+    """A factory of transformations; only what it returns has an `init` and an `update`."""
 
     def init(self, *_: Any, **__: Any) -> NoReturn:
         name = self.__name__
@@ -278,7 +329,7 @@ class Pair(GradientTransformation):
         return super().update(*self._by_place("update", args, kwargs), **kwargs)
 
     def _by_place(self, function, args, kwargs):
-        """The arguments that stand by place, with those given by the function's own names."""
+        """Return the arguments by place, with those given by the function's own names."""
         names = [] if not kwargs else inspect.signature(self.arguments[function]).parameters
         own = [name for name in [*names][len(args) : 3] if name in kwargs]
         return [*args, *map(kwargs.pop, own)]
@@ -299,11 +350,11 @@ _pair.name = "GradientTransformation"  # what the user called
 
 
 class Member(GradientTransformation):
-    """A transformation as a builder is given it: functions that neither compile nor cast.
+    """A transformation as a builder gets it: functions that neither compile nor cast.
 
-    Whether a call is the outermost one cannot be asked of JAX, so it is told by what the builder
-    was handed. A builder that is in use gets the functions ready made: made later they might hold
-    what a loop or a branch computes.
+    JAX cannot be asked whether a call is the outermost one; the type that the builder was handed
+    tells. A builder that is in use gets the functions ready made: made later they might hold what a
+    loop or a branch computes.
     """
 
     __slots__ = ("_functions",)
@@ -316,7 +367,7 @@ class Member(GradientTransformation):
 
     @property
     def functions(self) -> Functions:
-        """Its functions."""
+        """Return its functions."""
         return self._functions or functions(self)
 
     def init(self, params):
@@ -336,8 +387,8 @@ class Member(GradientTransformation):
 
 
 def functions(tx: GradientTransformation) -> Functions:
-    """The functions behind a transformation: schedules evaluated, arguments and dtypes of the state
-    looked after.
+    """Return the functions behind a transformation, which evaluate schedules and look after
+    arguments and dtypes.
 
     Without schedules the state is the method's own; with them it is that of `scheduled`, which
     holds the count they are evaluated at.
@@ -405,7 +456,7 @@ def _run(tx, inner, updates, state, params, extra):
 
 
 def takes_examples(tx: GradientTransformation) -> bool:
-    """Whether a transformation, or a member of it, wants gradients with an axis of examples in
+    """Tell whether a transformation, or a member of it, wants gradients with an axis of examples in
     front.
     """
     return any(call.factory.traits.get("per_example") for call in tx.calls())
@@ -450,9 +501,15 @@ _apply = jax.jit(added)
 
 @usage("params = apply_updates(params, updates)")
 def apply_updates(params: Params, updates: Updates) -> Params:
-    """params + updates, in the params' dtype; a parameter whose update is None stays as it is.
+    """Return params + updates, in the params' dtype; a parameter whose update is None stays
+    unchanged.
 
     The sum is made in float32 at least and rounded once. Shapes must agree: nothing is broadcast.
+
+    Args:
+        params: Parameters, a pytree of arrays.
+        updates: Gradients or updates, a pytree with the structure of the parameters. None where
+            there is no update.
     """
     try:
         kept, present = present_of(updates, params)
@@ -463,9 +520,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 
 def _arrays(params: Params) -> Params:
-    """The parameters with None for functions, names and the like, as a module of Equinox holds
-    them.
-    """
+    """Replace functions, names and the like by None, as a module of Equinox holds them."""
     return jax.tree.map(
         lambda p: p if is_missing(p) or hasattr(p, "dtype") or is_inexact(p) else None, params
     )
@@ -483,8 +538,8 @@ def _strong(state: OptState) -> OptState:
 
 
 def _replicate(state: OptState, params: list) -> OptState:
-    """Counts and other small arrays of a fresh state on the mesh of the params, where these lie on
-    several devices.
+    """Put counts and other small arrays of a fresh state on the mesh of the params, where these are
+    on several devices.
     """
     shardings = (
         p.sharding for p in params if isinstance(p, jax.Array) and not isinstance(p, Tracer)

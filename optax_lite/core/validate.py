@@ -1,10 +1,10 @@
-"""Checks of arguments: what is concrete is checked when the optimizer is built, what is traced
-cannot be.
+"""Checks of arguments: concrete values are checked when the optimizer is built; traced ones cannot
+be.
 
-A name that many methods share has one range, and is checked without being asked for. Each check
-takes its arguments by keyword, so that the message has their names, and passes over schedules, None
-and what is traced. The factory that the user called stands in front: "adam: b1 must be in [0, 1),
-got 1.5".
+A name that many methods share has one range, and is checked by itself. Each check takes its
+arguments by keyword, so that the message has their names, and passes over schedules, None and
+traced values. The factory that the user called comes first in the message: "adam: b1 must be in [0,
+1), got 1.5".
 """
 
 from collections.abc import Iterable
@@ -37,16 +37,16 @@ class ArgumentError(ValueError, TypeError):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The known names or paths nearest to `name` by their last part, or all of them if none is
-    near.
+    """Return the known names or paths nearest to `name` by their last part, or all of them if none
+    is near.
     """
     known = list(known)
     return ", ".join(nearest(name, known) or known) or "nothing"
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
-    """What to say about a keyword that a factory does not have: what it is called here, or the
-    names nearest to it.
+    """Explain a keyword that a factory does not have: what it is called here, or the names nearest
+    to it.
     """
     return f"no argument {name!r}; {argument_hint(name, list(known))}"
 
@@ -75,8 +75,8 @@ def check_below_one(**values: Any) -> None:
 
 
 def check_shared(values: dict[str, Any]) -> None:
-    """Check every argument whose name says what it may be, wherever it stands: averages' decays,
-    eps, dtypes.
+    """Check every argument whose name implies a range, wherever it is: decays of averages, eps,
+    dtypes.
     """
     # These names occur in most methods, each of which would need its own check (decision 25).
     check_unit_interval(**{name: x for name, x in values.items() if name in _DECAYS})
@@ -85,7 +85,7 @@ def check_shared(values: dict[str, Any]) -> None:
 
 
 def shared_names(names: Iterable[str]) -> frozenset[str]:
-    """The names among these that `check_shared` says something about."""
+    """Return those of the names that `check_shared` checks."""
     return frozenset(
         name for name in names if name in _DECAYS | _NONNEGATIVE or name.endswith("_dtype")
     )

@@ -14,8 +14,8 @@ from optax_lite.core.types import Array, PyTree
 
 
 def as_vector(tree: PyTree) -> Array:
-    """The entries of all floating and complex leaves, in the widest precision among them, float32
-    at least.
+    """Join the entries of all floating and complex leaves, in the widest precision among them,
+    float32 at least.
     """
     leaves = tuple(as_array(x) for x in jax.tree.leaves(tree) if is_inexact(x))
     dtype = compute_dtype(*leaves)
@@ -27,11 +27,10 @@ def as_vector(tree: PyTree) -> Array:
 
 
 def as_tree(vector: Array, like: PyTree, dtype_of: Callable[..., Any] = compute_dtype) -> PyTree:
-    """The entries of a vector in place of those of a tree, each leaf by default in its own compute
-    dtype.
+    """Put the entries of a vector in place of those of a tree, each leaf by default in its own
+    compute dtype.
 
-    What is in the tree besides floating and complex leaves stays as it is. A real leaf gets the
-    real part.
+    Other leaves of the tree stay. A real leaf gets the real part.
     """
     leaves, treedef = jax.tree.flatten(like)
     start, found = 0, []
@@ -50,7 +49,7 @@ def as_tree(vector: Array, like: PyTree, dtype_of: Callable[..., Any] = compute_
 
 
 def on_vectors(function: Callable[..., Any], like: PyTree) -> Callable[..., Any]:
-    """A function of such a tree, and of more, as one of the vector."""
+    """Turn a function of such a tree, and of more, into one of the vector."""
 
     @wraps(function)
     def of_vector(vector, *args, **kwargs):

@@ -1,3 +1,3 @@
-"""What looks at an optimizer and its state from outside: tables, measurements, and how a state is
-carried on.
+"""Views of an optimizer and its state from outside: tables, measurements, and how to carry a state
+on.
 """

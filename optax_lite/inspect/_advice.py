@@ -1,4 +1,4 @@
-"""What is likely not meant in an optimizer's settings, leaf by leaf."""
+"""Likely mistakes in an optimizer's settings, leaf by leaf."""
 
 import re
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ def lint(
     given: dict[str, Any],
     places: list[tuple[StateNode, list[str], list[tuple[str, Any]]]],
 ) -> list[str]:
-    """All that applies, in words: `given` are the settings by path, with every place whose it is
-    and its trees.
+    """Report all likely mistakes: `given` are the settings by path; `places` has each node, its
+    leaves and its trees.
     """
     moved = [row for row in rows if row.is_moved]
     found = ["no parameter is moved"] if rows and not moved else []
@@ -77,7 +77,7 @@ def _empty_groups(places) -> Iterable[str]:
 
 
 def _rounded_averages(given, places) -> Iterable[str]:
-    """Decays that are 1 in the dtype of their slot: it is never forgotten what is in there."""
+    """Report decays that are 1 in the dtype of their slot, which then never forgets."""
     drawn = {
         id(x) for place, _, _ in places if "drawn" in place.factory.words for x in nodes(place)
     }
@@ -98,7 +98,9 @@ def _rounded_averages(given, places) -> Iterable[str]:
 
 
 def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Iterable[str]:
-    """Rates so small beside a parameter of size 1 that steps of their size change nothing."""
+    """Report rates so small beside a parameter of size 1 that steps of their size change
+    nothing.
+    """
     lost: dict[tuple[str, float], list[str]] = {}
     known = {path: _largest(given[path]) for path in _ending(given, "learning_rate")}
     kept = {

@@ -1,5 +1,5 @@
-"""Chains that run but may not be meant: which way their updates lead, and members in an order that
-is rarely wanted.
+"""Chains that run but may be mistakes: a direction uphill, and members in an order that is rarely
+wanted.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _SMALL = 0.1  # a rate below it is not there to be multiplied by another one
 
 
 def doubts(tx: GradientTransformation) -> Iterator[str]:
-    """Say what may not be meant; only of chains that were written, not of those that a factory
+    """Report likely mistakes; only in chains that were written, not in those that a factory
     makes.
     """
     chains = [x for x in tx.calls() if isinstance(x, GradientTransformation) and is_chain(x)]
@@ -91,7 +91,7 @@ def _decayed_early(members: list[GradientTransformation]) -> Iterator[str]:
 
 
 def _divides(member: GradientTransformation) -> bool:
-    """Whether a rule keeps a second moment of what it is given."""
+    """Tell whether a rule keeps a second moment of its updates."""
     found: list[object] = []
     if _is_rule(member):
         jax.eval_shape(lambda: found.extend(states_with(member.init(Placeholder()), "nu")))

@@ -1,4 +1,6 @@
-"""Which leaf of an old state goes where in a new one, and why another goes nowhere."""
+"""Match the leaves of an old state to those of a new one, and give reasons where there is no
+match.
+"""
 
 import functools
 from collections import defaultdict
@@ -13,7 +15,7 @@ from optax_lite.inspect._parts import Leaf, StateSection, distance
 
 
 class TransferPlan:
-    """For every leaf of the new state the old one it is carried from, or why there is none."""
+    """For every leaf of the new state the old one that is carried there, or why there is none."""
 
     def __init__(self, olds: list[StateSection], news: list[StateSection]):
         self.olds, self.news = olds, news
@@ -34,7 +36,7 @@ class TransferPlan:
                 self._count(part, [p for p in olds if p.kind == part.kind])
 
     def carried(self) -> Iterator[tuple[Leaf, Any]]:
-        """The leaves of the new state that are carried, with their values."""
+        """Yield the leaves of the new state that are carried, with their values."""
         for _, _, leaf in every_leaf(self.news):
             if leaf.path in self.kept:
                 yield (
@@ -45,9 +47,7 @@ class TransferPlan:
                 )
 
     def dropped(self) -> Iterator[tuple[StateSection, str, Leaf]]:
-        """The leaves of the old state that went nowhere, with the part and the field they
-        stood in.
-        """
+        """Yield the leaves of the old state that went nowhere, each with its part and field."""
         used = {source.index for sources in self.kept.values() for source in sources}
         return (entry for entry in every_leaf(self.olds) if entry[2].index not in used)
 
@@ -83,8 +83,8 @@ class TransferPlan:
             self._afresh(part.shared, why)
 
     def _count(self, part: StateSection, olds: list[StateSection]) -> None:
-        """The count of a schedule: its own, of what it was split from, or that of the moments
-        beside it.
+        """Return the count of a schedule: its own, that of what it was split from, or that of the
+        moments beside it.
         """
         leaf = part.shared["count"]
         self._afresh({k: x for k, x in part.shared.items() if x is not leaf}, "the new optimizer's")
@@ -101,7 +101,9 @@ class TransferPlan:
         )
 
     def _beside(self, part: StateSection) -> list[Leaf]:
-        """The old counts of the nearest new parts that carry one, or else of all old parts."""
+        """Return the old counts of the nearest new parts that carry one, or else of all old
+        parts.
+        """
         counts = {
             p.place: source
             for p in self.news
@@ -128,8 +130,8 @@ class TransferPlan:
             )
 
     def _carry_all(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
-        """`_carry` for the slots of one parameter, of which none may be left over: one tells what
-        another means.
+        """Carry the slots of one parameter, all of them or none, because one gives another its
+        meaning.
         """
         left = [name for name in olds if name not in news]
         return f"it had {left[0]} too" if left else self._carry(news, olds)
@@ -151,14 +153,14 @@ class TransferPlan:
 
 
 def every_leaf(of_parts: list[StateSection]) -> Iterator[tuple[StateSection, str, Leaf]]:
-    """Every leaf with its part and field."""
+    """Yield every leaf with its part and field."""
     for part in of_parts:
         for group in (part.shared, *part.of.values()):
             yield from ((part, name.split("/")[0], leaf) for name, leaf in group.items())
 
 
 def misfit(new: Leaf, old: Leaf) -> str:
-    """Why an old leaf cannot stand where a new one does; empty if it can."""
+    """Explain why an old leaf cannot replace a new one; empty if it can."""
     same = form(new) == form(old)
     return (
         ""
@@ -168,9 +170,7 @@ def misfit(new: Leaf, old: Leaf) -> str:
 
 
 def form(leaf: Leaf) -> tuple:
-    """What two leaves must share for one to stand in the other's place: shape, and kind of
-    number.
-    """
+    """Return what two leaves must share for one to replace the other: shape, and kind of number."""
     x = as_array(leaf.value)
     return x.shape, _kind(x.dtype)
 
@@ -182,7 +182,7 @@ def _kind(dtype: Any) -> tuple[bool, ...]:
 
 
 def _nearest(part: StateSection, others: list[StateSection]) -> list[StateSection]:
-    """The parts whose context is most like that of one."""
+    """Return the parts whose context is most like that of one."""
     least = min((distance(part.context, p.context) for p in others), default=0)
     return [p for p in others if distance(part.context, p.context) == least]
 
@@ -190,7 +190,7 @@ def _nearest(part: StateSection, others: list[StateSection]) -> list[StateSectio
 def _pairs(
     news: list[StateSection], olds: list[StateSection]
 ) -> list[tuple[StateSection, StateSection | str]]:
-    """Each new part with the old one it goes on from, or why there is none; an old one goes to one
+    """Pair each new part with the old one it goes on from, or give a reason; an old one goes to one
     place.
     """
     found: list[tuple[StateSection, StateSection | str]] = []

@@ -1,9 +1,9 @@
 """A map of an optimizer's state: which member keeps which part, and which arguments of the whole it
-was given.
+got.
 
 A survey is an `init` whose result has a `StateNode` around the state of every member that has
 functions of its own. It does not know wrappers: whatever they do with the states of their members,
-the nodes stay where they put them.
+the nodes are where they put them.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclasses.dataclass(eq=False)
 class StateNode:
-    """A state with what is known of its owner; a pytree of the state."""
+    """A state with facts about its owner; a pytree of the state."""
 
     state: PyTree  # as the owner's init makes it, with nodes inside it
     factory: Any  # of the owner
@@ -84,7 +84,7 @@ class Surveyed(GradientTransformation):
 
 
 def _bare(value: Any) -> Any:
-    """The same without a survey."""
+    """Return the same without a survey."""
     if isinstance(value, GradientTransformation):
         return Member.copy_of(value, lambda _, x: _bare(x))
     if type(value) is tuple:
@@ -93,7 +93,7 @@ def _bare(value: Any) -> Any:
 
 
 def _surveyed(value: Any) -> Any:
-    """The same, surveyed, members too."""
+    """Return the same, surveyed, members too."""
     if isinstance(value, GradientTransformation):
         return Surveyed.copy_of(value, lambda _, x: _surveyed(x))
     if type(value) is tuple:
@@ -102,13 +102,13 @@ def _surveyed(value: Any) -> Any:
 
 
 def member(tx: GradientTransformation) -> GradientTransformation:
-    """The first of a population; an optimizer that is none as it is."""
+    """Return the first member of a population; an optimizer that is not one unchanged."""
     return jax.tree.map(lambda x: x.reshape(-1)[0] if getattr(x, "ndim", 0) else x, tx)
 
 
 def trace_state(tx: GradientTransformation, params: PyTree = None) -> StateNode:
-    """The state of `init(params)` with nodes in it; without params there are stand-ins where their
-    trees would be.
+    """Return the state of `init(params)` with nodes in it; without params, stand-ins replace their
+    trees.
     """
     return _surveyed(member(tx)).init(Placeholder() if params is None else params)
 
@@ -119,11 +119,11 @@ def find_paths(
     again: Callable[..., Iterable[StateNode]],
     *args: Any,
 ) -> None:
-    """Set the `paths` of the nodes that `again(tx, *args)` finds: which arguments of the whole went
-    into those of each.
+    """Set the `paths` of the nodes that `again(tx, *args)` finds: the arguments of the whole that
+    each depends on.
 
-    Builders hand arguments on and calculate with them. So they run once more with all numbers and
-    schedules of the whole traced, and what an argument depends on in the jaxpr has gone into it.
+    Builders pass arguments on and calculate with them. So they run once more with all numbers and
+    schedules of the whole traced, and the jaxpr tells what an argument depends on.
     """
     one = member(tx)
     names = [path for path, _ in _numbers(one)]
@@ -146,14 +146,18 @@ def find_paths(
 
 
 def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
-    """The numbers and schedules of a node by name; of one that keeps those of its member, these."""
+    """Return the numbers and schedules of a node by name; of one that keeps those of its member,
+    these.
+    """
     if "injecting" in node.factory.words:
         return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
     return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every number and schedule below a value, with its path; nothing from inside a schedule."""
+    """Yield every number and schedule below a value, with its path; nothing from inside a
+    schedule.
+    """
     if is_scalar(value) and not is_key(value):
         yield path, value
     for name, child in _inside(value):
@@ -161,7 +165,7 @@ def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _with(value: Any, given: dict[Path, Any], path: Path = ()) -> Any:
-    """The same with what is given in place of its numbers and schedules."""
+    """Return the same with the given values in place of its numbers and schedules."""
     if isinstance(value, GradientTransformation):
         return value.copy_of(value, lambda name, x: _with(x, given, (*path, name)))
     if isinstance(
@@ -185,7 +189,7 @@ def _inside(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _sources(jaxpr: Any) -> list[frozenset[int]]:
-    """Which inputs of a traced program went into each of its outputs, by number."""
+    """Return which inputs of a traced program went into each of its outputs, by number."""
     known = {var: frozenset([i]) for i, var in enumerate(jaxpr.invars)}
 
     def of(var):
@@ -202,7 +206,7 @@ def _ends(x: Any) -> bool:
 
 
 def nodes(place: StateNode) -> Iterator[StateNode]:
-    """Give every node of a survey, from the outside in."""
+    """Yield every node of a survey, from the outside in."""
     yield place
     yield from _nodes_in(place.state)
 
@@ -227,7 +231,7 @@ jax.tree_util.register_dataclass(Joined, data_fields=["state"], meta_fields=["le
 
 
 def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
-    """The state of `init(params)`, with `Joined` around the parts where one vector stands for
+    """Return the state of `init(params)`, with `Joined` around the parts where one vector replaces
     several parameters.
     """
 
@@ -242,7 +246,7 @@ def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
 
 
 def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...], ...], PyTree]]:
-    """These parts of a state, each with the paths of its parameters."""
+    """Yield these parts of a state, each with the paths of its parameters."""
     marks, treedef = jax.tree.flatten(marked, is_leaf=lambda x: isinstance(x, Joined))
     if not any(isinstance(x, Joined) for x in marks):
         return []
@@ -254,7 +258,7 @@ def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...
 
 
 def without_nodes(tree: PyTree) -> PyTree:
-    """The state as `init` makes it."""
+    """Return the state as `init` makes it."""
 
     def bare(x):
         return without_nodes(x.state) if isinstance(x, StateNode) else x
@@ -265,8 +269,8 @@ def without_nodes(tree: PyTree) -> PyTree:
 def walk(
     tx: GradientTransformation, state: PyTree
 ) -> Iterator[tuple[StateNode, PyTree, list[tuple[str, PyTree]]]]:
-    """Every node, from the outside in, with its part of a state and in that, by path, its trees of
-    parameters.
+    """Yield every node, from the outside in, with its part of a state and, by path, the trees of
+    parameters in it.
 
     A ValueError says that the transformation does not make such states.
     """
@@ -284,7 +288,7 @@ def _below(tree, state, path):
 
 
 def _marks(tree: PyTree, state: PyTree, path: str) -> Iterator[tuple[str, Any, PyTree]]:
-    """The outermost places and stand-ins, with their paths and parts of the state."""
+    """Return the outermost places and stand-ins, with their paths and parts of the state."""
     marked, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_ends)
     for (keys, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
         at = "/".join(filter(None, (path, path_string(keys) if keys else "")))

@@ -1,4 +1,4 @@
-"""A state as its named parts: which leaf belongs to which state class, field and parameter."""
+"""Split a state into named parts: which leaf belongs to which state class, field and parameter."""
 
 import dataclasses
 import itertools
@@ -21,7 +21,7 @@ class Leaf(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class StateSection:
-    """One named tuple of a state, and the leaves that lie in no other one below it."""
+    """One named tuple of a state, with the leaves that are in no other one below it."""
 
     kind: str  # its class name; '' for what lies in no named tuple
     fields: tuple[str, ...]
@@ -35,15 +35,15 @@ class StateSection:
 
     @property
     def only_counts(self) -> bool:
-        """Whether it is there for the count of a schedule."""
+        """Tell whether it is there for the count of a schedule."""
         return set(self.fields) - {"inner_state", "hyperparams", "hyperparams_states"} == {"count"}
 
 
 def parts(
     state: PyTree, params: PyTree, renamed: Mapping[str, str] | None = None
 ) -> list[StateSection]:
-    """The parts of a state made of such params, in order; `renamed` are paths of parameters as they
-    are now, by old.
+    """Return the parts of a state made of such params, in order; `renamed` gives present paths of
+    parameters by old ones.
     """
     of_params = _paths_of(params)
     known = dict(zip(map(steps, of_params), path_strings(of_params), strict=True))
@@ -84,12 +84,12 @@ def parts(
 
 
 def owners(params: PyTree) -> list[str]:
-    """How the parts of a state call the parameters, the nothings among them too, in order."""
+    """Name the parameters, missing ones too, as the parts of a state do, in order."""
     return path_strings(_paths_of(params))
 
 
 def paths_of(params: PyTree) -> list[tuple[str, ...]]:
-    """The paths of these parameters in components."""
+    """Return the paths of these parameters in components."""
     return list(map(steps, _paths_of(params)))
 
 
@@ -99,7 +99,9 @@ def _paths_of(params: PyTree) -> list[Sequence[Any]]:
 
 
 def _along(tree: Any, path: Sequence[Any]) -> list[Any]:
-    """The nodes that a path goes through, from the root, as far as Python's own containers go."""
+    """Yield the nodes that a path goes through, from the root, as far as Python's own containers
+    go.
+    """
     nodes = []
     for key in path:
         nodes.append(tree)
@@ -121,12 +123,14 @@ def _names(node: Any, step: str) -> list[str]:
 
 
 def _upwards(path: str) -> list[str]:
-    """A path and those above it, from the root."""
+    """Return a path and those above it, from the root."""
     return list(itertools.accumulate(path.split("/"), "{}/{}".format))
 
 
 def _now_called(path: str, renamed: Mapping[str, str], order: Mapping[str, int]) -> str:
-    """A path as it is now, itself or what it lies in renamed, by the first name that applies."""
+    """Return the present name of a path, renamed itself or through what contains it, by the first
+    name that applies.
+    """
     old = min((at for at in _upwards(path) if at in renamed), key=order.__getitem__, default=None)
     return path if old is None else renamed[old] + path.removeprefix(old)
 
@@ -134,7 +138,7 @@ def _now_called(path: str, renamed: Mapping[str, str], order: Mapping[str, int])
 def _owner(
     below: tuple[str, ...], value: Any, params: Any, known: Mapping[tuple[str, ...], str]
 ) -> str | None:
-    """The parameter that a leaf belongs to, by what follows its field in its path."""
+    """Return the parameter that a leaf belongs to, by what follows its field in its path."""
     if () in known:  # the only leaf
         is_its = below == () and np.shape(value) == np.shape(params) and is_inexact(value)
         return known[()] if is_its else None
@@ -142,12 +146,14 @@ def _owner(
 
 
 def _owner_called(path: str, known: Mapping[str, str]) -> str | None:
-    """The parameter at or above a path in words."""
+    """Return the parameter at or above a path in words."""
     return next((known[at] for at in _upwards(path) if at in known), None)
 
 
 def distance(a: tuple[str, ...], b: tuple[str, ...]) -> int:
-    """How many names two contexts do not share, in order: what wrappers around one of them add."""
+    """Count the names that two contexts do not share, in order: what wrappers around one of them
+    add.
+    """
     row = [0] * (len(b) + 1)  # lengths of the longest common subsequences
     for x in a:
         last = 0

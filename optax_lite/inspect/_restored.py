@@ -1,5 +1,5 @@
-"""A state that was restored without its classes: dicts by field name and lists by position, put
-back into them.
+"""A state restored without its classes: dicts by field name and lists by position, put back into
+them.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from optax_lite.errors.states import outline
 
 
 def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
-    """A state of plain containers as the classes of `fresh`, every part by its name or place;
-    others as they are.
+    """Put a state of plain containers into the classes of `fresh`, every part by its name or place;
+    leave others alone.
 
     Orbax without a target gives dicts for classes, lists for tuples and None for what has no leaf;
     msgpack and the state dicts of Flax give dicts all over, with the places of tuples and lists as

@@ -1,4 +1,6 @@
-"""Which leaves of a state belong to parameters, and in which field of whose state they are kept."""
+"""Find which leaves of a state belong to parameters, and the fields of the states that keep
+them.
+"""
 
 import jax
 
@@ -10,10 +12,10 @@ from optax_lite.inspect._nodes import without_nodes
 
 
 def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str, str]], set[str]]:
-    """For every leaf of a state the field it is kept in and its path there, "" for what is of no
+    """Return for every leaf of a state its field and its path in there, "" for leaves of no
     parameter.
 
-    And all such fields, those without leaves too.
+    With it come all such fields, those without leaves too.
     """
     known = set()
 

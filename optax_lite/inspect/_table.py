@@ -18,11 +18,11 @@ _WIDTH = 120
 
 
 class LeafRow(NamedTuple):
-    """A parameter, what an optimizer keeps for it, and the settings that it is moved by."""
+    """A parameter, what an optimizer keeps for it, and the settings that move it."""
 
-    path: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    path: str  # of the parameter
+    shape: tuple[int, ...]  # of the parameter
+    dtype: np.dtype  # of the parameter
     group: str  # its label in a partition, nested ones joined by a slash; empty without one
     # those in effect, by their path in `tx.hyperparams`; a schedule as such
     hyperparams: dict[str, Any]
@@ -33,17 +33,16 @@ class LeafRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What `explain` found: print it, or take `rows` (one per leaf), `totals` and `warnings` as
-    data.
+    """The result of `explain`: print it, or take `rows`, `totals` and `warnings` as data.
 
     In print, leaves whose paths differ in a number and that are alike in all else share a line.
     """
 
-    rows: list[LeafRow]
-    # parameters, moved, parameter_bytes, state_bytes by slot, bytes, bytes_per_parameter,
+    rows: list[LeafRow]  # one for each leaf
+    # parameters, moved, parameter_bytes, state_bytes by slot, bytes, bytes_per_parameter, and
+    # members, the size of a population, of one of which the other numbers are
     totals: dict[str, Any]
-    # and members, the size of a population, of one of which these are
-    warnings: list[str]
+    warnings: list[str]  # guesses at mistakes, and rules without effect
 
     def __str__(self) -> str:
         cells, alike = _narrow(*self._cells())
@@ -107,7 +106,7 @@ class Explanation:
 
 
 def show_bytes(n: float) -> str:
-    """A number of bytes in its unit of a thousand."""
+    """Return a number of bytes in its unit of a thousand."""
     power = 0
     while n >= 999.5 and power < 6:
         n, power = n / 1000, power + 1
@@ -115,7 +114,7 @@ def show_bytes(n: float) -> str:
 
 
 def collapse_numbered(paths: Iterable[str]) -> list[str]:
-    """The paths, those that differ in a number taken together: 'layer_*/bias ×4'."""
+    """Join the paths that differ in a number: 'layer_*/bias ×4'."""
     groups: dict[str, list[str]] = {}
     for path in paths:
         groups.setdefault(_numberless(path), []).append(path)
@@ -125,7 +124,7 @@ def collapse_numbered(paths: Iterable[str]) -> list[str]:
 
 
 def abbreviate(paths: Iterable[str]) -> str:
-    """The first of the paths, in words."""
+    """Name the first of the paths."""
     names = collapse_numbered(paths)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -135,8 +134,8 @@ def _numberless(path: str) -> str:
 
 
 def value_range(value: Any) -> tuple[float, float]:
-    """The least and the largest value of a number, of those of a population, or of a schedule along
-    its way.
+    """Return the least and the largest value of a number, of those of a population, or of a
+    schedule along its way.
     """
     values = _along(value) if isinstance(value, Schedule) else value
     return float(np.min(values)), float(np.max(values))
@@ -163,7 +162,7 @@ def _at(schedule: Schedule, counts: jax.Array) -> jax.Array:
 
 
 def _short(row: LeafRow) -> dict[str, Any]:
-    """The settings by the end of their path, as much of it as tells them apart."""
+    """Shorten the paths of settings to as much of the end as tells them apart."""
     return dict(zip(_ends(tuple(row.hyperparams)), row.hyperparams.values(), strict=True))
 
 
@@ -181,8 +180,8 @@ def _ends(paths: tuple[str, ...]) -> list[str]:
 
 
 def _telling(rows: list[LeafRow]) -> list[str]:
-    """The settings that need a column: values differ, or a rate or a decay is there for some leaves
-    only.
+    """Return the settings that need a column: values differ, or a rate or a decay is there for some
+    leaves only.
     """
     moved = [_short(row) for row in rows if row.is_moved]
     names = dict.fromkeys(name for settings in moved for name in settings)
@@ -196,8 +195,8 @@ def _telling(rows: list[LeafRow]) -> list[str]:
 
 
 def _untelling(rows: list[LeafRow]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings that are alike in all leaves that move, and those that are alike where they are
-    there.
+    """Return the settings that are alike in all leaves that move, and those that are alike where
+    they apply.
     """
     moved, telling = [_short(row) for row in rows if row.is_moved], _telling(rows)
     alike = {
@@ -247,9 +246,7 @@ _LEAST = {"parameter": 24, "group": 16, "state": 24}
 def _narrow(
     header: list[str], rows: list[list[str]]
 ) -> tuple[tuple[list[str], list[list[str]]], list[str]]:
-    """The cells in lines that fit: of what is alike in all rows a note is made, and long words are
-    shortened.
-    """
+    """Make lines that fit: note what is alike in all rows, and shorten long words."""
     columns, notes = (
         dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {},
         [],
@@ -273,7 +270,7 @@ def _narrow(
 
 
 def shorten(cell: str, width: int) -> str:
-    """A cell without its middle; more of the end stays, where paths differ."""
+    """Cut the middle out of a cell; more of the end stays, where paths differ."""
     start = (width - 1) // 3
     return (
         cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"
@@ -281,7 +278,7 @@ def shorten(cell: str, width: int) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells in columns for a terminal; the last one flush right."""
+    """Arrange cells in columns for a terminal; the last one flush right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells):
@@ -297,7 +294,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same for a notebook."""
+    """Arrange the same for a notebook."""
 
     def line(cells, tag):
         sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right

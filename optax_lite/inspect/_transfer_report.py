@@ -1,4 +1,4 @@
-"""What `transfer` did, in words."""
+"""A report of `transfer` in words."""
 
 import dataclasses
 from collections import defaultdict
@@ -15,14 +15,15 @@ from optax_lite.inspect._table import abbreviate, shorten
 
 @dataclasses.dataclass(frozen=True)
 class TransferReport:
-    """What `transfer` did with every leaf, by path; printed, a line for each field of a state, then
-    the notes.
+    """What `transfer` did with every leaf, by path; it prints a line for each field of a state,
+    then the notes.
     """
 
     kept: dict[str, str]  # path in the new state: path in the old one
     new: dict[str, str]  # path in the new state: why it starts afresh
     dropped: dict[str, str]  # path in the old state: why it is not there any more
     notes: tuple[str, ...]  # what to know before training goes on
+    # printed before the notes
     _lines: tuple[str, ...] = dataclasses.field(repr=False)
 
     def __str__(self) -> str:
@@ -30,7 +31,7 @@ class TransferReport:
 
 
 def report_of(plan: TransferPlan) -> TransferReport:
-    """The report of a plan."""
+    """Return the report of a plan."""
     kept = {path: ", ".join(leaf.path for leaf in leaves) for path, leaves in plan.kept.items()}
     kinds = {part.kind for part in plan.news}
     dropped = {
@@ -95,14 +96,14 @@ def _lines(
 
 
 def _is_set(value: Any) -> bool:
-    """Whether a slot begins with something, as an average of the parameters does, and not at 0."""
+    """Tell whether a slot begins with values, as an average of the parameters does, and not at
+    0.
+    """
     return not isinstance(value, Tracer) and bool(np.asarray(value).any())
 
 
 def _warnings(plan: TransferPlan) -> Iterator[str]:
-    """What a report says besides: moments at 0 beside a count that went on, and names that look
-    changed.
-    """
+    """Warn of moments at 0 beside a count that went on, and of names that look changed."""
     for part in plan.news:
         afresh = [
             owner

@@ -1,4 +1,4 @@
-"""Every hyperparameter as it is now: schedules at the count that the state has."""
+"""Every hyperparameter at present: schedules at the count of the state."""
 
 from typing import Any
 
@@ -16,14 +16,19 @@ from optax_lite.inspect._nodes import find_paths, walk
 
 @usage("current_hyperparams(tx, state)")
 def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Any]:
-    """`tx.hyperparams`, but an argument that is a schedule stands there once, with its value at the
+    """Return the hyperparameters of the next update by path, with schedules evaluated at the
     state's count.
 
-        current_hyperparams(adamw(schedule), state)["learning_rate"]  # of the next update
+        current_hyperparams(adamw(schedule), state)["learning_rate"]  # in a chain "1/learning_rate"
 
-    In a chain '1/learning_rate', as in `tx.replace`. Where several members count for themselves, a
-    schedule has its value at the outermost or first. A schedule that nothing follows is left out.
-    Traced states give traced values, a population gives arrays.
+    The paths are those of `tx.hyperparams` and `tx.replace`, but a schedule has one entry, under
+    the name of the argument. If several members with counts of their own use one schedule, its
+    value is at the count of the outermost, or else of the first. A schedule that no member uses is
+    left out. Traced states give traced values, a population gives arrays.
+
+    Args:
+        tx: The optimizer, or any other transformation. It made the state.
+        state: State of the optimizer, as `init`, `update` or `step` returned it.
     """
     tx = as_optimizer(tx, "current_hyperparams", "current_hyperparams(tx, state)")
     given = settings(tx)
@@ -44,8 +49,8 @@ def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str
 
 
 def settings(tx: GradientTransformation) -> dict[str, Any]:
-    """Every number and schedule by path, in the order of `tx.hyperparams`; nothing from inside a
-    schedule.
+    """Return every number and schedule by path, in the order of `tx.hyperparams`; nothing from
+    inside a schedule.
     """
     given: dict[str, Any] = {}
     numbers = tx.hyperparams
@@ -58,8 +63,8 @@ def settings(tx: GradientTransformation) -> dict[str, Any]:
 
 
 def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The settings that a state holds itself, and the count in it that each schedule is evaluated
-    at.
+    """Return the settings that a state holds itself, and the count in it at which each schedule is
+    evaluated.
     """
     held: dict[str, Any] = {}
     counts: dict[str, Array] = {}
@@ -79,7 +84,7 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def _held(value: Any, name: str, hyperparams: dict[str, Array]) -> Any:
-    """A number as a state holds it, or a schedule with the numbers that it holds."""
+    """Return a number as a state holds it, or a schedule with the numbers that it holds."""
     if not isinstance(value, Schedule):
         return hyperparams.get(name, value)
     for key, number in hyperparams.items():

@@ -34,17 +34,25 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 
 @usage("explain(tx, params)")
 def explain(tx: GradientTransformation, params: Params) -> Explanation:
-    """A table of the parameters: group, settings in effect, slots of the state, bytes; with totals
+    """Tabulate the parameters: group, settings in effect, slots of the state, bytes; with totals
     and warnings.
 
         print(explain(tx, jax.eval_shape(model.init, key, x)["params"]))
 
-    Shapes are enough: no state is allocated. A setting gets a column where leaves differ in it; a
-    schedule is shown as its least and largest value. The warnings are guesses at what is not meant:
-    decay of biases and norms, an average whose decay is 1 in the dtype it is kept in, steps that
-    are rounded away, leaves that no learning rate reaches, groups without leaves and rules without
-    an effect, and in chains a direction uphill, a clip or a decay on the other side of a scaling
-    than is usual, and a rate given twice. Of a population the state of one member is counted.
+    No state is allocated. A setting gets a column where leaves differ in it; a schedule is shown as
+    its least and largest value. Of a population the state of one member is counted.
+
+    The warnings are guesses at mistakes: decay of biases and norms, an average whose decay is 1 in
+    the dtype it is kept in, steps that are rounded away, leaves that no learning rate reaches,
+    groups without leaves and rules without an effect, and in chains a direction uphill, a clip or a
+    decay on the other side of a scaling than is usual, and a rate given twice.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        params: Parameters, a pytree of arrays. Shapes are enough (`jax.ShapeDtypeStruct`).
+
+    Returns:
+        An `Explanation`: print it, or take its `rows` (one per leaf), `totals` and `warnings`.
     """
     tx = as_optimizer(tx, "explain", "explain(tx, params)")
     check_params("explain", params)
@@ -118,7 +126,7 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
 
 
 def _hands_on(place: StateNode) -> bool:
-    """Whether the settings are those of a member, which has them in its own place."""
+    """Tell whether the settings are those of a member, which has them in its own place."""
     return "injecting" in place.factory.words and any(
         below.paths for below in nodes(place.state.inner_state)
     )
@@ -134,8 +142,8 @@ def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
 
 
 def _owner(path: tuple[str, ...], names: Mapping[tuple[str, ...], str]) -> str | None:
-    """The parameter to which a leaf of a tree like the parameters' belongs: itself, or the one
-    above it.
+    """Return the parameter to which a leaf of a tree like the parameters' belongs: itself, or the
+    one above it.
     """
     return next((names[path[:i]] for i in range(len(path), -1, -1) if path[:i] in names), None)
 
@@ -157,7 +165,7 @@ def _by_leaf(
 
 
 def _cut(tree: Any, own: Mapping[str, Any]) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
-    """Slots that are one vector of some parameters, as what each of these has of them."""
+    """Cut slots that are one vector of some parameters into the parts of each."""
     size = sum(math.prod(p.shape) for p in own.values())
     vectors = [x for x in jax.tree.leaves(tree) if x.ndim and x.shape[-1] == size]
     return {

@@ -1,5 +1,5 @@
-"""Telemetry that is computed inside the update and kept in the state: norms, the learning rate,
-counts of trouble.
+"""Telemetry computed inside the update and kept in the state: norms, the learning rate, counts of
+trouble.
 """
 
 from collections.abc import Iterator
@@ -71,8 +71,8 @@ def _below(state, key):
 
 
 def _first_clip(tx) -> tuple[Any, tuple] | None:
-    """The max_norm of `clip_by_global_norm` if that is the first to see the gradient, and where in
-    the state it is.
+    """Return the max_norm of `clip_by_global_norm` if that is the first to see the gradient, and
+    its place in the state.
     """
     place, path = trace_state(tx), ()
     while (is_chain(place) and place.state) or "passing" in place.factory.words:
@@ -88,16 +88,18 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
 
 @transform(not_around=SCALED)
 def with_metrics(tx):
-    """Do what `tx` does, and keep in the state what a training log wants to know; `read_metrics`
-    takes it out.
+    """Do what `tx` does, and keep in the state what a training log needs; `read_metrics` reads it.
 
         tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))
 
     The norm of the gradient is the one that a clip in front of `tx` uses, computed once, without
-    the leaves that a `groups` behind it freezes. The learning rate is the value of the argument of
-    that name; with several, as in `groups`, there is one for each. The count of clipped updates is
-    left out unless `clip_by_global_norm` comes first. A leaf is not finite if the sum of its
-    squares is not: it holds a NaN, an infinity, or in float32 an entry above 1e19.
+    the leaves that a `groups` behind it freezes. The learning rate is the value of the one argument
+    of that name; with none or several it is left out, and so is the count of clipped updates unless
+    `clip_by_global_norm` comes first. A leaf is not finite if the sum of its squares is not: it
+    holds a NaN, an infinity, or in float32 an entry above 1e19.
+
+    Args:
+        tx: The optimizer, or any other transformation.
     """
     check_members({"tx": tx})
     if tx.factory is with_metrics:
@@ -115,7 +117,7 @@ def with_metrics(tx):
         return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
 
     def watched(updates, state, params):
-        """The state before the update with what is known by then."""
+        """Return the state before the update with what is known by then."""
         updates = zero_frozen([tx], updates, params)
         now = {} if rates is None else current_hyperparams(tx, state.inner_state)
         grad_norm, clipped = global_norm(updates), state.clipped
@@ -165,19 +167,23 @@ _norm, _norms = (jax.jit(global_norm), jax.jit(jax.vmap(global_norm)))
 
 @usage("read_metrics(state, params)")
 def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any]:
-    """What `with_metrics` kept in a state, wherever it stands there, as a flat dict for a log.
+    """Read what `with_metrics` kept in a state, as a flat dict for a log.
 
         read_metrics(state, params)
         # step, grad_norm, update_norm, learning_rate, clipped, skipped, nonfinite, first_nonfinite,
         # param_norm, update_ratio
 
-    learning_rate, clipped and skipped are there if they are known. Several rates are
-    learning_rate/base, learning_rate/head, ... by group, or by the place in a chain; skipped are
-    the updates that a wrapper anywhere in the state left out. `first_nonfinite` is the path of the
-    first leaf that was not finite in the latest of the `nonfinite` updates; None if there was none,
-    or if neither params nor a slot of the state tell the paths. In a trace it is the leaf's index,
-    -1 for none. With params, param_norm and update_ratio = update_norm / param_norm. Of a
-    population every value is an array, and `first_nonfinite` a list.
+    learning_rate, clipped and skipped are there if they are known; skipped counts the updates that
+    a wrapper anywhere in the state left out. `first_nonfinite` is the path of the first leaf that
+    was not finite in the latest of the `nonfinite` updates; None if there was none, or if neither
+    params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for none.
+    Of a population every value is an array, and `first_nonfinite` a list.
+
+    Args:
+        state: State of the optimizer, as `init`, `update` or `step` returned it. Or any tree around
+            it, with metrics in one place.
+        params: Parameters, a pytree of arrays. They add param_norm, and update_ratio = update_norm
+            / param_norm.
     """
     if isinstance(state, Config):
         raise ArgumentError(
@@ -219,7 +225,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
 
 
 def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The named tuples of a state, from the outside in."""
+    """Yield the named tuples of a state with their paths, from the outside in."""
     if hasattr(node, "_fields"):
         yield path, node
     is_tuple = isinstance(node, tuple)
@@ -233,7 +239,7 @@ def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def count_skipped(state):
-    """How many updates the wrappers in a state left out, by the fields in which they count them;
+    """Count the updates that the wrappers in a state left out, by the fields that keep such counts;
     None without any.
     """
     fields = ("total_skipped", "total_notfinite")
@@ -260,7 +266,7 @@ def _first_nonfinite(metrics, params):
 
 
 def _leaf_paths_in(state, size):
-    """The paths of the parameters, where the slots of a state with that many leaves agree about
+    """Return the paths of the parameters if the slots of a state with that many leaves agree about
     them.
     """
 

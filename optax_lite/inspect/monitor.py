@@ -44,19 +44,22 @@ class MonitorState(NamedTuple):
 
 
 def _measurable(tree: PyTree) -> PyTree:
-    """Updates as a measure sees them: in float32 at least."""
+    """Return updates as a measure sees them: in float32 at least."""
     return leafwise(lambda g: g, tree)
 
 
 @transform(static=("measure_name", "measure"), is_a=("watching",))
 def snapshot(measure_name: str, measure: Measure):
-    """Keep `measure(updates)` in the state and pass the updates on: read it with `tree.get(state,
-    measure_name)`.
+    """Keep `measure(updates)` in the state and pass the updates on; `tree.get(state, measure_name)`
+    reads it.
 
         tx = chain(clip_by_global_norm(1.0), snapshot("clipped_norm", global_norm), adam(1e-3))
 
-    A measure is a function of the whole tree to an array or a tree of arrays. Before the first
-    update the state holds the measure of the parameters, as in optax.
+    Before the first update the state holds the measure of the parameters, as in optax.
+
+    Args:
+        measure_name: Name under which the state holds the measurement.
+        measure: Function of the whole tree of updates that returns an array or a tree of arrays.
     """
     _check_measure("measure", measure)
     if not isinstance(measure_name, str):
@@ -80,10 +83,12 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
         tx = chain(monitor(measures), adam(1e-3))
         tree.get(state, "measurements")["norm"]
 
-    A measure is a function of the updates, or a transformation whose update is the measurement:
-    that one sees params too, and extra arguments, but must do without them. The state has its final
-    structure from the start (optax adds the measurements in the first update, which compiles a step
-    twice).
+    The state has its final structure from the start (optax adds the measurements in the first
+    update, which compiles a step twice).
+
+    Args:
+        measures: By name, functions of the updates, or transformations whose update is the
+            measurement; these see params and extra arguments, but must do without them.
     """
     if not isinstance(measures, Mapping) or not all(isinstance(name, str) for name in measures):
         raise ArgumentError(
@@ -128,10 +133,16 @@ def _measured(measure):
 
 @transform(static=("measure", "accumulator_dtype"))
 def measure_with_ema(measure: Measure, decay: Number, debias=True, accumulator_dtype=None):
-    """The moving average of `measure(updates)`, over 1 - decayᵗ with `debias`: a measure for
-    `monitor`.
+    """Return a measure for `monitor`: the moving average of `measure(updates)`.
 
-    Its updates are what was measured, so it stands in no chain by itself.
+    Its updates are what was measured, so it cannot be a member of a chain itself.
+
+    Args:
+        measure: Function of the whole tree of updates that returns an array or a tree of arrays.
+        decay: Decay of the moving average, in [0, 1).
+        debias: Divide by 1 - decayᵗ after t updates, since the average starts at 0.
+        accumulator_dtype: Dtype in which the average is stored; None for the measurement's own,
+            float32 at least.
     """
     _check_measure("measure", measure)
     init_ema, update_ema = ema.builder(decay, debias, accumulator_dtype)
@@ -164,7 +175,7 @@ def _check_measure(name: str, measure: Any) -> None:
 
 
 def _zeros_of(measure: Callable, *trees: Any) -> PyTree:
-    """What a function makes of some trees, in shape and dtype only."""
+    """Return zeros of the shapes and dtypes of a function's results."""
     return varying_like(
         jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure, *trees)), trees
     )
@@ -175,5 +186,5 @@ def _arrays(tree: PyTree) -> PyTree:
 
 
 def _numbers(tree: PyTree) -> PyTree:
-    """What was measured as something that has an average: counts and truths in float32."""
+    """Return what was measured as something that has an average: counts and truths in float32."""
     return jax.tree.map(lambda x: x if is_inexact(x) else x.astype(jnp.float32), _arrays(tree))

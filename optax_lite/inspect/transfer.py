@@ -34,18 +34,28 @@ def transfer(
     *,
     renamed: Mapping[str, str] | None = None,
 ) -> tuple[OptState, TransferReport]:
-    """Carry a state into a changed optimizer: `state, report = transfer(state, tx, params);
-    print(report)`.
+    """Carry a state into a changed optimizer.
 
-    For leaves unfrozen, a schedule where a number was and back, wrappers, metrics and members of a
-    chain that come or go, groups split or joined. A leaf is carried where the class and field of
-    the state it stands in, the path of its parameter and its shape agree: all slots that a
-    parameter has in one state, or none. Places in a chain are no names: of two states of one class
-    that nothing else tells apart neither is guessed. A count goes with the moments beside it, and
-    the count of a schedule that is new is taken from there. Hyperparameters in the state are the
-    new optimizer's. All else is as `tx.init(params)` makes it. A state of this optimizer that was
-    restored as dicts and lists is put back into its classes, by names and places. `renamed` are new
-    paths of parameters by the old ones, {"encoder/w": "body/w"}, or of subtrees.
+        state, report = transfer(state, tx, params)
+        print(report)
+
+    It is for leaves unfrozen, a schedule where a number was and back, wrappers, metrics and members
+    of a chain that come or go, and groups split or joined. A leaf is carried where the class and
+    field of its state, the path of its parameter and its shape agree: all slots that a parameter
+    has in one state, or none. Places in a chain are no names: of two states of one class that
+    nothing else tells apart neither is guessed. A count goes with the moments beside it, and the
+    count of a schedule that is new is taken from there. Hyperparameters in the state are the new
+    optimizer's. Everything else is as `tx.init(params)` makes it.
+
+    Args:
+        state: State of the optimizer, as `init`, `update` or `step` returned it. One restored as
+            dicts and lists is put back into the classes of `tx`.
+        tx: The optimizer, or any other transformation. The state is carried into this one.
+        params: Parameters, a pytree of arrays. The new ones, where they have changed.
+        renamed: New paths of parameters, or of subtrees, by the old ones: {"encoder/w": "body/w"}.
+
+    Returns:
+        The new state, and a `TransferReport` of every leaf that was kept, new or dropped.
     """
     _check_arguments("transfer", state, tx, params)
     fresh = tx.init(params)
@@ -70,15 +80,22 @@ def transfer(
 def reset(
     state: OptState, tx: GradientTransformation, params: Params, *, where: Any = None
 ) -> OptState:
-    """The state with the slots of the parameters that `where` picks as `tx.init(params)` makes
-    them.
+    """Start the state afresh for the parameters that `where` picks.
 
         state = reset(state, tx, params, where="head")
 
-    `where` are path patterns as in `masked`; None is everything. What a state keeps for all its
-    parameters together, a count above all, starts afresh only where all of them do: moments that
-    start at 0 beside a count that goes on are not corrected for that, and Adam's first steps there
-    are up to (1 - b1) / √(1 - b2) times as long.
+    What a state keeps for all its parameters together, a count above all, starts afresh only where
+    all of them do: moments that start at 0 beside a count that goes on are not corrected for that,
+    and Adam's first steps there are up to (1 - b1) / √(1 - b2) times as long.
+
+    Args:
+        state: State of the optimizer, as `init`, `update` or `step` returned it.
+        tx: The optimizer, or any other transformation.
+        params: Parameters, a pytree of arrays.
+        where: Path patterns of parameters, as in `masked`; None for all of them.
+
+    Returns:
+        The state, its slots for these parameters as `tx.init(params)` makes them.
     """
     _check_arguments("reset", state, tx, params)
     fresh = tx.init(params)
@@ -105,8 +122,8 @@ def reset(
 
 
 def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tuple[int, Any]]:
-    """The leaves of a state that are one vector of several parameters, as inside `flatten`, some of
-    these afresh.
+    """Yield leaves of a state that are one vector of several parameters, as inside `flatten`, some
+    of them afresh.
     """
     if not any(node.joined for node, _, _ in walk(tx, fresh)):
         return
@@ -133,7 +150,7 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
 
 
 def _within(steps: list[str]) -> Iterator[str]:
-    """All paths that run along some steps."""
+    """Yield all paths that run along some steps."""
     for start in range(len(steps)):
         yield from itertools.accumulate(steps[start:], "{}/{}".format)
 
@@ -150,7 +167,7 @@ def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:
 
 
 def _in_place_of(fresh: Any, value: PyTree) -> Any:
-    """A leaf of the old state with the dtype and the place of the new one."""
+    """Return a leaf of the old state with the dtype and the placement of the new one."""
     value = jax.numpy.asarray(value) if isinstance(value, np.ndarray) else as_array(value)
     if value.dtype != fresh.dtype:
         value = jax.lax.convert_element_type(value, fresh.dtype)

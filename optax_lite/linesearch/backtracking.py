@@ -1,9 +1,9 @@
 """Line searches by backtracking, and what all line searches share: trial points, and values kept in
 the state.
 
-A line search stands last in a chain, behind a descent direction u with ⟨u, ∇f⟩ < 0, and scales it.
-It asks for values of the objective at points w + ηu, so the update needs the objective itself, and
-the same one at every point: all data, or one batch for the whole step.
+A line search is last in a chain, behind a descent direction u with ⟨u, ∇f⟩ < 0, and scales it. It
+needs values of the objective at points w + ηu, so the update needs the objective itself, and the
+same one at every point: all data, or one batch for the whole step.
 """
 
 import inspect
@@ -38,8 +38,8 @@ from optax_lite.errors.states import states_with
 
 
 def value_dtype(params: PyTree) -> Any:
-    """The real dtype in which values, slopes and steps of a search over these parameters
-    are kept.
+    """Return the real dtype in which values, slopes and steps of a search over these parameters are
+    kept.
     """
     return jnp.finfo(
         compute_dtype(*(jnp.asarray(p) for p in jax.tree.leaves(params) if is_inexact(p)))
@@ -47,7 +47,7 @@ def value_dtype(params: PyTree) -> Any:
 
 
 def moved(params: PyTree, updates: PyTree, step: Array) -> PyTree:
-    """params + step·updates in the params' dtypes; a parameter without update stays."""
+    """Return params + step·updates in the params' dtypes; a parameter without update stays."""
 
     def one(u, p):
         if is_missing(u):
@@ -59,8 +59,8 @@ def moved(params: PyTree, updates: PyTree, step: Array) -> PyTree:
 
 
 def of_params(value_fn: Callable, extra: dict[str, Any], dtype: Any) -> Callable:
-    """`value_fn` as a function of the parameters alone, given those of the extra arguments that it
-    takes.
+    """Turn `value_fn` into a function of the parameters alone, given those of the extra arguments
+    that it takes.
     """
     parameters = inspect.signature(value_fn).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -69,16 +69,16 @@ def of_params(value_fn: Callable, extra: dict[str, Any], dtype: Any) -> Callable
 
 
 def value_and_descent(f: Callable, params: PyTree, slot: PyTree) -> tuple[Array, PyTree]:
-    """f and its gradient as an update takes it, conjugated where complex: JAX's own leads uphill
-    there.
+    """Return f and its gradient as an update takes it, conjugated where complex: JAX's own leads
+    uphill there.
     """
     value, gradient = jax.value_and_grad(f, allow_int=True)(params)
     return value, jax.tree.map(jnp.conj, gradient_like(slot, gradient))
 
 
 def gradient_like(slot: PyTree, gradient: PyTree) -> PyTree:
-    """A gradient in the dtypes of the state's slot for it, 0 where it has none, None where there is
-    no slot.
+    """Return a gradient in the dtypes of the state's slot for it, 0 where it has none, None where
+    there is no slot.
     """
 
     def one(z, g):
@@ -88,19 +88,29 @@ def gradient_like(slot: PyTree, gradient: PyTree) -> PyTree:
 
 
 def last_step(state: Any) -> Array:
-    """Where a search starts that goes on from the last one: at 1 if that had to stand still."""
+    """Return the step size to start from after the last one: 1 if that had to be 0."""
     return jnp.where(state.learning_rate > 0, state.learning_rate, 1)
 
 
 def value_and_grad_from_state(value_fn: Callable) -> Callable:
-    """`jax.value_and_grad(value_fn)` that takes both from the state of a line search when they are
-    there.
+    """Wrap `jax.value_and_grad(value_fn)` to take both from the state of a line search when they
+    are there.
 
-    Call it as `value, grad = f(params, *args, state=state, **kwargs)`. It computes them on the
-    first step, and whenever the value kept is not finite, so that a search costs no evaluation
-    beyond its own. Right only for a function that is the same on every step: with a new batch, use
-    `jax.value_and_grad`. The search must keep gradients (zoom does, backtracking with
-    `store_grad=True`). The gradient of a complex parameter is conjugated, as updates want it.
+        value_and_grad = value_and_grad_from_state(value_fn)
+        value, grad = value_and_grad(params, *args, state=state, **kwargs)
+
+    It computes them on the first step, and whenever the kept value is not finite, so that a search
+    costs no evaluation beyond its own. It is right only for a function that is the same on every
+    step: with a new batch, use `jax.value_and_grad`. The search must keep gradients (zoom does,
+    backtracking with `store_grad=True`).
+
+    Args:
+        value_fn: The objective: a function of the params, and of further arguments, that returns
+            one number.
+
+    Returns:
+        A function of the arguments of `value_fn` and of `state=`, the state of the optimizer. Its
+        gradient of a complex parameter is conjugated, as updates need it.
     """
     with errors_named("value_and_grad_from_state"):
         check_function(value_fn=value_fn)
@@ -136,7 +146,7 @@ def value_and_grad_from_state(value_fn: Callable) -> Callable:
 
 
 def searches(state):
-    """The states nested in a state that keep a value and a gradient of the objective."""
+    """Return the states nested in a state that keep a value and a gradient of the objective."""
     return states_with(state, "learning_rate", "value", "grad", "info")
 
 
@@ -167,15 +177,30 @@ def scale_by_backtracking_linesearch(
     store_grad=False,
     verbose=False,
 ):
-    """Scale u by an η, shrunk until f(w + ηu) ≤ (1 + rtol)·f(w) + slope_rtol·η·⟨u, ∇f⟩ + atol.
+    """Scale u by an η that is shrunk until f decreases enough. Armijo 1966; Nocedal & Wright 2006,
+    Algorithm 3.1.
 
-    Armijo 1966; Nocedal & Wright 2006, Algorithm 3.1. Put it behind a descent direction,
-    `chain(sgd(1.0), ...)`. A search starts from the last η times increase_factor, at most
-    max_learning_rate; after max_backtracking_steps it takes the η it has, decrease or not
-    (`info.decrease_error` says which), or 0 if f is not finite there; then the next search starts
-    from 1 (in optax it stays at 0). The update needs `value=`, `grad=` and `value_fn=`, a function
-    of the parameters and of any further keywords given; the gradient of a complex parameter is to
-    be conjugated.
+        f(w + ηu) ≤ (1 + rtol)·f(w) + slope_rtol·η·⟨u, ∇f⟩ + atol
+
+        tx = chain(sgd(1.0), scale_by_backtracking_linesearch(20))
+        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
+
+    Put it behind a descent direction. The update needs `value=`, `grad=` and `value_fn=`, a
+    function of the parameters and of any further keywords given; conjugate the gradient of a
+    complex parameter. A search starts from the last η times `increase_factor`. Where the last trial
+    fails it is taken all the same, and `info.decrease_error` says by how much; if f is not finite
+    there, η is 0, and the next search starts from 1 (in optax it stays at 0).
+
+    Args:
+        max_backtracking_steps: Most times that η is shrunk in an update, an integer of at least 1.
+        slope_rtol: Share of the decrease that the slope promises, at least 0.
+        decrease_factor: Multiplies η after a failed trial, above 0; it should be below one.
+        increase_factor: Multiplies the last η to start the next search, above 0.
+        max_learning_rate: Largest η, above 0.
+        atol: Absolute increase that is tolerated, at least 0.
+        rtol: Increase relative to f(w) that is tolerated, at least 0.
+        store_grad: Keep the gradient at the new point for `value_and_grad_from_state`.
+        verbose: Print the outcome of every search.
     """
     check_count(max_backtracking_steps=max_backtracking_steps)
     check_positive(

@@ -3,8 +3,8 @@ interval.
 
 The textbook has two algorithms, one that steps out until an interval holds a solution and one that
 narrows it. Here both are one loop: `low` is the best step so far, `high` the other end of the
-interval, without meaning until there is one, and what happens to them after a trial is the same in
-both. `low` starts at step 0, which is always allowed.
+interval, meaningless until there is one, and both are updated alike after every trial. `low` starts
+at step 0, which is always allowed.
 """
 
 from typing import NamedTuple
@@ -83,19 +83,39 @@ def scale_by_zoom_linesearch(
     """Scale u by an η that decreases f enough and flattens its slope. Nocedal & Wright 2006,
     Algorithms 3.5 and 3.6.
 
-    With φ(η) = f(w + ηu): φ(η) ≤ φ(0) + c₁·η·φ'(0) and |φ'(η)| ≤ c₂·|φ'(0)|, c₁ being slope_rtol
-    and c₂ curv_rtol, both up to tol. Where φ(η) is within approx_dec_rtol·|φ(0)| above φ(0), so
-    that rounding hides a decrease, φ'(η) ≤ (2c₁ - 1)·φ'(0) will do for the first (Hager & Zhang
-    2006; None turns that off), and of two points with one value that with φ' < 0 counts as the
-    lower.
+        φ(η) ≤ φ(0) + slope_rtol·η·φ'(0)  and  |φ'(η)| ≤ curv_rtol·|φ'(0)|, with φ(η) = f(w + ηu)
 
-    A search starts at 1, or with "keep" at the last η, and grows by increase_factor until an
-    interval holds a solution, which is then narrowed by cubic interpolation; a point where f or its
-    slope is not finite is too far. Where it ends without both conditions, at max_learning_rate,
-    after max_linesearch_steps, or in an interval below stepsize_precision, the best decrease found
-    is taken, and if there was none the update is 0 (optax then takes the last trial, uphill or
-    not). The update needs `value=`, `grad=` and `value_fn=`, a function of the parameters and of
-    any further keywords given; the gradient of a complex parameter is to be conjugated.
+    Where φ(η) is within approx_dec_rtol·|φ(0)| above φ(0), so that rounding hides a decrease, φ'(η)
+    ≤ (2·slope_rtol - 1)·φ'(0) suffices for the first (Hager & Zhang 2006), and of two points with
+    one value the one with φ' < 0 counts as the lower.
+
+    A search grows η by `increase_factor` until an interval holds a solution, which is then narrowed
+    by cubic interpolation; a point where f or its slope is not finite is too far. Where it ends
+    without both conditions, at `max_learning_rate`, after `max_linesearch_steps`, or in an interval
+    below `stepsize_precision`, the best decrease found is taken, and if there was none the update
+    is 0 (optax then takes the last trial, uphill or not).
+
+    Put it behind a descent direction. The update needs `value=`, `grad=` and `value_fn=`, a
+    function of the parameters and of any further keywords given; conjugate the gradient of a
+    complex parameter.
+
+    Args:
+        max_linesearch_steps: Most trials in an update, an integer of at least 1.
+        max_learning_rate: Largest η, above 0; None for no limit.
+        tol: How far both conditions may be missed, at least 0.
+        increase_factor: Multiplies η until an interval holds a solution; above 0, and it should be
+            above one.
+        slope_rtol: Share of the decrease that the slope promises, at least 0.
+        curv_rtol: Share of the slope that may remain, at least 0.
+        approx_dec_rtol: Increase relative to |f| that may be rounding, at least 0; None to rule
+            that out.
+        stepsize_precision: Width of an interval below which it is not narrowed, above 0.
+        initial_guess_strategy: Start a search from the last η, "keep", or from 1, "one".
+        verbose: Print the outcome of every search.
+
+    Example:
+        tx = chain(sgd(1.0), scale_by_zoom_linesearch(20))
+        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
     """
     check_count(max_linesearch_steps=max_linesearch_steps)
     check_positive(max_learning_rate=max_learning_rate)
@@ -124,7 +144,7 @@ def scale_by_zoom_linesearch(
         start = _Point(zero, jnp.asarray(value).astype(dtype), dot(updates, grad).astype(dtype))
 
         def misses(point):
-            """By how much a point misses the two conditions."""
+            """Return by how much a point misses the two conditions."""
             decrease = (
                 point.value - start.value - slope_rtol * point.step * jnp.minimum(start.slope, 0)
             )
@@ -194,8 +214,8 @@ def _choose(condition, a, b):
 
 
 def _between(low, high):
-    """A step inside an interval: the minimum of the cubic through both ends, else of the parabola,
-    else the middle.
+    """Choose a step inside an interval: the minimum of the cubic through both ends, else of the
+    parabola, else the middle.
     """
     width, rise = high.step - low.step, high.value - low.value
     mean = rise / width  # what is divided by 0, here or below, is never inside

@@ -23,7 +23,12 @@ from optax_lite.core.numerics import bias_correction_factor, moving_average, ove
 from optax_lite.core.scalars import power_of_two
 from optax_lite.core.transform import Array, EmptyState, PyTree, transform
 from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
-from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
+from optax_lite.core.validate import (
+    ArgumentError,
+    check_count,
+    check_nonnegative,
+    check_unit_interval,
+)
 from optax_lite.errors.calls import errors_named
 from optax_lite.optimizers.adam import adamw
 
@@ -124,6 +129,7 @@ def orthogonalize(
         if jnp.ndim(x) < 2:
             raise ArgumentError(f"x must have two axes or more, got {show_leaf(x):.60}")
         check_count(ns_steps=ns_steps)
+        check_nonnegative(eps=eps)
         steps, bound = _steps(ns_coeffs, ns_steps), _bound(preconditioning)
     return _newton_schulz(jnp.asarray(x), steps, eps, bound, dtype)
 

@@ -1,5 +1,5 @@
-"""A population: members with the settings they were made of, stacked where their structure
-is one.
+"""A population: members with the settings they were made of, stacked where they share a
+structure.
 """
 
 import re
@@ -20,7 +20,7 @@ from optax_lite.core.validate import ArgumentError
 
 
 class Members(NamedTuple):
-    """Those of one structure."""
+    """The members of one structure."""
 
     index: np.ndarray  # which members of the population they are
     stacked: PyTree  # their numbers, of numpy, with the members in front
@@ -28,9 +28,7 @@ class Members(NamedTuple):
 
 @jax.tree_util.register_static
 class Flag(int):
-    """True or False as part of the structure: what a Python bool in a member becomes, as `if` must
-    know it.
-    """
+    """A Python bool of a member as part of the structure, so that `if` can be asked of it."""
 
     # so that it passes for one where a bool is asked for, as bool has no heirs
     __class__ = property(lambda self: bool)
@@ -44,7 +42,7 @@ class Flag(int):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Population:
-    """Members to be trained side by side; `grid` and `sample` make it, `+` puts two under one
+    """Members to be trained side by side; `grid` and `sample` make it, `+` joins two under one
     report.
     """
 
@@ -59,8 +57,12 @@ class Population:
         space: Mapping[str, Any] | None = None,
         where: str = "sweep",
     ) -> "Population":
-        """A population of settings and members; what is wrong with one is told with `where` in
-        front.
+        """Make a population of settings and members.
+
+        Args:
+            made: Pairs (settings, member); the settings are a dict by axis.
+            space: The axes that the settings were taken from; None where there are none.
+            where: Name of the function with which an error about a member begins.
         """
         pairs = [(dict(settings), member) for settings, member in made]
         for i, (settings, member) in enumerate(pairs):
@@ -70,7 +72,7 @@ class Population:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The names of all axes."""
+        """Return the names of all axes."""
         return tuple(dict.fromkeys(name for settings in self.settings for name in settings))
 
     def __len__(self) -> int:
@@ -99,7 +101,9 @@ class Population:
 
     @cached_property
     def _structures(self) -> tuple[tuple[Any, list[int]], ...]:
-        """The treedefs, each with the members that it and their shapes and dtypes are those of."""
+        """Return the treedefs, each with its members; shapes and dtypes are part of what tells them
+        apart.
+        """
         found: dict[Any, list[int]] = {}
         for i, member in enumerate(self.members):
             leaves, treedef = _flat(member)
@@ -107,10 +111,10 @@ class Population:
         return tuple((treedef, index) for (treedef, _), index in found.items())
 
     def groups(self) -> tuple[Members, ...]:
-        """The members by structure, in the order in which these appear.
+        """Return the members by structure, in the order in which structures appear.
 
         Words and Python bools are structure, so that the training can branch on them. Python
-        numbers of one place are floats where not all are whole; arrays have one shape and dtype.
+        numbers in one place are floats where not all are whole; arrays have one shape and dtype.
         """
         made = []
         for treedef, index in self._structures:
@@ -124,8 +128,8 @@ class Population:
 
 
 def weakened(member: PyTree) -> PyTree:
-    """A member out of a stack with numbers that decide no dtype, as those of the member
-    alone do.
+    """Return a member out of a stack with numbers that decide no dtype, like those of the member
+    alone.
     """
     return jax.tree.map(_weak, member)
 
@@ -145,17 +149,17 @@ def _weak(x: Any) -> Any:
 
 
 def pluralize(n: int, what: str) -> str:
-    """'1 member', '2 members'."""
+    """Return '1 member', '2 members'."""
     return f"{n} {what}{'s' * (n != 1)}"
 
 
 def show_settings(settings: Mapping[str, Any]) -> str:
-    """Settings as in a call: 'learning_rate=0.001, nesterov=True'."""
+    """Return settings as in a call: 'learning_rate=0.001, nesterov=True'."""
     return ", ".join(f"{name}={show(x)}" for name, x in settings.items())
 
 
 def show(value: Any) -> str:
-    """A value of a setting as text."""
+    """Return a value of a setting as text."""
     is_float = isinstance(value, (float, np.floating))
     return (
         f"{value:.4g}" if is_float else getattr(value, "__name__", None) or strip_addresses(value)
@@ -163,12 +167,12 @@ def show(value: Any) -> str:
 
 
 def strip_addresses(value: Any) -> str:
-    """Anything as text that is the same in the next process: without addresses."""
+    """Return anything as text that is the same in the next process: without addresses."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", f"{value}")
 
 
 def _flat(member: PyTree) -> tuple[list[Any], Any]:
-    """The numbers of a member and its structure, which words and bools belong to."""
+    """Return the numbers of a member and its structure, which includes words and bools."""
     leaves, treedef = jax.tree.flatten(member)
     if any(isinstance(x, (str, bool, np.bool_)) for x in leaves):
         return jax.tree.flatten(treedef.unflatten(map(_as_structure, leaves)))
@@ -180,7 +184,9 @@ def _as_structure(x: Any) -> Any:
 
 
 def _is_plain(x: Any) -> bool:
-    """Whether a number decides no dtype: Python's, numpy's scalars, and JAX's that are as weak."""
+    """Tell whether a number decides no dtype: Python's, NumPy's scalars, and JAX's that are as
+    weak.
+    """
     return isinstance(x, (int, float, np.integer, np.floating)) or (
         getattr(x, "weak_type", False) and not x.shape
     )
@@ -202,8 +208,8 @@ def _stack(column: tuple) -> np.ndarray:
 
 
 def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str) -> None:
-    """Raise, naming the member by its number and settings, unless there are numbers in it that can
-    be stacked.
+    """Raise, naming the member by its number and settings, unless it has numbers that can be
+    stacked.
     """
     leaves = _flat(member)[0]
     if leaves and all(type(x) is float for x in leaves):
@@ -219,7 +225,7 @@ def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str
 
 
 def _no_number(x: Any) -> str:
-    """Why a leaf cannot be stacked, in words; empty where it can."""
+    """Explain why a leaf cannot be stacked; empty where it can."""
     if isinstance(x, (str, bool)):
         return ""
     if is_factory(x):

@@ -39,7 +39,7 @@ class Table:
 
 
 def summary(result: Any) -> str:
-    """What came of a sweep in a few lines."""
+    """Sum up a sweep in a few lines."""
     (members, seeds), counts = result.scores.shape, Counter(result.status.flat)
     states = ", ".join(
         f"{counts[s]} {s}" for s in ("done", "pruned", "diverged", "stopped") if counts[s]
@@ -77,7 +77,7 @@ def _best(result: Any) -> list[str]:
 
 
 def remarks(result: Any) -> list[str]:
-    """What a reader of the ranking should know."""
+    """Return what a reader of the ranking should know."""
     lines = [*result.edges(), *result.notes]
     if result.interrupted:
         lines.insert(
@@ -87,7 +87,7 @@ def remarks(result: Any) -> list[str]:
 
 
 def table(result: Any, n: int | None = 10) -> Table:
-    """The first n of the ranking."""
+    """Return the first n of the ranking."""
     places, evolves, cells = result.ranking(), bool(result.hyperparams), []
     settings = [settings_of(result, place.member, place.seeds[0]) for place in places[:n]]
     names = list(dict.fromkeys(name for s in settings for name in s))
@@ -116,12 +116,12 @@ def _range(steps: np.ndarray) -> str:
 
 
 def show_score(place: Any) -> str:
-    """A mean, and the standard deviation where it has one."""
+    """Return a mean, and the standard deviation where it has one, as text."""
     return f"{place.score:.4g}" + (f" ± {place.spread:.2g}" if np.isfinite(place.spread) else "")
 
 
 def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
-    """The settings that a run ended with; what its method is called in front where there are
+    """Return the final settings of a run, with the name of its method in front where there are
     several.
     """
     own, methods = result.settings(member, seed), methods_of(result.population)
@@ -130,7 +130,7 @@ def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
 
 @functools.lru_cache(8)
 def methods_of(population: Any) -> tuple[str, ...]:
-    """What the optimizer of each member is called; none where all are called alike, or an axis says
+    """Name the optimizer of each member; return nothing where all have one name, or an axis says
     it.
     """
     methods = tuple(_method(member) for member in population.members)
@@ -142,8 +142,8 @@ def methods_of(population: Any) -> tuple[str, ...]:
 
 
 def _method(member: Any) -> str:
-    """What a member's optimizer is called: 'adamw', 'clip_by_global_norm + sgd'; nothing where it
-    is none.
+    """Name a member's optimizer: 'adamw', 'clip_by_global_norm + sgd'; empty where there is
+    none.
     """
     optimizer = member.get("tx") if isinstance(member, Mapping) else member
     text, before = repr(optimizer) if hasattr(optimizer, "hyperparams") else "", ""
@@ -154,7 +154,7 @@ def _method(member: Any) -> str:
 
 
 def rows(result: Any) -> list[dict[str, Any]]:
-    """All runs, one dict each."""
+    """Return all runs, one dict each."""
     made = []
     for m, s in np.ndindex(result.scores.shape):
         numbers = {"score": float(result.scores[m, s]), "status": str(result.status[m, s])}
@@ -168,7 +168,7 @@ def rows(result: Any) -> list[dict[str, Any]]:
 
 
 def write_csv(result: Any, path: str | Path) -> None:
-    """One line for each run."""
+    """Write one line for each run."""
     lines = rows(result)
     *settings, score, status, steps = max(lines, key=len)
     names = dict.fromkeys(
@@ -184,5 +184,5 @@ def write_csv(result: Any, path: str | Path) -> None:
 
 
 def frame(result: Any) -> Any:
-    """A pandas DataFrame of all runs."""
+    """Return a pandas DataFrame of all runs."""
     return optional_import("pandas", "result.to_pandas()", "sweep").DataFrame(rows(result))

@@ -1,4 +1,4 @@
-"""What came of a sweep: every run's numbers, the ranking, the best member."""
+"""The result of a sweep: every run's numbers, the ranking, the best member."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from optax_lite.sweep.spaces import edges
 
 
 class Rung(NamedTuple):
-    """What successive halving decided at a step."""
+    """The decision of successive halving at a step."""
 
     step: int
     kept: tuple[int, ...]  # members, best first
@@ -26,7 +26,7 @@ class Rung(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """That a member took over from another one, in population-based training."""
+    """A member that took over from another one, in population-based training."""
 
     step: int
     seed: int
@@ -38,7 +38,7 @@ class Best(NamedTuple):
     """The best member of a sweep, ready for use."""
 
     index: int  # in the population
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # by axis, those that changed on the way as they ended
     score: float  # the mean over its seeds
     spread: float  # the standard deviation over its seeds, NaN of one
     optimizer: Any  # the member, or its "tx" where it is a dict
@@ -65,18 +65,18 @@ class Place(NamedTuple):
 
 @dataclass(repr=False, eq=False)
 class Result:
-    """What `run` returns: print it, ask for `best()`, `table()`, `plot()`, or take the arrays.
+    """The result of `run`: print it, ask for `best()`, `table()`, `plot()`, or take the arrays.
 
     Members are ranked by the mean of their scores over the seeds. A diverged seed counts as the
     worst; a member that was pruned comes behind all that went on longer; where the sweep was
     interrupted, runs are compared at the last evaluation that all of them reached. In
-    population-based training each run stands for itself.
+    population-based training each run is ranked by itself.
     """
 
-    population: Population
-    seeds: tuple[int, ...]
+    population: Population  # the members
+    seeds: tuple[int, ...]  # as given to `run`
     mode: str  # "min" or "max"
-    score_name: str
+    score_name: str  # of the number that is compared
     # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any
     scores: np.ndarray
     status: np.ndarray  # (members, seeds): "done", "pruned", "diverged", "stopped"
@@ -85,21 +85,21 @@ class Result:
     history: dict[str, np.ndarray]
     # those that changed on the way (members, seeds, points): what led to a point
     hyperparams: dict[str, np.ndarray]
-    rungs: tuple[Rung, ...]
-    lineage: tuple[Copy, ...]
+    rungs: tuple[Rung, ...]  # what successive halving decided
+    lineage: tuple[Copy, ...]  # who took over from whom in population-based training
     # (member, position of a seed) -> what that run ended with
     outputs: Callable[[int, int], PyTree]
     seconds: float  # in all
     compile_seconds: float  # of them
     compiles: int  # without those of the probes
-    probes: int
+    probes: int  # programs compiled to try chunk sizes
     chunk: int | tuple[int, ...]  # runs side by side, by structure
-    interrupted: bool
-    notes: tuple[str, ...]
+    interrupted: bool  # by Ctrl-C
+    notes: tuple[str, ...]  # what a reader should know
 
     def best(self) -> Best:
-        """The first of the ranking, with its optimizer and its parameters; the first of several
-        that are equal.
+        """Return the first of the ranking, with its optimizer and its parameters; of equal ones the
+        first.
         """
         place = self.ranking()[0]
         m, values = place.member, self.compared()[place.member, list(place.seeds)]
@@ -129,7 +129,7 @@ class Result:
         return Best(m, settings, place.score, place.spread, optimizer, params, self.edges())
 
     def ranking(self) -> list[Place]:
-        """All members, or all runs of population-based training, the best first."""
+        """Return all members, or all runs of population-based training, the best first."""
         dropped = {m: i for i, rung in enumerate(self.rungs) for m in rung.dropped}
         compared, seeds = self.compared(), range(len(self.seeds))
         each = [(s,) for s in seeds] if self.hyperparams else [tuple(seeds)]
@@ -156,8 +156,8 @@ class Result:
         )
 
     def compared(self) -> np.ndarray:
-        """The scores by which runs are ranked: the last ones, or those at the last point that all
-        of them reached.
+        """Return the scores by which runs are ranked: the last ones, or those at the last point
+        that all of them reached.
         """
         alive = np.isin(self.status, ("done", "stopped")) & ~np.isnan(self.scores)
         if not self.interrupted or not alive.any():
@@ -168,8 +168,8 @@ class Result:
         return np.where(alive, values[..., common], self.scores)
 
     def edges(self) -> tuple[str, ...]:
-        """What says that the best setting lies at the edge of the space, so that a better one may
-        lie beyond it.
+        """Report settings of the best member at the edge of the space, beyond which a better one
+        may be.
         """
         place, every = self.ranking()[0], self.population
         if self.hyperparams or not np.isfinite(place.score):
@@ -183,21 +183,33 @@ class Result:
         return values if self.mode == "min" else -values
 
     def settings(self, member: int, seed: int) -> dict[str, Any]:
-        """The settings of a run, with those that changed on the way as they ended; `seed` is a
-        position.
+        """Return the settings of a run, with the final values of those that changed on the way.
+
+        Args:
+            member: Number of the member in the population.
+            seed: Position of the seed in `Result.seeds`.
         """
         return {**self.population.settings[self._origin(member, seed)], **self.ended(member, seed)}
 
     def ended(self, member: int, seed: int) -> dict[str, float]:
-        """The hyperparameters that a run ended with, of those that changed on the way."""
+        """Return the final hyperparameters of a run, of those that changed on the way.
+
+        Args:
+            member: Number of the member in the population.
+            seed: Position of the seed in `Result.seeds`.
+        """
         found = {name: values[member, seed] for name, values in self.hyperparams.items()}
         return {
             name: float(x[~np.isnan(x)][-1]) for name, x in found.items() if not np.isnan(x).all()
         }
 
     def ancestry(self, member: int, seed: int) -> list[tuple[int, int]]:
-        """Whom a run descends from: (step, member), each up to that step, the earliest first; the
-        run itself last.
+        """Return the line of members that a run descends from: (step, member), each up to that
+        step, the run itself last.
+
+        Args:
+            member: Number of the member in the population.
+            seed: Position of the seed in `Result.seeds`.
         """
         line = [(int(self.history["step"][-1]), member)]
         for copy in reversed(self.lineage):
@@ -219,7 +231,11 @@ class Result:
         return report.summary(self)
 
     def table(self, n: int | None = 10) -> report.Table:
-        """The first n of the ranking, all with None: prints in a terminal and in a notebook."""
+        """Return the first of the ranking as a table that prints in a terminal and in a notebook.
+
+        Args:
+            n: Number of rows; None for all.
+        """
         return report.table(self, n)
 
     def plot(
@@ -231,26 +247,40 @@ class Result:
         top: int = 5,
         ax: Any = None,
     ) -> Any:
-        """Draw what there is to see: a figure of all pictures, or the Axes of one kind.
+        """Draw the sweep: a figure of all pictures, or the Axes of one kind.
 
-        "curves": a line for each member, the `top` best in colour, or the best of each method; of
-        `metric`, the score unless told otherwise. "axes": the score against each hyperparameter, or
-        those of `names`. "heatmap": over two axes of a grid. "brackets": what successive halving
-        let live. "lineage": what population-based training did with its hyperparameters, and how
-        the best run came to its own. `ax` takes a picture that is one.
+        "curves": a line for each member, the `top` best in colour, or the best of each method.
+        "axes": the score against each hyperparameter. "heatmap": the score over two axes of a grid.
+        "brackets": the runs that successive halving kept. "lineage": what population-based training
+        did with its hyperparameters, and how the best run came to its own.
+
+        Args:
+            kind: Name of one picture; None for a figure of all that apply.
+            names: Hyperparameters to show, one or several; None for all.
+            metric: Number to show in "curves"; None for the score.
+            top: Number of members in colour in "curves".
+            ax: Matplotlib Axes to draw into, for a kind that is a single picture; None for a new
+                figure.
+
+        Returns:
+            The Figure, or the Axes.
         """
         return plot(self, kind, names, metric, top, ax)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All runs, one dict each: member, seed, settings, score, status, steps."""
+        """Return all runs, one dict each: member, seed, settings, score, status, steps."""
         return report.rows(self)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write `rows()` to a file."""
+        """Write `rows()` to a file.
+
+        Args:
+            path: The file, which is overwritten.
+        """
         report.write_csv(self, path)
 
     def to_pandas(self) -> Any:
-        """`rows()` as a DataFrame."""
+        """Return `rows()` as a DataFrame."""
         return report.frame(self)
 
 

@@ -1,5 +1,5 @@
-"""Stopping the bad early: which runs go on at a rung, and which take over the parameters of a
-better one.
+"""Stop bad runs early: which runs go on at a rung, and which take over the parameters of a better
+one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ class SuccessiveHalving:
     keep: float
 
     def points(self, steps: int) -> set[int]:
-        """The steps at which something is decided."""
+        """Return the steps at which something is decided."""
         if self.rungs[-1] >= steps:
             raise ArgumentError(
                 f"rungs must lie below the {steps} steps of the training, got {self.rungs[-1]}",
@@ -30,8 +30,8 @@ class SuccessiveHalving:
         return set(self.rungs)
 
     def survivors(self, losses: np.ndarray) -> np.ndarray:
-        """The members that go on, best first, of those still there; lower is better, NaN is not
-        there any more.
+        """Return the members that go on, best first; lower is better, and NaN marks those that have
+        ended.
         """
         order = np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")
         present = np.count_nonzero(~np.isnan(losses))
@@ -40,13 +40,19 @@ class SuccessiveHalving:
 
 @usage("search=successive_halving(rungs, keep=1/3)")
 def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveHalving:
-    """At each rung, a number of updates, only the best part of the members goes on. Jamieson &
-    Talwalkar 2016.
+    """Let only the best part of the members go on at each rung. Jamieson & Talwalkar 2016.
 
         sweep.run(population, train, search=sweep.successive_halving([100, 300, 900], keep=1/3))
 
-    Of n members ⌈keep·n⌉ go on, at least 1, by the mean score over their seeds; all populations of
-    a sweep compete.
+    Of n members ⌈keep·n⌉ go on, and never fewer than one, by the mean score over their seeds; all
+    populations of a sweep compete.
+
+    Args:
+        rungs: Rising numbers of updates, less than the steps of the training.
+        keep: Part of the members that goes on, above 0 and below 1.
+
+    Returns:
+        A search for `run`.
     """
     given: Any = (
         rungs
@@ -76,14 +82,14 @@ class PBT:
     seed: int
 
     def points(self, steps: int) -> set[int]:
-        """The steps at which something is decided; not the last one, after which nothing would
-        follow.
+        """Return the steps at which something is decided; not the last one, after which nothing
+        would follow.
         """
         return set(range(self.every, steps, self.every))
 
     def copies(self, losses: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
-        """(loser, winner) for each of the worst part; lower is better, what has diverged is worst
-        of all.
+        """Return (loser, winner) for each of the worst part; lower is better, and diverged runs are
+        worst of all.
         """
         losses = np.where(np.isnan(losses), np.inf, losses)
         order, n = np.argsort(losses, kind="stable"), max(1, int(self.fraction * len(losses)))
@@ -98,7 +104,7 @@ class PBT:
         )
 
     def explore(self, path: str, value: float, rng: np.random.Generator) -> float:
-        """The value after a random one of its factors, within its bounds."""
+        """Return the value times a random one of its factors, within its bounds."""
         low, high = self.bounds.get(path, (-np.inf, np.inf))
         return float(np.clip(value * rng.choice(self.perturb[path]), low, high))
 
@@ -112,17 +118,27 @@ def pbt(
     fraction: float = 0.25,
     seed: int = 0,
 ) -> PBT:
-    """Population-based training: every so often the worst take over from the best, with other
-    hyperparameters.
+    """Let the worst members take over from the best every so often, with other hyperparameters.
+    Jaderberg et al. 2017.
 
         perturb, bounds = {"learning_rate": (0.8, 1.25)}, {"learning_rate": (1e-5, 1.0)}
         search = sweep.pbt(200, perturb=perturb, bounds=bounds)
 
-    After each `every` updates each of the worst `fraction` of the members copies parameters, state
-    and hyperparameters of a random one of the best `fraction`, and multiplies each of `perturb` by
-    a random one of its factors, within `bounds`. Names are paths as in `tx.hyperparams`, or their
-    ends where only one ends so. What is perturbed is float, also where the members have ints. Each
-    seed is a population of its own. Jaderberg et al. 2017, with truncation selection.
+    This is population-based training with truncation selection: each of the worst `fraction` of the
+    members copies parameters, state and hyperparameters of a random one of the best `fraction`, and
+    multiplies each of `perturb` by a random one of its factors, within `bounds`. Names are paths as
+    in `tx.hyperparams`, or their ends where only one path ends so. Perturbed numbers are floats,
+    even where the members have ints. Each seed is a population of its own.
+
+    Args:
+        every: Updates between two takeovers, an integer of at least 1.
+        perturb: Factors to choose from, by the name of a hyperparameter.
+        bounds: Limits (low, high) by name, for some of those in `perturb`.
+        fraction: Part of the members that is replaced, above 0 and at most 0.5.
+        seed: Seed of the random choices, an integer.
+
+    Returns:
+        A search for `run`.
     """
     _checked("pbt", every=every)
     if not isinstance(perturb, Mapping) or not perturb:

@@ -1,5 +1,5 @@
-"""Spaces of hyperparameters, and populations taken from them: all of a grid, or points that cover a
-space evenly.
+"""Spaces of hyperparameters, and populations taken from them: all of a grid, or points that cover
+it evenly.
 """
 
 import inspect
@@ -28,7 +28,7 @@ _METHODS = ("sobol", "halton", "lhs", "random")
 
 @dataclass(frozen=True)
 class Range:
-    """An axis without gaps, on a logarithmic scale or not, or of whole numbers below `high`."""
+    """An axis without gaps, linear or logarithmic, or of whole numbers below `high`."""
 
     low: float
     high: float
@@ -36,14 +36,14 @@ class Range:
     whole: bool = False
 
     def at(self, u: float) -> float | int:
-        """The value at a share u in [0, 1) of the way."""
+        """Return the value at a share u in [0, 1) of the way."""
         if self.log:
             return float(min(self.low * (self.high / self.low) ** u, self.high))
         value = self.low + (self.high - self.low) * u
         return math.floor(min(value, self.high - 1)) if self.whole else float(value)
 
     def share(self, value: float) -> float:
-        """How much of the way a value lies at."""
+        """Return the share of the way at which a value is."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (
@@ -58,19 +58,29 @@ class Choice:
     options: tuple[Any, ...]
 
     def at(self, u: float) -> Any:
-        """The option at a share u in [0, 1) of the way."""
+        """Return the option at a share u in [0, 1) of the way."""
         return self.options[int(u * len(self.options))]
 
 
 @usage("uniform(0.8, 0.99)")
 def uniform(low: float, high: float) -> Range:
-    """Real numbers from low to high, all equally likely."""
+    """Return an axis of real numbers from low to high, all equally likely.
+
+    Args:
+        low: The least number.
+        high: The largest number, larger than `low`.
+    """
     return Range(*_limits("uniform", low, high))
 
 
 @usage("loguniform(1e-5, 1e-1)")
 def loguniform(low: float, high: float) -> Range:
-    """Real numbers from low to high, their logarithms equally likely."""
+    """Return an axis of real numbers from low to high, their logarithms equally likely.
+
+    Args:
+        low: The least number, above 0.
+        high: The largest number, larger than `low`.
+    """
     low, high = _limits("loguniform", low, high)
     if low <= 0:
         raise ArgumentError(f"low must be above 0, got {low!r}", "loguniform")
@@ -79,7 +89,12 @@ def loguniform(low: float, high: float) -> Range:
 
 @usage("randint(1, 9)")
 def randint(low: int, high: int) -> Range:
-    """Integers of at least low and below high, as in numpy: randint(1, 9) is one of 1 to 8."""
+    """Return an axis of integers from low to high - 1: as in NumPy, randint(1, 9) is one of 1 to 8.
+
+    Args:
+        low: The least integer.
+        high: The integer after the largest, larger than `low`.
+    """
     for name, value in (("low", low), ("high", high)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise ArgumentError(f"{name} must be an integer, got {value!r}", "randint")
@@ -88,7 +103,11 @@ def randint(low: int, high: int) -> Range:
 
 @usage("choice(['adam', 'lion'])")
 def choice(options: Iterable[Any]) -> Choice:
-    """One of some options: numbers, words, True and False, whatever the factory takes."""
+    """Return an axis of options.
+
+    Args:
+        options: A list or array of numbers, words, True and False, whatever the factory takes.
+    """
     return Choice(_values("choice", "options", options))
 
 
@@ -107,15 +126,21 @@ def _limits(where: str, low: Any, high: Any) -> tuple[float, float]:
 
 @usage("population = sweep.grid(adamw, learning_rate=[1e-4, 1e-3], weight_decay=[0, 0.1])")
 def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population:
-    """Every combination of the values of some axes, the last axis fastest: `factory(**setting)` for
-    each.
+    """Make a member for every combination of the values of some axes, the last axis fastest.
 
         sweep.grid(adamw, learning_rate=np.geomspace(1e-5, 1e-1, 24), weight_decay=[0, 0.1])
         sweep.grid(lambda lr, h: {"tx": adam(lr), "entropy": h}, lr=[1e-3, 1e-2], h=[0, 0.01])
 
-    The factory returns an optimizer, or any pytree whose numbers may differ. Members that differ in
-    more, in a flag or in the method, are several structures, each compiled by itself, under one
-    report.
+    Members that differ in more than numbers, in a flag or in the method, are several structures,
+    each compiled by itself, under one report.
+
+    Args:
+        factory: Function of the axes that returns an optimizer, or any pytree whose numbers may
+            differ.
+        **axes: The values of each axis by name, a list or an array.
+
+    Returns:
+        A `Population` for `run`.
     """
     _check_factory(factory, axes, "grid")
     values = {name: _values("grid", name, axis) for name, axis in axes.items()}
@@ -135,16 +160,27 @@ def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population
 def sample(
     factory: Callable[..., PyTree], n: int, /, *, method: str = "sobol", seed: int = 0, **axes: Any
 ) -> Population:
-    """n points of a space that cover it evenly: `factory(**setting)` for each.
+    """Make members at n points of a space that cover it evenly.
 
         rates, decays = sweep.loguniform(1e-5, 1e-1), sweep.uniform(0.8, 0.99)
         sweep.sample(adamw, 64, learning_rate=rates, b1=decays)
 
-    An axis is `uniform`, `loguniform`, `randint`, `choice`, or a list to choose from. The methods
-    are those of `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin hypercube), and
-    "random" for independent points. Where n is a power of 2, Sobol's points and "lhs" have one
-    value in each nth of every axis; other n cover it less evenly with "sobol". More points of one
-    seed begin with the fewer ones, save with "lhs". Factories are as in `grid`.
+    The methods are those of `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin
+    hypercube), and "random" for independent points. Where n is a power of 2, Sobol's points and
+    "lhs" have one value in each nth of every axis; other n cover it less evenly with "sobol". More
+    points of one seed begin with the fewer ones, except with "lhs".
+
+    Args:
+        factory: Function of the axes that returns an optimizer, or any pytree whose numbers may
+            differ.
+        n: Number of members, an integer of at least 1.
+        method: "sobol", "halton", "lhs" or "random".
+        seed: Seed of the points, an integer of at least 0.
+        **axes: The axes by name: `uniform`, `loguniform`, `randint`, `choice`, or a list to choose
+            from.
+
+    Returns:
+        A `Population` for `run`.
     """
     with errors_named("sample"):
         check_count(n=n)
@@ -195,7 +231,7 @@ def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
 
 
 def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
-    """Whether the factory can be called, and with these names."""
+    """Raise unless the factory can be called with these names."""
     if isinstance(factory, Config):  # a schedule can be called
         name = factory.factory.name
         raise ArgumentError(
@@ -237,7 +273,7 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
 
 
 def _values(where: str, name: str, axis: Any) -> tuple[Any, ...]:
-    """The values of an axis, Python's numbers where they are numbers."""
+    """Return the values of an axis, as Python's numbers where they are numbers."""
     is_array = hasattr(axis, "__array__")  # pandas has others than numpy and JAX
     if (
         (np.ndim(axis) != 1)
@@ -254,7 +290,7 @@ def _values(where: str, name: str, axis: Any) -> tuple[Any, ...]:
 
 
 def _no_axis(name: str, axis: Any, is_array: bool) -> str:
-    """What to say about an axis that is none."""
+    """Explain why a value is not an axis."""
     if any(axis is f for f in (uniform, loguniform, randint, choice)):
         return f"{name} is the function {axis.__name__} itself; call it: {axis.__name__}(...)"
     got = f"an array of shape {np.shape(axis)}" if is_array and np.ndim(axis) else f"{axis!r:.60}"
@@ -292,7 +328,7 @@ def _made(
 
 
 def edges(population: Population, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """What says that a setting lies at the edge of the space it was taken from, axis by axis."""
+    """Report the values of a setting that are at the edge of the space it was taken from."""
     here = next(
         (i for i, s in enumerate(population.settings) if s is settings or s == settings), None
     )
@@ -308,8 +344,8 @@ def edges(population: Population, settings: Mapping[str, Any]) -> tuple[str, ...
 
 
 def _side(axis: Any, value: Any) -> str | None:
-    """The end of its axis that a value lies at: in a twentieth of a range, or the last of at least
-    three numbers.
+    """Return the end of its axis at which a value is: in the last twentieth of a range, or the last
+    of at least three numbers.
     """
     if isinstance(axis, Range):
         if axis.whole and axis.high - axis.low < 3:

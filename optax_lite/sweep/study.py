@@ -1,4 +1,4 @@
-"""Optuna suggests, a population is trained, Optuna is told."""
+"""Optuna suggests, a population is trained, and Optuna gets the results."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -35,19 +35,30 @@ def run_study(
         sweep.run_study(study, make, train, n_trials=64)
         study.best_params
 
-    `suggest(trial)` returns a member, in Optuna's define-by-run style: it may choose between
-    methods. A batch is asked for, trained, and told as a whole, so a sampler sees what came of it
-    with the next one; `options` are those of `run`, save `mode`, which is the study's direction,
-    `checkpoint`, as the study has its storage, and `pbt`, which leaves the suggestions. A trial's
-    value is the mean over its seeds; one that diverged has failed, and one that did not come to the
-    end is pruned, with the value that it came to. Each structure and chunk size compiles once for
-    all batches. Several machines work on one study through its storage. Returns the result of each
-    batch.
+    A batch is suggested, trained and reported as a whole, so that a sampler learns its results
+    before the next one. A trial's value is the mean over its seeds; a trial that diverged has
+    failed, and one that did not come to the end is pruned, with its value so far. Each structure
+    and chunk size compiles once for all batches. Several machines work on one study through its
+    storage.
 
-    A `suggest` that raises `optuna.TrialPruned` prunes its own trial. Exceptions of the classes in
-    `catch`, as in `study.optimize`, fail the trial that `suggest` was asked for, or the batch that
-    was trained, with a warning, and the study goes on; any other one ends it. Trials of a batch
-    that ends before it was trained have failed.
+    A `suggest` that raises `optuna.TrialPruned` prunes its own trial. Exceptions in `catch` fail
+    the trial that `suggest` was called for, or the batch that was trained, with a warning, and the
+    study goes on; any other one ends it. Trials of a batch that ends before it was trained have
+    failed.
+
+    Args:
+        study: The study, as `optuna.create_study` returns it; its direction is the mode.
+        suggest: Function of a trial that returns a member, in Optuna's define-by-run style; it may
+            choose between methods.
+        train: What `training` returns, or a function `(member, key)`, as for `run`.
+        n_trials: Number of trials.
+        batch: Number of trials to train at a time.
+        catch: An exception class or several that do not end the study, as in `study.optimize`.
+        **options: Options of `run`, except `mode`, `checkpoint` (the study has its storage) and
+            `search=pbt(...)` (which leaves the suggestions).
+
+    Returns:
+        The result of each batch.
     """
     optuna = optional_import("optuna", "sweep.run_study", "sweep")
     if not isinstance(study, optuna.study.Study):
@@ -86,7 +97,7 @@ def run_study(
     results, programs = [], {}
     failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
-        # the trials that were not told yet, and the members of those that have one
+        # trials without a result so far, and the members of those that have one
         waiting, made = ([], [])
         try:
             for _ in range(min(batch, n_trials - first)):
@@ -128,7 +139,7 @@ def run_study(
 
 
 def _suggested(suggest: Callable[[Any], PyTree], trial: Any) -> tuple[dict[str, Any], PyTree]:
-    """The settings and the member of a trial; an error that names the trial where that is no
+    """Return the settings and the member of a trial; raise, naming the trial, where there is no
     member.
     """
     member = suggest(trial)

@@ -15,8 +15,8 @@ from optax_lite.core.validate import ArgumentError
 
 
 def batches(data: Any, batch_size: int | None, seed: int, start: int) -> Iterator[tuple]:
-    """The positional arguments behind the params, from a step on: without end, unless data is an
-    iterator.
+    """Yield the positional arguments behind the params, from a step on: without end, unless data is
+    an iterator.
     """
     rows = check_data(data, batch_size, "fit")
     if is_stream(data):
@@ -38,7 +38,7 @@ def begins_anew(data: Any, batch_size: int | None) -> bool:
 
 
 def batches_in_an_epoch(data: Any, batch_size: int | None) -> int | None:
-    """How many steps see all data once; None where an iterable does not tell its length."""
+    """Return how many steps see all data once; None where an iterable has no length."""
     if is_stream(data):
         return len(data) if hasattr(data, "__len__") else None
     rows = check_data(data, batch_size, "fit")
@@ -46,8 +46,8 @@ def batches_in_an_epoch(data: Any, batch_size: int | None) -> int | None:
 
 
 def check_data(data: Any, batch_size: int | None, where: str) -> int | None:
-    """The rows of which batches are made; None where they come as they are. Errors name paths of
-    what is no array.
+    """Return the rows of which batches are made; None where batches come ready. Errors name paths
+    of what is not an array.
     """
     if not is_stream(data):
         return _rows(data, batch_size, where)
@@ -64,8 +64,8 @@ def check_data(data: Any, batch_size: int | None, where: str) -> int | None:
 
 
 def is_stream(data: Any) -> bool:
-    """Whether data is an iterable of batches: a list, or what is iterable and neither an array nor
-    a pytree.
+    """Tell whether data is an iterable of batches: a list, or what is iterable and neither an array
+    nor a pytree.
     """
     is_leaf = jax.tree_util.all_leaves([data]) and not hasattr(data, "shape")
     return isinstance(data, list) or (
@@ -74,12 +74,12 @@ def is_stream(data: Any) -> bool:
 
 
 def as_args(batch: Any) -> tuple:
-    """A tuple or a list is several arguments, anything else is one."""
+    """Return several arguments for a tuple or a list, and one for anything else."""
     return tuple(batch) if type(batch) in (tuple, list) else (batch,)
 
 
 def again_and_again(data: Any) -> Iterator[tuple]:
-    """The batches of an iterable, begun again when it ends, if it is one that can."""
+    """Yield the batches of an iterable, begun again when it ends, if it can be."""
     while True:
         empty = True
         for batch in data:
@@ -90,8 +90,8 @@ def again_and_again(data: Any) -> Iterator[tuple]:
 
 
 def shuffled(rows: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of one batch after another, each epoch in a new order; rows that fill no batch are
-    left out of it.
+    """Yield the rows of one batch after another, each epoch in a new order; rows that fill no batch
+    are left out of it.
     """
     rng = np.random.default_rng(seed)
     while True:
@@ -101,7 +101,7 @@ def shuffled(rows: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _take(data, index):
-    """Some rows: arrays of numpy on the host, those of JAX where they are."""
+    """Take some rows: NumPy's arrays on the host, JAX's where they are."""
     return jax.tree.map(
         lambda x: x[index] if isinstance(x, np.ndarray) else _rows_at(x, index), data
     )
@@ -113,8 +113,8 @@ def _rows_at(x, index):
 
 
 def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:
-    """The length that all arrays share, which only batches need; an error, naming paths, where data
-    is no arrays.
+    """Return the length that all arrays share, which only batches need; raise, naming paths, where
+    data is not arrays.
     """
     leaves, paths = jax.tree.leaves(data), leaf_paths(data, nothing_too=False)
     for path, x in zip(paths, leaves, strict=True):

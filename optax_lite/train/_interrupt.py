@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish that a loop meets between two steps."""
+"""Ctrl-C as a request that a loop serves between two steps."""
 
 import contextlib
 import signal
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def until_interrupted() -> Iterator[list]:
-    """A list that is not empty after the first Ctrl-C; the second one is a KeyboardInterrupt as
-    always.
+    """Yield a list that is not empty after the first Ctrl-C; the second one is a KeyboardInterrupt
+    as always.
 
     An exception between a step and the assignment of its result would lose the params, whose memory
     is given away.

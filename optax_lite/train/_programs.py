@@ -1,4 +1,4 @@
-"""Programs compiled of users' functions, which live as long as these: a function may close over a
+"""Programs compiled from users' functions, which live as long as these: a function may close over a
 whole data set.
 """
 
@@ -11,9 +11,7 @@ import jax
 
 
 class Program(NamedTuple):
-    """Hold what is compiled of a function, and the function, which whoever calls the program keeps
-    alive.
-    """
+    """A compiled program and its function, which whoever calls the program keeps alive."""
 
     function: Callable[..., Any]
     run: Any  # the jitted `body(function, ...)`
@@ -23,7 +21,7 @@ class Program(NamedTuple):
 
 
 class Programs:
-    """`body(function, *args)` compiled once for each function, and forgotten with it.
+    """Compile `body(function, *args)` once for each function, and forget it with the function.
 
     As a static argument of one jit the function would be kept by JAX's caches for ever.
     """
@@ -49,8 +47,8 @@ class Programs:
 
 
 def as_key(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, or what calls it where it cannot be a key: a module compares by value, so one
-    object is one key.
+    """Return the function, or a caller of it where it cannot be a key: a module compares by value,
+    so one object is one key.
     """
     try:
         hash(function)

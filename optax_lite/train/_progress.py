@@ -1,4 +1,4 @@
-"""A progress bar where one can be seen."""
+"""A progress bar where it can be seen."""
 
 import contextlib
 import importlib.util
@@ -14,8 +14,8 @@ from optax_lite.core.validate import ArgumentError
 def bar(
     progress: Any, steps: int, unit: str = "steps", where: str = "fit"
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """`show(done, numbers)`, which draws at most ten times a second; with "auto" nothing where
-    nobody would see it.
+    """Yield `show(done, numbers)`, which draws at most ten times a second; with "auto" nothing
+    where nobody would see it.
     """
     if progress not in (True, False, "auto"):
         raise ArgumentError(f"progress must be 'auto', True or False, got {progress!r}", where)
@@ -44,7 +44,7 @@ def bar(
 
 
 def _is_seen():
-    """Whether rich is there, and a terminal or a notebook that can move a bar."""
+    """Tell whether rich is there, and a terminal or a notebook that can move a bar."""
     if importlib.util.find_spec("rich") is None:
         return False
     console = optional_import("rich.console", "the progress bar").Console()

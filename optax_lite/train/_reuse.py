@@ -1,4 +1,4 @@
-"""What is known between two calls of a step: whose arrays these are, and whether a line search has
+"""Facts known between two calls of a step: whose arrays these are, and whether a line search has
 their value.
 """
 
@@ -12,11 +12,11 @@ from optax_lite.linesearch.backtracking import searches
 
 
 class StepCache:
-    """What the last call was given and returned, without keeping any of it alive.
+    """The arguments and results of the last call, without keeping any of them alive.
 
     A line search keeps the value and the gradient at the point it found. They are those of the next
-    call if it has the same arguments and goes on from the same params and state, and nothing else
-    will do: a batch may be a new one.
+    call if it has the same arguments and goes on from the same params and state, and only then: a
+    batch may be a new one.
     """
 
     def __init__(self):
@@ -28,7 +28,7 @@ class StepCache:
         return self.ids == (id(params), id(state))
 
     def unchanged(self, tx, params, state, args):
-        """Whether a search has value and gradient for this call already; None where none keeps
+        """Tell whether a search already has value and gradient for this call; None where none keeps
         them.
         """
         if self.tx is None or self.tx() is not tx:
@@ -55,7 +55,9 @@ class StepCache:
 
 
 def _reference(x):
-    """A weak reference to what cannot change, and to nothing otherwise: an array of numpy may."""
+    """Return a weak reference to a JAX array, and one to nothing otherwise: a NumPy array may
+    change.
+    """
     return weakref.ref(x) if isinstance(x, jax.Array) and not isinstance(x, Tracer) else _nothing
 
 
@@ -64,8 +66,8 @@ def _nothing():
 
 
 def own_arrays(params, state):
-    """Both as the step returns them: strongly typed, and no array in two places, which could not be
-    donated.
+    """Return both as the step returns them: strongly typed, and no array in two places, which could
+    not be donated.
     """
     seen = set()
 

@@ -1,4 +1,4 @@
-"""What the state of an optimizer has to say about a step, and the point at which it is an error."""
+"""Reports of an optimizer's state on a step, and the point at which one is an error."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ _GIVEN_UP = (
 
 
 def telemetry(state: Any, params: Any) -> dict[str, Any]:
-    """What `read_metrics` finds where the state has any, and `exceeded` where steps are skipped and
-    a limit was set.
+    """Return what `read_metrics` finds where the state has metrics, and `exceeded` where steps are
+    skipped up to a limit.
     """
     parts = [part for _, part in named_parts(state)]
     found = (
@@ -29,11 +29,10 @@ def telemetry(state: Any, params: Any) -> dict[str, Any]:
 
 @jax.tree_util.register_pytree_with_keys_class
 class CheckedMetrics(dict):
-    """Metrics of an optimizer that may give up: to read one is an error once it has, and waits for
-    the step.
+    """Metrics of an optimizer that may give up: once it has, reading one raises, and waits for the
+    step.
 
-    What passes them on as a whole (`jax.device_get`, `jax.tree.map`, `dict(metrics)`) does not
-    check.
+    Passing them on as a whole (`jax.device_get`, `jax.tree.map`, `dict(metrics)`) does not check.
     """
 
     def _read(self):
@@ -66,5 +65,5 @@ class CheckedMetrics(dict):
 
 
 def checked(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The metrics, checked when they are read if there is something to check."""
+    """Return the metrics, checked when they are read if there is something to check."""
     return CheckedMetrics(metrics) if "exceeded" in metrics else metrics

@@ -76,33 +76,57 @@ def fit(
     aux: PyTree | None = None,
     progress: bool | str = "auto",
 ) -> tuple[PyTree, History]:
-    """Train for a number of steps, or of epochs: `(params, history)`.
+    """Train for a number of steps, or of epochs.
 
         params, history = fit(loss_fn, params, (x, y), adamw(1e-3), steps=1000, batch_size=32)
         history.plot()
 
-    `loss_fn(params, *batch)` where batches are tuples or lists, `loss_fn(params, batch)` where they
-    are anything else. `data` is a pytree of arrays, of which every step takes `batch_size` rows, or
-    all with None; each epoch is shuffled anew from `seed`, and rows that fill no batch are left out
-    of it. Arrays of numpy stay on the host, those of JAX on their device. Or `data` is an iterable
-    of batches (a list is one), begun again when it ends.
+    `data` is a pytree of arrays, of which every step takes `batch_size` rows, or all with None;
+    each epoch is shuffled anew from `seed`, and rows that fill no batch are left out of it. NumPy's
+    arrays stay on the host, JAX's on their device. Or `data` is an iterable of batches (a list is
+    one), begun again when it ends. The loss is `loss_fn(params, *batch)` where batches are tuples
+    or lists, and `loss_fn(params, batch)` where they are anything else.
 
-    `eval_fn(params)` returns a number or a dict of numbers; it is called after every `every`
-    updates (a tenth of the steps unless told otherwise) and after the last, and ends the run where
-    it raises `StopIteration`. Where the optimizer averages (`average_params`, `lookahead`,
-    `schedule_free`) it gets the averages; afterwards they are `eval_params(tx, history.state,
-    params)`. With `patience` the run ends after as many evaluations in a row whose first number is
-    no new least one; what was evaluated at the least one is `history.best_params`.
+    Where the optimizer averages (`average_params`, `lookahead`, `schedule_free`), `eval_fn` gets
+    the averages; afterwards they are `eval_params(tx, history.state, params)`. With `patience`,
+    what the best evaluation saw is `history.best_params`.
 
-    `aux` is what changes beside the params without a gradient, running statistics say: with it the
-    loss is `loss_fn(params, aux, *batch)` and returns (loss, new aux), `eval_fn(params, aux)` gets
-    it too, and the last one is `history.aux`. To go on, pass `state=history.state` and
-    `start=history.end`: the data goes on where it was left, so that two halves are the whole run.
-    An iterator is read on from its beginning too, past `start` batches.
+    `aux` is what changes beside the params without a gradient, such as running statistics: with it
+    the loss is `loss_fn(params, aux, *batch)` and returns (loss, new aux), `eval_fn(params, aux)`
+    gets it too, and the last one is `history.aux`.
 
-    Ctrl-C ends the run after the step it is in; what there is by then is returned. `progress` is
-    "auto" (a bar in terminals and notebooks, where rich is installed), True or False. The params
-    given are copied and stay valid.
+    To go on, pass `state=history.state` and `start=history.end`: the data continues where it was
+    left, so that two halves are the whole run. An iterator is read from its beginning then too, and
+    its first `start` batches are skipped.
+
+    Ctrl-C ends the run after the current step; `fit` then returns what there is. The params given
+    are copied and stay valid.
+
+    Args:
+        loss_fn: Function of the params and a batch that returns the loss, one real number.
+        params: Parameters, a pytree of arrays.
+        data: Pytree of arrays with one number of rows, or an iterable of batches.
+        tx: The optimizer, or any other transformation.
+        steps: Number of updates, an integer of at least 1; give either this or `epochs`.
+        epochs: How often all data is seen, an integer of at least 1.
+        batch_size: Rows of a batch, an integer of at least 1; None for all rows, or where `data`
+            has batches.
+        seed: Seed of the order of the data, an integer.
+        eval_fn: Function of the params that returns a number or a dict of numbers; it may raise
+            `StopIteration` to end the run.
+        every: Updates between evaluations, an integer of at least 1, by default a tenth of the
+            steps. There is one after the last update too.
+        patience: End the run after so many evaluations in a row without a new least first number,
+            an integer of at least 1; None for never.
+        state: State of the optimizer, as `init`, `update` or `step` returned it. None begins with a
+            fresh one.
+        start: Updates made before, an integer of at least 0; None for 0.
+        aux: Pytree that `loss_fn` takes and returns beside the params; None for none.
+        progress: Show a progress bar: True, False, or "auto" in terminals and notebooks where rich
+            is installed.
+
+    Returns:
+        The params after the last update, and the `History`.
     """
     tx = as_optimizer(tx, "fit", _ORDER)
     step = training_step(loss_fn, aux is not None, donate=True, by="fit", order=_ORDER)
@@ -193,7 +217,7 @@ def fit(
 
 
 def _steps(steps: int | None, epochs: int | None, data: Any, batch_size: int | None) -> int:
-    """How many updates to make, of which one of two arguments tells."""
+    """Return how many updates to make, which one of the two arguments says."""
     if (steps is None) == (epochs is None):
         both = "" if steps is None else ", not both"
         raise ArgumentError(
@@ -217,7 +241,7 @@ def _copy(x):
 
 
 class _Log:
-    """Numbers of every step, fetched in chunks long after the device has made them."""
+    """The numbers of every step, fetched in chunks well after the device has made them."""
 
     wanted = ("eval_fn ended it", "no evaluation was better for the last of `patience`")
 

@@ -11,7 +11,7 @@ from optax_lite.core.types import PyTree
 
 @dataclass(repr=False)
 class History:
-    """The course of a `fit`; its repr says in a line what came of it, `plot()` draws it.
+    """The course of a `fit`; its repr sums it up in a line, `plot()` draws it.
 
     Counts are of updates made by then, so that losses and evaluations share an axis: `loss[k]` was
     taken at the params after `steps[k]` = k updates, `evals["accuracy"][i]` at those after
@@ -36,7 +36,7 @@ class History:
 
     @property
     def steps_per_second(self) -> float:
-        """Throughput after the first step; NaN where there was no other."""
+        """Return the throughput after the first step; NaN where there was no other."""
         return (
             (len(self.loss) - 1) / self.seconds
             if self.seconds > 0 and len(self.loss) > 1
@@ -45,7 +45,7 @@ class History:
 
     @property
     def examples_per_second(self) -> float:
-        """`steps_per_second` times the rows of a batch; NaN where these are not known."""
+        """Return `steps_per_second` times the rows of a batch; NaN where these are not known."""
         return self.steps_per_second * (self.examples_per_step or float("nan"))
 
     def __repr__(self) -> str:
@@ -66,8 +66,14 @@ class History:
         return f"History({', '.join(parts + ([self.stopped] if self.stopped else []))})"
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the loss, a running mean where it is long, and evaluations on a second axis; return
-        the Axes.
+        """Draw the loss, with a running mean if there are many steps, and evaluations on a second
+        axis.
+
+        Args:
+            ax: Matplotlib Axes to draw into; None for a new figure.
+
+        Returns:
+            The Axes.
         """
         plt = optional_import("matplotlib.pyplot", "history.plot()")
         ax = plt.subplots(figsize=(7, 4), layout="constrained")[1] if ax is None else ax

@@ -24,17 +24,17 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 
 @dataclasses.dataclass(frozen=True)
 class StepMemory:
-    """Bytes that a step takes, by what they are for; print it, or take the numbers."""
+    """The bytes that a step takes, by purpose; print it, or take the numbers."""
 
-    parameters: int
+    parameters: int  # of the params
     # all at once, in the dtypes of the params; part of `temporary`, or of `arguments` without a
     # loss
     gradients: int
     state: dict[str, int]  # by slot; "shared" is what belongs to no parameter
-    arguments: int  # what the step is given besides: the batch
+    arguments: int  # further arguments of the step: the batch
     temporary: int  # activations, gradients and whatever else lives within the step only
-    peak: int  # what is to be there while the step runs
-    # for which it was compiled: another one fuses otherwise, and needs another temporary
+    peak: int  # what must exist while the step runs
+    # where it was compiled: another one fuses differently, with other temporaries
     platform: str
 
     def __str__(self) -> str:
@@ -60,15 +60,22 @@ def explain_memory(
     has_aux: bool = False,
     donate: bool = True,
 ) -> StepMemory:
-    """The bytes of params, gradients and each slot, and the peak of `make_step(loss_fn)` as the
-    compiler plans it.
+    """Return the bytes of params, gradients and each slot, and the peak of a step as the compiler
+    plans it.
 
         print(explain_memory(tx, params, loss_fn, x, y))
 
-    It compiles the step and allocates nothing: shapes are enough (`jax.ShapeDtypeStruct`), of
-    params and of args. The peak is arguments + results - donated + temporary, all on one device,
-    whatever the sharding of the params. Without a loss it is `tx.step` of gradients that are there
-    already.
+    It compiles `make_step(loss_fn)` and allocates nothing. The peak is arguments + results -
+    donated + temporary, all on one device, whatever the sharding of the params.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        params: Parameters, a pytree of arrays. Shapes are enough (`jax.ShapeDtypeStruct`).
+        loss_fn: Function `(params, *args)` that returns the loss; None for `tx.step` of gradients
+            that are there already.
+        *args: Further arguments of `loss_fn`, such as a batch; shapes are enough.
+        has_aux: Let `loss_fn` return (loss, aux).
+        donate: Give the memory of the old params and state to the new ones.
     """
     tx = as_optimizer(tx, "explain_memory", "explain_memory(tx, params, loss_fn, *args)")
     check_params("explain_memory", params)

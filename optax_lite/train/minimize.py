@@ -23,7 +23,7 @@ from optax_lite.train._programs import Programs
 
 
 class MinimizeResult(NamedTuple):
-    """What `minimize` found."""
+    """The result of `minimize`."""
 
     x: PyTree  # the last point
     value: Array  # of the function there
@@ -49,11 +49,23 @@ def minimize(
         results = jax.vmap(lambda x0: minimize(loss, x0))(starts)
 
     It passes `value`, `grad` and `value_fn` to the update, so that line searches and Polyak steps
-    work. The loop also ends after max_steps, where the gradient is no longer finite, and where
+    work. The loop also ends after `max_steps`, where the gradient is no longer finite, and where
     three updates in a row moved nothing, as happens when a line search has come down to rounding:
-    `converged` is False then (in float32 a tol of 1e-6 is often out of reach). `x0` and `args` may
-    be any pytrees; vmap over either for many starting points or problems. A new `fn` object is a
-    new compilation: define it once and pass data through `args`.
+    `converged` is False then (in float32 a `tol` of 1e-6 is often out of reach). Vmap over `x0` or
+    `args` for many starting points or problems. A new `fn` object is a new compilation: define it
+    once and pass data through `args`.
+
+    Args:
+        fn: Function `(x, *args)` that returns one real number.
+        x0: Where to start, a pytree of floating or complex arrays.
+        tx: The optimizer, or any other transformation. By default L-BFGS.
+        args: Further arguments of `fn`, a tuple of pytrees.
+        tol: Largest 2-norm of the gradient at which to stop.
+        max_steps: Largest number of updates.
+
+    Returns:
+        The last point `x`, its `value` and `grad_norm`, the number of `steps`, whether it has
+        `converged`, and the `state`.
     """
     if not isinstance(args, (tuple, list)):
         raise ArgumentError(

@@ -26,23 +26,28 @@ from optax_lite.wrappers.loss_scaling import loss_scale_of, scale_loss
 def make_step(
     loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True
 ) -> Callable[..., Any]:
-    """Make `step(tx, params, state, *args) -> (params, state, metrics)` for `loss_fn(params,
-    *args)`, compiled once.
+    """Make `step(tx, params, state, *args) -> (params, state, metrics)` for a loss, compiled once.
 
         step = make_step(loss_fn)
         params, state, metrics = step(tx, params, state, x, y)
 
-    The optimizer is an argument, so no change of its numbers compiles again; a new shape or dtype
-    of an argument does. It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is all
-    that Polyak steps, MoMo, line searches, L-BFGS, Sophia and SAM need; for `loss_scaling` the loss
-    is scaled before it is differentiated. `metrics` has the loss before the update, and what
-    `with_metrics` keeps; they stay on the device, and to read one waits for it. With `has_aux` the
-    loss function returns (loss, aux), and `metrics["aux"]` is aux.
+    The optimizer is an argument, so that no change of its numbers compiles again; a new shape or
+    dtype of an argument does. It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is
+    all that Polyak steps, MoMo, line searches, L-BFGS, Sophia and SAM need; for `loss_scaling` the
+    loss is scaled before it is differentiated. Integer and bool leaves of the params stay
+    unchanged. Gradients of complex ones are conjugated for descent.
 
-    `donate` gives the memory of params and state to the new ones, so the old ones cannot be used
-    again; args never are, and within `jax.jit`, `jax.vmap` or a scan nothing is: what is theirs to
-    give away, the outer call decides. Integer and bool leaves of the params stay as they are.
-    Gradients of complex ones are conjugated for descent.
+    Donated params and states cannot be used again; args are never donated. Within `jax.jit`,
+    `jax.vmap` or a scan nothing is: there the outer call decides.
+
+    Args:
+        loss_fn: Function `(params, *args)` that returns the loss, one real number.
+        has_aux: Let `loss_fn` return (loss, aux); aux is `metrics["aux"]`.
+        donate: Give the memory of the old params and state to the new ones.
+
+    Returns:
+        The step. Its metrics are the loss before the update and what `with_metrics` keeps; they
+        stay on the device, and reading one waits for it.
     """
     return training_step(
         loss_fn, has_aux, donate, by="make_step", order="step(tx, params, state, *args)"
@@ -112,7 +117,7 @@ def advance(loss_fn, has_aux, tx, params, state, args, same):
         grad = _descent(grad)
     else:
         (kept,), aux = searches(state), None
-        # infinite is what it is before the first step
+        # infinite, as before the first step
         kept = kept._replace(value=jnp.where(same, kept.value, jnp.inf))
         value, grad = value_and_grad_from_state(value_fn)(params, state=kept)
     extra = {
@@ -134,7 +139,7 @@ _donating = Programs(advance, static_argnums=0, donate_argnums=(2, 3))
 
 
 def compiled_step(loss_fn: Callable[..., Any], donate: bool) -> Program:
-    """The program behind every step: (has_aux, tx, params, state, args, same)."""
+    """Return the program behind every step: (has_aux, tx, params, state, args, same)."""
     return (_donating if donate else _keeping).of(loss_fn)
 
 
@@ -153,7 +158,7 @@ def _is_traced(*trees: PyTree) -> bool:
 
 
 def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
-    """The loss and what comes with it; an error where the loss is no real number."""
+    """Return the loss and its auxiliary output; raise where the loss is not a real number."""
     is_pair = isinstance(out, tuple) and len(out) == 2
     if has_aux and not is_pair:
         raise ArgumentError(f"with has_aux=True loss_fn must return (loss, aux), got {_show(out)}")
@@ -182,8 +187,8 @@ def _show(out):
 
 
 def _descent(grad: PyTree) -> PyTree:
-    """A gradient of JAX as an update takes it: None for integers, conjugated where complex, as
-    JAX's leads uphill.
+    """Return a gradient of JAX as an update takes it: None for integers, conjugated where complex,
+    as JAX's leads uphill.
     """
 
     def one(g):

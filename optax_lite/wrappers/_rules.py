@@ -1,4 +1,4 @@
-"""Rules of `groups`: what they are called, which leaves they match, and what they make of the base
+"""Rules of `groups`: their names, the leaves they match, and their settings of the base
 optimizer.
 """
 
@@ -23,12 +23,12 @@ BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
 
 
 def is_frozen(setting: Any) -> bool:
-    """Whether a rule keeps its leaves as they are."""
+    """Tell whether a rule freezes its leaves."""
     return isinstance(setting, GradientTransformation) and setting.factory is set_to_zero
 
 
 class GroupRules(NamedTuple):
-    """The rules, and which leaves they mean."""
+    """The rules, and the leaves that they match."""
 
     base: GradientTransformation
     # by name: the numbers of its overrides by their keys, or a transformation
@@ -38,7 +38,7 @@ class GroupRules(NamedTuple):
     strict: bool
 
     def transformation(self, label: str) -> GradientTransformation:
-        """What the leaves of a group are given to."""
+        """Return the transformation of a group."""
         if label == FROZEN:
             return next(filter(is_frozen, self.rules.values()))
         tx = self.base
@@ -50,7 +50,7 @@ class GroupRules(NamedTuple):
         return tx
 
     def override(self, tx: GradientTransformation, name: str) -> GradientTransformation:
-        """`tx` with the settings of one rule."""
+        """Return `tx` with the settings of one rule."""
         for key, value in sorted((self.rules[name] | self.choices.get(name, {})).items()):
             try:
                 tx = tx.replace(
@@ -67,8 +67,8 @@ class GroupRules(NamedTuple):
     def matched(
         self, tree: PyTree, params: PyTree = None, *, strict: bool = False
     ) -> list[list[str]]:
-        """For every leaf, the nothings among them too, the names of the rules that match it, in
-        their order.
+        """Name the rules that match each leaf, missing leaves included, in the order of the
+        rules.
         """
         keyed = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_missing)[0]
         keys = [keys for keys, _ in keyed]
@@ -88,8 +88,8 @@ class GroupRules(NamedTuple):
         return found
 
     def label(self, names: Iterable[str]) -> str:
-        """The group of the leaves that rules of these names match: the names of those that have a
-        say, or of none.
+        """Return the group of the leaves that these rules match: the names of the rules that have a
+        say, joined.
         """
         source: dict[tuple[str, ...], str] = {}
         for name in names:
@@ -106,8 +106,8 @@ class GroupRules(NamedTuple):
         return AND.join(name for name in names if name in source.values()) or BASE
 
     def labels(self, tree: PyTree, params: PyTree = None, known: tuple[str, ...] = ()) -> PyTree:
-        """The tree of the names of groups; where nothing moves it is one of the others, so that it
-        makes no group.
+        """Return the tree of group labels. A leaf that does not move gets one of the other labels,
+        so that it makes no group.
         """
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_missing)
         moving, names = (
@@ -132,7 +132,7 @@ class GroupRules(NamedTuple):
             raise ArgumentError(problem, "groups")
 
     def problems(self, params: PyTree) -> Iterator[str]:
-        """What is said of rules without an effect."""
+        """Describe the rules without effect."""
         found = self.matched(params)
         for name, setting in self.rules.items():
             ending = []  # for every leaf that matches, the rule before it that takes the leaf over
@@ -167,7 +167,7 @@ def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:
 
 
 def as_transformation(name: str, value: Any, or_else: str = "") -> GradientTransformation:
-    """An argument of `groups` as a transformation, which a pair of functions may mean too."""
+    """Return an argument of `groups` as a transformation; a pair of functions is one too."""
     try:
         tx = as_data(name, value)
     except ArgumentError:
@@ -180,9 +180,7 @@ def as_transformation(name: str, value: Any, or_else: str = "") -> GradientTrans
 
 
 def name_of(where: Any, taken: Iterable[str]) -> str:
-    """How a rule is called: its pattern in words, with a number if there is another one of that
-    name.
-    """
+    """Name a rule by its pattern, with a number if the name is taken."""
     if is_patterns(where):
         parts = where if isinstance(where, (list, tuple)) else [where]
         name = ",".join(p if isinstance(p, str) else p.pattern for p in parts).replace(AND, "&")
@@ -203,9 +201,7 @@ def name_of(where: Any, taken: Iterable[str]) -> str:
 def _checked_places(
     tx: GradientTransformation, name: str, key: str, strict: bool
 ) -> list[tuple[str, ...]]:
-    """Where in a transformation a hyperparameter of a rule stands; with `strict` that must be one
-    place.
-    """
+    """Find a rule's hyperparameter in a transformation; with `strict` there must be exactly one."""
     found = argument_paths(tx, key)
     if strict and len(found) != 1:
         try:
@@ -216,14 +212,14 @@ def _checked_places(
 
 
 def argument_paths(tx: GradientTransformation, key: str) -> list[tuple[str, ...]]:
-    """The paths in a transformation that are `key`, or else those that end so."""
+    """Return the path in a transformation that is `key`, or else all that end in it."""
     known = [parts for parts, _ in tx.walk()]
     exact = [parts for parts in known if "/".join(parts) == key]
     return exact or [parts for parts in known if "/".join(parts).endswith(f"/{key}")]
 
 
 def is_choice(base: GradientTransformation, name: str, key: str, strict: bool) -> bool:
-    """Whether an argument of `base` is no number but a flag, a dtype or the like."""
+    """Tell whether an argument of `base` is static (a flag, a dtype) rather than a number."""
     arguments = {(): base, **dict(base.walk())}
     place = next(iter(_checked_places(base, name, key, strict)), ())
     owners = [(arguments[place[:i]], part) for i, part in enumerate(place)]

@@ -39,31 +39,37 @@ class AccumulateState(NamedTuple):
 
 @transform(static=("every",), is_a=("resting", "gate"), not_around=SCALED)
 def accumulate(tx, every, *, reduce="mean"):
-    """Let `tx` take one step with the mean (or other `reduce`) of every `every` gradients; between
-    them nothing moves.
+    """Let `tx` take one step for every `every` gradients, with their mean; nothing moves in
+    between.
 
         tx = accumulate(chain(clip_by_global_norm(1.0), adamw(schedule)), 8)
 
-    `tx`, its schedules included, runs and counts real steps only; what stands beside `accumulate`
-    in a chain runs for every micro-gradient. `tx.step` is the fast way: between real steps it
-    returns the params as they are, where `update` makes updates of -0.0 to add. A micro-gradient
-    that is not finite takes its place but is left out of the mean, and counted; if all of them
-    were, the step that is due is not made. Extra arguments reach `tx` as they were with the last
-    micro-gradient.
+    `tx` runs and counts real steps only, its schedules included; members of a chain beside
+    `accumulate` run for every micro-gradient. `tx.step` is the fast way: between real steps it
+    returns the params unchanged, whereas `update` makes updates of -0.0 to add. Extra arguments
+    reach `tx` as they were given with the last micro-gradient.
 
-    With `reduce="weighted"` it is Σ weight·g / Σ weight, and every call gives the `weight` of its
-    gradient: with that of the tokens in a micro-batch, means over tokens become the mean over all
-    of them.
+    A micro-gradient that is not finite counts towards `every` but not towards the mean, and the
+    state counts it; if none was finite, the due step is not made.
+
+    `reduce="weighted"` computes Σ weight·g / Σ weight, and every call gives the `weight` of its
+    gradient. With the number of tokens in a micro-batch, means over tokens become the mean over all
+    of them:
 
         params, state = tx.step(grads, state, params, weight=mask.sum())
 
     A micro-gradient of weight 0 adds nothing, even where it is NaN, as the mean of no token is;
-    where all weights are 0 the step that is due is not made.
+    where all weights are 0, the due step is not made.
 
-    `every` is an int, or a schedule (or function) of the number of real steps. It is static: a
-    batch size is no number to sweep, and under `jax.vmap` over other numbers the counts stay the
-    same for all members, so that `tx` still runs only when it is due, provided that `init` is
-    called inside what is mapped.
+    `every` is static: a batch size is not a number to sweep. Under `jax.vmap` over other numbers
+    the counts remain the same for all members, so that `tx` still runs only when it is due,
+    provided that `init` is called inside the mapped function.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        every: Gradients per step: an integer of at least 1, or a schedule (or function) of the
+            number of real steps so far.
+        reduce: How gradients are combined: "mean", "sum" or "weighted".
     """
     check_members({"tx": tx})
     _check_every(every=every)
@@ -146,8 +152,8 @@ def _check_every(**values: Any) -> None:
 
 
 def _size(every, gradient_step):
-    """How many gradients make the real step of this number, a count or, from a schedule, the next
-    whole number.
+    """Return how many gradients make the real step of this number: the count, or a schedule's value
+    rounded up.
     """
     if not callable(every):
         return every
@@ -189,7 +195,7 @@ def _MultiSteps(
             )
         _, skip_state = look(zeros_like(params), zero_count(), params)
         mini_step, gradient_step = zero_count(), zero_count()
-        if should_skip_update_fn is not None:  # then they count what the gradients say
+        if should_skip_update_fn is not None:  # then the counts depend on the gradients
             skip_state = jax.tree.map(jnp.zeros_like, skip_state)
             mini_step, gradient_step, skip_state = varying_like(
                 (mini_step, gradient_step, skip_state), params
@@ -226,15 +232,23 @@ def _MultiSteps(
 
 
 class MultiSteps(GradientTransformation):
-    """optax's class for gradient accumulation: a transformation with `has_updated`; `accumulate` is
-    the newer form.
+    """Accumulate gradients in optax's form, with a method `has_updated`; `accumulate` is the newer
+    form.
 
         tx = MultiSteps(adam(1e-3), every_k_schedule=4, should_skip_update_fn=skip_not_finite)
 
-    A gradient that `should_skip_update_fn(updates, gradient_step, params)` refuses might as well
-    not have been there: the real step waits for another one. The function returns a bool and arrays
-    to remember in `skip_state`. The mean is kept in `accumulator_dtype`, by default that of the
-    parameter and float32 at least.
+    A gradient that `should_skip_update_fn` refuses is ignored altogether: the real step waits for
+    another one.
+
+    Args:
+        opt: The optimizer that takes the real steps.
+        every_k_schedule: Gradients per step: an integer of at least 1, or a schedule (or function)
+            of the number of real steps so far.
+        use_grad_mean: Step with the mean of the gradients; False for their sum.
+        should_skip_update_fn: Function `(updates, gradient_step, params)` that returns a bool, True
+            to refuse the gradient, and arrays to keep in `skip_state`.
+        accumulator_dtype: Dtype in which the mean is stored; None for the parameters' own, float32
+            at least.
     """
 
     __slots__ = ()
@@ -254,15 +268,19 @@ class MultiSteps(GradientTransformation):
 
     @property
     def inner_opt(self) -> GradientTransformation:
-        """The optimizer that makes the real steps."""
+        """Return the optimizer that takes the real steps."""
         return self.arguments["opt"]
 
     def gradient_transformation(self) -> GradientTransformation:
-        """Itself, which is a transformation."""
+        """Return itself, which already is a transformation."""
         return self
 
     def has_updated(self, state: MultiStepsState) -> Array:
-        """Whether the last gradient completed a real step."""
+        """Tell whether the last gradient completed a real step.
+
+        Args:
+            state: State of the optimizer, as `init`, `update` or `step` returned it.
+        """
         skipped = state.skip_state["should_skip"] if isinstance(state.skip_state, dict) else False
         return (state.mini_step == 0) & (state.gradient_step > 0) & ~jnp.asarray(skipped)
 
@@ -270,7 +288,16 @@ class MultiSteps(GradientTransformation):
 def skip_not_finite(
     updates: PyTree, gradient_step: Array, params: PyTree | None
 ) -> tuple[Array, dict[str, Array]]:
-    """For `MultiSteps`: refuse a gradient with an entry that is infinite or NaN."""
+    """Refuse a gradient with an entry that is infinite or NaN; for `MultiSteps`.
+
+    Args:
+        updates: Gradients or updates, a pytree with the structure of the parameters.
+        gradient_step: Number of real steps so far; not used.
+        params: Parameters, a pytree of arrays. Not used; may be None.
+
+    Returns:
+        Whether to refuse it, and a dict for `skip_state` with the number of such entries.
+    """
     counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.int32) for x in jax.tree.leaves(updates)]
     found = sum(counts, start=zero_count())
     return found > 0, {"should_skip": found > 0, "num_not_finite": found}
@@ -283,8 +310,20 @@ def skip_not_finite(
 def skip_large_updates(
     updates: PyTree, gradient_step: Array, params: PyTree | None, max_squared_norm: Number
 ) -> tuple[Array, dict[str, Array]]:
-    """For `MultiSteps`, with `functools.partial`: refuse a gradient unless its squared norm is
-    below a maximum.
+    """Refuse a gradient unless its squared norm is below a maximum; for `MultiSteps`.
+
+    Args:
+        updates: Gradients or updates, a pytree with the structure of the parameters.
+        gradient_step: Number of real steps so far; not used.
+        params: Parameters, a pytree of arrays. Not used; may be None.
+        max_squared_norm: The maximum; a norm that is NaN is refused too.
+
+    Returns:
+        Whether to refuse it, and a dict for `skip_state` with the squared norm over all leaves.
+
+    Example:
+        skip = functools.partial(skip_large_updates, max_squared_norm=100.0)
+        tx = MultiSteps(adam(1e-3), 4, should_skip_update_fn=skip)
     """
     norm_squared = sum_sq(updates)
     skip = ~(norm_squared < weak_typed(max_squared_norm))  # also where it is NaN
@@ -302,7 +341,10 @@ class ApplyEvery(NamedTuple):
 def apply_every(k: int = 1):
     """Sum the updates, and emit the sum at every k-th one, -0.0 at the others.
 
-    The rest of a chain runs every time; `accumulate` is around an optimizer that should not.
+    The rest of a chain runs every time; wrap an optimizer that should not in `accumulate`.
+
+    Args:
+        k: Updates per sum, an integer of at least 1.
     """
     check_count(k=k)
 

@@ -1,4 +1,4 @@
-"""Averages of the parameters kept beside the training, and the one reader of what to
+"""Averages of the parameters kept beside the training, and the one reader of the parameters to
 evaluate at.
 """
 
@@ -52,7 +52,7 @@ class AverageParamsState(NamedTuple):
     inner_state: OptState  # of the optimizer that moves the parameters
 
     def eval_params(self, params: Params) -> Params:
-        """The average, and the params themselves while nothing is in it."""
+        """Return the average, and the params themselves while nothing is in it."""
         return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
 
 
@@ -66,19 +66,28 @@ _NOT_AROUND = {**SCALED, **ONE_AVERAGE, **EVERY_POINT}
     not_around=_NOT_AROUND,
 )
 def average_params(tx, *, decay: Number | None = None, start: int = 0, every: int = 1):
-    """Keep an average w̄ of the parameters after each update of `tx`: w̄ ← w̄ + c·(w - w̄), to be
-    read by `eval_params`.
+    """Keep an average w̄ of the parameters after each update of `tx`, to be read by `eval_params`.
+
+        w̄ ← w̄ + c·(w - w̄)
+
+    With a `decay` d it is the exponential average, bias-corrected by 1 - dᵗ: c = (1 - d) / W, W ←
+    d·W + 1 - d, so that after the first update it is the parameters themselves (Kingma & Ba 2015,
+    section 7.1). Without one it is the mean, c = 1/n (Polyak & Juditsky 1992; Izmailov et al.
+    2018).
 
         tx = average_params(adamw(1e-3), decay=0.999)
         loss_fn(eval_params(tx, state, params), batch)
 
-    With a `decay` d it is the exponential average over 1 - dᵗ: c = (1 - d) / W, W ← d·W + 1 - d, so
-    that after the first update it is the parameters themselves (Kingma & Ba 2015, section 7.1). A
-    schedule warms it up: `decay=lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`. Without one it
-    is the mean, c = 1/n (Polyak & Juditsky 1992; Izmailov et al. 2018). The first `start` updates
-    are left out, and of the others all but each `every`-th. The average is float32 at least,
-    whatever the parameters are. It stands outermost: what is around it may move the parameters
-    elsewhere. `update` averages params + updates, `step` the very params it returns.
+    The average is float32 at least, whatever the parameters are. Put it outermost: what is around
+    it may move the parameters elsewhere. `update` averages params + updates, `step` the very params
+    that it returns.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        decay: Decay of the moving average, in [0, 1). None for the mean. A schedule warms it up:
+            `lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`.
+        start: How many of the first updates to leave out, an integer of at least 0.
+        every: Take in only every `every`-th of the others; an integer of at least 1.
     """
     check_members({"tx": tx})
     check_count(every=every)
@@ -93,7 +102,7 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
         )
 
     def take_in(moved, new, state, inner_state):
-        """The next state after the new params; what has no leaf in `moved` stays."""
+        """Return the next state after the new params; leaves that are missing in `moved` stay."""
 
         def taken():
             keep, share = (1.0, 1.0) if decay is None else (decay, 1 - decay)
@@ -128,14 +137,21 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
 
 @usage("eval_params(tx, state, params)")
 def eval_params(tx: Any, state: OptState, params: Params) -> Params:
-    """The parameters to evaluate at: the average that `state` keeps, or `params` where it keeps
-    none.
+    """Return the parameters to evaluate at: the average that `state` keeps, or `params` where it
+    keeps none.
 
-    One reader for `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever
-    they stand in a chain, in groups or inside other wrappers, and for every state with a method
-    `eval_params(params)`. The result is in the params' dtypes; training goes on from the params.
-    Two averages of one parameter are an error, for which one is meant cannot be known; those of
-    different groups are read together.
+    It reads `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever they are
+    in a chain, in groups or inside other wrappers, and every state with a method
+    `eval_params(params)`. The result has the params' dtypes; training goes on from the params.
+    Averages of different groups are read together.
+
+    Args:
+        tx: The optimizer, or any other transformation. It made the state.
+        state: State of the optimizer, as `init`, `update` or `step` returned it.
+        params: Parameters, a pytree of arrays.
+
+    Raises:
+        ValueError: If two averages cover one parameter, as it is unknown which one is meant.
     """
     _check_call(tx, state, params)
     given, state, params = params, _without_variables(state), _without_variables(params)
@@ -166,7 +182,9 @@ def eval_params(tx: Any, state: OptState, params: Params) -> Params:
 
 
 def _without_variables(tree: PyTree) -> PyTree:
-    """The arrays in place of Flax NNX variables, which differ in class between params and state."""
+    """Replace Flax NNX variables, which differ in class between params and state, by their
+    arrays.
+    """
     nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
 
     def is_variable(x):
@@ -178,8 +196,8 @@ def _without_variables(tree: PyTree) -> PyTree:
 
 
 def _averages(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
-    """The states below with evaluation parameters of their own, outer ones first, each with its
-    path.
+    """Yield the states that have evaluation parameters of their own, outer ones first, each with
+    its path.
     """
 
     def is_average(x):
@@ -196,8 +214,8 @@ _with_vectors = jax.jit(with_vectors)
 
 
 def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[str, ...], ...]]:
-    """The averages that are of one vector, as inside `flatten`, with the paths of the parameters it
-    is made of.
+    """Find the averages of one vector, as inside `flatten`, with the paths of the parameters in
+    it.
     """
     if not isinstance(tx, GradientTransformation):
         return {}
@@ -209,7 +227,7 @@ def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[s
 
 
 def _of_vector(node: Any, params: Params, leaves: tuple[tuple[str, ...], ...]) -> Params:
-    """What an average of one vector says of the parameters it is made of, None for the others."""
+    """Split the average of a vector into the parameters it is made of; None for the others."""
     keyed, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_missing)
     by_path = {steps(path): p for path, p in keyed}
     own = [by_path[path] for path in leaves]
@@ -228,7 +246,7 @@ def _evaluated(node, params):
 
 
 def _covered(values: PyTree, params: Params) -> list[str]:
-    """The paths of the parameters that have a value."""
+    """Return the paths of the parameters that have a value."""
     has = jax.tree.map(
         lambda v, p: jax.tree.map(lambda _: not is_missing(v), p),
         values,
@@ -248,7 +266,7 @@ _init = jax.jit(lambda tx, params: tx.init(params))
 
 
 def _init_shapes(tx: Any, params: Params) -> OptState:
-    """The shapes of the first state, traced once for a kind of optimizer and params."""
+    """Return the shapes of the first state, traced once for each kind of optimizer and params."""
     if all(
         is_missing(x) or hasattr(x, "dtype") or isinstance(x, float)
         for x in jax.tree.leaves((tx, params))
@@ -258,8 +276,8 @@ def _init_shapes(tx: Any, params: Params) -> OptState:
 
 
 def _check_call(tx: Any, state: OptState, params: Params) -> None:
-    """Raise unless the arguments are in order and the state is one that `tx` makes, which could
-    hide an average.
+    """Raise unless the arguments are in order and `tx` makes such a state; another one could hide
+    an average.
     """
     if (
         not (hasattr(tx, "init") and hasattr(tx, "update"))

@@ -28,13 +28,16 @@ def flatten(inner):
     """Give `inner` one vector of all entries in place of the tree, so that its state is a vector
     too.
 
-    For rules that look at all entries together, and for very many tiny leaves; large ones are
-    copied twice in an update. The vector has the widest precision among the leaves, and is complex
-    if one is; updates of real leaves are the real part. On a mesh it lies, with the state, whole on
-    every device. Every parameter must have its gradient in every update; others are left out by
-    `masked` around this. `eval_params`, `explain` and `reset` know whose the entries are. Of the
-    extra arguments `grad` becomes a vector too, and `value_fn`, `obj_fn` and `grad_fn` functions of
-    one.
+    This is for rules that look at all entries together, and for very many tiny leaves; large ones
+    are copied twice in an update. The vector has the widest precision among the leaves, and is
+    complex if one is; a real leaf gets the real part of its update. On a mesh the vector and the
+    state are replicated on every device. Every parameter must have a gradient in every update;
+    leave others out by `masked` around this. `eval_params`, `explain` and `reset` know which
+    entries belong to which parameter. Of the extra arguments `grad` becomes a vector too, and
+    `value_fn`, `obj_fn` and `grad_fn` become functions of one.
+
+    Args:
+        inner: Transformation to apply; it sees one vector.
     """
     check_members({"inner": inner})
 
@@ -55,7 +58,7 @@ def flatten(inner):
 
 
 def _alike(updates: PyTree, params: PyTree) -> PyTree:
-    """The params, or another tree like them, where there is a gradient."""
+    """Keep the leaves of the params, or of a tree like them, that have a gradient."""
     treedef = jax.tree.structure(updates, is_leaf=is_missing)
     leaves = jax.tree.leaves(updates, is_leaf=is_missing)
     pairs = zip(leaves, flatten_up_to(updates, params, "params"), strict=True)
@@ -63,8 +66,8 @@ def _alike(updates: PyTree, params: PyTree) -> PyTree:
 
 
 def _of_vectors(extra: Mapping[str, Any], updates: PyTree, params: PyTree) -> dict[str, Any]:
-    """The extra arguments, those about the gradient and the objective as they are for the vector of
-    the params.
+    """Convert the extra arguments about the gradient and the objective to the vector of the
+    params.
     """
 
     def one(name, value):

@@ -1,4 +1,4 @@
-"""Freezing parameters: their updates set to zero, or kept away from the optimizer altogether."""
+"""Freeze parameters: set their updates to zero, or keep them away from the optimizer altogether."""
 
 import jax
 
@@ -16,13 +16,18 @@ def _frozen(tx, updates, params):
 
 @transform(static=("mask",), freezes=_frozen, freezes_by_itself=True)
 def freeze(mask):
-    """Replace the updates by -0.0 where `mask` (in any form that `masked` takes) is True, and pass
-    the others on.
+    """Replace the updates of the leaves that `mask` picks by -0.0, and pass the others on.
 
-    What stands after it in a chain may move these parameters again (weight decay, momentum) and
-    keeps state for them; `selective_transform` has neither. Gradients of these leaves are 0 for the
-    whole optimizer, wherever this stands in it: no norm counts them, and a NaN in them harms
-    nobody.
+    What follows it in a chain may still move these parameters (weight decay, momentum) and keeps
+    state for them; `selective_transform` avoids both. Their gradients are 0 for the whole
+    optimizer, wherever in it this is: no norm counts them, and a NaN in them does no harm.
+
+    Args:
+        mask: Leaves to freeze: path patterns, a tree of bools or a function that makes one of the
+            params (see `masked`).
+
+    Example:
+        tx = chain(adamw(1e-3), freeze("encoder"))
     """
     return masked(set_to_zero(), mask)
 
@@ -40,14 +45,18 @@ def _frozen_or_inside(tx, updates, params):
     not_around=SCALED,
 )
 def selective_transform(optimizer, *, freeze_mask):
-    """Train with `optimizer` where `freeze_mask` is False; where it is True the parameters stay,
-    and have no state.
+    """Train with `optimizer` where `freeze_mask` is False; keep the other parameters still, without
+    state.
 
         selective_transform(chain(clip_by_global_norm(1.0), adamw(1e-3)), freeze_mask="encoder")
 
-    The optimizer never sees the frozen leaves: a norm inside it, as that of the clip here, is over
-    the others. The mask is a tree of bools, a function that makes one of the params, or path
-    patterns, as in `masked`.
+    The optimizer never sees the frozen leaves: a norm inside it, such as that of the clip here, is
+    over the others.
+
+    Args:
+        optimizer: The transformation for the leaves that are trained.
+        freeze_mask: Leaves to freeze: path patterns, a tree of bools or a function that makes one
+            of the params (see `masked`).
     """
     check_members({"optimizer": optimizer})
 

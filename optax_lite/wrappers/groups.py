@@ -1,5 +1,5 @@
-"""Settings by parameter: rules from patterns of paths to other hyperparameters, transformations, or
-nothing at all.
+"""Settings by parameter: rules from patterns of paths to other hyperparameters, to transformations,
+or to "freeze".
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,8 +34,7 @@ Rules: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 def groups(
     base: GradientTransformation, rules: Rules, *, strict: bool = True
 ) -> GradientTransformation:
-    """The optimizer `base`, with other settings for the parameters that the patterns of `rules`
-    match.
+    """Give the parameters that patterns match other settings of the optimizer `base`.
 
         groups(adamw(schedule), {
             ("bias", "norm*"): {"weight_decay": 0.0},
@@ -43,22 +42,30 @@ def groups(
             "encoder": "freeze",
         })
 
-    A rule is a pattern and what it means; the overrides of all rules that match a leaf are merged,
-    and the later one wins. A transformation, or "freeze", takes the leaf over instead: the first
-    such rule counts, and no other one.
+    A rule is a pattern and a setting. A dict overrides hyperparameters of `base`; the overrides of
+    all rules that match a leaf are merged, and the later one wins. A transformation, or "freeze",
+    takes the leaf over instead: the first such rule counts, and no other.
 
     A pattern is a glob, a compiled regular expression, a tuple of these (`("encoder",
-    "!encoder/adapter")`, the last that matches decides; see `masked`), or a function of a leaf's
+    "!encoder/adapter")`, where the last match decides; see `masked`), or a function of a leaf's
     path and its `jax.ShapeDtypeStruct`. An override names a hyperparameter of `base` as `replace`
-    does, a flag or a dtype too. Its number is one of the result: `tx.replace({"head/learning_rate":
-    0.1})`, and `"base/learning_rate"` for the leaves without an own one. A rule that matches no
-    leaf or that an earlier one leaves nothing to, and an override of no hyperparameter or of
-    several are errors; without `strict` such a rule or override does nothing, and one of several
-    sets them all.
+    does, and may be a flag or a dtype too. Its number is a hyperparameter of the result:
+    `tx.replace({"head/learning_rate": 0.1})`, and `"base/learning_rate"` for the leaves without
+    their own.
 
-    Leaves whose overrides come from the same rules are one group, with one state. A norm inside
+    Leaves whose overrides come from the same rules form one group, with one state. A norm inside
     `base` is over a group. One outside, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3),
-    rules))`, is over all leaves but the frozen ones, whatever stands between the two.
+    rules))`, is over all leaves except the frozen ones, whatever is between the two.
+
+    Args:
+        base: The optimizer whose settings the rules override.
+        rules: Mapping from patterns to settings, or pairs of the two; order matters.
+        strict: Raise where a rule or an override is in doubt. With False one without effect does
+            nothing, and an override of several hyperparameters sets them all.
+
+    Raises:
+        ArgumentError: With `strict`, if a rule matches no leaf or only leaves that an earlier one
+            has taken over, or if an override names no hyperparameter or several.
     """
     base = as_transformation("base", base)
     items = list(rules.items() if isinstance(rules, Mapping) else rules)
@@ -142,9 +149,7 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
 def group_of_leaves(
     tx: GradientTransformation, params: PyTree
 ) -> tuple[PyTree, dict[str, GradientTransformation]]:
-    """The tree of the groups that the leaves of `params` are in, and what each group is
-    given to.
-    """
+    """Return the tree of group labels of the params, and the transformation of each group."""
     plan = _plan_of(tx)
     labels = plan.labels(params)
     return labels, {
@@ -153,9 +158,7 @@ def group_of_leaves(
 
 
 def idle_rules(tx: GradientTransformation, params: PyTree) -> list[str]:
-    """What is to be said of the rules of `groups(..., strict=False)` that do nothing, anywhere in
-    an optimizer.
-    """
+    """Report the rules of `groups(..., strict=False)` without effect, anywhere in an optimizer."""
     lenient = [x for x in tx.calls() if x.factory is _groups and not x.arguments["strict"]]
     return [problem for x in lenient for problem in _plan_of(x).problems(params)]
 

@@ -1,5 +1,5 @@
-"""Hyperparameters in the state, for frameworks that hold the optimizer static: read and set
-there.
+"""Hyperparameters in the state, to be read and set there, for frameworks that hold the optimizer
+static.
 """
 
 import functools
@@ -45,31 +45,45 @@ class StatefulSchedule(Protocol):
     """A hyperparameter with a state of its own, which extra arguments of `update` may change."""
 
     def init(self) -> Any:
-        """Make the state before the first update."""
+        """Return the state before the first update."""
 
     def update(self, state: Any, **extra_args: Any) -> Any:
-        """Give the state after an update."""
+        """Return the state after an update.
+
+        Args:
+            state: State of the schedule, as its `init` or `update` returned it.
+            **extra_args: Extra arguments of the optimizer's `update`.
+        """
 
     def __call__(self, state: Any, **extra_args: Any) -> Any:
-        """Give the value at a state."""
+        """Return the value at a state."""
 
 
 class WrappedSchedule:
-    """Make a stateful schedule of a function of the count."""
+    """Make a stateful schedule from a function of the count.
+
+    Args:
+        schedule_fn: A schedule, or any function of the number of updates so far.
+    """
 
     def __init__(self, schedule_fn: Callable[[Any], Any]):
         self.schedule_fn = schedule_fn
 
     def init(self) -> WrappedScheduleState:
-        """Count from 0."""
+        """Return a count of 0."""
         return WrappedScheduleState(zero_count())
 
     def update(self, state: WrappedScheduleState, **extra_args: Any) -> WrappedScheduleState:
-        """Count on."""
+        """Increment the count.
+
+        Args:
+            state: State of the schedule, as its `init` or `update` returned it.
+            **extra_args: Extra arguments of the optimizer's `update`; ignored.
+        """
         return WrappedScheduleState(increment(state.count))
 
     def __call__(self, state: WrappedScheduleState, **extra_args: Any) -> Any:
-        """Give the value at the count."""
+        """Return the value at the count."""
         return self.schedule_fn(state.count)
 
 
@@ -95,13 +109,23 @@ def inject_hyperparams(
         state.hyperparams["learning_rate"]  # in a chain "1/learning_rate", as in tx.hyperparams
         state = set_hyperparams(state, learning_rate=3e-4)
 
-    Later `tx.replace` reaches fresh states only. A schedule of the optimizer itself, or of a member
-    of a chain, is evaluated here, and its value kept under its name; in a built optimizer its
-    numbers are there too, and can be set ("learning_rate/peak_value"). A schedule inside another
-    wrapper keeps the count of that one. The scalars are float32 unless `hyperparam_dtype` says
-    otherwise, never the params' dtype. `static_args` names what stays out of the state. A function
-    is a schedule where a number belongs; a mask, a dtype or a flag is not taken for one, and of a
-    factory from elsewhere neither is an argument called mask, *_mask, *_fn or *_labels.
+    A later `tx.replace` reaches fresh states only. A schedule of the optimizer itself, or of a
+    member of a chain, is evaluated here, and its value kept under its name; in a built optimizer
+    its numbers are there too, and can be set ("learning_rate/peak_value"). A schedule inside
+    another wrapper follows the count of that wrapper.
+
+    A function given for a number is a schedule. Masks, dtypes and flags are not moved; of a factory
+    from another library, neither are arguments called mask, *_mask, *_fn or *_labels.
+
+    Args:
+        inner_factory: The factory of an optimizer, or an optimizer that is already built.
+        static_args: Names of arguments that stay out of the state; one, or several.
+        hyperparam_dtype: Dtype of the numbers in the state, whatever the params' dtype; None for
+            float32.
+
+    Returns:
+        For a factory, a function of the same arguments that builds the optimizer; otherwise the
+        optimizer.
     """
     static = (static_args,) if isinstance(static_args, str) else tuple(static_args)
     if isinstance(inner_factory, Schedule) or not (
@@ -151,7 +175,9 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
     stateful = {"/".join(path): _stateful(given[path]) for path in schedules}
 
     def at(now, counts, extra):
-        """The values now, schedules evaluated at their states, and the optimizer made of them."""
+        """Return the current values, with schedules evaluated at their states, and the optimizer
+        made of them.
+        """
         tx, now = inner, dict(now)
         for path in numbers:
             tx = tx.edit(path, weak_typed(now["/".join(path)]))
@@ -206,7 +232,9 @@ def _check_rounded(inner: GradientTransformation, numbers: dict, dtype: Any) -> 
 def _parts(
     inner: GradientTransformation, static_args: tuple[str, ...], numbers_of_schedules: bool
 ) -> Any:
-    """The schedules that are evaluated here, and the numbers that live in the state, by path."""
+    """Return the paths of the schedules to evaluate here, and the numbers that live in the state by
+    path.
+    """
     arguments = dict(inner.walk())
     known = ["/".join(path) for path in arguments]
     if unknown := [name for name in static_args if name not in known]:
@@ -219,7 +247,9 @@ def _parts(
         return path[: len(other)] == other
 
     def counts_updates(path):
-        """Whether the schedule at a path is evaluated at the number of updates of the whole."""
+        """Tell whether the schedule at a path is evaluated at the number of updates of the
+        whole.
+        """
         if path[:-1] not in members:
             return False  # a number of another schedule, or one of a tuple
         around = [other for other in members if inside(path, other) and other != path[:-1]]
@@ -256,9 +286,7 @@ def _built_by(factory, choices, **numbers):
 def _call_of(
     factory: Callable, static: tuple[str, ...], args: tuple, kwargs: dict
 ) -> GradientTransformation:
-    """A call of any function that returns a transformation as data: its numbers, and everything
-    else static.
-    """
+    """Return a call of any factory as data: its numbers, and everything else static."""
     parameters = inspect.signature(factory).parameters
     bound = inspect.signature(factory).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -284,7 +312,9 @@ def _call_of(
 
 
 def _is_data(name: str, value: Any) -> bool:
-    """Whether an argument of an unknown factory is a number, a schedule or a transformation."""
+    """Tell whether an argument of an unknown factory is a number, a schedule or a
+    transformation.
+    """
     if isinstance(value, (GradientTransformation, Schedule)) or (
         hasattr(value, "init") and hasattr(value, "update")
     ):

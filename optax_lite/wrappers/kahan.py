@@ -1,4 +1,4 @@
-"""Compensated summation: what rounding takes from a step is added to the next one."""
+"""Compensated summation: the rounding error of a step is added to the next one."""
 
 from typing import NamedTuple
 
@@ -27,19 +27,24 @@ _NOT_AROUND = {
 
 @transform(is_a=("rounding", "compensation"), not_around=_NOT_AROUND)
 def kahan(tx):
-    """Add the updates u of `tx` with a compensation c: y = u + c, q = round(p + y), c ← round(y -
-    (q - p)). Kahan 1965.
+    """Add the updates u of `tx` to 16-bit parameters p with a compensation c of rounding. Kahan
+    1965.
+
+        y = u + c,  q = round(p + y),  c ← round(y - (q - p)),  p ← q
 
         tx = kahan(adamw(1e-3))
 
-    p + c has about 16 bits in bfloat16 (float16: 22), for 2 bytes a parameter: a step is lost where
-    it is below 2⁻¹⁷ of the parameter, and not below 2⁻⁸. Deterministic. Leaves in float32 and
-    float64 have no compensation and pass untouched. Parameters that are changed from outside keep
-    the old compensation, half of a last digit at most.
+    p + c has about 16 bits in bfloat16 (22 in float16), for 2 bytes a parameter: a step is lost
+    only where it is below 2⁻¹⁷ of the parameter, instead of 2⁻⁸. The result is deterministic.
+    Leaves in float32 and float64 have no compensation and pass untouched. If parameters are changed
+    from outside, the old compensation remains, at most half of a last digit.
 
-    `step` lands on q. `update` returns q - p, and adding that in the params' dtype lands on q
-    except where an entry becomes less than half as large or changes its sign; there it is off by at
-    most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
+    `step` returns q. `update` returns q - p, and adding that in the params' dtype gives q except
+    where an entry becomes less than half as large or changes its sign; there it is off by at most
+    2⁻⁷·|q - p| (float16: 2⁻¹⁰).
+
+    Args:
+        tx: The optimizer, or any other transformation.
     """
     check_members({"tx": tx})
 

@@ -1,4 +1,6 @@
-"""Lookahead: slow weights that follow an optimizer every few updates, and to which it goes back."""
+"""Lookahead: slow weights that follow an optimizer every few updates, and to which it is sent
+back.
+"""
 
 from typing import NamedTuple
 
@@ -22,22 +24,29 @@ from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, ONE_AVERAGE,
 
 
 class LookaheadParams(NamedTuple):
-    """Both weights of `lookahead` in optax's form: fast ones to train and take gradients at, slow
-    ones to evaluate at.
+    """Both weights of `lookahead` in optax's form.
 
-    Where an optimizer is given them as params, gradients of the fast ones alone will do.
+    Where an optimizer is given them as params, gradients of the fast ones alone are enough.
     """
 
-    fast: Params
-    slow: Params
+    fast: Params  # which are trained, and where gradients are taken
+    slow: Params  # which follow them, to evaluate at
 
     @classmethod
     def init_synced(cls, params: Params) -> "LookaheadParams":
-        """Both at the same point."""
+        """Put both weights at the same point.
+
+        Args:
+            params: Parameters, a pytree of arrays.
+        """
         return cls(params, params)
 
     def as_gradient(self, gradient: Updates) -> Updates:
-        """A gradient of the fast weights as one of the pair, zero for the slow ones."""
+        """Return a gradient of the fast weights as one of the pair, zero for the slow ones.
+
+        Args:
+            gradient: Gradient of the fast weights; a pair is returned unchanged.
+        """
         if isinstance(gradient, LookaheadParams):
             return gradient
         # So that a training loop need not know about the pair, as it has to in optax (decision 41).
@@ -49,7 +58,7 @@ class LookaheadState(NamedTuple):
     steps_since_sync: Array  # updates since the slow weights moved, int32
 
     def eval_params(self, params: LookaheadParams) -> LookaheadParams:
-        """The slow weights, in both places."""
+        """Return the slow weights, in both places."""
         return LookaheadParams(params.slow, params.slow)
 
 
@@ -59,12 +68,12 @@ class LookaheadWithSlowState(NamedTuple):
     slow: PyTree  # the slow weights, float32 at least
 
     def eval_params(self, params: Params) -> Params:
-        """The slow weights."""
+        """Return the slow weights."""
         return self.slow
 
 
 def _frozen(tx, updates, params):
-    """Of the fast weights; gradients of the slow ones, where the params are both, are zero
+    """Mark the frozen fast weights; where the params are a pair, the slow ones have zero gradients
     anyway.
     """
     if not isinstance(updates, LookaheadParams):
@@ -89,15 +98,23 @@ _NOT_AROUND = {
     not_around=_NOT_AROUND,
 )
 def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
-    """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
+    """Let slow weights φ follow an optimizer every few updates, and send it back to them. Zhang et
+    al. 2019, Algorithm 1.
+
+        after each `sync_period` updates: φ ← φ + α·(θ - φ), θ ← φ
 
         tx = lookahead(adam(1e-3), sync_period=5, slow_step_size=0.5)
 
-    θ are the fast weights, which `fast_optimizer` moves, φ the slow ones, to evaluate at, α the
-    `slow_step_size`. The params are θ, and φ stands in the state, where `eval_params` reads it. Or
-    else, as in optax, the params are the pair `LookaheadParams.init_synced(params)`: take gradients
-    at `params.fast`, evaluate at `params.slow`, and the state holds no weights. `reset_state`
-    starts the fast optimizer afresh, at φ, whenever the slow weights move.
+    θ are the fast weights, which `fast_optimizer` moves; φ are the slow ones, to evaluate at. The
+    params are θ, and φ is in the state, where `eval_params` reads it. Or else, as in optax, the
+    params are the pair `LookaheadParams.init_synced(params)`: take gradients at `params.fast`,
+    evaluate at `params.slow`, and the state holds no weights.
+
+    Args:
+        fast_optimizer: The optimizer that moves the fast weights.
+        sync_period: Updates between two moves of the slow weights, an integer of at least 1.
+        slow_step_size: Part of the way to θ that φ goes, the α above; at least 0.
+        reset_state: Start the fast optimizer afresh, at φ, whenever the slow weights move.
     """
     check_members({"fast_optimizer": fast_optimizer})
     check_count(sync_period=sync_period)
@@ -110,10 +127,10 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
         return LookaheadWithSlowState(fast_optimizer.init(params), zero_count(), slow)
 
     def synced(state, moved, slow, rule, *read):
-        """What the fast weights do, the slow weights and the state, of the fast optimizer too,
-        after an update.
+        """Move the slow weights if it is time: return the fast weights' move, the slow weights and
+        the state.
 
-        `rule(moved, slow, *read)` is what the two do when the slow weights move.
+        `rule(moved, slow, *read)` says what both do when the slow weights move.
         """
 
         def sync():
@@ -165,7 +182,7 @@ def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_st
 
 
 def _parts(updates, state, params):
-    """The gradient and both weights, in either form."""
+    """Return the gradient and both weights, in either form."""
     is_pair = isinstance(params, LookaheadParams)
     if is_pair != isinstance(state, LookaheadState):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Loss scaling: gradients of float16 that would be 0 are computed of a larger loss."""
+"""Loss scaling: float16 gradients that would be 0 are computed from a larger loss."""
 
 from typing import Any, NamedTuple
 
@@ -42,18 +42,26 @@ def loss_scaling(
     backoff_factor: Number = 0.5,
     growth_interval: int = 2000,
 ):
-    """Divide the gradients by the scale that their loss had, and adapt it: dynamic loss scaling.
+    """Divide gradients by the scale of their loss, and adapt the scale: dynamic loss scaling.
     Micikevicius 2018.
 
         tx = loss_scaling(adamw(1e-3))
         step = make_step(loss_fn)  # scales the loss by itself; or in a loop of yours
         grads = jax.grad(lambda p: scale_loss(state, loss_fn(p, x, y)))(params)
 
-    Where a gradient is infinite or NaN the step is left out, params and the state of `tx` as they
-    are to the bit, and the scale is multiplied by `backoff_factor`; after `growth_interval` finite
-    ones in a row by `growth_factor`. The names and rules are those of torch's GradScaler, but for
-    the bounds 2⁻²⁴ and 2²⁴. `grad=` is divided too. It stands outermost: what is around it would
-    see scaled gradients.
+    Where a gradient is infinite or NaN the step is left out, params and the state of `tx` unchanged
+    to the bit, and the scale shrinks; after enough finite ones in a row it grows. Names and rules
+    are those of torch's GradScaler, except for the bounds 2⁻²⁴ and 2²⁴ of the scale. The extra
+    argument `grad` is divided too. Put it outermost: what is around it would see scaled gradients.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        init_scale: The scale of the first loss, above 0.
+        growth_factor: Multiplies the scale after `growth_interval` finite gradients in a row; at
+            least 1.
+        backoff_factor: Multiplies the scale after a gradient that is not finite; above 0 and below
+            1.
+        growth_interval: Finite gradients in a row before the scale grows, an integer of at least 1.
     """
     check_members({"tx": tx})
     check_positive(
@@ -104,7 +112,7 @@ def loss_scaling(
 
 
 def loss_scale_of(state: OptState) -> Array | None:
-    """The scale for the next loss that a state asks for; None where nothing scales it."""
+    """Return the scale for the next loss that a state asks for; None where nothing scales it."""
     # Read from the state, so a loss function does not change when scaling is added (decision 33).
     found = [part.loss_scale for part in states_with(state, *LossScalingState._fields)]
     if len(found) > 1:
@@ -117,9 +125,15 @@ def loss_scale_of(state: OptState) -> Array | None:
 
 @usage("grads = jax.grad(lambda p: scale_loss(state, loss_fn(p)))(params)")
 def scale_loss(state: OptState, loss: Any) -> Array:
-    """The loss times the scale that `loss_scaling` keeps in `state`, in float32 at least.
+    """Multiply the loss by the scale that `loss_scaling` keeps in `state`.
 
-    So that it does not overflow where the loss is float16; `make_step` does it by itself.
+    The product is float32 at least, so that it does not overflow where the loss is float16.
+    `make_step` does this by itself.
+
+    Args:
+        state: State of the optimizer, as `init`, `update` or `step` returned it. Or any tree around
+            it.
+        loss: The loss, a floating number of shape ().
     """
     if not is_inexact(loss) or jnp.shape(loss) != ():
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Master weights: a float32 copy of parameters of 16 bits, which is what the optimizer moves."""
+"""Master weights: a float32 copy of 16-bit parameters, which the optimizer moves in their place."""
 
 from typing import NamedTuple
 
@@ -26,14 +26,17 @@ def master_weights(tx):
 
         tx = master_weights(adamw(1e-3))
 
-    It is training in float32 at the rounded point, for 4 bytes a parameter; `tx` sees the copy as
-    its params. Leaves in float32 and float64 have no copy. An entry of the params that is not its
-    copy rounded was changed from outside, by other weights loaded for example: the copy starts
-    again from it. So the params are always what is trained.
+    This is training in float32, with gradients taken at the rounded point, for 4 bytes a parameter;
+    `tx` sees the copy as its params. Leaves in float32 and float64 have no copy. An entry of the
+    params that is not its copy rounded was changed from outside, for example by loading other
+    weights: the copy starts again from it, so that the params are always what is trained.
 
-    `step` lands on the rounded copy q. `update` returns q - p, and adding that in the params' dtype
-    lands on q except where an entry becomes less than half as large or changes its sign; there it
-    is off by at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰), and the copy follows it.
+    `step` returns the rounded copy q. `update` returns q - p, and adding that in the params' dtype
+    gives q except where an entry becomes less than half as large or changes its sign; there it is
+    off by at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰), and the copy follows it.
+
+    Args:
+        tx: The optimizer, or any other transformation.
     """
     check_members({"tx": tx})
 
@@ -62,7 +65,7 @@ def _by_leaf(f, params: PyTree, master: PyTree) -> PyTree:
 
 
 def _followed(p, m):
-    """The copy, or the parameter where that is not the copy rounded."""
+    """Return the copy, or the parameter where that is not the copy rounded."""
     if is_missing(p) or is_missing(m):
         return m
     w = p.astype(jnp.float32)

@@ -32,24 +32,36 @@ def microbatch_value_and_grad(
     argnums: int | tuple[int, ...] = 0,
     weight: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
-    """`jax.value_and_grad` of a mean over examples, in n parts one after another: the same numbers,
-    less memory.
+    """Compute `jax.value_and_grad` of a mean over examples in n parts, one after another, to save
+    memory.
 
         loss, grads = microbatch_value_and_grad(loss_fn, 8)(params, images, labels)
 
     Positional arguments outside `argnums` are the batch: the first axis of each of their arrays
-    must be divisible by n. Keyword arguments reach every part as they are. Part i has the rows i, n
-    + i, 2n + i ..., so that a batch that is spread over devices stays where it is. For dropout pass
+    must be divisible by n. Keyword arguments reach every part unchanged. Part i has the rows i, n +
+    i, 2n + i ..., so that a batch that is spread over devices stays where it is. For dropout pass
     `jax.random.split(key, n)`: each part gets one row of it. Sums are made in float32 at least; a
-    loss that is a sum over examples comes out divided by n. What the loss returns besides
-    (`has_aux`) is stacked, one entry a part.
+    loss that is a sum over examples comes out divided by n. Auxiliary output is stacked, one entry
+    a part.
 
-    A loss that is no mean over examples alike, but over the tokens that count, has to say how many:
-    `weight` is a function of the arguments of the loss, and the mean of the parts is Σ weight·loss
-    / Σ weight. A part of weight 0 adds nothing, even where its own mean is NaN.
+    A loss that is a mean over tokens, with more of them in some parts, needs a `weight`: the mean
+    of the parts is then Σ weight·loss / Σ weight. A part of weight 0 adds nothing, even where its
+    own mean is NaN.
 
         count = lambda params, x, y, mask: mask.sum()
         of_tokens = microbatch_value_and_grad(loss_fn, 8, weight=count)
+
+    Args:
+        loss_fn: Function of the params and the batch that returns one number.
+        n: Number of parts, an integer of at least 1.
+        has_aux: Let `loss_fn` return (loss, aux).
+        argnums: Positions of the arguments to differentiate, as in `jax.value_and_grad`.
+        weight: Function of the arguments of `loss_fn` that returns the weight of a part, one
+            number; None to weigh all alike.
+
+    Returns:
+        A function of the arguments of `loss_fn` that returns (loss, grads), or ((loss, aux),
+        grads).
     """
     with errors_named("microbatch_value_and_grad"):
         check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
@@ -98,7 +110,7 @@ def microbatch_value_and_grad(
 
 
 def _in_parts(arg: Any, position: int, n: int) -> Any:
-    """A tree of arrays (b, ...) as arrays (n, b / n, ...)."""
+    """Reshape a tree of arrays (b, ...) to (n, b / n, ...)."""
 
     def one(path, x):
         x = as_array(x)

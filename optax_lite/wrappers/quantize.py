@@ -1,4 +1,4 @@
-"""State in 8 bits, whatever the method: decoded for an update and encoded after it."""
+"""Optimizer state in 8 bits, whatever the method: decoded for an update and encoded after it."""
 
 from itertools import compress
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from optax_lite.wrappers.stochastic_rounding import check_seed
 
 class QuantizeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
-    # of the transformation; `Quantized(codes, scales)` stands for a slot in 8 bits
+    # of the transformation; `Quantized(codes, scales)` is a slot in 8 bits
     inner_state: PyTree
 
 
@@ -55,22 +55,31 @@ def quantize_state(
 
         tx = quantize_state(adamw(1e-3), keep="embedding")
 
-    In 8 bits are the slots of one real array for each parameter, of its shape, that do not start as
-    copies of the parameters. In float stay the leaves with fewer than `min_size` entries, those
-    that the patterns in `keep` pick by path, and all that is of another shape (factors, bases,
-    counts).
+    This quantizes every real slot that has its parameter's shape, except slots that start as a copy
+    of the parameters. Slots of small leaves (`min_size`), of leaves that `keep` picks, and of
+    another shape (factors, bases, counts) stay in float.
 
-    A block of up to `block` entries along the last axes shares an exponent E, of its largest entry;
-    each entry has 3 bits behind the point of its mantissa. A block without negative entries, as of
-    second moments, reaches from 2^(E+1) 31 octaves down, and what is below becomes the least of
-    these numbers and never 0, by which an update would be divided; with negative ones it is 14
-    octaves and below them evenly spaced down to 0. An entry becomes one of its two neighbours, at
-    most 1/8 of it away, with probabilities that make its mean exact, by random bits from the seed,
-    the count and the path: rounded to the nearest, an average of decay b stands still where (1 -
-    b)·|g² - v| < v/16. What is not finite comes back as NaN, by itself.
+    A block of entries along the last axes shares an exponent E, that of its largest entry; each
+    entry has 3 bits of mantissa after the point. A block without negative entries, as of second
+    moments, reaches from 2^(E+1) down 31 octaves; what is smaller becomes the least of these
+    numbers, never 0, because an update would be divided by it. A block with negative entries
+    reaches down 14 octaves, and below them is evenly spaced to 0. An entry is rounded at random to
+    one of its two neighbours, at most 1/8 of it away, so that its mean is exact; the random bits
+    come from the seed, the count and the path. Rounded to the nearest, an average of decay b would
+    stand still where (1 - b)·|g² - v| < v/16. An entry that is not finite comes back as NaN, and
+    does not affect its block.
 
     Block by block: Dettmers et al. 2022, arXiv 2110.02861, who have a table of numbers; shared
     exponents: Rouhani et al. 2023, arXiv 2310.10537.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        bits: Bits an entry; only 8 is offered.
+        block: Most entries that share an exponent, an integer of at least 1.
+        seed: Random seed, an integer or a JAX key; give members of a population a key each.
+        keep: Path patterns of the parameters whose slots stay in float: one, or a list (see
+            `masked`).
+        min_size: Leaves with fewer entries stay in float; an integer of at least 1.
     """
     check_members({"tx": tx})
     check_seed(seed)
@@ -130,7 +139,9 @@ def quantize_state(
 
 
 def _inside(tx: GradientTransformation) -> list[Factory]:
-    """The factories of all members; traced, as building an optimizer must not start a backend."""
+    """Return the factories of all members; traced, as building an optimizer must not start a
+    backend.
+    """
     found = []
     jax.eval_shape(lambda: found.extend(place.factory for place in nodes(trace_state(tx))))
     return found
@@ -143,9 +154,9 @@ def _is_quantized(x: Any) -> bool:
 def _chosen(
     tx: GradientTransformation, state: PyTree, params: PyTree, keep: Any, min_size: int
 ) -> list[bool]:
-    """For every leaf of a state whether it is one to keep in 8 bits."""
+    """Tell which leaves of a state to keep in 8 bits."""
     paths, leaves = leaf_paths(params), jax.tree.leaves(params, is_leaf=is_missing)
-    # of what is masked out too
+    # masked leaves too
     kept = jax.tree.leaves(pattern_mask(keep, params)) if keep else [False] * len(paths)
     shapes = {
         path: np.shape(x)
@@ -165,7 +176,7 @@ def _chosen(
 
 
 def _copied(tx: GradientTransformation, params: PyTree) -> list[bool]:
-    """For every leaf of a state whether it is made of the values of the parameters."""
+    """Tell which leaves of a state are made of the values of the parameters."""
     shapes = jax.tree.map(
         lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype) if hasattr(p, "dtype") else p,
         params,

@@ -1,4 +1,4 @@
-"""Hyperparameters that live in a state, set there."""
+"""Set hyperparameters that are kept in a state."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,18 +19,25 @@ _NAME = "set_hyperparams"
 def set_hyperparams(
     state: PyTree, changes: Mapping[str, Any] | None = None, /, *, tx: Any = None, **more: Any
 ) -> Any:
-    """The state with other hyperparameters where `inject_hyperparams` keeps them; nothing compiles
-    again.
+    """Set hyperparameters that `inject_hyperparams` keeps in a state; nothing compiles again.
 
         state = set_hyperparams(state, learning_rate=3e-4)
         state = set_hyperparams(state, {"1/b1": 0.8})  # by path
         train_state = set_hyperparams(train_state, tx=train_state.tx, weight_decay=0.1)  # checked
 
-    `state` may be any tree around it, a Flax `TrainState` for example. A bare name will do where
-    one path ends so. Where the state has an axis of members (of a population) a scalar goes to all,
-    and an array gives each its own. The ranges of names that methods share (b1 in [0, 1), eps at
-    least 0) are checked; a method's own are known to its optimizer: give `tx`. What follows a
-    schedule cannot be set, since the next update would undo it.
+    In the state of a population a scalar goes to every member, and an array gives each its own. A
+    number that follows a schedule cannot be set, as the next update would undo it.
+
+    Args:
+        state: State of the optimizer, as `init`, `update` or `step` returned it. Or any tree around
+            it, such as a Flax `TrainState`.
+        changes: New values by path, or by the end of a path where only one ends so.
+        tx: The optimizer made by `inject_hyperparams`, whose ranges are checked too. Without it
+            only the ranges that methods share are (b1, eps).
+        **more: New values by name.
+
+    Returns:
+        The state, or the tree around it, with the new values.
     """
     if changes is not None and not isinstance(changes, Mapping):
         raise TypeError(
@@ -87,7 +94,9 @@ def _found(path: str, known: list[str]) -> str:
 
 
 def _in_place_of(old: Any, name: str, value: Any) -> Any:
-    """A value, or one for each member, with the shape, dtype and place of the old one."""
+    """Return a value, or one for each member, with the shape, dtype and placement of the old
+    one.
+    """
     is_number = isinstance(
         value, (int, float, list, np.number, np.ndarray, jax.Array)
     ) and not isinstance(value, bool)

@@ -1,6 +1,4 @@
-"""Leaving out updates: those of bad gradients, and those that a function of the count does not
-want.
-"""
+"""Leave out updates: those of bad gradients, and those that a function of the count rejects."""
 
 from typing import Any, NamedTuple
 
@@ -38,8 +36,8 @@ class SkipBadStepsState(NamedTuple):
 
 
 def _is_outlier(x, statistics, outlier, window):
-    """Whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers. A number not
-    above 0 is none.
+    """Tell whether log x is above m + outlier·max(s, 0.01); equal numbers are no outliers, nor are
+    x ≤ 0.
     """
     n, m, v = statistics
     above = jnp.log(jnp.where(x > 0, x, 1)) > m + outlier * jnp.maximum(sqrt(v), 0.01)
@@ -47,8 +45,8 @@ def _is_outlier(x, statistics, outlier, window):
 
 
 def _taken_in(x, statistics, good, window):
-    """Count, mean and variance of the logarithms so far, with that of x if it is good, and
-    has one.
+    """Update the count, mean and variance of the logarithms by that of x, if it is good and has
+    one.
     """
     n, m, v = statistics
     counted = good & (x > 0) & (x < jnp.inf)
@@ -68,31 +66,40 @@ def skip_bad_steps(
     max_consecutive: Number | None = None,
     loss_outlier: Limit | None = None,
 ):
-    """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they
-    are, to the bit.
+    """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay
+    unchanged, to the bit.
 
         log ‖g‖ > m + outlier·max(s, 0.01)
 
-    A gradient is bad if the square of its norm over all leaves is not finite (in float32, of a norm
-    above 2e19), or, given `outlier`, if it is above this bound. m and s are mean and standard
-    deviation of log ‖g‖ over good gradients: plain ones over the first `window`, exponentially
-    weighted with 1 / window from then on; before that no gradient is an outlier. Of logarithms,
-    because one norm of a thousand among ones would hide every outlier for hundreds of steps in a
-    mean of the norms. So outlier=6.0 where norms vary by 10 % means 1.8 times the usual.
+    A gradient is bad if the square of its norm over all leaves is not finite (in float32, a norm
+    above 2e19), or, given `outlier`, if it is above this bound. m and s are the mean and standard
+    deviation of log ‖g‖ over good gradients: plain ones over the first `window`, during which no
+    gradient is an outlier, and exponentially weighted with 1 / window from then on. They are of
+    logarithms because one norm of a thousand among ones would hide every outlier for hundreds of
+    steps in a mean of the norms. Where norms vary by 10 %, outlier=6.0 means 1.8 times the usual
+    norm.
 
     `loss_outlier` asks the same of the loss, with statistics of its own: a step is left out if its
-    loss is not finite or an outlier. The update then needs `value=`, as `fit` and `make_step` give
-    it; a loss of 0 or below is never an outlier. `last_reason` in the state is 0 for a good step, 1
-    for a norm that is not finite, 2 for an outlier among norms, 3 for a loss that is not finite, 4
-    for an outlier among losses.
+    loss is not finite or an outlier. The update then needs `value=`, which `fit` and `make_step`
+    give; a loss of 0 or below is never an outlier. `last_reason` in the state is 0 for a good step,
+    1 for a norm that is not finite, 2 for an outlier among norms, 3 for a loss that is not finite,
+    4 for an outlier among losses.
 
-    Where norms have grown for good every step may be left out: set `max_consecutive`, and watch
-    `exceeded`, which is set once more steps in a row were bad, and stays set. They are left out all
-    the same.
+    Where norms have grown for good every step may be left out: set `max_consecutive` and watch
+    `exceeded`, which is set once more steps in a row were bad, and stays set. Bad steps are left
+    out even then. `tx.step` is the fast way. Averages and accumulation may be inside or outside:
+    inside, the bad mean of several gradients is left out; outside, one bad gradient of them.
 
-    With `nonfinite=False` only outliers are bad; what is not finite goes on to `tx`, and not into
-    the statistics. `tx.step` is the fast way. Averages and accumulation go inside or outside:
-    inside, the bad mean of several gradients is left out, outside, one bad gradient of them.
+    Args:
+        tx: The optimizer, or any other transformation.
+        nonfinite: Leave out what is not finite; with False it goes on to `tx`, but not into the
+            statistics.
+        outlier: Standard deviations above the mean of log ‖g‖ beyond which a gradient is bad, above
+            0; None for no such bound.
+        window: Number of good gradients that the statistics cover, at least 1.
+        max_consecutive: Bad steps in a row that are tolerated before `exceeded` is set, at least 0;
+            None for any number.
+        loss_outlier: The same bound as `outlier` for the loss, above 0; None to ignore the loss.
     """
     check_members({"tx": tx})
     check_positive(outlier=outlier, loss_outlier=loss_outlier)
@@ -138,7 +145,7 @@ def skip_bad_steps(
                 (jnp.isfinite(loss) & _is_outlier(loss, losses, loss_outlier, window), LOSS_OUTLIER)
             )
         reason = jnp.asarray(GOOD)
-        for is_bad, why in reversed(reasons):  # the first of them is told
+        for is_bad, why in reversed(reasons):  # the first of them counts
             reason = jnp.where(is_bad, why, reason)
         good = reason == GOOD
         new, inner_state = inner.where(good, updates, state.inner_state, params, **extra)
@@ -169,9 +176,14 @@ def apply_if_finite(inner, max_consecutive_errors):
     """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is
     infinite or NaN.
 
-    However many come in a row: where optax applies them once there are more than
-    `max_consecutive_errors`, here `notfinite_count` above it tells, and the parameters stay finite.
-    `skip_bad_steps` is the newer form.
+    They are left out however many come in a row. Where optax applies them after more than
+    `max_consecutive_errors`, here the parameters stay finite, and a `notfinite_count` above it in
+    the state tells. `skip_bad_steps` is the newer form.
+
+    Args:
+        inner: Transformation to apply; its updates are left out.
+        max_consecutive_errors: Kept for optax's sake, at least 0; compare `notfinite_count` with
+            it.
     """
     check_members({"inner": inner})
     check_nonnegative(max_consecutive_errors=max_consecutive_errors)
@@ -223,11 +235,13 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
 
 @transform(static=("should_transform_fn",), freezes=freeze_nothing, not_around=SCALED)
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
-    """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go
-    on unchanged.
+    """Apply `inner` where a function of the count is True; elsewhere pass the updates on unchanged.
 
-    The function must take a traced count, and with `forward_extra_args` the extra arguments of
-    `update` as well.
+    Args:
+        inner: Transformation to apply.
+        should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
+            bool.
+        forward_extra_args: Pass the extra arguments of `update` to this function as well.
     """
     where = Inner.where_or_unchanged
     return _conditionally(
@@ -237,11 +251,13 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
 
 @transform(static=("should_transform_fn",), not_around=SCALED)
 def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
-    """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere nothing moves
-    (-0.0).
+    """Apply `inner` where a function of the count is True; elsewhere nothing moves (-0.0).
 
-    The function must take a traced count, and with `forward_extra_args` the extra arguments of
-    `update` as well.
+    Args:
+        inner: Transformation to apply.
+        should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
+            bool.
+        forward_extra_args: Pass the extra arguments of `update` to this function as well.
     """
     return _conditionally(
         inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, Inner.where

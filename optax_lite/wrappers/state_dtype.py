@@ -1,4 +1,4 @@
-"""The dtypes in which an optimizer keeps its slots, whatever the method."""
+"""Set the dtypes in which an optimizer keeps its slots, whatever the method."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -50,19 +50,23 @@ _NOT_AROUND = {
 
 @transform(static=("dtype", "seed"), is_a=("narrow state", "drawn"), not_around=_NOT_AROUND)
 def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
-    """Keep the slots of `tx` in a dtype, or each in its own by the field of the state: {"mu": ...,
-    "nu": ...}.
+    """Keep the slots of `tx` in a dtype, or each in its own by the field of the state.
 
         tx = with_state_dtype(adamw(1e-3), jnp.bfloat16)  # 4 bytes of state a parameter, not 8
         tx = with_state_dtype(adamw(1e-3), {"nu": jnp.bfloat16})
 
     Everything is computed in float32 at least and rounded once when it is stored: stochastically to
     bfloat16 and float16, so that a moving average follows its mean however slow it is. Rounded to
-    the nearest it stands still where one update changes it by less than half of its last digit:
-    bfloat16 with a decay above 0.996. What all leaves share (a count, a norm) stays as it is, a
-    slot of complex numbers is complex64 at least. Slots that `tx` has low by itself (`mu_dtype`)
-    are rounded as here if `dtype` covers them. float16 is for slots near 1: squares of gradients
-    below 1e-4 are 0 or 6e-8 there.
+    the nearest it would stand still where one update changes it by less than half of its last
+    digit: bfloat16 with a decay above 0.996. What all leaves share (a count, a norm) is left alone,
+    and a slot of complex numbers is complex64 at least. Slots that `tx` itself keeps in low
+    precision (`mu_dtype`) are rounded as here if `dtype` covers them. float16 is for slots near 1:
+    squares of gradients below 1e-4 are 0 or 6e-8 there.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        dtype: A floating dtype for all slots, or a dict from fields of the state to dtypes.
+        seed: Random seed, an integer or a JAX key; give members of a population a key each.
     """
     check_members({"tx": tx})
     check_seed(seed)
@@ -79,7 +83,9 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
     check_dtype(**by_slot)
 
     def wanted(x, slot):
-        """The dtype for a leaf of the state in a slot of this name, None to leave it as it is."""
+        """Return the dtype for a leaf of the state in a slot of this name, None to leave it
+        alone.
+        """
         asked = dtype.get(slot) if isinstance(dtype, Mapping) else dtype if slot else None
         if asked is None or not is_inexact(x):
             return None
@@ -128,5 +134,5 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
 
 @partial(jax.jit, static_argnums=2)
 def _rounded(x, words, dtype):
-    # Rounded to the nearest, bfloat16 stands still for decays above 0.996 (decision 30).
+    # Rounded to the nearest, bfloat16 would not move for decays above 0.996 (decision 30).
     return stochastic(x.astype(jnp.float32), random_bits(words, x.shape), dtype).astype(dtype)

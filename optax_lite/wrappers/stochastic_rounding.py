@@ -1,4 +1,4 @@
-"""Stochastic rounding: parameters of 16 bits that move by small steps in the mean."""
+"""Stochastic rounding: 16-bit parameters that move by small steps on average."""
 
 from typing import Any, NamedTuple
 
@@ -33,23 +33,28 @@ _NOT_AROUND = {**SCALED, **ROUNDED, **BETWEEN}
 
 @transform(static=("seed",), is_a=("rounding",), not_around=_NOT_AROUND)
 def stochastic_rounding(tx, *, seed: int = 0):
-    """Round p + u, u the update of `tx`, to one of its neighbours in bfloat16 or float16, so that
-    the mean is exact.
+    """Add the updates u of `tx` to 16-bit parameters p, rounding each sum at random so that the
+    mean is exact.
+
+        p ← q⁺ with probability (p + u - q⁻) / (q⁺ - q⁻), else q⁻
 
         tx = stochastic_rounding(adamw(1e-3))
 
-    The upper neighbour q⁺ is taken with the probability (p + u - q⁻) / (q⁺ - q⁻). Rounded to the
-    nearest, steps below half the distance are lost, 0.2 to 0.4 % of the parameter in bfloat16. What
-    is exact stays, and so does what is not finite; float32 and float64 leaves pass untouched.
-    Nothing is kept but a count.
+    q⁻ and q⁺ are the neighbours of p + u in bfloat16 or float16. Rounded to the nearest, steps
+    below half their distance are lost, 0.2 to 0.4 % of the parameter in bfloat16. A sum that is
+    exact, or not finite, stays; float32 and float64 leaves pass untouched. The state keeps a count
+    only.
 
-    `step` lands on q. `update` returns q - p, and adding that in the params' dtype lands on q
-    except where an entry becomes less than half as large or changes its sign; there it is off by at
-    most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
+    `step` returns the rounded q. `update` returns q - p, and adding that in the params' dtype gives
+    q except where an entry becomes less than half as large or changes its sign; there it is off by
+    at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
 
-    The bits come from the seed, the count and a leaf's path: a run repeats, goes on where it was
-    saved, and is the same on any number of devices. The seed is an int or a typed key (for members
-    of a population, one each).
+    The random bits come from the seed, the count and a leaf's path: a run repeats, resumes from
+    where it was saved, and is the same on any number of devices.
+
+    Args:
+        tx: The optimizer, or any other transformation.
+        seed: Random seed, an integer or a JAX key; give members of a population a key each.
     """
     check_members({"tx": tx})
     check_seed(seed)

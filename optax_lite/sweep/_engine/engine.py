@@ -54,22 +54,34 @@ def run(
         result = sweep.run(population, train, seeds=3)
         result.best()
 
-    `train` is what `training` returns, or a function `(member, key)` of your own that JAX can
-    trace. That is one piece, so it can be neither pruned nor perturbed, and is resumed chunk by
-    chunk. A run's key is `jax.random.key(seed)`, so that members of a seed begin alike. `score`
-    names the number that is compared, or makes one (of the numbers of an evaluation, or of what the
-    function returned); by default it is the only number of the evaluation, or the mean loss since
-    the last one. `mode` says whether it should be small, "min", or large, "max".
+    A function of your own is one piece, so it can be neither pruned nor perturbed, and is resumed
+    chunk by chunk. A run's key is `jax.random.key(seed)`, so that members of a seed begin alike. By
+    default runs are compared by the only number of an evaluation, or by the mean loss since the
+    last one. A run that diverges stays where it was, and is left out as soon as that pays.
 
-    Runs are vmapped in chunks of `chunk` on each of the `devices` (a number, a list, or all of
-    them), one chunk after another. "auto" tries a few sizes at the beginning of long runs; a number
-    repeats to the bit. Each structure and size compiles once. `search` stops or moves runs on the
-    way: `successive_halving`, `pbt`. A run that diverges stays where it was, and is left out as
-    soon as that pays.
-
-    `checkpoint` is a folder; a sweep that was killed goes on from there and ends as if it had not
-    been. It is saved between chunks as often as costs a twentieth of the time. Ctrl-C saves and
+    Runs are vmapped in chunks on each device, one chunk after another. Each structure and size
+    compiles once. A sweep that was killed goes on from its checkpoint and ends as if it had not
+    been; it is saved between chunks as often as costs a twentieth of the time. Ctrl-C saves, and
     returns what there is by then.
+
+    Args:
+        population: The members, as `grid` or `sample` returns them.
+        train: What `training` returns, or a function `(member, key)` of your own that JAX can
+            trace.
+        seeds: Number of seeds, counted from zero, or the seeds themselves.
+        score: Name of the number to compare, or a function of the numbers of an evaluation (or of
+            what your function returned); None for the default.
+        mode: "min" for a score that should be small, "max" for one that should be large.
+        search: Stops or moves runs on the way: `successive_halving` or `pbt`; None for neither.
+        chunk: Runs in a chunk on each device; "auto" tries a few sizes at the beginning of long
+            runs, and a number repeats to the bit.
+        devices: Number of devices, or a list of them; None for all.
+        checkpoint: Folder to save to and to go on from; None for no saves.
+        progress: Show a progress bar: True, False, or "auto" in terminals and notebooks where rich
+            is installed.
+
+    Returns:
+        A `Result`.
     """
     return train_population(
         population,

@@ -1,4 +1,4 @@
-"""The batches of a sweep: drawn once on the host for a stretch of steps, and seen by every chunk of
+"""The batches of a sweep: drawn once on the host for a stretch of steps, and used by every chunk of
 runs.
 """
 
@@ -17,8 +17,8 @@ from optax_lite.train._batches import again_and_again, as_args, check_data, is_s
 
 
 class BatchSource:
-    """`resident` lies on the device for the whole sweep; `stretch` is what the steps of a stretch
-    take from it.
+    """The data of a sweep: `resident` is on the device all the time, `stretch` is what some steps
+    draw from it.
 
     That is row numbers where the data are arrays that fit, batches where they do not or are an
     iterable, and nothing where each step takes all. Where seeds have batches of their own it has a
@@ -55,7 +55,7 @@ class BatchSource:
         return jax.tree.map(lambda x: np.asarray(x[index]), self.train.data)
 
     def stretch(self, first: int, stop: int, length: int) -> PyTree:
-        """What steps first to stop - 1 take, filled up to whole blocks; None if there is nothing to
+        """Draw for steps first to stop - 1, filled up to whole blocks; None if there is nothing to
         draw.
         """
         if self.rows is None and not self.is_stream:
@@ -73,7 +73,7 @@ class BatchSource:
         )
 
     def example(self, length: int) -> PyTree:
-        """A first batch, as often as a block has steps, for one run."""
+        """Return a first batch, repeated for the steps of a block, for one run."""
         if self.rows is None and not self.is_stream:
             return None
         if self.sample is None:
@@ -82,7 +82,7 @@ class BatchSource:
         return jax.tree.map(lambda x: np.repeat(x[None], length, 0), self.sample)
 
     def known(self) -> PyTree:
-        """What tells the data from others without reading on: all arrays; of an iterable, zeros
+        """Return what identifies the data without reading on: all arrays; of an iterable, zeros
         like a batch of it.
         """
         data = self.train.data
@@ -118,7 +118,7 @@ class BatchSource:
         return found
 
     def pick(self, resident: PyTree, drawn: PyTree, i: Array) -> tuple:
-        """The arguments behind the params at step i of a stretch; traced."""
+        """Return the arguments behind the params at step i of a stretch; traced."""
         if self.train.data is None:
             return ()
         if drawn is None:

@@ -11,7 +11,7 @@ from optax_lite.core.validate import ArgumentError
 
 
 class Lock:
-    """A file in a folder that says who is at work there; one of a process of this host that has
+    """A file in a folder that names the sweep at work there; one of a process of this host that has
     ended is taken over.
     """
 
@@ -61,7 +61,7 @@ class Lock:
             return {}  # not one of ours, so nothing is known of its owner
 
     def _has_ended(self, other: dict[str, Any]) -> bool:
-        """Whether the process that made a lock is known to be gone; its number may belong to
+        """Tell whether the process that made a lock is known to be gone; its number may belong to
         another one by now.
         """
         if other.get("host") != self.own["host"] or os.name != "posix":
@@ -96,8 +96,8 @@ class Lock:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, where Linux tells it: a number of a process is given again, after a
-    restart above all.
+    """Return when a process started, if Linux tells: its number may be given again, above all after
+    a restart.
     """
     try:
         stat, boot = (

@@ -1,4 +1,4 @@
-"""What is known of every run of a sweep, point by point, on the host."""
+"""The numbers and the status of every run of a sweep, point by point, on the host."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -76,8 +76,8 @@ class Log:
     # --- what comes in
 
     def take_in(self, runs: np.ndarray, point: int, measured: Mapping[str, np.ndarray]) -> None:
-        """The numbers of some runs at a point; those that were pruned may still be in a chunk, and
-        do not count.
+        """Record the numbers of some runs at a point; pruned runs may still be in a chunk, and do
+        not count.
         """
         here = ~self.pruned[self._at(runs)]
         runs, measured = runs[here], {name: x[here] for name, x in measured.items()}
@@ -93,20 +93,20 @@ class Log:
         self.diverged_at[at] = np.where(gone, np.minimum(before, point), _NEVER)
 
     def note_numbers(self, runs: list[int], point: int, numbers: Mapping[str, np.ndarray]) -> None:
-        """The hyperparameters of some runs on the way to a point."""
+        """Record the hyperparameters of some runs on the way to a point."""
         for name, values in numbers.items():
             empty = np.full((*self.pruned.shape, len(self.points)), np.nan)
             self.numbers.setdefault(name, empty)[(*self._at(runs), point)] = values
 
     def prune(self, point: int, kept: np.ndarray) -> None:
-        """Only these members go on."""
+        """Keep only these members."""
         present = np.flatnonzero(~self.pruned.all(1))
         dropped = np.setdiff1d(present, kept)
         self.pruned[dropped] = True
         self.rungs.append(Rung(self.points[point], tuple(map(int, kept)), tuple(map(int, dropped))))
 
     def copied(self, step: int, loser: int, winner: int) -> None:
-        """A run took over another one's state, so it has not diverged."""
+        """Record that a run took over another one's state, so that it has not diverged."""
         (m, s), (w, _) = divmod(loser, len(self.seeds)), divmod(winner, len(self.seeds))
         self.diverged_at[m, s] = _NEVER
         self.lineage.append(Copy(step, self.seeds[s], m, w))
@@ -114,7 +114,7 @@ class Log:
     # --- what is asked
 
     def loss_of(self, runs: list[int], point: int) -> np.ndarray:
-        """The scores of runs at a point, the lower the better; infinite where a run has
+        """Return the scores of runs at a point, the lower the better; infinite where a run has
         diverged.
         """
         at = self._at(runs)
@@ -123,22 +123,20 @@ class Log:
         return np.where((self.diverged_at[at] <= point) | np.isnan(score), np.inf, score)
 
     def losses(self, point: int) -> np.ndarray:
-        """The same for members, the mean over their seeds; NaN where they are not there any
-        more.
-        """
+        """Return the same for members, the mean over their seeds; NaN where they have ended."""
         n, k = self.pruned.shape
         losses = self.loss_of(list(range(n * k)), point).reshape(n, k).mean(1)
         return np.where(self.pruned.all(1), np.nan, losses)
 
     def goes_on(self, run: int, point: int) -> bool:
-        """Whether a run has anything left to do after a point; that it diverged just there is known
-        a point later.
+        """Tell whether a run has anything left to do after a point; a divergence just there is
+        known a point later.
         """
         m, s = divmod(run, len(self.seeds))
         return not self.pruned[m, s] and not self.diverged_at[m, s] < point
 
     def progress(self) -> tuple[int, dict[str, float]]:
-        """Updates that are done or not needed any more, and what to say of the runs."""
+        """Return the updates that are done or not needed any more, and numbers to show."""
         ended = self.pruned | (self.diverged_at < _NEVER)
         made = np.asarray([0, *self.points])[self.seen]
         scores = self.final()[~ended & (self.seen > 0)]
@@ -153,7 +151,7 @@ class Log:
         }
 
     def final(self) -> np.ndarray:
-        """The last score of each run; the worst there is where it diverged."""
+        """Return the last score of each run; the worst possible where it diverged."""
         values = self.values[self.score]
         last = np.take_along_axis(values, np.maximum(self.seen - 1, 0)[..., None], -1)[
             ..., 0
@@ -161,7 +159,7 @@ class Log:
         return np.where(self.diverged_at < _NEVER, np.inf if self.mode == "min" else -np.inf, last)
 
     def status(self, interrupted: bool) -> np.ndarray:
-        """done, pruned, diverged or stopped, for each run."""
+        """Return done, pruned, diverged or stopped, for each run."""
         ended = np.where(
             self.seen == len(self.points), "done", "stopped" if interrupted else "done"
         )
@@ -170,15 +168,15 @@ class Log:
         )
 
     def history(self) -> dict[str, np.ndarray]:
-        """Every number by name, and the steps it was taken at."""
+        """Return every number by name, and the steps it was taken at."""
         return {"step": np.asarray(self.points), **self.values}
 
     def hyperparams(self) -> dict[str, np.ndarray]:
-        """The numbers that changed on the way, by path."""
+        """Return the numbers that changed on the way, by path."""
         return self.numbers
 
     def remarks(self) -> tuple[str, ...]:
-        """What a reader should know."""
+        """Return what a reader should know."""
         grows = any(part in self.score.lower().replace("_", " ") for part in _GROWS)
         if grows and self.mode == "min":
             return (
@@ -192,7 +190,7 @@ class Log:
     # --- for a checkpoint
 
     def arrays(self) -> dict[str, Any]:
-        """All that is arrays, of shapes that do not change."""
+        """Return everything that is arrays, of shapes that do not change."""
         own = {
             "diverged_at": self.diverged_at,
             "pruned": self.pruned,
@@ -202,7 +200,7 @@ class Log:
         return {"values": dict(self.values), **own}
 
     def notes(self) -> dict[str, Any]:
-        """All else, as JSON takes it."""
+        """Return everything else, as JSON takes it."""
         numbers = {name: x.tolist() for name, x in self.numbers.items()}
         return {
             "rungs": [list(r) for r in self.rungs],
@@ -211,7 +209,7 @@ class Log:
         }
 
     def restore(self, arrays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-        """As it was when these were taken."""
+        """Go back to where these were taken."""
         self.values = {name: np.array(x) for name, x in arrays["values"].items()}
         for name in ("diverged_at", "pruned", "seen", "steps"):
             setattr(self, name, np.array(arrays[name]))

@@ -10,7 +10,9 @@ from optax_lite.core.validate import ArgumentError, unknown_argument
 
 
 def _all(member: PyTree) -> dict[str, int]:
-    """Where among the leaves of a member each number stands, by path as in `tx.hyperparams`."""
+    """Return the position of each number among the leaves of a member, by path as in
+    `tx.hyperparams`.
+    """
     where = jax.tree_util.tree_flatten_with_path(member)[0]
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): i
@@ -19,8 +21,8 @@ def _all(member: PyTree) -> dict[str, int]:
 
 
 def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
-    """Names, which may be ends of paths, as positions among the leaves; an error unless each hits
-    exactly one.
+    """Find the positions among the leaves of names, which may be ends of paths; raise unless each
+    hits exactly one.
     """
     known, found = _all(member), {}
     for name in names:
@@ -36,13 +38,13 @@ def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
 
 
 def numbers_of(values: PyTree, paths: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The numbers at these positions, by name."""
+    """Return the numbers at these positions, by name."""
     leaves = jax.tree.leaves(values)
     return {name: leaves[i] for name, i in paths.items()}
 
 
 def as_floats(values: PyTree, paths: Mapping[str, int]) -> PyTree:
-    """Values with floats at these positions, where ints would lose what they are multiplied by."""
+    """Return values with floats at these positions, where ints would lose the factors."""
     leaves, treedef = jax.tree.flatten(values)
     for i in paths.values():
         if np.issubdtype(leaves[i].dtype, np.integer):
@@ -51,7 +53,7 @@ def as_floats(values: PyTree, paths: Mapping[str, int]) -> PyTree:
 
 
 def edited(values: PyTree, paths: Mapping[str, int], row: int, new: Mapping[str, float]) -> PyTree:
-    """Values with other numbers in one row."""
+    """Return values with other numbers in one row."""
     leaves, treedef = jax.tree.flatten(values)
     for name, value in new.items():
         leaves[paths[name]] = leaves[paths[name]].copy()
