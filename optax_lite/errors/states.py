@@ -5,7 +5,7 @@ another optimizer.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -33,7 +33,7 @@ def first_difference(expected: Any, got: Any) -> str:
     """Say where two states begin to differ, and what is there, in a line or two."""
     path: list[str] = []
     while max(len(outline(expected)), len(outline(got))) > _WIDTH:
-        a, b = _named_parts(expected), _named_parts(got)
+        a, b = children(expected), children(got)
         if type(expected) is not type(got) or a.keys() != b.keys():
             break
         inner = next((name for name in a if outline(a[name]) != outline(b[name])), None)
@@ -48,14 +48,6 @@ def first_difference(expected: Any, got: Any) -> str:
 def _shortened(state: Any) -> str:
     shown = outline(state, 2)
     return shown if len(shown) <= _WIDTH else f"{outline(state, 1):.{_WIDTH}}"
-
-
-def _named_parts(state: Any) -> dict[str, Any]:
-    if hasattr(state, "_fields"):
-        return state._asdict()
-    if isinstance(state, tuple):
-        return {str(i): x for i, x in enumerate(state)}
-    return {str(k): v for k, v in state.items()} if isinstance(state, dict) else {}
 
 
 def _owned(kind: type) -> str:
@@ -73,22 +65,32 @@ def _has_parts(value: Any) -> bool:
     return hasattr(value, "_fields") or any(map(_has_parts, children))
 
 
+def children(node: Any) -> dict[str, Any]:
+    """Return the parts of a node of any kind of tree by name or place, of a dict in its order."""
+    if isinstance(node, (jax.Array, np.ndarray)):
+        return {}
+    if hasattr(node, "_fields"):
+        return node._asdict()
+    if isinstance(node, dict):
+        return {str(key): part for key, part in node.items()}
+    if not isinstance(node, (tuple, list)):
+        node = [x for x in jax.tree.leaves(node, is_leaf=lambda x: x is not node) if x is not node]
+    return {str(i): part for i, part in enumerate(node)}
+
+
+def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the named tuples of a state with their paths, from the outside in."""
+    if hasattr(node, "_fields"):
+        yield path, node
+    for name, part in children(node).items():
+        yield from named_parts(part, (*path, name))
+
+
 def states_with(state: Any, *fields: str) -> list:
-    """The states nested in a state that have these fields; what is nested in one of them is not
-    looked at.
-    """
+    """Return the nested states that have these fields, and none that is nested in one of them."""
     if set(fields) <= set(getattr(state, "_fields", ())):
         return [state]
-    return [found for part in _parts_of(state) for found in states_with(part, *fields)]
-
-
-def _parts_of(node: Any) -> Iterable[Any]:
-    """The children of a node of any kind of tree, those of a dict in its own order."""
-    if isinstance(node, (dict, tuple, list)):
-        return node.values() if isinstance(node, dict) else node
-    if isinstance(node, (jax.Array, np.ndarray)):
-        return ()
-    return [x for x in jax.tree.leaves(node, is_leaf=lambda x: x is not node) if x is not node]
+    return [found for part in children(state).values() for found in states_with(part, *fields)]
 
 
 def is_state(tree: Any) -> bool:

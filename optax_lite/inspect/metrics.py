@@ -2,7 +2,6 @@
 trouble.
 """
 
-from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ from optax_lite.core.transform import Array, OptState, Params, PyTree, transform
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED
-from optax_lite.errors.states import is_state
+from optax_lite.errors.states import is_state, named_parts
 from optax_lite.inspect._nodes import StateNode, trace_state
 from optax_lite.inspect.current import current_hyperparams, settings
 
@@ -222,20 +221,6 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         param_norm = norm([p for p in jax.tree.leaves(params) if is_inexact(p)])
         values |= {"param_norm": param_norm, "update_ratio": metrics.update_norm / param_norm}
     return values
-
-
-def named_parts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the named tuples of a state with their paths, from the outside in."""
-    if hasattr(node, "_fields"):
-        yield path, node
-    is_tuple = isinstance(node, tuple)
-    names = getattr(
-        node, "_fields", range(len(node)) if is_tuple else node if isinstance(node, dict) else ()
-    )
-    for name, child in zip(
-        names, node if is_tuple else node.values() if names else (), strict=True
-    ):
-        yield from named_parts(child, (*path, str(name)))
 
 
 def count_skipped(state):

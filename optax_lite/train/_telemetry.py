@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.inspect.metrics import MetricsState, named_parts, read_metrics
+from optax_lite.errors.states import named_parts
+from optax_lite.inspect.metrics import MetricsState, read_metrics
 
 _GIVEN_UP = (
     "make_step: more steps in a row were bad than max_consecutive of skip_bad_steps allows. None "

@@ -37,7 +37,7 @@ def flatten(inner):
     `value_fn`, `obj_fn` and `grad_fn` become functions of one.
 
     Args:
-        inner: Transformation to apply; it sees one vector.
+        inner: Transformation to apply. It sees one vector.
     """
     check_members({"inner": inner})
 

@@ -181,7 +181,7 @@ def apply_if_finite(inner, max_consecutive_errors):
     the state tells. `skip_bad_steps` is the newer form.
 
     Args:
-        inner: Transformation to apply; its updates are left out.
+        inner: Transformation to apply. Its updates are left out.
         max_consecutive_errors: Kept for optax's sake, at least 0; compare `notfinite_count` with
             it.
     """
