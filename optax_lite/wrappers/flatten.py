@@ -37,7 +37,10 @@ def flatten(inner):
     `value_fn`, `obj_fn` and `grad_fn` become functions of one.
 
     Args:
-        inner: The transformation that is given the vector.
+        inner: Transformation to apply; it sees one vector.
+
+    Example:
+        tx = flatten(scale_by_lbfgs())
     """
     check_members({"inner": inner})
 

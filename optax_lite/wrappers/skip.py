@@ -100,6 +100,9 @@ def skip_bad_steps(
         max_consecutive: Bad steps in a row that are tolerated before `exceeded` is set, at least 0;
             None for any number.
         loss_outlier: The same bound as `outlier` for the loss, above 0; None to ignore the loss.
+
+    Example:
+        tx = skip_bad_steps(adamw(1e-3), outlier=6.0, max_consecutive=20)
     """
     check_members({"tx": tx})
     check_positive(outlier=outlier, loss_outlier=loss_outlier)
@@ -181,7 +184,7 @@ def apply_if_finite(inner, max_consecutive_errors):
     the state tells. `skip_bad_steps` is the newer form.
 
     Args:
-        inner: The transformation whose updates are left out.
+        inner: Transformation to apply; its updates are left out.
         max_consecutive_errors: Kept for optax's sake, at least 0; compare `notfinite_count` with
             it.
     """
@@ -238,10 +241,13 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
     """Apply `inner` where a function of the count is True; elsewhere pass the updates on unchanged.
 
     Args:
-        inner: The transformation to apply.
+        inner: Transformation to apply.
         should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
             bool.
         forward_extra_args: Pass the extra arguments of `update` to this function as well.
+
+    Example:
+        tx = chain(conditionally_transform(clip(1.0), lambda count: count < 100), adam(1e-3))
     """
     where = Inner.where_or_unchanged
     return _conditionally(
@@ -254,10 +260,13 @@ def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
     """Apply `inner` where a function of the count is True; elsewhere nothing moves (-0.0).
 
     Args:
-        inner: The transformation to apply.
+        inner: Transformation to apply.
         should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
             bool.
         forward_extra_args: Pass the extra arguments of `update` to this function as well.
+
+    Example:
+        tx = conditionally_mask(adam(1e-3), lambda count: count >= 100)
     """
     return _conditionally(
         inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, Inner.where
