@@ -231,7 +231,7 @@ def masked(inner, mask, *, mask_compatible_extra_args=False):
     leaves.
 
     Args:
-        inner: Transformation to apply.
+        inner: The transformation to apply.
         mask: Leaves that `inner` gets: path patterns, a tree of bools (or a prefix of one) or a
             function that makes one of the params.
         mask_compatible_extra_args: Mask extra arguments with the structure of the params, too.

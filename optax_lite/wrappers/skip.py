@@ -184,7 +184,7 @@ def apply_if_finite(inner, max_consecutive_errors):
     the state tells. `skip_bad_steps` is the newer form.
 
     Args:
-        inner: Transformation to apply; its updates are left out.
+        inner: The transformation whose updates are left out.
         max_consecutive_errors: Kept for optax's sake, at least 0; compare `notfinite_count` with
             it.
     """
@@ -240,14 +240,13 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
     """Apply `inner` where a function of the count is True; elsewhere pass the updates on unchanged.
 
+        tx = chain(conditionally_transform(clip(1.0), lambda count: count < 100), adam(1e-3))
+
     Args:
-        inner: Transformation to apply.
+        inner: The transformation to apply.
         should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
             bool.
         forward_extra_args: Pass the extra arguments of `update` to this function as well.
-
-    Example:
-        tx = chain(conditionally_transform(clip(1.0), lambda count: count < 100), adam(1e-3))
     """
     where = Inner.where_or_unchanged
     return _conditionally(
@@ -259,14 +258,13 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
 def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
     """Apply `inner` where a function of the count is True; elsewhere nothing moves (-0.0).
 
+        tx = conditionally_mask(adam(1e-3), lambda count: count >= 100)
+
     Args:
-        inner: Transformation to apply.
+        inner: The transformation to apply.
         should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
             bool.
         forward_extra_args: Pass the extra arguments of `update` to this function as well.
-
-    Example:
-        tx = conditionally_mask(adam(1e-3), lambda count: count >= 100)
     """
     return _conditionally(
         inner, should_transform_fn, forward_extra_args, ConditionallyMaskState, Inner.where
