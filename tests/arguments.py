@@ -179,6 +179,7 @@ SHARED: Mapping[str, Mapping[str, str]] = {
     },
     "sweep.search": {"seed": "Seed of the random choices, an integer."},
     "sweep.spaces": {"seed": "Seed of the points, an integer of at least 0."},
+    "sweep.training": {"seed": "Seed of the order of the data, an integer."},
     "inspect.monitor": {
         "accumulator_dtype": (
             "Dtype in which the average is stored; None for the measurement's own, float32 at "

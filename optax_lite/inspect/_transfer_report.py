@@ -15,8 +15,8 @@ from optax_lite.inspect._table import abbreviate, shorten
 
 @dataclasses.dataclass(frozen=True)
 class TransferReport:
-    """What `transfer` did with every leaf, by path; it prints a line for each field of a state,
-    then the notes.
+    """A report of what `transfer` did, by path; it prints a line for each field of a state, then
+    the notes.
     """
 
     kept: dict[str, str]  # path in the new state: path in the old one

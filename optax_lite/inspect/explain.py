@@ -1,4 +1,6 @@
-"""What an optimizer will do to each parameter and keep for it, before anything is allocated."""
+"""Report what an optimizer will do to each parameter and keep for it, before anything is
+allocated.
+"""
 
 import math
 from collections.abc import Iterable, Mapping

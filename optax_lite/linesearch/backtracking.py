@@ -151,7 +151,7 @@ def searches(state):
 
 
 class BacktrackingLinesearchInfo(NamedTuple):
-    """How a backtracking line search ended."""
+    """The outcome of a backtracking line search."""
 
     num_linesearch_steps: Array  # values tried, int32
     # by how much the accepted step misses the criterion without atol, 0 if it holds

@@ -29,7 +29,7 @@ from optax_lite.linesearch.backtracking import (
 
 
 class ZoomLinesearchInfo(NamedTuple):
-    """How a zoom line search ended."""
+    """The outcome of a zoom line search."""
 
     num_linesearch_steps: Array  # values and gradients computed, int32
     # by how much the accepted step misses the decrease condition, 0 if it holds

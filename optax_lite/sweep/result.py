@@ -74,7 +74,7 @@ class Result:
     """
 
     population: Population  # the members
-    seeds: tuple[int, ...]  # as given to `run`
+    seeds: tuple[int, ...]  # each trains every member
     mode: str  # "min" or "max"
     score_name: str  # of the number that is compared
     # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any

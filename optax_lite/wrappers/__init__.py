@@ -1,3 +1,3 @@
-"""What takes a transformation and decides when, where and with which numbers it runs, or keeps an
-average beside it.
+"""Transformations around another one: they decide when, where and with which numbers it runs, or
+keep an average of it.
 """

@@ -28,6 +28,8 @@ def flatten(inner):
     """Give `inner` one vector of all entries in place of the tree, so that its state is a vector
     too.
 
+        tx = flatten(scale_by_lbfgs())
+
     This is for rules that look at all entries together, and for very many tiny leaves; large ones
     are copied twice in an update. The vector has the widest precision among the leaves, and is
     complex if one is; a real leaf gets the real part of its update. On a mesh the vector and the

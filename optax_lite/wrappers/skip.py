@@ -100,6 +100,9 @@ def skip_bad_steps(
         max_consecutive: Bad steps in a row that are tolerated before `exceeded` is set, at least 0;
             None for any number.
         loss_outlier: The same bound as `outlier` for the loss, above 0; None to ignore the loss.
+
+    Example:
+        tx = skip_bad_steps(adamw(1e-3), outlier=6.0, max_consecutive=20)
     """
     check_members({"tx": tx})
     check_positive(outlier=outlier, loss_outlier=loss_outlier)
@@ -237,6 +240,8 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
 def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
     """Apply `inner` where a function of the count is True; elsewhere pass the updates on unchanged.
 
+        tx = chain(conditionally_transform(clip(1.0), lambda count: count < 100), adam(1e-3))
+
     Args:
         inner: Transformation to apply.
         should_transform_fn: Function of the count (traced; 0 is the first update) that returns a
@@ -252,6 +257,8 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
 @transform(static=("should_transform_fn",), not_around=SCALED)
 def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
     """Apply `inner` where a function of the count is True; elsewhere nothing moves (-0.0).
+
+        tx = conditionally_mask(adam(1e-3), lambda count: count >= 100)
 
     Args:
         inner: Transformation to apply.
