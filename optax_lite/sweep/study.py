@@ -49,7 +49,7 @@ def run_study(
     was trained, with a warning, and the study goes on; any other one ends it. Trials of a batch
     that ends before it was trained have failed.
     """
-    optuna = optional_import("optuna", "sweep.run_study", "sweep")
+    optuna = optional_import("optuna", "sweep.run_study")
     if not isinstance(study, optuna.study.Study):
         problem = f"study must be what optuna.create_study returns, got {type(study).__name__}"
         raise ArgumentError(
