@@ -11,12 +11,17 @@ def clashes(figure):
     figure.canvas.draw()
     boxes = {name: box for axes in all_axes(figure) for name, box in words(axes)}
     boxes |= {text.get_text(): text.get_window_extent() for text in figure.texts}
+    lines = [
+        (axes, line, line.get_transform().transform_path(line.get_path()))
+        for axes in all_axes(figure)
+        for line in axes.lines
+        if len(line.get_xdata())
+    ]
     found = [
         f"{name!r} lies on a line of {axes.get_ylabel()!r}"
         for name, box in boxes.items()
-        for axes in all_axes(figure)
-        for line in axes.lines
-        if lies_on(box, line, axes)
+        for axes, line, path in lines
+        if lies_on(box, axes, line, path)
     ]
     found += [
         f"{a!r} lies on {b!r}"
@@ -56,12 +61,11 @@ def words(axes):
             yield (axes, i, text.get_text()), text.get_window_extent()
 
 
-def lies_on(box, line, axes):
+def lies_on(box, axes, line, path):
     """Whether a line or one of its marks goes through a box, where it is drawn."""
     box = Bbox.intersection(box, axes.bbox) if line.get_clip_on() else box
-    if box is None or not len(line.get_xdata()):
+    if box is None:
         return False
-    path = line.get_transform().transform_path(line.get_path())
     has_marks = line.get_marker() not in ("None", None, "", " ")
     points = path.vertices[np.isfinite(path.vertices).all(1)]
     reach = box.padded(line.get_markersize() / 2 * axes.figure.dpi / 72)
