@@ -161,7 +161,7 @@ FAMILIES: dict[str, dict[str, Make]] = {
 }
 
 # What the README shows, of Rosenbrock's valley.
-SHOWN = ("sgd", "momentum", "rmsprop", "adam", "lion", "muon", "prodigy", "lbfgs")
+SHOWN = ("sgd", "momentum", "adagrad", "adam", "lion", "muon", "prodigy", "lbfgs")
 Drawn = tuple[np.ndarray, float, float]  # points, learning rate, value at the end
 
 
@@ -227,7 +227,7 @@ def draw(name: str, rows: list[tuple[str, dict[str, Drawn]]], size: float) -> Fi
             axes.set_title(method, fontsize=10, fontweight="bold")
         line[0].set_ylabel(family, fontsize=11)
     figure.suptitle(
-        f"{name}: {STEPS} steps from the triangle\ntowards the minimum, 0, at the star\n"
+        f"{name}: {STEPS} steps from the triangle to the dot;\nthe minimum, 0, is at the star\n"
         f"(each with the best of {len(RATES)} learning rates)",
         fontsize=11,
     )
@@ -237,13 +237,13 @@ def draw(name: str, rows: list[tuple[str, dict[str, Drawn]]], size: float) -> Fi
 def draw_path(axes: Axes, name: str, points: np.ndarray, rate: float, end: float) -> None:
     f, start, minimum, (xs, ys) = LANDSCAPES[name]
     x, y = np.meshgrid(np.linspace(*xs, 120), np.linspace(*ys, 120))
-    axes.contour(x, y, np.log10(f(x, y) + 1e-2), levels=14, cmap="Greys", alpha=0.4, linewidths=0.6)
+    axes.contour(x, y, np.log10(f(x, y) + 1e-2), levels=10, cmap="Greys", alpha=0.4, linewidths=0.6)
     axes.plot(*points.T, color="#0072B2", lw=1, marker=".", ms=2)
     axes.plot(*start, "k>", ms=6)
     axes.plot(*minimum, "k*", ms=10)
     axes.plot(*points[-1], "o", color="#D55E00", ms=5)
     axes.set(xlim=xs, ylim=ys, xticks=[], yticks=[])
-    axes.set_xlabel(f"ends at {end:.1g}\nlearning rate {rate:.1g}", fontsize=8)
+    axes.set_xlabel(f"ends at {end:.1g}\nlearning rate {rate:.2g}", fontsize=8)
 
 
 def main() -> None:
@@ -272,7 +272,7 @@ def main() -> None:
 
 
 def save(figure: Figure, target: Path) -> None:
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=90)
     print(target)
 
 
