@@ -39,7 +39,7 @@ try:
     from sklearn.datasets import load_digits
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f'{missing.name} is not installed; write: pip install "optax_lite[examples]"'
+        f"{missing.name} is not installed; write pip install matplotlib rich scikit-learn"
     ) from None
 
 TRAIN_SIZE = 1400

@@ -9,9 +9,7 @@ import optax_lite as ol
 try:
     from sklearn.datasets import load_digits
 except ModuleNotFoundError:
-    raise SystemExit(
-        'scikit-learn is not installed; write: pip install "optax_lite[examples,sweep]"'
-    ) from None
+    raise SystemExit("scikit-learn is not installed; write pip install scikit-learn") from None
 
 TRAINED_ON = 1400
 _images, _labels = load_digits(return_X_y=True)

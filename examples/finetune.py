@@ -27,7 +27,7 @@ try:
     from sklearn.datasets import load_digits
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f'{missing.name} is not installed; write: pip install "optax_lite[examples]"'
+        f"{missing.name} is not installed; write pip install flax matplotlib scikit-learn"
     ) from None
 
 MICRO_BATCH, EVERY = 32, 2  # images at a time, and micro-batches for one step
@@ -129,7 +129,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 
 def plot(log, unfrozen_at, path):
-    def draw(ax, title, curves, *, yscale="log", words_at_end=True):
+    def draw(ax, title, curves, *, yscale="log"):
         """Columns of the log over its steps: {column: (words, colour)}."""
         for name, (words, color) in curves.items():
             steps, values = np.array(
@@ -137,33 +137,26 @@ def plot(log, unfrozen_at, path):
             ).T
             values[values <= 0] = np.nan  # a rate of 0 has no place on a log scale
             ax.plot(steps, values, color=color, linewidth=1.6, label=words)
-            if words_at_end:
-                end = steps[-1], values[-1]
-                ax.annotate(
-                    words, end, (6, 0), textcoords="offset points", color=color, va="center"
-                )
-        ax.axvline(unfrozen_at, color=GREY, linewidth=1, linestyle="--")
+        line = {"color": GREY, "linewidth": 1, "linestyle": "--", "label": "backbone unfrozen"}
+        ax.axvline(unfrozen_at, **line)
         ax.set(yscale=yscale, xlim=(0, len(log)), xlabel="Step")
         ax.set_title(title, loc="left", fontsize=11)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color="#e4e4e4", linewidth=0.7)
 
-    figure = Figure(figsize=(11, 6.6), layout="constrained")
+    figure = Figure(figsize=(11, 7.4), layout="constrained")
     (rates, norms), (loss, accuracies) = figure.subplots(2, 2)
     draw(rates, "Learning rate", {"base": ("head", BLUE), "backbone": ("backbone", ORANGE)})
     curves = {"grad_norm": ("gradient", BLUE), "update_norm": ("update", ORANGE)}
-    draw(
-        norms,
-        "Norms, and update / parameters",
-        curves | {"update_ratio": ("update /\nparameters", GREEN)},
-    )
-    draw(loss, "Training loss (nats)", {"loss": ("", BLUE)})
+    curves |= {"update_ratio": ("update / parameters", GREEN)}
+    draw(norms, "Norms, and update / parameters", curves)
+    norms.axhline(MAX_NORM, color=GREY, linewidth=1, linestyle=":", label="clipped to this norm")
+    draw(loss, "Training loss", {"loss": ("loss (nats)", BLUE)})
     curves = {"raw": ("parameters", BLUE), "averaged": ("their average", ORANGE)}
-    draw(accuracies, "Test accuracy (%)", curves, yscale="linear", words_at_end=False)
-    accuracies.legend(frameon=False, loc="lower right")
-    norms.axhline(MAX_NORM, color=GREY, linewidth=1, linestyle=":")
-    norms.text(len(log), MAX_NORM, "clip", color=GREY, ha="right", va="bottom")
-    rates.text(unfrozen_at, rates.get_ylim()[0], " backbone unfrozen", color=GREY, va="bottom")
+    draw(accuracies, "Test accuracy (%)", curves, yscale="linear")
+    for ax in (rates, norms, loss, accuracies):  # under the axes, where no curve is
+        box = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15)}
+        ax.legend(ncols=3, frameon=False, fontsize=9, columnspacing=1.2, **box)
     before, after = (row["averaged"] for row in (log[unfrozen_at - 1], log[-1]))
     title = f"Unfreezing the backbone takes the test accuracy from {before:.0f} % to {after:.0f} %"
     figure.suptitle(title, x=0.005, ha="left", fontsize=12, fontweight="bold")

@@ -1,10 +1,11 @@
 """Every optimizer's path on three landscapes: Rosenbrock's valley, Beale's function, a narrow
 quadratic.
 
-What one sees: three pictures in `out/`, one per landscape, with the methods in panels by family.
-Each method is run once: that one compiled program is `jax.vmap` over 28 learning rates and over the
-landscapes, since an optimizer is data, and the rate that ends lowest is drawn. Run it from the
-repository, about five minutes on two cores:
+What one sees: a picture for each landscape in `out/`, with a panel for each method and a row for
+each family, and `gallery.png`, eight of them side by side. Each method is run once: that one
+compiled program is `jax.vmap` over 28 learning rates and over the landscapes, since an optimizer is
+data, and the rate that ends lowest is drawn. Run it from the repository, about five minutes on two
+cores:
 
     pip install -e ".[examples]"
     python examples/gallery.py            # --only "Adam's relatives" for one family
@@ -22,12 +23,12 @@ import numpy as np
 import optax_lite as ol
 
 try:
-    from matplotlib import colormaps
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.progress import track
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f'{missing.name} is not installed; write: pip install "optax_lite[examples]"'
+        f"{missing.name} is not installed; write pip install matplotlib rich"
     ) from None
 
 STEPS = 300
@@ -159,6 +160,10 @@ FAMILIES: dict[str, dict[str, Make]] = {
     },
 }
 
+# What the README shows, of Rosenbrock's valley.
+SHOWN = ("sgd", "momentum", "adagrad", "adam", "lion", "muon", "prodigy", "lbfgs")
+Drawn = tuple[np.ndarray, float, float]  # points, learning rate, value at the end
+
 
 def value_at(which, w):
     """The landscape number `which` at a parameter of shape (1, 2), a matrix so that methods for
@@ -193,7 +198,7 @@ def path(
     return jnp.concatenate([points, w[None]])[:, 0], jnp.append(values, f(w))
 
 
-def best_paths(make: Make) -> list[tuple[np.ndarray, float, float]]:
+def best_paths(make: Make) -> list[Drawn]:
     """By landscape: the path that ends lowest, its learning rate and the value at its end. One
     program for all.
     """
@@ -208,36 +213,37 @@ def best_paths(make: Make) -> list[tuple[np.ndarray, float, float]]:
     ]
 
 
-def draw(name: str, runs: dict[str, dict[str, tuple[np.ndarray, float, float]]]) -> Figure:
-    """One landscape: a panel for each family, and in its legend every method's rate and the value
-    it ended at.
-    """
-    f, start, minimum, (xs, ys) = LANDSCAPES[name]
-    columns = min(len(runs), 4)
-    rows = -(-len(runs) // columns)
-    figure = Figure(figsize=(5.2 * columns, 6.4 * rows), layout="constrained")
-    x, y = np.meshgrid(np.linspace(*xs, 200), np.linspace(*ys, 200))
-    heights = np.log10(f(x, y) + 1e-2)
-    for axes, (family, methods) in zip(
-        figure.subplots(rows, columns, squeeze=False).flat, runs.items(), strict=False
-    ):
-        axes.contour(x, y, heights, levels=18, cmap="Greys", alpha=0.45, linewidths=0.7)
-        for i, (method, (points, rate, end)) in enumerate(methods.items()):
-            label = f"{method}: {end:.0e} at rate {rate:.1g}"
-            color = colormaps["tab10"](i)
-            axes.plot(*points.T, color=color, lw=1.3, alpha=0.85, label=label, marker=".", ms=2.5)
-            axes.plot(*points[-1], color=color, marker="o", ms=6)
-        axes.plot(*start, "k>", ms=8)
-        axes.plot(*minimum, "k*", ms=13)
-        axes.set(xlim=xs, ylim=ys, title=family)
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.07), fontsize=8.5, frameon=False, ncols=2
-        )
+def draw(name: str, rows: list[tuple[str, dict[str, Drawn]]], size: float) -> Figure:
+    """One landscape: a panel for each method, a row for each family; below each, where it ends."""
+    columns = max(len(methods) for _, methods in rows)
+    figure = Figure(figsize=(size * columns, 1.4 * size * len(rows) + 0.6), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, (family, methods) in zip(grid, rows, strict=True):
+        for axes, (method, path) in zip(line, methods.items(), strict=False):
+            axes.set_axis_on()
+            draw_path(axes, name, *path)
+            axes.set_title(method, fontsize=10, fontweight="bold")
+        line[0].set_ylabel(family, fontsize=11)
     figure.suptitle(
-        f"{name}: {STEPS} steps from the triangle to the star, each at the best of {len(RATES)} "
-        "rates"
+        f"{name}: {STEPS} steps from the triangle to the dot;\nthe minimum, 0, is at the star\n"
+        f"(each with the best of {len(RATES)} learning rates)",
+        fontsize=11,
     )
     return figure
+
+
+def draw_path(axes: Axes, name: str, points: np.ndarray, rate: float, end: float) -> None:
+    f, start, minimum, (xs, ys) = LANDSCAPES[name]
+    x, y = np.meshgrid(np.linspace(*xs, 120), np.linspace(*ys, 120))
+    axes.contour(x, y, np.log10(f(x, y) + 1e-2), levels=10, cmap="Greys", alpha=0.4, linewidths=0.6)
+    axes.plot(*points.T, color="#0072B2", lw=1, marker=".", ms=2)
+    axes.plot(*start, "k>", ms=6)
+    axes.plot(*minimum, "k*", ms=10)
+    axes.plot(*points[-1], "o", color="#D55E00", ms=5)
+    axes.set(xlim=xs, ylim=ys, xticks=[], yticks=[])
+    axes.set_xlabel(f"ends at {end:.1g}\nlearning rate {rate:.2g}", fontsize=8)
 
 
 def main() -> None:
@@ -253,13 +259,21 @@ def main() -> None:
     }
     args.out.mkdir(exist_ok=True)
     for i, landscape in enumerate(LANDSCAPES):
-        runs = {
-            family: {name: found[family, name][i] for name in members}
+        rows = [
+            (family, {name: found[family, name][i] for name in members})
             for family, members in families.items()
-        }
-        target = args.out / f"gallery_{landscape.replace(' ', '_').lower()}.png"
-        draw(landscape, runs).savefig(target, dpi=110)
-        print(target)
+        ]
+        target = args.out / f"gallery_{landscape.lower().replace(' ', '_')}.png"
+        save(draw(landscape, rows, 1.7), target)
+    if not args.only:
+        paths = {name: found[family, name][0] for family, name in methods if name in SHOWN}
+        rows = [("", {name: paths[name] for name in half}) for half in (SHOWN[:4], SHOWN[4:])]
+        save(draw("Rosenbrock", rows, 2.4), args.out / "gallery.png")
+
+
+def save(figure: Figure, target: Path) -> None:
+    figure.savefig(target, dpi=90)
+    print(target)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,7 @@ from optax_lite import sweep
 try:
     import optuna
 except ModuleNotFoundError:
-    raise SystemExit(
-        'optuna is not installed; write: pip install "optax_lite[examples,sweep]"'
-    ) from None
+    raise SystemExit("optuna is not installed; write pip install optuna") from None
 
 
 def suggest(trial):

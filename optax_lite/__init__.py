@@ -184,7 +184,7 @@ from optax_lite.optimizers.stable_adamw import stable_adamw
 from optax_lite.optimizers.yogi import scale_by_yogi, yogi
 from optax_lite.states import *
 from optax_lite.train.fit import fit
-from optax_lite.train.history import History
+from optax_lite.train.history import History, plot_histories
 from optax_lite.train.memory import StepMemory, explain_memory
 from optax_lite.train.minimize import MinimizeResult, minimize
 from optax_lite.train.step import make_step
@@ -426,6 +426,7 @@ __all__ = [
     "Explanation",
     "fit",
     "History",
+    "plot_histories",
     "LeafRow",
     "make_step",
     "measure_with_ema",

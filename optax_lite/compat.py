@@ -79,7 +79,7 @@ def to_optax(tx: GradientTransformationExtraArgs) -> Any:
     Args:
         tx: The optimizer, or any other transformation.
     """
-    optax = optional_import("optax", "to_optax", "optax")
+    optax = optional_import("optax", "to_optax")
     return optax.GradientTransformationExtraArgs(tx.init, tx.update)
 
 

@@ -109,14 +109,7 @@ def test_examples_run(name):
 
 @pytest.mark.nightly
 def test_training_in_bfloat16_runs(tmp_path):
-    command = [
-        sys.executable,
-        ROOT / "examples" / "bf16_training.py",
-        "--steps",
-        "300",
-        "--out",
-        tmp_path,
-    ]
+    command = [sys.executable, ROOT / "examples" / "bf16_training.py", "--quick", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     exact, plain, *remedies = (float(loss) for loss in re.findall(r"loss (\S+)", done.stdout))

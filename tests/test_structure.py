@@ -40,7 +40,7 @@ LAYERS = [
         *("core.config", "core.factory", "core.masks", "core.frozen", "core.functions"),
         *("errors.composition", "errors.calls", "errors.step"),
     ],
-    ["core", "errors", "_optional", "_forward", "_missing"],
+    ["core", "errors", "_numbers", "_optional", "_plotting", "_forward", "_missing"],
     ["_transforms", "linesearch", "_schedules", "losses", "tree"],
     ["projections", "microbatching", "linear_algebra", "_stochastic"],
     ["assignment", "experimental", "perturbations", "second_order"],

@@ -197,6 +197,6 @@ def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
         made.plot("curves")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(
-        ImportError, match=r"result.plot\(\) needs matplotlib: pip install 'optax_lite\[sweep\]'"
+        ImportError, match=r"result.plot\(\) needs matplotlib; write pip install matplotlib"
     ):
         made.plot()

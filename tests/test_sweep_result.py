@@ -285,6 +285,6 @@ def test_a_data_frame(monkeypatch):
     assert isinstance(frame, pandas.DataFrame) and frame.shape == (9, 6)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(
-        ImportError, match=r"result.to_pandas\(\) needs pandas: pip install 'optax_lite\[sweep\]'"
+        ImportError, match=r"result.to_pandas\(\) needs pandas; write pip install pandas"
     ):
         course(rates(3)).to_pandas()

@@ -428,6 +428,13 @@ WRONG = {
             "'1' float32[4]"
         ),
     ),
+    "plot_histories": (
+        lambda: ol.plot_histories([1, 2]),
+        (
+            'plot_histories: histories must be a dict of histories by name, {"SGD": history, ...}, '
+            "got [1, 2]"
+        ),
+    ),
     "make_step": (
         lambda: ol.make_step(of_x, ADAM),
         (

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_lite._numbers import show_number
 from optax_lite.core.config import Word, is_key
 from optax_lite.core.factory import is_factory
 from optax_lite.core.leafwise import path_string, show_leaf
@@ -160,10 +161,9 @@ def show_settings(settings: Mapping[str, Any]) -> str:
 
 def show(value: Any) -> str:
     """Return a value of a setting as text."""
-    is_float = isinstance(value, (float, np.floating))
-    return (
-        f"{value:.4g}" if is_float else getattr(value, "__name__", None) or strip_addresses(value)
-    )
+    if isinstance(value, (float, np.floating)):
+        return show_number(value, 4)
+    return getattr(value, "__name__", None) or strip_addresses(value)
 
 
 def strip_addresses(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from optax_lite._numbers import show_number
 from optax_lite._optional import optional_import
 from optax_lite.inspect._table import html_table, text_table
 from optax_lite.sweep.population import pluralize, show, show_settings, strip_addresses
@@ -117,7 +118,12 @@ def _range(steps: np.ndarray) -> str:
 
 def show_score(place: Any) -> str:
     """Return a mean, and the standard deviation where it has one, as text."""
-    return f"{place.score:.4g}" + (f" ± {place.spread:.2g}" if np.isfinite(place.spread) else "")
+    return show_number(place.score, 4) + show_spread(place)
+
+
+def show_spread(place: Any) -> str:
+    """Return the standard deviation to two digits, or nothing where there is none."""
+    return f" ± {show_number(place.spread, 2)}" if np.isfinite(place.spread) else ""
 
 
 def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
@@ -185,4 +191,4 @@ def write_csv(result: Any, path: str | Path) -> None:
 
 def frame(result: Any) -> Any:
     """Return a pandas DataFrame of all runs."""
-    return optional_import("pandas", "result.to_pandas()", "sweep").DataFrame(rows(result))
+    return optional_import("pandas", "result.to_pandas()").DataFrame(rows(result))

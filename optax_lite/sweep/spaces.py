@@ -219,7 +219,7 @@ def sample(
 def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
     if method == "random":
         return np.random.default_rng(seed).random((n, dimensions))
-    qmc = optional_import("scipy.stats", f"sweep.sample(..., method={method!r})", "sweep").qmc
+    qmc = optional_import("scipy.stats", f"sweep.sample(..., method={method!r})").qmc
     rng = np.random.default_rng(seed)
     if method == "sobol":  # always a power of 2, whose first n are taken: it warns of other numbers
         points = qmc.Sobol(dimensions, rng=rng).random_base2(max(0, math.ceil(math.log2(n))))[:n]

@@ -60,7 +60,7 @@ def run_study(
     Returns:
         The result of each batch.
     """
-    optuna = optional_import("optuna", "sweep.run_study", "sweep")
+    optuna = optional_import("optuna", "sweep.run_study")
     if not isinstance(study, optuna.study.Study):
         problem = f"study must be what optuna.create_study returns, got {type(study).__name__}"
         raise ArgumentError(

@@ -21,7 +21,7 @@ from optax_lite.errors.step import explain_failure
 from optax_lite.train._batches import batches, batches_in_an_epoch, begins_anew
 from optax_lite.train._interrupt import until_interrupted
 from optax_lite.train._progress import bar
-from optax_lite.train.history import History
+from optax_lite.train.history import History, throughput
 from optax_lite.train.step import training_step
 from optax_lite.wrappers.average import eval_params
 
@@ -173,7 +173,7 @@ def fit(
                 if eval_fn is not None and (done % every == 0 or done == last):
                     now = eval_params(tx, state, params)
                     stopped = log.evaluate(done, eval_fn, (now,) if aux is None else (now, aux))
-                show(done - log.start, log.latest)
+                show(done - log.start, log.latest, throughput(done - log.start, log.seconds()))
                 if done == last or stopped:
                     break
                 if log.given_up:
@@ -195,7 +195,7 @@ def fit(
                 raise  # between the step and its result
             stopped = "interrupted"
         history = log.history(state, stopped, done, aux)
-        show(done - log.start, log.latest)
+        show(done - log.start, log.latest, history.steps_per_second)
     if done == log.start and stopped != "interrupted":
         problem = (
             f"an iterable that ends before batch {start}"
@@ -306,9 +306,13 @@ class _Log:
         self.paused += time.perf_counter() - began
         return self.wanted[1] if self.patience is not None and self.since >= self.patience else None
 
+    def seconds(self):
+        """Return the time of training so far, without the first step and the evaluations."""
+        return time.perf_counter() - self.compiled - self.paused
+
     def history(self, state, stopped, end, aux):
         self.fetch(len(self.recent))
-        seconds = time.perf_counter() - self.compiled - self.paused
+        seconds = self.seconds()
         columns = {name: np.asarray(values) for name, values in self.columns.items()}
         loss = columns.pop("loss", np.zeros(0, np.float32))
         evals = {name: np.asarray(values) for name, values in self.evals.items()}

@@ -1,12 +1,21 @@
 """What happened in a fit: numbers by step, a line of text, a picture."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from optax_lite._numbers import show_number
 from optax_lite._optional import optional_import
 from optax_lite.core.types import PyTree
+from optax_lite.core.validate import ArgumentError
+from optax_lite.train._picture import draw
+
+
+def throughput(steps: int, seconds: float) -> float:
+    """Steps per second after the first, which compiles; NaN where there was no other."""
+    return (steps - 1) / seconds if seconds > 0 and steps > 1 else float("nan")
 
 
 @dataclass(repr=False)
@@ -37,11 +46,7 @@ class History:
     @property
     def steps_per_second(self) -> float:
         """Return the throughput after the first step; NaN where there was no other."""
-        return (
-            (len(self.loss) - 1) / self.seconds
-            if self.seconds > 0 and len(self.loss) > 1
-            else float("nan")
-        )
+        return throughput(len(self.loss), self.seconds)
 
     @property
     def examples_per_second(self) -> float:
@@ -51,57 +56,61 @@ class History:
     def __repr__(self) -> str:
         if not len(self.loss):
             return f"History(no step, {self.stopped})"
-        parts = [f"{len(self.loss)} steps", f"loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"]
+        first, last, lowest = (
+            show_number(x, 4) for x in (self.loss[0], self.loss[-1], self.loss.min())
+        )
+        parts = [f"{len(self.loss)} steps", f"loss {first} → {last}"]
         finite = np.isfinite(self.loss)
         if not finite.all():
             parts.append(f"not finite from step {self.steps[np.argmin(finite)]} on")
         elif self.loss.min() < self.loss[-1]:
-            parts.append(f"lowest {self.loss.min():.4g} at step {self.steps[np.argmin(self.loss)]}")
-        parts += [f"{name} {values[-1]:.4g}" for name, values in self.evals.items()]
+            parts.append(f"lowest {lowest} at step {self.steps[np.argmin(self.loss)]}")
+        parts += [f"{name} {show_number(values[-1], 4)}" for name, values in self.evals.items()]
         if len(self.loss) > 1:
-            parts.append(f"{self.steps_per_second:.3g} steps/s")
+            parts.append(f"{show_number(self.steps_per_second)} steps/s")
         if len(self.loss) > 1 and self.examples_per_step is not None:
-            parts.append(f"{self.examples_per_second:.3g} examples/s")
+            parts.append(f"{show_number(self.examples_per_second)} examples/s")
         parts.append(f"{self.compile_seconds:.2g} s to compile")
         return f"History({', '.join(parts + ([self.stopped] if self.stopped else []))})"
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the loss, with a running mean if there are many steps, and evaluations on a second
-        axis.
+    def plot(self, ax: Any = None, *, label: str | None = None) -> Any:
+        """Draw the loss, with a running mean over noise, and evaluations on a second axis.
 
         Args:
-            ax: Matplotlib Axes to draw into; None for a new figure.
+            ax: Matplotlib Axes to draw into, where another history may be already; None for a new
+                figure. One without a layout gets matplotlib's constrained one.
+            label: Name of the run, for a picture of several.
 
         Returns:
             The Axes.
         """
         plt = optional_import("matplotlib.pyplot", "history.plot()")
-        ax = plt.subplots(figsize=(7, 4), layout="constrained")[1] if ax is None else ax
-        window = len(self.loss) // 50
-        smooth = window > 3
-        ax.plot(
-            self.steps,
-            self.loss,
-            color="C0",
-            lw=1,
-            alpha=0.3 if smooth else 1,
-            label=None if smooth else "loss",
-        )
-        if smooth:
-            mean = np.convolve(self.loss, np.full(window, 1 / window), "valid")
-            ax.plot(self.steps[window - 1 :], mean, color="C0", label=f"loss, mean of {window}")
-        positive = self.loss[np.isfinite(self.loss)]
-        if positive.size and positive.min() > 0 and positive.max() > 10 * positive.min():
-            ax.set_yscale("log")
-        ax.set(xlabel="updates", ylabel="loss")
-        lines = ax.get_legend_handles_labels()
-        if self.evals:
-            right = ax.twinx()
-            for i, (name, values) in enumerate(self.evals.items()):
-                right.plot(self.eval_steps, values, "o-", color=f"C{i + 1}", ms=4, label=name)
-            right.set_ylabel(", ".join(self.evals))
-            lines = tuple(
-                a + b for a, b in zip(lines, right.get_legend_handles_labels(), strict=True)
-            )
-        ax.legend(*lines, frameon=False)
+        if ax is None:
+            ax = plt.subplots(figsize=(7, 4.5), layout="constrained")[1]
+        draw(self, ax, label)
         return ax
+
+
+def plot_histories(histories: Mapping[str, History], ax: Any = None) -> Any:
+    """Draw several runs in one picture, a colour for each.
+
+        plot_histories({"SGD": sgd_history, "Adam": adam_history})
+
+    Args:
+        histories: The runs by name.
+        ax: Matplotlib Axes to draw into; None for a new figure.
+
+    Returns:
+        The Axes.
+    """
+    is_dict = isinstance(histories, Mapping)
+    if not is_dict or not histories or any(not isinstance(h, History) for h in histories.values()):
+        found = {name: type(h).__name__ for name, h in histories.items()} if is_dict else histories
+        raise ArgumentError(
+            'histories must be a dict of histories by name, {"SGD": history, ...}, got '
+            f"{found!r:.60}",
+            "plot_histories",
+        )
+    for name, history in histories.items():
+        ax = history.plot(ax, label=name)
+    return ax

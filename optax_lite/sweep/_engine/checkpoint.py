@@ -33,7 +33,9 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | Path, fingerprint: dict[str, Any]):
-        self.ocp = optional_import("orbax.checkpoint", "sweep.run(..., checkpoint=...)", "sweep")
+        self.ocp = optional_import(
+            "orbax.checkpoint", "sweep.run(..., checkpoint=...)", "orbax-checkpoint"
+        )
         self.folder, self.fingerprint = (
             Path(folder).absolute(),
             json.loads(json.dumps(fingerprint, default=str)),

@@ -7,19 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from optax_lite.sweep._plots.scales import (
-    COLORS,
-    DARK,
-    GREY,
-    by_hue,
-    legend_below,
-    log_scale,
-    set_limits,
-    shown_settings,
-    tidy,
-)
-from optax_lite.sweep.population import show
-from optax_lite.sweep.report import show_score
+from optax_lite._numbers import show_numbers
+from optax_lite._plotting import COLORS, DARK, GREY, legend_below, log_scale, tidy
+from optax_lite.sweep._plots.scales import by_hue, limits, set_limits, show_values, shown_settings
+from optax_lite.sweep.report import show_spread
 
 
 def curves(ax: Any, result: Any, metric: str, top: int) -> None:
@@ -29,10 +20,11 @@ def curves(ax: Any, result: Any, metric: str, top: int) -> None:
     steps, values = result.history["step"], result.history[metric]
     middle, low, high = _over_seeds(values, result.mode)
     mode = result.mode if metric == result.score_name else "min" if metric == "loss" else "linear"
-    least, most = set_limits(ax, middle, mode)
+    least, most, _ = shown = limits(middle, mode)
+    set_limits(ax, shown, mode)
     _faint(ax, steps, middle)
-    shown, title = _highlighted(result, top)
-    for m, color, label in shown:
+    best, title = _highlighted(result, top)
+    for m, color, label in best:
         ax.fill_between(steps, low[m], high[m], color=color, alpha=0.2, lw=0)
         ax.plot(steps, middle[m], color=color, lw=2, label=label)
     diverged = middle[(result.status == "diverged").any(1)]
@@ -43,8 +35,8 @@ def curves(ax: Any, result: Any, metric: str, top: int) -> None:
     if ends:
         ax.plot(*zip(*ends, strict=True), "x", color=DARK, ms=4, label="diverged")
     seeds = f", median and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
-    ax.set(xlabel="updates", ylabel=metric, title=f"{len(middle)} members{seeds}")
-    tidy(ax)
+    ax.set(xlabel="updates", ylabel=metric)
+    tidy(ax, f"{metric} of {len(middle)} members{seeds}")
     legend_below(ax, title=title)
 
 
@@ -89,10 +81,12 @@ def _highlighted(result: Any, top: int) -> tuple[list[tuple[int, str, str]], str
         }
     names = list(dict.fromkeys(name for m in best for name in settings[m]))
     names = sorted(names, key=lambda name: name != hue)
-    scores = {place.member: show_score(place) for place in result.ranking()}
+    places = {place.member: place for place in result.ranking()}
+    scores = show_numbers([places[m].score for m in best])
+    columns = [show_values([settings[m].get(name, "–") for m in best]) for name in names]
     labels = [
-        ", ".join(show(settings[m].get(name, "–")) for name in names) + f":  {scores[m]}"
-        for m in best
+        ", ".join(column[i] for column in columns) + f":  {scores[i]}{show_spread(places[m])}"
+        for i, m in enumerate(best)
     ]
     title = (
         f"{'the best of each' if hue else f'the best {len(best)}'}; {', '.join(names)}:  "
@@ -106,7 +100,7 @@ def _highlighted(result: Any, top: int) -> tuple[list[tuple[int, str, str]], str
 def brackets(ax: Any, result: Any, metric: str) -> None:
     """The curves that each rung ended, and above them how many members were left."""
     steps, (middle, _, _) = result.history["step"], _over_seeds(result.history[metric], result.mode)
-    set_limits(ax, middle, result.mode)
+    set_limits(ax, limits(middle, result.mode), result.mode)
     dropped = {m: i for i, rung in enumerate(result.rungs) for m in rung.dropped}
     shades = np.linspace(0.85, 0.5, len(result.rungs))
     for m, line in enumerate(middle):
@@ -136,13 +130,14 @@ def brackets(ax: Any, result: Any, metric: str) -> None:
     if steps[-1] > 8 * result.rungs[0].step:
         log_scale(ax.xaxis, steps[0], steps[-1])
         ax.set_xlim(min(steps[0], result.rungs[0].step / 2), steps[-1])
-    tidy(ax)
+    tidy(ax, f"{metric} of {len(middle)} members, fewer after each rung")
     legend_below(ax)
     _survivors(ax.inset_axes((0, 1.03, 1, 0.16), sharex=ax), result)
 
 
 def _told(result: Any, m: int) -> str:
-    return ", ".join(f"{name} {show(x)}" for name, x in shown_settings(result)[m].items())
+    settings = shown_settings(result)[m]
+    return ", ".join(f"{name} {show_values([x])[0]}" for name, x in settings.items())
 
 
 def _survivors(strip: Any, result: Any) -> None:
@@ -211,13 +206,14 @@ def lineage(ax: Any, result: Any, name: str) -> None:
     finite = values[np.isfinite(values)]
     if finite.min() > 0 and finite.max() > 10 * finite.min():
         log_scale(ax.yaxis, finite.min(), finite.max())
-    ax.set(xlabel="updates", ylabel=name, title=_which(result, seed, len(values)))
-    tidy(ax)
+    ax.set(xlabel="updates", ylabel=name)
+    tidy(ax, _which(result, name, seed))
     legend_below(ax, ncols=2)
 
 
-def _which(result: Any, seed: int, n: int) -> str:
-    return f"{n} members" + (f", seed {result.seeds[seed]}" if len(result.seeds) > 1 else "")
+def _which(result: Any, name: str, seed: int) -> str:
+    which = f", seed {result.seeds[seed]}" if len(result.seeds) > 1 else ""
+    return f"{name} of {len(result.population)} members{which}"
 
 
 def evolution(ax: Any, result: Any, metric: str) -> None:
@@ -225,10 +221,11 @@ def evolution(ax: Any, result: Any, metric: str) -> None:
     place = result.ranking()[0]
     seed, steps = place.seeds[0], result.history["step"]
     values = result.history[metric][:, seed]
-    set_limits(ax, values, result.mode if metric == result.score_name else "linear")
+    mode = result.mode if metric == result.score_name else "linear"
+    set_limits(ax, limits(values, mode), mode)
     _faint(ax, steps, values)
     way = values[_line_of(result, place.member, seed), np.arange(len(steps))]
     ax.plot(steps, way, color=COLORS[0], lw=2.4, label="the best and its ancestors")
-    ax.set(xlabel="updates", ylabel=metric, title=_which(result, seed, len(values)))
-    tidy(ax)
+    ax.set(xlabel="updates", ylabel=metric)
+    tidy(ax, _which(result, metric, seed))
     legend_below(ax)

@@ -33,7 +33,7 @@ def plot(
     ax: Any,
 ) -> Any:
     """A figure of all pictures, or the Axes of one kind."""
-    plt = optional_import("matplotlib.pyplot", "result.plot()", "sweep")
+    plt = optional_import("matplotlib.pyplot", "result.plot()")
     if kind is not None and kind not in _WHY:
         raise ArgumentError(f"kind must be one of {', '.join(_WHY)} or None, got {kind!r}", "plot")
     with errors_named("plot"):

@@ -1,6 +1,4 @@
-"""What the pictures of a sweep share: colours that the colour-blind tell apart, scales, limits that
-outliers leave.
-"""
+"""What the pictures of a sweep share: scales, colours by method, limits that outliers leave."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from optax_lite._optional import optional_import
+from optax_lite._numbers import show_numbers
+from optax_lite._plotting import COLORS, log_scale
 from optax_lite.sweep.population import show
 from optax_lite.sweep.report import methods_of
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito 2008
-GREY, DARK = "0.7", "0.25"
 _MOST = 12  # values that are shown as categories
 
 
@@ -34,7 +31,7 @@ class Scale:
     def apply(self, axis: Any) -> None:
         """Set up matplotlib's axis."""
         if self.kind == "categories":
-            shown = [show(x) for x in self.values]
+            shown = show_values(self.values)
             axis.set_ticks(range(len(shown)), shown, **turned(axis, shown))
         elif self.kind == "log":
             log_scale(axis, self.values[0], self.values[-1])
@@ -52,6 +49,13 @@ def scale_of(name: str, values: Iterable[Any]) -> Scale:
     if wide and found[0] <= 0 and len(found) <= _MOST:  # 0 beside powers of ten
         return Scale(name, "categories", found)
     return Scale(name, "log" if wide and found[0] > 0 else "linear", found)
+
+
+def show_values(values: Sequence[Any]) -> list[str]:
+    """Values of one setting as text: numbers to three digits, or as many as tell them apart."""
+    floats = [x for x in values if isinstance(x, (float, np.floating))]
+    texts = iter(show_numbers(floats))
+    return [next(texts) if isinstance(x, (float, np.floating)) else show(x) for x in values]
 
 
 def shown_settings(result: Any) -> list[dict[str, Any]]:
@@ -121,21 +125,25 @@ def limits(values: Any, mode: str) -> tuple[float, float, bool]:
     return (float(10**low), float(10**high), True) if is_log else (float(low), float(high), False)
 
 
-def log_scale(axis: Any, low: float, high: float) -> None:
-    """A logarithmic axis; 1, 2, 5 in plain numbers where there is hardly a power of ten."""
-    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
-    if high < 200 * low:
-        ticker = optional_import("matplotlib.ticker", "result.plot()", "sweep")
-        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(ticker.NullFormatter())
-
-
-def set_limits(ax: Any, values: Any, mode: str, *, strip: bool = False) -> tuple[float, float]:
-    """Set the y-axis, with a strip at the bad end for what has no place on it; return what the
-    scale itself shows.
+def limits_of_rows(rows: np.ndarray, middle: np.ndarray, mode: str) -> tuple[float, float, bool]:
+    """Return limits as above for rows of numbers, wide enough that each row whose middle they show
+    is shown whole.
     """
-    low, high, is_log = limits(values, mode)
+    low, high, is_log = limits(rows, mode)
+    before = None
+    while before != (low, high):  # what makes room for a row may bring in another
+        before = low, high
+        shown = rows[(middle >= low) & (middle <= high)]
+        shown = shown[np.isfinite(shown)]
+        low, high = min([low, *shown.tolist()]), max([high, *shown.tolist()])
+    return low, high, is_log
+
+
+def set_limits(
+    ax: Any, shown: tuple[float, float, bool], mode: str, *, strip: bool = False
+) -> None:
+    """Set the y-axis, with a strip at the bad end for what has no place on it."""
+    low, high, is_log = shown
     if is_log:
         log_scale(ax.yaxis, low, high)
     wider = (high / low) ** 0.12 if is_log else 0.12 * (high - low)
@@ -143,14 +151,6 @@ def set_limits(ax: Any, values: Any, mode: str, *, strip: bool = False) -> tuple
         ax.set_ylim(low - wider, high)
     else:
         ax.set_ylim(low, (high * wider if is_log else high + wider) if strip else high)
-    return low, high
-
-
-def tidy(ax: Any) -> None:
-    """No box, and lines to read values by."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="0.9", lw=0.8)
-    ax.set_axisbelow(True)
 
 
 def turned(axis: Any, labels: Sequence[str]) -> dict[str, Any]:
@@ -160,21 +160,3 @@ def turned(axis: Any, labels: Sequence[str]) -> dict[str, Any]:
         if axis.axis_name == "x" and sum(map(len, labels)) > 28
         else {}
     )
-
-
-def legend_below(ax: Any, **options: Any) -> None:
-    """A legend that covers nothing: under the label of the x-axis."""
-    labels = [label.get_text() for label in ax.get_xticklabels()]
-    room = 4.5 + (
-        0.35 * max(map(len, labels))
-        if turned(ax.xaxis, labels) and ax.get_xscale() == "linear"
-        else 0
-    )
-    if ax.get_legend_handles_labels()[0]:
-        box = {
-            "loc": "upper center",
-            "bbox_to_anchor": (0.5, 0),
-            "borderaxespad": room,
-            "frameon": False,
-        }
-        ax.legend(**box | {"fontsize": "small", "title_fontsize": "small"} | options)

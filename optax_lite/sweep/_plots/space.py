@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from optax_lite._numbers import show_numbers
+from optax_lite._plotting import COLORS, DARK, legend_below, log_scale, tidy
 from optax_lite.sweep._plots.scales import (
-    COLORS,
-    DARK,
     Scale,
     by_hue,
-    legend_below,
     limits,
-    log_scale,
+    limits_of_rows,
     scale_of,
     set_limits,
+    show_values,
     shown_settings,
-    tidy,
     turned,
 )
 from optax_lite.sweep.population import show
@@ -25,7 +24,7 @@ from optax_lite.sweep.population import show
 _MOST_CELLS, _TOLD = 40, 11  # along a side: cells, and those that have room for a number
 
 
-def against(ax: Any, result: Any, name: str, *, legend: bool = True) -> None:
+def against(ax: Any, result: Any, name: str) -> None:
     """The score of each member over one axis: mean and range of its seeds; what diverged at the bad
     end.
     """
@@ -37,24 +36,23 @@ def against(ax: Any, result: Any, name: str, *, legend: bool = True) -> None:
     mean = np.array(
         [row[~np.isnan(row)].mean() if not np.isnan(row).all() else np.nan for row in finite]
     )
-    low, high = set_limits(ax, mean[members], result.mode, strip=True)
+    low, high, _ = shown = limits_of_rows(finite[members], mean[members], result.mode)
+    set_limits(ax, shown, result.mode, strip=True)
     scale.apply(ax.xaxis)
     x = _spread(scale, [settings[m][name] for m in members])
     size = 7 if len(members) <= 30 else 5 if len(members) <= 150 else 3
+    at, worse = (0.05, "v") if result.mode == "max" else (0.95, "^")
     edge = {"transform": ax.get_xaxis_transform(), "ls": "", "ms": size, "clip_on": False}
-    at = 0.05 if result.mode == "max" else 0.95
-    told = set()
+    marks: dict[str, dict[str, Any]] = {}  # by label, those that the legend explains
     for m, here in zip(members, x, strict=True):
         color = colors[hues[m]]
         if (result.status[m] == "diverged").any() or np.isinf(scores[m]).any():
             ax.plot(here, at, "x", color=color, **edge)
-            told.add("diverged")
+            marks["diverged"] = {"marker": "x"}
         if not low <= mean[m] <= high:
             if not np.isnan(mean[m]):
-                ax.plot(
-                    here, at, "v" if result.mode == "max" else "^", color=color, alpha=0.5, **edge
-                )
-                told.add("beyond")
+                ax.plot(here, at, worse, color=color, alpha=0.5, **edge)
+                marks["worse"] = {"marker": worse, "alpha": 0.5}
             continue
         is_whole = bool((result.status[m] == "done").all())
         ax.plot(
@@ -70,7 +68,8 @@ def against(ax: Any, result: Any, name: str, *, legend: bool = True) -> None:
         )
         row = finite[m][~np.isnan(finite[m])]
         ax.plot([here, here], [row.min(), row.max()], color=color, lw=1.2, alpha=0.5, zorder=2)
-        told |= set() if is_whole else {"pruned"}
+        if not is_whole:
+            marks["ended earlier"] = {"marker": "o", "mfc": "white"}
     whole = np.where(
         (result.status == "done").all(1) & (mean >= low) & (mean <= high), mean, np.nan
     )[members]
@@ -83,39 +82,23 @@ def against(ax: Any, result: Any, name: str, *, legend: bool = True) -> None:
         colors,
         result,
     )
-    best = result.ranking()[0]
+    best, title = result.ranking()[0], f"{result.score_name} over {name}"
     if best.member in members and np.isfinite(mean[best.member]):
         here = x[members.index(best.member)]
-        ax.plot(
-            here,
-            mean[best.member],
-            "o",
-            ms=size + 6,
-            mfc="none",
-            mec=DARK,
-            mew=1.5,
-            zorder=5,
-            label="best",
-        )
-    _words(ax, told, at, size)
+        title = f"best at {name} {show_values([settings[best.member][name]])[0]}"
+        ring = {"ls": "", "ms": size + 6, "mfc": "none", "mec": DARK, "mew": 1.5}
+        ax.plot(here, mean[best.member], "o", zorder=5, label="best", **ring)
+    if has_line:
+        color = DARK if hue else COLORS[0]
+        ax.plot([], [], color=color, lw=1.5, alpha=0.7, label="best at each value")
+    for value, color in colors.items() if hue else ():
+        ax.plot([], [], "o-", color=color, label=show(value))
+    for label, style in marks.items():
+        ax.plot([], [], color=DARK if hue else COLORS[0], ls="", ms=size, label=label, **style)
+    seeds = f", mean and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
     ax.set_ylabel(result.score_name)
-    tidy(ax)
-    if legend:
-        if has_line:
-            ax.plot(
-                [],
-                [],
-                color=DARK if hue else COLORS[0],
-                lw=1.5,
-                alpha=0.7,
-                label="best at each value",
-            )
-        for value, color in colors.items() if hue else ():
-            ax.plot([], [], "o-", color=color, label=show(value))
-        if "pruned" in told:
-            ax.plot([], [], "o", color=DARK, mfc="white", label="ended earlier")
-        seeds = f"mean and range of {len(result.seeds)} seeds" if len(result.seeds) > 1 else None
-        legend_below(ax, ncols=3, title=seeds)
+    tidy(ax, f"{title}{seeds}")
+    legend_below(ax, ncols=3)
 
 
 def _spread(scale: Scale, values: list[Any]) -> np.ndarray:
@@ -150,12 +133,6 @@ def _trend(ax, scale, values, mean, hues, colors, result) -> bool:
             ax.plot(*zip(*line, strict=True), color=color, lw=1.5, alpha=0.7, zorder=1)
             drawn = several
     return drawn
-
-
-def _words(ax, told, at, size):
-    words = {"diverged": "× diverged", "beyond": "▽ worse" if at < 0.5 else "△ worse"}
-    text = "\n".join(word for key, word in words.items() if key in told)
-    ax.text(1.015, at, text, transform=ax.transAxes, va="center", fontsize="small", color=DARK)
 
 
 def pair_of(settings: list[dict[str, Any]], hue: str | None) -> tuple[str, str] | None:
@@ -206,7 +183,7 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
     _cells(ax, result, cells, first, image)
     for axis, scale, name in ((ax.xaxis, x, names[0]), (ax.yaxis, y, names[1])):
         every = -(-len(scale.values) // 9)
-        labels = [f"{v:.3g}" if isinstance(v, float) else show(v) for v in scale.values]
+        labels = show_values(scale.values)
         axis.set_ticks(
             np.arange(len(labels))[::every] + 0.5, labels[::every], **turned(axis, labels[::every])
         )
@@ -225,8 +202,10 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
             ax.plot([], [], marker, color=DARK, ls="", label=label)
     legend_below(ax, ncols=2)
     rest = [n for n in dict.fromkeys(n for m in own for n in settings[m]) if n not in (*names, hue)]
-    parts = [show(category)] * bool(hue) + [f"best over {', '.join(rest)}"] * bool(rest)
-    ax.set_title(", ".join(parts) or f"{result.score_name}, mean of {len(result.seeds)} seeds")
+    n = len(result.seeds)
+    parts = [show(category) if hue else result.score_name, f"mean of {n} seeds" if n > 1 else ""]
+    parts.append(f"best over {', '.join(rest)}" if rest else "")
+    ax.set_title(", ".join(filter(None, parts)), fontsize="medium")
 
 
 def _cells(ax, result, cells, first, image):
@@ -235,14 +214,19 @@ def _cells(ax, result, cells, first, image):
     """
     best = result.ranking()[0].member
     ended = np.isin(result.status, ("pruned", "stopped")).sum(1) > 0
+    told = cells[np.isfinite(cells)].tolist() if max(cells.shape) <= _TOLD else []
+    texts = dict(zip(told, show_numbers(told), strict=True))
+    # The colour bar takes a seventh of the width; a digit is 0.64 of the font size wide.
+    room = 0.85 * ax.bbox.width * 72 / ax.figure.dpi / cells.shape[1]
     for (row, column), m in first.items():
         value, x, y = cells[row, column], column + 0.5, row + 0.5
         if np.isinf(value):
             ax.plot(x, y, "x", color=DARK, ms=6)
-        elif max(cells.shape) <= _TOLD and np.isfinite(value):
+        elif value in texts:
+            size = min(7.0, room / (0.64 * len(texts[value])))
             red, green, blue, _ = image.cmap(image.norm(value))
             ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
-            ax.text(x, y, f"{value:.2g}", ha="center", va="center", fontsize="x-small", color=ink)
+            ax.text(x, y, texts[value], ha="center", va="center", fontsize=size, color=ink)
         if ended[m] and np.isfinite(value):
             ax.plot(column + 0.5, row + 0.14, ".", color="white", ms=4, mec=DARK, mew=0.4)
         if m == best:
