@@ -38,6 +38,7 @@ def course(population, seeds=3, *, noise=0.05, mode="min", **changes):
     fields = {
         "population": population,
         "seeds": tuple(range(seeds)),
+        "trained": "loss",
         "mode": mode,
         "score_name": "loss" if mode == "min" else "accuracy",
         "scores": np.where(diverged, worst, values[..., -1]),

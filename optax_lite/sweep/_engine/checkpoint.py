@@ -19,6 +19,7 @@ from optax_lite.sweep._engine.lock import Lock
 
 _SHARE = 20  # a save may cost one part in so many of the time
 _READ = 2**26  # bytes of arrays that are looked at to tell them from others
+_DIGESTS = {"numbers": "members' numbers", "data": "data", "params": "initial params"}
 
 
 class _Damaged(Exception):
@@ -115,7 +116,13 @@ class Checkpoint:
     def _check_fingerprint(self, saved: dict[str, Any]) -> None:
         other = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
         if other:
-            told = ", ".join(f"{name} was {saved.get(name)!r:.80}" for name in other)
+            # Where these differ, which a person can compare, the digest of the numbers does too.
+            named = {"settings", "members"} & {*other}
+            told = ", ".join(
+                _difference(name, saved.get(name), self.fingerprint[name])
+                for name in other
+                if name != "numbers" or not named
+            )
             raise ArgumentError(
                 f"checkpoint {self.folder.name!r} is of another sweep: {told}; take another folder",
                 "run",
@@ -161,6 +168,16 @@ class Checkpoint:
 
     def _warn(self, problem: str) -> None:
         warnings.warn(f"run: checkpoint {self.folder.name!r}: {problem:.400}", stacklevel=2)
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """How an entry of two fingerprints differs; of arrays only digests are known."""
+    if name in _DIGESTS:
+        return f"its {_DIGESTS[name]} were others"
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        i = next(i for i, pair in enumerate(zip(was, now, strict=True)) if pair[0] != pair[1])
+        name, was, now = f"{name}[{i}]", was[i], now[i]
+    return f"{name} was {was!r:.80}, and is {now!r:.80}"
 
 
 def digest(tree: PyTree) -> str:
