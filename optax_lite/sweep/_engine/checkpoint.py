@@ -19,7 +19,12 @@ from optax_lite.sweep._engine.lock import Lock
 
 _SHARE = 20  # a save may cost one part in so many of the time
 _READ = 2**26  # bytes of arrays that are looked at to tell them from others
-_DIGESTS = {"numbers": "members' numbers", "data": "data", "params": "initial params"}
+_DIGESTS = {
+    "numbers": "its members had other numbers",
+    "data": "it had other data",
+    "params": "it had other initial params",
+    "carry": "its carry had other shapes",
+}
 
 
 class _Damaged(Exception):
@@ -116,12 +121,12 @@ class Checkpoint:
     def _check_fingerprint(self, saved: dict[str, Any]) -> None:
         other = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
         if other:
-            # Where these differ, which a person can compare, the digest of the numbers does too.
-            named = {"settings", "members"} & {*other}
+            # Where these differ, which a person can compare, so do two of the digests.
+            implied = ("numbers", "carry") if {"settings", "members"} & {*other} else ()
             told = ", ".join(
                 _difference(name, saved.get(name), self.fingerprint[name])
                 for name in other
-                if name != "numbers" or not named
+                if name not in implied
             )
             raise ArgumentError(
                 f"checkpoint {self.folder.name!r} is of another sweep: {told}; take another folder",
@@ -173,7 +178,7 @@ class Checkpoint:
 def _difference(name: str, was: Any, now: Any) -> str:
     """How an entry of two fingerprints differs; of arrays only digests are known."""
     if name in _DIGESTS:
-        return f"its {_DIGESTS[name]} were others"
+        return _DIGESTS[name]
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         i = next(i for i, pair in enumerate(zip(was, now, strict=True)) if pair[0] != pair[1])
         name, was, now = f"{name}[{i}]", was[i], now[i]

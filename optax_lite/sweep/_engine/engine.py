@@ -246,14 +246,14 @@ class _Sweep:
     def _fingerprint(self):
         names = ("steps", "every", "batch_size", "paired", "seed") if self.feed else ()
         training = {name: getattr(self.task, name) for name in names}
-        lanes = f"{[jax.tree.leaves(x.lane) for x in self.sizes.shapes]}"
-        carried = np.frombuffer(lanes.encode(), np.uint8)
+        carried = f"{[jax.tree.leaves(x.lane) for x in self.sizes.shapes]}"
         return training | {
             "members": [strip_addresses(self.population[group.index[0]]) for group in self.groups],
             "settings": [strip_addresses(dict(s)) for s in self.population.settings],
             "numbers": digest(self.values),
             "data": digest(self.feed and self.feed.known()),
-            "params": digest((self.work.beginning.params, carried)),
+            "params": digest(self.work.beginning.params),
+            "carry": digest(np.frombuffer(carried.encode(), np.uint8)),
             "seeds": list(self.seeds),
             "chunk": self.asked,
             "search": repr(self.search),
