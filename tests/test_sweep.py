@@ -772,6 +772,14 @@ WRONG = [
         lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]),
         "run: search needs training",
     ),
+    (
+        lambda: run(population(), lambda key, member: 1.0),
+        r"run: train is called as train\(member, key\), and is <lambda>\(key, member\): the key",
+    ),
+    (
+        lambda: run(population(), lambda member: 1.0),
+        r"run: train is called as train\(member, key\), and is <lambda>\(member\): too many pos",
+    ),
     (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
     (
         lambda: run(population(), training(eval_fn=scalars)),
@@ -908,6 +916,30 @@ def test_python_control_flow_in_a_training_is_told():
     assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(
         error.value.__notes__
     )
+
+
+NEEDS_AN_INT = {
+    "if": lambda member, key: 1.0 if member["n"] > 3 else 0.0,
+    "shape": lambda member, key: jnp.sum(jnp.ones(member["n"])),
+    "range": lambda member, key: jnp.float32(sum(1 for _ in range(member["n"]))),
+    "slice": lambda member, key: jnp.sum(jnp.ones(9)[: member["n"]]),
+}
+
+
+@pytest.mark.parametrize("needed", NEEDS_AN_INT)
+def test_a_number_that_may_not_be_traced_can_be_a_word(needed):
+    train = NEEDS_AN_INT[needed]
+    with pytest.raises((TypeError, IndexError)) as error:
+        run(sweep.grid(lambda rate, n: {"rate": rate, "n": n}, rate=[1.0], n=[3, 4]), train)
+    assert "give the axis words, as n=['64', '128']" in error.value.__notes__[-1]
+
+    def by_word(member, key):
+        return train({"n": int(member["n"])}, key)
+
+    words = sweep.grid(lambda rate, n: {"rate": rate, "n": n}, rate=[1.0], n=["3", "4"])
+    result = run(words, by_word)
+    assert result.scores[:, 0].tolist() == ([0, 1] if needed == "if" else [3, 4])
+    assert result.compiles == 2
 
 
 def test_a_loss_of_eval_fn_is_the_score_beside_that_of_the_batches():

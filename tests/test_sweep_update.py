@@ -277,3 +277,110 @@ def test_keys_may_be_carried(of_member, tmp_path):
             for _ in range(8):
                 key = jax.random.split(key)[1]
             assert kept.outputs(0, seed)["key"] == key
+
+
+# --- wrong calls ----------------------------------------------------------------------------------
+
+
+def returning(made, carry=None, **options):
+    """A sweep over an update that returns this, where (carry, numbers) should be."""
+    start = {"x": jnp.float32(1.0)} if carry is None else carry
+    train = sweep.training(lambda key: start, update=lambda m, c, k: made, steps=2, **options)
+    return run(sweep.grid(ol.sgd, learning_rate=[0.1]), train)
+
+
+GIVEN = {"x": jnp.float32(1.0)}
+WRONG = [
+    (lambda: sweep.training(begin, steps=1), "training: nothing is trained; write training"),
+    (
+        lambda: sweep.training(begin, loss, update=walk, steps=1),
+        "training: loss and update are both given",
+    ),
+    (
+        lambda: sweep.training(begin, update=3, steps=1),
+        "training: update must be a function, got 3",
+    ),
+    (
+        lambda: sweep.training(begin, update=lambda key, member, carry: 0, steps=1),
+        r"training: update is called as update\(member, carry, key\), and is <lambda>\(key, mem",
+    ),
+    (
+        lambda: sweep.training(begin, update=lambda member, carry: 0, steps=1),
+        r"training: update is called as update\(member, carry, key\), and is .*: too many posit",
+    ),
+    (
+        lambda: sweep.training(begin, None, (X, Y), update=lambda m, carry: 0, steps=1),
+        r"training: update is called as update\(member, carry, key, \*batch\), and is",
+    ),
+    (
+        lambda: sweep.training(lambda key, member: 0, update=walk, steps=1),
+        r"training: init is called as init\(member, key\), and is <lambda>\(key, member\): the",
+    ),
+    (
+        lambda: returning(GIVEN),
+        r"training: update must return \(carry, numbers\), the latter a dict",
+    ),
+    (lambda: returning((GIVEN, 1.0)), "training: update must return .* a dict, got a tuple of 2"),
+    (lambda: returning((GIVEN, {})), "training: update returns no number; return one to rank by"),
+    (
+        lambda: returning((GIVEN, {"loss": jnp.ones(3)})),
+        r"training: 'loss' of a run must be one number, got float32\[3\]; write jnp.mean of it",
+    ),
+    (
+        lambda: returning((GIVEN, {"step": 1.0})),
+        "training: a number of a run is called 'step', as the updates are",
+    ),
+    (
+        lambda: returning(({"x": jnp.ones(2)}, {"loss": 1.0})),
+        r"training: update must return a carry like .* given: leaf 'x' was float32\[\], and is flo",
+    ),
+    (
+        lambda: returning(({"x": 1}, {"loss": 1.0})),
+        r"training: update must return a carry .*: leaf 'x' was float32\[\], and is int32\[\]",
+    ),
+    (
+        lambda: returning((GIVEN | {"y": 1.0}, {"loss": 1.0})),
+        "training: update must return a carry like .*: leaf 'y' is new",
+    ),
+    (
+        lambda: returning(({}, {"loss": 1.0})),
+        "training: update must return a carry like .*: leaf 'x' is missing",
+    ),
+    (
+        lambda: returning(((GIVEN["x"],), {"loss": 1.0}), carry=[1.0]),
+        "training: update must return a carry like .*: the containers differ",
+    ),
+    (
+        lambda: returning((GIVEN, {"loss": 1.0}), eval_fn=lambda carry: {"batch_loss": 1.0}),
+        "training: eval_fn returns 'batch_loss', a name that is taken",
+    ),
+    (
+        lambda: returning((GIVEN, {"loss": jnp.nan})).best(),
+        "best: all 1 runs diverged, the longest after 0 updates: a number that update returned",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
+def test_wrong_call(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()
+
+
+def test_a_number_that_eval_fn_returns_too_is_that_of_the_batches():
+    both = {"eval_fn": lambda carry: {"home": carry.place}, "steps": 4, "every": 2}
+    result = run(walkers(), walking(**both), score="home")
+    assert set(result.history) == {"step", "loss", "batch_home", "home"}
+
+
+def test_an_update_sees_the_batches_of_its_seed():
+    def update(member, carry, key, x, y):
+        return {"seen": carry["seen"] + jnp.sum(x)}, {"loss": jnp.sum(y)}
+
+    train = sweep.training(
+        lambda key: {"seen": 0.0}, None, (X, Y), update=update, steps=6, batch_size=16, paired=False
+    )
+    result = run(sweep.grid(ol.sgd, learning_rate=[0.1]), train, seeds=2)
+    seen = [float(result.outputs(0, seed)["seen"]) for seed in (0, 1)]
+    np.testing.assert_allclose(seen, X.sum(), atol=2 * X.size * np.finfo("f4").eps)  # an epoch
+    assert not np.array_equal(result.history["loss"][0, 0], result.history["loss"][0, 1])

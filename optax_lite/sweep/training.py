@@ -283,13 +283,19 @@ def training(
     where it was. With an optimizer that skips bad steps it has diverged when that gives up.
     """
     with errors_named("training"):
+        if loss is None and update is None:
+            raise ArgumentError(
+                "nothing is trained; write training(init, loss) or training(init, update=...)"
+            )
         own = {"loss": loss} if update is None else {"update": update}
         check_function(init=init, **own, **({} if eval_fn is None else {"eval_fn": eval_fn}))
         if update is not None and loss is not None:
-            raise ArgumentError("loss and update are both given; an update computes its own loss")
+            raise ArgumentError("loss and update are both given; an update makes a loss of its own")
         check_count(steps=steps, **({} if batch_size is None else {"batch_size": batch_size}))
         every = max(1, steps // 10) if every is None else every
         check_count(every=every)
+        if _takes_member(init):
+            check_takes("init", init, "member", "key")
         if update is not None:
             check_takes("update", update, "member", "carry", "key", more=data is not None)
     rule = LossUpdate(loss) if loss is not None else OwnUpdate(update)

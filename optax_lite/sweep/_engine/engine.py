@@ -14,7 +14,7 @@ import numpy as np
 
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.errors.calls import usage
+from optax_lite.errors.calls import errors_named, usage
 from optax_lite.sweep._engine.checkpoint import Checkpoint, digest
 from optax_lite.sweep._engine.devices import Devices
 from optax_lite.sweep._engine.feed import BatchSource
@@ -26,7 +26,7 @@ from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer, room_for
 from optax_lite.sweep.population import Population, strip_addresses
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
-from optax_lite.sweep.training import FunctionTask, RunState, Training
+from optax_lite.sweep.training import FunctionTask, RunState, Training, check_takes
 from optax_lite.train._interrupt import until_interrupted
 from optax_lite.train._progress import bar
 
@@ -126,7 +126,12 @@ def train_population(
             "own cannot be cut in pieces",
             "run",
         )
-    task = train if isinstance(train, Training) else FunctionTask(train, score)
+    if isinstance(train, Training):
+        task = train
+    else:
+        with errors_named("run"):
+            check_takes("train", train, "member", "key")
+        task = FunctionTask(train, score)
     sweep = _Sweep(
         population,
         task,

@@ -220,15 +220,26 @@ class SweepProgram:
 DIVERGED, COUNT = " diverged", " count"  # no names of numbers, which may be anything
 
 
+# what JAX says where Python asks a traced number for its value
+_TRACED = ("concrete value", "traced array", "static integers", "static start", "not hashable: (")
+
+
 @contextlib.contextmanager
 def traced_by(where):
     """Errors of code that cannot be traced say what it should be."""
     try:
         yield
-    except jax.errors.ConcretizationTypeError as error:
-        error.add_note(
-            f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax"
-        )
+    except (TypeError, IndexError) as error:
+        if any(said in str(error) for said in _TRACED):
+            error.add_note(
+                f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and "
+                "jax.lax"
+            )
+            error.add_note(
+                f"{where}: a number of a member is traced too. Where it is a shape, a length or "
+                "the condition of an `if`, give the axis words, as n=['64', '128'], and write "
+                "int(member['n']): each word, as True and False, is compiled by itself"
+            )
         raise
 
 
