@@ -23,6 +23,7 @@ from optax_lite.sweep._engine.engine import _Sweep, train_population
 from optax_lite.sweep._engine.feed import BatchSource
 from optax_lite.sweep._engine.programs import SweepProgram, block_length
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer
+from optax_lite.sweep.population import needless_structures
 from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
@@ -178,6 +179,43 @@ def test_schedules_chains_and_groups_hold_the_numbers_too():
         )
         assert_close(result.outputs(member, 0), params, ulps=TEN_STEPS)
     assert result.compiles == 1
+
+
+def test_functions_that_differ_in_their_numbers_are_told_before_they_are_compiled():
+    def annealed(rate, nesterov=False):
+        schedule = lambda count: rate * (1 - count / 10)  # noqa: E731
+        return ol.chain(ol.clip(1.0), ol.sgd(schedule, momentum=0.9, nesterov=nesterov))
+
+    def line(rate):
+        return ol.chain(ol.clip(1.0), ol.sgd(ol.linear_schedule(rate, 0.0, 10), momentum=0.9))
+
+    train = training(steps=10, every=10)
+    told = (
+        r"^run: 2 structures differ only in numbers that the function given as learning_rate holds"
+        r".*; write linear_schedule\(lr, 0.0, N\), or a @schedule of your own"
+    )
+    with pytest.warns(UserWarning, match=told) as warned:
+        by_function = run(sweep.grid(annealed, rate=[0.01, 0.02]), train)
+    assert warned[0].filename == __file__
+    by_line = run(sweep.grid(line, rate=[0.01, 0.02]), train)
+    assert (by_function.compiles, by_line.compiles) == (2, 1)
+    assert_losses_close(by_function.scores, by_line.scores)
+
+
+def test_structures_that_differ_in_more_than_numbers_are_no_warning():
+    def cosine(scale):
+        return lambda count: scale(count) + 0.01
+
+    def other(rate, kind):
+        if kind == "sign":
+            return ol.sgd(lambda count: rate + 0 * count, momentum=0.9)
+        return ol.sgd(cosine(jnp.cos if kind == "cos" else jnp.sin), momentum=0.9)
+
+    assert needless_structures(sweep.grid(other, rate=[0.1], kind=["sign", "cos", "sin"])) is None
+    one = sweep.grid(
+        lambda nesterov: ol.nadam(lambda count: 0.1, nesterov=nesterov), nesterov=[True]
+    )
+    assert needless_structures(one) is None
 
 
 @pytest.mark.nightly

@@ -4,6 +4,7 @@ to evaluation.
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from optax_lite.sweep._engine.log import Log
 from optax_lite.sweep._engine.perturb import as_floats, edited, numbers_of, resolve
 from optax_lite.sweep._engine.programs import Programs, SweepProgram, block_length, traced_by
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer, room_for
-from optax_lite.sweep.population import Population, strip_addresses
+from optax_lite.sweep.population import Population, needless_structures, strip_addresses
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
 from optax_lite.sweep.training import FunctionTask, RunState, Training, check_takes
@@ -132,6 +133,8 @@ def train_population(
         with errors_named("run"):
             check_takes("train", train, "member", "key")
         task = FunctionTask(train, score)
+    if advice := needless_structures(population):
+        warnings.warn(f"run: {advice}", stacklevel=4)
     sweep = _Sweep(
         population,
         task,
