@@ -1,11 +1,15 @@
 """A control task in pure JAX, learning rate against entropy bonus: a sweep over more than the
-optimizer.
+optimizer, of an update that carries its environment along.
 
 A corridor of 10 rooms. One step left of the start lies a small reward that ends the episode; a
-hundred times as much lies at the far right. Policy gradients with too small a bonus for entropy
-settle for the small one, with too large a one they never settle. What one sees: a heat map of the
-expected return, in `out/`. The member is a dict of the optimizer and the bonus, which the loss gets
-by name.
+hundred times as much lies at the far right. At a high learning rate a policy soon settles for the
+small one, unless a bonus for entropy keeps it looking; with too large a bonus it never settles.
+What one sees: a heat map of the expected return, in `out/`.
+
+The member is a dict of the optimizer and the bonus. Each update sees 8 steps of 4 walkers, who go
+on in the next one from where they are (advantage actor-critic, Mnih et al. 2016). Because the
+carry holds all that a run needs, `sweep.run` may also prune it (`--halving`), perturb, save and
+resume it.
 
     pip install -e ".[sweep]"
     python examples/rl_sweep.py            # seconds on two cores; --quick for a look
@@ -13,6 +17,7 @@ by name.
 
 import argparse
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,49 +26,74 @@ import numpy as np
 import optax_lite as ol
 from optax_lite import sweep
 
-ROOMS, LONGEST, EPISODES = 10, 24, 16
+ROOMS, LONGEST, WALKERS, STEPS = 10, 24, 4, 8
 SMALL, LARGE = 0.01, 1.0
 
 
-def init(key):
-    """Preferences for left and right in each room; the walk begins in room 1."""
-    return 0.01 * jax.random.normal(key, (ROOMS, 2))
+class Walkers(NamedTuple):
+    room: jax.Array  # int32; room 1 is the start
+    age: jax.Array  # steps since it was there, int32
 
 
-def episode(logits, key):
-    """One walk: log-probabilities of what was done, entropies and rewards, each 0 after its end."""
+class Carry(NamedTuple):
+    params: dict[str, jax.Array]
+    state: Any  # of the optimizer
+    walkers: Walkers
 
-    def step(carry, key):
-        room, alive = carry
-        logp = jax.nn.log_softmax(logits[room])
-        action = jax.random.categorical(key, logp)
-        room = room + 2 * action - 1
-        reward = alive * jnp.where(room == 0, SMALL, jnp.where(room == ROOMS - 1, LARGE, 0.0))
-        entropy = -jnp.sum(jnp.exp(logp) * logp) * alive
-        ended = (room == 0) | (room == ROOMS - 1)
-        return (jnp.clip(room, 0, ROOMS - 1), alive * (1.0 - ended)), (
-            logp[action] * alive,
-            entropy,
-            reward,
+
+def init(member, key):
+    """Preferences for left and right in each room, its value, and walkers in room 1."""
+    params = {"logits": 0.01 * jax.random.normal(key, (ROOMS, 2)), "values": jnp.zeros(ROOMS)}
+    start = Walkers(jnp.ones(WALKERS, jnp.int32), jnp.zeros(WALKERS, jnp.int32))
+    return Carry(params, member["tx"].init(params), start)
+
+
+def step(params, walkers, key):
+    """One step of all walkers; those whose episode ends are back in room 1."""
+    logp = jax.nn.log_softmax(params["logits"][walkers.room])
+    action = jax.random.categorical(key, logp)
+    room, age = walkers.room + 2 * action - 1, walkers.age + 1
+    reward = jnp.where(room == 0, SMALL, jnp.where(room == ROOMS - 1, LARGE, 0.0))
+    ended = (room == 0) | (room == ROOMS - 1) | (age == LONGEST)
+    seen = {
+        "logp": jnp.take_along_axis(logp, action[:, None], 1)[:, 0],
+        "entropy": -jnp.sum(jnp.exp(logp) * logp, 1),
+        "value": params["values"][walkers.room],
+        "reward": reward,
+        "goes_on": 1.0 - ended,
+    }
+    return Walkers(jnp.where(ended, 1, room), jnp.where(ended, 0, age)), seen
+
+
+def update(member, carry, key):
+    """Let the walkers go on for some steps, and learn from them."""
+
+    def loss(params):
+        walkers, seen = jax.lax.scan(
+            lambda walkers, key: step(params, walkers, key),
+            carry.walkers,
+            jax.random.split(key, STEPS),
         )
 
-    _, found = jax.lax.scan(step, (jnp.int32(1), 1.0), jax.random.split(key, LONGEST))
-    return found
+        def discounted(after, now):
+            after = now["reward"] + now["goes_on"] * after
+            return after, after
+
+        last = params["values"][walkers.room]  # what an episode that goes on may still bring
+        _, returns = jax.lax.scan(discounted, last, seen, reverse=True)
+        advantage = jax.lax.stop_gradient(returns) - seen["value"]
+        policy = seen["logp"] * jax.lax.stop_gradient(advantage)
+        policy = policy + member["entropy"] * seen["entropy"]
+        return jnp.mean(0.5 * advantage**2 - policy), (walkers, jnp.mean(seen["reward"]))
+
+    (value, (walkers, reward)), grads = jax.value_and_grad(loss, has_aux=True)(carry.params)
+    params, state = member["tx"].step(grads, carry.state, carry.params)
+    return Carry(params, state, walkers), {"loss": value, "reward": reward}
 
 
-def loss(logits, *, key, entropy):
-    """REINFORCE with a baseline, minus the bonus."""
-    logp, entropies, rewards = jax.vmap(episode, in_axes=(None, 0))(
-        logits, jax.random.split(key, EPISODES)
-    )
-    returns = jnp.cumsum(rewards[:, ::-1], axis=1)[:, ::-1]
-    advantage = jax.lax.stop_gradient(returns - returns.mean(0))
-    return -jnp.mean(jnp.sum(logp * advantage + entropy * entropies, axis=1))
-
-
-def expected_return(logits):
+def expected_return(carry):
     """The return of the policy, exactly: where the walker is, step by step."""
-    right = jax.nn.softmax(logits)[:, 1]
+    right = jax.nn.softmax(carry.params["logits"])[:, 1]
 
     def step(carry, _):
         at, total = carry
@@ -80,17 +110,19 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer updates and settings")
+    parser.add_argument("--halving", action="store_true", help="prune two thirds on the way")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture")
     arguments = parser.parse_args()
-    steps, n, seeds = (100, 3, 2) if arguments.quick else (1000, 7, 3)
+    steps, n, seeds = (200, 3, 2) if arguments.quick else (2000, 7, 3)
 
     population = sweep.grid(
         lambda learning_rate, entropy: {"tx": ol.adam(learning_rate), "entropy": entropy},
         learning_rate=np.geomspace(1e-3, 1.0, n),
         entropy=np.geomspace(1e-4, 1.0, n),
     )
-    train = sweep.training(init, loss, steps=steps, eval_fn=expected_return)
-    result = sweep.run(population, train, seeds=seeds, mode="max")
+    train = sweep.training(init, update=update, steps=steps, eval_fn=expected_return)
+    search = sweep.successive_halving([steps // 4]) if arguments.halving else None
+    result = sweep.run(population, train, seeds=seeds, score="return", mode="max", search=search)
     print(result)
     print(result.table(8))
     arguments.out.mkdir(exist_ok=True)

@@ -23,6 +23,7 @@ from optax_lite.sweep._engine.engine import _Sweep, train_population
 from optax_lite.sweep._engine.feed import BatchSource
 from optax_lite.sweep._engine.programs import SweepProgram, block_length
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer
+from optax_lite.sweep.population import needless_structures
 from tests.closeness import A_STEP, assert_close
 from tests.nightly import first
 
@@ -178,6 +179,43 @@ def test_schedules_chains_and_groups_hold_the_numbers_too():
         )
         assert_close(result.outputs(member, 0), params, ulps=TEN_STEPS)
     assert result.compiles == 1
+
+
+def test_functions_that_differ_in_their_numbers_are_told_before_they_are_compiled():
+    def annealed(rate, nesterov=False):
+        schedule = lambda count: rate * (1 - count / 10)  # noqa: E731
+        return ol.chain(ol.clip(1.0), ol.sgd(schedule, momentum=0.9, nesterov=nesterov))
+
+    def line(rate):
+        return ol.chain(ol.clip(1.0), ol.sgd(ol.linear_schedule(rate, 0.0, 10), momentum=0.9))
+
+    train = training(steps=10, every=10)
+    told = (
+        r"^run: 2 structures differ only in numbers that the function given as learning_rate holds"
+        r".*; write linear_schedule\(lr, 0.0, N\), or a @schedule of your own"
+    )
+    with pytest.warns(UserWarning, match=told) as warned:
+        by_function = run(sweep.grid(annealed, rate=[0.01, 0.02]), train)
+    assert warned[0].filename == __file__
+    by_line = run(sweep.grid(line, rate=[0.01, 0.02]), train)
+    assert (by_function.compiles, by_line.compiles) == (2, 1)
+    assert_losses_close(by_function.scores, by_line.scores)
+
+
+def test_structures_that_differ_in_more_than_numbers_are_no_warning():
+    def cosine(scale):
+        return lambda count: scale(count) + 0.01
+
+    def other(rate, kind):
+        if kind == "sign":
+            return ol.sgd(lambda count: rate + 0 * count, momentum=0.9)
+        return ol.sgd(cosine(jnp.cos if kind == "cos" else jnp.sin), momentum=0.9)
+
+    assert needless_structures(sweep.grid(other, rate=[0.1], kind=["sign", "cos", "sin"])) is None
+    one = sweep.grid(
+        lambda nesterov: ol.nadam(lambda count: 0.1, nesterov=nesterov), nesterov=[True]
+    )
+    assert needless_structures(one) is None
 
 
 @pytest.mark.nightly
@@ -623,11 +661,11 @@ def test_a_function_is_resumed_chunk_by_chunk(tmp_path, monkeypatch):
 
 @pytest.mark.nightly
 def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
-    def limited(limit=1.0):  # other functions each time, as in the next process
+    def limited(limit=1.0, rate=0.1):  # other functions each time, as in the next process
         def make(rate, option):
             return ol.chain(ol.clip_by_global_norm(limit), ol.sgd(rate))
 
-        return sweep.grid(make, rate=[0.01, 0.1], option=[lambda x: x, [lambda x: -x]])
+        return sweep.grid(make, rate=[0.01, rate], option=[lambda x: x, [lambda x: -x]])
 
     def train(x=X, scale=1.0, **changes):
         given = {"steps": 4, "batch_size": 16, **changes}
@@ -640,23 +678,23 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
     same(again, whole)
     assert again.compiles == 0 and "0x" not in f"{again}{again.table()}"
     others = {
-        "numbers": (limited(2.0), train()),
-        "members": (
+        r"members\[0\] was 'chain\(clip.*2.0.*": (limited(2.0), train()),
+        r"members\[0\] was .*, and is 'adam": (
             sweep.grid(lambda rate, option: ol.adam(rate), rate=[0.01, 0.1], option=[None]),
             train(),
         ),
-        "batch_size": (limited(), train(batch_size=8)),
-        "seed": (limited(), train(seed=1)),
-        "paired": (limited(), train(paired=False)),
-        "data": (limited(), train(x=X + (X[-1] == X))),
-        "params": (limited(), train(scale=2.0)),
+        r"settings\[2\] was .*0\.1.*, and is .*0\.2.*": (limited(rate=0.2), train()),
+        "batch_size was 16, and is 8": (limited(), train(batch_size=8)),
+        "seed was 0, and is 1": (limited(), train(seed=1)),
+        "paired was True, and is False": (limited(), train(paired=False)),
+        "it had other data": (limited(), train(x=X + (X[-1] == X))),
+        "it had other initial params": (limited(), train(scale=2.0)),
     }
-    for name, (members, other) in others.items():
-        with pytest.raises(
-            ValueError, match=rf"is of another sweep: .*\b{name} was .*; take another folder"
-        ):
+    for told, (members, other) in others.items():
+        with pytest.raises(ValueError, match=rf"is of another sweep: {told}.*; take") as error:
             run(members, other, chunk=3, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"is of another sweep: chunk was 3; take another folder"):
+        assert "its " not in str(error.value)  # nothing that only a digest would tell
+    with pytest.raises(ValueError, match=r"another sweep: chunk was 3, and is 4; take another"):
         run(limited(), train(), chunk=4, checkpoint=tmp_path)
 
 
@@ -771,6 +809,14 @@ WRONG = [
     (
         lambda: run(population(), lambda m, k: 0.0, search=SEARCHES["pbt"]["search"]),
         "run: search needs training",
+    ),
+    (
+        lambda: run(population(), lambda key, member: 1.0),
+        r"run: train is called as train\(member, key\), and is <lambda>\(key, member\): the key",
+    ),
+    (
+        lambda: run(population(), lambda member: 1.0),
+        r"run: train is called as train\(member, key\), and is <lambda>\(member\): too many pos",
     ),
     (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
     (
@@ -908,6 +954,30 @@ def test_python_control_flow_in_a_training_is_told():
     assert "run: this is traced, and vmapped over runs: write it with jax.numpy" in "".join(
         error.value.__notes__
     )
+
+
+NEEDS_AN_INT = {
+    "if": lambda member, key: 1.0 if member["n"] > 3 else 0.0,
+    "shape": lambda member, key: jnp.sum(jnp.ones(member["n"])),
+    "range": lambda member, key: jnp.float32(sum(1 for _ in range(member["n"]))),
+    "slice": lambda member, key: jnp.sum(jnp.ones(9)[: member["n"]]),
+}
+
+
+@pytest.mark.parametrize("needed", NEEDS_AN_INT)
+def test_a_number_that_may_not_be_traced_can_be_a_word(needed):
+    train = NEEDS_AN_INT[needed]
+    with pytest.raises((TypeError, IndexError)) as error:
+        run(sweep.grid(lambda rate, n: {"rate": rate, "n": n}, rate=[1.0], n=[3, 4]), train)
+    assert "give the axis words, as n=['64', '128']" in error.value.__notes__[-1]
+
+    def by_word(member, key):
+        return train({"n": int(member["n"])}, key)
+
+    words = sweep.grid(lambda rate, n: {"rate": rate, "n": n}, rate=[1.0], n=["3", "4"])
+    result = run(words, by_word)
+    assert result.scores[:, 0].tolist() == ([0, 1] if needed == "if" else [3, 4])
+    assert result.compiles == 2
 
 
 def test_a_loss_of_eval_fn_is_the_score_beside_that_of_the_batches():

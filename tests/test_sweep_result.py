@@ -1,6 +1,7 @@
 """Results of sweeps: ranking, best, table, files, pictures; on made-up courses of training."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def course(population, seeds=3, *, noise=0.05, mode="min", **changes):
     fields = {
         "population": population,
         "seeds": tuple(range(seeds)),
+        "trained": "loss",
         "mode": mode,
         "score_name": "loss" if mode == "min" else "accuracy",
         "scores": np.where(diverged, worst, values[..., -1]),
@@ -288,3 +290,85 @@ def test_a_data_frame(monkeypatch):
         ImportError, match=r"result.to_pandas\(\) needs pandas; write pip install pandas"
     ):
         course(rates(3)).to_pandas()
+
+
+# --- what functions and updates leave -------------------------------------------------------------
+
+
+def function(population, **changes):
+    """A result of a function of the user's own, that returned two series."""
+
+    def outputs(m, s):
+        series = {"curve": np.arange(4.0) + m, "drawn": np.arange(2 + m)}
+        return {"params": {"w": np.array([m, s])}, "return": np.float32(m), **series}
+
+    made = course(population, seeds=2)
+    history = {"step": np.ones(1, int), "return": made.scores[..., None]}
+    changes = {"outputs": outputs, "score_name": "return"} | changes
+    for name, value in ({"trained": "function", "history": history} | changes).items():
+        setattr(made, name, value)
+    return made
+
+
+def test_a_function_counts_no_updates_and_returns_an_output(tmp_path):
+    made = function(rates(3, 1e-3, 1e-2))
+    best = made.best()
+    assert best.output["return"] == best.index and best.params is best.output["params"]
+    assert made.table().header == ["rank", "member", "learning_rate", "return", "status"]
+    assert list(made.rows()[0]) == ["member", "seed", "learning_rate", "score", "status"]
+    made.to_csv(tmp_path / "runs.csv")
+    assert (
+        (tmp_path / "runs.csv").read_text().splitlines()[0].endswith("learning_rate,score,status")
+    )
+    made.outputs = lambda m, s: np.float32(m)
+    assert made.best().params is None and made.best().output.dtype == np.float32
+    made.status[:], made.scores[:] = "diverged", np.inf
+    with pytest.raises(
+        ArgumentError, match="best: return, the score, is NaN or infinite in every run;"
+    ):
+        made.best()
+
+
+def test_params_are_those_in_a_carry():
+    made = course(rates(3, 1e-3, 1e-2), trained="update", outputs=lambda m, s: Copy(m, s, 0, 0))
+    assert made.best().params is None and isinstance(made.best().output, Copy)
+    made.outputs = lambda m, s: SimpleNamespace(params="of a TrainState")
+    assert made.best().params == "of a TrainState"
+    assert made.table().header[-1] == "updates"
+
+
+def test_a_series_that_a_function_returned_is_drawn():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    made = function(rates(3, 1e-3, 1e-2))
+    ax = made.plot("curves", metric="curve", top=1)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "curve")
+    best = made.ranking()[0].member
+    shown = [line for line in ax.get_lines() if line.get_linewidth() == 2]
+    assert shown[0].get_xdata().tolist() == [1, 2, 3, 4]
+    assert shown[0].get_ydata().tolist() == (np.arange(4) + best).tolist()
+    name, values = made._series("drawn")
+    assert name == "drawn" and np.isnan(values[0, 0]).tolist() == [False, False, True, True]
+    told = "metric must name a series, .* of one dimension in a dict; train returned curve, drawn"
+    with pytest.raises(ArgumentError, match=told):
+        made.plot("curves")
+    with pytest.raises(
+        ArgumentError, match=r"plot: 'return' is no series, .*; train returned curve"
+    ):
+        made.plot("curves", metric="return")
+    one = function(rates(3, 1e-3, 1e-2), outputs=lambda m, s: {"only": np.ones(3)})
+    assert one.plot("curves").get_ylabel() == "only"
+    none = function(rates(3, 1e-3, 1e-2), outputs=lambda m, s: np.ones(3))
+    with pytest.raises(ArgumentError, match="train returned none"):
+        none.plot("curves")
+
+
+def test_a_function_that_was_interrupted_has_the_series_of_the_runs_that_ended():
+    def outputs(m, s):
+        if m == 2:
+            raise ArgumentError("not there", "result")
+        return {"curve": np.ones(3)}
+
+    made = function(rates(3, 1e-3, 1e-2), outputs=outputs, interrupted=True)
+    made.status[2], made.scores[2] = "stopped", np.nan
+    assert np.isnan(made._series(None)[1][2]).all() and made.plot("curves").get_xlabel() == "step"

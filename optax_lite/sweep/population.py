@@ -3,6 +3,7 @@ structure.
 """
 
 import re
+import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from optax_lite._numbers import show_number
 from optax_lite.core.config import Word, is_key
 from optax_lite.core.factory import is_factory
 from optax_lite.core.leafwise import path_string, show_leaf
+from optax_lite.core.schedule import Schedule, function_schedule
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 
@@ -128,6 +130,51 @@ class Population:
         return tuple(made)
 
 
+_NOT_HIDDEN = "write linear_schedule(lr, 0.0, N), or a @schedule of your own"
+
+
+def needless_structures(population: Population) -> str | None:
+    """What to write where structures differ only in numbers that a plain function given as a
+    schedule has closed over: each of them is compiled by itself.
+    """
+    # Such numbers are no leaves, although that would be one program: traced, they break the Python
+    # that functions do with them (`if lr > 0`, `max`, `math`), and 1 - 0.99999 loses three digits.
+    found: dict[Any, list[str]] = {}
+    for _, (i, *_) in population._structures:
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(
+            population.members[i], is_leaf=_is_function
+        )
+        paths = [path_string(path) for path, x in leaves if _is_function(x)]
+        key = treedef, tuple(_without_numbers(x) for _, x in leaves)
+        found.setdefault(key, []).extend(paths[:1])
+    for paths in found.values():
+        if len(paths) > 1:
+            problem = f"{len(paths)} structures differ only in numbers that the function given as"
+            return (
+                f"{problem} {paths[0].split('/')[-1]} holds, and each is compiled by itself; "
+                f"{_NOT_HIDDEN}, and one program serves all"
+            )
+    return None
+
+
+def _is_function(x: Any) -> bool:
+    return isinstance(x, Schedule) and x.factory is function_schedule
+
+
+def _without_numbers(x: Any) -> Any:
+    """A leaf of a member as part of its structure; of a plain function its code, and what it has
+    closed over besides numbers.
+    """
+    if not _is_function(x):
+        return x if isinstance(x, (str, bool, np.bool_)) else _kind(x)
+    function = x.choices["fn"]
+    if not isinstance(function, types.FunctionType):
+        return id(function)
+    held = [cell.cell_contents for cell in function.__closure__ or ()]
+    others = [id(value) for value in held if not isinstance(value, (int, float, np.number))]
+    return function.__code__, tuple(others)
+
+
 def weakened(member: PyTree) -> PyTree:
     """Return a member out of a stack with numbers that decide no dtype, like those of the member
     alone.
@@ -215,6 +262,8 @@ def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str
     if leaves and all(type(x) is float for x in leaves):
         return
     problem = f"there is no number in {member!r:.60}; return an optimizer, or any pytree of numbers"
+    if any(map(_is_function, jax.tree.leaves(member, is_leaf=_is_function))):
+        problem += f"; {_NOT_HIDDEN} instead of a function that holds them"
     if leaves:
         named = jax.tree_util.tree_flatten_with_path(member)[0]
         problem = next(

@@ -90,15 +90,17 @@ def remarks(result: Any) -> list[str]:
 def table(result: Any, n: int | None = 10) -> Table:
     """Return the first n of the ranking."""
     places, evolves, cells = result.ranking(), bool(result.hyperparams), []
+    counts = result.trained != "function"
     settings = [settings_of(result, place.member, place.seeds[0]) for place in places[:n]]
     names = list(dict.fromkeys(name for s in settings for name in s))
     for rank, (place, own) in enumerate(zip(places, settings, strict=False), 1):
         m, seeds = place.member, list(place.seeds)
         shown = [show(own[name]) if name in own else "–" for name in names]
-        states = [_states(result.status[m, seeds]), _range(result.steps[m, seeds])]
+        states = [_states(result.status[m, seeds]), *[_range(result.steps[m, seeds])] * counts]
         which = [str(m), *[str(result.seeds[seeds[0]])] * evolves]
         cells.append([str(rank), *which, *shown, show_score(place), *states])
-    header = ["rank", "member", *["seed"] * evolves, *names, result.score_name, "status", "updates"]
+    header = ["rank", "member", *["seed"] * evolves, *names, result.score_name, "status"]
+    header += ["updates"] * counts
     more = len(places) - len(cells)
     notes = [f"and {more} more: table(None)"] if more else []
     return Table(header, cells, notes + remarks(result))
@@ -164,7 +166,9 @@ def rows(result: Any) -> list[dict[str, Any]]:
     made = []
     for m, s in np.ndindex(result.scores.shape):
         numbers = {"score": float(result.scores[m, s]), "status": str(result.status[m, s])}
-        own = {"member": m, "seed": result.seeds[s]}, {**numbers, "steps": int(result.steps[m, s])}
+        if result.trained != "function":
+            numbers["steps"] = int(result.steps[m, s])
+        own = {"member": m, "seed": result.seeds[s]}, numbers
         settings = {
             f"setting {k}" if k in own[0] or k in own[1] else k: x
             for k, x in settings_of(result, m, s).items()
@@ -176,10 +180,10 @@ def rows(result: Any) -> list[dict[str, Any]]:
 def write_csv(result: Any, path: str | Path) -> None:
     """Write one line for each run."""
     lines = rows(result)
-    *settings, score, status, steps = max(lines, key=len)
-    names = dict.fromkeys(
-        [*settings, *(name for line in lines for name in list(line)[:-3]), score, status, steps]
-    )
+    last = 2 if result.trained == "function" else 3  # score, status, steps
+    longest = list(max(lines, key=len))
+    settings = [*longest[:-last], *(name for line in lines for name in list(line)[:-last])]
+    names = dict.fromkeys([*settings, *longest[-last:]])
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()

@@ -1,15 +1,16 @@
 """The result of a sweep: every run's numbers, the ranking, the best member."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from optax_lite.core.config import is_key
 from optax_lite.core.types import PyTree
-from optax_lite.core.validate import ArgumentError
+from optax_lite.core.validate import ArgumentError, closest
 from optax_lite.sweep import report
 from optax_lite.sweep._engine.perturb import resolve
 from optax_lite.sweep._plots.figure import plot
@@ -42,9 +43,11 @@ class Best(NamedTuple):
     score: float  # the mean over its seeds
     spread: float  # the standard deviation over its seeds, NaN of one
     optimizer: Any  # the member, or its "tx" where it is a dict
-    # of its best seed, or what a function of your own returned; None where it was left out on the
-    # way
+    # of its best seed, averaged where the optimizer of a loss averages; None where there are none
     params: PyTree
+    # what its best seed ended with: these params, the carry of an update, or what a function
+    # returned; None where it was left out on the way
+    output: PyTree
     notes: tuple[str, ...]  # that a setting lies at the edge of the space
 
     def __repr__(self) -> str:
@@ -75,6 +78,7 @@ class Result:
 
     population: Population  # the members
     seeds: tuple[int, ...]  # each trains every member
+    trained: str  # a "loss", an "update", or a "function", which has no updates to count
     mode: str  # "min" or "max"
     score_name: str  # of the number that is compared
     # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any
@@ -105,15 +109,17 @@ class Result:
         m, values = place.member, self.compared()[place.member, list(place.seeds)]
         if not np.isfinite(values).any():
             problem = (
-                f"{self.score_name}, the score, is NaN or infinite in every run that did not "
-                "diverge"
+                f"{self.score_name}, the score, is NaN or infinite in every run"
+                f"{' that did not diverge' * (self.trained != 'function')}"
             )
             problem += "; look at what computes it"
-            if (self.status == "diverged").all():
+            if (self.status == "diverged").all() and self.trained != "function":
                 problem = (
                     f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} "
                     "updates"
                 )
+                if self.trained == "update":
+                    problem += ": a number that update returned was not finite"
                 problem += "; sweep over smaller learning rates"
             elif self.interrupted:
                 problem = "no run has a score yet: the sweep ended before the first evaluation"
@@ -122,11 +128,19 @@ class Result:
         member = self._as_ended(m, seed)
         optimizer = member["tx"] if isinstance(member, dict) and "tx" in member else member
         try:
-            params = self.outputs(m, seed)
+            output = self.outputs(m, seed)
         except ArgumentError:  # pruned, and better than all that were not
-            params = None
-        settings = self.settings(m, seed)
-        return Best(m, settings, place.score, place.spread, optimizer, params, self.edges())
+            output = None
+        params, settings = self._params(output), self.settings(m, seed)
+        return Best(m, settings, place.score, place.spread, optimizer, params, output, self.edges())
+
+    def _params(self, output: PyTree) -> PyTree:
+        """The params in what a run ended with, where that is more: an entry or a field "params"."""
+        if self.trained == "loss":
+            return output
+        if isinstance(output, Mapping):
+            return output.get("params")
+        return getattr(output, "params", None)
 
     def ranking(self) -> list[Place]:
         """Return all members, or all runs of population-based training, the best first."""
@@ -257,7 +271,8 @@ class Result:
         Args:
             kind: Name of one picture; None for a figure of all that apply.
             names: Hyperparameters to show, one or several; None for all.
-            metric: Number to show in "curves"; None for the score.
+            metric: Number to show in "curves"; None for the score. Where a function of your own
+                was run, an array of one dimension in the dict that it returned.
             top: Number of members in colour in "curves".
             ax: Matplotlib Axes to draw into, for a kind that is a single picture; None for a new
                 figure.
@@ -265,7 +280,38 @@ class Result:
         Returns:
             The Figure, or the Axes.
         """
-        return plot(self, kind, names, metric, top, ax)
+        if kind != "curves" or self.trained != "function":
+            return plot(self, kind, names, metric, top, ax)
+        metric, series = self._series(metric)
+        history = {"step": np.arange(1, series.shape[-1] + 1), metric: series}
+        drawn = plot(replace(self, history=self.history | history), kind, names, metric, top, ax)
+        drawn.set_xlabel("step")
+        return drawn
+
+    def _series(self, metric: str | None) -> tuple[str, np.ndarray]:
+        """A series that a function returned: its name, the only one unless given, and its values
+        (members, seeds, steps), NaN where a run has none.
+        """
+        found: dict[str, dict[tuple[int, ...], np.ndarray]] = {}
+        for run in np.argwhere(self.status != "stopped"):
+            output = self.outputs(*map(int, run))
+            for name, x in output.items() if isinstance(output, Mapping) else ():
+                if np.ndim(x) == 1 and not is_key(x) and np.isrealobj(x):
+                    found.setdefault(name, {})[tuple(run)] = np.asarray(x)
+        name = next(iter(found), None) if metric is None and len(found) < 2 else metric
+        if name not in found:
+            known = f"train returned {closest(metric or '', found) if found else 'none'}"
+            problem = (
+                "metric must name a series, an array of one dimension in a dict"
+                if metric is None
+                else f"{metric!r} is no series, an array of one dimension"
+            )
+            raise ArgumentError(f"{problem}; {known}", "plot")
+        longest = max(map(len, found[name].values()))
+        values = np.full((*self.scores.shape, longest), np.nan)
+        for run, x in found[name].items():
+            values[run][: len(x)] = x
+        return name, values
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all runs, one dict each: member, seed, settings, score, status, steps."""

@@ -1,5 +1,5 @@
-"""What every run of a sweep does: a training loop that can be cut in pieces, or a user's function
-as it is.
+"""What every run of a sweep does: a loop of updates that can be cut in pieces, or a user's function
+that cannot.
 """
 
 import inspect
@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.config import is_key
-from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.leafwise import path_string, show_leaf
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import errors_named, usage
 from optax_lite.errors.step import explain_failure
-from optax_lite.inspect.metrics import count_skipped
+from optax_lite.inspect.metrics import count_skipped, named_parts
 from optax_lite.sweep.population import weakened
 from optax_lite.train.step import advance
 from optax_lite.wrappers.average import eval_params
@@ -29,17 +30,71 @@ _CALL = "training(init, loss, data, steps=..., batch_size=...)"
 
 
 class RunState(NamedTuple):
-    """Where one run stands: what is carried from step to step, and over the stretch since the last
-    evaluation.
-    """
+    """Where one run stands between two updates."""
 
-    params: PyTree
-    state: PyTree
+    carry: PyTree  # what an update takes and returns; of a loss, (params, state)
     key: Array  # of the run, as raw data
     count: Array  # updates made, int32
-    diverged: Array  # whether a loss was not finite; nothing has moved since
-    loss_sum: Array  # of the losses of the stretch
-    losses: Array  # how many these are, float32
+    diverged: Array  # whether a number was not finite; nothing has moved since
+
+
+class Stretch(NamedTuple):
+    """The numbers of the updates since the last evaluation."""
+
+    sums: dict[str, Array]  # of each number, float32
+    seen: Array  # how many updates these are of, float32
+
+
+@dataclass(frozen=True)
+class LossUpdate:
+    """The update that `training(init, loss)` makes of a loss and a member's optimizer; it carries
+    (params, state).
+    """
+
+    loss: Callable[..., Any]
+    kind = "loss"
+
+    def carry(self, member: PyTree, params: PyTree) -> PyTree:
+        """What a run begins with, of the params that `init` made."""
+        return params, split(member)[0].init(params)
+
+    def __call__(self, member: PyTree, carry: PyTree, key: Array, *batch: Any) -> Any:
+        tx, rest = split(member)
+        rest = rest | ({"key": key} if _takes_key(self.loss) else {})
+        loss = partial(self.loss, **rest) if rest else self.loss
+        params, state, metrics = advance(loss, False, tx, *carry, batch, None)
+        return (params, state), {"loss": metrics["loss"]}
+
+    def output(self, member: PyTree, carry: PyTree) -> PyTree:
+        """Return the params, averaged where the optimizer averages."""
+        params, state = carry
+        return eval_params(split(member)[0], state, params)
+
+
+@dataclass(frozen=True)
+class OwnUpdate:
+    """A user's update of a carry that may be anything."""
+
+    update: Callable[..., Any]
+    kind = "update"
+
+    def carry(self, member: PyTree, made: PyTree) -> PyTree:
+        del member
+        return made
+
+    def __call__(self, member: PyTree, carry: PyTree, key: Array, *batch: Any) -> Any:
+        made = self.update(weakened(member), carry, key, *batch)
+        if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Mapping)):
+            got = f"a tuple of {len(made)}" if isinstance(made, tuple) else f"{show_leaf(made):.60}"
+            raise ArgumentError(
+                f"update must return (carry, numbers), the latter a dict, got {got}", "training"
+            )
+        _check_same(carry, made[0])
+        return made[0], dict(made[1])
+
+    def output(self, member: PyTree, carry: PyTree) -> PyTree:
+        del member
+        return carry
 
 
 @dataclass(frozen=True)
@@ -49,7 +104,7 @@ class Training:
     """
 
     init: Callable[..., PyTree]
-    loss: Callable[..., Any]
+    update: LossUpdate | OwnUpdate
     data: Any
     steps: int
     batch_size: int | None
@@ -58,74 +113,85 @@ class Training:
     paired: bool
     seed: int
 
+    @property
+    def kind(self) -> str:
+        """What is trained: "loss", "update" or, of a function of the user's own, "function"."""
+        return self.update.kind
+
     def begin(self, key: Array) -> PyTree:
-        """The params that all runs of a seed begin with, which are made once: random numbers are
-        long to compile.
+        """What all runs of a seed begin with, made once because random numbers take long to
+        compile; nothing where `init` asks for the member.
         """
-        params = self.init(jax.random.wrap_key_data(key))
+        return () if _takes_member(self.init) else self._made(key)
+
+    def _made(self, *args: Any) -> PyTree:
+        *member, key = args
+        made = self.init(*member, jax.random.wrap_key_data(key))
         try:
-            return jax.tree.map(jnp.asarray, params)
+            # Not weakly typed, as no later carry would be.
+            return jax.tree.map(
+                lambda x: x if is_key(x) else jnp.asarray(x, jnp.result_type(x)), made
+            )
         except TypeError as error:  # a module with functions in it
-            explain_failure(error, params, (), (), "training")
+            explain_failure(error, made, (), (), "training")
             raise
 
-    def start(self, member: PyTree, key: Array, params: PyTree) -> RunState:
+    def start(self, member: PyTree, key: Array, begun: PyTree) -> RunState:
         """The run before its first update."""
-        tx, _ = split(member)
-        count, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
-        return RunState(params, tx.init(params), key, count, jnp.zeros((), bool), nothing, nothing)
+        made = self._made(weakened(member), key) if _takes_member(self.init) else begun
+        count = jnp.zeros((), jnp.int32)
+        return RunState(self.update.carry(member, made), key, count, jnp.zeros((), bool))
 
-    def advance(self, member: PyTree, lane: RunState, batch: tuple, active: Array) -> RunState:
+    def advance(
+        self, member: PyTree, lane: RunState, stretch: Stretch, batch: tuple, active: Array
+    ) -> tuple[RunState, Stretch]:
         """One update, or none where the run is not active, has diverged, or diverges now."""
-        tx, rest = split(member)
-        rest = rest | ({"key": self._key(lane)} if _takes_key(self.loss) else {})
-        loss = partial(self.loss, **rest) if rest else self.loss
-        params, state, metrics = advance(loss, False, tx, lane.params, lane.state, batch, None)
-        value = jnp.asarray(metrics["loss"], jnp.float32)
-        finite = jnp.isfinite(value)
+        carry, found = self.numbers(member, lane, batch)
+        numbers = {name: jnp.asarray(x, jnp.float32) for name, x in found.items()}
+        finite = jnp.asarray(True)
+        for x in numbers.values():
+            finite &= jnp.isfinite(x)
         # An optimizer that leaves bad steps out goes on until it gives up by itself.
-        failed = (
-            ~finite
-            if count_skipped(lane.state) is None
-            else jnp.asarray(metrics.get("exceeded", False))
-        )
+        failed = ~finite if count_skipped(lane.carry) is None else _gave_up(carry)
         active = active & ~lane.diverged
         moves = active & ~failed
-        params, state = jax.tree.map(
-            partial(jnp.where, moves), (params, state), (lane.params, lane.state)
-        )
         seen = active & finite
-        return RunState(
-            params,
-            state,
-            lane.key,
-            lane.count + moves.astype(jnp.int32),
-            lane.diverged | (active & failed),
-            lane.loss_sum + jnp.where(seen, value, jnp.zeros_like(value)),
-            lane.losses + seen.astype(jnp.float32),
+        carry = jax.tree.map(partial(jnp.where, moves), carry, lane.carry)
+        count = lane.count + moves.astype(jnp.int32)
+        sums = {
+            name: total + jnp.where(seen, numbers[name], jnp.zeros_like(total))
+            for name, total in stretch.sums.items()
+        }
+        return (
+            RunState(carry, lane.key, count, lane.diverged | (active & failed)),
+            Stretch(sums, stretch.seen + seen.astype(jnp.float32)),
         )
 
-    def _key(self, lane: RunState) -> Array:
-        return jax.random.fold_in(jax.random.wrap_key_data(lane.key), lane.count)
+    def numbers(self, member: PyTree, lane: RunState, batch: tuple) -> tuple[PyTree, dict]:
+        """What an update returns: the carry, and its numbers by name."""
+        # `split(key)[i]` is `fold_in(key, i)`: a key that `init` got by splitting the run's must
+        # not come again. It would have to split it into 2^31 parts.
+        step = lane.count.astype(jnp.uint32) | np.uint32(2**31)
+        key = jax.random.fold_in(jax.random.wrap_key_data(lane.key), step)
+        return self.update(member, lane.carry, key, *batch)
 
-    def measure(self, member: PyTree, lane: RunState) -> dict[str, Array]:
-        """The numbers of an evaluation: the mean loss of the stretch, and what eval_fn says."""
-        tx, _ = split(member)
-        mean = lane.loss_sum / lane.losses
+    def measure(self, member: PyTree, lane: RunState, stretch: Stretch) -> dict[str, Array]:
+        """The numbers of an evaluation: the means over the stretch, and what eval_fn says."""
+        means = {name: total / stretch.seen for name, total in stretch.sums.items()}
         if self.eval_fn is None:
-            return {"loss": mean}
-        found = self.eval_fn(eval_params(tx, lane.state, lane.params))
+            return means
+        found = self.eval_fn(self.output(member, lane))
         found = dict(found) if isinstance(found, Mapping) else {"eval": found}
-        if BATCH_LOSS in found:
+        means = {f"batch_{name}" if name in found else name: x for name, x in means.items()}
+        if taken := [name for name in found if name in (*means, BATCH_LOSS)]:
             raise ArgumentError(
-                f"eval_fn returns {BATCH_LOSS!r}, a name that is taken; call it otherwise",
-                "training",
+                f"eval_fn returns {taken[0]!r}, a name that is taken; call it otherwise", "training"
             )
-        return {BATCH_LOSS if "loss" in found else "loss": mean} | found
+        return means | found
 
     def output(self, member: PyTree, lane: RunState) -> PyTree:
-        """What a finished run leaves: its parameters, averaged where the optimizer averages."""
-        return eval_params(split(member)[0], lane.state, lane.params)
+        """What a finished run leaves."""
+        return self.update.output(member, lane.carry)
 
 
 @dataclass(frozen=True)
@@ -135,17 +201,18 @@ class FunctionTask:
     function: Callable[[PyTree, Array], Any]
     score: Callable[[Any], Any] | str | None
     steps: int = 1
+    kind = "function"
 
     def begin(self, key: Array) -> PyTree:
         del key
         return ()
 
-    def start(self, member: PyTree, key: Array, params: PyTree) -> PyTree:
-        del params
+    def start(self, member: PyTree, key: Array, begun: PyTree) -> PyTree:
+        del begun
         return self.function(weakened(member), jax.random.wrap_key_data(key))
 
-    def measure(self, member: PyTree, out: PyTree) -> dict[str, Array]:
-        del member
+    def measure(self, member: PyTree, out: PyTree, stretch: PyTree) -> dict[str, Array]:
+        del member, stretch
         if callable(self.score):
             return {"score": self.score(out)}
         if isinstance(out, jax.Array):
@@ -171,9 +238,10 @@ class FunctionTask:
 @usage(f"train = {_CALL}; result = sweep.run(population, train)")
 def training(
     init: Callable[..., PyTree],
-    loss: Callable[..., Any],
+    loss: Callable[..., Any] | None = None,
     data: Any = None,
     *,
+    update: Callable[..., Any] | None = None,
     steps: int,
     batch_size: int | None = None,
     eval_fn: Callable[..., Any] | None = None,
@@ -185,27 +253,112 @@ def training(
     and resume.
 
         train = training(init, loss, (x, y), steps=1000, batch_size=64, eval_fn=accuracy)
+        train = training(init, update=ppo_update, steps=200)
 
-    `init(key)` returns the params, the same for all members of a seed. `loss(params, *batch)` is as
-    in `make_step`; entries of a member beside its optimizer are passed by name (`loss(params, x, y,
-    entropy=...)` for {"tx": ..., "entropy": ...}), and a random key of the step to a loss that has
-    an argument `key`. `eval_fn(params)` returns a number or a dict of numbers, after every `every`
-    updates (a tenth of the steps unless told otherwise) and after the last; it is traced, so it is
-    written with jax.numpy, and gets the averages where the optimizer averages. If it returns a
-    "loss" of its own, the mean loss of the batches is called "batch_loss".
+    Args:
+      init: `init(key)` returns the params, the same for all members of a seed; with `update`, the
+        carry. It may also be `init(member, key)`, which is traced for every member.
+      loss: `loss(params, *batch)` as in `make_step`. Entries of a member beside its optimizer are
+        passed by name (`loss(params, x, y, entropy=...)` for {"tx": ..., "entropy": ...}), and a
+        random key of the step to a loss that has an argument `key`.
+      data: As in `fit`: a pytree of arrays, of which each step takes `batch_size` rows, or all with
+        None; or an iterable of batches; or None where there are none.
+      update: Instead of a loss, `update(member, carry, key, *batch)`, which returns `(carry,
+        numbers)`. The carry is any pytree of arrays (params, optimizer state, environment state);
+        the numbers are a dict of scalars, of which each evaluation has the means since the last
+        one. `key` is another one in every update.
+      steps: How many updates a run makes.
+      batch_size: Rows of the data for each update.
+      eval_fn: `eval_fn(params)`, or `eval_fn(carry)` with `update`, returns a number or a dict of
+        numbers. It is traced, so it is written with jax.numpy, and gets the averages where the
+        optimizer of a loss averages. A number of the updates whose name it uses too is called
+        "batch_...", as in "batch_loss".
+      every: Updates between evaluations, a tenth of the steps unless given; the last update is
+        always followed by one.
+      paired: Whether all runs see the same batches, those that `fit(..., seed=seed)` sees, so that
+        differences are the members'. Without, runs of different seeds see different ones.
+      seed: Of the order of the batches.
 
-    `data` is as in `fit`: a pytree of arrays, of which each step takes `batch_size` rows, or all
-    with None; or an iterable of batches; or None for a loss that needs none. With `paired` all runs
-    see the same batches, those that `fit(..., seed=seed)` sees, so that differences are the
-    members'; without, runs of different seeds see different ones. A run whose loss is not finite
-    has diverged: it stays where it was.
+    A run has diverged when its loss, or a number that its update returns, is not finite: it stays
+    where it was. With an optimizer that skips bad steps it has diverged when that gives up.
     """
     with errors_named("training"):
-        check_function(init=init, loss=loss, **({} if eval_fn is None else {"eval_fn": eval_fn}))
+        if loss is None and update is None:
+            raise ArgumentError(
+                "nothing is trained; write training(init, loss) or training(init, update=...)"
+            )
+        own = {"loss": loss} if update is None else {"update": update}
+        check_function(init=init, **own, **({} if eval_fn is None else {"eval_fn": eval_fn}))
+        if update is not None and loss is not None:
+            raise ArgumentError("loss and update are both given; an update makes a loss of its own")
         check_count(steps=steps, **({} if batch_size is None else {"batch_size": batch_size}))
         every = max(1, steps // 10) if every is None else every
         check_count(every=every)
-    return Training(init, loss, data, steps, batch_size, eval_fn, min(every, steps), paired, seed)
+        if _takes_member(init):
+            check_takes("init", init, "member", "key")
+        if update is not None:
+            check_takes("update", update, "member", "carry", "key", more=data is not None)
+    rule = LossUpdate(loss) if loss is not None else OwnUpdate(update)
+    return Training(init, rule, data, steps, batch_size, eval_fn, min(every, steps), paired, seed)
+
+
+_KEYS = ("key", "rng", "rng_key", "prng_key")
+
+
+def check_takes(name: str, function: Callable, *arguments: str, more: bool = False) -> None:
+    """Raise unless a function can be called with these arguments, and perhaps more behind them; the
+    first of them is no key.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    problem = ""
+    try:
+        (signature.bind_partial if more else signature.bind)(*arguments)
+    except TypeError as error:
+        problem = str(error)
+    if next(iter(signature.parameters), None) in _KEYS:
+        problem = "the key comes last"
+    if problem:
+        call = f"{name}({', '.join((*arguments, *['*batch'] * more))})"
+        raise ArgumentError(
+            f"{name} is called as {call}, and is {_called(function)}{signature}: {problem}"
+        )
+
+
+def _called(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _check_same(old: PyTree, new: PyTree) -> None:
+    """Raise, naming a leaf, unless an update returned a carry like the one that it was given."""
+    (before, own), (after, other) = map(jax.tree_util.tree_flatten_with_path, (old, new))
+    known, problem = dict(before), ""
+    for path, x in after:
+        was = known.get(path)
+        if was is None:
+            problem = f"leaf {path_string(path)!r} is new"
+        elif not is_key(x) and (jnp.shape(x), jnp.result_type(x)) != (was.shape, was.dtype):
+            shown = show_leaf(x if hasattr(x, "dtype") else jnp.asarray(x))
+            problem = f"leaf {path_string(path)!r} was {show_leaf(was)}, and is {shown}"
+        if problem:
+            break
+    missing = [path for path, _ in before if path not in dict(after)]
+    if not problem and missing:
+        problem = f"leaf {path_string(missing[0])!r} is missing"
+    if not problem and own != other:
+        problem = "the containers differ"
+    if problem:
+        raise ArgumentError(
+            f"update must return a carry like the one that it was given: {problem}", "training"
+        )
+
+
+def _gave_up(carry: PyTree) -> Array:
+    """Whether an optimizer in the carry that skips bad steps has given up."""
+    limits = [part.exceeded for _, part in named_parts(carry) if "exceeded" in part._fields]
+    return sum(limits, start=jnp.asarray(False))
 
 
 def split(member: PyTree) -> tuple[Any, dict[str, Any]]:
@@ -228,3 +381,14 @@ def _takes_key(loss: Callable) -> bool:
     except (TypeError, ValueError):  # some builtins have none
         return False
     return "key" in parameters
+
+
+def _takes_member(init: Callable) -> bool:
+    """Whether one argument, the key, is too few for it."""
+    try:
+        inspect.signature(init).bind("key")
+    except ValueError:  # some builtins have no signature
+        return False
+    except TypeError:
+        return True
+    return False

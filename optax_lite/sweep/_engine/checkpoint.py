@@ -19,6 +19,12 @@ from optax_lite.sweep._engine.lock import Lock
 
 _SHARE = 20  # a save may cost one part in so many of the time
 _READ = 2**26  # bytes of arrays that are looked at to tell them from others
+_DIGESTS = {
+    "numbers": "its members had other numbers",
+    "data": "it had other data",
+    "params": "it had other initial params",
+    "carry": "its carry had other shapes",
+}
 
 
 class _Damaged(Exception):
@@ -117,7 +123,13 @@ class Checkpoint:
     def _check_fingerprint(self, saved: dict[str, Any]) -> None:
         other = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
         if other:
-            told = ", ".join(f"{name} was {saved.get(name)!r:.80}" for name in other)
+            # Where these differ, which a person can compare, so do two of the digests.
+            implied = ("numbers", "carry") if {"settings", "members"} & {*other} else ()
+            told = ", ".join(
+                _difference(name, saved.get(name), self.fingerprint[name])
+                for name in other
+                if name not in implied
+            )
             raise ArgumentError(
                 f"checkpoint {self.folder.name!r} is of another sweep: {told}; take another folder",
                 "run",
@@ -163,6 +175,16 @@ class Checkpoint:
 
     def _warn(self, problem: str) -> None:
         warnings.warn(f"run: checkpoint {self.folder.name!r}: {problem:.400}", stacklevel=2)
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """How an entry of two fingerprints differs; of arrays only digests are known."""
+    if name in _DIGESTS:
+        return _DIGESTS[name]
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        i = next(i for i, pair in enumerate(zip(was, now, strict=True)) if pair[0] != pair[1])
+        name, was, now = f"{name}[{i}]", was[i], now[i]
+    return f"{name} was {was!r:.80}, and is {now!r:.80}"
 
 
 def digest(tree: PyTree) -> str:

@@ -43,6 +43,7 @@ class Devices:
         one = jax.sharding.SingleDeviceSharding(self.devices[0])
         self.by_run = NamedSharding(mesh, _LANES) if self.mesh else one
         self.everywhere = NamedSharding(mesh, _ALL) if self.mesh else one
+        self._row = jax.jit(_row, out_shardings=self.everywhere)
         room = _room([d for d in self.devices if d.process_index == jax.process_index()])
         self.room = room if room is None else -self.agree(-room)
 
@@ -95,10 +96,7 @@ class Devices:
 
     def row(self, carry: PyTree, row: int) -> PyTree:
         """One run out of a chunk, on the first device here; all processes have to ask for it."""
-        one = jax.jit(
-            lambda tree: jax.tree.map(lambda x: x[row], tree), out_shardings=self.everywhere
-        )(carry)
-        return jax.tree.map(jnp.asarray, jax.device_get(one))
+        return jax.tree.map(jnp.asarray, jax.device_get(self._row(carry, np.int32(row))))
 
     def memory(self) -> float | None:
         """Bytes of one device, on the process that has least; None where nobody says."""
@@ -114,6 +112,10 @@ def _room(devices: list[Any]) -> float | None:
     if not is_cpu or not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)
+
+
+def _row(tree, row):
+    return jax.tree.map(lambda x: x[row], tree)
 
 
 def _take(carries, rows):

@@ -4,6 +4,7 @@ to evaluation.
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.errors.calls import usage
+from optax_lite.errors.calls import errors_named, usage
 from optax_lite.sweep._engine.checkpoint import Checkpoint, digest
 from optax_lite.sweep._engine.devices import Devices
 from optax_lite.sweep._engine.feed import BatchSource
@@ -23,10 +24,10 @@ from optax_lite.sweep._engine.log import Log
 from optax_lite.sweep._engine.perturb import as_floats, edited, numbers_of, resolve
 from optax_lite.sweep._engine.programs import Programs, SweepProgram, block_length, traced_by
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer, room_for
-from optax_lite.sweep.population import Population, strip_addresses
+from optax_lite.sweep.population import Population, needless_structures, strip_addresses
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
-from optax_lite.sweep.training import FunctionTask, RunState, Training
+from optax_lite.sweep.training import FunctionTask, RunState, Training, check_takes
 from optax_lite.train._interrupt import until_interrupted
 from optax_lite.train._progress import bar
 
@@ -134,9 +135,18 @@ def train_population(
         )
     if search is not None and not isinstance(train, Training):
         raise ArgumentError(
-            "search needs training(...): a function of your own cannot be cut in pieces", "run"
+            "search needs training(init, loss) or training(init, update=...): a function of your "
+            "own cannot be cut in pieces",
+            "run",
         )
-    task = train if isinstance(train, Training) else FunctionTask(train, score)
+    if isinstance(train, Training):
+        task = train
+    else:
+        with errors_named("run"):
+            check_takes("train", train, "member", "key")
+        task = FunctionTask(train, score)
+    if advice := needless_structures(population):
+        warnings.warn(f"run: {advice}", stacklevel=4)
     sweep = _Sweep(
         population,
         task,
@@ -235,8 +245,9 @@ class _Sweep:
             beginning = InitialParams(task.begin, seeds)
         resident = None if self.feed is None else devices.share(self.feed.resident)
         self.work = SweepProgram(task, self.feed, score, length, devices, beginning, resident)
-        self.sizes = ChunkSizer(self.work, [_example(v) for v in self.values], programs)
-        names = [self.work.check(example) for example in self.sizes.examples]
+        shapes = [self.work.shapes(_example(v)) for v in self.values]
+        self.sizes = ChunkSizer(self.work, shapes, programs)
+        names = [x.names for x in shapes]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
         self._check_pbt()
         self.chunks, self.chosen, self.point, self.parked = [], [], 0, False
@@ -255,12 +266,14 @@ class _Sweep:
     def _fingerprint(self):
         names = ("steps", "every", "batch_size", "paired", "seed") if self.feed else ()
         training = {name: getattr(self.task, name) for name in names}
+        carried = f"{[jax.tree.leaves(x.lane) for x in self.sizes.shapes]}"
         return training | {
             "members": [strip_addresses(self.population[group.index[0]]) for group in self.groups],
             "settings": [strip_addresses(dict(s)) for s in self.population.settings],
             "numbers": digest(self.values),
             "data": digest(self.feed and self.feed.known()),
             "params": digest(self.work.beginning.params),
+            "carry": digest(np.frombuffer(carried.encode(), np.uint8)),
             "seeds": list(self.seeds),
             "chunk": self.asked,
             "search": repr(self.search),
@@ -350,15 +363,17 @@ class _Sweep:
         )
         if carry is None:
             carry = programs.start(chunk.members, *self.work.first(self._seeds_of(chunk)))
+        stretch = self.work.nothing(self.sizes.shapes[chunk.structure], chunk.size)
         if programs.block is not None:
-            carry = self._blocks(programs.block, chunk, carry, first, stop)
-        self.pending.append((chunk.runs, self.point, programs.measure(chunk.members, carry)))
+            carry, stretch = self._blocks(programs.block, chunk, carry, stretch, first, stop)
+        measured = programs.measure(chunk.members, carry, stretch)
+        self.pending.append((chunk.runs, self.point, measured))
         chunk.carry, chunk.done = jax.device_get(carry) if self.parked else carry, stop
 
     def _seeds_of(self, chunk):
         return chunk.filled(chunk.runs, self.devices.count) % len(self.seeds)
 
-    def _blocks(self, block, chunk, carry, first, stop):
+    def _blocks(self, block, chunk, carry, stretch, first, stop):
         feed, length, devices = self.feed, self.work.length, self.devices
         assert feed is not None
         drawn = feed.stretch(first, stop, length)
@@ -368,16 +383,9 @@ class _Sweep:
             part = slice(at, at + length)
             here = jax.tree.map(lambda x, p=part: x[:, p] if feed.per_seed else x[p], drawn)
             here = devices.split(here) if feed.per_seed else devices.share(here)
-            n, fresh = np.int32(min(length, stop - first - at)), np.bool_(at == 0)
-            carry = block(
-                chunk.members,
-                carry,
-                self.work.resident,
-                here,
-                devices.share(n),
-                devices.share(fresh),
-            )
-        return carry
+            n = devices.share(np.int32(min(length, stop - first - at)))
+            carry, stretch = block(chunk.members, carry, stretch, self.work.resident, here, n)
+        return carry, stretch
 
     def _flush(self, before=None):
         """Read what was measured; the device goes on with what was asked for meanwhile."""
@@ -524,7 +532,7 @@ class _Sweep:
         return True
 
     def _carry_shapes(self, chunk):
-        lane = self.work.lane(self.sizes.examples[chunk.structure])
+        lane = self.sizes.shapes[chunk.structure].lane
         return self.devices.abstract(lane, chunk.size * self.devices.count)
 
     def result(self) -> Result:
@@ -533,6 +541,7 @@ class _Sweep:
         return Result(
             population=self.population,
             seeds=self.seeds,
+            trained=self.task.kind,
             mode=log.mode,
             score_name=log.score,
             scores=log.final(),

@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from optax_lite.core.config import is_key
 from optax_lite.core.types import PyTree
 
 
@@ -29,9 +31,9 @@ class InitialParams:
 
     @cached_property
     def params(self) -> PyTree:
-        """The params of all seeds, of numpy, with a leading axis."""
+        """The params of all seeds, of numpy unless they are keys, with a leading axis."""
         began = time.perf_counter()
         run = self._compiled.result()
         made = [jax.device_get(run(key)) for key in self.keys]
         self.seconds += time.perf_counter() - began
-        return jax.tree.map(lambda *xs: np.stack(xs), *made)
+        return jax.tree.map(lambda *xs: (jnp if is_key(xs[0]) else np).stack(xs), *made)

@@ -21,9 +21,18 @@ from optax_lite.sweep._engine.devices import Devices
 from optax_lite.sweep._engine.feed import BatchSource
 from optax_lite.sweep._engine.initial import InitialParams
 from optax_lite.sweep.search import Score
-from optax_lite.sweep.training import FunctionTask, Training
+from optax_lite.sweep.training import FunctionTask, Stretch, Training
 
 _CALL = 5  # steps that a call costs besides its own, for the choice of a block's length
+
+
+class Shapes(NamedTuple):
+    """The shapes of one run of a structure."""
+
+    member: PyTree
+    lane: PyTree  # what it carries: a `RunState`, or what a function returned
+    stretch: PyTree  # a `Stretch`, or nothing
+    names: tuple[str, ...]  # of the numbers of an evaluation
 
 
 class Programs(NamedTuple):
@@ -62,34 +71,30 @@ class SweepProgram:
     beginning: InitialParams
     resident: PyTree  # the data that lie on the devices
 
-    def trace(self, member: PyTree, size: int) -> Traced:
-        """The programs for `size` runs on each device, of members of one structure; `member` gives
-        the shapes.
-        """
+    def trace(self, shapes: Shapes, size: int) -> Traced:
+        """The programs for `size` runs on each device, of members of one structure."""
         began = time.perf_counter()
-        devices, lane, many = self.devices, self.lane(member), size * self.devices.count
-        members, keys, begun, lanes = (
-            devices.abstract(x, many) for x in (member, *self.beginning.shapes, lane)
+        devices, many = self.devices, size * self.devices.count
+        members, keys, begun, lanes, stretches = (
+            devices.abstract(x, many)
+            for x in (shapes.member, *self.beginning.shapes, shapes.lane, shapes.stretch)
         )
         start = jax.jit(devices.over_runs(self.task.start, (0, 0, 0)), out_shardings=devices.by_run)
-        measure = jax.jit(devices.over_runs(self.measure, (0, 0)), out_shardings=devices.everywhere)
+        measure = jax.jit(
+            devices.over_runs(self.measure, (0, 0, 0)), out_shardings=devices.everywhere
+        )
         with traced_by(self.where):
-            lowered = [start.lower(members, keys, begun), measure.lower(members, lanes)]
+            lowered = [start.lower(members, keys, begun), measure.lower(members, lanes, stretches)]
             if (feed := self.feed) is not None:
-                resident, drawn, n, fresh = self._fed()
+                resident, drawn, n = self._fed()
                 rows = devices.abstract(drawn, many if feed.per_seed else None)
-                rest = (
-                    devices.abstract(resident),
-                    rows,
-                    devices.abstract(n),
-                    devices.abstract(fresh),
-                )
+                rest = devices.abstract(resident), rows, devices.abstract(n)
                 function = devices.over_runs(
-                    self._advance, (0, 0, None, 0 if feed.per_seed else None, None, None)
+                    self._advance, (0, 0, 0, None, 0 if feed.per_seed else None, None)
                 )
-                block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=1)
-                lowered.append(block.lower(members, lanes, *rest))
-        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane))
+                block = jax.jit(function, out_shardings=devices.by_run, donate_argnums=(1, 2))
+                lowered.append(block.lower(members, lanes, stretches, *rest))
+        run_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes.lane))
         cost = lowered[-1 if feed else 0].cost_analysis() if devices.is_cpu else None
         # On 2 cores, a step that moves 1.6 MB is fastest in chunks of 64 to 256, and one that moves
         # 56 MB in chunks of 16 (decision 53).
@@ -115,12 +120,27 @@ class SweepProgram:
             traced.moved,
         )
 
-    def check(self, member: PyTree) -> tuple[str, ...]:
-        """The names of the numbers of a run; an error, before anything compiles, where one is no
-        number.
+    def shapes(self, member: PyTree) -> Shapes:
+        """What a run of such a member is made of; an error, before anything compiles, where one of
+        its numbers is none.
         """
         with traced_by(self.where):
-            numbers = jax.eval_shape(self._numbers, member, self.lane(member))
+            lane = jax.eval_shape(self.task.start, member, *self.beginning.shapes)
+            stretch = ()
+            if isinstance(self.task, Training):
+                found = jax.eval_shape(self._numbers_of_update, member, lane, *self._fed())
+                self._check_numbers(found)
+                number = jax.ShapeDtypeStruct((), jnp.float32)
+                stretch = Stretch(dict.fromkeys(found, number), number)
+            numbers = jax.eval_shape(self._numbers, member, lane, stretch)
+        self._check_numbers(numbers)
+        if not numbers:
+            raise ArgumentError(
+                "update returns no number; return one to rank by, as {'loss': ...}", self.where
+            )
+        return Shapes(member, lane, stretch, tuple(numbers))
+
+    def _check_numbers(self, numbers: dict[str, Any]) -> None:
         if "step" in numbers:
             raise ArgumentError(
                 "a number of a run is called 'step', as the updates are; call it otherwise",
@@ -138,16 +158,11 @@ class SweepProgram:
                     f"{name!r} of a run must be one number, got {show_leaf(x)}; {advice}",
                     self.where,
                 )
-        return tuple(numbers)
 
     @property
     def where(self) -> str:
         """The function whose arguments are told wrong."""
         return "run" if self.feed is None else "training"
-
-    def lane(self, member: PyTree) -> PyTree:
-        """The shapes of what a run of such a member carries."""
-        return jax.eval_shape(self.task.start, member, *self.beginning.shapes)
 
     def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
         """Keys and params for runs of these seeds, by position, on the devices."""
@@ -158,37 +173,45 @@ class SweepProgram:
         """The shapes of what a block takes besides its runs; the batches are those of one run."""
         assert self.feed is not None
         shapes = jax.tree.map(_shape, (self.feed.resident, self.feed.example(self.length)))
-        return *shapes, jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), bool)
+        return *shapes, jax.ShapeDtypeStruct((), jnp.int32)
 
-    def _advance(self, member, lane, resident, drawn, n, fresh):
-        """n steps; a fresh stretch forgets the losses of the last."""
+    def nothing(self, shapes: Shapes, size: int) -> PyTree:
+        """Sums over no update yet, for chunks of a size, on the devices."""
+        many = size * self.devices.count
+        return self.devices.split(jax.tree.map(lambda x: np.zeros(many, x.dtype), shapes.stretch))
+
+    def _advance(self, member, lane, stretch, resident, drawn, n):
+        """n steps."""
         task, feed = self.task, self.feed
         assert isinstance(task, Training) and feed is not None
-        lane = lane._replace(
-            loss_sum=jnp.where(fresh, jnp.zeros_like(lane.loss_sum), lane.loss_sum),
-            losses=jnp.where(fresh, jnp.zeros_like(lane.losses), lane.losses),
-        )
 
-        def step(i, lane):
-            return task.advance(member, lane, feed.pick(resident, drawn, i), i < n)
+        def step(i, now):
+            return task.advance(member, *now, feed.pick(resident, drawn, i), i < n)
 
         # On a GPU the number of trips must be known, or the host is asked before each of them; the
         # last are idle.
-        return jax.lax.fori_loop(
-            np.int32(0), n if self.devices.is_cpu else np.int32(self.length), step, lane
-        )
+        trips = n if self.devices.is_cpu else np.int32(self.length)
+        return jax.lax.fori_loop(np.int32(0), trips, step, (lane, stretch))
 
-    def _numbers(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
-        numbers = {name: jnp.asarray(x) for name, x in self.task.measure(member, lane).items()}
+    def _numbers_of_update(self, member, lane, resident, drawn, i):
+        task, feed = self.task, self.feed
+        assert isinstance(task, Training) and feed is not None
+        _, numbers = task.numbers(member, lane, feed.pick(resident, drawn, i))
+        return {name: jnp.asarray(x) for name, x in numbers.items()}
+
+    def _numbers(self, member: PyTree, lane: PyTree, stretch: PyTree) -> dict[str, Any]:
+        found = self.task.measure(member, lane, stretch)
+        numbers = {name: jnp.asarray(x) for name, x in found.items()}
         if isinstance(self.task, Training) and callable(self.score):
             numbers["score"] = jnp.asarray(self.score(numbers))
         return numbers
 
-    def measure(self, member: PyTree, lane: PyTree) -> dict[str, Any]:
+    def measure(self, member: PyTree, lane: PyTree, stretch: PyTree) -> dict[str, Any]:
         """The numbers of an evaluation in float32, a score of the user's own among them, and how
         far the run came.
         """
-        numbers = {name: x.astype(jnp.float32) for name, x in self._numbers(member, lane).items()}
+        found = self._numbers(member, lane, stretch)
+        numbers = {name: x.astype(jnp.float32) for name, x in found.items()}
         return numbers | (
             {DIVERGED: lane.diverged, COUNT: lane.count} if self.feed is not None else {}
         )
@@ -197,15 +220,26 @@ class SweepProgram:
 DIVERGED, COUNT = " diverged", " count"  # no names of numbers, which may be anything
 
 
+# what JAX says where Python asks a traced number for its value
+_TRACED = ("concrete value", "traced array", "static integers", "static start", "not hashable: (")
+
+
 @contextlib.contextmanager
 def traced_by(where):
     """Errors of code that cannot be traced say what it should be."""
     try:
         yield
-    except jax.errors.ConcretizationTypeError as error:
-        error.add_note(
-            f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and jax.lax"
-        )
+    except (TypeError, IndexError) as error:
+        if any(said in str(error) for said in _TRACED):
+            error.add_note(
+                f"{where}: this is traced, and vmapped over runs: write it with jax.numpy and "
+                "jax.lax"
+            )
+            error.add_note(
+                f"{where}: a number of a member is traced too. Where it is a shape, a length or "
+                "the condition of an `if`, give the axis words, as n=['64', '128'], and write "
+                "int(member['n']): each word, as True and False, is compiled by itself"
+            )
         raise
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.sweep._engine.programs import Programs, SweepProgram
+from optax_lite.sweep._engine.programs import Programs, Shapes, SweepProgram
 
 _FIRST = 32  # runs that are tried first on an accelerator
 # bytes that a step of a chunk should move on a CPU, not to be outweighed by the calls in it
@@ -53,11 +53,12 @@ class ChunkSize:
 class ChunkSizer:
     """Programs by structure and size, compiled when asked for; and the choice of a size."""
 
-    def __init__(self, work: SweepProgram, examples: list[PyTree], programs: dict[Any, Programs]):
-        self.work, self.examples, self.programs = work, examples, programs
+    def __init__(self, work: SweepProgram, shapes: list[Shapes], programs: dict[Any, Programs]):
+        self.work, self.shapes, self.programs = work, shapes, programs
+        members = [x.member for x in shapes]
         self.kinds = [
             (jax.tree.structure(x), tuple((y.shape, y.dtype) for y in jax.tree.leaves(x)))
-            for x in examples
+            for x in members
         ]
         self.probes = self.compiled = 0
         self.seconds = 0.0
@@ -66,7 +67,7 @@ class ChunkSizer:
         """The programs of a structure for chunks of a size."""
         key = self.kinds[structure], size
         if key not in self.programs:
-            self._compile(structure, size, self.work.trace(self.examples[structure], size))
+            self._compile(structure, size, self.work.trace(self.shapes[structure], size))
         return self.programs[key]
 
     def _compile(self, structure, size, traced):
@@ -101,7 +102,7 @@ class ChunkSizer:
             return min(_FIRST, limit)
         size, known, traced = _even(_MOST, limit), self._known(structure), None
         if not known:
-            traced = self.work.trace(self.examples[structure], size)
+            traced = self.work.trace(self.shapes[structure], size)
         moved = traced.moved if traced else next(iter(known.values())).moved
         # Computed, because trying a size costs 2 s of compilation (decision 53).
         fit = int(_MOVED / max(moved, 1.0))
@@ -161,9 +162,11 @@ class ChunkSizer:
 
         def seconds(n):
             nonlocal carry
-            steps, fresh = devices.share(np.int32(n)), devices.share(np.bool_(True))
+            steps, nothing = devices.share(np.int32(n)), work.nothing(self.shapes[structure], size)
             began = time.perf_counter()
-            carry = jax.block_until_ready(block(members, carry, work.resident, drawn, steps, fresh))
+            carry, _ = jax.block_until_ready(
+                block(members, carry, nothing, work.resident, drawn, steps)
+            )
             return devices.agree(time.perf_counter() - began)
 
         seconds(1)
