@@ -126,16 +126,18 @@ def flatten_up_to(
         raise _misfit(leaf_paths(updates), leaf_paths(tree), updates_are, what, error) from None
 
 
-def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
+def check_prefix(
+    prefix: PyTree, tree: PyTree, what: str, is_leaf: Callable[[Any], bool] | None = None
+) -> None:
     """Raise, naming paths, unless every leaf of `prefix` stands at a leaf or subtree of `tree`, and
     all are covered.
     """
     try:
-        jax.tree.structure(prefix).flatten_up_to(tree)
+        jax.tree.structure(prefix, is_leaf=is_leaf).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        raise _misfit(
-            leaf_paths(prefix, nothing_too=False), leaf_paths(tree), what, "params", error
-        ) from None
+        leaves = jax.tree_util.tree_leaves_with_path(prefix, is_leaf=is_leaf)
+        paths = path_strings([path for path, _ in leaves])
+        raise _misfit(paths, leaf_paths(tree), what, "params", error) from None
 
 
 def _misfit(

@@ -95,9 +95,10 @@ def scale_by_muon(
 
     `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about
     0.7 to 1.2, from m̂ over a bound of them times 1 + eps. `ns_coeffs` is (a, b, c), one such
-    triple for each step, or "standard" or "dion" (Ahn et al. 2025). `preconditioning` is the bound;
-    a tighter one saves a step: the norm, "frobenius" or "spectral" (an SVD); the norm of order 4,
-    "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al. 2025).
+    triple for each step, an array of either, or "standard" or "dion" (Ahn et al. 2025).
+    `preconditioning` is the bound; a tighter one saves a step: the norm, "frobenius" or "spectral"
+    (an SVD); the norm of order 4, "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row,
+    "aol" (Boissin et al. 2025).
     `adaptive` multiplies by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
 
     `ns_dtype` is the dtype of the steps alone: bfloat16 in Jordan's code, None for that of the
@@ -231,7 +232,7 @@ def muon(
     `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path
     patterns, for those of two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or
     a tree of `MuonDimensionNumbers`, None for AdamW's leaves, or a function that makes one of the
-    params.
+    params. In a tree one `MuonDimensionNumbers` or None may stand for a whole subtree.
     """
     numbers = muon_weight_dimension_numbers
     how = {
