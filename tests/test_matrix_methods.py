@@ -151,6 +151,40 @@ def only_the_body(params):
     return numbers | {"body": {"w": ol.MuonDimensionNumbers(), "b": None}}
 
 
+def test_dimension_numbers_stand_for_whole_subtrees():
+    params = {
+        "layers": {"a": normal(2, 3, 4), "b": normal(2, 4, 3, seed=1)},
+        "rest": {"w": normal(4, 3), "c": normal(3)},
+    }
+    stacked = ol.MuonDimensionNumbers(1, 2)
+    short = {"layers": stacked, "rest": None}
+    full = {"layers": {"a": stacked, "b": stacked}, "rest": {"w": None, "c": None}}
+    found, expected, by_function = (
+        directions(ol.muon(0.1, muon_weight_dimension_numbers=given), [params])
+        for given in (short, full, lambda params: short)
+    )
+    chex.assert_trees_all_equal(found, expected)
+    chex.assert_trees_all_equal(by_function, expected)
+    wrong = ol.muon(0.1, muon_weight_dimension_numbers={"layers": {"a": stacked}, "rest": None})
+    with pytest.raises(ValueError, match=r"dimension numbers .*'layers/b' only in the params"):
+        wrong.init(params)
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3)])
+def test_coefficients_may_be_an_array(shape):
+    rows = np.broadcast_to(np.float32([3.0, -3.5, 1.5]), shape)
+    expected = ol.muon(0.1, ns_coeffs=tuple(map(tuple, rows)) if rows.ndim == 2 else tuple(rows))
+    for array in (rows, jnp.asarray(rows), rows.tolist()):
+        assert ol.muon(0.1, ns_coeffs=array) == expected
+        assert ol.muon(0.1).replace(ns_coeffs=array) == expected
+    traced = jax.jit(
+        lambda a: ol.muon(0.1, ns_coeffs=a).hyperparams["ns_coeffs/0" + rows.ndim // 2 * "/0"]
+    )
+    assert traced(rows) == 3.0
+    with pytest.raises(ValueError, match=r"ns_coeffs must be \(a, b, c\)"):
+        ol.muon(0.1, ns_coeffs=jnp.ones((4, 2)))
+
+
 def test_coefficients_are_data():
     g, tx = normal(4, 4), ol.scale_by_muon()
     assert dict(list(tx.hyperparams.items())[:3]) == {

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
+from optax_lite.core.scalars import as_limit, as_rows
 from optax_lite.core.types import Limit
 from optax_lite.errors.suggestions import plain
 
@@ -17,7 +18,7 @@ class Parameter(NamedTuple):
     is_static: bool  # no number: named as such, or by a default that is a bool or a word
     is_flag: bool
     takes_words: bool
-    is_limit: bool
+    adapt: Callable[[Any], Any]  # to the one form that it has as data
     may_be_none: bool
     is_number: bool
 
@@ -42,7 +43,6 @@ class Binding:
             inspect.Parameter.KEYWORD_ONLY,
         }
         self.takes_any_name = inspect.Parameter.VAR_KEYWORD in kinds
-        self.limits = {p.name for p in self.parameters if p.is_limit}
         self.places = [p.name for p in self.parameters if p.by_place]
         self.defaults = {p.name: p.default for p in given if p.default is not p.empty}
 
@@ -67,6 +67,10 @@ class Binding:
         bound.apply_defaults()
         return bound.arguments
 
+    def adapted(self, name: str, value: Any) -> Any:
+        """Another value for an argument, in the one form that it has as data."""
+        return next((p.adapt(value) for p in self.parameters if p.name == name), value)
+
     def split(self, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Split arguments by name into those the builder takes by place, of `*args` called "0",
         "1", ..., and by name.
@@ -84,6 +88,7 @@ class Binding:
 
 def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
     kinds = p.annotation, *get_args(p.annotation)
+    may_be_tuple = any((get_origin(kind) or kind) is tuple for kind in kinds[1:])
     return Parameter(
         name=p.name,
         many={p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, ""),
@@ -91,7 +96,7 @@ def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
         is_static=p.name in static or isinstance(p.default, (bool, str)),
         is_flag=p.name not in static and isinstance(p.default, bool),
         takes_words=str in kinds[1:],
-        is_limit=Limit in kinds,
+        adapt=as_limit if Limit in kinds else as_rows if may_be_tuple else lambda value: value,
         may_be_none=p.default is None or type(None) in kinds[1:],
         is_number=isinstance(p.default, (int, float)),
     )

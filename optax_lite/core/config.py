@@ -18,7 +18,6 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.scalars import as_limit
 from optax_lite.core.show import layout, show_call
 from optax_lite.core.validate import ArgumentError, unknown_argument
 from optax_lite.errors.suggestions import attribute_hint
@@ -369,7 +368,7 @@ class Config:
         (name, *rest), static, values = path, self._static, list(self._values)
         if name in static.names:
             index = static.names.index(name)
-            value = as_limit(value) if name in static.factory.binding.limits and not rest else value
+            value = value if rest else static.factory.binding.adapted(name, value)
             where = f"{self.factory.name}.replace: {'/'.join(path)}"
             values[index] = _edit(values[index], tuple(rest), value, where, self.factory.as_data)
         else:

@@ -23,7 +23,7 @@ from jax.core import Tracer
 from optax_lite.core.binding import Binding
 from optax_lite.core.config import Config, Static, Word, is_key, is_number
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.scalars import as_limit, lost
+from optax_lite.core.scalars import lost
 from optax_lite.core.show import show
 from optax_lite.core.validate import (
     ArgumentError,
@@ -179,9 +179,7 @@ class Factory:
                         raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                     arguments[p.name] = choices[p.name] = value
                 else:
-                    data = arguments[p.name] = as_data(
-                        p.name, as_limit(value) if p.is_limit else value
-                    )
+                    data = arguments[p.name] = as_data(p.name, p.adapt(value))
                     if value is None and p.may_be_none:
                         continue
                     if value is None or (p.is_number and not is_scalar(data)):

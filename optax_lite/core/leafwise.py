@@ -127,14 +127,16 @@ def flatten_up_to(
         raise _misfit(updates, tree, updates_are, what, error) from None
 
 
-def check_prefix(prefix: PyTree, tree: PyTree, what: str) -> None:
+def check_prefix(
+    prefix: PyTree, tree: PyTree, what: str, is_leaf: Callable[[Any], bool] | None = None
+) -> None:
     """Raise, naming paths, unless `prefix` covers `tree`, each of its leaves a leaf or subtree
     there.
     """
     try:
-        jax.tree.structure(prefix).flatten_up_to(tree)
+        jax.tree.structure(prefix, is_leaf=is_leaf).flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
-        raise _misfit(prefix, tree, what, "params", error, nothing_too=False) from None
+        raise _misfit(prefix, tree, what, "params", error, is_leaf) from None
 
 
 def _misfit(
@@ -143,11 +145,11 @@ def _misfit(
     our_name: str,
     their_name: str,
     error: Exception,
-    *,
-    nothing_too: bool = True,
+    is_leaf: Callable[[Any], bool] | None = is_missing,
 ) -> ValueError:
     """Describe how two trees of these leaf paths differ."""
-    a, b = leaf_paths(ours, nothing_too=nothing_too), leaf_paths(theirs)
+    leaves = jax.tree_util.tree_leaves_with_path(ours, is_leaf=is_leaf)
+    a, b = path_strings([path for path, _ in leaves]), leaf_paths(theirs)
 
     def only(some, others, name):  # what lies above or below one of the others is no difference
         known = set(others).union(*map(_above, others))

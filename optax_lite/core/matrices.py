@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import flatten_up_to, is_missing, leaf_paths, leafwise
+from optax_lite.core.leafwise import check_prefix, is_missing, leaf_paths, leafwise
 from optax_lite.core.masks import is_patterns, pattern_mask
 from optax_lite.core.types import Array, PyTree
 
@@ -32,20 +32,29 @@ def dimension_numbers(given: Any, tree: PyTree) -> list:
     """Return the dimension numbers of every leaf, None where it is not a matrix.
 
     `given` is None (every leaf of two axes is a matrix), path patterns that pick among these, one
-    for all leaves, or a tree or a function that makes one.
+    for all leaves, or a tree or a function that makes one, in which one may stand for a subtree.
     """
     leaves = jax.tree.leaves(tree, is_leaf=is_missing)
     if isinstance(given, MuonDimensionNumbers):
         return [given] * len(leaves)
     if given is not None and not is_patterns(given):
-        return flatten_up_to(
-            tree, given(tree) if callable(given) else given, "dimension numbers", "params"
-        )
+        made = given(tree) if callable(given) else given
+        check_prefix(made, tree, "dimension numbers", _is_numbers)
+
+        def all_over(numbers, part):
+            return jax.tree.map(lambda _: numbers, part, is_leaf=is_missing)
+
+        filled = jax.tree.map(all_over, made, tree, is_leaf=_is_numbers)
+        return jax.tree.leaves(filled, is_leaf=_is_numbers)
     picked = [True] * len(leaves) if given is None else jax.tree.leaves(pattern_mask(given, tree))
     return [
         MuonDimensionNumbers() if p and np.ndim(x) == 2 else None
         for p, x in zip(picked, leaves, strict=True)
     ]
+
+
+def _is_numbers(x: Any) -> bool:
+    return is_missing(x) or isinstance(x, MuonDimensionNumbers)
 
 
 def on_matrices(rule: Callable[[Array], Array], updates: PyTree, given: Any) -> PyTree:

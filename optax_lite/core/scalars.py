@@ -105,6 +105,12 @@ def as_limit(value: Any) -> Any:
     return math.inf if lost(value) else value
 
 
+def as_rows(value: Any) -> Any:
+    """An array of coefficients as the tuple, perhaps of tuples, whose members are numbers."""
+    is_array = isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) > 0
+    return tuple(map(as_rows, value)) if is_array else value
+
+
 def rounded_to_one(value: Any) -> str:
     """Say the same of a number below 1 that is rounded up to 1, and would be no decay at all."""
     if not isinstance(value, (int, float)) or not 1 - 1e-7 < value < 1:

@@ -164,7 +164,7 @@ def scale_by_muon(
     hyperparameters; the state has a copy because optax's state has one.
 
     Args:
-        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, or "standard"
+        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of either, "standard"
             or "dion" (Ahn et al. 2025).
         ns_steps: Number of Newton-Schulz steps, an integer of at least 1.
         beta: Decay of the moving average of gradients, in [0, 1).
@@ -292,11 +292,11 @@ def muon(
     `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path
     patterns, for those of two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or
     a tree of `MuonDimensionNumbers`, None for AdamW's leaves, or a function that makes one of the
-    params.
+    params. In a tree one `MuonDimensionNumbers` or None may stand for a whole subtree.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
-        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, or "standard"
+        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of either, "standard"
             or "dion" (Ahn et al. 2025).
         ns_steps: Number of Newton-Schulz steps, an integer of at least 1.
         beta: Decay of the moving average of gradients, in [0, 1).
