@@ -240,10 +240,35 @@ def draw(name: str, runs: dict[str, dict[str, tuple[np.ndarray, float, float]]])
     return figure
 
 
+def file_name(method: str) -> str:
+    return "_".join(method.lower().replace(",", "").split()) + ".webp"
+
+
+def draw_method(runs: list[tuple[np.ndarray, float, float]]) -> Figure:
+    """One method's path on every landscape, side by side and without words, for its own page."""
+    figure = Figure(figsize=(9.0, 2.9), layout="constrained")
+    panels = figure.subplots(1, len(runs))
+    for axes, (name, (f, start, minimum, (xs, ys))), (points, rate, end) in zip(
+        panels, LANDSCAPES.items(), runs, strict=True
+    ):
+        x, y = np.meshgrid(np.linspace(*xs, 200), np.linspace(*ys, 200))
+        heights = np.log10(f(x, y) + 1e-2)
+        axes.contour(x, y, heights, levels=12, cmap="Greys", alpha=0.45, linewidths=0.6)
+        axes.plot(*points.T, color="tab:blue", lw=1.2, marker=".", ms=2.5)
+        axes.plot(*start, "k>", ms=6)
+        axes.plot(*minimum, "k*", ms=10)
+        axes.set(xlim=xs, ylim=ys, xticks=[], yticks=[])
+        axes.set_title(f"{name}: {end:.0e} at rate {rate:.1g}", fontsize=9)
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=list(FAMILIES), help="one family")
     parser.add_argument("--out", type=Path, default=Path("out"))
+    parser.add_argument(
+        "--each", type=Path, help="also draw every method by itself, into this folder"
+    )
     args = parser.parse_args()
     families = {args.only: FAMILIES[args.only]} if args.only else FAMILIES
     methods = [(family, name) for family, members in families.items() for name in members]
@@ -251,6 +276,10 @@ def main() -> None:
         (family, name): best_paths(families[family][name])
         for family, name in track(methods, "methods")
     }
+    if args.each is not None:
+        args.each.mkdir(parents=True, exist_ok=True)
+        for (_, name), runs in found.items():
+            draw_method(runs).savefig(args.each / file_name(name), dpi=80)
     args.out.mkdir(exist_ok=True)
     for i, landscape in enumerate(LANDSCAPES):
         runs = {
