@@ -633,6 +633,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return with_links(markdown, posixpath.join("docs", posixpath.dirname(uri)), uri)
 
 
+def on_post_page(output: str, page: Any, **_: Any) -> None:
+    """Refuse a page that needs the network to be shown."""
+    if fetched := re.findall(r"<(?:script|link|img)\b[^>]*[\"'=]https?://[^>]*>", output):
+        raise ValueError(f"{page.file.src_uri} fetches {fetched[0]}")
+
+
 def math(source: str, *_: Any, **__: Any) -> str:
     """A ```math block as MathML, which browsers show without a script."""
     from latex2mathml.converter import convert
