@@ -8,7 +8,7 @@ PIP := $(RUN) -m pip install -qq $(CONSTRAINTS:%=--constraint %)
 ONLY ?=
 JOBS ?= $(if $(ONLY),0,auto)
 
-.PHONY: demo test nightly test-isa test-oldest test-newest lint format size bench mutate fuzz catalogue gallery clean
+.PHONY: demo test nightly test-isa test-oldest test-newest lint format size bench mutate fuzz catalogue gallery docs docs-serve clean
 
 # One stamp per extra, so that a target installs only what it needs.
 $(VENV)/bin/python:
@@ -77,8 +77,16 @@ fuzz: $(VENV)/.test
 catalogue: $(VENV)/.test
 	$(RUN) -m benchmarks.catalogue
 
+# The three pictures in out/, and each method's own in docs/, which its page shows.
 gallery: $(VENV)/.examples
-	$(RUN) examples/gallery.py
+	$(RUN) examples/gallery.py --each docs/images/paths
+
+# The site, in out/site; a broken link or anchor is an error. MkDocs' advertisement of its successors is not.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
+
+docs-serve: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
 
 clean:
 	rm -rf .venv* out build *.egg-info .pytest_cache .ruff_cache

@@ -246,10 +246,27 @@ def draw_path(axes: Axes, name: str, points: np.ndarray, rate: float, end: float
     axes.set_xlabel(f"ends at {end:.1g}\nlearning rate {rate:.2g}", fontsize=8)
 
 
+def file_name(method: str) -> str:
+    return "_".join(method.lower().replace(",", "").split()) + ".webp"
+
+
+def draw_method(runs: list[Drawn]) -> Figure:
+    """One method's path on every landscape, side by side, for a page of its own."""
+    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(runs))
+    for axes, name, (points, rate, end) in zip(panels, LANDSCAPES, runs, strict=True):
+        draw_path(axes, name, points, rate, end)
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=list(FAMILIES), help="one family")
     parser.add_argument("--out", type=Path, default=Path("out"))
+    parser.add_argument(
+        "--each", type=Path, help="also draw every method by itself, into this folder"
+    )
     args = parser.parse_args()
     families = {args.only: FAMILIES[args.only]} if args.only else FAMILIES
     methods = [(family, name) for family, members in families.items() for name in members]
@@ -257,6 +274,10 @@ def main() -> None:
         (family, name): best_paths(families[family][name])
         for family, name in track(methods, "methods")
     }
+    if args.each is not None:
+        args.each.mkdir(parents=True, exist_ok=True)
+        for (_, name), runs in found.items():
+            draw_method(runs).savefig(args.each / file_name(name), dpi=80)
     args.out.mkdir(exist_ok=True)
     for i, landscape in enumerate(LANDSCAPES):
         rows = [

@@ -164,8 +164,8 @@ def scale_by_muon(
     hyperparameters; the state has a copy because optax's state has one.
 
     Args:
-        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of either, "standard"
-            or "dion" (Ahn et al. 2025).
+        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of
+            either, "standard" or "dion" (Ahn et al. 2025).
         ns_steps: Number of Newton-Schulz steps, an integer of at least 1.
         beta: Decay of the moving average of gradients, in [0, 1).
         eps: Share of the bound that is added to it; at least 0.
@@ -296,8 +296,8 @@ def muon(
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
-        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of either, "standard"
-            or "dion" (Ahn et al. 2025).
+        ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of
+            either, "standard" or "dion" (Ahn et al. 2025).
         ns_steps: Number of Newton-Schulz steps, an integer of at least 1.
         beta: Decay of the moving average of gradients, in [0, 1).
         eps: Added to the denominator; at least 0. For matrices it is a share of their bound.
