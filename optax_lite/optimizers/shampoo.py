@@ -48,7 +48,8 @@ def scale_by_shampoo(b2: Number = 1.0, eps: Number = 1e-6, block_size=128, every
         eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
         block_size: Length of the blocks into which axes are cut, the last one shorter; an integer
             of at least 1.
-        every: Updates from one computation of the roots to the next, an integer of at least 1.
+        every: Updates from one computation of the roots to the next, starting with the first; an
+            integer of at least 1.
     """
     check_nonnegative(b2=b2)
     check_positive(eps=eps)
@@ -119,7 +120,8 @@ def shampoo(
         eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
         block_size: Length of the blocks into which axes are cut, the last one shorter; an integer
             of at least 1.
-        every: Updates from one computation of the roots to the next, an integer of at least 1.
+        every: Updates from one computation of the roots to the next, starting with the first; an
+            integer of at least 1.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov)
