@@ -84,7 +84,9 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         "scores": "Scores of the classes, (..., classes).",
         "labels": "Numbers of the right classes, integers, of the shape without the classes.",
         "axis": "Axis of the classes, or several that are taken together.",
-        "where": "True for the classes that count, or for whole examples; None for all.",
+        "where": (
+            "True for the classes that count, entry by entry or for whole examples; None for all."
+        ),
     },
     "losses.ctc": {
         "logits": "Unnormalized log probabilities, (batch, frames, classes).",

@@ -140,7 +140,10 @@ def check_fit(axis: Axis, **arrays: Any) -> None:
 
 
 def included(x: Array, where: Array | None) -> Array:
-    """Put 0 where the mask leaves `x` out: what was there, NaN too, gets no gradient."""
+    """Put 0 where the mask leaves `x` out.
+
+    What was there, NaN too, has no effect and no gradient.
+    """
     return x if where is None else jnp.where(where, x, 0)
 
 

@@ -70,8 +70,8 @@ def softmax_cross_entropy(
         logits: Unnormalized log probabilities, with the classes along `axis`.
         labels: Distribution y over the classes along `axis`; elsewhere a size of 1 is repeated.
         axis: Axis of the classes, or several that are taken together.
-        where: True for the classes that count, or for whole examples; None for all. Others are left
-            out of softmax and sum.
+        where: True for the classes that count, entry by entry or for whole examples; None for all.
+            Others are left out of softmax and sum.
     """
     log_p, labels = _parts(logits, labels, axis, where)
     return jnp.sum(times(labels, -log_p), axis)
@@ -102,7 +102,7 @@ def softmax_cross_entropy_with_integer_labels(
         labels: Numbers of the right classes, integers, of the shape without the classes. With
             several axes they are flat indices, row by row.
         axis: Axis of the classes, or several that are taken together.
-        where: True for the classes that count, or for whole examples; None for all.
+        where: True for the classes that count, entry by entry or for whole examples; None for all.
     """
     where = _class_mask(where, logits, axis)
     cross_entropy = -score_of_label(_log_softmax(logits, axis, where), labels, axis)
@@ -147,8 +147,8 @@ def poly_loss_cross_entropy(
         epsilon: Weight of the added term; in the paper 2 for image classification and -1 for
             detection.
         axis: Axis of the classes, or several that are taken together.
-        where: True for the classes that count, or for whole examples; None for all. Others are left
-            out of softmax and sum.
+        where: True for the classes that count, entry by entry or for whole examples; None for all.
+            Others are left out of softmax and sum.
     """
     log_p, labels = _parts(logits, labels, axis, where)
     terms = -log_p - epsilon * jnp.expm1(log_p)
@@ -169,8 +169,8 @@ def smooth_labels(
         labels: Distribution y over the classes along `axis`, floating, as of `jax.nn.one_hot`.
         alpha: Share of the uniform distribution, in [0, 1].
         axis: Axis of the classes, or several that are taken together.
-        where: True for the classes that count, or for whole examples; None for all. Only these are
-            counted and smoothed.
+        where: True for the classes that count, entry by entry or for whole examples; None for all.
+            Only these are counted and smoothed.
     """
     check_fit((), labels=labels, where=where)
     check_closed_unit_interval(alpha=alpha)

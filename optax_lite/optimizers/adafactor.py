@@ -41,7 +41,7 @@ def scale_by_factored_rms(
     epsilon: ScalarOrSchedule = 1e-30,
     decay_rate_fn: Callable[[Array, Any], Array] = _decay_rate_pow,
 ):
-    """Divide a matrix by the root of second moments made of its rows' and columns'. Shazeer & Stern
+    """Divide a matrix by the root of second moments kept by row and by column. Shazeer & Stern
     2018, Algorithm 4.
 
         G ← G / √V̂,  V̂ = R·Cᵀ / mean(R)

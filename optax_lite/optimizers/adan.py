@@ -31,8 +31,8 @@ def scale_by_adan(
     eps: ScalarOrSchedule = 1e-8,
     eps_root: ScalarOrSchedule = 0.0,
 ):
-    """Divide the average gradient, looked ahead by its average change, by its size. Xie et al.
-    2022, Algorithm 1.
+    """Divide the average gradient plus its average change by its size. Xie et al. 2022, Algorithm
+    1.
 
         d = g - g_last, at the first step 0
         m = b1·m + (1 - b1)·g

@@ -202,7 +202,8 @@ def scale_by_galore(
 
     Args:
         rank: Number of singular vectors, an integer of at least 1.
-        update_proj_gap: Updates from one decomposition of g to the next, an integer of at least 1.
+        update_proj_gap: Updates from one decomposition of g to the next, starting with the first;
+            an integer of at least 1.
         scale: Factor of the projected updates.
         base_optimizer: Transformation of the projections, None for `scale_by_adam()`. It sees no
             parameters, for they have other shapes: decay belongs behind.
@@ -236,7 +237,8 @@ def galore(
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
         rank: Number of singular vectors, an integer of at least 1.
-        update_proj_gap: Updates from one decomposition of g to the next, an integer of at least 1.
+        update_proj_gap: Updates from one decomposition of g to the next, starting with the first;
+            an integer of at least 1.
         scale: Factor of the projected updates.
         base_optimizer: Transformation of the projections, None for `scale_by_adam()`. It sees no
             parameters, for they have other shapes: decay belongs behind.

@@ -51,7 +51,8 @@ def scale_by_shampoo(
         eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
         block_size: Length of the blocks into which axes are cut, the last one shorter; an integer
             of at least 1.
-        every: Updates from one computation of the roots to the next, an integer of at least 1.
+        every: Updates from one computation of the roots to the next, starting with the first; an
+            integer of at least 1.
     """
     check_nonnegative(b2=b2)
     check_positive(eps=eps)
@@ -122,7 +123,8 @@ def shampoo(
         eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
         block_size: Length of the blocks into which axes are cut, the last one shorter; an integer
             of at least 1.
-        every: Updates from one computation of the roots to the next, an integer of at least 1.
+        every: Updates from one computation of the roots to the next, starting with the first; an
+            integer of at least 1.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_shampoo(b2, eps, block_size, every), trace(momentum, nesterov)
