@@ -123,7 +123,7 @@ class Checkpoint:
         if other:
             # Where these differ, which a person can compare, so do two of the digests.
             implied = ("numbers", "carry") if {"settings", "members"} & {*other} else ()
-            told = ", ".join(
+            told = "; ".join(
                 _difference(name, saved.get(name), self.fingerprint[name])
                 for name in other
                 if name not in implied
