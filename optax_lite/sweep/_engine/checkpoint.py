@@ -176,7 +176,7 @@ class Checkpoint:
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    """How an entry of two fingerprints differs; of arrays only digests are known."""
+    """Say how an entry of two fingerprints differs; of arrays they hold only digests."""
     if name in _DIGESTS:
         return _DIGESTS[name]
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
