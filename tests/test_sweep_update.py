@@ -291,10 +291,10 @@ def returning(made, carry=None, **options):
 
 GIVEN = {"x": jnp.float32(1.0)}
 WRONG = [
-    (lambda: sweep.training(begin, steps=1), "training: nothing is trained; write training"),
+    (lambda: sweep.training(begin, steps=1), "training: loss and update are not given; write"),
     (
         lambda: sweep.training(begin, loss, update=walk, steps=1),
-        "training: loss and update are both given",
+        "training: loss and update are both given; write",
     ),
     (
         lambda: sweep.training(begin, update=3, steps=1),

@@ -135,7 +135,7 @@ class Result:
         return Best(m, settings, place.score, place.spread, optimizer, params, output, self.edges())
 
     def _params(self, output: PyTree) -> PyTree:
-        """The params in what a run ended with, where that is more: an entry or a field "params"."""
+        """Return the params of a run: its output, or the entry or field "params" of that."""
         if self.trained == "loss":
             return output
         if isinstance(output, Mapping):
@@ -289,8 +289,8 @@ class Result:
         return drawn
 
     def _series(self, metric: str | None) -> tuple[str, np.ndarray]:
-        """A series that a function returned: its name, the only one unless given, and its values
-        (members, seeds, steps), NaN where a run has none.
+        """Return a series that a function returned: its name, which may be left out where there is
+        one, and its values (members, seeds, steps), NaN where a run has none.
         """
         found: dict[str, dict[tuple[int, ...], np.ndarray]] = {}
         for run in np.argwhere(self.status != "stopped"):

@@ -1,6 +1,4 @@
-"""What every run of a sweep does: a loop of updates that can be cut in pieces, or a user's function
-that cannot.
-"""
+"""The work of a run: a loop of updates that can be cut into pieces, or a function that cannot."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -55,14 +53,15 @@ class LossUpdate:
     kind = "loss"
 
     def carry(self, member: PyTree, params: PyTree) -> PyTree:
-        """What a run begins with, of the params that `init` made."""
+        """Return the first carry of a run, given the params that `init` made."""
         return params, split(member)[0].init(params)
 
     def __call__(self, member: PyTree, carry: PyTree, key: Array, *batch: Any) -> Any:
         tx, rest = split(member)
         rest = rest | ({"key": key} if _takes_key(self.loss) else {})
         loss = partial(self.loss, **rest) if rest else self.loss
-        params, state, metrics = advance(loss, False, tx, *carry, batch, None)
+        params, state = carry
+        params, state, metrics = advance(loss, False, tx, params, state, batch, None)
         return (params, state), {"loss": metrics["loss"]}
 
     def output(self, member: PyTree, carry: PyTree) -> PyTree:
@@ -115,12 +114,12 @@ class Training:
 
     @property
     def kind(self) -> str:
-        """What is trained: "loss", "update" or, of a function of the user's own, "function"."""
+        """Return what is trained, a "loss" or an "update"; of a `FunctionTask`, a "function"."""
         return self.update.kind
 
     def begin(self, key: Array) -> PyTree:
-        """What all runs of a seed begin with, made once because random numbers take long to
-        compile; nothing where `init` asks for the member.
+        """Make what all runs of a seed begin with: once, because random numbers take long to
+        compile. Make nothing where `init` asks for the member.
         """
         return () if _takes_member(self.init) else self._made(key)
 
@@ -137,7 +136,7 @@ class Training:
             raise
 
     def start(self, member: PyTree, key: Array, begun: PyTree) -> RunState:
-        """The run before its first update."""
+        """Return a run before its first update."""
         made = self._made(weakened(member), key) if _takes_member(self.init) else begun
         count = jnp.zeros((), jnp.int32)
         return RunState(self.update.carry(member, made), key, count, jnp.zeros((), bool))
@@ -145,8 +144,8 @@ class Training:
     def advance(
         self, member: PyTree, lane: RunState, stretch: Stretch, batch: tuple, active: Array
     ) -> tuple[RunState, Stretch]:
-        """One update, or none where the run is not active, has diverged, or diverges now."""
-        carry, found = self.numbers(member, lane, batch)
+        """Make one update, or none where the run is not active, has diverged, or diverges now."""
+        carry, found = self.updated(member, lane, batch)
         numbers = {name: jnp.asarray(x, jnp.float32) for name, x in found.items()}
         finite = jnp.asarray(True)
         for x in numbers.values():
@@ -167,16 +166,16 @@ class Training:
             Stretch(sums, stretch.seen + seen.astype(jnp.float32)),
         )
 
-    def numbers(self, member: PyTree, lane: RunState, batch: tuple) -> tuple[PyTree, dict]:
-        """What an update returns: the carry, and its numbers by name."""
-        # `split(key)[i]` is `fold_in(key, i)`: a key that `init` got by splitting the run's must
-        # not come again. It would have to split it into 2^31 parts.
+    def updated(self, member: PyTree, lane: RunState, batch: tuple) -> tuple[PyTree, dict]:
+        """Return the next carry, and the numbers of the update by name."""
+        # `split(key)[i]` is `fold_in(key, i)`. Counted from 0, the first updates would get the very
+        # keys that `init` split off; counted from 2^31, they do not.
         step = lane.count.astype(jnp.uint32) | np.uint32(2**31)
         key = jax.random.fold_in(jax.random.wrap_key_data(lane.key), step)
         return self.update(member, lane.carry, key, *batch)
 
     def measure(self, member: PyTree, lane: RunState, stretch: Stretch) -> dict[str, Array]:
-        """The numbers of an evaluation: the means over the stretch, and what eval_fn says."""
+        """Return the numbers of an evaluation: the means over the stretch, and those of eval_fn."""
         means = {name: total / stretch.seen for name, total in stretch.sums.items()}
         if self.eval_fn is None:
             return means
@@ -190,13 +189,13 @@ class Training:
         return means | found
 
     def output(self, member: PyTree, lane: RunState) -> PyTree:
-        """What a finished run leaves."""
+        """Return what a finished run leaves."""
         return self.update.output(member, lane.carry)
 
 
 @dataclass(frozen=True)
 class FunctionTask:
-    """A user's function of a member and a key: one piece, which only ends."""
+    """A user's function of a member and a key, which runs as a whole."""
 
     function: Callable[[PyTree, Array], Any]
     score: Callable[[Any], Any] | str | None
@@ -283,14 +282,13 @@ def training(
     where it was. With an optimizer that skips bad steps it has diverged when that gives up.
     """
     with errors_named("training"):
-        if loss is None and update is None:
+        if (loss is None) == (update is None):
             raise ArgumentError(
-                "nothing is trained; write training(init, loss) or training(init, update=...)"
+                f"loss and update are {'both' if update else 'not'} given; write training(init, "
+                "loss, ...) or training(init, update=...)"
             )
         own = {"loss": loss} if update is None else {"update": update}
         check_function(init=init, **own, **({} if eval_fn is None else {"eval_fn": eval_fn}))
-        if update is not None and loss is not None:
-            raise ArgumentError("loss and update are both given; an update makes a loss of its own")
         check_count(steps=steps, **({} if batch_size is None else {"batch_size": batch_size}))
         every = max(1, steps // 10) if every is None else every
         check_count(every=every)
@@ -298,7 +296,11 @@ def training(
             check_takes("init", init, "member", "key")
         if update is not None:
             check_takes("update", update, "member", "carry", "key", more=data is not None)
-    rule = LossUpdate(loss) if loss is not None else OwnUpdate(update)
+    if update is not None:
+        rule = OwnUpdate(update)
+    else:
+        assert loss is not None
+        rule = LossUpdate(loss)
     return Training(init, rule, data, steps, batch_size, eval_fn, min(every, steps), paired, seed)
 
 
@@ -306,8 +308,8 @@ _KEYS = ("key", "rng", "rng_key", "prng_key")
 
 
 def check_takes(name: str, function: Callable, *arguments: str, more: bool = False) -> None:
-    """Raise unless a function can be called with these arguments, and perhaps more behind them; the
-    first of them is no key.
+    """Raise unless a function can be called with these arguments, and with more behind them where
+    there is `more`. A key as the first parameter is an error too: the call passes it last.
     """
     try:
         signature = inspect.signature(function)
@@ -332,7 +334,7 @@ def _called(function: Callable) -> str:
 
 
 def _check_same(old: PyTree, new: PyTree) -> None:
-    """Raise, naming a leaf, unless an update returned a carry like the one that it was given."""
+    """Raise, naming the first leaf that differs, unless two carries have the same shapes."""
     (before, own), (after, other) = map(jax.tree_util.tree_flatten_with_path, (old, new))
     known, problem = dict(before), ""
     for path, x in after:
@@ -356,7 +358,7 @@ def _check_same(old: PyTree, new: PyTree) -> None:
 
 
 def _gave_up(carry: PyTree) -> Array:
-    """Whether an optimizer in the carry that skips bad steps has given up."""
+    """Tell whether an optimizer in the carry that skips bad steps has given up."""
     limits = [part.exceeded for _, part in named_parts(carry) if "exceeded" in part._fields]
     return sum(limits, start=jnp.asarray(False))
 
@@ -384,7 +386,7 @@ def _takes_key(loss: Callable) -> bool:
 
 
 def _takes_member(init: Callable) -> bool:
-    """Whether one argument, the key, is too few for it."""
+    """Tell whether `init` takes (member, key): whether the key alone is too few arguments."""
     try:
         inspect.signature(init).bind("key")
     except ValueError:  # some builtins have no signature

@@ -125,7 +125,7 @@ class Checkpoint:
         if other:
             # Where these differ, which a person can compare, so do two of the digests.
             implied = ("numbers", "carry") if {"settings", "members"} & {*other} else ()
-            told = ", ".join(
+            told = "; ".join(
                 _difference(name, saved.get(name), self.fingerprint[name])
                 for name in other
                 if name not in implied
@@ -178,7 +178,7 @@ class Checkpoint:
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    """How an entry of two fingerprints differs; of arrays only digests are known."""
+    """Say how an entry of two fingerprints differs; of arrays they hold only digests."""
     if name in _DIGESTS:
         return _DIGESTS[name]
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):

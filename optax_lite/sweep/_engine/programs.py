@@ -121,8 +121,8 @@ class SweepProgram:
         )
 
     def shapes(self, member: PyTree) -> Shapes:
-        """What a run of such a member is made of; an error, before anything compiles, where one of
-        its numbers is none.
+        """Trace what a run of such a member carries and measures, and check its numbers before
+        anything compiles.
         """
         with traced_by(self.where):
             lane = jax.eval_shape(self.task.start, member, *self.beginning.shapes)
@@ -130,8 +130,9 @@ class SweepProgram:
             if isinstance(self.task, Training):
                 found = jax.eval_shape(self._numbers_of_update, member, lane, *self._fed())
                 self._check_numbers(found)
-                number = jax.ShapeDtypeStruct((), jnp.float32)
-                stretch = Stretch(dict.fromkeys(found, number), number)
+                number: Any = jax.ShapeDtypeStruct((), jnp.float32)
+                sums: Any = dict.fromkeys(found, number)
+                stretch = Stretch(sums, number)
             numbers = jax.eval_shape(self._numbers, member, lane, stretch)
         self._check_numbers(numbers)
         if not numbers:
@@ -176,7 +177,7 @@ class SweepProgram:
         return *shapes, jax.ShapeDtypeStruct((), jnp.int32)
 
     def nothing(self, shapes: Shapes, size: int) -> PyTree:
-        """Sums over no update yet, for chunks of a size, on the devices."""
+        """Return sums over no updates for a chunk, on the devices."""
         many = size * self.devices.count
         return self.devices.split(jax.tree.map(lambda x: np.zeros(many, x.dtype), shapes.stretch))
 
@@ -186,7 +187,8 @@ class SweepProgram:
         assert isinstance(task, Training) and feed is not None
 
         def step(i, now):
-            return task.advance(member, *now, feed.pick(resident, drawn, i), i < n)
+            lane, stretch = now
+            return task.advance(member, lane, stretch, feed.pick(resident, drawn, i), i < n)
 
         # On a GPU the number of trips must be known, or the host is asked before each of them; the
         # last are idle.
@@ -196,7 +198,7 @@ class SweepProgram:
     def _numbers_of_update(self, member, lane, resident, drawn, i):
         task, feed = self.task, self.feed
         assert isinstance(task, Training) and feed is not None
-        _, numbers = task.numbers(member, lane, feed.pick(resident, drawn, i))
+        _, numbers = task.updated(member, lane, feed.pick(resident, drawn, i))
         return {name: jnp.asarray(x) for name, x in numbers.items()}
 
     def _numbers(self, member: PyTree, lane: PyTree, stretch: PyTree) -> dict[str, Any]:
