@@ -140,6 +140,14 @@ def test_there_is_room_in_a_figure_of_the_users(layout, pyplot):
     assert clashes(figure) == []
 
 
+def test_a_subfigure_is_drawn_in(pyplot):
+    figure = pyplot.figure(figsize=(11, 5))
+    for part in figure.subfigures(1, 2):
+        run().plot(part.subplots(), label="SGD")
+    assert [len(part.axes) for part in figure.subfigs] == [2, 2]
+    assert clashes(figure) == []
+
+
 @pytest.mark.parametrize("draw", [lambda: run().plot(), lambda: course(rates(9)).plot("curves")])
 def test_a_legend_on_a_curve_is_noticed(draw):
     ax = draw()
