@@ -181,6 +181,15 @@ def test_ranges_of_seeds_are_shown_whole():
     assert "worse" in labels(ax)
 
 
+@pytest.mark.parametrize(("mode", "near", "far"), [("min", 1.0, 1.5), ("max", 1.2, 0.7)])
+def test_one_seed_far_from_the_others_is_in_the_picture(mode, near, far):
+    made = course(rates(6, 1e-4, 0.05), seeds=5, mode=mode)
+    made.scores = np.random.default_rng(0).uniform(1.0, 1.2, made.scores.shape)
+    made.scores[2] = [near, near, near, near, far]  # with a mean of 1.1
+    low, high = made.plot("axes").get_ylim()
+    assert low < far < high
+
+
 NUMBERS = {
     107.7: "108",
     107.12: "107",
