@@ -224,7 +224,7 @@ def draw(name: str, rows: list[tuple[str, dict[str, Drawn]]], size: float) -> Fi
         for axes, (method, path) in zip(line, methods.items(), strict=False):
             axes.set_axis_on()
             draw_path(axes, name, *path)
-            axes.set_title(method, fontsize=10, fontweight="bold")
+            axes.set_title(method, fontsize=min(11, 5 * size), fontweight="bold")
         line[0].set_ylabel(family, fontsize=11)
     figure.suptitle(
         f"{name}: {STEPS} steps from the triangle to the dot;\nthe minimum, 0, is at the star\n"

@@ -40,7 +40,7 @@ def legend_below(
         return
     # Without a layout the figure's margin would cut the legend off. An Axes placed by hand has no
     # part in a layout, and one that the user chose stays.
-    figure = ax.figure
+    figure = ax.figure.figure  # that of a subfigure too
     if ax.get_subplotspec() is not None and figure.get_layout_engine() is None:
         figure.set_layout_engine("constrained")
     size = 0.85 * ax.xaxis.label.get_fontsize()

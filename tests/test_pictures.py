@@ -140,6 +140,14 @@ def test_there_is_room_in_a_figure_of_the_users(layout, pyplot):
     assert clashes(figure) == []
 
 
+def test_a_subfigure_is_drawn_in(pyplot):
+    figure = pyplot.figure(figsize=(11, 5))
+    for part in figure.subfigures(1, 2):
+        run().plot(part.subplots(), label="SGD")
+    assert [len(part.axes) for part in figure.subfigs] == [2, 2]
+    assert clashes(figure) == []
+
+
 @pytest.mark.parametrize("draw", [lambda: run().plot(), lambda: course(rates(9)).plot("curves")])
 def test_a_legend_on_a_curve_is_noticed(draw):
     ax = draw()
@@ -171,6 +179,15 @@ def test_ranges_of_seeds_are_shown_whole():
     ends = sorted(y for line in ax.lines if len(line.get_ydata()) == 2 for y in line.get_ydata())
     np.testing.assert_allclose([ends[0], ends[-1]], [made.scores[1:].min(), made.scores[1:].max()])
     assert "worse" in labels(ax)
+
+
+@pytest.mark.parametrize(("mode", "near", "far"), [("min", 1.0, 1.5), ("max", 1.2, 0.7)])
+def test_one_seed_far_from_the_others_is_in_the_picture(mode, near, far):
+    made = course(rates(6, 1e-4, 0.05), seeds=5, mode=mode)
+    made.scores = np.random.default_rng(0).uniform(1.0, 1.2, made.scores.shape)
+    made.scores[2] = [near, near, near, near, far]  # with a mean of 1.1
+    low, high = made.plot("axes").get_ylim()
+    assert low < far < high
 
 
 NUMBERS = {

@@ -209,7 +209,7 @@ def show_settings(settings: Mapping[str, Any]) -> str:
 def show(value: Any) -> str:
     """Return a value of a setting as text."""
     if isinstance(value, (float, np.floating)):
-        return show_number(value, 4)
+        return show_number(float(value), 4)
     return getattr(value, "__name__", None) or strip_addresses(value)
 
 

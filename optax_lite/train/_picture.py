@@ -28,21 +28,19 @@ def draw(history: Any, ax: Any, label: str | None) -> None:
         loss = np.convolve(loss, np.full(window, 1 / window), "valid")
         steps, name = steps[window - 1 :], f"loss, mean of {window}"
     ax.plot(steps, loss, color=color, lw=1.6, label=f"{which}{name}", gid=_LOSS)
-    for i, (name, values) in enumerate(history.evals.items()):
-        # A run alone has a colour for each quantity, several runs have one each.
-        style = (
-            {"color": others[i % len(others)]} if label is None else {"color": color, "ls": "--"}
-        )
-        marker = "os^Dv"[i % 5]
-        right.plot(history.eval_steps, values, marker=marker, ms=4, label=f"{which}{name}", **style)
+    if right is not None:
+        for i, (name, values) in enumerate(history.evals.items()):
+            # A run alone has a colour for each quantity, several runs have one each.
+            style = {"color": color, "ls": "--"} if which else {"color": others[i % len(others)]}
+            style |= {"marker": "os^Dv"[i % 5], "ms": 4, "label": f"{which}{name}"}
+            right.plot(history.eval_steps, values, **style)
+        names = dict.fromkeys([*filter(None, right.get_ylabel().split(", ")), *history.evals])
+        right.set_ylabel(", ".join(names))
+        right.spines["top"].set_visible(False)
     _scale(ax)
     ax.set(xlabel="updates", ylabel="loss")
     tidy(ax)
     handles = [line for axes in (ax, right) if axes for line in _labelled(axes)]
-    if right is not None:
-        names = dict.fromkeys([*filter(None, right.get_ylabel().split(", ")), *history.evals])
-        right.set_ylabel(", ".join(names))
-        right.spines["top"].set_visible(False)
     legend_below(ax, handles, ncols=min(1 + len(history.evals), 3))
 
 

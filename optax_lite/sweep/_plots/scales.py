@@ -53,7 +53,7 @@ def scale_of(name: str, values: Iterable[Any]) -> Scale:
 
 def show_values(values: Sequence[Any]) -> list[str]:
     """Values of one setting as text: numbers to three digits, or as many as tell them apart."""
-    floats = [x for x in values if isinstance(x, (float, np.floating))]
+    floats = [float(x) for x in values if isinstance(x, (float, np.floating))]
     texts = iter(show_numbers(floats))
     return [next(texts) if isinstance(x, (float, np.floating)) else show(x) for x in values]
 
