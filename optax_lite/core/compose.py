@@ -4,7 +4,7 @@ All of these are transformations of transformations, and data like their members
 `chain(a, b)` are those of a under "0/" and of b under "1/".
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from optax_lite.core.leafwise import MaskedNode, check_prefix, is_missing, leaf_
 from optax_lite.core.masks import Placeholder, as_mask
 from optax_lite.core.missing import objectives_of
 from optax_lite.core.transform import EmptyState, GradientTransformation, transform
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import Array, Mask, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_function
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED, check_sequence
@@ -87,7 +87,7 @@ def _chain_descends(tx):
 @transform(
     check=_check_order, freezes=_frozen_by_any, descends=_chain_descends, is_a=("always on",)
 )
-def chain(*transforms):
+def chain(*transforms: TransformationLike):
     """Apply transformations one after another; the state is the tuple of their states.
 
         tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
@@ -124,7 +124,7 @@ def chain(*transforms):
 
 
 @usage('named_chain(("clip", clip(1.0)), ("adam", adam(1e-3)))')
-def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
+def named_chain(*transforms: tuple[str, TransformationLike]) -> GradientTransformation:
     """`chain` of pairs (name, transformation); the state is a dict by name, and so are the paths.
 
     `named_chain(("clip", clip(1.0)), ("adam", adam(1e-3))).replace({"adam/b1": 0.8})`.
@@ -211,7 +211,7 @@ def _frozen_inside(tx, updates, params):
 @transform(
     static=("mask",), freezes=_frozen_inside, is_a=("by path", "always on"), not_around=SCALED
 )
-def masked(inner, mask, *, mask_compatible_extra_args=False):
+def masked(inner: TransformationLike, mask: Mask, *, mask_compatible_extra_args: bool = False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
     The mask is a tree of bools (or a prefix of one), a function that makes one of the params, or
@@ -264,7 +264,12 @@ def _frozen_parts(tx, updates, params):
     is_a=("by path", "always on"),
     not_around=SCALED,
 )
-def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
+def partition(
+    transforms: Mapping[Any, TransformationLike],
+    param_labels: PyTree,
+    *,
+    mask_compatible_extra_args: bool = False,
+):
     """Give every leaf to the transformation its label names; labels are a tree (or prefix), or a
     function to one.
 
@@ -314,7 +319,7 @@ multi_transform = partition
 
 
 @transform(static=("f",))
-def stateless(f):
+def stateless(f: Callable[[PyTree, PyTree], PyTree]):
     """`updates = f(updates, params)` for a function of whole trees; params are None where the call
     has none.
     """
@@ -326,7 +331,7 @@ def stateless(f):
 
 
 @transform(static=("f",))
-def stateless_with_tree_map(f):
+def stateless_with_tree_map(f: Callable[[Array, Any], Array]):
     """`u = f(u, p)` for a function of the arrays of one leaf (p is None without params)."""
     check_function(f=f)
 
@@ -338,7 +343,7 @@ def stateless_with_tree_map(f):
     return lambda params: EmptyState(), update
 
 
-def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
+def with_extra_args_support(tx: TransformationLike) -> GradientTransformation:
     """The transformation itself: every one here takes extra arguments and ignores those it does not
     know.
 

@@ -21,7 +21,7 @@ from jax.core import Tracer
 from optax_lite.core.axes import is_manual, varying_like as varying_like
 from optax_lite.core.fills import Fill
 from optax_lite.core.numerics import squarable
-from optax_lite.core.types import Array, DTypeLike, PyTree
+from optax_lite.core.types import Array, DTypeLike, Number, PyTree
 from optax_lite.core.validate import check_dtype
 
 
@@ -235,7 +235,7 @@ def leafwise(
     same_shape: bool = True,
     real_only: bool = False,
     squares: bool = False,
-) -> Any:
+) -> PyTree:
     """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns `(update, *slots)`.
 
     Returns `(updates, *slots)` as trees, or the updates alone when there are no slots. The arrays
@@ -451,7 +451,7 @@ def zero_count() -> Array:
     return jnp.zeros((), jnp.int32)
 
 
-def increment(count: Any) -> Array:
+def increment(count: Number) -> Array:
     """`count + 1`; at the largest value of its dtype it stays there instead of turning negative.
 
     Under the name `safe_increment` for code written for optax.

@@ -20,14 +20,8 @@ from optax_lite.core.leafwise import (
     varying_like,
 )
 from optax_lite.core.masks import OF_NO_PARAMETER, Placeholder
-from optax_lite.core.transform import (
-    EmptyState,
-    GradientTransformation,
-    Number,
-    PyTree,
-    Updates,
-    transform,
-)
+from optax_lite.core.transform import EmptyState, GradientTransformation, PyTree, Updates, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import errors_named
 
@@ -73,7 +67,7 @@ def snapshot(measure_name: str, measure: Measure):
     return init, update
 
 
-def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> GradientTransformation:
+def monitor(measures: Mapping[str, Measure | TransformationLike]) -> GradientTransformation:
     """Keep several measures of the updates, by name, in the state and pass the updates on.
 
         measures = {"norm": global_norm, "slow": measure_with_ema(global_norm, 0.9)}
@@ -127,7 +121,12 @@ def _measured(measure):
 
 
 @transform(static=("measure", "accumulator_dtype"))
-def measure_with_ema(measure: Measure, decay: Number, debias=True, accumulator_dtype=None):
+def measure_with_ema(
+    measure: Measure,
+    decay: ScalarOrSchedule,
+    debias: bool = True,
+    accumulator_dtype: DTypeLike | None = None,
+):
     """The moving average of `measure(updates)`, over 1 - decayᵗ with `debias`: a measure for
     `monitor`.
 

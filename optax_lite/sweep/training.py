@@ -172,7 +172,7 @@ class FunctionTask:
 def training(
     init: Callable[..., PyTree],
     loss: Callable[..., Any],
-    data: Any = None,
+    data: PyTree = None,
     *,
     steps: int,
     batch_size: int | None = None,

@@ -5,15 +5,14 @@ progress bar.
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.core.compose import as_optimizer
-from optax_lite.core.transform import GradientTransformation
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.errors.calls import check_params, errors_named, usage
 from optax_lite.errors.states import states_with
@@ -34,8 +33,8 @@ _CHUNK = 16
 def fit(
     loss_fn: Callable[..., Any],
     params: PyTree,
-    data: Any,
-    tx: GradientTransformation,
+    data: PyTree,
+    tx: TransformationLike,
     *,
     steps: int | None = None,
     epochs: int | None = None,
@@ -47,7 +46,7 @@ def fit(
     state: PyTree | None = None,
     start: int | None = None,
     aux: PyTree | None = None,
-    progress: bool | str = "auto",
+    progress: bool | Literal["auto"] = "auto",
 ) -> tuple[PyTree, History]:
     """Train for a number of steps, or of epochs: `(params, history)`.
 

@@ -1,12 +1,15 @@
 """What happened in a fit: numbers by step, a line of text, a picture."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from optax_lite._optional import optional_import
 from optax_lite.core.types import PyTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(repr=False)
@@ -65,12 +68,13 @@ class History:
         parts.append(f"{self.compile_seconds:.2g} s to compile")
         return f"History({', '.join(parts + ([self.stopped] if self.stopped else []))})"
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the loss, a running mean where it is long, and evaluations on a second axis; return
         the Axes.
         """
         plt = optional_import("matplotlib.pyplot", "history.plot()")
-        ax = plt.subplots(figsize=(7, 4), layout="constrained")[1] if ax is None else ax
+        new = plt.subplots(figsize=(7, 4), layout="constrained")[1] if ax is None else ax
+        ax = cast("Axes", new)
         window = len(self.loss) // 50
         smooth = window > 3
         ax.plot(

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from jax.core import Tracer
 
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.leafwise import is_inexact, show_leaf
-from optax_lite.core.transform import GradientTransformation
-from optax_lite.core.types import Array, PyTree
+from optax_lite.core.transform import GradientTransformation, OptState, Params
+from optax_lite.core.types import Array, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_params, usage
 from optax_lite.errors.states import is_state
@@ -23,10 +23,18 @@ from optax_lite.train._telemetry import checked, telemetry
 from optax_lite.wrappers.loss_scaling import loss_scale_of, scale_loss
 
 
+class Step(Protocol):
+    """A compiled training step."""
+
+    def __call__(
+        self, tx: TransformationLike, params: Params, state: OptState, *args: PyTree
+    ) -> tuple[Params, OptState, dict[str, Any]]:
+        """Return the params and the state after the step, and its metrics."""
+        ...
+
+
 @usage("step = make_step(loss_fn); params, state, metrics = step(tx, params, state, *args)")
-def make_step(
-    loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True
-) -> Callable[..., Any]:
+def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True) -> Step:
     """Make `step(tx, params, state, *args) -> (params, state, metrics)` for `loss_fn(params,
     *args)`, compiled once.
 

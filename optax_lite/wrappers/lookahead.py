@@ -16,7 +16,8 @@ from optax_lite.core.leafwise import (
     zero_count,
     zeros_like,
 )
-from optax_lite.core.transform import Array, Number, OptState, Params, PyTree, Updates, transform
+from optax_lite.core.transform import Array, OptState, Params, PyTree, Updates, transform
+from optax_lite.core.types import ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import check_count, check_nonnegative
 from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, ONE_AVERAGE, SCALED
 
@@ -88,7 +89,12 @@ _NOT_AROUND = {
     is_a=("average", "exact weights", "passing"),
     not_around=_NOT_AROUND,
 )
-def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
+def lookahead(
+    fast_optimizer: TransformationLike,
+    sync_period: int,
+    slow_step_size: ScalarOrSchedule,
+    reset_state: bool = False,
+):
     """After each `sync_period` updates φ ← φ + α·(θ - φ), θ ← φ. Zhang et al. 2019, Algorithm 1.
 
         tx = lookahead(adam(1e-3), sync_period=5, slow_step_size=0.5)

@@ -2,6 +2,7 @@
 want.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ from optax_lite.core.functions import Inner, wrapping
 from optax_lite.core.leafwise import increment, scalar_like, varying_like, zero_count
 from optax_lite.core.norms import global_norm, sum_sq
 from optax_lite.core.numerics import sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Limit, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_nonnegative, check_positive
 from optax_lite.errors.composition import SCALED
 
@@ -60,12 +61,12 @@ def _taken_in(x, statistics, good, window):
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
 def skip_bad_steps(
-    tx,
+    tx: TransformationLike,
     *,
-    nonfinite=True,
+    nonfinite: bool = True,
     outlier: Limit | None = None,
-    window: Number = 100,
-    max_consecutive: Number | None = None,
+    window: ScalarOrSchedule = 100,
+    max_consecutive: ScalarOrSchedule | None = None,
     loss_outlier: Limit | None = None,
 ):
     """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay as they
@@ -165,7 +166,7 @@ class ApplyIfFiniteState(NamedTuple):
 
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
-def apply_if_finite(inner, max_consecutive_errors):
+def apply_if_finite(inner: TransformationLike, max_consecutive_errors: ScalarOrSchedule):
     """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is
     infinite or NaN.
 
@@ -222,7 +223,11 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
 
 
 @transform(static=("should_transform_fn",), freezes=freeze_nothing, not_around=SCALED)
-def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
+def conditionally_transform(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+):
     """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere the updates go
     on unchanged.
 
@@ -236,7 +241,11 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
 
 
 @transform(static=("should_transform_fn",), not_around=SCALED)
-def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
+def conditionally_mask(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+):
     """`inner` where `should_transform_fn(count)` is True, from count 0 on; elsewhere nothing moves
     (-0.0).
 
