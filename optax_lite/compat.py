@@ -1,7 +1,7 @@
 """optax's spellings of what has another name here, for code that was written for optax."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from optax_lite._optional import optional_import
 from optax_lite._stochastic import multi_normal, scale_gradient
@@ -16,7 +16,7 @@ from optax_lite.core.leafwise import increment
 from optax_lite.core.norms import safe_root_mean_squares
 from optax_lite.core.numerics import bias_correction_factor
 from optax_lite.core.transform import EmptyState, GradientTransformationExtraArgs, OptState, Updates
-from optax_lite.core.types import Array, PyTree
+from optax_lite.core.types import Array, PyTree, TransformationLike
 from optax_lite.inspect.monitor import snapshot
 from optax_lite.linear_algebra import matrix_inverse_pth_root, nnls, power_iteration
 from optax_lite.microbatching import microbatch
@@ -38,6 +38,9 @@ from optax_lite.wrappers.accumulate import (
 from optax_lite.wrappers.freeze import selective_transform
 from optax_lite.wrappers.inject import StatefulSchedule, WrappedSchedule, inject_hyperparams
 from optax_lite.wrappers.skip import apply_if_finite, conditionally_mask, conditionally_transform
+
+if TYPE_CHECKING:
+    import optax
 
 # types in signatures
 ArrayTree: TypeAlias = PyTree
@@ -70,7 +73,7 @@ inject_stateful_hyperparams = inject_hyperparams
 tree_map_params = map_params
 
 
-def to_optax(tx: GradientTransformationExtraArgs) -> Any:
+def to_optax(tx: TransformationLike) -> "optax.GradientTransformationExtraArgs":
     """Return optax's own type with the functions of `tx`, for what tests for that type.
 
     optax's combinators pass extra arguments (`value=`, `grad=`) to that type alone, and NumPyro's

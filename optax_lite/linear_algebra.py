@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from optax_lite.core.leafwise import cast_up, compute_dtype, show_leaf
 from optax_lite.core.norms import global_norm
 from optax_lite.core.numerics import over, weak_typed
-from optax_lite.core.types import Array, PyTree
+from optax_lite.core.types import Array, Number, PyTree
 from optax_lite.core.validate import check_count
 from optax_lite.errors.calls import errors_named
 
@@ -29,8 +29,8 @@ def power_iteration(
     v0: PyTree = None,
     num_iters: int = 100,
     error_tolerance: float = 1e-6,
-    precision: Any = jax.lax.Precision.HIGHEST,
-    key: Any = None,
+    precision: jax.lax.PrecisionLike = jax.lax.Precision.HIGHEST,
+    key: Array | None = None,
 ) -> tuple[Array, PyTree]:
     """Find the eigenvalue of largest size and its eigenvector, by repeated multiplication.
 
@@ -92,7 +92,7 @@ def matrix_inverse_pth_root(
     num_iters: int = 100,
     ridge_epsilon: float = 1e-6,
     error_tolerance: float = 1e-6,
-    precision: Any = jax.lax.Precision.HIGHEST,
+    precision: jax.lax.PrecisionLike = jax.lax.Precision.HIGHEST,
 ) -> tuple[Array, Array]:
     """Compute (A + ridge_epsilon·λ_max·I)^(-1/p) of a symmetric matrix, by its eigenvalues.
 
@@ -123,7 +123,7 @@ def matrix_inverse_pth_root(
     return root, jnp.max(jnp.abs(left))
 
 
-def nnls(A: Array, b: Array, iters: int, unroll: int | bool = 1, L: Any = None) -> Array:
+def nnls(A: Array, b: Array, iters: int, unroll: int | bool = 1, L: Number | None = None) -> Array:
     """Minimize ‖A·x - b‖₂ over x ≥ 0 by the accelerated projected gradient.
 
         x' = max(y - Aᵀ(A·y - b) / L, 0),  t' = (1 + √(1 + 4t²)) / 2

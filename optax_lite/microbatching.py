@@ -149,7 +149,7 @@ def microbatch(
 def micro_vmap(
     fun: Callable[..., Any],
     in_axes: int | Sequence[int | None] = 0,
-    out_axes: Any = 0,
+    out_axes: PyTree = 0,
     *,
     microbatch_size: int | None = None,
     vmap_fn: Callable[..., Callable[..., Any]] = jax.vmap,

@@ -199,7 +199,7 @@ def _clip(x: Array, low: Any, high: Any) -> Array:
 
 
 @_projection(lower=_bound(none=-math.inf), upper=_upper_bound)
-def projection_box(tree: PyTree, lower: Any, upper: Any) -> PyTree:
+def projection_box(tree: PyTree, lower: PyTree, upper: PyTree) -> PyTree:
     """Project onto the box of all y with lower ≤ y ≤ upper.
 
         y = min(max(x, lower), upper)   (Boyd & Vandenberghe 2004, section 8.1.1)
@@ -213,7 +213,7 @@ def projection_box(tree: PyTree, lower: Any, upper: Any) -> PyTree:
 
 
 @_projection(scale=_bound(none=math.inf, least=0.0))
-def projection_hypercube(tree: PyTree, scale: Any = 1) -> PyTree:
+def projection_hypercube(tree: PyTree, scale: PyTree = 1) -> PyTree:
     """Project onto the hypercube of all y with 0 ≤ y ≤ scale.
 
         y = min(max(x, 0), scale)   (a box)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optax_lite.core.leafwise import (
     as_array,
@@ -30,7 +31,7 @@ from optax_lite.core.leafwise import (
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.norms import global_norm, sum_sq
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, weak_typed
-from optax_lite.core.types import Array, DTypeLike, Number, PyTree
+from optax_lite.core.types import Array, DTypeLike, Number, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, closest
 
 # --- found by name --------------------------------------------------------------------------------
@@ -153,11 +154,11 @@ def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTr
 
 
 def map_params(
-    initable: Any,
+    initable: TransformationLike | Callable[[PyTree], PyTree],
     f: Callable[..., Any],
     state: PyTree,
     /,
-    *rest: Any,
+    *rest: PyTree,
     transform_non_params: Callable[[Any], Any] | None = None,
     is_leaf: Callable[[Any], bool] | None = None,
 ) -> PyTree:
@@ -177,8 +178,9 @@ def map_params(
         is_leaf: Predicate of leaves, as in `jax.tree.map`; None leaves None and masked leaves
             unchanged.
     """
+    init: Any = getattr(initable, "init", initable)
     try:
-        marked = getattr(initable, "init", initable)(Placeholder())
+        marked = init(Placeholder())
     except Exception as error:
         error.add_note(
             "map_params runs init with a stand-in for the parameters; this one needs the leaves "
@@ -298,7 +300,7 @@ def add_scale(tree_x: PyTree, scalar: Number, tree_y: PyTree) -> PyTree:
     return _zipped(lambda x, y: x + scalar * y, tree_x, tree_y)
 
 
-def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
+def where(condition: PyTree, tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Return x where the condition is True, y elsewhere.
 
     Args:
@@ -558,7 +560,7 @@ def allclose(
         return jnp.all(jnp.asarray(jax.tree.leaves(_zipped(close, a, b)), bool))
 
 
-def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> Any:
+def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype:
     """Return the dtype of all leaves, JAX's default if there are none.
 
     Of several dtypes, "promote" is the dtype that a sum of them has, "highest" the one among them

@@ -4,7 +4,7 @@ All of these are transformations of transformations, and data like their members
 `chain(a, b)` are those of a under "0/" and of b under "1/".
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from optax_lite.core.leafwise import MaskedNode, check_prefix, is_missing, leaf_
 from optax_lite.core.masks import Placeholder, as_mask
 from optax_lite.core.missing import objectives_of
 from optax_lite.core.transform import EmptyState, GradientTransformation, transform
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import Array, Mask, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_function
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED, check_sequence
@@ -96,7 +96,7 @@ def _chain_descends(tx):
 @transform(
     check=_check_order, freezes=_frozen_by_any, descends=_chain_descends, is_a=("always on",)
 )
-def chain(*transforms):
+def chain(*transforms: TransformationLike):
     """Apply transformations one after another; the state is the tuple of their states.
 
         tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
@@ -136,7 +136,7 @@ def chain(*transforms):
 
 
 @usage('named_chain(("clip", clip(1.0)), ("adam", adam(1e-3)))')
-def named_chain(*transforms: tuple[str, GradientTransformation]) -> GradientTransformation:
+def named_chain(*transforms: tuple[str, TransformationLike]) -> GradientTransformation:
     """Apply named transformations one after another; the state is a dict by name, and so are the
     paths.
 
@@ -228,7 +228,7 @@ def _frozen_inside(tx, updates, params):
 @transform(
     static=("mask",), freezes=_frozen_inside, is_a=("by path", "always on"), not_around=SCALED
 )
-def masked(inner, mask, *, mask_compatible_extra_args=False):
+def masked(inner: TransformationLike, mask: Mask, *, mask_compatible_extra_args: bool = False):
     """Apply `inner` to the leaves where `mask` is True and pass the others on; these have no state.
 
         masked(add_decayed_weights(0.1), ["!bias", "!norm*"])
@@ -289,7 +289,12 @@ def _frozen_parts(tx, updates, params):
     is_a=("by path", "always on"),
     not_around=SCALED,
 )
-def partition(transforms, param_labels, *, mask_compatible_extra_args=False):
+def partition(
+    transforms: Mapping[Any, TransformationLike],
+    param_labels: PyTree,
+    *,
+    mask_compatible_extra_args: bool = False,
+):
     """Give every leaf to the transformation that its label names.
 
         partition({"body": adamw(1e-3), "head": sgd(0.1)}, {"encoder": "body", "out": "head"})
@@ -345,7 +350,7 @@ multi_transform = partition
 
 
 @transform(static=("f",))
-def stateless(f):
+def stateless(f: Callable[[PyTree, PyTree], PyTree]):
     """Make a transformation without state from a function of whole trees.
 
     Args:
@@ -363,7 +368,7 @@ def stateless(f):
 
 
 @transform(static=("f",))
-def stateless_with_tree_map(f):
+def stateless_with_tree_map(f: Callable[[Array, Any], Array]):
     """Make a transformation without state from a function of the arrays of one leaf.
 
     Args:
@@ -382,7 +387,7 @@ def stateless_with_tree_map(f):
     return lambda params: EmptyState(), update
 
 
-def with_extra_args_support(tx: GradientTransformation) -> GradientTransformation:
+def with_extra_args_support(tx: TransformationLike) -> GradientTransformation:
     """Return the transformation unchanged: every one here takes extra arguments and ignores unknown
     ones.
 

@@ -175,13 +175,6 @@ class Config:
         """
         return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
 
-    def __setattr__(self, name: str, value: Any):
-        if hasattr(self, "__dict__") and name not in self._static.names:
-            return _set(self, name, value)  # a field of a user's subclass
-        raise AttributeError(
-            f"{self.factory.name} cannot be changed in place; write tx = tx.replace({name}=...)"
-        )
-
     def _flatten(self):
         fields = getattr(self, "__dict__", None)  # of a user's subclass
         return self._values, (self._static, *fields.items()) if fields else self._static
@@ -280,7 +273,14 @@ class Config:
     def __reduce__(self):
         return type(self)._make, (self._static, self._values)
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # a checker would take any name for an attribute
+
+        def __setattr__(self, name: str, value: Any):
+            if hasattr(self, "__dict__") and name not in self._static.names:
+                return _set(self, name, value)  # a field of a user's subclass
+            raise AttributeError(
+                f"{self.factory.name} cannot be changed in place; write tx = tx.replace({name}=...)"
+            )
 
         def __getattr__(self, name: str):
             own = type(self).__name__ if name == "_static" else self._static.factory.name

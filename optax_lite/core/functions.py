@@ -24,7 +24,7 @@ from optax_lite.core.leafwise import (
     is_missing,
     leafwise,
 )
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import check_function
 from optax_lite.errors.calls import StateError, errors_named, usage
 from optax_lite.errors.states import outline
@@ -123,7 +123,9 @@ def _beside(rule, updates, params):
 
 
 @usage("return wrapping(tx, init, run)")
-def wrapping(tx: Any | None, init: Callable, run: Callable) -> Functions:
+def wrapping(
+    tx: TransformationLike | None, init: Callable[..., Any], run: Callable[..., Any]
+) -> Functions:
     """Make the `update` and the `step` of a wrapper from one function `run`, for its builder to
     return.
 

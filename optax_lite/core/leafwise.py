@@ -20,7 +20,7 @@ from jax.core import Tracer
 from optax_lite.core.axes import is_manual, varying_like as varying_like
 from optax_lite.core.fills import Fill
 from optax_lite.core.numerics import squarable
-from optax_lite.core.types import Array, DTypeLike, PyTree
+from optax_lite.core.types import Array, DTypeLike, Number, PyTree
 from optax_lite.core.validate import check_dtype
 
 
@@ -252,7 +252,7 @@ def leafwise(
     same_shape: bool = True,
     real_only: bool = False,
     squares: bool = False,
-) -> Any:
+) -> PyTree:
     """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns `(update, *slots)`.
 
         def rule(g, m):
@@ -490,7 +490,7 @@ def zero_count() -> Array:
     return jnp.zeros((), jnp.int32)
 
 
-def increment(count: Any) -> Array:
+def increment(count: Number) -> Array:
     """Return `count + 1`, or `count` where it is the largest value of its dtype, so that it never
     turns negative.
 

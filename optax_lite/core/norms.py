@@ -76,7 +76,11 @@ def long_norm(x: Array, axis: Any = None) -> Array:
 
 
 def safe_norm(
-    x: Array, min_norm: float, ord: Any = None, axis: Any = None, keepdims: bool = False
+    x: Array,
+    min_norm: float,
+    ord: int | float | str | None = None,
+    axis: int | tuple[int, ...] | None = None,
+    keepdims: bool = False,
 ) -> Array:
     """Return `jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above
     that.

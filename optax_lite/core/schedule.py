@@ -13,7 +13,7 @@ from optax_lite.core.config import Config, is_key
 from optax_lite.core.factory import Factory
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import divide, fitting
-from optax_lite.core.types import Array
+from optax_lite.core.types import Array, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import schedule_value
 
@@ -21,7 +21,9 @@ P = ParamSpec("P")
 C = TypeVar("C", bound=Config)
 
 
-def _operator(op: Callable, *, swapped: bool = False) -> Callable:
+def _operator(
+    op: Callable, *, swapped: bool = False
+) -> Callable[["Schedule", ScalarOrSchedule], "Schedule"]:
     return lambda schedule, other: (
         _combined(op, other, schedule) if swapped else _combined(op, schedule, other)
     )
@@ -61,7 +63,7 @@ class Schedule(Config):
         return callable(built)
 
     @classmethod
-    def adopt(cls, value):
+    def adopt(cls, value: Any) -> "Schedule | None":
         return function_schedule(value) if callable(value) and not isinstance(value, type) else None
 
     __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
@@ -69,7 +71,7 @@ class Schedule(Config):
     __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, swapped=True)
     __truediv__, __rtruediv__ = _operator(divide), _operator(divide, swapped=True)
 
-    def __neg__(self):
+    def __neg__(self) -> "Schedule":
         return _combined(operator.mul, -1.0, self)
 
 
@@ -84,7 +86,9 @@ def schedule(builder: Callable[P, Any], /) -> Callable[P, Schedule]: ...
 def schedule(
     *, static: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, Any]], Callable[P, Schedule]]: ...
-def schedule(builder=None, /, *, static=()) -> Any:
+def schedule(
+    builder: Callable[..., Any] | None = None, /, *, static: tuple[str, ...] = ()
+) -> Callable[..., Any]:
     """Make a factory of schedules from a function of hyperparameters that returns `value(count)`.
 
         @schedule

@@ -57,7 +57,7 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
 
 
 def periodic_update(
-    new_tensors: PyTree, old_tensors: PyTree, steps: Any, update_period: Any
+    new_tensors: PyTree, old_tensors: PyTree, steps: Number, update_period: Number
 ) -> PyTree:
     """Take over the new tensors where `steps` is a multiple of `update_period`: a target network's
     copy.

@@ -114,7 +114,7 @@ class GradientTransformation(Config):
         return is_pair or isinstance(built, GradientTransformation)
 
     @classmethod
-    def adopt(cls, value):
+    def adopt(cls, value: Any) -> "GradientTransformation | None":
         """Make a transformation from a foreign object with `init` and `update`, such as optax's.
 
         Args:
@@ -128,10 +128,10 @@ class GradientTransformation(Config):
         )
         return _pair(value.init, value.update) if is_pair else None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
         return iter((self.init, self.update))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Callable[..., Any]:
         return (self.init, self.update)[index]  # as of optax's, which is a tuple
 
     def members(self) -> Iterator["GradientTransformation"]:
@@ -180,7 +180,9 @@ class GradientTransformation(Config):
         return _replicate(_strong(state), leaves)
 
     @usage("updates, state = tx.update(grads, state, params)")
-    def update(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any):
+    def update(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, OptState]:
         """Return the updates to add to the params, in the dtype of the gradients, and the next
         state.
 
@@ -200,7 +202,9 @@ class GradientTransformation(Config):
         return new, state
 
     @usage("params, state = tx.step(grads, state, params)")
-    def step(self, updates: Updates, state: OptState, params: Params, **extra: Any):
+    def step(
+        self, updates: Updates, state: OptState, params: Params, **extra: Any
+    ) -> tuple[Params, OptState]:
         """Return the next params and state: `update` and `apply_updates` in one, rounded once.
 
         In low precision this differs from the two calls, which round the update to the gradient's
@@ -254,8 +258,14 @@ def transform(
     **traits: Unpack[Traits],
 ) -> Callable[[Callable[P, Any]], Callable[P, GradientTransformation]]: ...
 def transform(
-    builder=None, /, *, static=(), own_range=(), scheduled=ScheduledState, **traits: Any
-) -> Any:
+    builder: Callable[..., Any] | None = None,
+    /,
+    *,
+    static: tuple[str, ...] = (),
+    own_range: tuple[str, ...] = (),
+    scheduled: type = ScheduledState,
+    **traits: Unpack[Traits],
+) -> Callable[..., Any]:
     """Make a factory of transformations from a function of hyperparameters.
 
         @transform

@@ -29,13 +29,18 @@ class ScheduleFunction(Protocol, _Replaced):
 
 
 @runtime_checkable
-class TransformationLike(Protocol, _Replaced):
-    """A transformation, or anything with its two functions: one of optax."""
+class InitAndUpdate(Protocol):
+    """Anything with the two functions of a transformation: one of ours, of optax, of a user."""
 
     @property
     def init(self) -> Callable[..., Any]: ...
     @property
     def update(self) -> Callable[..., Any]: ...
+
+
+@runtime_checkable
+class TransformationLike(InitAndUpdate, Protocol, _Replaced):
+    """The same as an argument."""
 
 
 class _Dataclass(Protocol):
@@ -45,5 +50,6 @@ class _Dataclass(Protocol):
 ScalarOrSchedule: TypeAlias = Number | ScheduleFunction
 # a number, of which infinity and what is too large to be held mean: none
 Limit: TypeAlias = Annotated[ScalarOrSchedule, "infinite"]
+Patterns: TypeAlias = str | Pattern[str] | Sequence[str | Pattern[str]]  # of paths
 # a tree of bools or a prefix of one, patterns of paths, or a function of the params to either
 Mask: TypeAlias = bool | str | Pattern[str] | Callable[[Any], Any] | Mapping | Sequence | _Dataclass

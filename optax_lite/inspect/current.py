@@ -9,13 +9,14 @@ from optax_lite.core.compose import as_optimizer
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.schedule import Schedule
 from optax_lite.core.transform import Array, GradientTransformation, OptState, StateError
+from optax_lite.core.types import TransformationLike
 from optax_lite.errors.calls import usage
 from optax_lite.errors.states import outline
 from optax_lite.inspect._nodes import find_paths, walk
 
 
 @usage("current_hyperparams(tx, state)")
-def current_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Any]:
+def current_hyperparams(tx: TransformationLike, state: OptState) -> dict[str, Any]:
     """Return the hyperparameters of the next update by path, with schedules evaluated at the
     state's count.
 

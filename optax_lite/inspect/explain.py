@@ -14,7 +14,8 @@ from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import PartitionState, as_optimizer
 from optax_lite.core.leafwise import is_inexact, path_strings
 from optax_lite.core.masks import steps
-from optax_lite.core.transform import GradientTransformation, Params
+from optax_lite.core.transform import Params
+from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_params, usage
 from optax_lite.inspect._advice import lint
@@ -35,7 +36,7 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 
 
 @usage("explain(tx, params)")
-def explain(tx: GradientTransformation, params: Params) -> Explanation:
+def explain(tx: TransformationLike, params: Params) -> Explanation:
     """Tabulate the parameters: group, settings in effect, slots of the state, bytes; with totals
     and warnings.
 

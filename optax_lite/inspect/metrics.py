@@ -28,6 +28,7 @@ from optax_lite.core.norms import global_norm, sum_sq
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.schedule import Schedule
 from optax_lite.core.transform import Array, OptState, Params, PyTree, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED
@@ -86,7 +87,7 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
 
 
 @transform(not_around=SCALED)
-def with_metrics(tx):
+def with_metrics(tx: TransformationLike):
     """Do what `tx` does, and keep in the state what a training log needs; `read_metrics` reads it.
 
         tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))

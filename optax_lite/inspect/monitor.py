@@ -20,14 +20,8 @@ from optax_lite.core.leafwise import (
     varying_like,
 )
 from optax_lite.core.masks import OF_NO_PARAMETER, Placeholder
-from optax_lite.core.transform import (
-    EmptyState,
-    GradientTransformation,
-    Number,
-    PyTree,
-    Updates,
-    transform,
-)
+from optax_lite.core.transform import EmptyState, GradientTransformation, PyTree, Updates, transform
+from optax_lite.core.types import DTypeLike, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import errors_named
 
@@ -76,7 +70,7 @@ def snapshot(measure_name: str, measure: Measure):
     return init, update
 
 
-def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> GradientTransformation:
+def monitor(measures: Mapping[str, Measure | TransformationLike]) -> GradientTransformation:
     """Keep several measures of the updates, by name, in the state and pass the updates on.
 
         measures = {"norm": global_norm, "slow": measure_with_ema(global_norm, 0.9)}
@@ -132,7 +126,12 @@ def _measured(measure):
 
 
 @transform(static=("measure", "accumulator_dtype"))
-def measure_with_ema(measure: Measure, decay: Number, debias=True, accumulator_dtype=None):
+def measure_with_ema(
+    measure: Measure,
+    decay: ScalarOrSchedule,
+    debias: bool = True,
+    accumulator_dtype: DTypeLike | None = None,
+):
     """Return a measure for `monitor`: the moving average of `measure(updates)`.
 
     Its updates are what was measured, so it cannot be a member of a chain itself.

@@ -14,7 +14,7 @@ from optax_lite.core.config import Config
 from optax_lite.core.leafwise import as_array, is_missing, leaf_paths
 from optax_lite.core.masks import pattern_mask
 from optax_lite.core.transform import GradientTransformation, OptState, Params, StateError
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import Patterns, PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage
 from optax_lite.errors.states import first_difference, outline
@@ -78,7 +78,7 @@ def transfer(
 
 @usage("state = reset(state, tx, params, where=...)")
 def reset(
-    state: OptState, tx: GradientTransformation, params: Params, *, where: Any = None
+    state: OptState, tx: GradientTransformation, params: Params, *, where: Patterns | None = None
 ) -> OptState:
     """Start the state afresh for the parameters that `where` picks.
 

@@ -24,7 +24,8 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.norms import dot
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import (
     ArgumentError,
     check_count,
@@ -92,7 +93,7 @@ def last_step(state: Any) -> Array:
     return jnp.where(state.learning_rate > 0, state.learning_rate, 1)
 
 
-def value_and_grad_from_state(value_fn: Callable) -> Callable:
+def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tuple[Array, PyTree]]:
     """Wrap `jax.value_and_grad(value_fn)` to take both from the state of a line search when they
     are there.
 
@@ -168,14 +169,14 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
 @transform(static=("max_backtracking_steps",), is_a=("line search",))
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: int,
-    slope_rtol: Number = 1e-4,
-    decrease_factor: Number = 0.8,
-    increase_factor: Number = 1.5,
-    max_learning_rate: Number = 1.0,
-    atol: Number = 0.0,
-    rtol: Number = 0.0,
-    store_grad=False,
-    verbose=False,
+    slope_rtol: ScalarOrSchedule = 1e-4,
+    decrease_factor: ScalarOrSchedule = 0.8,
+    increase_factor: ScalarOrSchedule = 1.5,
+    max_learning_rate: ScalarOrSchedule = 1.0,
+    atol: ScalarOrSchedule = 0.0,
+    rtol: ScalarOrSchedule = 0.0,
+    store_grad: bool = False,
+    verbose: bool = False,
 ):
     """Scale u by an η that is shrunk until f decreases enough. Armijo 1966; Nocedal & Wright 2006,
     Algorithm 3.1.

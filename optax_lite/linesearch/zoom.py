@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from optax_lite.core.leafwise import leafwise, varying_like, zeros_like
 from optax_lite.core.norms import dot
 from optax_lite.core.numerics import sqrt, weak_typed
-from optax_lite.core.transform import Array, Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Limit, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_count, check_nonnegative, check_positive
 from optax_lite.linesearch.backtracking import (
     gradient_like,
@@ -71,14 +71,14 @@ class _Search(NamedTuple):
 def scale_by_zoom_linesearch(
     max_linesearch_steps: int,
     max_learning_rate: Limit | None = None,
-    tol: Number = 0.0,
-    increase_factor: Number = 2.0,
-    slope_rtol: Number = 1e-4,
-    curv_rtol: Number = 0.9,
-    approx_dec_rtol: Number | None = 1e-6,
-    stepsize_precision: Number = 1e-5,
-    initial_guess_strategy="keep",
-    verbose=False,
+    tol: ScalarOrSchedule = 0.0,
+    increase_factor: ScalarOrSchedule = 2.0,
+    slope_rtol: ScalarOrSchedule = 1e-4,
+    curv_rtol: ScalarOrSchedule = 0.9,
+    approx_dec_rtol: ScalarOrSchedule | None = 1e-6,
+    stepsize_precision: ScalarOrSchedule = 1e-5,
+    initial_guess_strategy: str = "keep",
+    verbose: bool = False,
 ):
     """Scale u by an η that decreases f enough and flattens its slope. Nocedal & Wright 2006,
     Algorithms 3.5 and 3.6.

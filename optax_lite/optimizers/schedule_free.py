@@ -39,10 +39,10 @@ class ScheduleFreeState(NamedTuple):
     z: PyTree  # the iterate
 
     @property
-    def count(self):
+    def count(self) -> Array:
         return self.step_count - 1
 
-    def eval_params(self, params):
+    def eval_params(self, params: Params) -> Params:
         """Return the average x, where z is kept.
 
             x = y + (1 - 1/b1)·(z - y)

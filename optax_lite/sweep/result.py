@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +16,10 @@ from optax_lite.sweep._engine.perturb import resolve
 from optax_lite.sweep._plots.figure import plot
 from optax_lite.sweep.population import Population, show_settings
 from optax_lite.sweep.spaces import edges
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
 
 
 class Rung(NamedTuple):
@@ -259,7 +263,7 @@ class Result:
         names: str | Sequence[str] | None = None,
         metric: str | None = None,
         top: int = 5,
-        ax: Any = None,
+        ax: "Axes | None" = None,
     ) -> Any:
         """Draw the sweep: a figure of all pictures, or the Axes of one kind.
 
@@ -325,7 +329,7 @@ class Result:
         """
         report.write_csv(self, path)
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return `rows()` as a DataFrame."""
         return report.frame(self)
 

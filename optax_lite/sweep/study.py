@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT
 from optax_lite.sweep.training import Training
 
+if TYPE_CHECKING:
+    import optuna
+
 
 @usage("sweep.run_study(study, suggest, train, n_trials=64, batch=16)")
 def run_study(
-    study: Any,
+    study: "optuna.Study",
     suggest: Callable[[Any], PyTree],
     train: Training | Callable[[PyTree, Any], Any],
     *,

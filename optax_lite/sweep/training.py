@@ -238,7 +238,7 @@ class FunctionTask:
 def training(
     init: Callable[..., PyTree],
     loss: Callable[..., Any] | None = None,
-    data: Any = None,
+    data: PyTree = None,
     *,
     update: Callable[..., Any] | None = None,
     steps: int,

@@ -5,15 +5,14 @@ progress bar.
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.core.compose import as_optimizer
-from optax_lite.core.transform import GradientTransformation
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import check_call, check_params, errors_named, usage
 from optax_lite.errors.states import states_with
@@ -61,8 +60,8 @@ _EVAL = "write eval_fn=, a function of the params that returns a number or a dic
 def fit(
     loss_fn: Callable[..., Any],
     params: PyTree,
-    data: Any,
-    tx: GradientTransformation,
+    data: PyTree,
+    tx: TransformationLike,
     *,
     steps: int | None = None,
     epochs: int | None = None,
@@ -74,7 +73,7 @@ def fit(
     state: PyTree | None = None,
     start: int | None = None,
     aux: PyTree | None = None,
-    progress: bool | str = "auto",
+    progress: bool | Literal["auto"] = "auto",
 ) -> tuple[PyTree, History]:
     """Train for a number of steps, or of epochs.
 

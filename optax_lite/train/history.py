@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from optax_lite.train._picture import draw
 def throughput(steps: int, seconds: float) -> float:
     """Steps per second after the first, which compiles; NaN where there was no other."""
     return (steps - 1) / seconds if seconds > 0 and steps > 1 else float("nan")
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(repr=False)
@@ -73,7 +77,7 @@ class History:
         parts.append(f"{self.compile_seconds:.2g} s to compile")
         return f"History({', '.join(parts + ([self.stopped] if self.stopped else []))})"
 
-    def plot(self, ax: Any = None, *, label: str | None = None) -> Any:
+    def plot(self, ax: "Axes | None" = None, *, label: str | None = None) -> "Axes":
         """Draw the loss, with a running mean over noise, and evaluations on a second axis.
 
         Args:
@@ -85,13 +89,12 @@ class History:
             The Axes.
         """
         plt = optional_import("matplotlib.pyplot", "history.plot()")
-        if ax is None:
-            ax = plt.subplots(figsize=(7, 4.5), layout="constrained")[1]
+        ax = plt.subplots(figsize=(7, 4.5), layout="constrained")[1] if ax is None else ax
         draw(self, ax, label)
-        return ax
+        return cast("Axes", ax)
 
 
-def plot_histories(histories: Mapping[str, History], ax: Any = None) -> Any:
+def plot_histories(histories: Mapping[str, History], ax: "Axes | None" = None) -> "Axes":
     """Draw several runs in one picture, a colour for each.
 
         plot_histories({"SGD": sgd_history, "Adam": adam_history})
@@ -113,4 +116,4 @@ def plot_histories(histories: Mapping[str, History], ax: Any = None) -> Any:
         )
     for name, history in histories.items():
         ax = history.plot(ax, label=name)
-    return ax
+    return cast("Axes", ax)

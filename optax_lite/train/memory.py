@@ -12,7 +12,8 @@ import jax
 
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.leafwise import is_inexact, show_leaf
-from optax_lite.core.transform import GradientTransformation, Params
+from optax_lite.core.transform import Params
+from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_params, usage
 from optax_lite.inspect._table import show_bytes
@@ -53,10 +54,10 @@ class StepMemory:
 
 @usage("explain_memory(tx, params, loss_fn, *args)")
 def explain_memory(
-    tx: GradientTransformation,
+    tx: TransformationLike,
     params: Params,
     loss_fn: Callable[..., Any] | None = None,
-    *args: Any,
+    *args: PyTree,
     has_aux: bool = False,
     donate: bool = True,
 ) -> StepMemory:

@@ -1,6 +1,6 @@
 """A whole minimization as one compiled loop, with any transformation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.leafwise import cast_like, is_inexact, leaf_paths, show_leaf
 from optax_lite.core.norms import global_norm
-from optax_lite.core.transform import GradientTransformation
-from optax_lite.core.types import Array, Number, PyTree
+from optax_lite.core.types import Array, Number, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import is_no_tree, usage
 from optax_lite.linesearch.backtracking import (
@@ -37,9 +36,9 @@ class MinimizeResult(NamedTuple):
 def minimize(
     fn: Callable[..., Array],
     x0: PyTree,
-    tx: GradientTransformation = lbfgs(),
+    tx: TransformationLike = lbfgs(),
     *,
-    args: tuple = (),
+    args: Sequence[PyTree] = (),
     tol: Number = 1e-6,
     max_steps: int = 1000,
 ) -> MinimizeResult:

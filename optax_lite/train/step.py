@@ -1,7 +1,7 @@
 """One compiled training step of any loss with any optimizer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from jax.core import Tracer
 
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.leafwise import is_inexact, show_leaf
-from optax_lite.core.transform import GradientTransformation
-from optax_lite.core.types import Array, PyTree
+from optax_lite.core.transform import GradientTransformation, OptState, Params
+from optax_lite.core.types import Array, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_call, check_params, errors_named, usage
 from optax_lite.errors.states import is_state
@@ -22,10 +22,18 @@ from optax_lite.train._telemetry import checked, telemetry
 from optax_lite.wrappers.loss_scaling import loss_scale_of, scale_loss
 
 
+class Step(Protocol):
+    """A compiled training step."""
+
+    def __call__(
+        self, tx: TransformationLike, params: Params, state: OptState, *args: PyTree
+    ) -> tuple[Params, OptState, dict[str, Any]]:
+        """Return the params and the state after the step, and its metrics."""
+        ...
+
+
 @usage("step = make_step(loss_fn); params, state, metrics = step(tx, params, state, *args)")
-def make_step(
-    loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True
-) -> Callable[..., Any]:
+def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True) -> Step:
     """Make `step(tx, params, state, *args) -> (params, state, metrics)` for a loss, compiled once.
 
         step = make_step(loss_fn)
@@ -56,7 +64,7 @@ def make_step(
 
 def training_step(
     loss_fn: Callable[..., Any], has_aux: bool, donate: bool, *, by: str, order: str
-) -> Callable[..., Any]:
+) -> Step:
     """The step of `make_step`, whose errors name the function that the user called."""
     if not callable(loss_fn):
         raise ArgumentError(f"loss_fn must be a function of the params, got {loss_fn!r}", by)

@@ -20,6 +20,7 @@ from optax_lite.core.transform import (
     takes_examples,
     transform,
 )
+from optax_lite.core.types import ScheduleFunction, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED
@@ -38,7 +39,7 @@ class AccumulateState(NamedTuple):
 
 
 @transform(static=("every",), is_a=("resting", "gate"), not_around=SCALED)
-def accumulate(tx, every, *, reduce="mean"):
+def accumulate(tx: TransformationLike, every: int | ScheduleFunction, *, reduce: str = "mean"):
     """Let `tx` take one step for every `every` gradients, with their mean; nothing moves in
     between.
 

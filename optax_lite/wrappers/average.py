@@ -28,7 +28,6 @@ from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import (
     Array,
     GradientTransformation,
-    Number,
     OptState,
     Params,
     PyTree,
@@ -36,6 +35,7 @@ from optax_lite.core.transform import (
     apply_updates,
     transform,
 )
+from optax_lite.core.types import ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
 from optax_lite.core.vectors import as_tree, as_vector
 from optax_lite.errors.calls import usage
@@ -65,7 +65,9 @@ _NOT_AROUND = {**SCALED, **ONE_AVERAGE, **EVERY_POINT}
     is_a=("average", "mean of points", "exact weights", "passing"),
     not_around=_NOT_AROUND,
 )
-def average_params(tx, *, decay: Number | None = None, start: int = 0, every: int = 1):
+def average_params(
+    tx: TransformationLike, *, decay: ScalarOrSchedule | None = None, start: int = 0, every: int = 1
+):
     """Keep an average w̄ of the parameters after each update of `tx`, to be read by `eval_params`.
 
         w̄ ← w̄ + c·(w - w̄)
@@ -136,7 +138,7 @@ def average_params(tx, *, decay: Number | None = None, start: int = 0, every: in
 
 
 @usage("eval_params(tx, state, params)")
-def eval_params(tx: Any, state: OptState, params: Params) -> Params:
+def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Params:
     """Return the parameters to evaluate at: the average that `state` keeps, or `params` where it
     keeps none.
 

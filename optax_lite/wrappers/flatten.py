@@ -12,7 +12,7 @@ from optax_lite.core.masks import Placeholder
 from optax_lite.core.missing import OBJECTIVES
 from optax_lite.core.placement import whole
 from optax_lite.core.transform import transform
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.vectors import as_tree, as_vector, on_vectors
 from optax_lite.errors.composition import INSTEAD, SCALED
 
@@ -24,7 +24,7 @@ _NOT_AROUND = {
 
 
 @transform(freezes=freeze_nothing, is_a=("vector",), not_around=_NOT_AROUND)
-def flatten(inner):
+def flatten(inner: TransformationLike):
     """Give `inner` one vector of all entries in place of the tree, so that its state is a vector
     too.
 

@@ -7,6 +7,7 @@ from optax_lite.core.compose import check_members, masked, partition
 from optax_lite.core.frozen import by_part, spread
 from optax_lite.core.masks import as_mask
 from optax_lite.core.transform import transform
+from optax_lite.core.types import Mask, TransformationLike
 from optax_lite.errors.composition import SCALED
 
 
@@ -15,7 +16,7 @@ def _frozen(tx, updates, params):
 
 
 @transform(static=("mask",), freezes=_frozen, freezes_by_itself=True)
-def freeze(mask):
+def freeze(mask: Mask):
     """Replace the updates of the leaves that `mask` picks by -0.0, and pass the others on.
 
     What follows it in a chain may still move these parameters (weight decay, momentum) and keeps
@@ -44,7 +45,7 @@ def _frozen_or_inside(tx, updates, params):
     is_a=("by path",),
     not_around=SCALED,
 )
-def selective_transform(optimizer, *, freeze_mask):
+def selective_transform(optimizer: TransformationLike, *, freeze_mask: Mask):
     """Train with `optimizer` where `freeze_mask` is False; keep the other parameters still, without
     state.
 

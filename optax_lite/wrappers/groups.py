@@ -14,7 +14,7 @@ from optax_lite.core.frozen import by_part
 from optax_lite.core.functions import wrapping
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import GradientTransformation, transform
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.composition import SCALED
 from optax_lite.wrappers._rules import (
@@ -32,7 +32,7 @@ Rules: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 
 def groups(
-    base: GradientTransformation, rules: Rules, *, strict: bool = True
+    base: TransformationLike, rules: Rules, *, strict: bool = True
 ) -> GradientTransformation:
     """Give the parameters that patterns match other settings of the optimizer `base`.
 

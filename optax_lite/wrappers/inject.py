@@ -4,8 +4,8 @@ static.
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from optax_lite.core.transform import (
     counts_itself,
     transform,
 )
+from optax_lite.core.types import ArrayLike, DTypeLike, InitAndUpdate, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, unknown_argument
 
 
@@ -44,10 +45,10 @@ class WrappedScheduleState(NamedTuple):
 class StatefulSchedule(Protocol):
     """A hyperparameter with a state of its own, which extra arguments of `update` may change."""
 
-    def init(self) -> Any:
+    def init(self) -> PyTree:
         """Return the state before the first update."""
 
-    def update(self, state: Any, **extra_args: Any) -> Any:
+    def update(self, state: PyTree, **extra_args: Any) -> PyTree:
         """Return the state after an update.
 
         Args:
@@ -55,8 +56,9 @@ class StatefulSchedule(Protocol):
             **extra_args: Extra arguments of the optimizer's `update`.
         """
 
-    def __call__(self, state: Any, **extra_args: Any) -> Any:
+    def __call__(self, state: PyTree, **extra_args: Any) -> ArrayLike:
         """Return the value at a state."""
+        ...
 
 
 class WrappedSchedule:
@@ -82,7 +84,7 @@ class WrappedSchedule:
         """
         return WrappedScheduleState(increment(state.count))
 
-    def __call__(self, state: WrappedScheduleState, **extra_args: Any) -> Any:
+    def __call__(self, state: WrappedScheduleState, **extra_args: Any) -> ArrayLike:
         """Return the value at the count."""
         return self.schedule_fn(state.count)
 
@@ -97,9 +99,23 @@ def _stateful(schedule: Schedule) -> StatefulSchedule:
     return found if isinstance(found, StatefulSchedule) else WrappedSchedule(schedule)
 
 
+@overload
 def inject_hyperparams(
-    inner_factory: Any, static_args: Any = (), hyperparam_dtype: Any = None
-) -> Any:
+    inner_factory: InitAndUpdate,
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DTypeLike | None = None,
+) -> GradientTransformation: ...
+@overload
+def inject_hyperparams(
+    inner_factory: Callable[..., Any],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DTypeLike | None = None,
+) -> Callable[..., GradientTransformation]: ...
+def inject_hyperparams(
+    inner_factory: TransformationLike | Callable[..., Any],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DTypeLike | None = None,
+) -> GradientTransformation | Callable[..., GradientTransformation]:
     """Move hyperparameters into the state, where a framework that holds the optimizer static can
     change them.
 

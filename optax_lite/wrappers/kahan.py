@@ -8,6 +8,7 @@ from optax_lite.core.compose import check_members
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import nearest, rounded_step, slots_of_half
 from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.errors.composition import BETWEEN, INSTEAD, ROUNDED, SCALED
 
 
@@ -26,7 +27,7 @@ _NOT_AROUND = {
 
 
 @transform(is_a=("rounding", "compensation"), not_around=_NOT_AROUND)
-def kahan(tx):
+def kahan(tx: TransformationLike):
     """Add the updates u of `tx` to 16-bit parameters p with a compensation c of rounding. Kahan
     1965.
 

@@ -18,7 +18,8 @@ from optax_lite.core.leafwise import (
     zero_count,
     zeros_like,
 )
-from optax_lite.core.transform import Array, Number, OptState, Params, PyTree, Updates, transform
+from optax_lite.core.transform import Array, OptState, Params, PyTree, Updates, transform
+from optax_lite.core.types import ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import check_count, check_nonnegative
 from optax_lite.errors.composition import INSTEAD, INSTEAD_OF_MORE, ONE_AVERAGE, SCALED
 
@@ -97,7 +98,12 @@ _NOT_AROUND = {
     is_a=("average", "exact weights", "passing"),
     not_around=_NOT_AROUND,
 )
-def lookahead(fast_optimizer, sync_period: int, slow_step_size: Number, reset_state: bool = False):
+def lookahead(
+    fast_optimizer: TransformationLike,
+    sync_period: int,
+    slow_step_size: ScalarOrSchedule,
+    reset_state: bool = False,
+):
     """Let slow weights φ follow an optimizer every few updates, and send it back to them. Zhang et
     al. 2019, Algorithm 1.
 

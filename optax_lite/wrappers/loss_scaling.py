@@ -1,6 +1,6 @@
 """Loss scaling: float16 gradients that would be 0 are computed from a larger loss."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -17,7 +17,8 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.norms import all_finite
 from optax_lite.core.numerics import weak_typed
-from optax_lite.core.transform import Array, Number, OptState, PyTree, transform
+from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.types import Number, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_positive
 from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED
@@ -36,10 +37,10 @@ class LossScalingState(NamedTuple):
 # "scaled" makes anything around this an error: it would see scaled gradients (decision 33).
 @transform(static=("growth_interval",), is_a=("scaled", "gate"), not_around=SCALED)
 def loss_scaling(
-    tx,
-    init_scale: Number = 2.0**15,
-    growth_factor: Number = 2.0,
-    backoff_factor: Number = 0.5,
+    tx: TransformationLike,
+    init_scale: ScalarOrSchedule = 2.0**15,
+    growth_factor: ScalarOrSchedule = 2.0,
+    backoff_factor: ScalarOrSchedule = 0.5,
     growth_interval: int = 2000,
 ):
     """Divide gradients by the scale of their loss, and adapt the scale: dynamic loss scaling.
@@ -124,7 +125,7 @@ def loss_scale_of(state: OptState) -> Array | None:
 
 
 @usage("grads = jax.grad(lambda p: scale_loss(state, loss_fn(p)))(params)")
-def scale_loss(state: OptState, loss: Any) -> Array:
+def scale_loss(state: OptState, loss: Number) -> Array:
     """Multiply the loss by the scale that `loss_scaling` keeps in `state`.
 
     The product is float32 at least, so that it does not overflow where the loss is float16.

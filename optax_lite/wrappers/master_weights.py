@@ -10,6 +10,7 @@ from optax_lite.core.functions import wrapping
 from optax_lite.core.half import nearest, rounded_step, slots_of_half
 from optax_lite.core.leafwise import flatten_up_to, is_missing
 from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.errors.composition import ROUNDED, SCALED
 
 
@@ -20,7 +21,7 @@ class MasterWeightsState(NamedTuple):
 
 
 @transform(is_a=("rounding", "exact weights"), not_around={**SCALED, **ROUNDED})
-def master_weights(tx):
+def master_weights(tx: TransformationLike):
     """Let `tx` move a float32 copy of bfloat16 and float16 parameters, which are that copy rounded.
     Micikevicius 2018.
 

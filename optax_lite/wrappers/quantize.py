@@ -17,6 +17,7 @@ from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
 from optax_lite.core.leafwise import increment, is_inexact, is_missing, leaf_paths, zero_count
 from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
+from optax_lite.core.types import Patterns, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.errors.composition import INSTEAD, ONE, SCALED
 from optax_lite.inspect._nodes import nodes, trace_state
@@ -48,7 +49,13 @@ _NOT_AROUND = {
     not_around=_NOT_AROUND,
 )
 def quantize_state(
-    tx, bits: int = 8, *, block: int = 256, seed: int = 0, keep: Any = (), min_size: int = 4096
+    tx: TransformationLike,
+    bits: int = 8,
+    *,
+    block: int = 256,
+    seed: int = 0,
+    keep: Patterns = (),
+    min_size: int = 4096,
 ):
     """Keep the moments of `tx` in 8 bits an entry: 2.02 bytes of state a parameter for AdamW, not
     8.

@@ -10,15 +10,20 @@ from jax.core import Tracer
 
 from optax_lite.core.config import Config
 from optax_lite.core.leafwise import as_array
-from optax_lite.core.types import PyTree
+from optax_lite.core.types import Number, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_shared, unknown_argument
 
 _NAME = "set_hyperparams"
 
 
 def set_hyperparams(
-    state: PyTree, changes: Mapping[str, Any] | None = None, /, *, tx: Any = None, **more: Any
-) -> Any:
+    state: PyTree,
+    changes: Mapping[str, Number] | None = None,
+    /,
+    *,
+    tx: TransformationLike | None = None,
+    **more: Number,
+) -> PyTree:
     """Set hyperparameters that `inject_hyperparams` keeps in a state; nothing compiles again.
 
         state = set_hyperparams(state, learning_rate=3e-4)

@@ -1,5 +1,6 @@
 """Leave out updates: those of bad gradients, and those that a function of the count rejects."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -10,8 +11,8 @@ from optax_lite.core.functions import Inner, wrapping
 from optax_lite.core.leafwise import increment, scalar_like, varying_like, zero_count
 from optax_lite.core.norms import global_norm, sum_sq
 from optax_lite.core.numerics import sqrt
-from optax_lite.core.transform import Array, Number, PyTree, transform
-from optax_lite.core.types import Limit
+from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import Limit, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_nonnegative, check_positive
 from optax_lite.errors.composition import SCALED
 
@@ -58,12 +59,12 @@ def _taken_in(x, statistics, good, window):
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
 def skip_bad_steps(
-    tx,
+    tx: TransformationLike,
     *,
-    nonfinite=True,
+    nonfinite: bool = True,
     outlier: Limit | None = None,
-    window: Number = 100,
-    max_consecutive: Number | None = None,
+    window: ScalarOrSchedule = 100,
+    max_consecutive: ScalarOrSchedule | None = None,
     loss_outlier: Limit | None = None,
 ):
     """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay
@@ -175,7 +176,7 @@ class ApplyIfFiniteState(NamedTuple):
 
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
-def apply_if_finite(inner, max_consecutive_errors):
+def apply_if_finite(inner: TransformationLike, max_consecutive_errors: ScalarOrSchedule):
     """Leave out the updates of `inner` whose gradient has an entry, or a sum of squares, that is
     infinite or NaN.
 
@@ -237,7 +238,11 @@ def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, w
 
 
 @transform(static=("should_transform_fn",), freezes=freeze_nothing, not_around=SCALED)
-def conditionally_transform(inner, should_transform_fn, forward_extra_args=False):
+def conditionally_transform(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+):
     """Apply `inner` where a function of the count is True; elsewhere pass the updates on unchanged.
 
         tx = chain(conditionally_transform(clip(1.0), lambda count: count < 100), adam(1e-3))
@@ -255,7 +260,11 @@ def conditionally_transform(inner, should_transform_fn, forward_extra_args=False
 
 
 @transform(static=("should_transform_fn",), not_around=SCALED)
-def conditionally_mask(inner, should_transform_fn, forward_extra_args=False):
+def conditionally_mask(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+):
     """Apply `inner` where a function of the count is True; elsewhere nothing moves (-0.0).
 
         tx = conditionally_mask(adam(1e-3), lambda count: count >= 100)

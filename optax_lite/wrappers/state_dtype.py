@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from optax_lite.core.leafwise import (
 )
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import DTypeLike, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_dtype
 from optax_lite.errors.composition import INSTEAD, ONE, SCALED
 from optax_lite.inspect._slots import slots_of
@@ -49,7 +50,9 @@ _NOT_AROUND = {
 
 
 @transform(static=("dtype", "seed"), is_a=("narrow state", "drawn"), not_around=_NOT_AROUND)
-def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
+def with_state_dtype(
+    tx: TransformationLike, dtype: DTypeLike | Mapping[str, DTypeLike], *, seed: int = 0
+):
     """Keep the slots of `tx` in a dtype, or each in its own by the field of the state.
 
         tx = with_state_dtype(adamw(1e-3), jnp.bfloat16)  # 4 bytes of state a parameter, not 8

@@ -10,6 +10,7 @@ from optax_lite.core.functions import wrapping
 from optax_lite.core.half import leaf_keys, random_bits, rounded_step, slots_of_half, stochastic
 from optax_lite.core.leafwise import increment, is_missing, leaf_paths, zero_count
 from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.composition import BETWEEN, ROUNDED, SCALED
 
@@ -32,7 +33,7 @@ _NOT_AROUND = {**SCALED, **ROUNDED, **BETWEEN}
 
 
 @transform(static=("seed",), is_a=("rounding",), not_around=_NOT_AROUND)
-def stochastic_rounding(tx, *, seed: int = 0):
+def stochastic_rounding(tx: TransformationLike, *, seed: int = 0):
     """Add the updates u of `tx` to 16-bit parameters p, rounding each sum at random so that the
     mean is exact.
 
