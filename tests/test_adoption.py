@@ -1,15 +1,24 @@
-"""Code that was written for optax: pairs of functions, subclasses, masks, and ours inside of it."""
+"""Code and checkpoints that were written for optax: pairs of functions, subclasses, masks, states,
+and ours inside of it.
+"""
 
 import dataclasses
+import functools
+import itertools
 import pickle
 
+import equinox as eqx
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 import optax_lite as ol
+from tests.closeness import A_STEP, assert_close
+from tests.nightly import first
 
 PARAMS = {"w": jnp.ones(3), "b": jnp.full(2, 2.0)}
 GRADS = {"w": jnp.full(3, 0.5), "b": jnp.full(2, -1.0)}
@@ -92,23 +101,51 @@ def test_a_state_that_is_never_looked_at_may_be_none():
         ol.adam(0.1).init(None)
 
 
+# Each transformation of `lib` around another one, which may be of the other library.
 COMBINATORS = {
-    "chain": optax.chain,
-    "MultiSteps": lambda tx: optax.MultiSteps(tx, 1).gradient_transformation(),
-    "masked": lambda tx: optax.masked(tx, True),
-    "partition": lambda tx: optax.partition({"all": tx}, {"w": "all", "b": "all"}),
+    "chain": lambda lib, tx: lib.chain(tx, lib.scale(0.5)),
+    "named_chain": lambda lib, tx: lib.named_chain(("first", tx), ("second", lib.scale(0.5))),
+    "masked": lambda lib, tx: lib.masked(tx, {"w": True, "b": False}),
+    "partition": lambda lib, tx: lib.partition({"a": tx, "b": lib.sgd(0.1)}, {"w": "a", "b": "b"}),
+    "MultiSteps": lambda lib, tx: lib.MultiSteps(tx, 2),
+    "apply_if_finite": lambda lib, tx: lib.apply_if_finite(tx, 2),
+    "conditionally_transform": lambda lib, tx: lib.conditionally_transform(tx, lambda n: n < 1),
+    "flatten": lambda lib, tx: lib.flatten(tx),
+    "schedule_free": lambda lib, tx: lib.contrib.schedule_free(tx, 0.1, b1=0.5),
+    "mechanize": lambda lib, tx: lib.contrib.mechanize(tx),
+    "with_extra_args_support": lambda lib, tx: lib.with_extra_args_support(tx),
+}
+# What needs value=, and what takes it where there is one.
+INNER = {
+    "polyak_sgd": lambda lib: lib.polyak_sgd(1.0),
+    "reduce_on_plateau": lambda lib: lib.chain(
+        lib.sgd(0.1, 0.5), lib.contrib.reduce_on_plateau(factor=0.5, patience=1)
+    ),
 }
 
 
-@pytest.mark.parametrize("name", COMBINATORS)
-def test_ours_gets_its_extra_arguments_inside_combinators_of_optax(name):
-    inner = ol.polyak_sgd(1.0)
-    tx = COMBINATORS[name](ol.to_optax(inner))
-    with jax.numpy_dtype_promotion("standard"):  # optax.MultiSteps needs it
-        updates, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=jnp.float32(1.0))
-    alone, _ = inner.update(GRADS, inner.init(PARAMS), PARAMS, value=jnp.float32(1.0))
-    np.testing.assert_allclose(updates["w"], alone["w"], rtol=1e-6)
-    assert isinstance(ol.to_optax(inner), optax.GradientTransformationExtraArgs)
+def after_three_steps(tx):
+    """The params of a loop that gives the value of the loss, with JAX's own promotion."""
+    params, state = PARAMS, tx.init(PARAMS)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for _ in range(3):
+            updates, state = tx.update(GRADS, state, params, value=jnp.float32(1.0))
+            params = optax.apply_updates(params, updates)
+    return params
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"), first(1, itertools.product(COMBINATORS, INNER), of=lambda case: case[0])
+)
+def test_extra_arguments_pass_through_combinators_of_both_libraries(name, inner):
+    wrap, make = COMBINATORS[name], INNER[inner]
+    expected = after_three_steps(wrap(optax, make(optax)))
+    for tx in (wrap(optax, ol.to_optax(make(ol))), wrap(ol, make(optax))):
+        assert_close(after_three_steps(tx), expected, ulps=3 * A_STEP)
+
+
+def test_optax_sees_a_transformation_of_its_own():
+    assert isinstance(ol.to_optax(ol.adam(0.1)), optax.GradientTransformationExtraArgs)
 
 
 def test_what_optax_drops_is_said():
@@ -178,3 +215,134 @@ def test_dpsgd_takes_a_key():
         tx = ol.dpsgd(0.1, 1.0, 0.5, **given)
         found.append(tx.update(grads, tx.init(PARAMS), PARAMS)[0]["w"])
     np.testing.assert_array_equal(*found)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+# Decay rates are exact in float32, where optax rounds 1 - b2 and b2 apart.
+ADAM = {"b1": 0.875, "b2": 0.984375}
+MODEL = {
+    "w": jnp.linspace(-0.5, 0.7, 12).reshape(4, 3),
+    "b": jnp.ones(3),
+    "out": [jnp.ones((3, 1))],
+}
+X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32)
+SAVED = {
+    "adamw": lambda lib: lib.adamw(lib.cosine_decay_schedule(1e-2, 10), **ADAM),
+    "sgd": lambda lib: lib.sgd(0.1, momentum=0.9),
+    "clipped": lambda lib: lib.chain(lib.clip_by_global_norm(0.5), lib.adam(1e-2, **ADAM)),
+    "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adamw)(
+        learning_rate=lib.cosine_decay_schedule(1e-2, 10), **ADAM
+    ),
+    "masked": lambda lib: lib.masked(lib.adam(1e-2, **ADAM), {"w": True, "b": False, "out": True}),
+    "partition": lambda lib: lib.partition(
+        {"a": lib.adam(1e-2, **ADAM), "b": lib.set_to_zero()}, {"w": "a", "b": "b", "out": "a"}
+    ),
+    "MultiSteps": lambda lib: lib.MultiSteps(lib.adam(1e-2, **ADAM), 2),
+    "muon": lambda lib: lib.contrib.muon(1e-3, adam_b1=0.875, adam_b2=0.984375),
+}
+
+
+def through_orbax(state, fresh, folder):
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "state", state)
+        checkpointer.wait_until_finished()
+        return checkpointer.restore(folder / "state", jax.eval_shape(lambda: fresh))
+
+
+def through_msgpack(state, fresh, folder):
+    (folder / "state").write_bytes(flax.serialization.to_bytes(state))
+    restored = flax.serialization.from_bytes(fresh, (folder / "state").read_bytes())
+    return jax.tree.map(jnp.asarray, restored)
+
+
+def through_equinox(state, fresh, folder):
+    eqx.tree_serialise_leaves(folder / "state", state)
+    return eqx.tree_deserialise_leaves(folder / "state", fresh)
+
+
+FORMATS = {"orbax": through_orbax, "msgpack": through_msgpack, "equinox": through_equinox}
+
+
+@jax.jit
+@jax.value_and_grad
+def of_model(params):
+    return jnp.mean((jnp.tanh(X @ params["w"] + params["b"][None]) @ params["out"][0] - 1.0) ** 2)
+
+
+def continued(lib, name, params, state, steps=3):
+    """The losses, the params and the state of a run that goes on."""
+    tx, losses = SAVED[name](lib), []
+    with jax.numpy_dtype_promotion("standard"):
+        for _ in range(steps):
+            loss, grads = of_model(params)
+            updates, state = tx.update(grads, state, params)
+            params = lib.apply_updates(params, updates)
+            losses.append(loss)
+    return losses, params, state
+
+
+def initial(lib, name, params):
+    with jax.numpy_dtype_promotion("standard"):
+        return SAVED[name](lib).init(params)
+
+
+@functools.cache
+def halfway(lib, name):
+    """What a run of three steps saves, and how it would go on."""
+    _, params, state = continued(lib, name, MODEL, initial(lib, name, MODEL))
+    return params, state, continued(lib, name, params, state)
+
+
+@pytest.mark.parametrize("saver", [optax, ol], ids=["to ours", "to optax"])
+@pytest.mark.parametrize(
+    ("name", "through"),
+    # every optimizer in one format, and every format once
+    [
+        pytest.param(
+            name,
+            through,
+            marks=() if "orbax" in through or name == "adamw" else pytest.mark.nightly,
+        )
+        for name, through in itertools.product(SAVED, FORMATS)
+    ],
+)
+def test_a_checkpoint_goes_on_in_the_other_library(name, through, saver, tmp_path):
+    reader = ol if saver is optax else optax
+    params, state, expected = halfway(saver, name)
+    restored = FORMATS[through](state, initial(reader, name, params), tmp_path)
+    losses, found, _ = continued(reader, name, params, restored)
+    assert_close((losses, found), expected[:2], ulps=3 * A_STEP)
+
+
+def without_target(state, how, folder):
+    if how == "msgpack":
+        return flax.serialization.msgpack_restore(flax.serialization.to_bytes(state))
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "state", state)
+        checkpointer.wait_until_finished()
+        return checkpointer.restore(folder / "state")
+
+
+@pytest.mark.parametrize("how", ["orbax", "msgpack"])
+@pytest.mark.parametrize("name", first(2, ["inject_hyperparams", "MultiSteps", *SAVED]))
+def test_a_checkpoint_of_optax_without_a_target_is_transferred(name, how, tmp_path):
+    params, state, expected = halfway(optax, name)
+    lost = without_target(state, how, tmp_path)
+    restored, report = ol.transfer(lost, SAVED[name](ol), params)
+    # numbers in a state are the new optimizer's
+    assert {path for path in report.dropped if not path.startswith("hyperparams/")} == set()
+    losses, found, _ = continued(ol, name, params, restored)
+    assert_close((losses, found), expected[:2], ulps=3 * A_STEP)
+
+
+def test_the_parts_of_a_named_chain_are_found_without_a_target(tmp_path):
+    tx = ol.named_chain(("clip", ol.clip_by_global_norm(0.5)), ("adam", ol.adam(1e-2)))
+    grads = of_model(MODEL)[1]
+    _, state = tx.update(grads, tx.init(MODEL), MODEL)
+    found, report = ol.transfer(without_target(state, "orbax", tmp_path), tx, MODEL)
+    assert not report.dropped and jax.tree.structure(found) == jax.tree.structure(state)
+    assert_close(found, state, ulps=0)
+    other = ol.named_chain(("adam", ol.adam(1e-2)))  # with its classes a state needs no names
+    found, report = ol.transfer(state, other, MODEL)
+    assert_close(found["adam"], state["adam"], ulps=0)

@@ -1,5 +1,5 @@
-"""Inside other people's loops: optax chains, Flax linen and NNX, Equinox, published two-function
-optimizers, pickle.
+"""Inside other people's loops: optax chains, Flax linen and NNX, Equinox, Haiku, NumPyro, published
+two-function optimizers, pickle.
 """
 
 import pickle
@@ -59,6 +59,12 @@ def as_optax_does(run, *args):
     """Run with JAX's own promotion: optax mixes dtypes."""
     with jax.numpy_dtype_promotion("standard"):
         return run(*args)
+
+
+def as_users_do(run, *cases):
+    """Run each of the cases with JAX's own promotion, for frameworks that mix dtypes."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return [run(case) for case in cases]
 
 
 def train(lib, tx, jit=lambda step: step):
@@ -465,6 +471,67 @@ def test_arrays_as_hyperparameters_pass_filter_jit_without_a_compile_per_rate():
         models = [step(tx, module(), state)[0] for tx in made]
     assert compilations() == 0
     assert len({float(model.scale[0]) for model in models}) == 3
+
+
+# --- Haiku ----------------------------------------------------------------------------------------
+
+
+@over_optimizers
+def test_haiku_transform(make):
+    hk = pytest.importorskip("haiku", reason="dm-haiku comes with the extra test")
+    net = hk.transform_with_state(
+        lambda x: hk.nets.MLP([4, 1])(hk.BatchNorm(True, True, 0.9)(x, True))
+    )
+
+    def loss_fn(params, averages):
+        predicted, averages = net.apply(params, averages, None, X)
+        return jnp.mean((predicted - Y) ** 2), averages
+
+    def run(lib):
+        tx = make(lib)
+        params, averages = net.init(jax.random.key(0), X)
+        state, losses = tx.init(params), []
+
+        @jax.jit
+        def step(params, averages, state):
+            (loss, averages), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, averages)
+            updates, state = tx.update(grads, state, params)
+            return lib.apply_updates(params, updates), averages, state, loss
+
+        for _ in range(STEPS):
+            params, averages, state, loss = step(params, averages, state)
+            losses.append(loss)
+        return losses, params, averages, state
+
+    assert_same_run(*as_users_do(run, optax_lite, optax))
+
+
+# --- NumPyro --------------------------------------------------------------------------------------
+
+SVI_OPTIMIZERS = OPTIMIZERS | {
+    "plateau": lambda lib: lib.chain(
+        lib.adam(0.1, **ADAM), lib.contrib.reduce_on_plateau(patience=1, cooldown=1)
+    )
+}
+
+
+@pytest.mark.parametrize("make", SVI_OPTIMIZERS.values(), ids=SVI_OPTIMIZERS)
+def test_numpyro_svi(make):
+    numpyro = pytest.importorskip("numpyro", reason="it comes with the extra test")
+    from numpyro.infer import SVI, Trace_ELBO
+    from numpyro.infer.autoguide import AutoNormal
+
+    def model(x):
+        mean = numpyro.sample("mean", numpyro.distributions.Normal(0.0, 3.0))
+        numpyro.sample("x", numpyro.distributions.Normal(mean, 1.0), obs=x)
+
+    def run(tx):
+        svi = SVI(model, AutoNormal(model), tx, Trace_ELBO())
+        found = svi.run(jax.random.key(0), 10, X[:, 0] + 2.0, progress_bar=False)
+        return found.losses, found.params
+
+    ours = optax_lite.to_optax(make(optax_lite))
+    assert_same_run(*as_users_do(run, ours, make(optax)), tolerance=1e-5)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

@@ -21,13 +21,15 @@ def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
     msgpack and the state dicts of Flax give dicts all over, with the places of tuples and lists as
     names.
     """
-    if (
-        outline(state) == outline(fresh)
-        or not isinstance(state, (dict, list))
-        or isinstance(fresh, (dict, list))
-    ):
-        return state
-    return _rebuilt(state, fresh, ())
+    # The state of a named_chain is a dict that has its classes inside.
+    return _rebuilt(state, fresh, ()) if _is_plain(state) and not _is_plain(fresh) else state
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether all containers of a tree are dicts and lists, or empty as Orbax keeps them."""
+    if isinstance(node, (dict, list)):
+        return all(map(_is_plain, node.values() if isinstance(node, dict) else node))
+    return node is None or (type(node) is tuple and not node) or jax.tree_util.all_leaves([node])
 
 
 def _rebuilt(found: Any, fresh: Any, path: tuple) -> Any:
