@@ -343,8 +343,8 @@ def shown(value: Any) -> str:
         return "required"
     if isinstance(value, float):
         return f"`{value:g}`"
-    name = getattr(value, "__name__", None)
-    text = name if isinstance(value, type) and name else repr(value)
+    # functions and classes by name: their repr has an address
+    text = getattr(value, "__name__", None) or repr(value)
     return f"`{text if len(text) < 50 else text[:47] + '...'}`".replace("|", "\\|")
 
 
