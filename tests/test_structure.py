@@ -101,9 +101,22 @@ def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def nodes_that_run(path, skipped=()):
+    """The nodes of a module but those for type checkers, and those inside of `skipped` ones."""
+    pending, found = list(parsed(path).body), []
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+        elif not isinstance(node, skipped):
+            found.append(node)
+            pending += ast.iter_child_nodes(node)
+    return found
+
+
 @cache
 def all_imports(file):
-    return imports(ast.walk(parsed(FILES[file])))
+    return imports(nodes_that_run(FILES[file]))
 
 
 def unstable_names(path):
@@ -126,13 +139,8 @@ def unstable_names(path):
 
 def module_level_imports(file):
     """Those that run when the module is imported: not those inside functions."""
-    pending, found = list(parsed(FILES[file]).body), []
-    while pending:
-        node = pending.pop()
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            found.append(node)
-            pending += ast.iter_child_nodes(node)
-    return imports(found)
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return imports(nodes_that_run(FILES[file], functions))
 
 
 def test_imports_go_down_the_layers():
