@@ -47,7 +47,7 @@ SHARED: Mapping[str, Mapping[str, str]] = {
         "updates": "Gradients or updates, a pytree with the structure of the parameters.",
         "state": "State of the optimizer, as `init`, `update` or `step` returned it.",
         "count": "Number of updates so far, an integer.",
-        "verbose": "Print every trial of the search.",
+        "verbose": "Print the outcome of every search.",
         "inner": "Transformation to apply.",
     },
     "_schedules": {
@@ -173,7 +173,6 @@ SHARED: Mapping[str, Mapping[str, str]] = {
     },
     "core.leafwise": {"count": "A number of any dtype, such as the number of updates so far."},
     "core.numerics": {"decay": "Decay b of the moving average."},
-    "linesearch": {"verbose": "Print the outcome of every search."},
     "train": {"seed": "Seed of the order of the data, an integer."},
     "sweep.result": {
         "member": "Number of the member in the population.",
@@ -356,10 +355,11 @@ CALLS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         ),
         {},
     ),
+    "training": (
+        sweep.training,
+        {"init": abs, "loss": abs, "data": np.ones((2, 1)), "steps": 1, "batch_size": 1},
+    ),
     "successive_halving": (sweep.successive_halving, {"rungs": [10], "keep": 0.5}),
     "pbt": (sweep.pbt, {"every": 10, "perturb": {"learning_rate": (0.8, 1.25)}}),
     "microbatch_value_and_grad": (ol.microbatch_value_and_grad, {"loss_fn": abs, "n": 2}),
 }
-
-# Folders and modules whose docstrings do not list their arguments yet.
-UNDONE: tuple[str, ...] = ("sweep.training",)

@@ -15,7 +15,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite import sweep
-from tests.arguments import CALLS, OWN, SHARED, UNDONE
+from tests.arguments import CALLS, OWN, SHARED
 from tests.methods import ROWS
 from tests.methods.schedules import CASES
 
@@ -98,13 +98,6 @@ def is_called(value):
 FUNCTIONS = {name: value for name, value in public().items() if is_called(value)}
 
 
-def is_done(name):
-    return not any(name.startswith(f"{module}.") for module in UNDONE)
-
-
-DONE = {name: value for name, value in FUNCTIONS.items() if is_done(name)}
-
-
 def doc_of(value):
     return inspect.cleandoc(value.__doc__ or "")
 
@@ -149,13 +142,12 @@ def test_the_public_names_are_found():
     expected = ("optimizers.adam.adamw", "tree.norm", "wrappers.accumulate.MultiSteps")
     assert set(expected) <= FUNCTIONS.keys()
     assert parameters(ol.sgd) == ["learning_rate", "momentum", "nesterov", "accumulator_dtype"]
-    assert {name: module for module in UNDONE for name in [module] if is_done(f"{name}.x")} == {}
 
 
 def test_every_argument_has_one_entry_in_its_place():
     wrong = {
         name: (list(entries(value)), parameters(value))
-        for name, value in DONE.items()
+        for name, value in FUNCTIONS.items()
         if list(entries(value)) != parameters(value)
     }
     assert wrong == {}
@@ -164,7 +156,7 @@ def test_every_argument_has_one_entry_in_its_place():
 def test_an_entry_is_a_sentence_of_two_lines_at_most():
     long = {
         f"{name}: {argument}": text
-        for name, value in DONE.items()
+        for name, value in FUNCTIONS.items()
         for argument, text in entries(value).items()
         if text.count("\n") > 1 or not text.endswith(".") or text[0].islower()
     }
@@ -174,7 +166,7 @@ def test_an_entry_is_a_sentence_of_two_lines_at_most():
 def test_shared_arguments_are_explained_alike():
     different = {
         f"{name}: {argument}": text
-        for name, value in DONE.items()
+        for name, value in FUNCTIONS.items()
         for argument, text in entries(value).items()
         if not one_line(text).startswith(shared_sentence(name, argument))
         and (argument, short(name)) not in EXCEPTIONS
@@ -199,7 +191,7 @@ def test_docstrings_begin_with_a_verb():
     """As far as a first word tells; a class may say what it is."""
     first = {
         name: (doc_of(value).split() or [""])[0]
-        for name, value in DONE.items()
+        for name, value in FUNCTIONS.items()
         if not isinstance(value, type)
     }
     assert {
@@ -277,7 +269,7 @@ def call_of(name, argument):
 
 RANGES = {
     f"{name}: {argument}": (name, argument, text)
-    for name, value in DONE.items()
+    for name, value in FUNCTIONS.items()
     for argument, text in entries(value).items()
     if bounds(text)
 }

@@ -5,6 +5,7 @@ A block followed by a text block that begins with the name of an error raises ju
 any text.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -125,6 +126,39 @@ def test_examples_run(name):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+# each with small settings
+NOTEBOOKS = {"train_and_compare": "STEPS = 20", "sweep": "STEPS, SEEDS = 32, 1"}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run(name, tmp_path, monkeypatch):
+    """With small settings, in a kernel of their own, which compiles as the tests do; `make docs`
+    installs what that needs.
+    """
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="the extra docs is not installed")
+    pytest.importorskip("sklearn", reason="the extra examples is not installed")
+    notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
+    (at,) = (i for i, cell in enumerate(notebook.cells) if cell.metadata.get("tags"))
+    notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(NOTEBOOKS[name]))
+    nbclient.NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": tmp_path}}
+    ).execute()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_are_stored_with_what_they_print_and_draw(name):
+    notebook = json.loads((ROOT / "examples" / f"{name}.ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} <= {"stream", "display_data"}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
 
 
 @pytest.mark.nightly

@@ -8,6 +8,7 @@ import ast
 import functools
 import importlib
 import inspect
+import json
 import posixpath
 import re
 import types
@@ -557,6 +558,25 @@ def example_pages() -> dict[str, str]:
     return found
 
 
+def notebook_page(path: Path) -> str:
+    """A notebook with its stored outputs, as Markdown."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                parts.append(f"```text\n{''.join(output['text']).rstrip()}\n```")
+            elif image := output.get("data", {}).get("image/png"):
+                parts.append(f"![](data:image/png;base64,{''.join(image).strip()})")
+    return "\n\n".join(parts) + "\n"
+
+
+def notebook_pages() -> dict[str, str]:
+    paths = sorted((ROOT / "examples").glob("*.ipynb"))
+    return {f"examples/{path.stem}.md": notebook_page(path) for path in paths}
+
+
 def repository_pages() -> dict[str, Path]:
     """Markdown outside docs/ that is part of the site."""
     results = sorted((ROOT / "benchmarks/results").glob("*.md"))
@@ -572,7 +592,7 @@ def page_of(path: str) -> str | None:
     moved = {str(file.relative_to(ROOT)): uri for uri, file in repository_pages().items()}
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
-    if path.startswith("examples/") and path.endswith(".py"):
+    if path.startswith("examples/"):
         return f"examples/{Path(path).stem}.md"
     return {"README.md": "index.md", "benchmarks/results": "benchmarks/index.md", **moved}.get(path)
 
@@ -596,7 +616,7 @@ def with_links(text: str, folder: str, uri: str) -> str:
 def pages() -> dict[str, str]:
     """Every generated page: its address below docs/, and its Markdown."""
     found = {f"methods/{stem}.md": method_page(stem) for stem in methods()}
-    found |= api_pages() | example_pages()
+    found |= api_pages() | notebook_pages() | example_pages()
     for uri, path in repository_pages().items():
         folder = path.parent.relative_to(ROOT).as_posix()
         found[uri] = with_links(path.read_text(encoding="utf-8"), folder, uri)

@@ -255,28 +255,26 @@ def training(
         train = training(init, update=ppo_update, steps=200)
 
     Args:
-      init: `init(key)` returns the params, the same for all members of a seed; with `update`, the
-        carry. It may also be `init(member, key)`, which is traced for every member.
-      loss: `loss(params, *batch)` as in `make_step`. Entries of a member beside its optimizer are
-        passed by name (`loss(params, x, y, entropy=...)` for {"tx": ..., "entropy": ...}), and a
-        random key of the step to a loss that has an argument `key`.
-      data: As in `fit`: a pytree of arrays, of which each step takes `batch_size` rows, or all with
-        None; or an iterable of batches; or None where there are none.
-      update: Instead of a loss, `update(member, carry, key, *batch)`, which returns `(carry,
-        numbers)`. The carry is any pytree of arrays (params, optimizer state, environment state);
-        the numbers are a dict of scalars, of which each evaluation has the means since the last
-        one. `key` is another one in every update.
-      steps: How many updates a run makes.
-      batch_size: Rows of the data for each update.
-      eval_fn: `eval_fn(params)`, or `eval_fn(carry)` with `update`, returns a number or a dict of
-        numbers. It is traced, so it is written with jax.numpy, and gets the averages where the
-        optimizer of a loss averages. A number of the updates whose name it uses too is called
-        "batch_...", as in "batch_loss".
-      every: Updates between evaluations, a tenth of the steps unless given; the last update is
-        always followed by one.
-      paired: Whether all runs see the same batches, those that `fit(..., seed=seed)` sees, so that
-        differences are the members'. Without, runs of different seeds see different ones.
-      seed: Of the order of the batches.
+        init: `init(key)` returns the params, the same for all members of a seed, or with `update`
+            the carry. As `init(member, key)` it is traced for every member.
+        loss: `loss(params, *batch)` as in `make_step`. Entries of a member beside its optimizer are
+            passed by name, and a key of the step to a loss with an argument `key`.
+        data: As in `fit`: a pytree of arrays, or an iterable of batches; None where there is none.
+        update: In place of a loss, `update(member, carry, key, *batch) -> (carry, numbers)`. The
+            carry is any pytree of arrays; numbers is a dict of scalars.
+        steps: Updates of a run, an integer of at least 1.
+        batch_size: Rows of the data in each update, an integer of at least 1; None for all.
+        eval_fn: `eval_fn(params)`, or `eval_fn(carry)` with `update`; returns a number or a dict of
+            numbers. It is traced. A loss's optimizer that averages gives it the averages.
+        every: Updates between evaluations, an integer of at least 1; None for a tenth of `steps`.
+            The last update is always followed by one.
+        paired: Show all runs the same batches, those of `fit(..., seed=seed)`, so that differences
+            are the members'. Without it, runs of different seeds see different batches.
+        seed: Seed of the order of the batches, an integer.
+
+    Entries of a member reach a loss as in `loss(params, x, y, entropy=...)` for `{"tx": ...,
+    "entropy": ...}`. Each evaluation has the means of an update's numbers since the last one; a
+    number that `eval_fn` returns too is called "batch_...", as in "batch_loss".
 
     A run has diverged when its loss, or a number that its update returns, is not finite: it stays
     where it was. With an optimizer that skips bad steps it has diverged when that gives up.
