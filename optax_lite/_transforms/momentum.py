@@ -6,7 +6,16 @@ from optax_lite.core.compose import identity
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average
 from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
-from optax_lite.core.validate import ArgumentError, check_unit_interval
+from optax_lite.core.validate import ArgumentError, check_below_one, check_unit_interval
+
+
+def _check_momentum(**values: Any) -> None:
+    # 1 sums all gradients, and games are played with less than 0 (Gidel et al. 2019); beyond these
+    # the sum grows without end.
+    for name, value in values.items():
+        if isinstance(value, (int, float)) and not -1 <= value <= 1:
+            raise ArgumentError(f"{name} must be in [-1, 1], got {value!r}", about=(name, value))
+    check_below_one(**values)
 
 
 class TraceState(NamedTuple):
@@ -19,9 +28,10 @@ def trace(decay: Number, nesterov=False, accumulator_dtype=None):
     2013.
 
     After `scale_by_learning_rate` it is the velocity form v = decay·v - lr·g, before it the
-    accumulator form; the two differ where the rate changes.
+    accumulator form; the two differ where the rate changes. `decay` is in [-1, 1]: at 1 nothing is
+    forgotten, below 0 momentum works against the last steps (Gidel et al. 2019, for games).
     """
-    check_unit_interval(decay=decay)
+    _check_momentum(decay=decay)
 
     def rule(g, t):
         t = g + decay * t
@@ -42,6 +52,7 @@ def trace_if(
         raise ArgumentError(
             "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"
         )
+    _check_momentum(momentum=momentum)
     return identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
 
 

@@ -10,10 +10,12 @@ from optax_lite._transforms.decay import with_decay_and_rate
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over
 from optax_lite.core.transform import Number, transform
+from optax_lite.core.validate import check_below_one, check_closed_unit_interval
 from optax_lite.optimizers.adam import ScaleByAdamState
 
 
-@transform
+# A shared b2 must be below 1 (decision 25); with 1 this u is the largest gradient of all steps.
+@transform(own_range=("b2",))
 def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
     """Replace g by m̂ / u. Kingma & Ba 2015, Algorithm 2.
 
@@ -21,8 +23,10 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
         u = max(b2·u, |g| + eps)
 
     u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is
-    kept in the state. The state is Adam's, with u in `nu`.
+    kept in the state. The state is Adam's, with u in `nu`. With b2 = 1 u never fades.
     """
+    check_closed_unit_interval(b2=b2)
+    check_below_one(b2=b2)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -42,7 +46,7 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
     return init, update
 
 
-@transform
+@transform(own_range=("b2",))
 def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8):
     """w ← w - lr·m̂ / u, u the largest |g|, which fades by b2 a step. Kingma & Ba 2015, Algorithm
     2.
@@ -52,7 +56,7 @@ def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Num
     return with_decay_and_rate(learning_rate, scale_by_adamax(b1, b2, eps))
 
 
-@transform(static=("mask",))
+@transform(static=("mask",), own_range=("b2",))
 def adamaxw(
     learning_rate: Number,
     b1: Number = 0.9,
