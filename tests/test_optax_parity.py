@@ -3,7 +3,9 @@
 import enum
 import functools
 import inspect
+import re
 import types
+from pathlib import Path
 
 import chex
 import jax
@@ -15,6 +17,7 @@ import pytest
 
 import optax_lite
 import optax_lite.contrib
+from optax_lite.core.factory import is_factory
 from tests.methods.losses import CASES as LOSSES
 from tests.nightly import first
 
@@ -665,3 +668,114 @@ def test_what_belongs_to_parameters_in_a_state_is_what_optax_finds(mask):
         )
 
     assert jax.tree.leaves(specs(optax_lite)) == jax.tree.leaves(specs(optax))
+
+
+# --- numbers that are refused ---------------------------------------------------------------------
+
+# For arguments without a default, and for a default of None where a number may be given.
+GIVEN = {
+    "learning_rate": 0.1,
+    "momentum": 0.5,
+    "decay": 0.5,
+    "decay_rate": 0.5,
+    "init_value": 0.1,
+    "peak_value": 0.2,
+    "end_value": 0.01,
+    "decay_steps": 8,
+    "transition_steps": 5,
+    "warmup_steps": 2,
+    "power": 1.0,
+    "alpha": 0.1,
+    "clipping": 0.1,
+    "max_delta": 0.1,
+    "max_norm": 0.1,
+    "threshold": 0.1,
+    "step_size": 0.1,
+    "eta": 0.1,
+    "gamma": 0.5,
+    "k": 2,
+    "every_k_schedule": 2,
+    "max_consecutive_errors": 2,
+    "l2_norm_clip": 1.0,
+    "l2_norms_clip": [1.0],
+    "noise_multiplier": 0.1,
+    "weight_decay": 0.1,
+    "value": 0.1,
+    "slow_step_size": 0.5,
+    "sync_period": 2,
+    "max_backtracking_steps": 5,
+    "max_linesearch_steps": 5,
+    "seed": 0,
+}
+
+
+def factories():
+    """The functions of both libraries that make a transformation or a schedule of numbers."""
+    for lib, other in ((optax_lite, optax), (optax_lite.contrib, optax.contrib)):
+        for name in sorted(set(dir(lib)) & set(dir(other))):
+            ours, theirs = getattr(lib, name), getattr(other, name)
+            if is_factory(ours):
+                yield name, ours, theirs
+
+
+def base_call(theirs, lib):
+    """The arguments of a call of a factory of optax that are not left to their defaults."""
+    call = {}
+    for p in inspect.signature(theirs).parameters.values():
+        if p.default is p.empty and p.name.endswith(("inner", "opt", "optimizer")):
+            call[p.name] = lib.sgd(0.1)
+        elif p.name in GIVEN and p.default in (p.empty, None):
+            call[p.name] = GIVEN[p.name]
+    return call
+
+
+def refusal(make, call):
+    """The argument and the range in the error of a call, or whatever else it says; "" for none."""
+    try:
+        make(**call)
+    except Exception as error:
+        found = re.search(r": (\w+) must be (.*?), got ", str(error))
+        return found.groups() if found else repr(error)
+    return ""
+
+
+@pytest.mark.filterwarnings('ignore:"seed" is deprecated')
+def test_numbers_that_only_we_refuse_are_listed():
+    text = (Path(__file__).parents[1] / "docs/differences.md").read_text(encoding="utf-8")
+    table = text.partition("## Numbers that are refused")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", table, re.MULTILINE)
+    cells = [(names.partition("(")[0], words) for names, words in rows]
+    listed = {(name, words) for names, words in cells for name in re.findall(r"`(\w+)`", names)}
+    seen, called = set(), set()
+    for name, ours, theirs in factories():
+        call, other = base_call(theirs, optax_lite), base_call(theirs, optax)
+        if refusal(ours, call) or refusal(theirs, other):
+            continue
+        called.add(name)
+        for p in inspect.signature(theirs).parameters.values():
+            usual = call.get(p.name, p.default)
+            is_shared = p.name in inspect.signature(ours).parameters
+            if not is_shared or type(usual) not in (int, float):
+                continue
+            for value in (0, 1, -1) * isinstance(usual, int) + (0.0, 1.0, -1.0, float("inf")):
+                found = refusal(ours, call | {p.name: value})
+                if found and not refusal(theirs, other | {p.name: value}):
+                    seen.add(found)
+    assert len(called) > 100, "most can be called without more arguments"
+    assert seen == listed
+
+
+EDGES = {
+    "sum of all steps": lambda lib: lib.sgd(0.1, momentum=1.0, nesterov=True),
+    "negative momentum": lambda lib: lib.sgd(0.1, momentum=-0.5),
+    "sum in lars": lambda lib: lib.lars(0.1, momentum=1.0),
+    "largest of all steps": lambda lib: lib.adamax(0.1, b2=1.0),
+}
+
+
+@pytest.mark.parametrize("make", EDGES.values(), ids=EDGES)
+def test_numbers_at_the_edge_of_a_range_mean_what_they_mean_in_optax(make, x64):
+    ours = trajectory(optax_lite, make)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        theirs = trajectory(optax, make)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-10, atol=1e-10)

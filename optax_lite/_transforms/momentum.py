@@ -7,7 +7,16 @@ from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average
 from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
 from optax_lite.core.types import DTypeLike, ScalarOrSchedule
-from optax_lite.core.validate import ArgumentError, check_unit_interval
+from optax_lite.core.validate import ArgumentError, check_below_one, check_unit_interval
+
+
+def _check_momentum(**values: Any) -> None:
+    # 1 sums all gradients, and games are played with less than 0 (Gidel et al. 2019); beyond these
+    # the sum grows without end.
+    for name, value in values.items():
+        if isinstance(value, (int, float)) and not -1 <= value <= 1:
+            raise ArgumentError(f"{name} must be in [-1, 1], got {value!r}", about=(name, value))
+    check_below_one(**values)
 
 
 class TraceState(NamedTuple):
@@ -27,11 +36,12 @@ def trace(
     accumulator form; the two differ where the rate changes.
 
     Args:
-        decay: Decay of the sum, in [0, 1).
+        decay: Decay of the sum, in [-1, 1]. At 1 nothing is forgotten; below 0 the momentum works
+            against the last steps (Gidel et al. 2019, for games).
         nesterov: Use Nesterov momentum, which looks one step ahead.
         accumulator_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """
-    check_unit_interval(decay=decay)
+    _check_momentum(decay=decay)
 
     def rule(g, t):
         t = g + decay * t
@@ -52,6 +62,7 @@ def trace_if(
         raise ArgumentError(
             "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"
         )
+    _check_momentum(momentum=momentum)
     return identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
 
 

@@ -11,10 +11,12 @@ from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over
 from optax_lite.core.transform import transform
 from optax_lite.core.types import Mask, ScalarOrSchedule
+from optax_lite.core.validate import check_below_one, check_closed_unit_interval
 from optax_lite.optimizers.adam import ScaleByAdamState
 
 
-@transform
+# A shared b2 must be below 1 (decision 25); with 1 this u is the largest gradient of all steps.
+@transform(own_range=("b2",))
 def scale_by_adamax(
     b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 0.999, eps: ScalarOrSchedule = 1e-8
 ):
@@ -29,9 +31,12 @@ def scale_by_adamax(
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).
-        b2: Factor by which the largest gradient fades at every step, in [0, 1).
+        b2: Factor by which the largest gradient fades at every step, in [0, 1]; with 1 it never
+            does.
         eps: Added to |g| inside the maximum; at least 0.
     """
+    check_closed_unit_interval(b2=b2)
+    check_below_one(b2=b2)
 
     def init(params):
         return ScaleByAdamState(zero_count(), zeros_like(params), zeros_like(params, real=True))
@@ -51,7 +56,7 @@ def scale_by_adamax(
     return init, update
 
 
-@transform
+@transform(own_range=("b2",))
 def adamax(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -67,13 +72,14 @@ def adamax(
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
         b1: Decay of the moving average of gradients, in [0, 1).
-        b2: Factor by which the largest gradient fades at every step, in [0, 1).
+        b2: Factor by which the largest gradient fades at every step, in [0, 1]; with 1 it never
+            does.
         eps: Added to |g| inside the maximum; at least 0.
     """
     return with_decay_and_rate(learning_rate, scale_by_adamax(b1, b2, eps))
 
 
-@transform(static=("mask",))
+@transform(static=("mask",), own_range=("b2",))
 def adamaxw(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -89,7 +95,8 @@ def adamaxw(
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
         b1: Decay of the moving average of gradients, in [0, 1).
-        b2: Factor by which the largest gradient fades at every step, in [0, 1).
+        b2: Factor by which the largest gradient fades at every step, in [0, 1]; with 1 it never
+            does.
         eps: Added to |g| inside the maximum; at least 0.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the

@@ -248,8 +248,8 @@ def training(
     paired: bool = True,
     seed: int = 0,
 ) -> Training:
-    """A training run as data for `sweep.run`, which may cut it into pieces: to prune, perturb, save
-    and resume.
+    """Describe a training run for `sweep.run`, which may cut it into pieces: to prune, perturb,
+    save and resume it.
 
         train = training(init, loss, (x, y), steps=1000, batch_size=64, eval_fn=accuracy)
         train = training(init, update=ppo_update, steps=200)
@@ -270,7 +270,7 @@ def training(
             The last update is always followed by one.
         paired: Show all runs the same batches, those of `fit(..., seed=seed)`, so that differences
             are the members'. Without it, runs of different seeds see different batches.
-        seed: Seed of the order of the batches, an integer.
+        seed: Seed of the order of the data, an integer.
 
     Entries of a member reach a loss as in `loss(params, x, y, entropy=...)` for `{"tx": ...,
     "entropy": ...}`. Each evaluation has the means of an update's numbers since the last one; a

@@ -6,7 +6,7 @@ import optax_lite as ol
 from tests.methods.row import (
     Quirks,
     Row,
-    beta_bad,
+    beta_bad as any_beta_bad,
     decayed_optimizer_settings,
     eps_bad,
     fast,
@@ -47,6 +47,7 @@ def adamaxw(g, s, w, *, learning_rate, b1, b2, eps, weight_decay, decayed=True):
     return -learning_rate * u, s_new
 
 
+beta_bad = (any_beta_bad[0], ({"b2": -0.1}, "b2 must be in [0, 1], got -0.1"))
 adamax_settings = (
     {},
     {"b1": 0.0, "b2": 0.0},
@@ -56,6 +57,7 @@ adamax_settings = (
     {"b1": 0.8, "b2": 0.3, "eps": 1e-3},
     {"b1": fast, "b2": slow, "eps": 1e-2},
     {"b1": 0.9, "b2": fast},
+    {"b2": 1.0},
 )
 
 

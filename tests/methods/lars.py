@@ -87,7 +87,7 @@ ROWS: tuple[Row, ...] = (
             {"learning_rate": 0.1, "weight_decay": 0.3, "trust_ratio_mask": False},
             {"learning_rate": rate, "trust_coefficient": fast, "weight_decay": rate},
         ),
-        (*rate_bad, *with_rate((({"momentum": 1}, "momentum must be in [0, 1)"), trust_bad[1]))),
+        (*rate_bad, *with_rate((({"momentum": -2}, "momentum must be in [-1, 1]"), trust_bad[1]))),
         stands_for=lars_parts,
         quirks=Quirks(translate=with_masks),
     ),

@@ -26,6 +26,8 @@ def ema(g, s, w, *, decay, debias):
 
 trace_settings = (
     *over(decay=(0.0, 0.5, 0.9, 0.99), nesterov=(False, True)),
+    {"decay": 1.0},
+    {"decay": -0.5, "nesterov": True},
     {"decay": fast},
     {"decay": slow, "nesterov": True},
 )
@@ -37,7 +39,9 @@ ROWS: tuple[Row, ...] = (
         trace,
         trace_settings,
         (
-            *decay_bad,
+            ({"decay": 1.5}, "decay must be in [-1, 1], got 1.5"),
+            ({"decay": 1 - 1e-9}, "decay must be below 1, got 0.999999999"),
+            decay_bad[1],
             (
                 {"decay": 0.9, "accumulator_dtype": "int8"},
                 "accumulator_dtype must be a floating dtype",

@@ -42,7 +42,7 @@ ROWS: tuple[Row, ...] = (
         ),
         (
             *rate_bad,
-            ({"learning_rate": 0.1, "momentum": 1.5}, "momentum must be in [0, 1)"),
+            ({"learning_rate": 0.1, "momentum": 1.5}, "momentum must be in [-1, 1], got 1.5"),
             (
                 {"learning_rate": 0.1, "nesterov": True},
                 "nesterov=True looks ahead along the momentum, and there is none",

@@ -150,7 +150,7 @@ ROWS: tuple[Row, ...] = (
         (
             *rate_bad,
             *with_rate(shampoo_bad),
-            ({"learning_rate": 0.1, "momentum": 1.0}, "momentum must be in [0, 1)"),
+            ({"learning_rate": 0.1, "momentum": 1.5}, "momentum must be in [-1, 1]"),
         ),
         stands_for=shampoo_parts,
         quirks=Quirks(**shampoo_how, positive=("eps",), same_program=1e-4),
