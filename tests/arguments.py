@@ -36,7 +36,7 @@ SHARED: Mapping[str, Mapping[str, str]] = {
             "Leaves that decay: path patterns, a tree of bools or a function that makes one of "
             "the params (see `masked`); None for all."
         ),
-        "momentum": "Decay of the momentum, in [0, 1).",
+        "momentum": "Decay of the momentum, in [-1, 1].",
         "nesterov": "Use Nesterov momentum, which looks one step ahead.",
         "decay": "Decay of the moving average, in [0, 1).",
         "key": "Random seed, an integer or a JAX key; give members of a population a key each.",
@@ -259,7 +259,11 @@ OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "through the momentum": ("novograd", "scale_by_novograd"),
         "the decay itself": ("add_decayed_weights", "independent_weight_decay"),
     },
-    "momentum": {"of steps": ("adafactor",), "of iterates": ("madgrad", "scale_by_madgrad")},
+    "momentum": {
+        "of steps": ("adafactor",),
+        "of updates": ("sm3",),
+        "of iterates": ("madgrad", "scale_by_madgrad"),
+    },
     "nesterov": {"of normalized gradients": ("adopt", "scale_by_adopt")},
     "labels": {
         "a distribution over classes": (

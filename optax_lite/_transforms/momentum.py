@@ -36,8 +36,8 @@ def trace(
     accumulator form; the two differ where the rate changes.
 
     Args:
-        decay: Decay of the sum, in [-1, 1]. At 1 nothing is forgotten; below 0 the momentum works
-            against the last steps (Gidel et al. 2019, for games).
+        decay: Decay of the sum, in [-1, 1]. 1 forgets nothing; a negative one works against the
+            last steps (Gidel et al. 2019, for games).
         nesterov: Use Nesterov momentum, which looks one step ahead.
         accumulator_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """

@@ -39,7 +39,7 @@ def lars(
         trust_coefficient: Share of its norm that a leaf moves by, times the learning rate.
         eps: Added to the denominator; at least 0.
         trust_ratio_mask: Leaves scaled by the ratio, in the forms of `masked`; True for all.
-        momentum: Decay of the momentum, in [0, 1).
+        momentum: Decay of the momentum, in [-1, 1].
         nesterov: Use Nesterov momentum, which looks one step ahead.
     """
     return chain(

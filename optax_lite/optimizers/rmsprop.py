@@ -171,7 +171,7 @@ def rmsprop(
         eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
         centered: Divide by the standard deviation, `scale_by_stddev`, in place of the root mean
             square.
-        momentum: Decay of the momentum, in [0, 1). None for none, and no state for it.
+        momentum: Decay of the momentum, in [-1, 1]. None for none, and no state for it.
         nesterov: Use Nesterov momentum, which looks one step ahead.
         bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
             count to the state.

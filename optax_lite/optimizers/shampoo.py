@@ -117,7 +117,7 @@ def shampoo(
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
-        momentum: Decay of the momentum, in [0, 1).
+        momentum: Decay of the momentum, in [-1, 1].
         nesterov: Use Nesterov momentum, which looks one step ahead.
         b2: Decay of L and R, in [0, 1]; 1 sums them.
         eps: Multiple of the identity at which L and R start, and their least eigenvalue; above 0.
