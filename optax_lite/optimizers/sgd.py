@@ -23,8 +23,8 @@ def sgd(
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
-        momentum: Decay of the momentum, in [-1, 1]. None keeps no state, while 0.0 keeps t, as optax
-            does.
+        momentum: Decay of the momentum, in [-1, 1]. None keeps no state, while 0.0 keeps t, as
+            optax does.
         nesterov: Use Nesterov momentum, which looks one step ahead.
         accumulator_dtype: Dtype in which the momentum is stored; None for the parameters' own.
     """
