@@ -346,3 +346,16 @@ def test_the_parts_of_a_named_chain_are_found_without_a_target(tmp_path):
     other = ol.named_chain(("adam", ol.adam(1e-2)))  # with its classes a state needs no names
     found, report = ol.transfer(state, other, MODEL)
     assert_close(found["adam"], state["adam"], ulps=0)
+
+
+def test_noise_of_optax_goes_on_after_a_transfer():
+    params, grads = {"w": jnp.ones(3)}, {"w": jnp.ones(3)}
+    theirs, tx = (lib.add_noise(0.1, 0.1, key=3) for lib in (optax, ol))
+    with jax.numpy_dtype_promotion("standard"):
+        _, state = theirs.update(grads, theirs.init(params), params)
+        expected, _ = theirs.update(grads, state, params)
+    with pytest.raises(ValueError, match=r"got optax.AddNoiseState.* report = transfer\("):
+        tx.update(grads, state, params)
+    carried, report = ol.transfer(state, tx, params)
+    assert not report.dropped
+    assert_close(tx.update(grads, carried, params)[0], expected, ulps=A_STEP)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.core.config import Config
+from optax_lite.core.config import Config, is_key
 from optax_lite.core.leafwise import as_array, is_missing, leaf_paths
 from optax_lite.core.masks import pattern_mask
 from optax_lite.core.transform import GradientTransformation, OptState, Params, StateError
@@ -59,7 +59,7 @@ def transfer(
     """
     _check_arguments("transfer", state, tx, params)
     fresh = tx.init(params)
-    state = with_classes(state, fresh)
+    state = with_classes(_with_raw_keys(state, fresh), fresh)
     known = (
         {below for path in leaf_paths(state) for below in _within(path.split("/"))}
         if renamed
@@ -147,6 +147,15 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
                 yield index, news[index]
             elif slots[index][0] and news[index].shape[-1:] == picked.shape:
                 yield index, jax.numpy.where(picked, news[index], leaves[index])
+
+
+def _with_raw_keys(state: OptState, fresh: OptState) -> OptState:
+    """A state of optax, which has typed random keys, with raw ones where the new state has no
+    others.
+    """
+    if any(map(is_key, jax.tree.leaves(fresh))):
+        return state
+    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, state)
 
 
 def _within(steps: list[str]) -> Iterator[str]:
