@@ -133,7 +133,7 @@ def test_a_leaf_that_only_looks_like_an_array_is_named():
     base = ol.sgd(0.1)
     tx = ol.GradientTransformation(lambda p: base.init(jax.tree.map(lambda x: x.value, p)), update)
     params = {"w": Wrapped(jnp.ones(3))}
-    with pytest.raises(TypeError, match="params leaf 'w' is Wrapped, no array"):
+    with pytest.raises(TypeError, match="params leaf 'w' is Wrapped, not an array"):
         tx.update({"w": jnp.ones(3)}, tx.init(params), params)
 
 

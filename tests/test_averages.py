@@ -318,7 +318,7 @@ def test_reader_says_what_is_wrong_with_a_call():
         ):
             ol.eval_params(*wrong)
     with pytest.raises(
-        ValueError, match=r"not made by the optimizer: expected .*AverageParamsState.*, got "
+        ValueError, match=r"not made by this optimizer: expected .*AverageParamsState.*, got "
     ):
         ol.eval_params(tx, ol.sgd(0.1).init(START), START)
     with pytest.raises(ValueError, match="'b' only in the"):
@@ -474,7 +474,7 @@ def test_flatten_keeps_vectors_and_changes_nothing_else():
     with pytest.raises(ValueError, match=r"gradient has shape \(5,\), its state \(9,\)") as raised:
         tx.update(mixed | {"w": None}, state, mixed)
     assert (
-        "without a gradient: w; inside of flatten every parameter must have one"
+        "these parameters have no gradient: w; inside flatten every parameter needs one"
         in raised.value.__notes__
     )
 

@@ -77,10 +77,13 @@ def custom(rule, slots=1):
     ("tx", "message"),
     [
         (custom(lambda g, m: 0.9 * m + g), r"the rule must return 2 arrays, \(update, \*slots\)"),
-        (custom(lambda g: g.sum(), slots=0), r"an update of shape \(\) of a gradient \(3, 2\)"),
+        (
+            custom(lambda g: g.sum(), slots=0),
+            r"an update of shape \(\) for a gradient of shape \(3, 2\)",
+        ),
         (
             custom(lambda g, m: (g, (m + g)[None])),
-            r"state leaf '0/w' is float32\[3, 2\], and the update makes it",
+            r"state leaf '0/w' is float32\[3, 2\], but the update turns it into",
         ),
     ],
     ids=["slot forgotten", "wrong update", "growing slot"],
@@ -95,7 +98,7 @@ def test_a_state_that_would_be_truncated_is_told():
         lambda p: jnp.zeros((), jnp.int32), lambda u, s: (u, s + jnp.float32(0.5))
     )
     with (
-        pytest.raises(ValueError, match=r"is int32\[\], and the update makes it float32"),
+        pytest.raises(ValueError, match=r"is int32\[\], but the update turns it into float32"),
         jax.numpy_dtype_promotion("standard"),
     ):
         tx.update(G, tx.init(P))
@@ -228,7 +231,7 @@ def test_editing_a_population_compiles_nothing():
     step = jax.jit(jax.vmap(lambda tx: tx.step(G, tx.init(P), P)[0]))
     step(population)
     assert lowered(lambda: step(population.replace(learning_rate=[0.3, 0.4], b1=0.4))) == 0
-    with pytest.raises(ValueError, match="must be a number, or one for each of"):
+    with pytest.raises(ValueError, match="must be a number or an array of shape"):
         population.replace(b1="x")
 
 

@@ -136,7 +136,7 @@ def test_nothing_is_allocated():
     found = ol.explain(ol.with_metrics(ADAMW), {"w": floats(10**6, 10**6)})
     assert found.totals["state_bytes"]["mu"] == 4 * 10**12
     assert "1,000,000,000,000 parameters, 4 TB; state mu 4 TB, nu 4 TB" in str(found)
-    assert "together 12 EB" in str(ol.explain(ADAMW, {"w": floats(10**6, 10**6, 10**6)}))
+    assert "total 12 EB" in str(ol.explain(ADAMW, {"w": floats(10**6, 10**6, 10**6)}))
 
 
 # --- groups and settings --------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_groups_and_settings_in_effect(around):
     assert lines["head/kernel"][4:6] == ["0.0001", "0…0.01"]
     assert lines["layer_*/bias"][5:7] == ["0", "0…0.001"]
     assert "everywhere: b1 0.9, b2 0.999" in str(found)
-    assert "of them are trained, not embed" in str(found) and not found.warnings
+    assert "of them are trained; not trained: embed" in str(found) and not found.warnings
     assert found.totals["moved"] == found.totals["parameters"] - P["embed"].size
 
 
@@ -342,11 +342,11 @@ WARNED = {
         B,
         "the rule 'b' has no effect: '*'",
     ),
-    "all frozen": (ol.chain(PLAIN, ol.set_to_zero()), W, "no parameter is moved"),
+    "all frozen": (ol.chain(PLAIN, ol.set_to_zero()), W, "no parameter is trained"),
     "b1": (
         ol.adam(1e-2, b1=0.999, mu_dtype=jnp.bfloat16),
         W,
-        "b1=0.999 is 1 in bfloat16: what is in mu is never",
+        "b1=0.999 rounds to 1 in bfloat16, so mu never forgets",
     ),
     "momentum": (
         ol.sgd(0.1, 0.999, accumulator_dtype=jnp.bfloat16),
@@ -366,14 +366,14 @@ WARNED = {
     "rounded away": (
         ol.adam(1e-3),
         HALF,
-        "steps of 0.001, the learning rate, are rounded away from bfloat16",
+        "steps of 0.001 (the learning rate) are lost in bfloat16",
     ),
     "rounded away in float32": (
         ol.sgd(1e-8),
         W,
-        "steps of 1e-08, the learning rate, are rounded away from float32",
+        "steps of 1e-08 (the learning rate) are lost in float32",
     ),
-    "the peak counts": (ol.sgd(rate), HALF, "steps of 0.001, the learning rate, are rounded"),
+    "the peak counts": (ol.sgd(rate), HALF, "steps of 0.001 (the learning rate) are lost"),
     "no rate": (
         ol.partition({"x": ol.adam(1e-3), "y": ol.scale_by_adam()}, {"w": "x", "b": "y"}),
         B,
@@ -385,15 +385,15 @@ L2 = "add_decayed_weights before adamw is an L2 penalty"
 DOUBTFUL = {
     "uphill on purpose": (
         ol.chain(PLAIN, ol.scale(-1.0)),
-        "scale after adamw changes the sign again: params climb",
+        "scale after adamw changes the sign back: params go uphill",
     ),
     "uphill inside": (
         ol.with_metrics(ol.chain(PLAIN, ol.scale(-1.0))),
-        "scale after adamw changes the sign again",
+        "scale after adamw changes the sign back",
     ),
     "no sign": (
         ol.chain(ol.clip(1.0), ol.scale_by_adam()),
-        "no member changes the sign: params climb",
+        "no member changes the sign, so params go uphill",
     ),
     "clip of a direction": (
         ol.chain(ol.scale_by_adam(), ol.clip(1.0), ol.scale_by_learning_rate(0.1)),
@@ -551,7 +551,7 @@ def test_a_column_that_says_nothing_gives_way_to_a_line():
     rules = {"a1": {"learning_rate": 0.1, "b1": 0.5, "b2": 0.6, "eps": 1e-7}}
     deep = {"a_long_name_of_a_module" * 2: {"kernel": floats(3, 4)}, "a1": floats(3, 4)}
     text = str(ol.explain(ol.average_params(ol.groups(PLAIN, rules), decay=0.9), deep))
-    assert "dtype of all: float32" in text and " dtype " not in text.splitlines()[0]
+    assert "dtype of all leaves: float32" in text and " dtype " not in text.splitlines()[0]
     assert "a_long_name" in text and "module/kernel" in text
     assert " dtype " in str(ol.explain(PLAIN, P)).splitlines()[0]
 

@@ -93,8 +93,8 @@ WRAPPERS = {
 }
 # What some say of what is inside them, where they are built: tests/test_order.py has the sentences.
 REFUSALS = (
-    " is inside( adv_optimizer)?,| inside changes (no|the) sign| before loss_scaling | after .* "
-    "would |the rule 'w': "
+    " is inside( adv_optimizer)?,| inside (does not|already) change| before loss_scaling "
+    "| after .* would |the rule 'w': "
 )
 VECTOR, OF_VECTOR = (
     jnp.array([0.3, -0.1, 1.0, -2.0, 0.5, 3.0]),

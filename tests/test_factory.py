@@ -122,7 +122,9 @@ def test_a_factory_made_within_a_function_travels_by_value():
 def test_a_builder_must_be_a_function_with_the_arguments_that_are_named():
     with pytest.raises(TypeError, match="transform: the builder must be a function, got 3"):
         ol.transform(3)
-    with pytest.raises(ValueError, match="held: static= names other, which are no arguments of it"):
+    with pytest.raises(
+        ValueError, match="held: static= names other, which the function does not take"
+    ):
 
         @ol.transform(static=("other",))
         def held(value):

@@ -494,7 +494,7 @@ def test_refusals_for_multi_steps_say_why():
                 ol.chain(ol.differentially_private_aggregate(1.0, 0.1, seed=0), ol.sgd(0.1)), 2
             ),
             (
-                r"accumulate: tx takes per-example gradients.*write "
+                r"accumulate: tx needs per-example gradients.*write "
                 r"chain\(differentially_private_aggregate"
             ),
         ),

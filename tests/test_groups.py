@@ -778,8 +778,8 @@ WRONG = {
     "several": (
         lambda: ol.groups(two, {"bias": rate(1.0)}),
         (
-            "several arguments are called 'learning_rate': 0/learning_rate, 1/learning_rate; write "
-            "the path"
+            "several arguments are called 'learning_rate': 0/learning_rate, 1/learning_rate; "
+            "write the full path"
         ),
     ),
     "out of range": (
@@ -816,9 +816,8 @@ WRONG = {
     "rule behind the end": (
         lambda: ol.groups(adamw, {"encoder": "freeze", "encoder/bias": rate(1.0)}).init(PARAMS),
         (
-            "groups: the rule 'encoder/bias' has no effect: 'encoder', which stands before it, "
-            "takes over all its leaves; let that leave them out, as in ('encoder', "
-            "'!encoder/bias')"
+            "groups: the rule 'encoder/bias' has no effect: 'encoder' comes before it and takes "
+            "all its leaves; exclude them there, as in ('encoder', '!encoder/bias')"
         ),
     ),
     "rule behind the end and another one": (
@@ -826,8 +825,8 @@ WRONG = {
             adamw, {"kernel": rate(1.0), "head": "freeze", "head/kernel": rate(2.0)}
         ).init(PARAMS),
         (
-            "groups: the rule 'head/kernel' has no effect: 'head', which stands before it, takes "
-            "over all its leaves"
+            "groups: the rule 'head/kernel' has no effect: 'head' comes before it and takes all "
+            "its leaves"
         ),
     ),
     "state of another grouping": (

@@ -128,7 +128,7 @@ def test_leafwise_traces_leaves_that_look_alike_once():
         ),
         ({"a": jnp.ones(3)}, {"a": jnp.ones(3), "c": jnp.ones(3)}, r"'c' only in the"),
         ([jnp.ones(3)], (jnp.ones(3),), r"are in a list, the .* in a tuple"),
-        ({"a": jnp.ones(3)}, {"a": None}, r"leaf 'a'.*had none at init"),
+        ({"a": jnp.ones(3)}, {"a": None}, r"leaf 'a'.*was not trained at init"),
         ({"a": jnp.ones(3, int)}, {"a": jnp.ones(3)}, r"leaf 'a'.*int32\[3\].*pass None"),
         ({"a": jnp.ones(3, bool)}, {"a": jnp.ones(3)}, r"leaf 'a'.*bool\[3\].*pass None"),
     ],
@@ -533,6 +533,6 @@ def test_following_takes_the_arrays_of_a_module_and_leaves_its_functions():
 def test_a_leaf_that_is_a_function_is_named_with_the_remedy(call, name):
     with pytest.raises(
         TypeError,
-        match=rf"{name} 'act' is .*relu, no array; pass None for it, as eqx.filter\(model",
+        match=rf"{name} 'act' is .*relu, not an array; pass None for it, as eqx.filter\(model",
     ):
         call({"w": jnp.zeros(2), "act": jax.nn.relu})

@@ -396,10 +396,10 @@ def test_errors_of_value_and_grad_from_state():
     f, x = ol.value_and_grad_from_state(bowl), jnp.ones(2)
     with pytest.raises(
         ValueError,
-        match="value_and_grad_from_state: the state must hold one line search, this has 0",
+        match="value_and_grad_from_state: the state must hold exactly one line search, got 0",
     ):
         f(x, state=ol.adam(0.1).init(x))
-    with pytest.raises(ValueError, match="this has 2"):
+    with pytest.raises(ValueError, match="exactly one line search, got 2"):
         f(x, state=ol.chain(zoom(), zoom()).init(x))
     with pytest.raises(
         ValueError,

@@ -436,7 +436,7 @@ def test_reading_metrics_is_an_error_once_too_many_steps_were_bad():
                 read(metrics)
             else:
                 with pytest.raises(
-                    RuntimeError, match="more steps in a row were bad than max_consecutive"
+                    RuntimeError, match="there were more bad steps in a row than max_consecutive"
                 ):
                     read(metrics)
         assert dict(jax.device_get(metrics))["loss"] >= 0, "as a whole they go on"
@@ -524,7 +524,9 @@ def test_a_step_that_fails_says_what_failed_and_what_is_gone():
 
     with pytest.raises(RuntimeError, match="disk full") as told:
         run(ol.make_step(loss), ol.sgd(0.1), 1)
-    assert any("are gone with it: go on from a saved copy" in note for note in told.value.__notes__)
+    assert any(
+        "so they are lost: continue from a saved copy" in note for note in told.value.__notes__
+    )
 
 
 def test_an_argument_that_is_donated_in_the_same_call_is_explained():
@@ -563,16 +565,17 @@ WRONG = {
     ),
     "integer": (
         lambda: call(lambda p, x, y: 1),
-        r"must return one number, got int 1; write a real floating one",
+        r"must return one number, got int 1; it must be real and floating",
     ),
     "complex": (
         lambda: call(lambda p, x, y: jax.lax.complex(p["b"], p["b"])),
-        r"got complex64\[\]; write a real",
+        r"got complex64\[\]; it must be real",
     ),
     "nothing": (lambda: call(lambda p, x, y: None), r"loss_fn must return one number, got None"),
     "aux unasked": (
         lambda: call(lambda p, x, y: (loss_fn(p, x, y), x)),
-        r"got a tuple of 2; if the second is not part of the loss, write make_step\(loss_fn, has",
+        r"got a tuple of 2; if the second value is not part of the loss, write "
+        r"make_step\(loss_fn, has",
     ),
     "no aux": (
         lambda: call(has_aux=True),
@@ -581,14 +584,14 @@ WRONG = {
     "arguments missing": (
         lambda: call(args=(X,)),
         (
-            r"^make_step: loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): missing a "
-            r"required argument: 'y'"
+            r"^make_step: loss_fn\(params, x, y\) was called with \(params, float32\[64, 3\]\): "
+            r"missing a required argument: 'y'"
         ),
     ),
     "other state": (
         lambda: call(state=ol.sgd(0.1, momentum=0.9).init(fresh())),
         (
-            r"adam: this state was not made by it: expected .*ScaleByAdamState.*got "
+            r"adam: this state was not made by this optimizer: expected .*ScaleByAdamState.*got "
             r".*TraceState.*tx.init"
         ),
     ),
@@ -611,11 +614,11 @@ WRONG = {
     ),
     "a name among the arguments": (
         lambda: call(lambda p, x, y, mode: loss_fn(p, x, y), args=(X, Y, "train")),
-        r"args leaf '2' is str 'train', no array. Let loss_fn close over",
+        r"args leaf '2' is str 'train', not an array. Let loss_fn close over",
     ),
     "population": (
         lambda: call(tx=jax.vmap(ol.adam)(jnp.ones(3)), state=ol.adam(0.1).init(fresh())),
-        r"this is a population of 3; use jax.vmap",
+        r"this is a population of 3; apply jax.vmap",
     ),
 }
 
@@ -746,7 +749,9 @@ def test_data_that_begins_anew_is_told():
     _, history = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2)
     for data, options in ((QUARTERS, {}), ((X, Y), {"batch_size": 24})):
         with pytest.warns(
-            UserWarning, match=r"the data begins anew; write start=history.end to go on, or start=0"
+            UserWarning,
+            match=r"the data starts again from its beginning; write start=history.end to continue "
+            r"where it stopped, or start=0",
         ):
             ol.fit(loss_fn, fresh(), data, ol.adam(0.1), steps=2, state=history.state, **options)
     again, _ = ol.fit(
@@ -771,7 +776,7 @@ def test_epochs_are_steps():
 
 def test_gradients_that_wait_are_told():
     tx = ol.accumulate(ol.sgd(0.1), 4)
-    with pytest.warns(UserWarning, match="fit: 2 gradients wait for more of them to be a step"):
+    with pytest.warns(UserWarning, match="fit: 2 accumulated gradients do not make up a step yet"):
         half, history = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=6)
     rest, _ = ol.fit(loss_fn, half, QUARTERS, tx, steps=2, state=history.state, start=history.end)
     whole, _ = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=8)
@@ -787,7 +792,7 @@ def test_patience_keeps_what_was_best():
 
     options = {"steps": 20, "eval_fn": evaluate, "every": 2}
     params, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), patience=2, **options)
-    assert history.stopped == "no evaluation was better for the last of `patience`"
+    assert history.stopped == "no better evaluation within `patience`"
     assert (
         history.end == 8 and history.best_step == 4 and history.eval_steps.tolist() == [2, 4, 6, 8]
     )
@@ -802,7 +807,7 @@ def test_an_evaluation_can_end_the_run():
         return 0.0
 
     _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), steps=50, eval_fn=evaluate, every=1)
-    assert history.stopped == "eval_fn ended it" and 1 < history.end < 50
+    assert history.stopped == "eval_fn ended the run" and 1 < history.end < 50
     assert len(history.evals["eval"]) == history.end - 1
 
 
@@ -970,11 +975,11 @@ WRONG_FIT = {
     ),
     "large batch": (
         lambda: fitted(batch_size=65),
-        r"batch_size is 65, and data has 64 rows; None takes them all",
+        r"batch_size is 65, but data has 64 rows; batch_size=None takes them all",
     ),
     "lengths": (
         lambda: fitted(data=(X, Y[:5]), batch_size=2),
-        r"one length of the first axis, got '0' float32\[64, 3\], '1' float32\[5\]",
+        r"the same length along the first axis, got '0' float32\[64, 3\], '1' float32\[5\]",
     ),
     "scalar": (
         lambda: fitted(data=(X, jnp.ones(())), batch_size=2),
@@ -982,25 +987,25 @@ WRONG_FIT = {
     ),
     "no array": (
         lambda: fitted(data=(X, 1.0)),
-        r"data leaf '1' is float 1.0, not an array; write jnp.asarray",
+        r"data leaf '1' is float 1.0, not an array; convert it with jnp.asarray",
     ),
-    "empty": (lambda: fitted(data=[]), r"fit: data is an iterable without a batch in it"),
+    "empty": (lambda: fitted(data=[]), r"fit: data is an iterable without batches"),
     "size of batches": (
         lambda: fitted(data=[(X, Y)], batch_size=2),
-        r"batch_size=2 is for arrays, and data is list, an iterable of batches",
+        r"batch_size=2 is for arrays, but data \(list\) is an iterable of batches",
     ),
     "start": (lambda: fitted(start=-1), r"fit: start must be an integer of at least 0, got -1"),
     "no end": (
         lambda: fitted(steps=None),
-        r"fit: write steps=, the number of updates, or epochs=, how often",
+        r"fit: write steps= \(the number of updates\) or epochs= \(passes over the data\)",
     ),
     "two ends": (
         lambda: fitted(epochs=2),
-        r"fit: write steps=, the number of updates, or epochs=, how often",
+        r"fit: write steps= \(the number of updates\) or epochs= \(passes over the data\)",
     ),
     "epochs": (
         lambda: fitted(data=iter(QUARTERS), steps=None, epochs=2),
-        r"fit: epochs=2 needs data that tells its length, got list_iterator; write steps=",
+        r"fit: epochs=2 needs data with a length, got list_iterator; write steps= instead",
     ),
     "patience": (lambda: fitted(patience=3), r"fit: patience counts evaluations; write eval_fn="),
     "too late": (
@@ -1018,7 +1023,7 @@ WRONG_FIT = {
     ),
     "a loss with aux": (
         lambda: ol.fit(lambda p, x, y: (0.0, x), fresh(), (X, Y), ADAM, steps=1),
-        r"^fit: loss_fn must return one number, got a tuple of 2; .*or for fit compute it in eval",
+        r"^fit: loss_fn must return one number, got a tuple of 2; .*for fit, compute it in eval",
     ),
     "has_aux": (lambda: fitted(has_aux=True), r"'has_aux'; return the loss alone"),
     "callbacks": (lambda: fitted(callbacks=[]), r"'callbacks'; write eval_fn=, .*StopIteration"),
@@ -1029,7 +1034,7 @@ WRONG_FIT = {
     ),
     "lists": (
         lambda: fitted(data=(X, Y.tolist())),
-        r"fit: data\[1\] is a list; write numpy.asarray of it",
+        r"fit: data\[1\] is a list; convert it with numpy.asarray",
     ),
     "integers": (
         lambda: fitted(params={"w": np.arange(3)}),

@@ -145,11 +145,11 @@ def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
         ),
         (
             lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, *data(), 0.5),
-            r"argument 3 has shape \(\); .* What is no batch goes by keyword",
+            r"argument 3 has shape \(\); .* Pass arguments that are not batches by keyword",
         ),
         (
             lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, x=data()[0], y=data()[1]),
-            "there is no batch to divide: pass it by position",
+            "there is no batch to split; pass it as a positional argument",
         ),
     ],
 )

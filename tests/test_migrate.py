@@ -215,7 +215,7 @@ IMPORTS = {
     "from optax.contrib import adam, muon": (
         "from optax_lite import adam; from optax_lite.contrib import muon"
     ),
-    "from optax import x_a": "nothing, as it is not here",
+    "from optax import x_a": "nothing: optax_lite has no such name",
     "from optax import x_a, adam": "from optax_lite import adam",
 }
 

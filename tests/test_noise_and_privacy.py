@@ -197,7 +197,7 @@ def test_gradients_that_are_no_examples_are_refused_by_name(tx):
 def test_different_numbers_of_examples_are_refused():
     tx = ol.dpsgd(0.1, 1.0, 0.5, 0)
     with pytest.raises(
-        ValueError, match=r"must have one number of examples along the first axis, got 'scale'"
+        ValueError, match=r"must have the same number of examples along the first axis, got 'scale'"
     ):
         tx.update({**GRADS, "scale": GRADS["scale"][:3]}, tx.init(PARAMS), PARAMS)
 

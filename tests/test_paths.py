@@ -292,7 +292,8 @@ def test_unknown_label_names_the_leaf_the_label_and_the_choices():
         {"a": {"w": "fast", "b": "fats"}, "c": "slow"},
     )
     with pytest.raises(
-        ValueError, match=r"leaf 'a/b' has the label 'fats'; the transforms are \['fast', 'slow'\]"
+        ValueError,
+        match=r"leaf 'a/b' has the label 'fats', but transforms has only \['fast', 'slow'\]",
     ):
         tx.init(TREE)
 

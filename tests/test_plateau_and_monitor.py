@@ -189,9 +189,9 @@ def test_a_measure_that_cannot_do_without_an_extra_argument_is_refused_at_once()
     [
         (
             lambda: ol.monitor([ol.global_norm]),
-            "monitor: write a dict from names to functions of the updates",
+            "monitor: measures must be a dict of names to functions of the updates",
         ),
-        (lambda: ol.monitor({1: ol.global_norm}), "monitor: write a dict from names"),
+        (lambda: ol.monitor({1: ol.global_norm}), "monitor: measures must be a dict of names"),
         (lambda: ol.monitor({"norm": 3}), "monitor: norm must be a function of the updates, got 3"),
         (
             lambda: ol.snapshot("norm", 3),

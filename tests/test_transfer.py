@@ -119,7 +119,7 @@ def test_a_schedule_takes_over_the_count_of_adam_and_goes_again():
     state, _ = carried(ol.adam(0.1), ol.adam(line))
     chex.assert_trees_all_equal(state[1], ol.ScaleByScheduleState(jnp.int32(5)))
     _, report = carried(ol.adam(line), ol.adam(0.1))
-    assert report.dropped == {"1/count": "no ScaleByScheduleState any more"}
+    assert report.dropped == {"1/count": "the new state has no ScaleByScheduleState"}
 
 
 def test_a_schedule_of_another_number_takes_over_too():
@@ -133,7 +133,7 @@ def test_a_schedule_with_nothing_to_count_by_starts_and_the_report_says_so():
     state, report = carried(ol.sgd(0.1, 0.9), ol.sgd(line, 0.9))
     assert counts(state) == [0]
     assert report.new == {
-        "1/count": "the old state has no count to take over: a schedule starts at its beginning"
+        "1/count": "the old state has no count to carry over, so the schedule starts from 0"
     }
 
 
@@ -141,7 +141,7 @@ def test_a_count_does_not_go_on_without_its_moments():
     state, report = carried(ol.sgd(line, 0.9), ol.adam(line))
     assert (int(state[0].count), int(state[1].count)) == (0, 5)
     assert report.new["0/count"] == "its moments start afresh"
-    assert set(report.dropped.values()) == {"no TraceState any more"}
+    assert set(report.dropped.values()) == {"the new state has no TraceState"}
 
 
 def test_of_joined_counts_the_largest_goes_on():
@@ -151,7 +151,7 @@ def test_of_joined_counts_the_largest_goes_on():
     state.inner_states["off"] = ol.MaskedState((young, ol.EmptyState()))
     state, report = ol.transfer(state, ol.adam(0.1), params)
     assert counts(state) == [5]
-    assert report.notes == ("0/count: of the counts 2, 5 the largest goes on",)
+    assert report.notes == ("0/count: the counts are 2, 5; the largest is kept",)
 
 
 # --- parameters -----------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_unfrozen_into_the_same_optimizer():
     assert counts(state) == [5]
     (note,) = report.notes
     assert note.startswith(
-        "body/w: ScaleByAdamState starts at 0 there while its count goes on, so its first steps"
+        "body/w: ScaleByAdamState starts at 0 there while its count continues, so its first steps"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_shape_that_changed_starts_afresh():
     wider = {**PARAMS, "head": {"w": jnp.ones((1, 3)), "b": PARAMS["head"]["b"]}}
     _, report = carried(ol.adam(0.1), ol.adam(0.1), wider)
     assert report.new == dict.fromkeys(
-        ["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2], and is float32[1, 3] now"
+        ["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2] and is now float32[1, 3]"
     )
 
 
@@ -202,8 +202,8 @@ def test_a_renamed_parameter_is_not_guessed_but_asked_about():
     state, report = carried(ol.adam(0.1), ol.adam(0.1), renamed)
     assert set(report.new) == {f"0/{m}/top/{p}" for m in ("mu", "nu") for p in ("w", "b")}
     assert report.notes[1:] == (
-        "is top/b what head/b was? Then write transfer(..., renamed={'head/b': 'top/b'})",
-        "is top/w what head/w was? Then write transfer(..., renamed={'head/w': 'top/w'})",
+        "top/b may be the old head/b; if so, write transfer(..., renamed={'head/b': 'top/b'})",
+        "top/w may be the old head/w; if so, write transfer(..., renamed={'head/w': 'top/w'})",
     )
     state, report = carried(ol.adam(0.1), ol.adam(0.1), renamed, renamed={"head": "top"})
     assert (report.new, report.dropped, report.notes) == ({}, {}, ())
@@ -217,10 +217,8 @@ def test_of_two_alike_neither_is_guessed():
     state, report = carried(
         ol.chain(ol.trace(0.9), ol.scale(-0.1)), ol.chain(ol.trace(0.5), ol.trace(0.9))
     )
-    assert set(report.new.values()) == {
-        "1 TraceState before, 2 now, and nothing tells which is which"
-    }
-    assert set(report.dropped.values()) == {"no place for it"}
+    assert set(report.new.values()) == {"1 TraceState before, 2 now, and they cannot be told apart"}
+    assert set(report.dropped.values()) == {"the new state has no place for it"}
     chex.assert_trees_all_equal(state[0].trace, jax.tree.map(jnp.zeros_like, PARAMS))
 
 
@@ -249,7 +247,7 @@ def test_a_wrapper_taken_off_leaves_the_nearer_of_two():
     old = ol.sam(ol.sgd(0.1, 0.9), ol.sgd(0.05), sync_period=7)
     state, report = carried(old, ol.sgd(0.1, 0.9))
     chex.assert_trees_all_equal(state[0], trained(old)[1].opt_state[0])
-    assert set(report.dropped.values()) == {"no SAMState any more"}
+    assert set(report.dropped.values()) == {"the new state has no SAMState"}
 
 
 # --- kinds of state and params --------------------------------------------------------------------
@@ -309,7 +307,7 @@ def test_inside_jit():
 def test_hyperparameters_in_the_state_are_those_of_the_new_optimizer():
     state, report = carried(ol.inject_hyperparams(ol.sgd(0.1)), ol.inject_hyperparams(ol.sgd(0.5)))
     assert state.hyperparams["learning_rate"] == 0.5
-    assert report.new == {"hyperparams/learning_rate": "the new optimizer's"}
+    assert report.new == {"hyperparams/learning_rate": "set by the new optimizer"}
     assert report.dropped == {"hyperparams/learning_rate": "the new optimizer sets it"}
 
 
@@ -374,7 +372,7 @@ WRONG = {
     ),
     "no params": (
         lambda: ol.transfer(ol.adam(0.1).init(PARAMS), ol.adam(0.1), None),
-        "transfer: needs the parameters, to know which leaf of the state is whose",
+        "transfer: needs the parameters, to know which leaf of the state belongs to which",
     ),
     "reset of another state": (
         lambda: ol.reset(ol.sgd(0.1, 0.9).init(PARAMS), ol.adam(0.1), PARAMS, where="head"),
@@ -487,13 +485,13 @@ def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restore
     assert "fresh" not in str(report)
     with pytest.raises(
         ValueError,
-        match=r"this state is a dict, as one restored without a target; write .*transfer\(",
+        match=r"this state is a dict, as if restored without a target; write .*transfer\(",
     ):
         tx.update(gradient(params), lost, params)
     for other in (base, ol.adam(0.1), ol.accumulate(ol.adam(0.1), 2)):
         with pytest.raises(
             ValueError,
-            match=r"the state has lost its classes, and .* Restore it into the state of the",
+            match=r"the state has lost its classes, and .* Restore it with the optimizer that",
         ):
             ol.transfer(lost, other, params)
 

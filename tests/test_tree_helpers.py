@@ -169,7 +169,7 @@ def test_map_params_of_a_function_of_an_array_and_of_what_is_masked():
 def test_an_init_that_needs_the_parameters_says_so():
     with pytest.raises(TypeError) as caught:
         tree.map_params(lambda params: params["w"], lambda x: x, PARAMS)
-    assert "map_params runs init with a stand-in" in caught.value.__notes__[0]
+    assert "map_params calls init with a placeholder" in caught.value.__notes__[0]
 
 
 # --- arithmetic -----------------------------------------------------------------------------------

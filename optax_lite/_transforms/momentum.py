@@ -39,9 +39,7 @@ def trace_if(
 ) -> GradientTransformation:
     """`trace`, or nothing and no state without a momentum, which Nesterov's look ahead needs."""
     if momentum is None and nesterov:
-        raise ArgumentError(
-            "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"
-        )
+        raise ArgumentError("nesterov=True does nothing without momentum; write momentum=0.9")
     return identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
 
 

@@ -21,7 +21,7 @@ class COCOBState(NamedTuple):
     reward: PyTree  # R, what the bets have won
 
 
-@transform(descends=True, exact_state="makes the parameters of its sums")
+@transform(descends=True, exact_state="computes the parameters from its sums")
 def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-8):
     """Replace g by the way to w₁ + θ·(L + R) / (L·max(G + L, alpha·L)). Orabona & Tommasi 2017,
     Algorithm 2.

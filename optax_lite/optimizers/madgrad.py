@@ -19,7 +19,9 @@ class MadgradState(NamedTuple):
     x0: PyTree  # the parameters at the start
 
 
-@transform(scheduled=MadgradState, descends=True, exact_state="makes the parameters of its sums")
+@transform(
+    scheduled=MadgradState, descends=True, exact_state="computes the parameters from its sums"
+)
 def scale_by_madgrad(learning_rate: Number, momentum: Number = 0.9, eps: Number = 1e-6):
     """Replace g by (1 - momentum)·(z - x) with z = x₀ - s / (∛ν + eps). Defazio & Jelassi 2021,
     Algorithm 1.

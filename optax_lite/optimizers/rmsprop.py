@@ -80,7 +80,7 @@ def scale_by_rms(
     return init, update
 
 
-@transform(exact_state="takes the difference of two slots, v - m²")
+@transform(exact_state="takes the difference of two slots, v - m², which rounding would spoil")
 def scale_by_stddev(
     decay: Number = 0.9,
     eps: Number = 1e-8,

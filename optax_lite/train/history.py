@@ -50,7 +50,7 @@ class History:
 
     def __repr__(self) -> str:
         if not len(self.loss):
-            return f"History(no step, {self.stopped})"
+            return f"History(no steps, {self.stopped})"
         parts = [f"{len(self.loss)} steps", f"loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"]
         finite = np.isfinite(self.loss)
         if not finite.all():
