@@ -1,4 +1,4 @@
-"""Code that was written for optax: pairs of functions, subclasses, masks, and ours inside of it."""
+"""Code written for optax: pairs of functions, subclasses, masks, our optimizers inside optax."""
 
 import dataclasses
 import pickle
@@ -42,7 +42,7 @@ class Plain(ol.GradientTransformation):
     pass
 
 
-def test_a_subclass_stays_what_it_is_with_its_fields():
+def test_a_subclass_keeps_its_type_and_fields():
     tx = Named(*ol.adam(0.1), "mine")
     assert isinstance(tx, Named) and tx.extra == "mine"
     assert isinstance(Plain(*ol.sgd(0.1)), Plain)
@@ -111,7 +111,7 @@ def test_ours_gets_its_extra_arguments_inside_combinators_of_optax(name):
     assert isinstance(ol.to_optax(inner), optax.GradientTransformationExtraArgs)
 
 
-def test_what_optax_drops_is_said():
+def test_extra_arguments_that_optax_drops_are_mentioned():
     tx = optax.chain(ol.polyak_sgd(1.0))
     with pytest.raises(TypeError, match="inside optax use to_optax"):
         tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
@@ -137,7 +137,7 @@ def test_a_leaf_that_only_looks_like_an_array_is_named():
         tx.update({"w": jnp.ones(3)}, tx.init(params), params)
 
 
-def test_a_name_that_is_not_there_says_which_are_near():
+def test_a_missing_name_suggests_similar_ones():
     with pytest.raises(AttributeError, match="no attribute 'adamm'; the nearest is adam"):
         ol.adamm  # noqa: B018
     assert isinstance(ol.__version__, str) and not hasattr(ol, "__path_of_nothing__")

@@ -1,4 +1,4 @@
-"""What code written for optax asks for by name: it is all there, and gives optax's numbers."""
+"""Every name that code written for optax uses is here and gives optax's numbers."""
 
 import importlib
 
@@ -36,7 +36,7 @@ def test_every_public_name_of_a_module_of_optax_is_in_ours(module):
     assert {name for name in names(theirs) if not hasattr(ours, name)} == set()
 
 
-def test_what_optax_is_not_installed_for_is_named(monkeypatch):
+def test_names_that_need_optax_say_so_when_it_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optax.assignment", None)
     with pytest.raises(
         AttributeError, match=r"assignment\.hungarian_algorithm is optax's own, since"

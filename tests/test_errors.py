@@ -24,7 +24,7 @@ def test_bad_settings_are_named_by_the_factory_called(row):
         )
 
 
-def test_an_argument_is_told_by_the_name_that_the_user_wrote():
+def test_an_error_names_the_argument_as_the_user_wrote_it():
     """Also where the builder hands it on to another factory, which calls it otherwise."""
     strange = {}
     for row in {row.factory: row for row in ROWS}.values():

@@ -1,6 +1,4 @@
-"""One rule for extra keywords: every wrapper passes each of them on, whatever it is called, to what
-it wraps.
-"""
+"""Every wrapper passes every extra keyword on to its member, whatever the keyword is called."""
 
 import inspect
 
@@ -114,7 +112,7 @@ NEEDED = {"sam, opaque": {"grad_fn"}}
     "names", first(1, [list(EXTRAS), ARRAYS]), ids=["with functions", "compiled"]
 )
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_every_extra_argument_reaches_what_is_wrapped(name, names, kind):
+def test_every_extra_argument_reaches_the_wrapped_member(name, names, kind):
     if not NEEDED.get(name, set()) <= set(names):
         return
     tx = WRAPPERS[name](probe(f"{name} {names} {kind}"))

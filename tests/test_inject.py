@@ -106,7 +106,7 @@ def test_a_schedule_shows_its_value_and_in_a_built_optimizer_has_its_numbers_the
     )
 
 
-def test_a_mask_is_no_schedule():
+def test_a_mask_is_not_a_schedule():
     """optax evaluates the function at the count, and decays by nothing or everything."""
 
     def no_bias(params):

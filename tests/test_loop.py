@@ -107,7 +107,7 @@ def test_optimizers_that_ask_for_the_objective_or_its_gradient_get_them():
         assert last["loss"] < 0.2 * first["loss"]
 
 
-def test_an_optimizer_of_optax_is_taken_as_it_is():
+def test_an_optimizer_of_optax_is_accepted_unchanged():
     tx = optax.adam(0.1)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
         params, _, _ = run(ol.make_step(loss_fn), tx, 5)
@@ -166,7 +166,7 @@ def test_numbers_of_python_and_weak_arrays_among_the_params_are_one_compilation(
     assert len(traces) == 1 and metrics["loss"].dtype == jnp.float32
 
 
-def test_two_steps_of_one_loss_share_what_is_compiled():
+def test_two_steps_of_one_loss_share_the_compiled_program():
     loss, traces = counted()
     for rate in (0.1, 0.2):
         run(ol.make_step(loss), ol.adam(rate), 2)
@@ -286,7 +286,7 @@ def test_the_value_kept_is_not_used_for_an_older_state():
 # --- params of all kinds --------------------------------------------------------------------------
 
 
-def test_integers_bools_and_none_stay_as_they_are():
+def test_integers_bools_and_none_stay_unchanged():
     params = {**fresh(), "n": jnp.arange(3), "on": jnp.array([True, False]), "none": None}
     new, _, _ = run(ol.make_step(loss_fn), ol.adamw(0.1), 3, params)
     chex.assert_trees_all_equal(
@@ -352,7 +352,7 @@ def test_a_loss_that_cannot_be_hashed():
 # --- recipes: aux, batch statistics, dropout ------------------------------------------------------
 
 
-def test_aux_is_handed_through():
+def test_aux_is_passed_through():
     def loss(params, x, y):
         prediction = x @ params["w"] + params["b"]
         return jnp.mean((prediction - y) ** 2), {"prediction": prediction}
@@ -465,7 +465,7 @@ def test_params_and_state_are_donated_and_arguments_are_not():
     assert not any(x.is_deleted() for x in jax.tree.leaves((params, state)))
 
 
-def test_arrays_that_stand_twice_and_arrays_of_numpy_can_be_donated():
+def test_arrays_that_occur_twice_and_numpy_arrays_can_be_donated():
     z = jnp.zeros(3)
     host = np.zeros(3, np.float32)
     params = {"w": z, "b": jnp.zeros(()), "again": z, "host": host}
@@ -489,7 +489,7 @@ def test_every_state_can_be_donated_by_a_plain_jit():
         assert not any(x.is_deleted() for x in params.values())
 
 
-def test_what_was_donated_and_is_used_again_is_explained():
+def test_using_a_donated_array_again_is_explained():
     params, tx, step = fresh(), ol.adam(0.1), ol.make_step(loss_fn)
     state = tx.init(params)
     new, _, _ = step(tx, params, state, X, Y)
@@ -512,7 +512,7 @@ def test_within_a_trace_nothing_is_donated():
     assert not any(x.is_deleted() for x in jax.tree.leaves((many, params, states, new)))
 
 
-def test_a_step_that_fails_says_what_failed_and_what_is_gone():
+def test_a_failed_step_says_what_failed_and_what_is_lost():
     def loss(params, x, y):
         def write(_):
             raise OSError("disk full")
@@ -708,7 +708,7 @@ def test_an_iterable_is_begun_again_and_an_iterator_is_not():
     assert next(taken) is halves[1], "no batch more than is used"
 
 
-def test_evaluations_stand_at_the_updates_they_followed():
+def test_evaluations_are_recorded_at_the_updates_they_followed():
     def evaluate(params):
         return {"loss": loss_fn(params, X, Y), "first": params["w"][:1]}
 
@@ -745,7 +745,7 @@ def test_two_halves_of_a_run_are_the_run(name):
     assert not first.state[0].mu["w"].is_deleted()
 
 
-def test_data_that_begins_anew_is_told():
+def test_data_that_starts_again_gives_a_warning():
     _, history = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2)
     for data, options in ((QUARTERS, {}), ((X, Y), {"batch_size": 24})):
         with pytest.warns(
@@ -774,7 +774,7 @@ def test_epochs_are_steps():
         )
 
 
-def test_gradients_that_wait_are_told():
+def test_gradients_still_accumulated_give_a_warning():
     tx = ol.accumulate(ol.sgd(0.1), 4)
     with pytest.warns(UserWarning, match="fit: 2 accumulated gradients do not make up a step yet"):
         half, history = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=6)
@@ -783,7 +783,7 @@ def test_gradients_that_wait_are_told():
     chex.assert_trees_all_equal(rest, whole)
 
 
-def test_patience_keeps_what_was_best():
+def test_patience_keeps_the_best_params():
     values, seen = iter([3.0, 2.0, np.nan, 2.5, 1.0, 0.0]), []
 
     def evaluate(params):
@@ -840,7 +840,7 @@ def test_whole_batch_methods_fit():
 
 
 @pytest.mark.parametrize("how", ["signal", "exception"])
-def test_an_interrupt_returns_what_there_is(how):
+def test_an_interrupt_returns_params_and_history_so_far(how):
     def evaluate(params):
         if how == "exception":
             raise KeyboardInterrupt

@@ -188,7 +188,7 @@ NEVER_NEGATIVE = {
 
 
 @pytest.mark.parametrize("call", NEVER_NEGATIVE.values(), ids=NEVER_NEGATIVE.keys())
-def test_what_cannot_be_negative_is_not_by_rounding(call):
+def test_rounding_never_makes_a_nonnegative_loss_negative(call):
     assert float(jnp.min(call())) >= 0
 
 
@@ -206,7 +206,7 @@ def test_at_the_bound_a_loss_keeps_its_slope_and_curvature():
     assert square(0.0) == 2.0 and jnp.isnan(at_least_zero(jnp.nan))
 
 
-def test_what_can_be_negative_stays_so():
+def test_losses_that_can_be_negative_stay_negative():
     p, q = jnp.array([0.2, 0.8]), jnp.log(jnp.array([0.5, 0.5]))
     terms = p * (jnp.log(p) - q)
     np.testing.assert_allclose(losses.kl_divergence(q, p, axis=()), terms, rtol=1e-6)
@@ -270,7 +270,7 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
         losses.multiclass_sparsemax_loss,
     ],
 )
-def test_a_label_that_is_no_class_is_seen_and_moves_nothing(function):
+def test_a_label_that_is_not_a_class_gives_nan_and_finite_slopes(function):
     labels = jnp.array([0, -1, 4, -4, 3])
     scores = jnp.asarray(np.arange(20.0).reshape(5, 4) % 7, jnp.float32)
     np.testing.assert_array_equal(
@@ -371,7 +371,7 @@ def test_a_fenchel_young_loss_is_compiled_mapped_and_rounded_once():
 # --- segmentations --------------------------------------------------------------------------------
 
 
-def test_probabilities_are_taken_as_they_are_also_compiled():
+def test_probabilities_are_used_unchanged_under_jit_too():
     p, hot = jax.nn.sigmoid(X), (Y > 0).astype(np.float32)
     compiled = jax.jit(functools.partial(losses.binary_dice_loss, apply_sigmoid=False))
     np.testing.assert_allclose(compiled(p, hot), losses.binary_dice_loss(X, hot), rtol=1e-6)
@@ -706,7 +706,7 @@ def test_errors_name_the_arguments_and_their_shapes(call, message):
     assert message in str(caught.value)
 
 
-def test_a_wrong_keyword_is_told_with_the_name_of_the_loss():
+def test_a_wrong_keyword_is_reported_with_the_name_of_the_loss():
     with pytest.raises(TypeError, match="l2_loss: no argument 'target'; the nearest is targets"):
         losses.l2_loss(ONES, target=ONES)
 

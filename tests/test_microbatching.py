@@ -122,7 +122,7 @@ def test_a_tree_of_kinds_is_a_prefix_of_the_result():
     assert_close(microbatch(fun, 0, 3, kinds)(x), fun(x), ulps=12, largest=3.0)
 
 
-def test_an_accumulator_of_ones_own():
+def test_a_custom_accumulator():
     """It gets the whole subtree, and the number of the microbatch."""
     shapes = []
 

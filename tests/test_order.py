@@ -1,5 +1,5 @@
-"""Orders of wrappers: what makes no sense raises when it is built and names the right order; every
-other one trains.
+"""Orders of wrappers: a senseless order raises when it is built and names the right one; every
+other order trains.
 """
 
 import itertools
@@ -83,14 +83,14 @@ UNDONE = {
 
 
 @pytest.mark.parametrize("name", UNDONE)
-def test_what_undoes_another_is_told(name):
+def test_members_that_undo_another_are_reported(name):
     make, message = UNDONE[name]
     with pytest.raises(ValueError) as caught:
         make()
     assert message in str(caught.value)
 
 
-def test_what_may_stand_behind_an_optimizer():
+def test_orders_after_an_optimizer_that_are_allowed():
     """Ascent on purpose, decay of its own, clips of steps; and what is not known is not judged."""
     shape = ol.cosine_decay_schedule(1.0, 10)
     own = ol.GradientTransformation(lambda p: (), lambda u, s, p=None: (u, s))
@@ -132,7 +132,7 @@ JUDGED = list(filter(makes_a_direction_alone, OWN))
 
 
 @pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
-def test_the_direction_that_is_told_is_that_of_the_updates(row):
+def test_the_computed_direction_is_that_of_the_updates(row):
     tx = row.factory(**row.settings[0])
     updates, _ = tx.update(GRADIENT, tx.init(GRADIENT), GRADIENT)
     moved = sum(float(u.sum()) for u in updates.values())
@@ -396,12 +396,12 @@ def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)
 
 
-def test_an_edit_meets_the_same_check():
+def test_an_edit_is_checked_too():
     with pytest.raises(ValueError, match="average_params: accumulate is inside"):
         ol.average_params(TX).replace(tx=ol.accumulate(TX, 2))
 
 
-def test_what_only_scales_may_follow_a_gate():
+def test_transformations_that_only_scale_may_follow_a_gate():
     tx = ol.chain(ol.accumulate(TX, 2), ol.scale(0.5), ol.clip(1.0))
     half = ol.chain(TX, ol.scale(0.5))
     updates, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
@@ -434,7 +434,7 @@ def every_other(tx):
     return tx
 
 
-def test_a_wrapper_from_elsewhere_is_checked_as_ours_by_what_it_says_of_itself():
+def test_a_wrapper_from_elsewhere_is_checked_by_its_declared_traits():
     with pytest.raises(
         ValueError, match=r"kahan: every_other is inside, so the compensation would move .* still"
     ):

@@ -1,5 +1,5 @@
-"""Every public function has a wrong call, here or in the catalogue, whose message says which
-argument or leaf it is.
+"""Every public function has a wrong call, here or in the table of wrong calls, whose message names
+the argument or the leaf.
 """
 
 import re
@@ -628,7 +628,7 @@ def test_a_keyword_of_another_library_is_translated(name):
     assert str(caught.value) == f"adam: no argument {name!r}; {HABITS[name]}"
 
 
-def test_a_translation_that_the_method_has_no_argument_for_is_not_offered():
+def test_a_translation_to_a_missing_argument_is_not_offered():
     for name in ("betas", "epsilon", "weight_decay_mask"):
         with pytest.raises(
             ValueError, match="there are learning_rate, momentum, nesterov, accumulator_dtype"
@@ -637,7 +637,7 @@ def test_a_translation_that_the_method_has_no_argument_for_is_not_offered():
 
 
 @pytest.mark.parametrize("name", NOT_ENTERED)
-def test_a_call_without_its_arguments_says_how_it_is_written(name):
+def test_a_call_without_its_arguments_shows_the_right_call(name):
     call, message = NOT_ENTERED[name]
     with pytest.raises(TypeError) as caught:
         call()
@@ -678,12 +678,12 @@ def test_a_type_error_from_inside_a_call_is_left_alone():
         ol.minimize(fn, jnp.ones(3))
 
 
-def test_a_leaf_that_is_no_array_is_named():
+def test_a_leaf_that_is_not_an_array_is_named():
     with pytest.raises(TypeError, match="adam: gradient leaf 'w' is str 'g', not an array"):
         ADAM.update({**GRADS, "w": "g"}, STATE, PARAMS)
 
 
-def test_a_function_that_takes_no_count_is_no_schedule():
+def test_a_function_that_takes_no_count_is_not_a_schedule():
     tx = ol.adam(lambda: 0.1)
     with pytest.raises(
         TypeError, match="a schedule is a function of one argument, the count of updates"
@@ -713,7 +713,7 @@ def test_memory_that_was_given_away_is_named(what):
         tx.update(*trees.values())
 
 
-def test_an_error_inside_a_member_tells_whose_update_it_was():
+def test_an_error_inside_a_member_names_the_member():
     with pytest.raises(
         ValueError, match="add_decayed_weights: update needs the parameters"
     ) as caught:
@@ -721,7 +721,7 @@ def test_an_error_inside_a_member_tells_whose_update_it_was():
     assert "in an update of adamw" in caught.value.__notes__
 
 
-def test_a_state_of_optax_is_told_by_its_package():
+def test_a_state_of_optax_is_named_with_its_package():
     optax, params = pytest.importorskip("optax"), {"w": jnp.ones(2)}
     with pytest.raises(
         ValueError, match=r"expected \(ScaleByAdamState.*got \(optax\.ScaleByAdamState"

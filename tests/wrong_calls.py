@@ -1,4 +1,4 @@
-"""Wrong calls, and what the error must say."""
+"""Wrong calls, and what their errors must say."""
 
 from collections.abc import Callable
 from typing import Any

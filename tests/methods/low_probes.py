@@ -1,4 +1,4 @@
-"""Comparisons of what rounds to 16 bits with numpy, on leaves of 16 bits: module -> {name:
+"""Comparisons with numpy of wrappers that round to 16 bits, on 16-bit leaves: module -> {name:
 agrees}.
 """
 

@@ -1,4 +1,4 @@
-"""Updates that are left out: bad steps, and steps by a condition; written from their definition."""
+"""Skipped updates: bad steps, and steps under a condition; written from their definition."""
 
 import jax.numpy as jnp
 import numpy as np
