@@ -15,8 +15,8 @@ def forwarded(module: str) -> Callable[[str], Any]:
             return getattr(importlib.import_module(f"optax.{module}"), name)
         except ImportError as error:
             raise AttributeError(
-                f"optax_lite.{module}.{name}: nothing about optimizers, so it is optax's own; "
-                "pip install optax"
+                f"optax_lite.{module}.{name} is optax's own, since it has nothing to do with "
+                "optimizers; pip install optax"
             ) from error
 
     return find

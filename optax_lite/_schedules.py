@@ -255,7 +255,7 @@ def _pairs(given: Any) -> list[tuple[Number, Number]]:
             return sorted((float(k), v) for k, v in given.items())
         except (TypeError, ValueError) as error:
             raise ArgumentError(
-                f"boundaries_and_scales must have counts of updates as keys, got {[*given]}"
+                f"the keys of boundaries_and_scales must be counts of updates, got {[*given]}"
             ) from error
     if not isinstance(given, tuple) or not all(isinstance(p, tuple) and len(p) == 2 for p in given):
         raise ArgumentError(
@@ -415,7 +415,7 @@ def warmup_cosine_decay_schedule(
         and warmup_steps >= decay_steps
     ):
         raise ArgumentError(
-            f"decay_steps counts from 0 and must exceed warmup_steps={warmup_steps}, got "
+            f"decay_steps includes the warm-up and must exceed warmup_steps={warmup_steps}, got "
             f"{decay_steps}"
         )
 

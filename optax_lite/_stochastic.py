@@ -30,8 +30,8 @@ class MultiNormal(NamedTuple):
         mean, log_scale = jnp.broadcast_arrays(self.mean, self.log_scale)
         if jnp.shape(x)[jnp.ndim(x) - mean.ndim :] != mean.shape:
             raise ValueError(
-                f"log_prob: x has shape {jnp.shape(x)}, which does not end in that of the mean, "
-                f"{mean.shape}"
+                f"log_prob: the shape of x, {jnp.shape(x)}, does not end in the shape of the "
+                f"mean, {mean.shape}"
             )
         mean, log_scale = (jnp.broadcast_to(y, jnp.shape(x)) for y in (mean, log_scale))
         each = -(((x - mean) * jnp.exp(-log_scale)) ** 2 + jnp.log(2 * jnp.pi)) / 2 - log_scale

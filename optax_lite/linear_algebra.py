@@ -52,7 +52,9 @@ def power_iteration(
         check_count(num_iters=num_iters)
     if callable(matrix):
         if v0 is None:
-            raise ValueError("power_iteration: a function needs v0=, a tree that it takes")
+            raise ValueError(
+                "power_iteration: for a function, pass v0=, a tree that the function accepts"
+            )
         multiply: Callable = matrix
     else:
         a = _square("power_iteration", matrix)

@@ -404,9 +404,9 @@ class _Loop:
     def _check_kind(self, kind: AccumulationType | None, x: Any, path: str) -> None:
         problem = None
         if kind is None:
-            problem = f"is {show_leaf(x)}, and the accumulator there None"
+            problem = f"is {show_leaf(x)}, but the accumulator there is None"
         elif not self.examples and "MEAN" in kind.name and not is_inexact(x):
-            problem = f"is {show_leaf(x)}, and {kind.name} needs floating values"
+            problem = f"is {show_leaf(x)}, but {kind.name} needs floating values"
         if problem:
             raise ArgumentError(f"leaf {path!r} of the result {problem}", self.name)
 
@@ -416,7 +416,7 @@ class _Loop:
         found, expected = jax.tree.map(show_leaf, new), jax.tree.map(show_leaf, old)
         if jax.tree.flatten(found) != jax.tree.flatten(expected):
             problem = f"update of the accumulator turns a carry of {expected} into {found}"
-            raise ArgumentError(f"{problem}; they must be alike", self.name)
+            raise ArgumentError(f"{problem}; the two must match", self.name)
         return cast_like(new, old)
 
 
@@ -518,8 +518,8 @@ def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) ->
         elif key not in kwargs and key in names:
             key = names.index(key)
         if not (0 <= key < len(args) if isinstance(key, int) else key in kwargs):
-            given = ", ".join([f"{len(args)} by position", *map(repr, kwargs)])
-            raise ArgumentError(f"argument {one!r} is to be split, but the call has {given}")
+            given = ", ".join([f"{len(args)} positional", *map(repr, kwargs)])
+            raise ArgumentError(f"argument {one!r} should be split, but the call has only {given}")
         if key in keys:
             raise ArgumentError(f"argument {one!r} is named twice among those to split")
         keys.append(key)
@@ -541,14 +541,16 @@ def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | N
     for key, arg in batch.items():
         for path, x in jax.tree_util.tree_flatten_with_path(arg)[0]:
             where = f"argument {key!r}" + (f", leaf {path_string(path)!r}," if path else "")
-            remedy = "; bind what is not split with functools.partial"
+            remedy = "; bind arguments that are not split with functools.partial"
             counts[where] = _count_rows(x, axes[key], where, size, remedy)
     if not counts:
-        raise ArgumentError("there is no batch: none of the arguments to split has an array")
+        raise ArgumentError("there is no batch: none of the arguments to split holds an array")
     (first, rows), *others = counts.items()
     for where, count in others:
         if count != rows:
-            raise ArgumentError(f"{first} has {rows} rows and {where} has {count}; they must agree")
+            raise ArgumentError(
+                f"{first} has {rows} rows, but {where} has {count}; they must agree"
+            )
     if size is not None and rows == 0:
         raise ArgumentError(f"{first} has no rows")
     return rows

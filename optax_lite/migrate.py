@@ -25,60 +25,60 @@ from optax_lite.errors.suggestions import argument_hint, nearest
 
 _COMPLEX = "second moments of complex parameters average |g|^2, not g^2"
 _FROZEN = "norms before it leave frozen parameters out"
-_NO_PARTIAL = "is a function; optax's is a partial object of adam or adamw"
-_WAITS = "keeps its estimate at a gradient or rate of 0, not NaN; "
+_NO_PARTIAL = "is a function; in optax, a partial of adam or adamw"
+_WAITS = "keeps its estimate when the gradient or rate is 0; optax gives NaN; "
 # The rows of docs/differences.md that name a function; the page itself is not installed.
 DIFFERENCES = {
-    "MultiSteps": "a NaN spoils one real step, not all later ones; has_updated is exact",
-    "acprop": "averages (g - m)^2 with g in m, as the authors do; optax with the m before",
+    "MultiSteps": "a NaN spoils one real step; in optax, all later ones; has_updated is exact",
+    "acprop": "averages (g - m)^2 with the new m, as the authors do; optax uses the old m",
     "adadelta": f"learning_rate=None descends with rate 1; {_COMPLEX}",
-    "adagrad": "updates are NaN after a NaN gradient; optax's are 0 for ever",
-    "adam": "learning_rate=None is an error; optax neither scales nor descends",
-    "adan": "multiplies the look-ahead by b2, as the paper does; optax by 1 - b2",
-    "apply_every": "a NaN lasts until the end of its k updates; in optax for ever",
-    "apply_if_finite": "never applies what is not finite; optax does after max_consecutive_errors",
-    "assignment": "is that of an installed optax",
-    "clip_by_global_norm": "a bound of 0 at zero gradients gives 0; in optax NaN",
+    "adagrad": "updates are NaN after a NaN gradient; in optax they are 0 forever",
+    "adam": "learning_rate=None is an error; optax neither scales nor changes the sign",
+    "adan": "multiplies the look-ahead by b2, as the paper does; optax uses 1 - b2",
+    "apply_every": "a NaN lasts until the end of its k updates; in optax, forever",
+    "apply_if_finite": "never applies non-finite updates; optax does after max_consecutive_errors",
+    "assignment": "is taken from the installed optax",
+    "clip_by_global_norm": "a bound of 0 at zero gradients gives 0; in optax, NaN",
     "dadapt_adamw": _WAITS + _COMPLEX,
-    "experimental": "is that of an installed optax",
-    "freeze": f"updates are -0.0, so that no bit of a parameter changes; {_FROZEN}",
-    "global_norm": "is computed and returned in float32 at least",
+    "experimental": "is taken from the installed optax",
+    "freeze": f"updates are -0.0, so no bit of a parameter changes; {_FROZEN}",
+    "global_norm": "is computed and returned in float32 or wider",
     "huber_loss": "a negative delta is an error",
-    "incremental_update": "integer leaves are an error; functions stay where the new tree has None",
-    "inject_hyperparams": "keeps numbers in float32; a mask function stays a mask, not a schedule",
+    "incremental_update": "integer leaves are an error; functions stay where the new tree is None",
+    "inject_hyperparams": "keeps numbers in float32; a mask function is a mask, not a schedule",
     "linear_schedule": "transition_steps=0 is an error; optax logs a warning and stays constant",
-    "lookahead": "also takes plain parameters, and keeps the slow ones in its state",
-    "matrix_inverse_pth_root": "is exact, by eigenvalues: num_iters does nothing",
-    "measure_with_ema": "is a measure of monitor only, and no transformation by itself",
-    "microbatching": "accumulates in float32 at least, and rounds once",
+    "lookahead": "also takes plain parameters and then keeps the slow ones in its state",
+    "matrix_inverse_pth_root": "is exact (by eigenvalues), so num_iters does nothing",
+    "measure_with_ema": "works only as a measure of monitor, not as a transformation",
+    "microbatching": "accumulates in float32 or wider and rounds once",
     "momo": "decays as the paper does, (w - step) / (1 + rate * decay)",
     "momo_adam": f"decays as the paper does, (w - step) / (1 + rate * decay); {_COMPLEX}",
-    "monitor": "has zeros before the first update, where optax has nothing",
-    "muon": "eps is a share of the norm, and weight_decay_mask reaches the leaves of Adam too",
+    "monitor": "has zeros before the first update; optax has no entries",
+    "muon": "eps is relative to the norm, and weight_decay_mask also applies to Adam's leaves",
     "nadam": _NO_PARTIAL,
     "nadamw": _NO_PARTIAL,
-    "nnls": "iterates otherwise, with the same limit",
+    "nnls": "uses another iteration with the same limit",
     "partition": _FROZEN,
-    "periodic_update": "functions stay where the new tree has None",
-    "perturbations": "is that of an installed optax",
-    "polyak_sgd": "multiplies by scaling everywhere; optax by 1/scaling below max_learning_rate",
+    "periodic_update": "functions stay where the new tree is None",
+    "perturbations": "is taken from the installed optax",
+    "polyak_sgd": "always multiplies by scaling; optax by 1/scaling below max_learning_rate",
     "prodigy": _WAITS + _COMPLEX,
-    "projections": "is right at hard points, where optax gives NaN; keeps each leaf's dtype",
+    "projections": "handles edge cases where optax gives NaN; keeps each leaf's dtype",
     "radam": "computes rho without cancellation; in float32 optax's first updates are too short",
     "reduce_on_plateau": "also works for losses below 0; patience=0 is an error",
-    "rprop": "returns the update of this step; optax that of the step before",
-    "safe_norm": "is computed in float32 at least",
-    "sam": "with sync_period=1 the optimizer runs at every call; optax undoes its steps",
+    "rprop": "returns the update of this step; optax returns that of the step before",
+    "safe_norm": "is computed in float32 or wider",
+    "sam": "with sync_period=1 the optimizer runs at every call; optax undoes each step",
     "scale_by_distance_over_gradients": _COMPLEX,
-    "scale_by_lbfgs": "leaves out pairs of negative curvature, so that it descends",
+    "scale_by_lbfgs": "skips pairs of negative curvature, so that it always descends",
     "scale_by_sm3": "takes scalars; optax raises an IndexError",
-    "scale_by_zoom_linesearch": "makes no step where it finds no decrease; optax the last trial",
-    "schedule_free": "weighs each iterate by the rate of its own step; optax by the next one's",
-    "second_order": "is that of an installed optax",
+    "scale_by_zoom_linesearch": "makes no step if it finds no decrease; optax takes its last trial",
+    "schedule_free": "weights each iterate by the rate of its own step; optax by that of the next",
+    "second_order": "is taken from the installed optax",
     "selective_transform": f"a function makes the mask, as in masked; updates are -0.0; {_FROZEN}",
-    "set_to_zero": "updates are -0.0, so that no bit of a parameter changes",
+    "set_to_zero": "updates are -0.0, so no bit of a parameter changes",
     "simplified_ademamix": _COMPLEX,
-    "sm3": "updates are NaN after a NaN gradient; optax's are 0 for ever",
+    "sm3": "updates are NaN after a NaN gradient; in optax they are 0 forever",
     "smooth_labels": "an alpha outside [0, 1] is an error",
     "sophia": "prints nothing: no verbose, no print_win_rate_every_n_steps",
     "warmup_cosine_decay_schedule": "with peak_value=0 it goes to end_value; optax stays at 0",
@@ -86,9 +86,9 @@ DIFFERENCES = {
 }
 EVERYWHERE = (
     "A gradient must have its parameter's shape. Moments of bfloat16 and float16 parameters are "
-    "float32 unless mu_dtype asks otherwise. An optimizer unpacks into init and update but is no "
-    "tuple: no tx._replace. Inside combinators of optax write to_optax(tx). docs/differences.md in "
-    "the repository has the rest."
+    "float32 unless mu_dtype says otherwise. An optimizer unpacks into init and update but is "
+    "not a tuple, so it has no tx._replace. Inside combinators of optax write to_optax(tx). "
+    "docs/differences.md in the repository lists everything."
 )
 
 _SHOWN = 5  # places of each finding; --json lists all
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command: 0 if nothing is missing, 1 if something is, 2 for a bad path."""
     parser = argparse.ArgumentParser(
         "python -m optax_lite.migrate",
-        description="Report what code written for optax needs before it runs on optax_lite.",
+        description="Report what to change in code written for optax before it runs on optax_lite.",
         epilog="Exits with 0 if nothing is missing, 1 if something is, 2 for a bad path.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
@@ -300,7 +300,7 @@ def _from_here(module: str, aliases: Iterable[ast.alias]) -> str:
             source = home.rsplit(".", 1)[0].replace("optax", "optax_lite", 1)
             statements[source].append(ast.unparse(alias))
     lines = [f"from {source} import {', '.join(names)}" for source, names in statements.items()]
-    return "; ".join(lines) or "nothing, as it is not here"
+    return "; ".join(lines) or "nothing: optax_lite has no such name"
 
 
 if __name__ == "__main__":

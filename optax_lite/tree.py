@@ -115,7 +115,7 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
     if len(found) > 1:
         paths = ", ".join(path_string(path) for path, _ in found)
         raise KeyError(
-            f"several values are called {key!r}: {paths}; choose with filtering=lambda path, "
+            f"several values are called {key!r}: {paths}; choose one with filtering=lambda path, "
             "value: ..."
         )
     return found[0][1] if found else default
@@ -183,8 +183,8 @@ def map_params(
         marked = init(Placeholder())
     except Exception as error:
         error.add_note(
-            "map_params runs init with a stand-in for the parameters; this one needs the leaves "
-            "themselves"
+            "map_params calls init with a placeholder for the parameters, but this one needs the "
+            "actual leaves"
         )
         raise
 

@@ -1,5 +1,5 @@
-"""What JAX compiles, counted and made cheaper: the one place of tests and benchmarks with private
-names of JAX.
+"""Count what JAX compiles, and make it cheaper. Only this module of tests and benchmarks uses
+private names of JAX.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Stricter than users are: strict dtype and rank promotion, warnings as errors, eight host
+"""Run stricter than users do: strict dtype and rank promotion, warnings as errors, eight host
 devices.
 """
 

@@ -1,4 +1,4 @@
-"""The mutants that no test can notice, each with its proof: rule, then change."""
+"""The mutants that no test can notice, each with a proof: the rule, then the change."""
 
 _UNUSED = "the inner where only keeps 0 / 0 out of the branch that the outer one drops: 2 does as well as 1"
 _OF_PI = "on CPUs the cosine of π rounds to -1, so that both are 0; elsewhere it need not"

@@ -399,7 +399,7 @@ OF_LEAVES = (
     "real",
     "no effect",
     "needs at least",
-    "is no matrix",
+    "is not a matrix",
     "no slot is named",
 )
 OF_LEAVES += ("must name axes of leaf",)

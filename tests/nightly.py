@@ -1,5 +1,5 @@
-"""Which cases of a test `make test` runs: the first ones of a kind. The rest, which say it again,
-are nightly.
+"""Choose which cases of a test `make test` runs: the first of each kind. The rest only repeat them
+and are nightly.
 """
 
 from collections import Counter

@@ -51,7 +51,7 @@ class Plain(ol.GradientTransformation):
     pass
 
 
-def test_a_subclass_stays_what_it_is_with_its_fields():
+def test_a_subclass_keeps_its_type_and_fields():
     tx = Named(*ol.adam(0.1), "mine")
     assert isinstance(tx, Named) and tx.extra == "mine"
     assert isinstance(Plain(*ol.sgd(0.1)), Plain)
@@ -148,7 +148,7 @@ def test_optax_sees_a_transformation_of_its_own():
     assert isinstance(ol.to_optax(ol.adam(0.1)), optax.GradientTransformationExtraArgs)
 
 
-def test_what_optax_drops_is_said():
+def test_extra_arguments_that_optax_drops_are_mentioned():
     tx = optax.chain(ol.polyak_sgd(1.0))
     with pytest.raises(TypeError, match="inside optax use to_optax"):
         tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
@@ -170,11 +170,11 @@ def test_a_leaf_that_only_looks_like_an_array_is_named():
     base = ol.sgd(0.1)
     tx = ol.GradientTransformation(lambda p: base.init(jax.tree.map(lambda x: x.value, p)), update)
     params = {"w": Wrapped(jnp.ones(3))}
-    with pytest.raises(TypeError, match="params leaf 'w' is Wrapped, no array"):
+    with pytest.raises(TypeError, match="params leaf 'w' is Wrapped, not an array"):
         tx.update({"w": jnp.ones(3)}, tx.init(params), params)
 
 
-def test_a_name_that_is_not_there_says_which_are_near():
+def test_a_missing_name_suggests_similar_ones():
     with pytest.raises(AttributeError, match="no attribute 'adamm'; the nearest is adam"):
         ol.adamm  # noqa: B018
     assert isinstance(ol.__version__, str) and not hasattr(ol, "__path_of_nothing__")

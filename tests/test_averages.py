@@ -1,4 +1,4 @@
-"""What is kept beside the parameters, and what to evaluate at: averages, lookahead, periodic
+"""Weights kept beside the parameters, and which to evaluate at: averages, lookahead, periodic
 copies.
 """
 
@@ -193,7 +193,7 @@ AVERAGING = {
 
 @pytest.mark.parametrize("wrap", NESTED.values(), ids=NESTED)
 @pytest.mark.parametrize(("make", "read"), AVERAGING.values(), ids=AVERAGING)
-def test_reader_finds_the_average_wherever_it_stands(make, read, wrap):
+def test_reader_finds_the_average_wherever_it_is(make, read, wrap):
     tx = wrap(make())
     params, state = path_of(tx, 3)[-1]
     found = [s for s in jax.tree.leaves(state, is_leaf=has_average) if has_average(s)]
@@ -290,7 +290,7 @@ def test_two_averages_of_one_parameter_are_an_error_that_names_both(make, names)
         ol.eval_params(tx, tx.init(START), START)
 
 
-def test_reader_traces_an_init_once_and_takes_params_that_are_no_arrays():
+def test_reader_traces_an_init_once_and_accepts_params_that_are_not_arrays():
     calls = []
 
     @ol.transform
@@ -318,7 +318,7 @@ def test_reader_says_what_is_wrong_with_a_call():
         ):
             ol.eval_params(*wrong)
     with pytest.raises(
-        ValueError, match=r"not made by the optimizer: expected .*AverageParamsState.*, got "
+        ValueError, match=r"not made by this optimizer: expected .*AverageParamsState.*, got "
     ):
         ol.eval_params(tx, ol.sgd(0.1).init(START), START)
     with pytest.raises(ValueError, match="'b' only in the"):
@@ -354,7 +354,7 @@ def in_pairs(lib, tx, steps):
         lambda lib: lib.chain(lib.clip(1.0), lib.lookahead(lib.adam(0.1), 2, 0.5)),
     ],
 )
-def test_a_loop_written_for_optax_runs_as_it_is(make, x64):
+def test_a_loop_written_for_optax_runs_unchanged(make, x64):
     with jax.numpy_dtype_promotion("standard"):
         theirs = in_pairs(optax, make(optax), 7)
     chex.assert_trees_all_close(in_pairs(ol, make(ol), 7), theirs, rtol=1e-10, atol=1e-12)
@@ -386,7 +386,7 @@ def test_lookahead_keeps_the_slow_weights_itself_or_in_the_params(reset, x64):
     pickle.loads(pickle.dumps(jax.device_get(of_pair)))
 
 
-def test_lookahead_starts_the_fast_optimizer_afresh_at_the_slow_weights():
+def test_lookahead_resets_the_fast_optimizer_at_the_slow_weights():
     anchored = ol.transform(lambda: (lambda params: params, lambda g, start, p: (g, start)))()
     tx = ol.lookahead(anchored, 1, 0.5, reset_state=True)
     _, state = tx.update({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}), {"w": jnp.ones(2)})
@@ -402,7 +402,7 @@ def test_lookahead_takes_a_gradient_of_the_pair_too():
     assert_close(tx.update(of_pair, tx.init(pair), pair), of_fast, ulps=A_STEP)
 
 
-def test_lookahead_between_syncs_leaves_the_slow_weights_as_they_are():
+def test_lookahead_between_syncs_keeps_the_slow_weights():
     tx = ol.lookahead(ol.sgd(0.1), 3, 0.5)
     pair = ol.LookaheadParams.init_synced({"w": jnp.array([-0.0, 0.0, 1.0])})
     updates, _ = tx.update({"w": jnp.ones(3)}, tx.init(pair), pair)
@@ -447,7 +447,7 @@ def test_periodic_update_is_that_of_optax():
         )
 
 
-def test_periodic_update_keeps_dtypes_and_what_has_no_new_value():
+def test_periodic_update_keeps_dtypes_and_leaves_without_a_new_value():
     new, old = (
         {"w": jnp.ones(2), "b": None},
         {"w": jnp.zeros(2, jnp.bfloat16), "b": [jnp.full(3, 2.0), jnp.ones(1)]},
@@ -474,7 +474,7 @@ def test_flatten_keeps_vectors_and_changes_nothing_else():
     with pytest.raises(ValueError, match=r"gradient has shape \(5,\), its state \(9,\)") as raised:
         tx.update(mixed | {"w": None}, state, mixed)
     assert (
-        "without a gradient: w; inside of flatten every parameter must have one"
+        "these parameters have no gradient: w; inside flatten every parameter needs one"
         in raised.value.__notes__
     )
 

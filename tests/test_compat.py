@@ -1,4 +1,4 @@
-"""What code written for optax asks for by name: it is all there, and gives optax's numbers."""
+"""Every name that code written for optax uses is here and gives optax's numbers."""
 
 import importlib
 
@@ -36,10 +36,10 @@ def test_every_public_name_of_a_module_of_optax_is_in_ours(module):
     assert {name for name in names(theirs) if not hasattr(ours, name)} == set()
 
 
-def test_what_optax_is_not_installed_for_is_named(monkeypatch):
+def test_names_that_need_optax_say_so_when_it_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optax.assignment", None)
     with pytest.raises(
-        AttributeError, match=r"assignment\.hungarian_algorithm: nothing about opti"
+        AttributeError, match=r"assignment\.hungarian_algorithm is optax's own, since"
     ):
         ol.assignment.hungarian_algorithm  # noqa: B018
 
@@ -100,7 +100,7 @@ def test_nonnegative_least_squares(shape):
 
 BAD = {
     "not square": (lambda: ol.power_iteration(jnp.ones((2, 3))), "matrix must be a square matrix"),
-    "no start": (lambda: ol.power_iteration(lambda v: v), "a function needs v0="),
+    "no start": (lambda: ol.power_iteration(lambda v: v), "for a function, pass v0="),
     "no step": (
         lambda: ol.power_iteration(jnp.eye(2), num_iters=0),
         "num_iters must be an integer",
@@ -115,11 +115,11 @@ BAD = {
     "a tree": (lambda: ol.safe_root_mean_squares({}, 1.0), "x must be an array, got"),
     "a density": (
         lambda: ol.multi_normal(jnp.zeros(3), 0.0).log_prob(jnp.zeros(2)),
-        r"x has shape \(2,\), which does not end in that of the mean, \(3,\)",
+        r"the shape of x, \(2,\), does not end in the shape of the mean, \(3,\)",
     ),
     "units": (
         lambda: ol.transforms.unitwise_clip(jnp.ones(2), jnp.ones(1), jnp.ones(2)),
-        "must have one shape, got",
+        "must have the same shape, got",
     ),
     "axes": (
         lambda: ol.transforms.unitwise_norm(jnp.ones((2, 2)), 3),

@@ -1,5 +1,5 @@
-"""What once went wrong, or nearly: edited masks, odd paths, wrong custom rules, keys, saturation,
-populations.
+"""Cases that once went wrong, or nearly: edited masks, odd paths, wrong custom rules, keys,
+saturation, populations.
 """
 
 import chex
@@ -77,25 +77,28 @@ def custom(rule, slots=1):
     ("tx", "message"),
     [
         (custom(lambda g, m: 0.9 * m + g), r"the rule must return 2 arrays, \(update, \*slots\)"),
-        (custom(lambda g: g.sum(), slots=0), r"an update of shape \(\) of a gradient \(3, 2\)"),
+        (
+            custom(lambda g: g.sum(), slots=0),
+            r"an update of shape \(\) for a gradient of shape \(3, 2\)",
+        ),
         (
             custom(lambda g, m: (g, (m + g)[None])),
-            r"state leaf '0/w' is float32\[3, 2\], and the update makes it",
+            r"state leaf '0/w' is float32\[3, 2\], but the update turns it into",
         ),
     ],
     ids=["slot forgotten", "wrong update", "growing slot"],
 )
-def test_a_custom_rule_that_returns_the_wrong_thing_is_told(tx, message):
+def test_a_custom_rule_that_returns_the_wrong_thing_is_reported(tx, message):
     with pytest.raises((TypeError, ValueError), match=message):
         tx.update({"w": G["w"]}, tx.init({"w": P["w"]}))
 
 
-def test_a_state_that_would_be_truncated_is_told():
+def test_a_state_that_would_be_truncated_is_reported():
     tx = ol.GradientTransformation(
         lambda p: jnp.zeros((), jnp.int32), lambda u, s: (u, s + jnp.float32(0.5))
     )
     with (
-        pytest.raises(ValueError, match=r"is int32\[\], and the update makes it float32"),
+        pytest.raises(ValueError, match=r"is int32\[\], but the update turns it into float32"),
         jax.numpy_dtype_promotion("standard"),
     ):
         tx.update(G, tx.init(P))
@@ -122,13 +125,13 @@ def test_nadam_at_the_last_count():
     assert_close(tx.update(jnp.ones(2), state)[0], jnp.ones(2), ulps=A_STEP)
 
 
-def test_incremental_update_keeps_what_has_no_new_value():
+def test_incremental_update_keeps_leaves_without_a_new_value():
     old = {"w": jnp.ones(2), "n": jnp.array(3)}
     mixed = ol.incremental_update({"w": jnp.zeros(2), "n": None}, old, 0.5)
     chex.assert_trees_all_equal(mixed, {"w": jnp.full(2, 0.5), "n": jnp.array(3)})
 
 
-def test_an_update_may_say_nothing_for_a_leaf():
+def test_an_update_may_be_none_for_a_leaf():
     tx = ol.GradientTransformation(lambda p: (), lambda u, s: ({**u, "b": None}, s))
     updates, _ = tx.update(G, tx.init(P), P)
     assert updates["b"] is None
@@ -228,7 +231,7 @@ def test_editing_a_population_compiles_nothing():
     step = jax.jit(jax.vmap(lambda tx: tx.step(G, tx.init(P), P)[0]))
     step(population)
     assert lowered(lambda: step(population.replace(learning_rate=[0.3, 0.4], b1=0.4))) == 0
-    with pytest.raises(ValueError, match="must be a number, or one for each of"):
+    with pytest.raises(ValueError, match="must be a number or an array of shape"):
         population.replace(b1="x")
 
 

@@ -24,7 +24,7 @@ def test_bad_settings_are_named_by_the_factory_called(row):
         )
 
 
-def test_an_argument_is_told_by_the_name_that_the_user_wrote():
+def test_an_error_names_the_argument_as_the_user_wrote_it():
     """Also where the builder hands it on to another factory, which calls it otherwise."""
     strange = {}
     for row in {row.factory: row for row in ROWS}.values():
@@ -64,7 +64,7 @@ def test_a_python_branch_on_a_traced_hyperparameter_names_the_ways_out():
     with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
         jax.jit(lambda rate: damped(rate).init(PARAMS))(0.1)
     assert any(
-        "damped: a hyperparameter may be traced: use jnp.where" in note
+        "damped: a hyperparameter may be traced here: use jnp.where" in note
         for note in caught.value.__notes__
     )
 
@@ -139,11 +139,11 @@ MISTAKES = {
     "swapped": (lambda u, s, n: (s, u), "must return .*; the two are swapped"),
     "another state": (
         lambda u, s, n: (u, (s, s)),
-        r"must return \(updates, state\), and its state",
+        r"must return \(updates, state\); the state it returned",
     ),
     "a loop": (
         lambda u, s, n: (u, [s for _ in range(n)]),
-        r'n is traced: .* name it in @transform\(static=\("n",\)\)',
+        r'n is traced: .* list it in @transform\(static=\("n",\)\)',
     ),
     "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "n is traced: .*name it in @transf"),
     "trees as arrays": (lambda u, s, n: (n * u, s), "are trees: write leafwise"),

@@ -104,7 +104,7 @@ def test_bytes_are_those_of_the_real_state(tx):
 
 
 @pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-def test_what_is_per_parameter_is_given_to_it(tx):
+def test_state_per_parameter_is_listed_with_its_parameter(tx):
     """Only counts, rates, norms and the like are shared; and arrays and their shapes give one
     table.
     """
@@ -136,7 +136,7 @@ def test_nothing_is_allocated():
     found = ol.explain(ol.with_metrics(ADAMW), {"w": floats(10**6, 10**6)})
     assert found.totals["state_bytes"]["mu"] == 4 * 10**12
     assert "1,000,000,000,000 parameters, 4 TB; state mu 4 TB, nu 4 TB" in str(found)
-    assert "together 12 EB" in str(ol.explain(ADAMW, {"w": floats(10**6, 10**6, 10**6)}))
+    assert "total 12 EB" in str(ol.explain(ADAMW, {"w": floats(10**6, 10**6, 10**6)}))
 
 
 # --- groups and settings --------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_groups_and_settings_in_effect(around):
     assert lines["head/kernel"][4:6] == ["0.0001", "0…0.01"]
     assert lines["layer_*/bias"][5:7] == ["0", "0…0.001"]
     assert "everywhere: b1 0.9, b2 0.999" in str(found)
-    assert "of them are trained, not embed" in str(found) and not found.warnings
+    assert "of them are trained; not trained: embed" in str(found) and not found.warnings
     assert found.totals["moved"] == found.totals["parameters"] - P["embed"].size
 
 
@@ -203,7 +203,7 @@ def test_a_mask_ends_a_setting():
     assert not found.warnings
 
 
-def test_settings_with_one_name_are_told_apart():
+def test_settings_with_the_same_name_are_distinguished():
     text = str(ol.explain(ol.chain(ol.ema(0.9), ol.trace(0.5), ol.scale(-1.0)), P))
     assert "everywhere: 0/decay 0.9, 1/decay 0.5, step_size -1" in text
 
@@ -342,11 +342,11 @@ WARNED = {
         B,
         "the rule 'b' has no effect: '*'",
     ),
-    "all frozen": (ol.chain(PLAIN, ol.set_to_zero()), W, "no parameter is moved"),
+    "all frozen": (ol.chain(PLAIN, ol.set_to_zero()), W, "no parameter is trained"),
     "b1": (
         ol.adam(1e-2, b1=0.999, mu_dtype=jnp.bfloat16),
         W,
-        "b1=0.999 is 1 in bfloat16: what is in mu is never",
+        "b1=0.999 rounds to 1 in bfloat16, so mu never forgets",
     ),
     "momentum": (
         ol.sgd(0.1, 0.999, accumulator_dtype=jnp.bfloat16),
@@ -366,14 +366,14 @@ WARNED = {
     "rounded away": (
         ol.adam(1e-3),
         HALF,
-        "steps of 0.001, the learning rate, are rounded away from bfloat16",
+        "steps of 0.001 (the learning rate) are lost in bfloat16",
     ),
     "rounded away in float32": (
         ol.sgd(1e-8),
         W,
-        "steps of 1e-08, the learning rate, are rounded away from float32",
+        "steps of 1e-08 (the learning rate) are lost in float32",
     ),
-    "the peak counts": (ol.sgd(rate), HALF, "steps of 0.001, the learning rate, are rounded"),
+    "the peak counts": (ol.sgd(rate), HALF, "steps of 0.001 (the learning rate) are lost"),
     "no rate": (
         ol.partition({"x": ol.adam(1e-3), "y": ol.scale_by_adam()}, {"w": "x", "b": "y"}),
         B,
@@ -385,15 +385,15 @@ L2 = "add_decayed_weights before adamw is an L2 penalty"
 DOUBTFUL = {
     "uphill on purpose": (
         ol.chain(PLAIN, ol.scale(-1.0)),
-        "scale after adamw changes the sign again: params climb",
+        "scale after adamw changes the sign back: params go uphill",
     ),
     "uphill inside": (
         ol.with_metrics(ol.chain(PLAIN, ol.scale(-1.0))),
-        "scale after adamw changes the sign again",
+        "scale after adamw changes the sign back",
     ),
     "no sign": (
         ol.chain(ol.clip(1.0), ol.scale_by_adam()),
-        "no member changes the sign: params climb",
+        "no member changes the sign, so params go uphill",
     ),
     "clip of a direction": (
         ol.chain(ol.scale_by_adam(), ol.clip(1.0), ol.scale_by_learning_rate(0.1)),
@@ -486,7 +486,7 @@ def test_no_warnings_of_chains(tx):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_no_factory_is_doubtful_nor_a_clip_and_a_schedule_around_it(row):
+def test_no_factory_raises_a_warning_even_with_a_clip_and_a_schedule(row):
     for settings in row.settings:
         tx = row.factory(**settings)
         if any(isinstance(x, ol.GradientTransformation) for _, x in tx.walk()):
@@ -496,7 +496,7 @@ def test_no_factory_is_doubtful_nor_a_clip_and_a_schedule_around_it(row):
             assert list(doubts(ol.chain(ol.clip_by_global_norm(1.0), tx))) == []
 
 
-def test_what_the_warnings_say_is_so():
+def test_the_warnings_are_true():
     p, g = {"w": jnp.array([3.0, -4.0])}, {"w": jnp.array([30.0, -40.0])}
     climbing = ol.chain(PLAIN, ol.scale(-1.0))
     assert (
@@ -511,7 +511,7 @@ def test_what_the_warnings_say_is_so():
     np.testing.assert_allclose(l2.update(zero, l2.init(p), p)[0]["w"], [-0.1, 0.1], rtol=1e-5)
 
 
-def test_a_rounded_average_is_what_the_warning_says():
+def test_a_warning_about_a_rounded_average_is_true():
     """The gradients stop, and the average stays where it is."""
     tx, p = ol.scale_by_adam(b1=0.999, mu_dtype=jnp.bfloat16), {"w": jnp.ones(3)}
     (warning,) = ol.explain(ol.chain(tx, ol.scale(-1.0)), p).warnings
@@ -547,11 +547,11 @@ def test_lines_fit_a_terminal():
     assert "multi_head_attention_projection_layer/lora_left_matrix_of_it" in found._repr_html_()
 
 
-def test_a_column_that_says_nothing_gives_way_to_a_line():
+def test_a_column_with_one_value_becomes_a_line():
     rules = {"a1": {"learning_rate": 0.1, "b1": 0.5, "b2": 0.6, "eps": 1e-7}}
     deep = {"a_long_name_of_a_module" * 2: {"kernel": floats(3, 4)}, "a1": floats(3, 4)}
     text = str(ol.explain(ol.average_params(ol.groups(PLAIN, rules), decay=0.9), deep))
-    assert "dtype of all: float32" in text and " dtype " not in text.splitlines()[0]
+    assert "dtype of all leaves: float32" in text and " dtype " not in text.splitlines()[0]
     assert "a_long_name" in text and "module/kernel" in text
     assert " dtype " in str(ol.explain(PLAIN, P)).splitlines()[0]
 
@@ -636,7 +636,7 @@ def test_a_static_schedule_beside_injected_numbers_is_read():
     )
 
 
-def test_what_looks_at_leaves_by_name_is_asked_for_its_real_structure():
+def test_an_init_that_reads_leaves_by_name_gets_the_real_structure():
     params = {"w": floats(2, 3), "b": floats(3)}
 
     def norm_of_w(updates, *_):

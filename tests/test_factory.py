@@ -122,7 +122,9 @@ def test_a_factory_made_within_a_function_travels_by_value():
 def test_a_builder_must_be_a_function_with_the_arguments_that_are_named():
     with pytest.raises(TypeError, match="transform: the builder must be a function, got 3"):
         ol.transform(3)
-    with pytest.raises(ValueError, match="held: static= names other, which are no arguments of it"):
+    with pytest.raises(
+        ValueError, match="held: static= names other, which the function does not take"
+    ):
 
         @ol.transform(static=("other",))
         def held(value):
@@ -179,7 +181,7 @@ def test_a_builder_may_choose_by_a_refusal():
     assert_close(first_update(careful(0.5)), -0.5 * PARAMS, ulps=2)
 
 
-def test_a_function_around_a_factory_is_taken_for_it():
+def test_a_function_that_wraps_a_factory_counts_as_the_factory():
     @functools.wraps(ol.adam)
     def ours(*args, **kwargs):
         return ol.adam(*args, **kwargs)
@@ -198,7 +200,7 @@ def test_a_function_around_a_factory_is_taken_for_it():
             wrong()
 
 
-def test_what_is_inside_a_static_choice_is_no_argument():
+def test_values_inside_a_static_choice_are_not_arguments():
     tx = ol.inject_hyperparams(lambda rate, size: ol.scale(rate * size), static_args="size")(
         2.0, size=3.0
     )

@@ -322,8 +322,8 @@ def test_a_split_nnx_module_trains_as_by_its_own_optimizer():
 def test_what_nnx_does_not_train_is_refused_by_name():
     model, tx = Noisy(nnx.Rngs(0)), optax_lite.adam(0.1)
     message = (
-        r"params leaf 'drop/rngs/count' is a Flax NNX RngCount, which no gradient "
-        r"trains.*\n.*nnx.split.*\n"
+        r"params leaf 'drop/rngs/count' is a Flax NNX RngCount, which gradients do not "
+        r"train.*\n.*nnx.split.*\n"
     )
     for call in (
         lambda: tx.init(model),

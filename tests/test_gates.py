@@ -1,6 +1,4 @@
-"""Wrappers that let an optimizer run in some calls only: what they promise beyond their
-references.
-"""
+"""Wrappers that run their optimizer only in some calls: promises beyond their references."""
 
 import functools
 import pickle
@@ -125,7 +123,7 @@ def test_extra_arguments_reach_the_transformation_inside(name, call):
 
 
 @each
-def test_a_function_as_extra_argument_is_no_other_run(name):
+def test_a_function_as_extra_argument_gives_the_same_run(name):
     """Such a call is not compiled as a whole, and its params are the full tree."""
     seen = []
 
@@ -494,13 +492,13 @@ def test_refusals_for_multi_steps_say_why():
                 ol.chain(ol.differentially_private_aggregate(1.0, 0.1, seed=0), ol.sgd(0.1)), 2
             ),
             (
-                r"accumulate: tx takes per-example gradients.*write "
+                r"accumulate: tx needs per-example gradients.*write "
                 r"chain\(differentially_private_aggregate"
             ),
         ),
     ],
 )
-def test_what_cannot_be_built_says_what_to_write(make, message):
+def test_compositions_that_cannot_be_built_say_what_to_write(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -576,7 +574,7 @@ def test_equal_norms_are_no_outliers():
     assert [int(s.last_reason) for s in states] == [0] * 6 + [2]
 
 
-def test_too_many_in_a_row_are_told_and_still_left_out():
+def test_too_many_bad_steps_in_a_row_are_reported_and_still_skipped():
     tx = ol.skip_bad_steps(ol.sgd(1.0), max_consecutive=2)
     params, states = run(tx, [1.0, jnp.nan, jnp.inf, 1.0, jnp.nan, jnp.nan, jnp.nan, jnp.nan, 1.0])
     assert [bool(s.exceeded) for s in states] == [False] * 6 + [True] * 3
@@ -586,7 +584,7 @@ def test_too_many_in_a_row_are_told_and_still_left_out():
     assert not states[-1].exceeded
 
 
-def test_what_is_not_finite_may_be_somebody_elses_business():
+def test_non_finite_gradients_can_be_left_to_another_wrapper():
     tx = ol.skip_bad_steps(
         ol.chain(ol.zero_nans(), ol.sgd(1.0)), nonfinite=False, outlier=3.0, window=2
     )
@@ -605,7 +603,7 @@ def test_thresholds_can_be_changed_without_compiling():
     assert count() == 0
 
 
-def test_apply_if_finite_never_applies_what_is_not():
+def test_apply_if_finite_never_applies_non_finite_updates():
     """optax does after the limit, and its moments are NaN from then on."""
     grads = [gradient(0), *[bad()] * 4, gradient(1)]
 

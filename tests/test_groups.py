@@ -553,7 +553,7 @@ def test_layerwise_decay_of_the_learning_rate_in_one_line():
         np.testing.assert_allclose(layer["w"], -0.1 * 0.5 ** (4 - i), rtol=1e-6)
 
 
-def test_scales_of_the_learning_rate_behind_one_optimizer():
+def test_scales_of_the_learning_rate_after_one_optimizer():
     base = ol.chain(ol.clip_by_global_norm(1.0), ol.adamw(ol.cosine_decay_schedule(0.1, 100)))
     tx = ol.chain(
         base,
@@ -721,7 +721,7 @@ def test_freezing_is_that_of_optax(wrapper, mask, x64):
     assert_close(jax.tree.leaves(state), jax.tree.leaves(their_state), ulps=3 * A_STEP)
 
 
-def test_what_is_frozen_stays_to_the_bit():
+def test_frozen_leaves_stay_bit_identical():
     tx = ol.selective_transform(ol.adamw(0.1), freeze_mask=MASK)
     updates, state = tx.update(GRADS, tx.init(PARAMS), PARAMS)
     for stepped in (ol.apply_updates(PARAMS, updates), tx.step(GRADS, state, PARAMS)[0]):
@@ -778,8 +778,8 @@ WRONG = {
     "several": (
         lambda: ol.groups(two, {"bias": rate(1.0)}),
         (
-            "several arguments are called 'learning_rate': 0/learning_rate, 1/learning_rate; write "
-            "the path"
+            "several arguments are called 'learning_rate': 0/learning_rate, 1/learning_rate; "
+            "write the full path"
         ),
     ),
     "out of range": (
@@ -816,9 +816,8 @@ WRONG = {
     "rule behind the end": (
         lambda: ol.groups(adamw, {"encoder": "freeze", "encoder/bias": rate(1.0)}).init(PARAMS),
         (
-            "groups: the rule 'encoder/bias' has no effect: 'encoder', which stands before it, "
-            "takes over all its leaves; let that leave them out, as in ('encoder', "
-            "'!encoder/bias')"
+            "groups: the rule 'encoder/bias' has no effect: 'encoder' comes before it and takes "
+            "all its leaves; exclude them there, as in ('encoder', '!encoder/bias')"
         ),
     ),
     "rule behind the end and another one": (
@@ -826,8 +825,8 @@ WRONG = {
             adamw, {"kernel": rate(1.0), "head": "freeze", "head/kernel": rate(2.0)}
         ).init(PARAMS),
         (
-            "groups: the rule 'head/kernel' has no effect: 'head', which stands before it, takes "
-            "over all its leaves"
+            "groups: the rule 'head/kernel' has no effect: 'head' comes before it and takes all "
+            "its leaves"
         ),
     ),
     "state of another grouping": (
@@ -857,7 +856,7 @@ def test_wrong_calls_say_what_to_write(call, message):
         call()
 
 
-def test_a_clip_in_front_is_over_the_leaves_that_move():
+def test_a_clip_before_groups_covers_the_leaves_that_train():
     params = {"encoder": jnp.ones(3), "head": {"w": jnp.ones(2), "b": jnp.zeros(1)}}
     grads = {"encoder": jnp.full(3, 1e6), "head": {"w": jnp.array([3.0, 4.0]), "b": jnp.zeros(1)}}
     rules = {"encoder": "freeze", "b": {"learning_rate": 0.5}}

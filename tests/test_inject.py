@@ -106,7 +106,7 @@ def test_a_schedule_shows_its_value_and_in_a_built_optimizer_has_its_numbers_the
     )
 
 
-def test_a_mask_is_no_schedule():
+def test_a_mask_is_not_a_schedule():
     """optax evaluates the function at the count, and decays by nothing or everything."""
 
     def no_bias(params):
@@ -337,36 +337,37 @@ WRONG = {
     ),
     "a state without": (
         lambda: ol.set_hyperparams(ol.adamw(0.1).init(PARAMS), b1=0.5),
-        "set_hyperparams: no hyperparameters in this state; build it with inject_hyperparams(tx)",
+        "set_hyperparams: this state has no hyperparameters; build the optimizer with "
+        "inject_hyperparams(tx)",
     ),
     "what follows a schedule": (
         lambda: ol.set_hyperparams(
             ol.inject_hyperparams(ol.adamw(line)).init(PARAMS), learning_rate=0.1
         ),
-        "learning_rate follows a schedule, and the next update would undo this; set its numbers: "
+        "learning_rate follows a schedule, so the next update would undo this; set its numbers: "
         "learning_rate/end_value, learning_rate/init_value, learning_rate/transition_begin",
     ),
     "what follows a schedule, by path": (
         lambda: ol.set_hyperparams(
             (STATE, ol.inject_hyperparams(ol.sgd)(line).init(PARAMS)), {"1/learning_rate": 0.1}
         ),
-        "set_hyperparams: learning_rate follows a schedule, and the next update would undo this",
+        "set_hyperparams: learning_rate follows a schedule, so the next update would undo this",
     ),
     "what follows a schedule, factory form": (
         lambda: ol.set_hyperparams(
             ol.inject_hyperparams(ol.adamw)(line).init(PARAMS), learning_rate=0.1
         ),
-        "a built optimizer, inject_hyperparams(tx), has them",
+        "its numbers can be set if a built optimizer is injected, inject_hyperparams(tx)",
     ),
     "several": (
         lambda: ol.set_hyperparams(
             ol.inject_hyperparams(ol.chain(ol.trace(0.9), ol.trace(0.8))).init(PARAMS), decay=0.5
         ),
-        "several are called 'decay': 0/decay, 1/decay; write the path",
+        "several are called 'decay': 0/decay, 1/decay; write the full path",
     ),
     "a number instead of names": (
         lambda: ol.set_hyperparams(STATE, 0.1),
-        "write the name, as in set_hyperparams(st",
+        "name the hyperparameter, as in set_hyperparams(st",
     ),
     "a number to inject": (
         lambda: ol.inject_hyperparams(0.1),
@@ -377,22 +378,23 @@ WRONG = {
     ),
     "static_args": (
         lambda: ol.inject_hyperparams(ol.adamw, static_args="beta1")(0.1),
-        "inject_hyperparams: static_args: no argument 'beta1'; write b1",
+        "inject_hyperparams: static_args: adamw has no argument 'beta1'; write b1",
     ),
     "static_args of a function": (
         lambda: ol.inject_hyperparams(optax.adamw, static_args="beta1")(0.1),
-        "inject_hyperparams: static_args: no argument 'beta1'",
+        "inject_hyperparams: static_args: adamw has no argument 'beta1'",
     ),
     "arguments without names": (
         lambda: ol.inject_hyperparams(optax.chain)(optax.adam(0.1)),
         (
-            "inject_hyperparams: the arguments of chain have no names; build it: "
+            "inject_hyperparams: the arguments of chain have no names; pass it built: "
             "inject_hyperparams(chain(...))"
         ),
     ),
     "an optimizer of optax": (
         lambda: ol.inject_hyperparams(optax.adam(0.1)),
-        "its numbers are closed over; write inject_hyperparams(optax.adam)(...)",
+        "a pair of functions does not show its hyperparameters; write "
+        "inject_hyperparams(optax.adam)(...)",
     ),
     "dtype": (
         lambda: ol.inject_hyperparams(ol.adam(0.1), hyperparam_dtype=int),

@@ -1,4 +1,4 @@
-"""Layerwise and constrained methods: properties that make them what they are, and edges."""
+"""Layerwise and constrained methods: their defining properties, and edge cases."""
 
 import chex
 import jax
@@ -51,7 +51,7 @@ def test_adafactor_is_finite_before_its_offset_is_reached():
     )
 
 
-def test_no_clipping_threshold_is_none():
+def test_a_clipping_threshold_of_none_does_not_clip():
     g = jnp.array([1.0, 2.0])
     plain = first_update(
         ol.adafactor(0.1, clipping_threshold=None, multiply_by_parameter_scale=False), g

@@ -1,6 +1,4 @@
-"""L-BFGS directions along real trajectories: against the textbook, and the theorems that it stands
-for.
-"""
+"""L-BFGS directions along real trajectories, compared with the textbook and with its theorems."""
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +123,7 @@ def test_a_pair_that_curves_downwards_makes_optax_go_uphill():
 
 @pytest.mark.parametrize("memory_size", [1, 4])
 @pytest.mark.nightly
-def test_optax_takes_the_same_steps_where_the_function_is_convex(memory_size, x64):
+def test_optax_makes_the_same_steps_if_the_function_is_convex(memory_size, x64):
     def loss(p):
         return (
             jnp.sum(jnp.cosh(p["a"] * jnp.arange(1.0, 4.0)))

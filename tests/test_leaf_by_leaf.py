@@ -1,5 +1,5 @@
-"""Leaf by leaf: the results are those of the function itself, and what is made on the way is gone
-before the next.
+"""Leaf by leaf: results equal those of the function, and temporaries of one leaf are freed before
+the next.
 """
 
 import re
@@ -59,14 +59,14 @@ def test_the_results_are_those_of_the_function(function, turns):
     assert calls(text) == (len(set(turns)) if len(set(turns)) > 1 else 0)
 
 
-def test_what_is_passed_on_and_constants_are_results_too():
+def test_inputs_and_constants_can_be_results_too():
     found, expected, _ = both(
         lambda parts: (parts[2], 3.0, np.arange(2), None, jnp.sin(parts[0]), parts[1])
     )
     assert_close(found, expected, ulps=4)  # the sine is another program's
 
 
-def test_a_function_with_effects_is_called_as_it_is(capfd):
+def test_a_function_with_effects_is_called_unchanged(capfd):
     def function(parts):
         jax.debug.print("sum {}", sum(map(jnp.sum, parts)))
         return [x * 2 for x in parts]

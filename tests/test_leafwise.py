@@ -128,7 +128,7 @@ def test_leafwise_traces_leaves_that_look_alike_once():
         ),
         ({"a": jnp.ones(3)}, {"a": jnp.ones(3), "c": jnp.ones(3)}, r"'c' only in the"),
         ([jnp.ones(3)], (jnp.ones(3),), r"are in a list, the .* in a tuple"),
-        ({"a": jnp.ones(3)}, {"a": None}, r"leaf 'a'.*had none at init"),
+        ({"a": jnp.ones(3)}, {"a": None}, r"leaf 'a'.*was not trained at init"),
         ({"a": jnp.ones(3, int)}, {"a": jnp.ones(3)}, r"leaf 'a'.*int32\[3\].*pass None"),
         ({"a": jnp.ones(3, bool)}, {"a": jnp.ones(3)}, r"leaf 'a'.*bool\[3\].*pass None"),
     ],
@@ -197,7 +197,7 @@ def test_strongly_typed_hyperparameters_do_not_decide_the_dtype_of_an_update(x64
     )
 
 
-def test_compute_dtype_ignores_what_is_no_float():
+def test_compute_dtype_ignores_leaves_that_are_not_floating():
     assert compute_dtype(jnp.ones(2, int), jnp.ones(2, bool)) == jnp.float32
 
 
@@ -246,7 +246,7 @@ def test_slot_dtype(asked, got, x64):
     assert full_like(p, 0.5, asked[1], real=True)["w"].dtype == got[1]
 
 
-def test_slots_exist_for_what_moves_only():
+def test_slots_exist_only_for_leaves_that_train():
     params = {
         "w": jnp.ones((2, 0)),
         "n": jnp.arange(3),
@@ -408,7 +408,7 @@ def test_apply_updates_rounds_once_to_the_dtype_of_the_parameter(mode, dtypes):
     chex.assert_trees_all_equal(mode(apply_updates)({"w": p}, {"w": u}), {"w": expected})
 
 
-def test_apply_updates_leaves_alone_what_has_no_update():
+def test_apply_updates_keeps_leaves_without_an_update():
     def activation(x):
         return x
 
@@ -505,7 +505,7 @@ def test_incremental_update_names_the_leaf_that_does_not_fit(new, old, message):
     assert "gradient" not in str(error.value), "there is none here"
 
 
-def test_following_takes_the_arrays_of_a_module_and_leaves_its_functions():
+def test_slow_copies_follow_the_arrays_of_a_module_and_keep_its_functions():
     old = {"w": jnp.zeros(2), "act": jax.nn.relu, "n": jnp.array(3)}
     new = {"w": jnp.ones(2), "act": None, "n": None}
     for follow, w in (
@@ -533,6 +533,6 @@ def test_following_takes_the_arrays_of_a_module_and_leaves_its_functions():
 def test_a_leaf_that_is_a_function_is_named_with_the_remedy(call, name):
     with pytest.raises(
         TypeError,
-        match=rf"{name} 'act' is .*relu, no array; pass None for it, as eqx.filter\(model",
+        match=rf"{name} 'act' is .*relu, not an array; pass None for it, as eqx.filter\(model",
     ):
         call({"w": jnp.zeros(2), "act": jax.nn.relu})

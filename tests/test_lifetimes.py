@@ -1,4 +1,4 @@
-"""What a user's function closes over is freed with it, whatever was compiled of it."""
+"""Arrays that a user's function closes over are freed with it, although it was compiled."""
 
 import gc
 import weakref

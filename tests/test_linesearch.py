@@ -111,7 +111,7 @@ def along_the_gradient(f, curv_rtol, **settings):
 
 @pytest.mark.parametrize("curv_rtol", first(1, [0.9, 0.1]))
 @pytest.mark.parametrize("family", first(2, FAMILIES), ids=lambda f: f.__name__)
-def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rtol, x64):
+def test_both_conditions_hold_or_the_state_says_by_how_much_they_fail(family, curv_rtol, x64):
     import scipy.optimize  # half a second, which only this test should wait for
 
     failed = ours = theirs = 0
@@ -137,7 +137,7 @@ def test_both_conditions_hold_or_the_state_says_by_how_much_not(family, curv_rto
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("scale", first(1, [1e-3, 1.0]))
-def test_a_float32_search_goes_on_where_rounding_hides_the_decrease(scale):
+def test_a_float32_search_continues_when_rounding_hides_the_decrease(scale):
     x = jnp.array([3.001, 2.998])
     for tx in (
         ol.lbfgs(),
@@ -194,7 +194,7 @@ def test_uphill_and_at_a_minimum_nothing_moves():
 
 
 @BOTH
-def test_where_the_function_is_not_finite_nothing_moves_and_the_next_search_starts_anew(search):
+def test_where_the_function_is_not_finite_nothing_moves_and_the_next_search_starts_again(search):
     def cliff(x):
         return jnp.where(jnp.all(x == 1), 0.0, jnp.nan) + jnp.sum(x)
 
@@ -206,7 +206,7 @@ def test_where_the_function_is_not_finite_nothing_moves_and_the_next_search_star
     assert float(state[-1].learning_rate) >= 1
 
 
-def test_optax_stands_still_for_ever_after_such_a_step():
+def test_optax_is_stuck_forever_after_such_a_step():
     tx = optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(3))
     x = g = jnp.array(1.0)
     _, state = tx.update(g, tx.init(x), x, value=x, grad=g, value_fn=lambda x: x * jnp.nan)
@@ -281,7 +281,7 @@ def test_leaves_without_gradient_stay_and_are_passed_to_the_function(tx, frozen)
 
 
 @pytest.mark.nightly
-def test_a_search_behind_masks_is_over_all():
+def test_a_search_after_masks_covers_all_leaves():
     p = {"w": jnp.array([1.0, -2.0]), "b": jnp.ones(2)}
 
     def f(p):
@@ -300,7 +300,7 @@ def test_a_search_behind_masks_is_over_all():
             assert_close(state[-1].value, f(x), ulps=A_STEP, largest=float(f(p)))
 
 
-def test_a_search_inside_of_a_mask_is_over_what_is_in_it():
+def test_a_search_inside_a_mask_covers_the_masked_leaves():
     p = {"w": jnp.array([1.0, -2.0]), "b": jnp.ones(2)}
 
     def f(p):
@@ -375,7 +375,7 @@ def test_value_and_gradient_are_kept_and_computed_only_once(search):
             )
 
 
-def test_what_is_kept_is_what_would_be_computed_under_jit():
+def test_the_kept_value_and_gradient_are_the_ones_computed_under_jit():
     tx = ol.lbfgs()
 
     @jax.jit
@@ -396,10 +396,10 @@ def test_errors_of_value_and_grad_from_state():
     f, x = ol.value_and_grad_from_state(bowl), jnp.ones(2)
     with pytest.raises(
         ValueError,
-        match="value_and_grad_from_state: the state must hold one line search, this has 0",
+        match="value_and_grad_from_state: the state must hold exactly one line search, got 0",
     ):
         f(x, state=ol.adam(0.1).init(x))
-    with pytest.raises(ValueError, match="this has 2"):
+    with pytest.raises(ValueError, match="exactly one line search, got 2"):
         f(x, state=ol.chain(zoom(), zoom()).init(x))
     with pytest.raises(
         ValueError,
@@ -431,7 +431,7 @@ def test_the_function_gets_the_keywords_it_takes(search):
 
 
 @BOTH
-def test_what_an_update_needs_is_said(search):
+def test_a_missing_extra_argument_is_named(search):
     tx, x = search(), jnp.ones(2)
     name = tx.factory.name
     for given, missing in (
@@ -585,7 +585,7 @@ def test_states_are_those_of_optax(make):
         ],
     ),
 )
-def test_backtracking_takes_the_steps_of_optax(settings, x64):
+def test_backtracking_makes_the_same_steps_as_optax(settings, x64):
     found = []
     for lib in (ol, optax):
         tx = lib.chain(lib.sgd(0.7), lib.scale_by_backtracking_linesearch(30, **settings))

@@ -107,7 +107,7 @@ def test_optimizers_that_ask_for_the_objective_or_its_gradient_get_them():
         assert last["loss"] < 0.2 * first["loss"]
 
 
-def test_an_optimizer_of_optax_is_taken_as_it_is():
+def test_an_optimizer_of_optax_is_accepted_unchanged():
     tx = optax.adam(0.1)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
         params, _, _ = run(ol.make_step(loss_fn), tx, 5)
@@ -166,7 +166,7 @@ def test_numbers_of_python_and_weak_arrays_among_the_params_are_one_compilation(
     assert len(traces) == 1 and metrics["loss"].dtype == jnp.float32
 
 
-def test_two_steps_of_one_loss_share_what_is_compiled():
+def test_two_steps_of_one_loss_share_the_compiled_program():
     loss, traces = counted()
     for rate in (0.1, 0.2):
         run(ol.make_step(loss), ol.adam(rate), 2)
@@ -286,7 +286,7 @@ def test_the_value_kept_is_not_used_for_an_older_state():
 # --- params of all kinds --------------------------------------------------------------------------
 
 
-def test_integers_bools_and_none_stay_as_they_are():
+def test_integers_bools_and_none_stay_unchanged():
     params = {**fresh(), "n": jnp.arange(3), "on": jnp.array([True, False]), "none": None}
     new, _, _ = run(ol.make_step(loss_fn), ol.adamw(0.1), 3, params)
     chex.assert_trees_all_equal(
@@ -352,7 +352,7 @@ def test_a_loss_that_cannot_be_hashed():
 # --- recipes: aux, batch statistics, dropout ------------------------------------------------------
 
 
-def test_aux_is_handed_through():
+def test_aux_is_passed_through():
     def loss(params, x, y):
         prediction = x @ params["w"] + params["b"]
         return jnp.mean((prediction - y) ** 2), {"prediction": prediction}
@@ -436,7 +436,7 @@ def test_reading_metrics_is_an_error_once_too_many_steps_were_bad():
                 read(metrics)
             else:
                 with pytest.raises(
-                    RuntimeError, match="more steps in a row were bad than max_consecutive"
+                    RuntimeError, match="there were more bad steps in a row than max_consecutive"
                 ):
                     read(metrics)
         assert dict(jax.device_get(metrics))["loss"] >= 0, "as a whole they go on"
@@ -465,7 +465,7 @@ def test_params_and_state_are_donated_and_arguments_are_not():
     assert not any(x.is_deleted() for x in jax.tree.leaves((params, state)))
 
 
-def test_arrays_that_stand_twice_and_arrays_of_numpy_can_be_donated():
+def test_arrays_that_occur_twice_and_numpy_arrays_can_be_donated():
     z = jnp.zeros(3)
     host = np.zeros(3, np.float32)
     params = {"w": z, "b": jnp.zeros(()), "again": z, "host": host}
@@ -489,7 +489,7 @@ def test_every_state_can_be_donated_by_a_plain_jit():
         assert not any(x.is_deleted() for x in params.values())
 
 
-def test_what_was_donated_and_is_used_again_is_explained():
+def test_using_a_donated_array_again_is_explained():
     params, tx, step = fresh(), ol.adam(0.1), ol.make_step(loss_fn)
     state = tx.init(params)
     new, _, _ = step(tx, params, state, X, Y)
@@ -512,7 +512,7 @@ def test_within_a_trace_nothing_is_donated():
     assert not any(x.is_deleted() for x in jax.tree.leaves((many, params, states, new)))
 
 
-def test_a_step_that_fails_says_what_failed_and_what_is_gone():
+def test_a_failed_step_says_what_failed_and_what_is_lost():
     def loss(params, x, y):
         def write(_):
             raise OSError("disk full")
@@ -524,7 +524,9 @@ def test_a_step_that_fails_says_what_failed_and_what_is_gone():
 
     with pytest.raises(RuntimeError, match="disk full") as told:
         run(ol.make_step(loss), ol.sgd(0.1), 1)
-    assert any("are gone with it: go on from a saved copy" in note for note in told.value.__notes__)
+    assert any(
+        "so they are lost: continue from a saved copy" in note for note in told.value.__notes__
+    )
 
 
 def test_an_argument_that_is_donated_in_the_same_call_is_explained():
@@ -563,16 +565,17 @@ WRONG = {
     ),
     "integer": (
         lambda: call(lambda p, x, y: 1),
-        r"must return one number, got int 1; write a real floating one",
+        r"must return one number, got int 1; it must be real and floating",
     ),
     "complex": (
         lambda: call(lambda p, x, y: jax.lax.complex(p["b"], p["b"])),
-        r"got complex64\[\]; write a real",
+        r"got complex64\[\]; it must be real",
     ),
     "nothing": (lambda: call(lambda p, x, y: None), r"loss_fn must return one number, got None"),
     "aux unasked": (
         lambda: call(lambda p, x, y: (loss_fn(p, x, y), x)),
-        r"got a tuple of 2; if the second is not part of the loss, write make_step\(loss_fn, has",
+        r"got a tuple of 2; if the second value is not part of the loss, write "
+        r"make_step\(loss_fn, has",
     ),
     "no aux": (
         lambda: call(has_aux=True),
@@ -588,7 +591,7 @@ WRONG = {
     "other state": (
         lambda: call(state=ol.sgd(0.1, momentum=0.9).init(fresh())),
         (
-            r"adam: this state was not made by it: expected .*ScaleByAdamState.*got "
+            r"adam: this state was not made by this optimizer: expected .*ScaleByAdamState.*got "
             r".*TraceState.*tx.init"
         ),
     ),
@@ -611,11 +614,11 @@ WRONG = {
     ),
     "a name among the arguments": (
         lambda: call(lambda p, x, y, mode: loss_fn(p, x, y), args=(X, Y, "train")),
-        r"args leaf '2' is str 'train', no array. Let loss_fn close over",
+        r"args leaf '2' is str 'train', not an array. Let loss_fn close over",
     ),
     "population": (
         lambda: call(tx=jax.vmap(ol.adam)(jnp.ones(3)), state=ol.adam(0.1).init(fresh())),
-        r"this is a population of 3; use jax.vmap",
+        r"this is a population of 3; apply jax.vmap",
     ),
 }
 
@@ -705,7 +708,7 @@ def test_an_iterable_is_begun_again_and_an_iterator_is_not():
     assert next(taken) is halves[1], "no batch more than is used"
 
 
-def test_evaluations_stand_at_the_updates_they_followed():
+def test_evaluations_are_recorded_at_the_updates_they_followed():
     def evaluate(params):
         return {"loss": loss_fn(params, X, Y), "first": params["w"][:1]}
 
@@ -742,11 +745,13 @@ def test_two_halves_of_a_run_are_the_run(name):
     assert not first.state[0].mu["w"].is_deleted()
 
 
-def test_data_that_begins_anew_is_told():
+def test_data_that_starts_again_gives_a_warning():
     _, history = ol.fit(loss_fn, fresh(), QUARTERS, ol.adam(0.1), steps=2)
     for data, options in ((QUARTERS, {}), ((X, Y), {"batch_size": 24})):
         with pytest.warns(
-            UserWarning, match=r"the data begins anew; write start=history.end to go on, or start=0"
+            UserWarning,
+            match=r"the data starts again from its beginning; write start=history.end to continue "
+            r"where it stopped, or start=0",
         ):
             ol.fit(loss_fn, fresh(), data, ol.adam(0.1), steps=2, state=history.state, **options)
     again, _ = ol.fit(
@@ -769,16 +774,16 @@ def test_epochs_are_steps():
         )
 
 
-def test_gradients_that_wait_are_told():
+def test_gradients_still_accumulated_give_a_warning():
     tx = ol.accumulate(ol.sgd(0.1), 4)
-    with pytest.warns(UserWarning, match="fit: 2 gradients wait for more of them to be a step"):
+    with pytest.warns(UserWarning, match="fit: 2 accumulated gradients do not make up a step yet"):
         half, history = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=6)
     rest, _ = ol.fit(loss_fn, half, QUARTERS, tx, steps=2, state=history.state, start=history.end)
     whole, _ = ol.fit(loss_fn, fresh(), QUARTERS, tx, steps=8)
     chex.assert_trees_all_equal(rest, whole)
 
 
-def test_patience_keeps_what_was_best():
+def test_patience_keeps_the_best_params():
     values, seen = iter([3.0, 2.0, np.nan, 2.5, 1.0, 0.0]), []
 
     def evaluate(params):
@@ -787,7 +792,7 @@ def test_patience_keeps_what_was_best():
 
     options = {"steps": 20, "eval_fn": evaluate, "every": 2}
     params, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), patience=2, **options)
-    assert history.stopped == "no evaluation was better for the last of `patience`"
+    assert history.stopped == "no better evaluation within `patience`"
     assert (
         history.end == 8 and history.best_step == 4 and history.eval_steps.tolist() == [2, 4, 6, 8]
     )
@@ -802,7 +807,7 @@ def test_an_evaluation_can_end_the_run():
         return 0.0
 
     _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.sgd(0.1), steps=50, eval_fn=evaluate, every=1)
-    assert history.stopped == "eval_fn ended it" and 1 < history.end < 50
+    assert history.stopped == "eval_fn ended the run" and 1 < history.end < 50
     assert len(history.evals["eval"]) == history.end - 1
 
 
@@ -835,7 +840,7 @@ def test_whole_batch_methods_fit():
 
 
 @pytest.mark.parametrize("how", ["signal", "exception"])
-def test_an_interrupt_returns_what_there_is(how):
+def test_an_interrupt_returns_params_and_history_so_far(how):
     def evaluate(params):
         if how == "exception":
             raise KeyboardInterrupt
@@ -971,11 +976,11 @@ WRONG_FIT = {
     ),
     "large batch": (
         lambda: fitted(batch_size=65),
-        r"batch_size is 65, and data has 64 rows; None takes them all",
+        r"batch_size is 65, but data has 64 rows; batch_size=None takes them all",
     ),
     "lengths": (
         lambda: fitted(data=(X, Y[:5]), batch_size=2),
-        r"one length of the first axis, got '0' float32\[64, 3\], '1' float32\[5\]",
+        r"the same length along the first axis, got '0' float32\[64, 3\], '1' float32\[5\]",
     ),
     "scalar": (
         lambda: fitted(data=(X, jnp.ones(())), batch_size=2),
@@ -983,25 +988,25 @@ WRONG_FIT = {
     ),
     "no array": (
         lambda: fitted(data=(X, 1.0)),
-        r"data leaf '1' is float 1.0, not an array; write jnp.asarray",
+        r"data leaf '1' is float 1.0, not an array; convert it with jnp.asarray",
     ),
-    "empty": (lambda: fitted(data=[]), r"fit: data is an iterable without a batch in it"),
+    "empty": (lambda: fitted(data=[]), r"fit: data is an iterable without batches"),
     "size of batches": (
         lambda: fitted(data=[(X, Y)], batch_size=2),
-        r"batch_size=2 is for arrays, and data is list, an iterable of batches",
+        r"batch_size=2 is for arrays, but data \(list\) is an iterable of batches",
     ),
     "start": (lambda: fitted(start=-1), r"fit: start must be an integer of at least 0, got -1"),
     "no end": (
         lambda: fitted(steps=None),
-        r"fit: write steps=, the number of updates, or epochs=, how often",
+        r"fit: write steps= \(the number of updates\) or epochs= \(passes over the data\)",
     ),
     "two ends": (
         lambda: fitted(epochs=2),
-        r"fit: write steps=, the number of updates, or epochs=, how often",
+        r"fit: write steps= \(the number of updates\) or epochs= \(passes over the data\)",
     ),
     "epochs": (
         lambda: fitted(data=iter(QUARTERS), steps=None, epochs=2),
-        r"fit: epochs=2 needs data that tells its length, got list_iterator; write steps=",
+        r"fit: epochs=2 needs data with a length, got list_iterator; write steps= instead",
     ),
     "patience": (lambda: fitted(patience=3), r"fit: patience counts evaluations; write eval_fn="),
     "too late": (
@@ -1019,7 +1024,7 @@ WRONG_FIT = {
     ),
     "a loss with aux": (
         lambda: ol.fit(lambda p, x, y: (0.0, x), fresh(), (X, Y), ADAM, steps=1),
-        r"^fit: loss_fn must return one number, got a tuple of 2; .*or for fit compute it in eval",
+        r"^fit: loss_fn must return one number, got a tuple of 2; .*for fit, compute it in eval",
     ),
     "has_aux": (lambda: fitted(has_aux=True), r"'has_aux'; return the loss alone"),
     "callbacks": (lambda: fitted(callbacks=[]), r"'callbacks'; write eval_fn=, .*StopIteration"),
@@ -1030,7 +1035,7 @@ WRONG_FIT = {
     ),
     "lists": (
         lambda: fitted(data=(X, Y.tolist())),
-        r"fit: data\[1\] is a list; write numpy.asarray of it",
+        r"fit: data\[1\] is a list; convert it with numpy.asarray",
     ),
     "integers": (
         lambda: fitted(params={"w": np.arange(3)}),

@@ -188,7 +188,7 @@ NEVER_NEGATIVE = {
 
 
 @pytest.mark.parametrize("call", NEVER_NEGATIVE.values(), ids=NEVER_NEGATIVE.keys())
-def test_what_cannot_be_negative_is_not_by_rounding(call):
+def test_rounding_never_makes_a_nonnegative_loss_negative(call):
     assert float(jnp.min(call())) >= 0
 
 
@@ -206,7 +206,7 @@ def test_at_the_bound_a_loss_keeps_its_slope_and_curvature():
     assert square(0.0) == 2.0 and jnp.isnan(at_least_zero(jnp.nan))
 
 
-def test_what_can_be_negative_stays_so():
+def test_losses_that_can_be_negative_stay_negative():
     p, q = jnp.array([0.2, 0.8]), jnp.log(jnp.array([0.5, 0.5]))
     terms = p * (jnp.log(p) - q)
     np.testing.assert_allclose(losses.kl_divergence(q, p, axis=()), terms, rtol=1e-6)
@@ -270,7 +270,7 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
         losses.multiclass_sparsemax_loss,
     ],
 )
-def test_a_label_that_is_no_class_is_seen_and_moves_nothing(function):
+def test_a_label_that_is_not_a_class_gives_nan_and_finite_slopes(function):
     labels = jnp.array([0, -1, 4, -4, 3])
     scores = jnp.asarray(np.arange(20.0).reshape(5, 4) % 7, jnp.float32)
     np.testing.assert_array_equal(
@@ -371,7 +371,7 @@ def test_a_fenchel_young_loss_is_compiled_mapped_and_rounded_once():
 # --- segmentations --------------------------------------------------------------------------------
 
 
-def test_probabilities_are_taken_as_they_are_also_compiled():
+def test_probabilities_are_used_unchanged_under_jit_too():
     p, hot = jax.nn.sigmoid(X), (Y > 0).astype(np.float32)
     compiled = jax.jit(functools.partial(losses.binary_dice_loss, apply_sigmoid=False))
     np.testing.assert_allclose(compiled(p, hot), losses.binary_dice_loss(X, hot), rtol=1e-6)
@@ -449,31 +449,31 @@ LONG = np.ones((2, 5))
 ERRORS = {
     "l2 of a column": (
         lambda: losses.l2_loss(ONES, COLUMN),
-        "l2_loss: predictions of shape (3,) and targets of (3, 1)",
+        "l2_loss: predictions have shape (3,), targets (3, 1)",
     ),
     "l2 the other way": (
         lambda: losses.l2_loss(COLUMN, ONES),
-        "(3, 1) and targets of (3,): nothing is broadcast",
+        "(3, 1), targets (3,): nothing is broadcast",
     ),
     "squared": (
         lambda: losses.squared_error(COLUMN, LONG),
-        "squared_error: predictions of shape (3, 1) and targets",
+        "squared_error: predictions have shape (3, 1), targets",
     ),
     "huber": (
         lambda: losses.huber_loss(ONES, COLUMN),
-        "huber_loss: predictions of shape (3,) and targets",
+        "huber_loss: predictions have shape (3,), targets",
     ),
     "delta": (
         lambda: losses.huber_loss(ONES, delta=np.ones(2)),
-        "predictions of shape (3,) and delta of (2,)",
+        "predictions have shape (3,), delta (2,)",
     ),
     "log_cosh": (
         lambda: losses.log_cosh(ONES, COLUMN),
-        "log_cosh: predictions of shape (3,) and targets of (3, 1)",
+        "log_cosh: predictions have shape (3,), targets (3, 1)",
     ),
     "hinge": (
         lambda: losses.hinge_loss(ONES, COLUMN),
-        "hinge_loss: predictor_outputs of shape (3,) and targets",
+        "hinge_loss: predictor_outputs have shape (3,), targets",
     ),
     "perceptron": (
         lambda: losses.perceptron_loss(ONES, COLUMN),
@@ -481,7 +481,7 @@ ERRORS = {
     ),
     "sigmoid": (
         lambda: losses.sigmoid_binary_cross_entropy(ONES, COLUMN),
-        "logits of shape (3,) and labels of (3, 1)",
+        "logits have shape (3,), labels (3, 1)",
     ),
     "focal": (
         lambda: losses.sigmoid_focal_loss(ONES, COLUMN),
@@ -501,7 +501,7 @@ ERRORS = {
     ),
     "class numbers": (
         lambda: losses.softmax_cross_entropy(LONG, np.array([0, 1])),
-        "class numbers go to softmax_cross",
+        "for class numbers use softmax_cross",
     ),
     "a column of labels": (
         lambda: losses.softmax_cross_entropy(LONG, np.ones((2, 1))),
@@ -520,7 +520,7 @@ ERRORS = {
     ),
     "float labels": (
         lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones(2)),
-        "labels must be integers, the numbers of the classes, got float32[2]",
+        "labels must be integers (class numbers), got float32[2]",
     ),
     "labels with an axis too many": (
         lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones((2, 1), int)),
@@ -596,7 +596,7 @@ ERRORS = {
     ),
     "sparsemax": (
         lambda: losses.sparsemax_loss(ONES, COLUMN),
-        "sparsemax_loss: logits of shape (3,) and labels of (3, 1): nothing is broadcast",
+        "sparsemax_loss: logits have shape (3,), labels (3, 1): nothing is broadcast",
     ),
     "sparsemax of one label for two": (
         lambda: losses.multiclass_sparsemax_loss(LONG, np.array([1])),
@@ -625,28 +625,28 @@ ERRORS = {
     "class numbers of a segmentation": (
         lambda: losses.dice_loss(X, LABELS),
         (
-            "dice_loss: predictions of shape (2, 3, 4) and targets of (2, 3): they must have one "
-            "shape; nothing is broadcast; for class numbers write jax.nn.one_hot(targets, 4)"
+            "dice_loss: predictions have shape (2, 3, 4), targets (2, 3): the shapes must be "
+            "equal; nothing is broadcast; for class numbers write jax.nn.one_hot(targets, 4)"
         ),
     ),
     "a segmentation of one image": (
         lambda: losses.multiclass_generalized_dice_loss(X, P[:1]),
-        "multiclass_generalized_dice_loss: predictions of shape (2, 3, 4) and targets of (1, 3, 4)",
+        "multiclass_generalized_dice_loss: predictions have shape (2, 3, 4), targets (1, 3, 4)",
     ),
     "a segmentation of a number": (
         lambda: losses.dice_loss(1.0, 1.0),
-        "dice_loss: predictions of shape () and targets of (): they must have one shape",
+        "dice_loss: predictions have shape (), targets (): the shapes must be equal",
     ),
     "two classes of one": (
         lambda: losses.binary_dice_loss(LONG, LONG[:, 0]),
         (
-            "binary_dice_loss: predictions of shape (2, 5) and targets of (2,): they must have one "
-            "shape, with or without a last axis of size 1"
+            "binary_dice_loss: predictions have shape (2, 5), targets (2,): the shapes must be "
+            "equal, with or without a last axis of size 1"
         ),
     ),
     "the axis of the classes": (
         lambda: losses.dice_loss(X, P, axis=(0, -1)),
-        "axis must leave out the last axis, that of the classes, got (0, -1) for targets of shape",
+        "axis must not include the last axis (the classes), got (0, -1) for targets of shape",
     ),
     "the axis of nothing": (
         lambda: losses.dice_loss(X, P, axis=[1, 3]),
@@ -654,7 +654,7 @@ ERRORS = {
     ),
     "class weights": (
         lambda: losses.dice_loss(X, P, class_weights=ONES),
-        "class_weights must have the shape (4,), a weight for each class, got (3,)",
+        "class_weights must have the shape (4,), one weight for each class, got (3,)",
     ),
     "reduction": (
         lambda: losses.dice_loss(X, P, reduction=None),
@@ -706,7 +706,7 @@ def test_errors_name_the_arguments_and_their_shapes(call, message):
     assert message in str(caught.value)
 
 
-def test_a_wrong_keyword_is_told_with_the_name_of_the_loss():
+def test_a_wrong_keyword_is_reported_with_the_name_of_the_loss():
     with pytest.raises(TypeError, match="l2_loss: no argument 'target'; the nearest is targets"):
         losses.l2_loss(ONES, target=ONES)
 

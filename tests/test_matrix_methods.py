@@ -1,6 +1,4 @@
-"""What the theory says about Muon, Shampoo and SOAP: orthogonal updates, symmetries, what they are
-to each other.
-"""
+"""Theory of Muon, Shampoo and SOAP: orthogonal updates, symmetries, and how they relate."""
 
 import functools
 

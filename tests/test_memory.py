@@ -1,4 +1,4 @@
-"""What a step takes in memory, from its compiled program, against sums made by hand."""
+"""The memory of a step, read from its compiled program and compared with sums made by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def test_a_state_of_half_the_bytes_is_seen_in_the_peak():
     assert difference == pytest.approx(full.state["mu"], abs=64)  # a count, a table of the results
 
 
-def test_arrays_numbers_and_an_auxiliary_value_will_do_and_nothing_is_spent():
+def test_arrays_numbers_and_an_auxiliary_value_are_accepted_and_nothing_is_allocated():
     params = {"w": jnp.ones(3), "n": jnp.array(3), "none": None}
 
     def with_aux(params, x, scale):
@@ -89,7 +89,7 @@ def test_the_text_has_a_line_for_each():
     ]
 
 
-def test_what_is_wrong_is_named():
+def test_wrong_arguments_are_named():
     with pytest.raises(
         ValueError, match="explain_memory: loss_fn must be a function of the params, got"
     ):

@@ -1,4 +1,4 @@
-"""Telemetry: hyperparameters as they are now, and what with_metrics keeps."""
+"""Telemetry: current hyperparameters, and what with_metrics records."""
 
 import math
 from typing import NamedTuple
@@ -85,7 +85,7 @@ NOW = {
 
 
 @pytest.mark.parametrize(("tx", "expected"), first(6, NOW.values()), ids=NOW.keys())
-def test_schedules_stand_at_their_own_path_with_the_value_of_the_next_update(tx, expected):
+def test_schedules_are_listed_at_their_own_path_with_the_value_of_the_next_update(tx, expected):
     _, state = after(tx, 3)
     now = ol.current_hyperparams(tx, state)
     np.testing.assert_allclose([now[path] for path in expected], list(expected.values()), rtol=1e-6)
@@ -100,7 +100,7 @@ def test_a_schedule_of_a_member_has_the_count_of_the_member():
     assert list(now) == ["optimizer/learning_rate", "adv_optimizer/learning_rate"]
 
 
-def test_order_is_that_of_hyperparams_and_numbers_are_as_they_are():
+def test_order_is_that_of_hyperparams_and_numbers_are_unchanged():
     tx = ol.adamw(rate)
     now = ol.current_hyperparams(tx, tx.init(P))
     assert list(now) == ["learning_rate", "b1", "b2", "eps", "eps_root", "weight_decay"]
@@ -218,7 +218,7 @@ def test_metrics_of_a_run():
         )
 
 
-def test_what_is_not_known_is_left_out():
+def test_unknown_metrics_are_left_out():
     no_rate = ol.partition({"x": ol.scale(0.1), "y": ol.scale(0.2)}, {"w": "x", "b": "y"})
     clipped_later = ol.chain(ol.scale(2.0), ol.clip_by_global_norm(1.0))
     always = {"step", "grad_norm", "update_norm", "nonfinite", "first_nonfinite"}
@@ -248,7 +248,7 @@ def test_several_learning_rates_have_the_names_of_their_groups():
     )
 
 
-def test_clipped_counts_what_is_above_a_clip_in_front():
+def test_clipped_counts_gradients_above_a_clip_before_it():
     for max_norm, expected in ((0.5, 2), (0.5 * rate, 3)):
         front = ol.chain(ol.clip_by_global_norm(max_norm), ol.scale(1.0))
         tx = ol.with_metrics(ol.named_chain(("front", front), ("rest", ol.sgd(0.1))))
@@ -266,7 +266,7 @@ def test_clipped_counts_what_is_above_a_clip_in_front():
         assert ol.read_metrics(state)["clipped"] == expected
 
 
-def test_clipped_counts_behind_wrappers_that_hand_the_gradient_on():
+def test_clipped_counts_after_wrappers_that_pass_the_gradient_on():
     clip = ol.chain(
         ol.clip_by_global_norm(ol.piecewise_constant_schedule(1e-3, {2: 1e3})), ol.sgd(0.1)
     )
@@ -366,7 +366,7 @@ def leave_out_large(inner):
     )
 
 
-def test_the_step_of_what_is_watched_is_used_and_its_skips_are_counted():
+def test_the_member_s_own_step_is_used_and_its_skips_are_counted():
     tx = ol.with_metrics(leave_out_large(ol.sgd(rate)))
     state = tx.init(P)
     large = jax.tree.map(lambda g: 100 * g, G)
@@ -393,7 +393,7 @@ def test_through_step_the_update_norm_is_what_the_parameters_moved():
     assert state.update_norm == 0  # rounded away
 
 
-def test_extra_arguments_go_on_also_uncompiled():
+def test_extra_arguments_are_passed_on_uncompiled_too():
     tx = ol.with_metrics(ol.momo(1.0))
     with pytest.raises(TypeError, match="momo: update needs value="):
         tx.update(G, tx.init(P), P)
@@ -402,7 +402,7 @@ def test_extra_arguments_go_on_also_uncompiled():
     assert ol.read_metrics(state)["step"] == 1
 
 
-def test_metrics_are_read_wherever_they_stand():
+def test_metrics_are_read_wherever_they_are():
     tx = ol.chain(
         ol.identity(),
         ol.masked(ol.with_metrics(ol.chain(ol.clip(1.0), ol.with_metrics(ol.adam(0.1)))), "w"),
@@ -458,7 +458,7 @@ def test_metrics_of_wide_and_narrow_leaves(x64):
     )
 
 
-def test_the_clip_is_found_behind_wrappers_that_hand_the_gradient_on():
+def test_the_clip_is_found_after_wrappers_that_pass_the_gradient_on():
     inner = ol.chain(
         ol.clip_by_global_norm(1.0), ol.groups(ol.adamw(0.1), {"b": {"weight_decay": 0.0}})
     )

@@ -69,7 +69,7 @@ def test_arguments_are_chosen_as_in_jax():
         assert_close(f(*args), expected(x, PARAMS, y, scale), ulps=SUMS, largest=1.0)
 
 
-def test_what_the_loss_returns_besides_is_stacked():
+def test_auxiliary_outputs_are_stacked():
     def with_aux(params, x, y):
         return loss_fn(params, x, y), {"rows": x[:, 0]}
 
@@ -145,11 +145,11 @@ def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
         ),
         (
             lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, *data(), 0.5),
-            r"argument 3 has shape \(\); .* What is no batch goes by keyword",
+            r"argument 3 has shape \(\); .* Pass arguments that are not batches by keyword",
         ),
         (
             lambda: ol.microbatch_value_and_grad(loss_fn, 4)(PARAMS, x=data()[0], y=data()[1]),
-            "there is no batch to divide: pass it by position",
+            "there is no batch to split; pass it as a positional argument",
         ),
     ],
 )
@@ -177,7 +177,7 @@ def count_tokens(params, x, y, mask):
     return mask.sum()
 
 
-def test_a_mean_over_tokens_is_that_of_the_whole_batch():
+def test_a_mean_over_tokens_equals_that_of_the_whole_batch():
     """The last part has none, and its own mean is NaN."""
     params = {"w": jnp.ones(3)}
     ours = ol.microbatch_value_and_grad(of_tokens, 4, weight=count_tokens)(params, *tokens())
@@ -186,7 +186,7 @@ def test_a_mean_over_tokens_is_that_of_the_whole_batch():
         ol.microbatch_value_and_grad(of_tokens, 4, weight=lambda p, x, y, m: m)(params, *tokens())
 
 
-def test_accumulated_means_over_tokens_are_those_of_the_whole_batch():
+def test_accumulated_means_over_tokens_equal_those_of_the_whole_batch():
     params = {"w": jnp.ones(3)}
     tx = ol.accumulate(ol.sgd(1.0), 4, reduce="weighted")
     moved, state = params, tx.init(params)

@@ -122,7 +122,7 @@ def test_a_tree_of_kinds_is_a_prefix_of_the_result():
     assert_close(microbatch(fun, 0, 3, kinds)(x), fun(x), ulps=12, largest=3.0)
 
 
-def test_an_accumulator_of_ones_own():
+def test_a_custom_accumulator():
     """It gets the whole subtree, and the number of the microbatch."""
     shapes = []
 
@@ -693,43 +693,43 @@ WRONG = {
     "microbatch_size = 5": lambda: split(size=5)(PARAMS, X, Y),
     r"microbatch: argument 'y', leaf 'a/0', has shape \(12,\); its axis 0 must be divisible by "
     "microbatch_size = 5": lambda: split(lambda *, y: 0.0, (), 5, argnames="y")(y={"a": [Y]}),
-    r"microbatch: argument 1 has shape \(12,\) and no axis 1 to split; bind what is not split "
-    "with functools.partial": lambda: split(in_axes=1)(PARAMS, Y, X),
+    r"microbatch: argument 1 has shape \(12,\) and no axis 1 to split; bind arguments that are "
+    "not split with functools.partial": lambda: split(in_axes=1)(PARAMS, Y, X),
     r"microbatch: argument 0, leaf 'b', has shape \(\) and no axis 0": lambda: split(argnums=0)(
         PARAMS, X, Y
     ),
     "microbatch: argument 2 is str 'train', which is not an array; bind .* functools.partial": (
         lambda: split()(PARAMS, X, "train")
     ),
-    "microbatch: argument 1 has 12 rows and argument 2 has 8; they must agree": lambda: split()(
+    "microbatch: argument 1 has 12 rows, but argument 2 has 8; they must agree": lambda: split()(
         PARAMS, X, Y[:8]
     ),
     "microbatch: argument 1 has no rows": lambda: split()(PARAMS, X[:0], Y[:0]),
-    "microbatch: argument 3 is to be split, but the call has 3 by position": lambda: split(
+    "microbatch: argument 3 should be split, but the call has only 3 positional": lambda: split(
         argnums=3
     )(PARAMS, X, Y),
-    "microbatch: argument -4 is to be split, but the call has 3 by position": lambda: split(
+    "microbatch: argument -4 should be split, but the call has only 3 positional": lambda: split(
         argnums=-4
     )(PARAMS, X, Y),
-    "microbatch: argument 'z' is to be split, but the call has 2 by position, 'y'": lambda: split(
-        argnames="z"
-    )(PARAMS, X, y=Y),
+    "microbatch: argument 'z' should be split, but the call has only 2 positional, 'y'": lambda: (
+        split(argnames="z")(PARAMS, X, y=Y)
+    ),
     "microbatch: argument 'x' is named twice among those to split": lambda: split(argnames="x")(
         PARAMS, X, Y
     ),
-    "microbatch: there is no batch: none of the arguments to split has an array": lambda: split(
+    "microbatch: there is no batch: none of the arguments to split holds an array": lambda: split(
         argnums=()
     )(PARAMS, X, Y),
-    r"microbatch: leaf 'b/0' of the result is int32\[\], and MEAN needs floating values": (
+    r"microbatch: leaf 'b/0' of the result is int32\[\], but MEAN needs floating values": (
         lambda: split(lambda x: {"a": x, "b": [1]}, 0, 4, {"a": CONCAT, "b": MEAN})(X)
     ),
-    r"microbatch: leaf 'b' of the result is float32\[4\], and the accumulator there None": (
+    r"microbatch: leaf 'b' of the result is float32\[4\], but the accumulator there is None": (
         lambda: split(lambda x: {"a": x, "b": x}, 0, 4, {"a": CONCAT, "b": None})(Y)
     ),
     "microbatch: the accumulator and the result have different structures: 'b' only in the "
     "result": lambda: split(lambda x: {"a": x, "b": x}, 0, 4, {"a": CONCAT})(X),
     r"microbatch: update of the accumulator turns a carry of {'m': 'float32\[4\]'} into {'m': "
-    r"'int32\[4\]'}; they must be alike": lambda: split(
+    r"'int32\[4\]'}; the two must match": lambda: split(
         lambda x: x, 0, 4, turns({"m": jnp.zeros(4, int)})
     )(Y),
     r"micro_vmap: update of the accumulator turns a carry of .* into float32\[4\]": (
@@ -744,7 +744,7 @@ WRONG = {
     ),
     "micro_vmap: vmap_fn must be a function, got None": lambda: micro_vmap(jnp.sum, vmap_fn=None),
     r"micro_vmap: argument 'y' has shape \(\) and no axis 0": lambda: micro_vmap(jnp.add)(X, y=2.0),
-    "micro_vmap: argument 0 has 12 rows and argument 1 has 8": lambda: micro_vmap(jnp.add)(
+    "micro_vmap: argument 0 has 12 rows, but argument 1 has 8": lambda: micro_vmap(jnp.add)(
         Y, Y[:8]
     ),
     "micro_grad: metrics_fn must be a function, got None": lambda: micro_grad(

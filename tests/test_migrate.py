@@ -1,5 +1,5 @@
-"""`python -m optax_lite.migrate`: what it finds in code, what it says of it, and that following it
-is enough.
+"""`python -m optax_lite.migrate`: what it finds in code, what it reports, and that code runs once
+its advice is followed.
 """
 
 import json
@@ -103,7 +103,7 @@ def test_a_bad_path_is_one_line_and_status_2(tmp_path, capsys, name):
     assert lines[-1].startswith(f"python -m optax_lite.migrate: error: {tmp_path / name}: ")
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path, capsys):
+def test_unreadable_files_are_named_and_the_rest_is_read(tmp_path, capsys):
     (tmp_path / "a.py").write_text("import optax\noptax.adam(1e-3)")
     (tmp_path / "latin.py").write_bytes(b"x = '\xe4'")
     (tmp_path / "old.py").write_text("print 'optax'")
@@ -215,7 +215,7 @@ IMPORTS = {
     "from optax.contrib import adam, muon": (
         "from optax_lite import adam; from optax_lite.contrib import muon"
     ),
-    "from optax import x_a": "nothing, as it is not here",
+    "from optax import x_a": "nothing: optax_lite has no such name",
     "from optax import x_a, adam": "from optax_lite import adam",
 }
 

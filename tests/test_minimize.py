@@ -230,7 +230,7 @@ def test_low_precision_parameters(dtype):
 # --- where it ends --------------------------------------------------------------------------------
 
 
-def test_no_step_where_none_is_asked_for_or_needed():
+def test_no_step_is_made_if_none_is_asked_for_or_needed():
     x = jnp.array([1.0, 2.0])
     none = ol.minimize(bowl, x, max_steps=0)
     assert (int(none.steps), bool(none.converged)) == (0, False)
@@ -269,7 +269,7 @@ def test_divergence_ends_where_the_gradient_is_no_longer_finite():
     assert not found.converged and int(found.steps) < 20
 
 
-def test_a_cliff_on_the_way_is_no_end():
+def test_a_cliff_does_not_end_the_run():
     found = ol.minimize(lambda x: jnp.sum(x - jnp.log(x)), jnp.array([0.01, 20.0]), tol=1e-4)
     assert bool(found.converged)
     np.testing.assert_allclose(found.x, 1.0, atol=1e-3)

@@ -160,7 +160,7 @@ def rule(b1=0.5, b2: ScalarOrSchedule = 2, *, nesterov=False):
     }
 
 
-def test_what_is_as_before_is_no_mutant():
+def test_an_unchanged_rule_is_not_a_mutant():
     code = (
         "def rule(where, low, high):\n    return where(low, 1.5) if low is None else "
         "jnp.where(low, high, 1.5)"

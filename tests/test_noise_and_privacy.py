@@ -1,5 +1,5 @@
-"""Noise and the clipping of single examples: what a comparison with a reference step by step does
-not say.
+"""Noise and per-example clipping: properties that a step-by-step comparison with a reference does
+not show.
 """
 
 import chex
@@ -187,7 +187,7 @@ def test_gradients_of_examples_go_through_update_step_and_jit(tx):
 
 
 @pytest.mark.parametrize("tx", PRIVATE, ids=["dpsgd", "chain", "masked", "named_chain"])
-def test_gradients_that_are_no_examples_are_refused_by_name(tx):
+def test_gradients_without_an_axis_of_examples_are_refused_by_name(tx):
     with pytest.raises(
         ValueError, match=r"leaf 'w': the gradient of one example has shape \(2,\), its parameter"
     ):
@@ -197,7 +197,7 @@ def test_gradients_that_are_no_examples_are_refused_by_name(tx):
 def test_different_numbers_of_examples_are_refused():
     tx = ol.dpsgd(0.1, 1.0, 0.5, 0)
     with pytest.raises(
-        ValueError, match=r"must have one number of examples along the first axis, got 'scale'"
+        ValueError, match=r"must have the same number of examples along the first axis, got 'scale'"
     ):
         tx.update({**GRADS, "scale": GRADS["scale"][:3]}, tx.init(PARAMS), PARAMS)
 
@@ -209,7 +209,7 @@ def test_gradients_of_examples_are_refused_by_all_others():
         ol.sgd(0.1).update(GRADS, ol.sgd(0.1).init(PARAMS), PARAMS)
 
 
-def test_dpsgd_keeps_dtypes_and_passes_over_what_has_no_gradient():
+def test_dpsgd_keeps_dtypes_and_skips_leaves_without_a_gradient():
     params = {"w": PARAMS["w"].astype(jnp.bfloat16), "steps": jnp.array(3), "none": None}
     grads = {"w": GRADS["w"].astype(jnp.bfloat16), "steps": None, "none": None}
     tx = ol.dpsgd(0.1, 1.0, 0.5, 0, momentum=0.9)

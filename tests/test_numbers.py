@@ -207,7 +207,7 @@ def test_a_number_that_float32_turns_into_another_is_named_when_it_is_given(make
     assert message in str(caught.value)
 
 
-def test_numbers_that_lose_digits_alone_are_taken_and_so_is_infinity():
+def test_numbers_that_only_lose_digits_are_accepted_and_so_is_infinity():
     assert ol.clip_by_global_norm(math.inf).hyperparams["max_norm"] == math.inf
     for tx in (
         ol.sgd(3.4028235e38),
@@ -237,7 +237,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("make", LIMITS.values(), ids=LIMITS.keys())
-def test_a_limit_beyond_what_float32_holds_is_none(make):
+def test_a_limit_beyond_float32_counts_as_no_limit(make):
     assert make(1e300) == make(math.inf)
     g = {"w": jnp.array([3.0, -4.0])}
 
@@ -254,7 +254,7 @@ def test_in_float64_they_are_numbers_like_others(x64):
         ol.sgd(10**400)
 
 
-def test_without_eps_what_was_never_seen_rests_and_the_rest_is_the_quotient():
+def test_without_eps_entries_without_gradient_stay_and_others_are_the_quotient():
     x, y = jnp.array([0.0, 1.0, -3.0, jnp.nan, 1.0]), jnp.array([0.0, 0.0, 7.0, 1.0, jnp.nan])
     np.testing.assert_array_equal(
         over(x, y), [0.0, 0.0, np.float32(-3) / np.float32(7), np.nan, np.nan]
@@ -274,7 +274,7 @@ def test_both_places_of_eps_may_be_0(make, eps_in_sqrt):
     assert updates[0] == 0 and 0 < updates[1] < 10
 
 
-def test_sophia_and_adopt_clip_what_has_no_curvature_yet():
+def test_sophia_and_adopt_clip_entries_without_curvature():
     """There m/0 is infinite and meant so: the bound is the step."""
     g = jnp.array([0.0, 2.0, -2.0])
     adopt = ol.scale_by_adopt(b1=0.0, eps=0.0)

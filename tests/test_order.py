@@ -1,5 +1,5 @@
-"""Orders of wrappers: what makes no sense raises when it is built and names the right order; every
-other one trains.
+"""Orders of wrappers: a senseless order raises when it is built and names the right one; every
+other order trains.
 """
 
 import itertools
@@ -27,19 +27,19 @@ UNDONE = {
     "a rate after an optimizer": (
         lambda: ol.chain(ol.adam(0.1), ol.scale_by_learning_rate(0.1)),
         (
-            "chain: scale_by_learning_rate after adam changes the sign again, so that params would "
-            "climb; keep one of"
+            "chain: scale_by_learning_rate after adam changes the sign back, so the parameters "
+            "would go uphill; keep one of"
         ),
     ),
     "two optimizers": (
         lambda: ol.chain(ol.chain(ol.clip(1.0), ol.sgd(0.1)), ol.adam(0.1)),
-        "adam after sgd changes the sign again",
+        "adam after sgd changes the sign back",
     ),
     "decay behind": (
         lambda: ol.chain(ol.average_params(ol.sgd(0.1)), ol.add_decayed_weights(0.1)),
         (
-            "add_decayed_weights after average_params would let the weights grow by their decay; "
-            "write chain(add_decayed_"
+            "add_decayed_weights after average_params would make the weights grow instead of "
+            "decay; write chain(add_decayed_"
         ),
     ),
     "a rule behind": (
@@ -59,38 +59,38 @@ UNDONE = {
     "a whole optimizer, cautious": (
         lambda: ol.cautious(ol.adamw(0.1)),
         (
-            "cautious: adamw inside changes the sign already, so every update would be against its "
-            "gradient and dropped"
+            "cautious: adamw inside already changes the sign, so every update would oppose its "
+            "gradient and be dropped"
         ),
     ),
     "a direction, schedule-free": (
         lambda: ol.schedule_free(DIRECTION, 0.1),
-        "scale_by_adam inside changes no sign",
+        "scale_by_adam inside does not change the sign",
     ),
     "a direction, mechanize": (
         lambda: ol.mechanize(DIRECTION),
-        "mechanize: scale_by_adam inside changes no sign",
+        "mechanize: scale_by_adam inside does not change the sign",
     ),
     "a direction, sam": (
         lambda: ol.sam(DIRECTION, ol.sgd(0.1)),
-        "sam: scale_by_adam inside changes no sign",
+        "sam: scale_by_adam inside does not change the sign",
     ),
     "a direction climbs": (
         lambda: ol.sam(ol.sgd(0.1), DIRECTION),
-        "the adversary, which does the opposite, would",
+        "the adversary, which reverses it, would",
     ),
 }
 
 
 @pytest.mark.parametrize("name", UNDONE)
-def test_what_undoes_another_is_told(name):
+def test_members_that_undo_another_are_reported(name):
     make, message = UNDONE[name]
     with pytest.raises(ValueError) as caught:
         make()
     assert message in str(caught.value)
 
 
-def test_what_may_stand_behind_an_optimizer():
+def test_orders_after_an_optimizer_that_are_allowed():
     """Ascent on purpose, decay of its own, clips of steps; and what is not known is not judged."""
     shape = ol.cosine_decay_schedule(1.0, 10)
     own = ol.GradientTransformation(lambda p: (), lambda u, s, p=None: (u, s))
@@ -132,7 +132,7 @@ JUDGED = list(filter(makes_a_direction_alone, OWN))
 
 
 @pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
-def test_the_direction_that_is_told_is_that_of_the_updates(row):
+def test_the_computed_direction_is_that_of_the_updates(row):
     tx = row.factory(**row.settings[0])
     updates, _ = tx.update(GRADIENT, tx.init(GRADIENT), GRADIENT)
     moved = sum(float(u.sum()) for u in updates.values())
@@ -149,7 +149,7 @@ SENSELESS = {
     "average, accumulate": (
         lambda: ol.average_params(ol.accumulate(TX, 8), decay=0.9),
         (
-            "average_params: accumulate is inside, so the average would take in every point "
+            "average_params: accumulate is inside, so the average would count every point "
             "several times"
         ),
         lambda: ol.accumulate(ol.average_params(TX, decay=0.9), 8),
@@ -162,7 +162,7 @@ SENSELESS = {
     "lookahead, MultiSteps": (
         lambda: ol.lookahead(ol.MultiSteps(TX, 2), 5, 0.5),
         (
-            "lookahead: MultiSteps is inside, so the slow weights would be due after sync_period "
+            "lookahead: MultiSteps is inside, so the slow weights would move after sync_period "
             "gradients"
         ),
         lambda: ol.MultiSteps(ol.lookahead(TX, 5, 0.5), 2),
@@ -174,7 +174,7 @@ SENSELESS = {
     ),
     "mechanize, accumulate": (
         lambda: ol.mechanize(ol.accumulate(TX, 2)),
-        "mechanize: accumulate is inside, so the scale would be tuned by steps that moved nothing",
+        "mechanize: accumulate is inside, so the scale would be tuned on steps that moved nothing",
         lambda: ol.accumulate(ol.mechanize(TX), 2),
     ),
     "cautious, accumulate": (
@@ -185,8 +185,8 @@ SENSELESS = {
     "average, average": (
         lambda: ol.average_params(ol.schedule_free_sgd(0.1)),
         (
-            "average_params: schedule_free_sgd is inside, which has parameters to evaluate at as "
-            "well; keep one"
+            "average_params: schedule_free_sgd is inside, and each evaluates at parameters of "
+            "its own; keep one"
         ),
         lambda: ol.schedule_free_sgd(0.1),
     ),
@@ -200,8 +200,8 @@ SENSELESS = {
             ol.skip_bad_steps(ol.scale_by_adam()), ol.add_decayed_weights(0.1), ol.scale(-0.1)
         ),
         (
-            "chain: add_decayed_weights after skip_bad_steps would move the parameters when that "
-            "holds them still"
+            "chain: add_decayed_weights after skip_bad_steps would move the parameters even when "
+            "skip_bad_steps holds them still"
         ),
         lambda: ol.skip_bad_steps(
             ol.chain(ol.scale_by_adam(), ol.add_decayed_weights(0.1), ol.scale(-0.1))
@@ -217,7 +217,7 @@ SENSELESS = {
     "flatten, groups": (
         lambda: ol.flatten(ol.groups(TX, {"b": "freeze"})),
         (
-            "flatten: groups is inside, where all is one leaf without a path; write "
+            "flatten: groups is inside, where everything is one leaf without a path; write "
             "groups(flatten(...))"
         ),
         lambda: ol.groups(ol.flatten(ol.sgd(0.1)), {"w": {"learning_rate": 0.2}}),
@@ -225,39 +225,39 @@ SENSELESS = {
     "in halves, average": (
         lambda: ol.split_real_and_imaginary(ol.average_params(TX)),
         (
-            "split_real_and_imaginary: average_params is inside, whose average would be in halves; "
-            "write average_params("
+            "split_real_and_imaginary: average_params is inside, whose average would be split "
+            "into real and imaginary parts; write average_params("
         ),
         lambda: ol.average_params(ol.split_real_and_imaginary(TX)),
     ),
     "in halves, line search": (
         lambda: ol.split_real_and_imaginary(ol.lbfgs()),
         (
-            "scale_by_zoom_linesearch is inside, which needs the parameters whole; it takes "
-            "complex ones by itself"
+            "scale_by_zoom_linesearch is inside, which needs the parameters unsplit; it handles "
+            "complex ones itself"
         ),
         lambda: TX,
     ),
     "kahan, stochastic rounding": (
         lambda: ol.kahan(ol.chain(ol.clip(1.0), ol.stochastic_rounding(TX))),
         (
-            "kahan: stochastic_rounding is inside, which rounds the parameters as well; keep one "
-            "of the two"
+            "kahan: stochastic_rounding is inside, and both round the parameters; keep one of "
+            "the two"
         ),
         lambda: ol.kahan(TX),
     ),
     "rounding, then scale": (
         lambda: ol.chain(ol.stochastic_rounding(TX), ol.scale(0.5)),
         (
-            "chain: scale after stochastic_rounding would change what is rounded; write "
-            "stochastic_rounding(chain(...))"
+            "chain: scale after stochastic_rounding would change what stochastic_rounding has "
+            "rounded; write stochastic_rounding(chain(...))"
         ),
         lambda: ol.stochastic_rounding(ol.chain(TX, ol.scale(0.5))),
     ),
     "rounding, average": (
         lambda: ol.stochastic_rounding(ol.average_params(TX)),
         (
-            "the average would be of points where the parameters never are; write "
+            "it would average points that the parameters never visit; write "
             "average_params(stochastic_rounding(...))"
         ),
         lambda: ol.average_params(ol.stochastic_rounding(TX)),
@@ -265,22 +265,22 @@ SENSELESS = {
     "kahan, accumulate": (
         lambda: ol.kahan(ol.accumulate(TX, 2)),
         (
-            "kahan: accumulate is inside, so the compensation would move the parameters when that "
-            "holds them still"
+            "kahan: accumulate is inside, so the compensation would move the parameters even "
+            "when accumulate holds them still"
         ),
         lambda: ol.accumulate(ol.kahan(TX), 2),
     ),
     "lookahead, kahan": (
         lambda: ol.lookahead(ol.kahan(TX), 2, 0.5),
         (
-            "lookahead: kahan is inside, so what is left of the fast weights would be added to the "
-            "slow ones; write kahan("
+            "lookahead: kahan is inside, so the rounding remainder of the fast weights would be "
+            "added to the slow ones; write kahan("
         ),
         lambda: ol.kahan(ol.lookahead(TX, 2, 0.5)),
     ),
     "mechanize, master": (
         lambda: ol.mechanize(ol.master_weights(TX)),
-        "mechanize: master_weights is inside, so the sum of its updates would be one of roundings",
+        "mechanize: master_weights is inside, so it would sum rounding errors",
         lambda: ol.master_weights(ol.mechanize(TX)),
     ),
     "schedule-free, rounding": (
@@ -291,7 +291,7 @@ SENSELESS = {
     "dtypes, master": (
         lambda: ol.with_state_dtype(ol.master_weights(TX), "bfloat16"),
         (
-            "so the weights that it keeps would be rounded with the moments; write "
+            "so its stored weights would be rounded with the moments; write "
             "master_weights(with_state_dtype(..."
         ),
         lambda: ol.master_weights(ol.with_state_dtype(TX, "bfloat16")),
@@ -299,14 +299,14 @@ SENSELESS = {
     "8 bits, skip": (
         lambda: ol.quantize_state(ol.skip_bad_steps(TX)),
         (
-            "quantize_state: skip_bad_steps is inside, so a call that moves nothing would round "
-            "the state"
+            "quantize_state: skip_bad_steps is inside, so calls that move nothing would still "
+            "round the state"
         ),
         lambda: ol.skip_bad_steps(ol.quantize_state(TX, min_size=1)),
     ),
     "8 bits, kahan": (
         lambda: ol.quantize_state(ol.kahan(TX)),
-        "what rounding took from a step would be rounded itself; write kahan(quantize_state(...))",
+        "the compensation for rounding would itself be rounded; write kahan(quantize_state(...))",
         lambda: ol.kahan(ol.quantize_state(TX, min_size=1)),
     ),
     "dtypes, 8 bits": (
@@ -320,7 +320,7 @@ SENSELESS = {
     "sam, an adversary's average": (
         lambda: ol.sam(ol.schedule_free_sgd(0.1), ol.chain(ol.schedule_free_sgd(0.1))),
         (
-            "sam: schedule_free_sgd is inside adv_optimizer, at whose points nobody evaluates; "
+            "sam: schedule_free_sgd is inside adv_optimizer, whose averages are never evaluated; "
             "leave it out there"
         ),
         lambda: ol.sam(ol.schedule_free_sgd(0.1), ol.sgd(0.1)),
@@ -328,8 +328,8 @@ SENSELESS = {
     "skip, loss scaling": (
         lambda: ol.skip_bad_steps(ol.loss_scaling(TX)),
         (
-            "skip_bad_steps: loss_scaling is inside, so the gradients here would be scaled ones; "
-            "write loss_scaling("
+            "skip_bad_steps: loss_scaling is inside, so the gradients here would still be "
+            "scaled; write loss_scaling("
         ),
         lambda: ol.loss_scaling(ol.skip_bad_steps(TX), init_scale=1.0),
     ),
@@ -396,12 +396,12 @@ def test_the_right_order_trains(right):
     assert loss(trained(right(), 16)) < loss(PARAMS)
 
 
-def test_an_edit_meets_the_same_check():
+def test_an_edit_is_checked_too():
     with pytest.raises(ValueError, match="average_params: accumulate is inside"):
         ol.average_params(TX).replace(tx=ol.accumulate(TX, 2))
 
 
-def test_what_only_scales_may_follow_a_gate():
+def test_transformations_that_only_scale_may_follow_a_gate():
     tx = ol.chain(ol.accumulate(TX, 2), ol.scale(0.5), ol.clip(1.0))
     half = ol.chain(TX, ol.scale(0.5))
     updates, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
@@ -434,7 +434,7 @@ def every_other(tx):
     return tx
 
 
-def test_a_wrapper_from_elsewhere_is_checked_as_ours_by_what_it_says_of_itself():
+def test_a_wrapper_from_elsewhere_is_checked_by_its_declared_traits():
     with pytest.raises(
         ValueError, match=r"kahan: every_other is inside, so the compensation would move .* still"
     ):
@@ -445,7 +445,8 @@ def test_a_wrapper_from_elsewhere_is_checked_as_ours_by_what_it_says_of_itself()
         every_other(ol.kahan(TX))
     with pytest.raises(
         ValueError,
-        match="add_decayed_weights after every_other would move the parameters when that",
+        match="add_decayed_weights after every_other would move the parameters even when "
+        "every_other",
     ):
         ol.chain(
             every_other(DIRECTION), ol.add_decayed_weights(0.1), ol.scale_by_learning_rate(0.1)
@@ -456,9 +457,12 @@ def test_a_wrapper_from_elsewhere_is_checked_as_ours_by_what_it_says_of_itself()
 @pytest.mark.parametrize(
     "traits, message",
     [
-        ({"descend": True}, "transform: no trait 'descend'; there are per_example, descends, "),
-        ({"is_a": ("gates",)}, "transform: no word 'gates'; there are gate, resting, "),
-        ({"not_around": {"tx/gates": "no"}}, "transform: no word 'gates'"),
+        (
+            {"descend": True},
+            "transform: unknown trait 'descend'; the traits are per_example, descends, ",
+        ),
+        ({"is_a": ("gates",)}, "transform: unknown word 'gates'; the words are gate, resting, "),
+        ({"not_around": {"tx/gates": "no"}}, "transform: unknown word 'gates'"),
     ],
 )
 def test_a_factory_speaks_in_known_words(traits, message):

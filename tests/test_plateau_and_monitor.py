@@ -1,4 +1,4 @@
-"""What reacts to the loss, and what is measured on the way: reduce_on_plateau, monitor,
+"""Transformations that react to the loss or measure on the way: reduce_on_plateau, monitor,
 snapshot.
 """
 
@@ -64,7 +64,7 @@ def test_plateau_of_negative_losses_is_one():
     )
 
 
-def test_plateau_takes_a_loss_that_is_not_a_number_for_no_better():
+def test_plateau_treats_a_nan_loss_as_no_improvement():
     seen = [s for _, s in scales(ol, {"patience": 2}, [1.0, np.nan, 0.5, np.inf, np.nan, 0.1])]
     np.testing.assert_allclose([s[0] for s in seen], [1, 1, 1, 1, 0.1, 0.1], rtol=1e-6)
     np.testing.assert_allclose(seen[-1][1], 0.1, rtol=1e-6)
@@ -189,9 +189,9 @@ def test_a_measure_that_cannot_do_without_an_extra_argument_is_refused_at_once()
     [
         (
             lambda: ol.monitor([ol.global_norm]),
-            "monitor: write a dict from names to functions of the updates",
+            "monitor: measures must be a dict of names to functions of the updates",
         ),
-        (lambda: ol.monitor({1: ol.global_norm}), "monitor: write a dict from names"),
+        (lambda: ol.monitor({1: ol.global_norm}), "monitor: measures must be a dict of names"),
         (lambda: ol.monitor({"norm": 3}), "monitor: norm must be a function of the updates, got 3"),
         (
             lambda: ol.snapshot("norm", 3),
@@ -208,6 +208,6 @@ def test_a_measure_that_cannot_do_without_an_extra_argument_is_refused_at_once()
         ),
     ],
 )
-def test_wrong_measures_say_so(wrong, message):
+def test_wrong_measures_are_reported(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()

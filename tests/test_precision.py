@@ -1,4 +1,4 @@
-"""Rounding of parameters and state: its mean, its neighbours, what is not finite, runs resumed and
+"""Rounding of parameters and state: means, neighbours, non-finite entries, runs resumed and
 sharded.
 """
 
@@ -284,7 +284,7 @@ def test_update_leads_where_step_does_but_where_an_entry_halves_or_changes_its_s
 
 @low_dtypes
 @wrappers
-def test_no_update_leaves_every_bit_and_what_is_not_finite_stays(wrap, dtype):
+def test_zero_updates_keep_every_bit_and_non_finite_parameters_stay(wrap, dtype):
     p = jnp.asarray([*EDGES, 1.5, float(jnp.finfo(dtype).smallest_subnormal)], dtype)
     tx = wrap(given())
     state = tx.init(p)
@@ -306,7 +306,7 @@ def test_no_update_leaves_every_bit_and_what_is_not_finite_stays(wrap, dtype):
 
 
 @wrappers
-def test_wider_leaves_pass_untouched_and_have_no_slot(wrap, x64):
+def test_wider_leaves_stay_untouched_and_have_no_slot(wrap, x64):
     p = {
         "single": jnp.ones(3, jnp.float32),
         "double": jnp.ones(2, jnp.float64),
@@ -333,7 +333,7 @@ def test_wider_leaves_pass_untouched_and_have_no_slot(wrap, x64):
 def test_float8_parameters_are_named(wrap):
     p = {"w": jnp.ones(3, jnp.float8_e4m3fn)}
     with pytest.raises(
-        ValueError, match=r"leaf 'w' is float8_e4m3fn\[3\]; it takes bfloat16, float16"
+        ValueError, match=r"leaf 'w' is float8_e4m3fn\[3\], but only bfloat16, float16"
     ):
         wrap(ol.sgd(0.1)).init(p)
 
@@ -535,7 +535,7 @@ def test_a_slow_first_moment_in_bfloat16_follows_float32():
     np.testing.assert_allclose(jnp.mean(stored.astype(jnp.float32)) / exact, 1.0, atol=0.01)
 
 
-def test_slots_that_were_not_asked_for_are_as_ever_and_draws_need_no_place_in_the_tree():
+def test_other_slots_stay_unchanged_and_random_bits_do_not_depend_on_the_tree():
     p, g = {"n": jnp.array(3), "w": jnp.ones(64)}, {"n": None, "w": jnp.linspace(0.1, 1, 64)}
     bare = ol.scale_by_adam(mu_dtype="bfloat16")
     tx = ol.with_state_dtype(bare, {"nu": "bfloat16"})
@@ -702,11 +702,11 @@ def test_scale_loss_says_what_it_needs():
 # --- what explain says ----------------------------------------------------------------------------
 
 
-def test_explain_warns_of_what_is_rounded_away_unless_a_wrapper_keeps_it():
+def test_explain_warns_of_lost_steps_unless_a_wrapper_keeps_them():
     p = {"w": jnp.ones((4, 3), jnp.bfloat16)}
     tx = ol.adamw(1e-3, b1=0.999, mu_dtype="bfloat16")
     forgotten, lost = ol.explain(tx, p).warnings
-    assert "is 1 in bfloat16: what is in mu is never forgotten" in forgotten
+    assert "rounds to 1 in bfloat16, so mu never forgets" in forgotten
     assert "w; write stochastic_rounding(tx), kahan(tx) or master_weights(tx)" in lost
     assert ol.explain(ol.with_state_dtype(tx, "bfloat16"), p).warnings == [lost]
     for wrap in WRAPPERS.values():

@@ -767,7 +767,7 @@ def test_errors_name_the_argument_and_the_leaf(call, message):
     assert str(caught.value).startswith(message)
 
 
-def test_a_wrong_call_is_told_with_the_signature():
+def test_a_wrong_call_shows_the_signature():
     with pytest.raises(TypeError, match=r"projection_box: .*'upper'; its signature is \(tree, low"):
         projections.projection_box(PAIR, 0)
     with pytest.raises(TypeError, match=r"projection_l1_ball: .*'radius'; its signature is"):

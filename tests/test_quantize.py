@@ -1,5 +1,5 @@
-"""State in 8 bits: what a code stands for, which slots have codes, and what becomes of averages
-over many steps.
+"""State in 8 bits: what a code means, which slots are coded, and how averages behave over many
+steps.
 """
 
 import re
@@ -98,7 +98,7 @@ def test_the_error_is_an_eighth_at_most(kind):
 
 
 @pytest.mark.parametrize("kind", ["unsigned", "signed", "small"])
-def test_what_was_stored_is_stored_again_as_it_is(kind):
+def test_storing_a_decoded_state_again_changes_nothing(kind):
     """But where the largest entry has become the next power of 2, which moves the least numbers up
     an octave.
     """

@@ -1,4 +1,4 @@
-"""Numbers whose squares leave float32: second moments, norms, and what is made of them."""
+"""Numbers whose squares leave float32: second moments, norms, and rules that use them."""
 
 import ast
 from pathlib import Path
@@ -97,7 +97,7 @@ def _updates(tx, gradients):
     "make", [ol.adam, ol.rmsprop, ol.adagrad, ol.novograd], ids=lambda make: make.__name__
 )
 def test_no_gradient_is_too_small_or_too_large_for_a_second_moment(make):
-    """g of 3e-18 moved by thousands of rates, and one of 2e19 made the moment infinite for ever."""
+    """g of 3e-18 moved by thousands of rates, and one of 2e19 made the moment infinite forever."""
     start = {"initial_accumulator_value": 0.0} if make is ol.adagrad else {}
     sizes = jnp.array([1e-21, 1e-19, 3e-18, 1e-15, 1.0, 2e19, 1e25, 3e38])
     updates, state = _updates(make(1e-3, eps=1e-22, **start), jnp.outer(sizes, jnp.ones(3)))

@@ -394,7 +394,7 @@ def test_counts_stay_those_of_all_devices_under_shard_map():
     assert jax.eval_shape(whole, jax.ShapeDtypeStruct((8,), jnp.float32)).shape == ()
 
 
-def test_state_of_params_on_another_device_lies_there():
+def test_state_is_on_the_device_of_the_params():
     device = jax.devices()[3]
     state = optax_lite.adamw(0.1).init(jax.device_put(values(0), device))
     assert {

@@ -856,8 +856,8 @@ WRONG = [
             sweep.training(lambda key: {"w": jnp.ones(5), "f": jnp.tanh}, loss, (X, Y), steps=4),
         ),
         (
-            "training: params leaf 'f' is the function tanh, no array. Write params, static = "
-            "equinox.partition"
+            "training: params leaf 'f' is the function tanh, not an array. Write params, static "
+            "= equinox.partition"
         ),
     ),
     (
@@ -896,7 +896,7 @@ WRONG = [
     (lambda: sweep.training(init, 3, (X, Y), steps=1), "training: loss must be a function, got 3"),
     (
         lambda: run(population(), training(batch_size=97)),
-        "training: batch_size is 97, and data has 96 rows",
+        "training: batch_size is 97, but data has 96 rows",
     ),
     (
         lambda: run(population(), sweep.training(init, loss, iter([(X, Y)]), steps=2)),

@@ -1,6 +1,4 @@
-"""A state carried into a changed optimizer: what goes on, what starts afresh, what is not
-guessed.
-"""
+"""States carried into a changed optimizer: what is kept, starts afresh, or is not guessed."""
 
 import dataclasses
 import functools
@@ -83,7 +81,7 @@ SAME = {
 
 
 def moments(state):
-    """mu and nu of every parameter, wherever they stand."""
+    """mu and nu of every parameter, wherever they are."""
     found = {}
     for _, node in ol.tree.get_all_with_path(state, "ScaleByAdamState"):
         for field in ("mu", "nu"):
@@ -93,7 +91,7 @@ def moments(state):
 
 
 @pytest.mark.parametrize(("old", "new"), first(6, SAME.values()), ids=SAME)
-def test_moments_and_counts_go_on(old, new):
+def test_moments_and_counts_are_carried_over(old, new):
     before, (state, report) = trained(old)[1], carried(old, new)
     chex.assert_trees_all_equal(moments(state), moments(before))
     assert set(counts(state)) == {5}
@@ -115,43 +113,43 @@ def test_the_same_optimizer_gets_the_same_state():
 # --- counts and schedules -------------------------------------------------------------------------
 
 
-def test_a_schedule_takes_over_the_count_of_adam_and_goes_again():
+def test_a_schedule_takes_the_count_of_adam_and_can_be_removed_again():
     state, _ = carried(ol.adam(0.1), ol.adam(line))
     chex.assert_trees_all_equal(state[1], ol.ScaleByScheduleState(jnp.int32(5)))
     _, report = carried(ol.adam(line), ol.adam(0.1))
-    assert report.dropped == {"1/count": "no ScaleByScheduleState any more"}
+    assert report.dropped == {"1/count": "the new state has no ScaleByScheduleState"}
 
 
-def test_a_schedule_of_another_number_takes_over_too():
+def test_a_schedule_of_another_number_carries_its_count_too():
     state, _ = carried(ol.adam(0.1), ol.adam(0.1, b1=line * 0.9))
     assert counts(state) == [5, 5]
     state, _ = carried(ol.adam(line), ol.inject_hyperparams(ol.adam(line)))
     assert counts(state) == [5, 5, 5]
 
 
-def test_a_schedule_with_nothing_to_count_by_starts_and_the_report_says_so():
+def test_a_schedule_without_an_old_count_starts_at_0_and_is_reported():
     state, report = carried(ol.sgd(0.1, 0.9), ol.sgd(line, 0.9))
     assert counts(state) == [0]
     assert report.new == {
-        "1/count": "the old state has no count to take over: a schedule starts at its beginning"
+        "1/count": "the old state has no count to carry over, so the schedule starts from 0"
     }
 
 
-def test_a_count_does_not_go_on_without_its_moments():
+def test_a_count_is_not_carried_without_its_moments():
     state, report = carried(ol.sgd(line, 0.9), ol.adam(line))
     assert (int(state[0].count), int(state[1].count)) == (0, 5)
     assert report.new["0/count"] == "its moments start afresh"
-    assert set(report.dropped.values()) == {"no TraceState any more"}
+    assert set(report.dropped.values()) == {"the new state has no TraceState"}
 
 
-def test_of_joined_counts_the_largest_goes_on():
+def test_the_largest_of_merged_counts_is_kept():
     groups = ol.partition({"on": ol.adam(0.1), "off": ol.adam(0.1)}, LABELS)
     params, state = trained(groups)
     young = state.inner_states["off"].inner_state[0]._replace(count=jnp.int32(2))
     state.inner_states["off"] = ol.MaskedState((young, ol.EmptyState()))
     state, report = ol.transfer(state, ol.adam(0.1), params)
     assert counts(state) == [5]
-    assert report.notes == ("0/count: of the counts 2, 5 the largest goes on",)
+    assert report.notes == ("0/count: the counts are 2, 5; the largest is kept",)
 
 
 # --- parameters -----------------------------------------------------------------------------------
@@ -164,7 +162,7 @@ def test_unfrozen_into_the_same_optimizer():
     assert counts(state) == [5]
     (note,) = report.notes
     assert note.startswith(
-        "body/w: ScaleByAdamState starts at 0 there while its count goes on, so its first steps"
+        "body/w: ScaleByAdamState starts at 0 there while its count continues, so its first steps"
     )
 
 
@@ -178,11 +176,11 @@ def test_unfrozen_into_an_optimizer_of_their_own():
     assert not report.notes
 
 
-def test_a_shape_that_changed_starts_afresh():
+def test_a_slot_of_changed_shape_starts_afresh():
     wider = {**PARAMS, "head": {"w": jnp.ones((1, 3)), "b": PARAMS["head"]["b"]}}
     _, report = carried(ol.adam(0.1), ol.adam(0.1), wider)
     assert report.new == dict.fromkeys(
-        ["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2], and is float32[1, 3] now"
+        ["0/mu/head/w", "0/nu/head/w"], "it was float32[1, 2] and is now float32[1, 3]"
     )
 
 
@@ -202,8 +200,8 @@ def test_a_renamed_parameter_is_not_guessed_but_asked_about():
     state, report = carried(ol.adam(0.1), ol.adam(0.1), renamed)
     assert set(report.new) == {f"0/{m}/top/{p}" for m in ("mu", "nu") for p in ("w", "b")}
     assert report.notes[1:] == (
-        "is top/b what head/b was? Then write transfer(..., renamed={'head/b': 'top/b'})",
-        "is top/w what head/w was? Then write transfer(..., renamed={'head/w': 'top/w'})",
+        "top/b may be the old head/b; if so, write transfer(..., renamed={'head/b': 'top/b'})",
+        "top/w may be the old head/w; if so, write transfer(..., renamed={'head/w': 'top/w'})",
     )
     state, report = carried(ol.adam(0.1), ol.adam(0.1), renamed, renamed={"head": "top"})
     assert (report.new, report.dropped, report.notes) == ({}, {}, ())
@@ -217,14 +215,12 @@ def test_of_two_alike_neither_is_guessed():
     state, report = carried(
         ol.chain(ol.trace(0.9), ol.scale(-0.1)), ol.chain(ol.trace(0.5), ol.trace(0.9))
     )
-    assert set(report.new.values()) == {
-        "1 TraceState before, 2 now, and nothing tells which is which"
-    }
-    assert set(report.dropped.values()) == {"no place for it"}
+    assert set(report.new.values()) == {"1 TraceState before, 2 now, and they cannot be told apart"}
+    assert set(report.dropped.values()) == {"the new state has no place for it"}
     chex.assert_trees_all_equal(state[0].trace, jax.tree.map(jnp.zeros_like, PARAMS))
 
 
-def test_alike_as_many_as_before_keep_their_order():
+def test_equal_parts_keep_their_order_if_their_number_is_unchanged():
     old = ol.chain(ol.trace(0.9), ol.trace(0.5), ol.scale(-0.1))
     state, _ = carried(old, ol.chain(ol.clip(1.0), ol.trace(0.9), ol.trace(0.5)))
     before = trained(old)[1]
@@ -245,11 +241,11 @@ def test_fields_of_a_wrapper_are_names():
     assert (report.new, report.dropped) == ({}, {})
 
 
-def test_a_wrapper_taken_off_leaves_the_nearer_of_two():
+def test_a_removed_wrapper_keeps_the_nearer_of_two_states():
     old = ol.sam(ol.sgd(0.1, 0.9), ol.sgd(0.05), sync_period=7)
     state, report = carried(old, ol.sgd(0.1, 0.9))
     chex.assert_trees_all_equal(state[0], trained(old)[1].opt_state[0])
-    assert set(report.dropped.values()) == {"no SAMState any more"}
+    assert set(report.dropped.values()) == {"the new state has no SAMState"}
 
 
 # --- kinds of state and params --------------------------------------------------------------------
@@ -309,7 +305,7 @@ def test_inside_jit():
 def test_hyperparameters_in_the_state_are_those_of_the_new_optimizer():
     state, report = carried(ol.inject_hyperparams(ol.sgd(0.1)), ol.inject_hyperparams(ol.sgd(0.5)))
     assert state.hyperparams["learning_rate"] == 0.5
-    assert report.new == {"hyperparams/learning_rate": "the new optimizer's"}
+    assert report.new == {"hyperparams/learning_rate": "set by the new optimizer"}
     assert report.dropped == {"hyperparams/learning_rate": "the new optimizer sets it"}
 
 
@@ -374,7 +370,7 @@ WRONG = {
     ),
     "no params": (
         lambda: ol.transfer(ol.adam(0.1).init(PARAMS), ol.adam(0.1), None),
-        "transfer: needs the parameters, to know which leaf of the state is whose",
+        "transfer: needs the parameters, to know which leaf of the state belongs to which",
     ),
     "reset of another state": (
         lambda: ol.reset(ol.sgd(0.1, 0.9).init(PARAMS), ol.adam(0.1), PARAMS, where="head"),
@@ -428,7 +424,7 @@ def test_two_leaves_of_one_path_stay_two():
     chex.assert_trees_all_equal(ol.reset(state, tx, moved, where="a/b"), tx.init(moved))
 
 
-def test_renamed_is_by_path_where_leaves_are_told_apart_too():
+def test_renamed_works_where_two_paths_read_alike():
     params = {"a/b": jnp.ones(3), "a": {"b": jnp.zeros(3)}, "old": jnp.ones(2)}
     tx = ol.adam(0.1)
     _, state = tx.update(params, tx.init(params), params)
@@ -476,7 +472,7 @@ def as_flax_restores(state, folder):
 
 
 @pytest.mark.parametrize("restored", [as_orbax_restores, as_flax_restores])
-def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restored, tmp_path):
+def test_a_state_restored_without_a_target_gets_its_classes_back(restored, tmp_path):
     params = {"w": jnp.ones((2, 3)), "l": [jnp.ones(2), jnp.zeros(3)], "none": None}
     base = ol.groups(ol.chain(ol.clip(1.0), ol.adamw(line)), {"w": {"mask": "w"}})
     tx = ol.accumulate(ol.with_metrics(base), 2)
@@ -487,13 +483,13 @@ def test_what_was_restored_without_a_target_is_put_back_into_its_classes(restore
     assert "fresh" not in str(report)
     with pytest.raises(
         ValueError,
-        match=r"this state is a dict, as one restored without a target; write .*transfer\(",
+        match=r"this state is a dict, as if restored without a target; write .*transfer\(",
     ):
         tx.update(gradient(params), lost, params)
     for other in (base, ol.adam(0.1), ol.accumulate(ol.adam(0.1), 2)):
         with pytest.raises(
             ValueError,
-            match=r"the state has lost its classes, and .* Restore it into the state of the",
+            match=r"the state has lost its classes, and .* Restore it with the optimizer that",
         ):
             ol.transfer(lost, other, params)
 

@@ -1,4 +1,4 @@
-"""Arithmetic on trees against numpy, what is found in states and optimizers by name, and slots by
+"""Arithmetic on trees against numpy, lookups by name in states and optimizers, and slots by
 parameter.
 """
 
@@ -79,7 +79,7 @@ def test_set_replaces_every_place_and_keeps_the_types():
     assert tree.set(NESTED) == NESTED
 
 
-def test_set_says_what_there_is_instead():
+def test_set_says_which_names_exist():
     with pytest.raises(KeyError, match="no value is called 'count1'; the nearest names: count"):
         tree.set(ol.adam(0.1).init(PARAMS), count1=2)
     with pytest.raises(KeyError, match="no value that passes the filter is called 'count'"):
@@ -132,7 +132,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize(("tx", "slots"), OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-def test_map_params_gives_every_slot_what_belongs_to_its_parameter(tx, slots):
+def test_map_params_gives_every_slot_the_values_of_its_parameter(tx, slots):
     if "lambda" in repr(tx):
         tx = ol.masked(
             ol.trace(0.9),
@@ -169,7 +169,7 @@ def test_map_params_of_a_function_of_an_array_and_of_what_is_masked():
 def test_an_init_that_needs_the_parameters_says_so():
     with pytest.raises(TypeError) as caught:
         tree.map_params(lambda params: params["w"], lambda x: x, PARAMS)
-    assert "map_params runs init with a stand-in" in caught.value.__notes__[0]
+    assert "map_params calls init with a placeholder" in caught.value.__notes__[0]
 
 
 # --- arithmetic -----------------------------------------------------------------------------------

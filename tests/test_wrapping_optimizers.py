@@ -1,6 +1,4 @@
-"""What methods around other optimizers, and those that find their own step, do along a
-trajectory.
-"""
+"""Methods that wrap other optimizers or find their own step size, along a trajectory."""
 
 import chex
 import jax
@@ -322,7 +320,7 @@ def test_galore_reads_arrays_as_matrices(numbers, fold, unfold):
 
 
 @pytest.mark.nightly
-def test_galore_names_the_leaf_whose_axes_are_not_all_named():
+def test_galore_names_the_leaf_with_unnamed_axes():
     numbers = ol.GaLoreDimensionNumbers(0, 1)
     with pytest.raises(ValueError, match=r"leaf 'cube'.* must name each axis"):
         ol.galore(0.1, 2, weight_dimension_numbers=numbers).init(matrices(0))
@@ -379,7 +377,7 @@ def test_distances_are_not_overestimated():
         assert 1e-3 < read(state) < 2 * ol.global_norm(START)
 
 
-def test_a_schedule_leaves_the_state_of_these_methods_as_it_is():
+def test_a_schedule_does_not_change_the_state_of_these_methods():
     rate = ol.cosine_decay_schedule(0.1, 10)
     base = ol.sgd(0.1)
     for make in (

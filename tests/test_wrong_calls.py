@@ -1,5 +1,5 @@
-"""Every public function has a wrong call, here or in the catalogue, whose message says which
-argument or leaf it is.
+"""Every public function has a wrong call, here or in the table of wrong calls, whose message names
+the argument or the leaf.
 """
 
 import re
@@ -44,7 +44,7 @@ WRONG = {
     ),
     "chain": (
         lambda: ol.chain([ol.clip(1.0), ADAM]),
-        "chain: member 0 is a list of transformations; give them one by one, chain(*members)",
+        "chain: member 0 is a list of transformations; pass them one by one, chain(*members)",
     ),
     "identity": (
         lambda: ol.identity(ADAM),
@@ -60,7 +60,7 @@ WRONG = {
     ),
     "multi_transform": (
         lambda: ol.multi_transform([ADAM], "a"),
-        "transforms must be a dict from labels of one type",
+        "transforms must be a dict whose keys (the labels) have one type",
     ),
     "named_chain": (
         lambda: ol.named_chain(clip=ol.clip(1.0)),
@@ -68,11 +68,11 @@ WRONG = {
     ),
     "orthogonalize": (
         lambda: ol.orthogonalize(jnp.ones(3)),
-        "orthogonalize: x must have two axes or more, got float32[3]",
+        "orthogonalize: x must have at least two axes, got float32[3]",
     ),
     "partition": (
         lambda: ol.partition({"a": ADAM}, {"w": "a", "layer": "b"}).init(PARAMS),
-        "leaf 'layer' has the label 'b'; the transforms are ['a']",
+        "leaf 'layer' has the label 'b', but transforms has only ['a']",
     ),
     "schedule": (lambda: ol.schedule(3), "schedule: the builder must be a function, got 3"),
     "stateless": (lambda: ol.stateless(3), "stateless: f must be a function, got 3"),
@@ -125,8 +125,8 @@ WRONG = {
     "piecewise_constant_schedule": (
         lambda: ol.piecewise_constant_schedule(1.0, {"a": 0.1}),
         (
-            "piecewise_constant_schedule: boundaries_and_scales must have counts of updates as "
-            "keys, got ['a']"
+            "piecewise_constant_schedule: the keys of boundaries_and_scales must be counts of "
+            "updates, got ['a']"
         ),
     ),
     "piecewise_interpolate_schedule": (
@@ -151,7 +151,7 @@ WRONG = {
     "warmup_cosine_decay_schedule": (
         lambda: ol.warmup_cosine_decay_schedule(0.0, 1.0, 100, 10),
         (
-            "warmup_cosine_decay_schedule: decay_steps counts from 0 and must exceed "
+            "warmup_cosine_decay_schedule: decay_steps includes the warm-up and must exceed "
             "warmup_steps=100.0, got 10.0"
         ),
     ),
@@ -195,7 +195,7 @@ WRONG = {
     ),
     "hinge_loss": (
         lambda: ol.hinge_loss(W, W[:, :1]),
-        "hinge_loss: predictor_outputs of shape (4, 3) and targets of (4, 1): nothing is broadcast",
+        "hinge_loss: predictor_outputs have shape (4, 3), targets (4, 1): nothing is broadcast",
     ),
     "huber_loss": (
         lambda: ol.huber_loss(W, delta=-1.0),
@@ -208,8 +208,8 @@ WRONG = {
     "l2_loss": (
         lambda: ol.l2_loss(jnp.ones((4, 1)), jnp.ones(4)),
         (
-            "l2_loss: predictions of shape (4, 1) and targets of (4,): nothing is broadcast; "
-            "reshape one of them"
+            "l2_loss: predictions have shape (4, 1), targets (4,): nothing is broadcast; reshape "
+            "one of them"
         ),
     ),
     "log_cosh": (
@@ -223,20 +223,20 @@ WRONG = {
     "safe_softmax_cross_entropy": (
         lambda: ol.safe_softmax_cross_entropy(W, LABELS),
         (
-            "logits have shape (4, 3), labels (4,); class numbers go to "
+            "logits have shape (4, 3), labels (4,); for class numbers use "
             "softmax_cross_entropy_with_integer_labels"
         ),
     ),
     "sigmoid_binary_cross_entropy": (
         lambda: ol.sigmoid_binary_cross_entropy(W, W[:, 0]),
         (
-            "sigmoid_binary_cross_entropy: logits of shape (4, 3) and labels of (4,): nothing is "
+            "sigmoid_binary_cross_entropy: logits have shape (4, 3), labels (4,): nothing is "
             "broadcast"
         ),
     ),
     "sigmoid_focal_loss": (
         lambda: ol.sigmoid_focal_loss(W, W[:, 0]),
-        "sigmoid_focal_loss: logits of shape (4, 3) and labels of (4,): nothing is broadcast",
+        "sigmoid_focal_loss: logits have shape (4, 3), labels (4,): nothing is broadcast",
     ),
     "smooth_labels": (
         lambda: ol.smooth_labels(W, 1.5),
@@ -245,20 +245,20 @@ WRONG = {
     "softmax_cross_entropy": (
         lambda: ol.softmax_cross_entropy(W, W, reduction="mean"),
         (
-            "softmax_cross_entropy: no argument 'reduction'; there is one number for each example; "
-            "write jnp.mean(...)"
+            "softmax_cross_entropy: no argument 'reduction'; a loss is returned for each "
+            "example; take jnp.mean(...)"
         ),
     ),
     "softmax_cross_entropy_with_integer_labels": (
         lambda: ol.softmax_cross_entropy_with_integer_labels(W, jnp.ones(4)),
         (
-            "softmax_cross_entropy_with_integer_labels: labels must be integers, the numbers of "
-            "the classes, got float"
+            "softmax_cross_entropy_with_integer_labels: labels must be integers (class numbers), "
+            "got float"
         ),
     ),
     "squared_error": (
         lambda: ol.squared_error(W, W[0]),
-        "squared_error: predictions of shape (4, 3) and targets of (3,): nothing is broadcast",
+        "squared_error: predictions have shape (4, 3), targets (3,): nothing is broadcast",
     ),
     # transforms that take no numbers
     "centralize": (lambda: ol.centralize(0.1), "centralize: too many positional arguments"),
@@ -280,15 +280,15 @@ WRONG = {
     "per_example_global_norm_clip": (
         lambda: ol.per_example_global_norm_clip(GRADS, 1.0),
         (
-            "per_example_global_norm_clip: the gradients must have one number of examples along "
-            "the first axis, got "
+            "per_example_global_norm_clip: all gradients must have the same number of examples "
+            "along the first axis, got "
         ),
     ),
     "per_example_layer_norm_clip": (
         lambda: ol.per_example_layer_norm_clip(GRADS, 1.0),
         (
-            "per_example_layer_norm_clip: the gradients must have one number of examples along the "
-            "first axis, got "
+            "per_example_layer_norm_clip: all gradients must have the same number of examples "
+            "along the first axis, got "
         ),
     ),
     "scale_by_optimistic_gradient": (
@@ -305,7 +305,7 @@ WRONG = {
     ),
     "value_and_grad_from_state": (
         lambda: ol.value_and_grad_from_state(loss)(PARAMS, state=STATE),
-        "value_and_grad_from_state: the state must hold one line search, this has 0",
+        "value_and_grad_from_state: the state must hold exactly one line search, got 0",
     ),
     "zero_nans": (lambda: ol.zero_nans(True), "zero_nans: too many positional arguments"),
     # around an optimizer
@@ -360,7 +360,7 @@ WRONG = {
     ),
     "set_hyperparams": (
         lambda: ol.set_hyperparams(ADAM, learning_rate=0.1),
-        "set_hyperparams: got an optimizer, no state; an optimizer is edited by tx.replace(...)",
+        "set_hyperparams: got an optimizer, not a state; change an optimizer with tx.replace(...)",
     ),
     "skip_large_updates": (
         lambda: ol.skip_large_updates(GRADS, 0, PARAMS),
@@ -407,7 +407,7 @@ WRONG = {
     ),
     "monitor": (
         lambda: ol.monitor(ol.global_norm),
-        "monitor: write a dict from names to functions of the updates",
+        "monitor: measures must be a dict of names to functions of the updates",
     ),
     "read_metrics": (
         lambda: ol.read_metrics(STATE),
@@ -424,8 +424,8 @@ WRONG = {
     "fit": (
         lambda: ol.fit(of_x, LESS, (X, Y[:4]), ADAM, steps=2, batch_size=2),
         (
-            "fit: batches need arrays with one length of the first axis, got '0' float32[8, 3], "
-            "'1' float32[4]"
+            "fit: all arrays must have the same length along the first axis, got '0' float32[8, "
+            "3], '1' float32[4]"
         ),
     ),
     "plot_histories": (
@@ -524,15 +524,15 @@ HABITS = {
     "beta_1": "write b1",
     "momentum": "write b1",
     "epsilon": "write eps",
-    "weight_decay": "AdamW has it; for others write chain(add_decayed_weights(weight_decay), ...)",
+    "weight_decay": "adamw has it; for others write chain(add_decayed_weights(weight_decay), ...)",
     "global_clipnorm": "write chain(clip_by_global_norm(max_norm), ...)",
     "clipvalue": "write chain(clip(max_delta), ...)",
-    "maximize": "write chain(scale(-1.0), ...), which turns the gradients round",
-    "foreach": "every update is one compiled program; leave it out",
-    "fused": "every update is one compiled program; leave it out",
+    "maximize": "write chain(scale(-1.0), ...), which reverses the gradients",
+    "foreach": "every update is already one compiled program; leave it out",
+    "fused": "every update is already one compiled program; leave it out",
     "ema_momentum": "write average_params(tx, decay=...)",
     "gradient_accumulation_steps": "write accumulate(tx, every)",
-    "decay": "give a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)",
+    "decay": "pass a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)",
     "unheard_of": "there are learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov",
 }
 
@@ -575,7 +575,7 @@ NOT_ENTERED = {  # what is missing, unknown or too much
 }
 
 ATTRIBUTES = {
-    "zero_grad": "adam has no attribute 'zero_grad'; gradients are kept nowhere",
+    "zero_grad": "adam has no attribute 'zero_grad'; gradients are not stored",
     "apply_gradients": "write updates, state = tx.update(grads, state, params); params = ",
     "minimize": "write minimize(fn, x0, tx), or make_step(loss_fn) for a training step",
     "learning_rate": (
@@ -635,7 +635,7 @@ def test_a_keyword_of_another_library_is_translated(name):
     assert str(caught.value) == f"adam: no argument {name!r}; {HABITS[name]}"
 
 
-def test_a_translation_that_the_method_has_no_argument_for_is_not_offered():
+def test_a_translation_to_a_missing_argument_is_not_offered():
     for name in ("betas", "epsilon", "weight_decay_mask"):
         with pytest.raises(
             ValueError, match="there are learning_rate, momentum, nesterov, accumulator_dtype"
@@ -644,7 +644,7 @@ def test_a_translation_that_the_method_has_no_argument_for_is_not_offered():
 
 
 @pytest.mark.parametrize("name", NOT_ENTERED)
-def test_a_call_without_its_arguments_says_how_it_is_written(name):
+def test_a_call_without_its_arguments_shows_the_right_call(name):
     call, message = NOT_ENTERED[name]
     with pytest.raises(TypeError) as caught:
         call()
@@ -672,7 +672,7 @@ def test_private_attributes_are_just_not_there():
 @pytest.mark.parametrize("verb", ["init", "update", "step"])
 def test_a_factory_says_that_it_was_not_called(verb):
     with pytest.raises(
-        TypeError, match=r"^adam is the factory, no optimizer yet; call it: tx = adam"
+        TypeError, match=r"^adam is a factory, not an optimizer; call it: tx = adam"
     ):
         getattr(ol.adam, verb)(PARAMS)
 
@@ -685,12 +685,12 @@ def test_a_type_error_from_inside_a_call_is_left_alone():
         ol.minimize(fn, jnp.ones(3))
 
 
-def test_a_leaf_that_is_no_array_is_named():
-    with pytest.raises(TypeError, match="adam: gradient leaf 'w' is str 'g', no array"):
+def test_a_leaf_that_is_not_an_array_is_named():
+    with pytest.raises(TypeError, match="adam: gradient leaf 'w' is str 'g', not an array"):
         ADAM.update({**GRADS, "w": "g"}, STATE, PARAMS)
 
 
-def test_a_function_that_takes_no_count_is_no_schedule():
+def test_a_function_that_takes_no_count_is_not_a_schedule():
     tx = ol.adam(lambda: 0.1)
     with pytest.raises(
         TypeError, match="a schedule is a function of one argument, the count of updates"
@@ -720,7 +720,7 @@ def test_memory_that_was_given_away_is_named(what):
         tx.update(*trees.values())
 
 
-def test_an_error_inside_a_member_tells_whose_update_it_was():
+def test_an_error_inside_a_member_names_the_member():
     with pytest.raises(
         ValueError, match="add_decayed_weights: update needs the parameters"
     ) as caught:
@@ -728,7 +728,7 @@ def test_an_error_inside_a_member_tells_whose_update_it_was():
     assert "in an update of adamw" in caught.value.__notes__
 
 
-def test_a_state_of_optax_is_told_by_its_package():
+def test_a_state_of_optax_is_named_with_its_package():
     optax, params = pytest.importorskip("optax"), {"w": jnp.ones(2)}
     with pytest.raises(
         ValueError, match=r"expected \(ScaleByAdamState.*got \(optax\.ScaleByAdamState"

@@ -1,4 +1,4 @@
-"""Wrong calls, and what the error must say."""
+"""Wrong calls, and what their errors must say."""
 
 from collections.abc import Callable
 from typing import Any
@@ -61,28 +61,28 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "gradients and auxiliary output": (
         lambda: updated(ol.adam(0.1), (GRADS, {"accuracy": jnp.ones(())})),
         (
-            "adam: the gradients are a pair of which the first fits the params; write grads, aux = "
-            "jax.grad(loss_fn, has"
+            "adam: the gradients are a pair whose first part matches the params; write grads, "
+            "aux = jax.grad(loss_fn, has"
         ),
     ),
     "loss for gradients": (
         lambda: updated(ol.adam(0.1), loss(PARAMS)),
-        "adam: the gradients are one number, the loss perhaps, and the params a dict of 2 leaves",
+        "adam: the gradients are one number (the loss?), but the params are a dict of 2 leaves",
     ),
     "gradients of data": (
         lambda: updated(ol.adam(0.1), jnp.ones((8, 3))),
         (
-            "adam: the gradients are float32[8, 3]: nothing in common with the params, a dict of 2 "
-            "leaves. jax.grad takes"
+            "adam: the gradients are float32[8, 3]; they match no part of the params, a dict of "
+            "2 leaves. jax.grad differentiates"
         ),
     ),
     "gradients of another tree": (
         lambda: updated(ol.adam(0.1), {"x": jnp.ones(3)}),
-        "only in the params: nothing in common with the params, a dict of 2 leaves",
+        "only in the params; they match no part of the params, a dict of 2 leaves",
     ),
     "None for all gradients": (
         lambda: updated(ol.adam(0.1), None),
-        "adam: the gradients are None, and the params a",
+        "adam: the gradients are None, but the params are a",
     ),
     "optimizer for gradients": (
         lambda: updated(ol.adam(0.1), ol.adam(0.1)),
@@ -105,12 +105,12 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "module for params": (
         lambda: ol.adam(0.1).init(object()),
-        "of a Flax module they are variables['params'], of an Equinox one equinox.filter(model, ",
+        "for a Flax module pass variables['params'], for an Equinox module equinox.filter(model, ",
     ),
     "population without vmap": (
         lambda: updated(POPULATION, GRADS, state=ol.adam(0.1).init(PARAMS)),
         (
-            "adam: learning_rate has shape (2,): this is a population of 2; use jax.vmap over "
+            "adam: learning_rate has shape (2,): this is a population of 2; apply jax.vmap to "
             "it, as in jax.vmap(lambda"
         ),
     ),
@@ -119,7 +119,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
             ol.adam(0.1), GRADS, state=jax.vmap(lambda tx: tx.init(PARAMS))(POPULATION)
         ),
         (
-            "adam: the state is of a population of 2, and this is one optimizer; write "
+            "adam: the state belongs to a population of 2, but this is one optimizer; write "
             "jax.vmap(lambda tx, state:"
         ),
     ),
@@ -128,8 +128,8 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
             of(v=jnp.ones(2)), ol.adam(0.1).init(PARAMS), {**PARAMS, "v": jnp.ones(2)}
         ),
         (
-            "adam: the state was made for other parameters: its leaf '0/mu/v' is nothing, and with "
-            "these params it is"
+            "adam: the state was made for other parameters: its leaf '0/mu/v' is missing, but "
+            "these params need"
         ),
     ),
     "state from before the params changed shape": (
@@ -137,8 +137,8 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
             of(w=jnp.ones(5)), ol.adam(0.1).init(PARAMS), of(w=jnp.ones(5))
         ),
         (
-            "its leaf '0/mu/w' is float32[3], and with these params it is float32[5]. Write "
-            "state = tx.init(params), or"
+            "its leaf '0/mu/w' is float32[3], but these params need float32[5]. Write state = "
+            "tx.init(params), or"
         ),
     ),
     "params for a learning rate": (
@@ -166,7 +166,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "apply None": (
         lambda: ol.apply_updates(PARAMS, None),
-        "apply_updates: the updates are None, and the params a dict",
+        "apply_updates: the updates are None, but the params are a dict",
     ),
     "missing key": (
         lambda: updated(ol.adam(0.1), {"w": jnp.ones(3)}),
@@ -187,13 +187,13 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "integer parameter": (
         lambda: ol.adam(0.1).update(FLOATS, ol.adam(0.1).init(COUNTED), COUNTED),
         (
-            "leaf 'n': the gradient is float32[], its parameter int32[], which is not moved: pass "
-            "None for it"
+            "leaf 'n': the gradient is float32[], its parameter int32[], which is not trained: "
+            "pass None for it"
         ),
     ),
     "integer parameter, no params": (
         lambda: ol.adam(0.1).update(FLOATS, ol.adam(0.1).init(COUNTED)),
-        "leaf 'n': a gradient float32[] for a parameter that had none at init",
+        "leaf 'n': got a gradient float32[] for a parameter that was not trained at init",
     ),
     "integer gradient": (
         lambda: updated(ol.adam(0.1), of(w=jnp.ones(3, int))),
@@ -209,26 +209,28 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "state of another optimizer": (
         lambda: updated(ol.adam(0.1), GRADS, state=ol.sgd(0.1, 0.9).init(PARAMS)),
         (
-            "adam: this state was not made by it: expected (ScaleByAdamState(count, mu, nu), "
-            "EmptyState()), got (TraceState(trace), EmptyState()). Write state = tx.init(params)"
+            "adam: this state was not made by this optimizer: expected (ScaleByAdamState(count, "
+            "mu, nu), EmptyState()), got (TraceState(trace), EmptyState()). Write state = "
+            "tx.init(params)"
         ),
     ),
     "state from before a schedule": (
         lambda: updated(ol.adam(rate), GRADS, state=ol.adam(0.1).init(PARAMS)),
         (
-            "this state was not made by it: expected (ScaleByAdamState(count, mu, nu), "
-            "ScaleByScheduleState(count))"
+            "this state was not made by this optimizer: expected (ScaleByAdamState(count, mu, "
+            "nu), ScaleByScheduleState(count))"
         ),
     ),
     "state from before a number": (
         lambda: updated(ol.adam(0.1), GRADS, state=ol.adam(rate).init(PARAMS)),
-        "this state was not made by it: expected (ScaleByAdamState(count, mu, nu), EmptyState())",
+        "this state was not made by this optimizer: expected (ScaleByAdamState(count, mu, nu), "
+        "EmptyState())",
     ),
     "more moments than the rule has": (
         lambda: updated(ol.scale_by_rms(), GRADS, state=ol.scale_by_adam().init(PARAMS)),
         (
-            "scale_by_rms: this state was not made by it: expected ScaleByRmsState(nu), got "
-            "ScaleByAdamState(count"
+            "scale_by_rms: this state was not made by this optimizer: expected "
+            "ScaleByRmsState(nu), got ScaleByAdamState(count"
         ),
     ),
     "schedule of the wrong shape": (
@@ -268,7 +270,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "optimizer for a state": (
         lambda: ol.adam(0.1).update(GRADS, ol.adam(0.1), PARAMS),
-        "adam: the second argument is an optimizer; it must be its state, tx.init(params)",
+        "adam: the second argument must be the state, tx.init(params), got an optimizer",
     ),
     "no learning rate": (
         lambda: ol.adam(None),
@@ -296,15 +298,15 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "list for a partition": (
         lambda: ol.partition([ol.sgd(0.1)], "a"),
-        "transforms must be a dict from labels of one type",
+        "transforms must be a dict whose keys (the labels) have one type",
     ),
     "transformation for named_chain": (
         lambda: ol.named_chain(ol.sgd(0.1)),
-        "write pairs of a name and a transformation",
+        "pass pairs of a name and a transformation",
     ),
     "names twice": (
         lambda: ol.named_chain(("a", ol.clip(1.0)), ("a", ol.clip(1.0))),
-        "named_chain: the names ['a'] stand more than once",
+        "named_chain: the names ['a'] are used more than once",
     ),
     "replace what is not there": (
         lambda: ol.chain(ol.clip(1.0), ol.adam(0.1)).replace(learning_rat=1.0),
@@ -346,11 +348,11 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "unknown label": (
         lambda: ol.partition({"a": ol.sgd(0.1)}, {"w": "a", "layer": "c"}).init(PARAMS),
-        "leaf 'layer' has the label 'c'; the transforms are ['a']",
+        "leaf 'layer' has the label 'c', but transforms has only ['a']",
     ),
     "static names no argument": (
         lambda: ol.transform(static=("axis",))(lambda rate: (None, None)),
-        "static= names axis, which are no arguments of it",
+        "static= names axis, which the function does not take",
     ),
     "update of the wrong shape": (
         lambda: ol.apply_updates(PARAMS, of(w=jnp.ones(1))),

@@ -20,7 +20,7 @@ _NOT_AROUND = {
     **SCALED,
     "resting": "so an update would be compared with the last gradient, not with the mean"
     + INSTEAD_OF_MORE,
-    "rounding": "so signs would be compared with those of roundings" + INSTEAD,
+    "rounding": "so it would compare signs with those of rounding errors" + INSTEAD,
 }
 
 
@@ -41,7 +41,7 @@ def cautious(inner: TransformationLike):
     """
     check_members({"inner": inner})
     check_makes_direction(
-        "cautious", inner, "every update would be against its gradient and dropped"
+        "cautious", inner, "every update would oppose its gradient and be dropped"
     )
 
     def rule(u, g):

@@ -115,7 +115,7 @@ def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 
     """
     if not jnp.shape(g_norm) == jnp.shape(max_norm) == jnp.shape(grad):
         raise ValueError(
-            "unitwise_clip: g_norm, max_norm and grad must have one shape, got "
+            "unitwise_clip: g_norm, max_norm and grad must have the same shape, got "
             f"{jnp.shape(g_norm)}, {jnp.shape(max_norm)} and {jnp.shape(grad)}"
         )
     return _fit_unit(g_norm, max_norm, div_eps) * grad
@@ -131,10 +131,10 @@ def _check_axes(updates, axis, name="adaptive_grad_clip"):
         if len(shape) > 5 if axis is None else axes_once((axis,), len(shape)) is None:
             leaf = f"leaf {leaf_paths(updates, nothing_too=False)[i]!r} of shape {shape}"
             problem = (
-                f"axis {axis!r} must name axes of {leaf}, each once; leave that leaf out by "
-                "masked(...)"
+                f"axis {axis!r} must name axes of {leaf}, each at most once; to leave that leaf "
+                "out, use masked(...)"
             )
-            problem = f"{leaf} has no default axes: give axis=" if axis is None else problem
+            problem = f"{leaf} has no default axes; pass axis=" if axis is None else problem
             raise ArgumentError(problem, name, ("axis", axis))
 
 
@@ -180,7 +180,7 @@ def _check_examples(name, grads):
     if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
         shown = ", ".join(f"{path!r} {shape}" for path, shape in list(shapes.items())[:6])
         problem = (
-            f"the gradients must have one number of examples along the first axis, got {shown}"
+            f"all gradients must have the same number of examples along the first axis, got {shown}"
         )
         raise ArgumentError(
             f"{problem}; write jax.vmap(jax.grad(loss_fn), in_axes=(None, 0))(params, batch)", name

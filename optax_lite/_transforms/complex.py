@@ -32,8 +32,8 @@ def _split(tree: PyTree) -> PyTree:
 
 _NOT_AROUND = {
     **SCALED,
-    "average": "whose average would be in halves" + INSTEAD,
-    "line search": "which needs the parameters whole; it takes complex ones by itself",
+    "average": "whose average would be split into real and imaginary parts" + INSTEAD,
+    "line search": "which needs the parameters unsplit; it handles complex ones itself",
 }
 
 

@@ -17,7 +17,7 @@ class WeightDecaySchedule(NamedTuple):
 def _grows(tx):
     weight_decay = tx.arguments["weight_decay"]
     known = isinstance(weight_decay, (int, float))
-    return "would let the weights grow by their decay" if known and weight_decay > 0 else None
+    return "would make the weights grow instead of decay" if known and weight_decay > 0 else None
 
 
 @transform(static=("mask",), before_descent=_grows)

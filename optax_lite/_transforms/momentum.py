@@ -59,9 +59,7 @@ def trace_if(
 ) -> GradientTransformation:
     """Return `trace`, or the identity, which has no state, if there is no momentum."""
     if momentum is None and nesterov:
-        raise ArgumentError(
-            "nesterov=True looks ahead along the momentum, and there is none; write momentum=0.9"
-        )
+        raise ArgumentError("nesterov=True does nothing without momentum; write momentum=0.9")
     _check_momentum(momentum=momentum)
     return identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
 

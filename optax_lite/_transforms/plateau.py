@@ -62,7 +62,9 @@ def reduce_on_plateau(
     if isinstance(patience, float) and patience < 1:
         raise ArgumentError(f"patience must be at least 1, got {patience!r}")
     if isinstance(rtol, float) and isinstance(atol, float) and rtol == atol == 0:
-        raise ArgumentError("rtol or atol must be above 0, or rounding alone is an improvement")
+        raise ArgumentError(
+            "rtol or atol must be above 0, or rounding errors would count as improvements"
+        )
 
     def init(params):
         number = scalar_like(params, 0)

@@ -35,7 +35,7 @@ class Binding:
         self.names = dict.fromkeys(p.name for p in self.parameters if not p.many)
         if unknown := sorted(set(static) - self.names.keys()):
             raise ValueError(
-                f"{self.name}: static= names {', '.join(unknown)}, which are no arguments of it"
+                f"{self.name}: static= names {', '.join(unknown)}, which the function does not take"
             )
         kinds = {p.kind for p in given}
         self.by_name = kinds <= {

@@ -51,7 +51,7 @@ def check_members(members: Mapping[str, Any]) -> None:
     for name, member in members.items():
         if type(member) is tuple and any(isinstance(m, GradientTransformation) for m in member):
             raise ArgumentError(
-                f"member {name} is a list of transformations; give them one by one, chain(*members)"
+                f"member {name} is a list of transformations; pass them one by one, chain(*members)"
             )
         if not isinstance(member, GradientTransformation):
             raise ArgumentError(
@@ -62,10 +62,10 @@ def check_members(members: Mapping[str, Any]) -> None:
 def _remedy(member: Any) -> str:
     if type(member) is tuple and len(member) == 2 and all(map(callable, member)):
         return (
-            "write GradientTransformation(init, update) for a pair of functions, or @transform in "
-            "front of the function that returns it"
+            "wrap a pair of functions in GradientTransformation(init, update), or decorate the "
+            "function that returns it with @transform"
         )
-    return "one is adam(1e-3)"
+    return "write adam(1e-3), for example"
 
 
 def links(transforms: Iterable[GradientTransformation]) -> Iterator[GradientTransformation]:
@@ -151,11 +151,11 @@ def named_chain(*transforms: tuple[str, TransformationLike]) -> GradientTransfor
         for pair in transforms
     ):
         raise ArgumentError(
-            f"write pairs of a name and a transformation, got {transforms!r}", "named_chain"
+            f"pass pairs of a name and a transformation, got {transforms!r}", "named_chain"
         )
     names = [name for name, _ in transforms]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise ArgumentError(f"the names {sorted(repeated)} stand more than once", "named_chain")
+        raise ArgumentError(f"the names {sorted(repeated)} are used more than once", "named_chain")
     return _named_chain(**dict(transforms))
 
 
@@ -271,7 +271,7 @@ def _labels(param_labels, transforms, tree):
     ):
         if label not in list(transforms):  # a list, for a label may be unhashable by mistake
             raise ArgumentError(
-                f"leaf {path!r} has the label {label!r}; the transforms are {list(transforms)}"
+                f"leaf {path!r} has the label {label!r}, but transforms has only {list(transforms)}"
             )
     return labels
 
@@ -312,7 +312,7 @@ def partition(
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(
-            f"transforms must be a dict from labels of one type, got {transforms!r}"
+            f"transforms must be a dict whose keys (the labels) have one type, got {transforms!r}"
         )
     check_members(transforms)
 

@@ -328,7 +328,7 @@ class Config:
         """
         if changes is not None and not isinstance(changes, Mapping):
             raise TypeError(
-                f"{self.factory.name}.replace: write the name, as in "
+                f"{self.factory.name}.replace: name the argument, as in "
                 f"replace(learning_rate={changes!r})"
             )
         new = self
@@ -352,7 +352,7 @@ class Config:
         if len(hits) != 1:
             several = (
                 f"several arguments are called {name!r}: {', '.join(known[p] for p in hits)}; "
-                "write the path"
+                "write the full path"
             )
             problem = several if hits else unknown_argument(name, known.values())
             raise ArgumentError(problem, f"{self.factory.name}.replace")
@@ -427,7 +427,7 @@ def _broadcast(value: Any, old: Any, where: str) -> Any:
     """Return a value, or one for each member, in the form of the values of a population."""
     if not isinstance(value, (int, float, list, tuple, np.ndarray, np.number, jax.Array)):
         raise ArgumentError(
-            f"must be a number, or one for each of {np.shape(old)}, got {value!r}", where
+            f"must be a number or an array of shape {np.shape(old)}, got {value!r}", where
         )
     if np.shape(value) not in ((), np.shape(old)) or np.ndim(old) == 0:
         raise ArgumentError(f"shape {np.shape(value)} cannot replace shape {np.shape(old)}", where)

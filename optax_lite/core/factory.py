@@ -240,8 +240,8 @@ class Factory:
             ) from None
         except jax.errors.ConcretizationTypeError as error:
             error.add_note(
-                f"{self.name}: a hyperparameter may be traced: use jnp.where, or name the choice "
-                "in static="
+                f"{self.name}: a hyperparameter may be traced here: use jnp.where, or list the "
+                "argument in static="
             )
             raise
         except (AttributeError, TypeError) as error:

@@ -226,7 +226,7 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
             raise TypeError(
                 f"{name}: update needs {missing[0]}=; write tx.update(grads, state, params, "
                 f"{missing[0]}=...). Extra arguments given: {', '.join(extra) or 'none'}"
-                f"{'' if extra else '; inside optax use to_optax(tx), or it drops them'}"
+                f"{'' if extra else '; inside optax use to_optax(tx), or they are dropped'}"
             )
         # A transformation does not see a keyword that it has no use for (decision 42).
         kept = extra if form.takes_all else {own: extra[own] for own in form.named if own in extra}
@@ -242,12 +242,12 @@ def _checked_update(init: Callable, update: Callable, factory: Factory) -> Calla
                 # The state was right, so what the builder's update returned is not.
                 is_swapped = jax.tree.structure(new_updates) == jax.tree.structure(state)
                 raise StateError(
-                    f"{name}: update must return (updates, state), and its state is "
-                    f"{outline(new_state, 2)}, where init made {outline(state, 2)}"
+                    f"{name}: update must return (updates, state); the state it returned is "
+                    f"{outline(new_state, 2)}, but init made {outline(state, 2)}"
                     f"{'; the two are swapped' if is_swapped else ''}"
                 )
             raise StateError(
-                f"{name}: update was given a state of structure {old}, its own is {new}"
+                f"{name}: update was given a state of structure {old}, but it makes {new}"
             )
         check_state_leaves(name, new_state, state)
         return new_updates, cast_like(new_state, state)

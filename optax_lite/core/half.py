@@ -148,8 +148,8 @@ def slots_of_half(name: str, params: PyTree, slot: Callable[[Array], Array]) -> 
             and jnp.finfo(as_array(p).dtype).bits < 16
         ):
             raise ValueError(
-                f"{name}: leaf {path!r} is {show_leaf(p)}; it takes bfloat16, float16 and wider "
-                "ones"
+                f"{name}: leaf {path!r} is {show_leaf(p)}, but only bfloat16, float16 and wider "
+                "dtypes are supported"
             )
     return jax.tree.map(
         lambda p: p if is_missing(p) else slot(p) if is_half(p) else None,

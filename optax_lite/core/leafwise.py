@@ -160,7 +160,7 @@ def _misfit(
         ]
 
     deeper = [
-        f"{path!r} in the {our_name} is no leaf of the {their_name}"
+        f"{path!r} in the {our_name} is not a leaf of the {their_name}"
         for path in a
         if set(_above(path)) & set(b)
     ]
@@ -303,8 +303,8 @@ def leafwise(
         update, *new_slots = new if slots else (new,)
         if same_shape and np.shape(update) != arrays[0].shape:
             raise ValueError(
-                f"the rule made an update of shape {jnp.shape(update)} of a gradient "
-                f"{arrays[0].shape}"
+                f"the rule returned an update of shape {jnp.shape(update)} for a gradient of "
+                f"shape {arrays[0].shape}"
             )
         # real stays real, complex stays complex
         kind = promote_types(arrays[0].dtype, jnp.finfo(dtype).dtype)
@@ -337,17 +337,17 @@ def _check_leaf(updates, index, arrays, slots, same_shape, real_only):
     update, *others = arrays
     if not is_inexact(update):
         problem = (
-            f"the gradient is {show_leaf(update)}; only floating and complex leaves are moved: "
-            "pass None"
+            f"the gradient is {show_leaf(update)}; only floating and complex leaves are trained: "
+            "pass None for the others"
         )
     elif any(is_missing(x) for x in others):
         problem = (
-            f"a gradient {show_leaf(update)} for a parameter that had none at init (an integer, "
-            "None or masked leaf)"
+            f"got a gradient {show_leaf(update)} for a parameter that was not trained at init "
+            "(an integer, None or masked leaf)"
         )
     elif real_only and any(map(jnp.iscomplexobj, jax.tree.leaves(arrays))):
         problem = (
-            f"the gradient is {show_leaf(update)}; this is for real ones: write "
+            f"the gradient is {show_leaf(update)}, but this method takes real ones: write "
             "split_real_and_imaginary(...)"
         )
     else:
@@ -378,8 +378,8 @@ def check_like(updates: PyTree, params: PyTree, what: str) -> None:
             continue
         if is_missing(p) or not is_inexact(p):
             problem = (
-                f"is {show_leaf(u)}, its parameter {show_leaf(p)}, which is not moved: pass None "
-                "for it"
+                f"is {show_leaf(u)}, its parameter {show_leaf(p)}, which is not trained: pass "
+                "None for it"
             )
         elif not is_inexact(u):
             problem = (
@@ -410,7 +410,8 @@ def check_state_leaves(name: str, new: PyTree, old: PyTree) -> None:
             continue
         path, found = leaf_paths(old, nothing_too=False)[index], show_leaf(x)
         raise ValueError(
-            f"{name}: state leaf {path!r} is {show_leaf(model)}, and the update makes it {found}"
+            f"{name}: state leaf {path!r} is {show_leaf(model)}, but the update turns it into "
+            f"{found}"
         )
 
 

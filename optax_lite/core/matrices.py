@@ -95,8 +95,8 @@ def _groups(path, shape, numbers):
     found = axes_once(numbers, len(shape))
     if found is None or len(found) != 2:
         raise ValueError(
-            f"leaf {path!r}: its shape {shape} is no matrix by {numbers}; name the axes that make "
-            "one"
+            f"leaf {path!r}: its shape {shape} is not a matrix under {numbers}; name the axes "
+            "that form one"
         )
     rows, columns = found
     return [i for i in range(len(shape)) if i not in rows + columns], rows, columns

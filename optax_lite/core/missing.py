@@ -27,7 +27,7 @@ def present_of(updates: PyTree, params: PyTree | None) -> tuple[PyTree, PyTree |
     if params is None or jax.tree.structure(params) == treedef:
         return updates, params
     if updates is None and not jax.tree_util.all_leaves([params]):
-        raise ValueError("None stands for all updates; it may for one leaf")
+        raise ValueError("the updates are None; None is allowed for single leaves only")
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
     kept = [
         u if is_missing(u) else p

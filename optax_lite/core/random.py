@@ -32,7 +32,7 @@ def chosen_key(key: Any, seed: Any) -> Any:
     given.
     """
     if key is not None and seed is not None:
-        raise ArgumentError(f"give key= or seed=, not both: got {key!r} and {seed!r}")
+        raise ArgumentError(f"pass key= or seed=, not both; got {key!r} and {seed!r}")
     chosen = next((x for x in (key, seed) if x is not None), 0)
     dtype = getattr(chosen, "dtype", None)
     is_key = dtype is not None and (

@@ -168,8 +168,8 @@ def weak_scalars(tx: C) -> C:
         where = jax.tree_util.keystr(path, simple=True, separator="/")
         vmapped = "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
         problem = (
-            f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; use jax.vmap "
-            "over it"
+            f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; apply jax.vmap "
+            "to it"
         )
         raise ArgumentError(f"{problem}, as in {vmapped}", tx.factory.name)
     if all(getattr(x, "weak_type", False) or is_key(x) for x in leaves):

@@ -85,8 +85,8 @@ def _mixed(new_tensors, old_tensors, step_size):
     for path, new, old in _pairs(new_tensors, old_tensors):
         if jnp.shape(new) != jnp.shape(old) or not is_inexact(old):
             raise ValueError(
-                f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; leave it out "
-                "with None"
+                f"leaf {path!r}: cannot mix {show_leaf(new)} into {show_leaf(old)}; pass None to "
+                "leave it out"
             )
     return in_dtype_of(old_tensors, leafwise(mix, new_tensors, read=(old_tensors,)))
 

@@ -302,7 +302,8 @@ def transform(
     """
     if unknown := sorted(traits.keys() - Traits.__annotations__):
         raise TypeError(
-            f"transform: no trait {unknown[0]!r}; there are {', '.join(Traits.__annotations__)}"
+            f"transform: unknown trait {unknown[0]!r}; the traits are "
+            f"{', '.join(Traits.__annotations__)}"
         )
     check_words(traits.get("is_a", ()), traits.get("not_around"))
     if builder is None:
@@ -320,7 +321,7 @@ class OptimizerFactory(Factory):
     def init(self, *_: Any, **__: Any) -> NoReturn:
         name = self.__name__
         raise TypeError(
-            f"{name} is the factory, no optimizer yet; call it: tx = {name}(...); state = "
+            f"{name} is a factory, not an optimizer; call it: tx = {name}(...); state = "
             "tx.init(params)"
         )
 

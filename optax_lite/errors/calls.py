@@ -136,7 +136,7 @@ def check_argument_order(name: str, updates: PyTree, state: PyTree, params: PyTr
             )
     if isinstance(state, Config):
         raise ValueError(
-            f"{name}: the second argument is an optimizer; it must be its state, tx.init(params)"
+            f"{name}: the second argument must be the state, tx.init(params), got an optimizer"
         )
 
 
@@ -151,8 +151,8 @@ def check_params(where: str, params: PyTree) -> None:
         problem = "a state"
     elif params is None or is_no_tree(params):
         problem = (
-            f"{show_leaf(params)}; of a Flax module they are variables['params'], of an Equinox "
-            "one equinox.filter(model, equinox.is_inexact_array)"
+            f"{show_leaf(params)}; for a Flax module pass variables['params'], for an Equinox "
+            "module equinox.filter(model, equinox.is_inexact_array)"
         )
     elif (leaves := jax.tree.leaves(params)) and not any(map(is_inexact, leaves)):
         problem = (
@@ -164,8 +164,8 @@ def check_params(where: str, params: PyTree) -> None:
     if untrained := _untrained_variable(params):
         raise ArgumentError(
             (
-                f"params leaf {untrained}, which no gradient trains. Split the module, and hand "
-                "on what it keeps as aux:\n    graphdef, params, rest = nnx.split(model, "
+                f"params leaf {untrained}, which gradients do not train. Split the module, and "
+                "pass the rest as aux:\n    graphdef, params, rest = nnx.split(model, "
                 "nnx.Param, ...)\n    def loss_fn(params, rest, x, y): model = "
                 "nnx.merge(graphdef, params, rest, copy=True); ...; return loss, "
                 "nnx.state(model, nnx.Not(nnx.Param))\n    step = make_step(loss_fn, "
@@ -223,8 +223,8 @@ def explain_update(
             else f"the gradients are {show_leaf(updates)}"
         )
         raise ValueError(
-            f"{name}: {found}: nothing in common with the params, {show_leaf(params)}. jax.grad "
-            "takes the gradient of the first argument: write loss_fn(params, ...), or "
+            f"{name}: {found}; they match no part of the params, {show_leaf(params)}. jax.grad "
+            "differentiates with respect to the first argument: write loss_fn(params, ...), or "
             "jax.grad(loss_fn, argnums=...)"
         ) from error
     by_shape = params is not None and not isinstance(error, StateError)
@@ -241,15 +241,15 @@ def explain_update(
             if path not in dict(_leaves(updates))
         ]
         error.add_note(
-            f"without a gradient: {', '.join(absent)}; inside of flatten every parameter must "
-            "have one"
+            f"these parameters have no gradient: {', '.join(absent)}; inside flatten every "
+            "parameter needs one"
         )
     if isinstance(error, _TRACED) or "can be converted to a scalar index" in str(error):
         error.add_note(_traced_numbers(tx, error))
     if isinstance(error, TypeError) and re.search(_TREE_ARITHMETIC, str(error)):
         error.add_note(
             "updates, params and the slots of a state are trees: write leafwise(rule, updates, "
-            "state.mu), where rule(g, mu) is about arrays, or jax.tree.map"
+            "state.mu), where rule(g, mu) handles one array at a time, or use jax.tree.map"
         )
     if not str(error).startswith(f"{name}:"):
         error.add_note(f"in an update of {name}")
@@ -265,8 +265,8 @@ def _traced_numbers(tx: Config, error: Exception) -> str:
     own = [path.rsplit("/", 1)[-1] for path in named]
     shown = f"{', '.join(own[:4])} {'is' if len(own) == 1 else 'are'} traced" if own else ""
     return (
-        f"inside of update {shown or 'a number is traced'}: use jnp.where or jax.lax.cond, or name "
-        f'it in @transform(static=("{own[0] if own else "..."}",)), which compiles anew for each '
+        f"inside update {shown or 'a number is traced'}: use jnp.where or jax.lax.cond, or list "
+        f'it in @transform(static=("{own[0] if own else "..."}",)), which compiles once for each '
         "value"
     )
 
@@ -288,7 +288,7 @@ def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
             raise ValueError(f"{name}: the {what} are {found}; {order}") from error
     if updates is None:
         raise ValueError(
-            f"{name}: the updates are None, and the params {show_leaf(params)}; {order}"
+            f"{name}: the updates are None, but the params are {show_leaf(params)}; {order}"
         ) from error
     _check_deleted(name, {"params": params, "update": updates}, error)
     check_arrays(name, {"update": updates}, error)
@@ -318,8 +318,8 @@ def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
             )
         if params is not None and jax.tree.structure(first, is_leaf=is_missing) == own:
             return (
-                "the gradients are a pair of which the first fits the params; write grads, aux = "
-                "jax.grad(loss_fn, has_aux=True)(params) and pass grads"
+                "the gradients are a pair whose first part matches the params; write grads, aux "
+                "= jax.grad(loss_fn, has_aux=True)(params) and pass grads"
             )
     if (
         params is None
@@ -327,9 +327,9 @@ def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
         or not (updates is None or _is_number(updates))
     ):
         return None
-    found = "None" if updates is None else "one number, the loss perhaps"
+    found = "None" if updates is None else "one number (the loss?)"
     return (
-        f"the gradients are {found}, and the params {show_leaf(params)}; write grads = "
+        f"the gradients are {found}, but the params are {show_leaf(params)}; write grads = "
         "jax.grad(loss_fn)(params)"
     )
 
@@ -349,14 +349,14 @@ def _wrong_state(state: PyTree, expected: PyTree, by_shape: bool) -> str | None:
     if outline(state) != outline(expected):
         if isinstance(state, (dict, list)):
             return (
-                f"this state is a {type(state).__name__}, as one restored without a target; write "
-                "state, report = transfer(state, tx, params), which puts it back into its "
-                "classes"
+                f"this state is a {type(state).__name__}, as if restored without a target; write "
+                "state, report = transfer(state, tx, params), which restores its classes"
             )
         return (
-            f"this state was not made by it: {first_difference(expected, state)}. Write state = "
-            "tx.init(params) first, and again after a change of the optimizer (a schedule for a "
-            "number too), or state, report = transfer(state, tx, params)"
+            f"this state was not made by this optimizer: {first_difference(expected, state)}. "
+            "Write state = tx.init(params) first, and again after changing the optimizer (even "
+            "from a number to a schedule), or keep the moments with state, report = "
+            "transfer(state, tx, params)"
         )
     if not by_shape:
         return None
@@ -369,17 +369,18 @@ def _wrong_state(state: PyTree, expected: PyTree, by_shape: bool) -> str | None:
     }
     if not lacking and len(differ) == len(new) and len(sizes) == 1:
         return (
-            f"the state is of a population of {sizes.pop()}, and this is one optimizer; write "
-            "jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, states)"
+            f"the state belongs to a population of {sizes.pop()}, but this is one optimizer; "
+            "write jax.vmap(lambda tx, state: tx.update(grads, state, params))(population, "
+            "states)"
         )
     if differ or lacking:
         where = (differ + lacking)[0]
         found, wanted = (
-            show_leaf(tree[where]) if where in tree else "nothing" for tree in (old, new)
+            show_leaf(tree[where]) if where in tree else "missing" for tree in (old, new)
         )
         return (
-            f"the state was made for other parameters: its leaf {where!r} is {found}, and with "
-            f"these params it is {wanted}. Write state = tx.init(params), or state, report = "
+            f"the state was made for other parameters: its leaf {where!r} is {found}, but these "
+            f"params need {wanted}. Write state = tx.init(params), or state, report = "
             "transfer(state, tx, params)"
         )
     return None
@@ -392,7 +393,7 @@ def _check_deleted(name: str, trees: dict[str, PyTree], error: Exception) -> Non
             if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted():
                 raise RuntimeError(
                     f"{name}: {what} leaf {path!r} was donated: a compiled call with "
-                    "donate_argnums gave its memory to what it returned. Go on with that, or "
+                    "donate_argnums reused its memory for the results. Continue with those, or "
                     "keep a copy, jax.tree.map(jnp.copy, params), before the call"
                 ) from error
 
@@ -406,7 +407,7 @@ def check_arrays(name: str, trees: dict[str, PyTree], error: Exception) -> None:
             is_used = what != "params" or hasattr(leaf, "dtype")
             if is_used and not is_array and not hasattr(leaf, "__jax_array__"):
                 kind = type(leaf).__name__ if hasattr(leaf, "dtype") else f"{show_leaf(leaf):.60}"
-                problem = f"{what} leaf {path!r} is {kind}, no array"
+                problem = f"{what} leaf {path!r} is {kind}, not an array"
                 remedy = (
                     "pass None for it, as eqx.filter(model, eqx.is_inexact_array) does for all "
                     "such leaves"

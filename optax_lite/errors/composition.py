@@ -13,44 +13,40 @@ from optax_lite.core.config import Config
 from optax_lite.core.validate import ArgumentError
 
 WORDS = {
-    "gate": "moves nothing in some calls, to the bit",
-    "resting": "moves nothing in most calls, until a real step is due",
+    "gate": "leaves every bit of the parameters unchanged in some calls",
+    "resting": "moves nothing in most calls, until the next real step",
     "sum": "adds up the updates of several calls",
-    "scaled": "takes gradients of a loss that was scaled",
-    "average": "has parameters to evaluate at that are not those to train",
-    "mean of points": "averages the points where the parameters are",
-    "exact weights": "keeps weights, with more digits than the parameters have",
-    "rounding": "lands on numbers of the parameters' low dtype",
-    "compensation": "keeps what rounding took from a step",
-    "narrow state": "keeps a state with fewer digits than what is inside makes",
-    "drawn": "rounds what it keeps at random, so that nothing is lost in the mean",
-    "8 bits": "keeps codes in place of a state",
-    "by path": "gives leaves of a tree to others by their paths",
-    "vector": "shows what is inside one vector in place of a tree",
+    "scaled": "takes gradients of a scaled loss",
+    "average": "evaluates at other parameters than those it trains",
+    "mean of points": "averages the points that the parameters visit",
+    "exact weights": "keeps weights with more digits than the parameters",
+    "rounding": "rounds the parameters to their own low dtype",
+    "compensation": "keeps what rounding cut off a step",
+    "narrow state": "stores the state of its member with fewer digits",
+    "drawn": "rounds its state stochastically, so that the mean is exact",
+    "8 bits": "stores a state as codes",
+    "by path": "assigns leaves to other transformations by their paths",
+    "vector": "shows its member one vector instead of a tree",
     "line search": "tries points before it moves",
     "watching": "changes no update",
     "always on": "runs its members in every update",
-    "passing": "hands gradients on to its member as they came",
-    "direction": "makes a direction whatever sign its members have, and takes a rate behind it",
+    "passing": "passes gradients to its member unchanged",
+    "direction": "makes a direction whatever the sign of its members, and needs a rate after it",
     "rate": "is the learning rate alone",
-    "behind the rate": "works on steps, which already have their size",
-    "injecting": "keeps the numbers of its member in its own state",
-    "foreign": "calls a factory from elsewhere, which takes plain numbers",
+    "behind the rate": "works on steps that already include the rate",
+    "injecting": "keeps the hyperparameters of its member in its own state",
+    "foreign": "calls a factory of another library, which takes plain numbers",
 }
 INSTEAD = "; write {inner}({outer}(...))"
 # where the inner one takes other arguments too
 INSTEAD_OF_MORE = "; write {inner}({outer}(...), ...)"
 ONE = "; keep one of the two"
 # of every wrapper but a chain
-SCALED = {"scaled": "so the gradients here would be scaled ones" + INSTEAD}
-ONE_AVERAGE = {"average": "which has parameters to evaluate at as well" + ONE}
-EVERY_POINT = {
-    "resting": "so the average would take in every point several times" + INSTEAD_OF_MORE
-}
-BETWEEN = {
-    "mean of points": "so the average would be of points where the parameters never are" + INSTEAD
-}
-ROUNDED = {"rounding": "which rounds the parameters as well" + ONE}
+SCALED = {"scaled": "so the gradients here would still be scaled" + INSTEAD}
+ONE_AVERAGE = {"average": "and each evaluates at parameters of its own" + ONE}
+EVERY_POINT = {"resting": "so the average would count every point several times" + INSTEAD_OF_MORE}
+BETWEEN = {"mean of points": "so it would average points that the parameters never visit" + INSTEAD}
+ROUNDED = {"rounding": "and both round the parameters" + ONE}
 # where 0 does not stay 0
 _MOVING = ("_transforms.decay", "_transforms.momentum", "_transforms.noise", "optimizers")
 
@@ -59,7 +55,7 @@ def check_words(is_a: Iterable[str] = (), not_around: Mapping[str, Any] | None =
     """Raise unless a factory speaks of itself and of others in known words."""
     for word in (*is_a, *(key.split("/")[-1] for key in not_around or ())):
         if word not in WORDS:
-            raise TypeError(f"transform: no word {word!r}; there are {', '.join(WORDS)}")
+            raise TypeError(f"transform: unknown word {word!r}; the words are {', '.join(WORDS)}")
 
 
 def check_inside(outer: Config) -> None:
@@ -92,7 +88,7 @@ def check_sequence(members: Iterable[Config]) -> None:
         name, is_a = factory.name, factory.words
         if rounding and "watching" not in is_a:
             raise ArgumentError(
-                f"{name} after {rounding} would change what is rounded; write "
+                f"{name} after {rounding} would change what {rounding} has rounded; write "
                 f"{rounding}(chain(...))"
             )
         if "scaled" in is_a and before:
@@ -101,8 +97,8 @@ def check_sequence(members: Iterable[Config]) -> None:
             )
         if gate and factory.__module__.removeprefix("optax_lite.").startswith(_MOVING):
             raise ArgumentError(
-                f"{name} after {gate} would move the parameters when that holds them still; write "
-                f"{gate}(chain(...))"
+                f"{name} after {gate} would move the parameters even when {gate} holds them "
+                f"still; write {gate}(chain(...))"
             )
         gate = name if "gate" in is_a else gate
         rounding = name if "rounding" in is_a else rounding

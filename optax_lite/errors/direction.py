@@ -44,9 +44,9 @@ def check_makes_direction(wrapper: str, inner: GradientTransformation, why: str)
     if descends(inner):
         name = inner.factory.name
         raise ArgumentError(
-            f"{name} inside changes the sign already, so {why}; write "
+            f"{name} inside already changes the sign, so {why}; write "
             f"chain({wrapper}(scale_by_...()), add_decayed_weights(...), "
-            "scale_by_learning_rate(...)) with the direction of it alone"
+            "scale_by_learning_rate(...)), which wraps its direction alone"
         )
 
 
@@ -55,7 +55,7 @@ def check_makes_steps(inner: GradientTransformation, why: str) -> None:
     if descends(inner) is False:
         name = inner.factory.name
         raise ArgumentError(
-            f"{name} inside changes no sign, so {why}; write chain({name}(...), "
+            f"{name} inside does not change the sign, so {why}; write chain({name}(...), "
             "scale_by_learning_rate(...)) inside"
         )
 
@@ -75,8 +75,8 @@ def check_one_sign(members: list[GradientTransformation]) -> None:
         is_rule = factory.__module__.startswith("optax_lite.optimizers.")
         if down and turned and (is_rule or "rate" in factory.words):
             raise ArgumentError(
-                f"{name} after {down} changes the sign again, so that params would climb; keep "
-                "one of the two"
+                f"{name} after {down} changes the sign back, so the parameters would go uphill; "
+                "keep one of the two"
             )
         is_direction = "direction" in factory.words or (
             turned is False and "behind the rate" not in factory.words

@@ -33,16 +33,16 @@ def explain_failure(
             continue
         if leaf.is_deleted() and "has been deleted" not in str(error):
             error.add_note(
-                f"{by}: params and state were given to this step, which failed, and are gone with "
-                "it: go on from a saved copy, or write make_step(loss_fn, donate=False)"
+                f"{by}: params and state were donated to this step, which failed, so they are "
+                "lost: continue from a saved copy, or write make_step(loss_fn, donate=False)"
             )
             return
         if leaf.is_deleted():
             raise RuntimeError(
-                f"{by}: {where} was donated: an earlier step gave its memory to what it "
-                "returned. Go on with that, `params, state, metrics = step(tx, params, state, "
-                "...)`; keep what is needed later as `jax.tree.map(jnp.copy, params)`; or write "
-                "make_step(loss_fn, donate=False)"
+                f"{by}: {where} was donated: an earlier step reused its memory for the results. "
+                "Continue with those, `params, state, metrics = step(tx, params, state, ...)`; "
+                "to keep an old point, copy it first with `jax.tree.map(jnp.copy, params)`, or "
+                "write make_step(loss_fn, donate=False)"
             ) from error
         if id(leaf) in seen and "donate" in str(error):
             raise ValueError(
@@ -52,8 +52,8 @@ def explain_failure(
         seen[id(leaf)] = where
     if "donate" in str(error):
         error.add_note(
-            f"{by}: two arrays share memory, of which params or state is donated: pass "
-            "jnp.copy of one, or write make_step(loss_fn, donate=False)"
+            f"{by}: two arrays share memory, and one of them is donated with params or state: "
+            "pass jnp.copy of one, or write make_step(loss_fn, donate=False)"
         )
 
 
@@ -69,9 +69,9 @@ def _remedy(where: str, leaf: Any) -> str:
     if not where.startswith("args"):
         return (
             "Write params, static = equinox.partition(model, equinox.is_inexact_array), and in "
-            "loss_fn model = equinox.combine(params, static); any other module has to be split "
-            "likewise"
+            "loss_fn model = equinox.combine(params, static); split any other module in the same "
+            "way"
         )
     if hasattr(leaf, "__array__"):
-        return "Write numpy.asarray of it"
-    return "Let loss_fn close over what is no array (one loss_fn for each value of it)"
+        return "Convert it with numpy.asarray"
+    return "Let loss_fn close over values that are not arrays (one loss_fn for each value)"

@@ -35,8 +35,8 @@ _RENAMED = {  # the first of these names that there is
     "gamma": ("decay_rate",),
 }
 _CLIP = "write chain(clip_by_global_norm(max_norm), ...)"
-_SCHEDULE = "give a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)"
-_COMPILED = "every update is one compiled program; leave it out"
+_SCHEDULE = "pass a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)"
+_COMPILED = "every update is already one compiled program; leave it out"
 _AVERAGE = "write average_params(tx, decay=...)"
 _ACCUMULATE = "write accumulate(tx, every)"
 _ELSEWHERE = {
@@ -50,19 +50,19 @@ _ELSEWHERE = {
     "grad_clip": _CLIP,
     "clipvalue": "write chain(clip(max_delta), ...)",
     "clip_value": "write chain(clip(max_delta), ...)",
-    "amsgrad": "AMSGrad is an optimizer of its own",
-    "weight_decay": "AdamW has it; for others write chain(add_decayed_weights(weight_decay), ...)",
+    "amsgrad": "write amsgrad(...), an optimizer of its own",
+    "weight_decay": "adamw has it; for others write chain(add_decayed_weights(weight_decay), ...)",
     "dampening": (
-        "where it equals the momentum write chain(ema(decay, debias=False), "
+        "if it equals the momentum, write chain(ema(decay, debias=False), "
         "scale_by_learning_rate(...))"
     ),
-    "maximize": "write chain(scale(-1.0), ...), which turns the gradients round",
+    "maximize": "write chain(scale(-1.0), ...), which reverses the gradients",
     "foreach": _COMPILED,
     "fused": _COMPILED,
     "capturable": _COMPILED,
-    "differentiable": "every optimizer is; leave it out",
+    "differentiable": "every optimizer is differentiable; leave it out",
     "jit_compile": _COMPILED,
-    "name": "an optimizer has no name; named_chain(...) names members",
+    "name": "optimizers have no names; named_chain(...) names the members of a chain",
     "use_ema": _AVERAGE,
     "ema_momentum": _AVERAGE,
     "ema_overwrite_frequency": _AVERAGE,
@@ -76,21 +76,21 @@ _ELSEWHERE = {
     "warmup_steps": _SCHEDULE,
     "num_warmup_steps": _SCHEDULE,
     "total_steps": _SCHEDULE,
-    "reduction": "there is one number for each example; write jnp.mean(...) of them",
-    "size_average": "there is one number for each example; write jnp.mean(...) of them",
-    "from_logits": "logits are what it takes; leave it out",
+    "reduction": "a loss is returned for each example; take jnp.mean(...) of them",
+    "size_average": "a loss is returned for each example; take jnp.mean(...) of them",
+    "from_logits": "it always takes logits; leave it out",
 }
 _UPDATE = (
     "write updates, state = tx.update(grads, state, params); params = apply_updates(params, "
     "updates)"
 )
 _ATTRIBUTES = {
-    "zero_grad": "gradients are kept nowhere, so there is nothing to set to zero",
+    "zero_grad": "gradients are not stored, so there is nothing to set to zero",
     "apply_gradients": _UPDATE,
     "apply": _UPDATE,
     "minimize": "write minimize(fn, x0, tx), or make_step(loss_fn) for a training step",
     "state_dict": "the state is what tx.init and tx.update return: save that",
-    "load_state_dict": "the state is an argument of tx.update: load it as any pytree",
+    "load_state_dict": "the state is an argument of tx.update: load it like any pytree",
     "state": "the state is what tx.init and tx.update return",
     "param_groups": "write groups(tx, rules)",
     "add_param_group": "write groups(tx, rules)",
@@ -111,7 +111,7 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
     if near:
         return f"the nearest is {', '.join(near)}"
     shown = [*list(known)[:12], *(["..."] if len(names) > 12 else [])]
-    return f"there are {', '.join(shown)}" if shown else "it takes none"
+    return f"the arguments are {', '.join(shown)}" if shown else "it takes none"
 
 
 def attribute_hint(name: str, arguments: Iterable[str]) -> str:

@@ -29,14 +29,14 @@ def lint(
     leaves and its trees.
     """
     moved = [row for row in rows if row.is_moved]
-    found = ["no parameter is moved"] if rows and not moved else []
+    found = ["no parameter is trained"] if rows and not moved else []
     found += [f"the group {label!r} has no leaves" for label in _empty_groups(places)]
     rates = _ending(given, *_RATES)
     reached = [not rates.isdisjoint(row.hyperparams) for row in moved]
     if any(reached):
         lost = [row.path for row, is_reached in zip(moved, reached, strict=True) if not is_reached]
         found += (
-            [f"no learning rate reaches {abbreviate(lost)}: what comes out is added as it is"]
+            [f"no learning rate reaches {abbreviate(lost)}: the updates are added unscaled"]
             if lost
             else []
         )
@@ -94,7 +94,7 @@ def _rounded_averages(given, places) -> Iterable[str]:
                 dtypes = {str(x.dtype) for x in fields[field] if is_inexact(x)}
                 for dtype in sorted(d for d in dtypes if 0 < 1 - value < jnp.finfo(d).eps / 4):
                     shown = f"{value:g}" if float(f"{value:g}") < 1 else repr(value)
-                    yield f"{path}={shown} is 1 in {dtype}: what is in {field} is never forgotten"
+                    yield f"{path}={shown} rounds to 1 in {dtype}, so {field} never forgets"
 
 
 def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Iterable[str]:
@@ -121,6 +121,6 @@ def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Ite
             "; write stochastic_rounding(tx), kahan(tx) or master_weights(tx)" if ulp > 1e-6 else ""
         )
         yield (
-            f"steps of {rate:.2g}, the learning rate, are rounded away from {dtype} parameters "
-            f"near 1, where the next number is {ulp / 2:.2g} away: {abbreviate(paths)}{remedy}"
+            f"steps of {rate:.2g} (the learning rate) are lost in {dtype} parameters near 1, "
+            f"where the next number is {ulp / 2:.2g} away: {abbreviate(paths)}{remedy}"
         )

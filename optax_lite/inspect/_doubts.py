@@ -41,11 +41,11 @@ def _uphill(written: list[list[GradientTransformation]]) -> str:
     for members in written:
         turning = [member.factory.name for member in members if descends(member)]
         if len(turning) > 1:
-            again = f"{turning[1]} after {turning[0]} changes the sign again"
-            return f"{again}: params climb, which is right only where the loss is to grow"
+            again = f"{turning[1]} after {turning[0]} changes the sign back"
+            return f"{again}: params go uphill, which is right only to maximize the loss"
     return (
-        "no member changes the sign: params climb; write scale_by_learning_rate(...) at the end "
-        "of the chain"
+        "no member changes the sign, so params go uphill; write scale_by_learning_rate(...) at "
+        "the end of the chain"
     )
 
 
@@ -83,9 +83,9 @@ def _decayed_early(members: list[GradientTransformation]) -> Iterator[str]:
             decays = any(value_range(member.arguments["weight_decay"]))
         elif decays and _divides(member):
             yield (
-                f"add_decayed_weights before {name} is an L2 penalty, which {name} divides with "
-                "the gradient; decoupled decay, as in adamw, stands between the scaling and the "
-                "learning rate"
+                f"add_decayed_weights before {name} is an L2 penalty, which {name} rescales "
+                "together with the gradient; for decoupled decay, as in adamw, put it between "
+                "the scaling and the learning rate"
             )
             decays = False
 
@@ -110,8 +110,8 @@ def _rated_twice(members: list[GradientTransformation]) -> Iterator[str]:
         if rated and factors and max(map(abs, factors)) < _SMALL:
             low, high = factors
             yield (
-                f"{name} after {rated} multiplies its learning rate by {low:.3g} to {high:.3g}: a "
-                "rate is there twice"
+                f"{name} after {rated} multiplies its learning rate by {low:.3g} to {high:.3g}: "
+                "the rate is applied twice"
             )
         rates = [
             value for path, value in member.hyperparams.items() if path.endswith("learning_rate")

@@ -77,7 +77,7 @@ class TransferPlan:
         elif sources:
             for name, leaf in part.shared.items():
                 found = [old.shared[name] for old in sources if name in old.shared]
-                self._largest(leaf, found, f"{len(found)} of them are joined")
+                self._largest(leaf, found, f"{len(found)} of them are merged")
             return
         if why:
             self._afresh(part.shared, why)
@@ -87,7 +87,9 @@ class TransferPlan:
         moments beside it.
         """
         leaf = part.shared["count"]
-        self._afresh({k: x for k, x in part.shared.items() if x is not leaf}, "the new optimizer's")
+        self._afresh(
+            {k: x for k, x in part.shared.items() if x is not leaf}, "set by the new optimizer"
+        )
         nearest = _nearest(part, [p for p in olds if "count" in p.shared])
         alike = [p for p in self.news if (p.kind, p.context) == (part.kind, part.context)]
         if nearest and len(nearest) == len(alike):
@@ -95,9 +97,7 @@ class TransferPlan:
             return
         found = [old.shared["count"] for old in nearest] or self._beside(part)
         self._largest(
-            leaf,
-            found,
-            "the old state has no count to take over: a schedule starts at its beginning",
+            leaf, found, "the old state has no count to carry over, so the schedule starts from 0"
         )
 
     def _beside(self, part: StateSection) -> list[Leaf]:
@@ -125,8 +125,8 @@ class TransferPlan:
         values = {str(x.value) for x in found}
         if len(values) > 1 and not any(isinstance(x.value, Tracer) for x in found):
             self.notes.append(
-                f"{leaf.path}: of the counts {', '.join(sorted(values, key=int))} the largest "
-                "goes on"
+                f"{leaf.path}: the counts are {', '.join(sorted(values, key=int))}; the largest "
+                "is kept"
             )
 
     def _carry_all(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
@@ -134,7 +134,7 @@ class TransferPlan:
         meaning.
         """
         left = [name for name in olds if name not in news]
-        return f"it had {left[0]} too" if left else self._carry(news, olds)
+        return f"the old state also had {left[0]}" if left else self._carry(news, olds)
 
     def _carry(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
         """Carry all leaves of a group; if one does not fit none is, and the reason is returned."""
@@ -163,9 +163,7 @@ def misfit(new: Leaf, old: Leaf) -> str:
     """Explain why an old leaf cannot replace a new one; empty if it can."""
     same = form(new) == form(old)
     return (
-        ""
-        if same
-        else f"it was {show_leaf(as_array(old.value))}, and is {show_leaf(new.value)} now"
+        "" if same else f"it was {show_leaf(as_array(old.value))} and is now {show_leaf(new.value)}"
     )
 
 
@@ -212,8 +210,8 @@ def _pairs(
                 (
                     part,
                     (
-                        f"{len(olds)} {part.kind} before, {len(news)} now, and nothing tells "
-                        "which is which"
+                        f"{len(olds)} {part.kind} before, {len(news)} now, and they cannot be "
+                        "told apart"
                     ),
                 )
             )

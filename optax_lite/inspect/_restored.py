@@ -35,19 +35,19 @@ def _is_plain(node: Any) -> bool:
 def _rebuilt(found: Any, fresh: Any, path: tuple) -> Any:
     if not jax.tree.leaves(fresh):
         if jax.tree.leaves(found):
-            raise _error(path, f"is {_kind(found)}, and {outline(fresh, 2)} has no arrays")
+            raise _error(path, f"is {_kind(found)}, but {outline(fresh, 2)} has no arrays")
         return fresh
     if jax.tree_util.all_leaves([fresh]):
         if not hasattr(found, "dtype"):
-            raise _error(path, f"is {_kind(found)}, and should be an array")
+            raise _error(path, f"is {_kind(found)}, but should be an array")
         return found
     children = jax.tree_util.tree_leaves_with_path(fresh, is_leaf=lambda x: x is not fresh)
     names = [path_string(key) for key, _ in children]
     given = _by_name(found, names)
     if given is None:
-        raise _error(path, f"is {_kind(found)}, and should have the parts of {outline(fresh, 2)}")
+        raise _error(path, f"is {_kind(found)}, but should have the parts of {outline(fresh, 2)}")
     if strange := [name for name in given if name not in names and jax.tree.leaves(given[name])]:
-        raise _error(path, f"has {strange[0]!r}, which is no part of {outline(fresh, 2)}")
+        raise _error(path, f"has {strange[0]!r}, which is not a part of {outline(fresh, 2)}")
     rows = zip(names, children, strict=True)
     parts = [_rebuilt(given.get(name), child, (*path, *key)) for name, (key, child) in rows]
     return jax.tree.structure(fresh, is_leaf=lambda x: x is not fresh).unflatten(parts)
@@ -73,8 +73,8 @@ def _kind(found: Any) -> str:
 def _error(path: tuple, problem: str) -> StateError:
     where = f"its part {path_string(path)!r}" if path else "it"
     return StateError(
-        f"transfer: the state has lost its classes, and {where} {problem}. Restore it into the "
-        "state of the optimizer that made it: checkpointer.restore(folder, "
-        "jax.eval_shape(tx.init, params)) of Orbax, "
-        "flax.serialization.from_state_dict(tx.init(params), restored) of Flax; then transfer it"
+        f"transfer: the state has lost its classes, and {where} {problem}. Restore it with the "
+        "optimizer that made it as the target, then transfer it. With Orbax: "
+        "checkpointer.restore(folder, jax.eval_shape(tx.init, params)); with Flax: "
+        "flax.serialization.from_state_dict(tx.init(params), restored)"
     )

@@ -42,7 +42,8 @@ def slots_of(tx: GradientTransformation, state: PyTree) -> tuple[list[tuple[str,
         marked = tx.init(Placeholder())
     except Exception as error:
         error.add_note(
-            "init is run with a stand-in for the params here; this one needs the leaves themselves"
+            "init is called with a placeholder for the params here, but this one needs the "
+            "actual leaves"
         )
         raise
     return walk(without_nodes(marked), without_nodes(state)), known

@@ -90,13 +90,11 @@ class Explanation:
         )
         per = f", {t['bytes_per_parameter']:.3g} bytes per parameter" if t["parameters"] else ""
         own = f"{t['parameters']:,} parameters, {show_bytes(t['parameter_bytes'])}"
-        lines = [
-            f"{own}; state {', '.join(state) or 'none'}; together {show_bytes(t['bytes'])}{per}"
-        ]
+        lines = [f"{own}; state {', '.join(state) or 'none'}; total {show_bytes(t['bytes'])}{per}"]
         if t["members"] > 1:
             lines[0] += f"; for each of the {t['members']} members of the population"
         if still := [row.path for row in self.rows if not row.is_moved]:
-            lines.append(f"{t['moved']:,} of them are trained, not {abbreviate(still)}")
+            lines.append(f"{t['moved']:,} of them are trained; not trained: {abbreviate(still)}")
         for where, settings in zip(
             ("everywhere", "where they apply"), _untelling(self.rows), strict=True
         ):
@@ -236,7 +234,7 @@ def _state(row: LeafRow) -> str:
     for slot, arrays in row.slots.items():
         by_dtype.setdefault(", ".join(dict.fromkeys(str(x.dtype) for x in arrays)), []).append(slot)
     words = "; ".join(f"{' '.join(slots)} {dtype}" for dtype, slots in by_dtype.items())
-    return words if row.is_moved else f"{words}; not moved"
+    return words if row.is_moved else f"{words}; not trained"
 
 
 # how far a column gives way where a line would be too long
@@ -259,7 +257,7 @@ def _narrow(
 
     for name in ("dtype", "state"):
         if excess() > 0 and len(set(columns[name])) == 1:
-            notes.append(f"{name} of all: {columns.pop(name)[0]}")
+            notes.append(f"{name} of all leaves: {columns.pop(name)[0]}")
     for name, least in _LEAST.items():
         if name in columns and (more := excess()) > 0:
             width = max(least, max(map(len, columns[name])) - more)

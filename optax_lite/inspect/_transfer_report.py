@@ -38,9 +38,9 @@ def report_of(plan: TransferPlan) -> TransferReport:
         leaf.path: (
             "the new optimizer sets it"
             if "hyperparams/" in leaf.path
-            else "no place for it"
+            else "the new state has no place for it"
             if part.kind in kinds
-            else f"no {part.kind or 'such state'} any more"
+            else f"the new state has no {part.kind or 'such part'}"
         )
         for part, _, leaf in plan.dropped()
     }
@@ -116,9 +116,10 @@ def _warnings(plan: TransferPlan) -> Iterator[str]:
             if "count" in name or name == "t"
         ):
             yield (
-                f"{abbreviate(afresh)}: {part.kind} starts at 0 there while its count goes on, so "
-                "its first steps are not bias-corrected (Adam's up to (1 - b1)/√(1 - b2) times "
-                "as long): warm up, or give them an optimizer of their own in a partition"
+                f"{abbreviate(afresh)}: {part.kind} starts at 0 there while its count continues, "
+                "so its first steps are not bias-corrected (Adam's are up to (1 - b1)/√(1 - b2) "
+                "times as long): warm up, or give these leaves their own optimizer in a "
+                "partition"
             )
         olds = [p for p in plan.olds if p.kind == part.kind]
         lost = {name: leaf for old in olds for name, leaf in old.shared.items() if "/" in name}
@@ -137,6 +138,6 @@ def _warnings(plan: TransferPlan) -> Iterator[str]:
             if len(found := alike[field, form(leaf)]) == 1:
                 (was,) = found
                 yield (
-                    f"is {owner} what {was} was? Then write transfer(..., renamed={{{was!r}: "
-                    f"{owner!r}}})"
+                    f"{owner} may be the old {was}; if so, write transfer(..., "
+                    f"renamed={{{was!r}: {owner!r}}})"
                 )

@@ -61,7 +61,7 @@ def explain(tx: TransformationLike, params: Params) -> Explanation:
     check_params("explain", params)
     if isinstance(params, LookaheadParams):
         raise ArgumentError(
-            "of LookaheadParams give the fast ones: explain(tx, params.fast)", "explain"
+            "pass the fast part of LookaheadParams: explain(tx, params.fast)", "explain"
         )
     shapes = jax.tree.map(_abstract, params)
     keyed = jax.tree_util.tree_flatten_with_path(shapes)[0]

@@ -195,7 +195,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     ]
     if len(outermost) != 1:
         paths = ", ".join("/".join(path) for path in outermost)
-        several = f"the state has metrics in several places, {paths}; give the part that is meant"
+        several = f"the state has metrics in several places, {paths}; pass the part that you mean"
         raise ArgumentError(
             several
             if found

@@ -86,7 +86,8 @@ def monitor(measures: Mapping[str, Measure | TransformationLike]) -> GradientTra
     """
     if not isinstance(measures, Mapping) or not all(isinstance(name, str) for name in measures):
         raise ArgumentError(
-            f"write a dict from names to functions of the updates, got {measures!r}", "monitor"
+            f"measures must be a dict of names to functions of the updates, got {measures!r}",
+            "monitor",
         )
     return _monitor(**{name: _as_measure(name, m) for name, m in measures.items()})
 

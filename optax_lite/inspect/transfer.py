@@ -172,7 +172,9 @@ def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:
         )
         raise ArgumentError(problem, name)
     if params is None:
-        raise ArgumentError("needs the parameters, to know which leaf of the state is whose", name)
+        raise ArgumentError(
+            "needs the parameters, to know which leaf of the state belongs to which", name
+        )
 
 
 def _in_place_of(fresh: Any, value: PyTree) -> Any:

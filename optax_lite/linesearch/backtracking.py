@@ -121,7 +121,7 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
         kept = searches(state)
         if len(kept) != 1:
             raise ArgumentError(
-                f"the state must hold one line search, this has {len(kept)}",
+                f"the state must hold exactly one line search, got {len(kept)}",
                 "value_and_grad_from_state",
             )
         value, grad = kept[0].value, kept[0].grad

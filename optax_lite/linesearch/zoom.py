@@ -66,7 +66,7 @@ class _Search(NamedTuple):
 @transform(
     static=("max_linesearch_steps",),
     is_a=("line search",),
-    exact_state="keeps the gradient for the next step, which would be rounded",
+    exact_state="reuses its stored gradient, which must not be rounded",
 )
 def scale_by_zoom_linesearch(
     max_linesearch_steps: int,
@@ -196,7 +196,10 @@ def scale_by_zoom_linesearch(
         )
         if verbose:
             jax.debug.print(
-                "zoom: step {} of {} tried, misses by {} and {}", s.low.step, s.tried, *s.errors
+                "zoom: step {} after {} trials, conditions missed by {} and {}",
+                s.low.step,
+                s.tried,
+                *s.errors,
             )
         info = ZoomLinesearchInfo(s.tried, *s.errors)
         scaled = leafwise(lambda u: weak_typed(s.low.step) * u, updates)

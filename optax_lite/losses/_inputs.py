@@ -99,9 +99,7 @@ def _check_real(**arrays):
 def check_labels(labels: Array) -> None:
     """Raise unless the labels are class numbers."""
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ArgumentError(
-            f"labels must be integers, the numbers of the classes, got {show_leaf(labels)}"
-        )
+        raise ArgumentError(f"labels must be integers (class numbers), got {show_leaf(labels)}")
 
 
 def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -118,8 +116,8 @@ def check_same_shape(**arrays: ArrayLike | None) -> None:
     for name, other in others:
         if other not in ((), shape):
             raise ArgumentError(
-                f"{first} of shape {shape} and {name} of {other}: nothing is broadcast; reshape "
-                "one of them"
+                f"{first} have shape {shape}, {name} {other}: nothing is broadcast; reshape one "
+                "of them"
             )
 
 

@@ -46,8 +46,8 @@ def _parts(logits, labels, axis, where):
     """Return log softmax and labels, the labels 0 where the mask leaves classes out."""
     if labels.ndim < logits.ndim:
         raise ArgumentError(
-            f"logits have shape {logits.shape}, labels {labels.shape}; "
-            "class numbers go to softmax_cross_entropy_with_integer_labels"
+            f"logits have shape {logits.shape}, labels {labels.shape}; for class numbers use "
+            "softmax_cross_entropy_with_integer_labels"
         )
     check_fit(axis, logits=logits, labels=labels)
     where = _class_mask(where, logits, axis)
@@ -116,7 +116,7 @@ def score_of_label(scores: Array, labels: ArrayLike, axis: int | tuple[int, ...]
     shape = flat.shape[: last[0]]
     check_labels(labels)
     if labels.shape != shape:
-        expected = f"{shape}, that of the scores {scores.shape} without axis {axis}"
+        expected = f"{shape}, the shape of the scores {scores.shape} without axis {axis}"
         raise ArgumentError(f"labels must have the shape {expected}, got {labels.shape}")
     return jnp.squeeze(take(flat.reshape(*shape, -1), labels[..., None]), -1)
 

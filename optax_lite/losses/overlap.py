@@ -169,18 +169,18 @@ def _foreground(x, ignore_background):
 def _check_one_shape(predictions, targets, p, t):
     if p.shape == t.shape and p.ndim:
         return
-    found = f"predictions of shape {predictions.shape} and targets of {targets.shape}"
+    found = f"predictions have shape {predictions.shape}, targets {targets.shape}"
     # most often class numbers in the place of one-hot targets
     numbers = p.ndim and t.shape == (*p.shape[:-1], 1)
     remedy = f"; for class numbers write jax.nn.one_hot(targets, {p.shape[-1]})" if numbers else ""
-    raise ArgumentError(f"{found}: they must have one shape; nothing is broadcast{remedy}")
+    raise ArgumentError(f"{found}: the shapes must be equal; nothing is broadcast{remedy}")
 
 
 def _check_one_class(predictions, targets):
     first, second = predictions.shape, targets.shape
     if first not in (second, (*second, 1)) and second != (*first, 1):
         raise ArgumentError(
-            f"predictions of shape {first} and targets of {second}: they must have one shape, with "
+            f"predictions have shape {first}, targets {second}: the shapes must be equal, with "
             "or without a last axis of size 1; nothing is broadcast"
         )
 
@@ -188,8 +188,8 @@ def _check_one_class(predictions, targets):
 def _check_leaves_classes(axis, pixels, shape):
     if len(shape) - 1 in pixels:
         raise ArgumentError(
-            f"axis must leave out the last axis, that of the classes, got {axis} for targets of "
-            f"shape {shape}"
+            f"axis must not include the last axis (the classes), got {axis} for targets of shape "
+            f"{shape}"
         )
 
 
@@ -208,6 +208,6 @@ def _check_reduction(reduction):
 def _check_class_weights(class_weights, classes):
     if class_weights.shape != (classes,):
         raise ArgumentError(
-            f"class_weights must have the shape ({classes},), a weight for each class, got "
+            f"class_weights must have the shape ({classes},), one weight for each class, got "
             f"{class_weights.shape}"
         )

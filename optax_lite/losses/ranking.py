@@ -70,5 +70,5 @@ def _check_reduces(reduce_fn):
     if not any(p.name == "where" or p.kind is p.VAR_KEYWORD for p in parameters):
         raise ArgumentError(
             f"reduce_fn must take `where` as jnp.mean does, got {show_leaf(reduce_fn)}; or write "
-            "reduce_fn=None and reduce the losses that it returns"
+            "reduce_fn=None and reduce the returned losses yourself"
         )

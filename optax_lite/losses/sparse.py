@@ -82,7 +82,7 @@ def make_fenchel_young_loss(max_fun: Callable[..., ArrayLike]) -> Callable[..., 
     if not callable(max_fun):
         problem = f"max_fun must be a function, got {show_leaf(max_fun)}"
         raise ArgumentError(
-            f"{problem}; write jax.scipy.special.logsumexp, say", "make_fenchel_young_loss"
+            f"{problem}; write jax.scipy.special.logsumexp, for example", "make_fenchel_young_loss"
         )
 
     @loss("scores", "targets")

@@ -22,7 +22,7 @@ class COCOBState(NamedTuple):
     reward: PyTree  # R, what the bets have won
 
 
-@transform(descends=True, exact_state="makes the parameters of its sums")
+@transform(descends=True, exact_state="computes the parameters from its sums")
 def scale_by_cocob(alpha: ScalarOrSchedule = 100.0, eps: ScalarOrSchedule = 1e-8):
     """Let every coordinate bet on its gradients, without a learning rate. Orabona & Tommasi 2017,
     Algorithm 2.

@@ -88,7 +88,7 @@ def dpsgd(
         seed: The older name of `key`; only one of the two may be given.
     """
     if key is None and seed is None:
-        raise ArgumentError("give key=, an int seed or a random key that nobody else knows")
+        raise ArgumentError("pass key=, an int seed or a random key that you keep secret")
     return with_decay_and_rate(
         learning_rate,
         differentially_private_aggregate(l2_norm_clip, noise_multiplier, key, seed=seed),

@@ -121,7 +121,7 @@ def _directions(g, rank):
     static=("rank", "update_proj_gap", "numbers"),
     freezes=freeze_nothing,
     is_a=("direction",),
-    exact_state="has bases among its slots; give it quantize_state(...) as base_optimizer",
+    exact_state="keeps bases in its slots; pass quantize_state(...) as its base_optimizer",
 )
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):
     check_members({"base_optimizer": base_optimizer})

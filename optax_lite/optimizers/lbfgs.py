@@ -35,7 +35,10 @@ class ScaleByLBFGSState(NamedTuple):
     weights_memory: Array  # 1/⟨s, y⟩, or 0 for a pair that is not used
 
 
-@transform(static=("memory_size",), exact_state="takes differences of points that would be rounded")
+@transform(
+    static=("memory_size",),
+    exact_state="takes differences of stored points, which rounding would spoil",
+)
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True):
     """Multiply g by the inverse Hessian of BFGS from the last pairs. Nocedal & Wright 2006,
     Algorithm 7.4.

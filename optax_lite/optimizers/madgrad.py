@@ -20,7 +20,9 @@ class MadgradState(NamedTuple):
     x0: PyTree  # the parameters at the start
 
 
-@transform(scheduled=MadgradState, descends=True, exact_state="makes the parameters of its sums")
+@transform(
+    scheduled=MadgradState, descends=True, exact_state="computes the parameters from its sums"
+)
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6
 ):

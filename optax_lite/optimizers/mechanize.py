@@ -27,8 +27,8 @@ class MechanicState(NamedTuple):
 
 _NOT_AROUND = {
     **SCALED,
-    "resting": "so the scale would be tuned by steps that moved nothing" + INSTEAD_OF_MORE,
-    "rounding": "so the sum of its updates would be one of roundings" + INSTEAD,
+    "resting": "so the scale would be tuned on steps that moved nothing" + INSTEAD_OF_MORE,
+    "rounding": "so it would sum rounding errors" + INSTEAD,
 }
 
 
@@ -64,7 +64,7 @@ def mechanize(
         num_betas: Number of horizons, an integer of at least 1.
     """
     check_members({"base_optimizer": base_optimizer})
-    check_makes_steps(base_optimizer, "no scale of its updates would lower the loss")
+    check_makes_steps(base_optimizer, "no scaling of its updates would lower the loss")
     check_nonnegative(s_init=s_init)
     check_count(num_betas=num_betas)
 

@@ -87,7 +87,7 @@ def _steps(ns_coeffs, ns_steps):
         steps = (steps,) * ns_steps
     if not all(isinstance(step, tuple) and len(step) == 3 for step in steps):
         raise ArgumentError(
-            "ns_coeffs must be (a, b, c), one such for each step, or one of "
+            "ns_coeffs must be (a, b, c), a list of these, one for each step, or one of "
             f"{', '.join(_PRESETS)}, got {ns_coeffs!r}"
         )
     return steps
@@ -127,7 +127,7 @@ def orthogonalize(
     """
     with errors_named("orthogonalize"):
         if jnp.ndim(x) < 2:
-            raise ArgumentError(f"x must have two axes or more, got {show_leaf(x):.60}")
+            raise ArgumentError(f"x must have at least two axes, got {show_leaf(x):.60}")
         check_count(ns_steps=ns_steps)
         check_nonnegative(eps=eps)
         steps, bound = _steps(ns_coeffs, ns_steps), _bound(preconditioning)

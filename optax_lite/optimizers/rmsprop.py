@@ -88,7 +88,7 @@ def scale_by_rms(
     return init, update
 
 
-@transform(exact_state="takes the difference of two slots, v - m²")
+@transform(exact_state="takes the difference of two slots, v - m², which rounding would spoil")
 def scale_by_stddev(
     decay: ScalarOrSchedule = 0.9,
     eps: ScalarOrSchedule = 1e-8,

@@ -17,7 +17,7 @@ class ScaleByRpropState(NamedTuple):
     prev_updates: PyTree  # Δ·sign(g) of the last update; 0 where the sign had changed
 
 
-@transform(exact_state="needs the signs of its slots, however small they are")
+@transform(exact_state="needs the signs of slots that may be tiny")
 def scale_by_rprop(
     learning_rate: ScalarOrSchedule,
     eta_minus: ScalarOrSchedule = 0.5,

@@ -32,8 +32,8 @@ class SAMState(NamedTuple):
 
 _NOT_AROUND = {
     **SCALED,
-    "rounding": "so a climb and its way back would be rounded each" + INSTEAD,
-    "adv_optimizer/average": "at whose points nobody evaluates; leave it out there",
+    "rounding": "so the step up and the step back would each be rounded" + INSTEAD,
+    "adv_optimizer/average": "whose averages are never evaluated; leave it out there",
 }
 
 
@@ -70,8 +70,8 @@ def sam(
             average.
     """
     check_members({"optimizer": optimizer, "adv_optimizer": adv_optimizer})
-    check_makes_steps(optimizer, "params would climb")
-    check_makes_steps(adv_optimizer, "the adversary, which does the opposite, would descend")
+    check_makes_steps(optimizer, "params would go uphill")
+    check_makes_steps(adv_optimizer, "the adversary, which reverses it, would go downhill")
     check_count(sync_period=sync_period)
 
     def init(params):

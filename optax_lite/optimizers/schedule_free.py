@@ -59,7 +59,8 @@ _NOT_AROUND = {
     **SCALED,
     **ONE_AVERAGE,
     **EVERY_POINT,
-    "rounding": "so the steps of its own iterate would be rounded as those of the params" + INSTEAD,
+    "rounding": "so the steps of its own iterate would be rounded like those of the params"
+    + INSTEAD,
 }
 
 
@@ -93,7 +94,7 @@ def schedule_free(
             are lost.
     """
     check_members({"base_optimizer": base_optimizer})
-    check_makes_steps(base_optimizer, "params would climb")
+    check_makes_steps(base_optimizer, "params would go uphill")
     check_number(learning_rate=learning_rate)
     check_positive(b1=b1)
 

@@ -54,9 +54,9 @@ def check_data(data: Any, batch_size: int | None, where: str) -> int | None:
     if batch_size is not None:
         raise ArgumentError(
             (
-                f"batch_size={batch_size} is for arrays, and data is {type(data).__name__}, an "
-                "iterable of batches; a pytree of arrays is a tuple, dict or other container, no "
-                "list"
+                f"batch_size={batch_size} is for arrays, but data ({type(data).__name__}) is an "
+                "iterable of batches; to pass a pytree of arrays, use a tuple, a dict or "
+                "another container, not a list"
             ),
             where,
         )
@@ -129,12 +129,13 @@ def _rows(data: PyTree, batch_size: int | None, where: str) -> int | None:
             or "no array"
         )
         raise ArgumentError(
-            f"batches need arrays with one length of the first axis, got {shown}", where
+            f"all arrays must have the same length along the first axis, got {shown}", where
         )
     rows = lengths.pop()
     if rows < batch_size:
         raise ArgumentError(
-            f"batch_size is {batch_size}, and data has {rows} rows; None takes them all", where
+            f"batch_size is {batch_size}, but data has {rows} rows; batch_size=None takes them all",
+            where,
         )
     return rows
 
@@ -147,5 +148,5 @@ def _no_array(data: PyTree, path: str, x: Any) -> str:
     parts = jax.tree_util.tree_flatten_with_path(data, is_leaf=lambda x: isinstance(x, list))[0]
     lists = [path_string(path) for path, part in parts if isinstance(part, list)]
     if lists:
-        return f"data[{lists[0]}] is a list; write numpy.asarray of it"
-    return f"data leaf {path!r} is {show_leaf(x):.60}, not an array; write jnp.asarray of it"
+        return f"data[{lists[0]}] is a list; convert it with numpy.asarray"
+    return f"data leaf {path!r} is {show_leaf(x):.60}, not an array; convert it with jnp.asarray"

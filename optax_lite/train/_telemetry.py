@@ -10,9 +10,9 @@ from optax_lite.errors.states import named_parts
 from optax_lite.inspect.metrics import MetricsState, read_metrics
 
 _GIVEN_UP = (
-    "make_step: more steps in a row were bad than max_consecutive of skip_bad_steps allows. None "
-    "of them was applied: params and state are those of the last good step. Look at the data and "
-    "at the learning rate"
+    "make_step: there were more bad steps in a row than max_consecutive of skip_bad_steps "
+    "allows. None of them was applied: params and state are those of the last good step. Check "
+    "the data and the learning rate"
 )
 
 

@@ -37,10 +37,10 @@ _EVAL = "write eval_fn=, a function of the params that returns a number or a dic
     f"params, history = {_ORDER}",
     has_aux=(
         "return the loss alone and compute other numbers in eval_fn; for running statistics pass "
-        "aux=, their first value"
+        "their first value as aux="
     ),
-    callbacks=f"{_EVAL}, called after every `every` updates, which may print, save, or raise "
-    "StopIteration to end the run; for more write a loop with make_step",
+    callbacks=f"{_EVAL}. It is called every `every` updates and may print, save, or raise "
+    "StopIteration to end the run; for anything else write a loop with make_step",
     checkpoint=(
         "save params and history.state after the run, or in a loop with make_step; to go on, pass "
         "state=history.state, start=history.end"
@@ -51,8 +51,8 @@ _EVAL = "write eval_fn=, a function of the params that returns a number or a dic
     verbose="write progress=True or False",
     optimizer="the optimizer is tx",
     opt="the optimizer is tx",
-    lr="the optimizer has it: adam(lr)",
-    learning_rate="the optimizer has it: adam(learning_rate)",
+    lr="pass it to the optimizer: adam(lr)",
+    learning_rate="pass it to the optimizer: adam(learning_rate)",
     key="write seed=, an int, for the order of the batches",
     rng="write seed=, an int, for the order of the batches",
     shuffle="each epoch is shuffled; for another order pass an iterable of batches",
@@ -148,7 +148,9 @@ def fit(
         raise ArgumentError("patience counts evaluations; write eval_fn=...", "fit")
     if start is None and state is not None and begins_anew(data, batch_size):
         warnings.warn(
-            "fit: the data begins anew; write start=history.end to go on, or start=0", stacklevel=3
+            "fit: the data starts again from its beginning; write start=history.end to continue "
+            "where it stopped, or start=0 if that is intended",
+            stacklevel=3,
         )
     done, total = start or 0, _steps(steps, epochs, data, batch_size)
     every, last = max(1, total // 10) if every is None else every, done + total
@@ -177,8 +179,8 @@ def fit(
                     break
                 if log.given_up:
                     stopped = (
-                        f"skip_bad_steps gave up within {done} of {last} steps: params are of the "
-                        "last good one"
+                        f"skip_bad_steps gave up within {done} of {last} steps: params are those "
+                        "of the last good step"
                     )
                     break
                 if interrupted:
@@ -199,16 +201,18 @@ def fit(
         problem = (
             f"an iterable that ends before batch {start}"
             if start
-            else "an iterable without a batch in it"
+            else "an iterable without batches"
         )
         raise ArgumentError(f"data is {problem}", "fit")
     waiting = max((int(part.mini_step) for part in states_with(state, "mini_step")), default=0)
     if waiting:
         problem = (
-            f"{waiting} gradients wait for more of them to be a step, and have changed nothing yet"
+            f"{waiting} accumulated gradients do not make up a step yet and have changed nothing"
         )
         warnings.warn(
-            f"fit: {problem}; go on from history.state, or let steps be a multiple", stacklevel=3
+            f"fit: {problem}; continue from history.state, or make steps a multiple of the "
+            "accumulation",
+            stacklevel=3,
         )
     if stopped and stopped not in ("interrupted", *log.wanted):
         warnings.warn(f"fit: {stopped}", stacklevel=3)
@@ -220,16 +224,15 @@ def _steps(steps: int | None, epochs: int | None, data: Any, batch_size: int | N
     if (steps is None) == (epochs is None):
         both = "" if steps is None else ", not both"
         raise ArgumentError(
-            f"write steps=, the number of updates, or epochs=, how often all data is seen{both}",
-            "fit",
+            f"write steps= (the number of updates) or epochs= (passes over the data){both}", "fit"
         )
     if steps is not None or epochs is None:
         return steps or 0
     each = batches_in_an_epoch(data, batch_size)
     if not each:
         problem = (
-            f"epochs={epochs} needs data that tells its length, got {type(data).__name__}; write "
-            "steps="
+            f"epochs={epochs} needs data with a length, got {type(data).__name__}; write steps= "
+            "instead"
         )
         raise ArgumentError(problem, "fit")
     return epochs * each
@@ -242,7 +245,7 @@ def _copy(x):
 class _Log:
     """The numbers of every step, fetched in chunks well after the device has made them."""
 
-    wanted = ("eval_fn ended it", "no evaluation was better for the last of `patience`")
+    wanted = ("eval_fn ended the run", "no better evaluation within `patience`")
 
     def __init__(self, start, patience):
         # updates before this run; evaluations without a better one
@@ -284,7 +287,7 @@ class _Log:
         numbers = result if isinstance(result, Mapping) else {"eval": result}
         if self.evals and numbers.keys() != self.evals.keys():
             raise ValueError(
-                f"fit: eval_fn returned {list(numbers)}, and {list(self.evals)} before"
+                f"fit: eval_fn returned {list(numbers)}, but {list(self.evals)} before"
             )
         for name, value in numbers.items():
             if np.size(value) != 1 or not isinstance(

@@ -59,7 +59,7 @@ class History:
 
     def __repr__(self) -> str:
         if not len(self.loss):
-            return f"History(no step, {self.stopped})"
+            return f"History(no steps, {self.stopped})"
         first, last, lowest = (
             show_number(x, 4) for x in (self.loss[0], self.loss[-1], self.loss.min())
         )

@@ -97,7 +97,7 @@ def explain_memory(
     plan = lowered.compile().memory_analysis()
     if plan is None:
         raise RuntimeError(
-            "explain_memory: this backend tells nothing of the memory that a program takes"
+            "explain_memory: this backend does not report how much memory a program takes"
         )
     # The compiler's `peak_memory_in_bytes` leaves temporaries out on a CPU (decision 48).
     held = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes

@@ -176,13 +176,13 @@ def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
         return jnp.asarray(value), aux
     if is_pair:
         hint = (
-            "if the second is not part of the loss, write make_step(loss_fn, has_aux=True), or for "
-            "fit compute it in eval_fn"
+            "if the second value is not part of the loss, write make_step(loss_fn, "
+            "has_aux=True); for fit, compute it in eval_fn"
         )
     elif getattr(value, "ndim", 0):
         hint = "write jnp.mean(...) or jnp.sum(...) of it"
     else:
-        hint = "write a real floating one"
+        hint = "it must be real and floating"
     raise ArgumentError(f"loss_fn must return one number, got {_show(value)}; {hint}")
 
 

@@ -153,8 +153,8 @@ class GroupRules(NamedTuple):
             elif all(ending):
                 first = ending[0]
                 yield (
-                    f"the rule {name!r} has no effect: {first!r}, which stands before it, takes "
-                    f"over all its leaves; let that leave them out, as in ({first!r}, '!{name}')"
+                    f"the rule {name!r} has no effect: {first!r} comes before it and takes all "
+                    f"its leaves; exclude them there, as in ({first!r}, '!{name}')"
                 )
             elif setting == {} and not self.choices.get(name):
                 yield f"the rule {name!r} names no hyperparameter of {self.base.factory.name}"

@@ -78,7 +78,7 @@ def accumulate(tx: TransformationLike, every: int | ScheduleFunction, *, reduce:
         raise ArgumentError(f'reduce must be "mean", "sum" or "weighted", got {reduce!r}')
     if takes_examples(tx):
         raise ArgumentError(
-            "tx takes per-example gradients, and means of these are none; write "
+            "tx needs per-example gradients, but would get means of them; write "
             "chain(differentially_private_aggregate(...), accumulate(...)), which clips each "
             "example first"
         )

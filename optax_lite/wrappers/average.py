@@ -170,8 +170,8 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
         for leaf in _covered(values, params):
             if leaf in owners:
                 raise ValueError(
-                    f"eval_params: leaf {leaf!r} has two averages, {owners[leaf]} and {name}: "
-                    "keep one of them, or ask the state that is meant, .eval_params(params)"
+                    f"eval_params: leaf {leaf!r} has two averages, {owners[leaf]} and {name}; "
+                    "keep one of them, or call .eval_params(params) of the state that you mean"
                 )
             owners[leaf] = name
         # None where a state says nothing, so that groups are read together (decision 39).
@@ -290,5 +290,5 @@ def _check_call(tx: Any, state: OptState, params: Params) -> None:
         raise ValueError(f"eval_params: the order is eval_params(tx, state, params), got {found}")
     expected = _init_shapes(tx, params)
     if outline(state) != outline(expected):
-        problem = f"this state was not made by the optimizer: {first_difference(expected, state)}"
+        problem = f"this state was not made by this optimizer: {first_difference(expected, state)}"
         raise StateError(f"eval_params: {problem}")

@@ -18,8 +18,8 @@ from optax_lite.errors.composition import INSTEAD, SCALED
 
 _NOT_AROUND = {
     **SCALED,
-    "rounding": "so it would see one leaf, in float32 if any is" + INSTEAD,
-    "by path": "where all is one leaf without a path" + INSTEAD,
+    "rounding": "so it would see a single leaf, in float32 if any leaf is" + INSTEAD,
+    "by path": "where everything is one leaf without a path" + INSTEAD,
 }
 
 

@@ -178,7 +178,7 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         raise ArgumentError(f"must be given a factory or an optimizer, got {inner!r}")
     if isinstance(inner.arguments.get("update"), Callable):
         problem = (
-            "these are two functions, and its numbers are closed over; write "
+            "a pair of functions does not show its hyperparameters; write "
             "inject_hyperparams(optax.adam)(...)"
         )
         raise ArgumentError(problem)
@@ -217,8 +217,8 @@ def _inject_hyperparams(inner, static_args=(), hyperparam_dtype=None, numbers_of
         if sorted(state.hyperparams) != expected:
             got = ", ".join(sorted(state.hyperparams))
             raise StateError(
-                f"inject_hyperparams: the state has the hyperparameters {got}; its own are "
-                f"{expected}"
+                f"inject_hyperparams: the state has the hyperparameters {got}, but the optimizer "
+                f"has {expected}"
             )
         now, tx = at(state.hyperparams, state.hyperparams_states, extra)
         new, inner_state = inner.of(tx)(updates, state.inner_state, params, **extra)
@@ -309,11 +309,11 @@ def _call_of(
     name = getattr(factory, "__name__", repr(factory))
     if unknown := [s for s in static if s not in parameters]:
         raise ArgumentError(
-            f"static_args: no argument {unknown[0]!r} of {name}", "inject_hyperparams"
+            f"static_args: {name} has no argument {unknown[0]!r}", "inject_hyperparams"
         )
     if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters.values()):
         problem = (
-            f"the arguments of {name} have no names; build it: inject_hyperparams({name}(...))"
+            f"the arguments of {name} have no names; pass it built: inject_hyperparams({name}(...))"
         )
         raise ArgumentError(problem, "inject_hyperparams")
     given = {}

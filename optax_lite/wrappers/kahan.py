@@ -22,7 +22,8 @@ _NOT_AROUND = {
     **SCALED,
     **ROUNDED,
     **BETWEEN,
-    "gate": "so the compensation would move the parameters when that holds them still" + INSTEAD,
+    "gate": "so the compensation would move the parameters even when {inner} holds them still"
+    + INSTEAD,
 }
 
 

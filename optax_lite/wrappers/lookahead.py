@@ -86,9 +86,10 @@ def _frozen(tx, updates, params):
 _NOT_AROUND = {
     **SCALED,
     **ONE_AVERAGE,
-    "resting": "so the slow weights would be due after sync_period gradients, not steps"
+    "resting": "so the slow weights would move after sync_period gradients, not steps"
     + INSTEAD_OF_MORE,
-    "compensation": "so what is left of the fast weights would be added to the slow ones" + INSTEAD,
+    "compensation": "so the rounding remainder of the fast weights would be added to the slow ones"
+    + INSTEAD,
 }
 
 
@@ -192,6 +193,6 @@ def _parts(updates, state, params):
     is_pair = isinstance(params, LookaheadParams)
     if is_pair != isinstance(state, LookaheadState):
         raise ValueError(
-            "lookahead: init and update must be given the same, LookaheadParams or the params alone"
+            "lookahead: pass LookaheadParams to both init and update, or plain params to both"
         )
     return (updates.fast, *params) if is_pair else (updates, params, state.slow)

@@ -118,8 +118,8 @@ def loss_scale_of(state: OptState) -> Array | None:
     found = [part.loss_scale for part in states_with(state, *LossScalingState._fields)]
     if len(found) > 1:
         raise ValueError(
-            f"the state has {len(found)} loss scales, a loss takes one; keep one loss_scaling, "
-            "outermost"
+            f"the state has {len(found)} loss scales, but a loss can have only one; keep one "
+            "loss_scaling, outermost"
         )
     return found[0] if found else None
 
@@ -138,7 +138,7 @@ def scale_loss(state: OptState, loss: Number) -> Array:
     """
     if not is_inexact(loss) or jnp.shape(loss) != ():
         raise TypeError(
-            "scale_loss: the order is scale_loss(state, loss), the loss a number, got "
+            "scale_loss: the order is scale_loss(state, loss) with a number as loss, got "
             f"{show_leaf(loss)}"
         )
     if (scale := loss_scale_of(state)) is None:

@@ -75,7 +75,8 @@ def microbatch_value_and_grad(
         batch = {i: _in_parts(arg, i, n) for i, arg in enumerate(args) if i not in with_gradient}
         if not jax.tree.leaves(batch):
             raise ArgumentError(
-                "there is no batch to divide: pass it by position", "microbatch_value_and_grad"
+                "there is no batch to split; pass it as a positional argument",
+                "microbatch_value_and_grad",
             )
 
         def add(total, part):
@@ -85,7 +86,7 @@ def microbatch_value_and_grad(
                 return leafwise(lambda t, g: t + g, total, read=(grads,)), (value, None)
             w: Any = weight(*arguments, **kwargs)
             if np.shape(w) != ():
-                problem = f"weight must return one number, got shape {np.shape(w)}; write its sum"
+                problem = f"weight must return one number, got shape {np.shape(w)}; return its sum"
                 raise ArgumentError(problem, "microbatch_value_and_grad")
             w = jnp.asarray(w).astype(jnp.float32)
             # Chosen, not multiplied: 0 times the NaN of an empty mean is NaN.
@@ -118,7 +119,7 @@ def _in_parts(arg: Any, position: int, n: int) -> Any:
             where = f"argument {position}" + (f", leaf {path_string(path)!r}," if path else "")
             raise ArgumentError(
                 f"{where} has shape {np.shape(x)}; its first axis must be divisible by n = {n}. "
-                "What is no batch goes by keyword",
+                "Pass arguments that are not batches by keyword",
                 "microbatch_value_and_grad",
             )
         return jnp.swapaxes(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 0, 1)

@@ -31,15 +31,14 @@ class QuantizeState(NamedTuple):
     inner_state: PyTree
 
 
-_SUMS = "so a call that moves nothing would round the state, and the sum of gradients too" + INSTEAD
+_SUMS = "so calls that move nothing would still round the state and the summed gradients" + INSTEAD
 _NOT_AROUND = {
     **SCALED,
     "gate": _SUMS,
     "sum": _SUMS,
-    "vector": "so `keep` and the shared exponents see one leaf without a path, of all shapes"
-    + INSTEAD,
+    "vector": "so `keep` and the shared exponents would see one flat leaf without a path" + INSTEAD,
     "narrow state": "so the state would be rounded twice" + ONE,
-    "compensation": "so what rounding took from a step would be rounded itself" + INSTEAD,
+    "compensation": "so the compensation for rounding would itself be rounded" + INSTEAD,
 }
 
 

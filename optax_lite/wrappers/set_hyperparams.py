@@ -46,17 +46,19 @@ def set_hyperparams(
     """
     if changes is not None and not isinstance(changes, Mapping):
         raise TypeError(
-            f"{_NAME}: write the name, as in set_hyperparams(state, learning_rate={changes!r})"
+            f"{_NAME}: name the hyperparameter, as in set_hyperparams(state, "
+            f"learning_rate={changes!r})"
         )
     if isinstance(state, Config):
         raise TypeError(
-            f"{_NAME}: got an optimizer, no state; an optimizer is edited by tx.replace(...)"
+            f"{_NAME}: got an optimizer, not a state; change an optimizer with tx.replace(...)"
         )
     nodes, treedef = jax.tree.flatten(state, is_leaf=_holds_hyperparams)
     places = {i: node for i, node in enumerate(nodes) if _holds_hyperparams(node)}
     if not places:
         raise ValueError(
-            f"{_NAME}: no hyperparameters in this state; build it with inject_hyperparams(tx)"
+            f"{_NAME}: this state has no hyperparameters; build the optimizer with "
+            "inject_hyperparams(tx)"
         )
     prefix = {i: f"{k}/" if len(places) > 1 else "" for k, i in enumerate(places)}
     known = {
@@ -70,10 +72,11 @@ def set_hyperparams(
             way = (
                 f"set its numbers: {', '.join(own)}"
                 if own
-                else "a built optimizer, inject_hyperparams(tx), has them"
+                else "its numbers can be set if a built optimizer is injected, "
+                "inject_hyperparams(tx)"
             )
             raise ArgumentError(
-                f"{name} follows a schedule, and the next update would undo this; {way}", _NAME
+                f"{name} follows a schedule, so the next update would undo this; {way}", _NAME
             )
         hyperparams[name] = jax.tree.map(
             lambda old, n=name, v=value: _in_place_of(old, n, v), hyperparams[name]
@@ -91,10 +94,12 @@ def _found(path: str, known: list[str]) -> str:
     hits = [path] if path in known else [k for k in known if k.endswith(f"/{path}")]
     if len(hits) > 1:
         raise ArgumentError(
-            f"several are called {path!r}: {', '.join(hits)}; write the path", _NAME
+            f"several are called {path!r}: {', '.join(hits)}; write the full path", _NAME
         )
     if not hits:
-        raise ArgumentError(f"{unknown_argument(path, known)}; there are {', '.join(known)}", _NAME)
+        raise ArgumentError(
+            f"{unknown_argument(path, known)}; the hyperparameters are {', '.join(known)}", _NAME
+        )
     return hits[0]
 
 

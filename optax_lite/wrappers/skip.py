@@ -111,7 +111,9 @@ def skip_bad_steps(
     if isinstance(window, float) and window < 1:
         raise ArgumentError(f"window must be at least 1, got {window!r}")
     if not nonfinite and outlier is None and loss_outlier is None:
-        raise ArgumentError("no step would be bad: write outlier=6.0, or leave nonfinite at True")
+        raise ArgumentError(
+            "no step would count as bad; write outlier=6.0, or leave nonfinite=True"
+        )
 
     def init(params):
         total, consecutive, reason = (zero_count() for _ in range(3))

@@ -34,7 +34,7 @@ class WithStateDtypeState(NamedTuple):
 
 def _rounds_all(call):
     """Say what is wrong with weights inside, unless the slots to round are named."""
-    problem = "so the weights that it keeps would be rounded with the moments"
+    problem = "so its stored weights would be rounded with the moments"
     return (
         None
         if isinstance(call.arguments["dtype"], dict)
@@ -103,7 +103,7 @@ def with_state_dtype(
         if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):
             shown = ", ".join(sorted(known)) or "none"
             raise ArgumentError(
-                f"dtype: no slot is named {sorted(unknown)[0]!r}; there are {shown}",
+                f"dtype: no slot is named {sorted(unknown)[0]!r}; the slots are {shown}",
                 "with_state_dtype",
             )
         cast = [

@@ -25,7 +25,7 @@ def check_seed(seed: Any) -> None:
     """Raise unless it is an int or a typed key."""
     if not (is_key(seed) or (isinstance(seed, int) and not isinstance(seed, bool))):
         raise ArgumentError(
-            f"seed must be an int or a key, as jax.random.key(0) is one, got {seed!r}"
+            f"seed must be an int or a key, such as jax.random.key(0), got {seed!r}"
         )
 
 

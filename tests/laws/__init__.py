@@ -1,1 +1,1 @@
-"""Laws that the rows keep."""
+"""Laws that hold for every row of the table."""

@@ -1,5 +1,5 @@
-"""Laws of the compiled boundary, which do not depend on the rule behind it: shown for a handful of
-optimizers.
+"""Laws of the compiled boundary. They do not depend on the rule, so a handful of optimizers shows
+them.
 """
 
 import functools

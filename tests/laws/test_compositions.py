@@ -1,5 +1,5 @@
-"""Every composition equals what its row says that it stands for, setting by setting, and equals
-itself built again.
+"""Every composition equals the chain that its row `stands_for`, in every setting, and equals itself
+built again.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Laws of an optimizer as data: equality, hash, printing, pickling, replacement; and of its first
+"""Laws of an optimizer as data: equality, hash, printing, pickling, replacement, and its first
 state.
 """
 

@@ -1,4 +1,4 @@
-"""What the fuzzer of compositions has found: each is a case of it, traced by the same laws."""
+"""Compositions that the fuzzer once found broken, traced under the same laws."""
 
 import pytest
 
@@ -62,7 +62,7 @@ FOUND = {  # the composition, and leaves besides w and b
 
 
 @pytest.mark.parametrize(("text", "names"), FOUND.values(), ids=FOUND)
-def test_what_was_found_holds(text, names, x64):
+def test_cases_found_by_the_fuzzer_hold(text, names, x64):
     check(Case(text, Part(text), ("w", "b", *names)), compiled=False)
 
 

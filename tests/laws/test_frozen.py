@@ -1,5 +1,5 @@
-"""A norm counts what trains: whatever stands between it and the leaves that are frozen inside, by
-any wrapper.
+"""A norm counts only the leaves that train, whichever wrapper freezes leaves and whatever is
+between it and the norm.
 """
 
 import itertools
@@ -126,7 +126,7 @@ def test_a_wrapper_from_elsewhere_sees_the_gradients():
     chex.assert_trees_all_equal(new["encoder"], jnp.zeros(3))
 
 
-def test_a_clip_in_front_of_accumulation_is_over_the_others():
+def test_a_clip_before_accumulation_ignores_frozen_leaves():
     tx = ol.chain(
         ol.clip_by_global_norm(1.0),
         ol.accumulate(ol.selective_transform(ol.sgd(0.1), freeze_mask="encoder"), 2),

@@ -109,7 +109,7 @@ def report_of(tx, params):
     return told[0]
 
 
-def test_what_is_kept_and_told_does_not_depend_on_the_hashes_of_a_process():
+def test_states_and_reports_do_not_depend_on_hash_seeds():
     command = [sys.executable, "-c", TOLD]
     environment = os.environ | {
         "PYTHONPATH": str(Path(__file__).parents[2]),

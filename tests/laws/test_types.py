@@ -1,5 +1,5 @@
-"""Laws about structures, shapes and dtypes, by tracing alone: nothing is compiled, so every pair of
-dtypes is asked.
+"""Laws about structures, shapes and dtypes. They are only traced, so every pair of dtypes is
+tested.
 """
 
 import re

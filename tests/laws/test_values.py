@@ -1,5 +1,5 @@
-"""Laws about numbers: of each rule a population is compiled by its updates, and a member alone by
-its steps.
+"""Laws about numbers. For each rule, a population is compiled by its updates, and a single member
+by its steps.
 """
 
 import jax

@@ -1,5 +1,5 @@
-"""Metrics, averages and 8 bits change no training: of all but 8 bits by the program itself, before
-it is compiled.
+"""Metrics, averages and 8-bit state do not change training. All but 8-bit state are compared as
+programs, before they are compiled.
 """
 
 import jax

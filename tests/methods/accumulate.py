@@ -152,7 +152,7 @@ ROWS: tuple[Row, ...] = (
             ),
             (
                 {"tx": ol.dpsgd(0.1, 1.0, 0.1, seed=0), "every": 2},
-                "tx takes per-example gradients, and means of these are none; write chain(",
+                "tx needs per-example gradients, but would get means of them; write chain(",
             ),
         ),
         quirks=Quirks(

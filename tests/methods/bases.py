@@ -1,5 +1,5 @@
-"""Base optimizers for the methods that wrap another one, as the factory and as the reference take
-them.
+"""Base optimizers for methods that wrap another one, in the forms that the factory and the
+reference take.
 """
 
 from functools import partial

@@ -169,7 +169,8 @@ ROWS: tuple[Row, ...] = (
         tuple({"max_delta": d} for d in (0.0, 1e-6, 0.1, 0.5, 1, 2.0, 1e6, rate)),
         (({"max_delta": -1}, "max_delta must be at least 0, got -1.0"),),
         quirks=Quirks(
-            complex_=False, refuses_complex="this is for real ones: write split_real_and_imaginary"
+            complex_=False,
+            refuses_complex="this method takes real ones: write split_real_and_imaginary",
         ),
     ),
     Row(

@@ -1,4 +1,4 @@
-"""Running a rule beside its numpy reference, step by step, states included."""
+"""Run a rule beside its numpy reference, step by step, and compare updates and states."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a composition is made of, to compare it with what it stands for."""
+"""List the parts of a composition, to compare it with the chain that it stands for."""
 
 import types
 from typing import Any

@@ -70,7 +70,7 @@ ROWS: tuple[Row, ...] = (
         ({},),
         quirks=Quirks(
             complex_=False,
-            refuses_complex="this is for real ones",
+            refuses_complex="this method takes real ones",
             moves_without_gradient="a negative parameter goes to 0",
         ),
     ),

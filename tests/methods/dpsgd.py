@@ -114,7 +114,7 @@ ROWS: tuple[Row, ...] = (
         (
             *bad_with(private_bad, learning_rate=0.1, seed=0, **private),
             ({"learning_rate": 0.1, **private, "seed": 2.5}, "seed must be an int seed"),
-            ({"learning_rate": 0.1, **private}, "give key=, an int seed or a random key"),
+            ({"learning_rate": 0.1, **private}, "pass key=, an int seed or a random key"),
         ),
         stands_for=dpsgd_parts,
         quirks=Quirks(whole_tree=True, data=of_examples, no_laws=examples_only),

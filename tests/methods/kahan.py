@@ -15,7 +15,7 @@ ROWS: tuple[Row, ...] = (
         ol.kahan,
         untouched,
         tuple({"tx": tx} for tx in BASES),
-        (bad_tx, ({"tx": ol.kahan(plain)}, "kahan is inside, which rounds the parameters as well")),
+        (bad_tx, ({"tx": ol.kahan(plain)}, "kahan is inside, and both round the parameters")),
         quirks=Quirks(translate=with_base_of("tx"), unseen=("compensation",)),
     ),
 )

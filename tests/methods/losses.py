@@ -1,5 +1,5 @@
-"""Losses: their references from the formulas, settings that make every term visible, and facts that
-no case states.
+"""Losses: references from the formulas, settings that make every term visible, and facts that a
+case cannot express.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Comparisons of what rounds to 16 bits with numpy, on leaves of 16 bits: module -> {name:
+"""Comparisons with numpy of wrappers that round to 16 bits, on 16-bit leaves: module -> {name:
 agrees}.
 """
 
@@ -246,7 +246,7 @@ def _makes_slots(namespace: Namespace) -> bool:
     except ValueError as error:
         refused = str(error).startswith(
             "wrap: leaf 'w' is"
-        ) and "takes bfloat16, float16 and wider" in str(error)
+        ) and "only bfloat16, float16 and wider dtypes" in str(error)
     return (
         refused
         and [k for k, x in slots.items() if x is not None] == ["a", "e"]

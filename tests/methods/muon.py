@@ -184,7 +184,8 @@ newton_schulz_bad = (
     ({"ns_steps": 0}, "ns_steps must be an integer of at least 1, got 0"),
     (
         {"ns_coeffs": (1.0, 2.0)},
-        "ns_coeffs must be (a, b, c), one such for each step, or one of standard, dion, got",
+        "ns_coeffs must be (a, b, c), a list of these, one for each step, or one of standard, "
+        "dion, got",
     ),
     ({"ns_coeffs": "quintic"}, "one of standard, dion, got 'quintic'"),
     (

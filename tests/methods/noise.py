@@ -48,7 +48,7 @@ def add_noise(g, s, w, *, eta, gamma, key, seed):
 
 eta_bad = ({"eta": -1, "gamma": 0.5}, "eta must be at least 0, got -1.0")
 key_bad = (
-    ({"key": 1, "seed": 2}, "give key= or seed=, not both: got 1 and 2"),
+    ({"key": 1, "seed": 2}, "pass key= or seed=, not both; got 1 and 2"),
     ({"key": 0.5}, "key must be an int seed or a random key, got 0.5"),
     ({"seed": True}, "seed must be an int seed or a random key, got True"),
 )

@@ -90,15 +90,16 @@ ROWS: tuple[Row, ...] = (
             ({"tx": plain, "keep": 3}, "keep must be a pattern of paths or a list of them, got 3"),
             (
                 {"tx": ol.accumulate(plain, 2)},
-                "accumulate is inside, so a call that moves nothing would round",
+                "accumulate is inside, so calls that move nothing would still round",
             ),
             (
                 {"tx": ol.apply_every(2)},
-                "apply_every is inside, so a call that moves nothing would round",
+                "apply_every is inside, so calls that move nothing would still round",
             ),
             (
                 {"tx": ol.lbfgs()},
-                "scale_by_lbfgs is inside, which takes differences of points that would be rounded",
+                "scale_by_lbfgs is inside, which takes differences of stored points, which "
+                "rounding would spoil",
             ),
             (
                 {"tx": ol.rmsprop(0.1, centered=True)},
@@ -106,11 +107,12 @@ ROWS: tuple[Row, ...] = (
             ),
             (
                 {"tx": ol.cocob()},
-                "scale_by_cocob is inside, which makes the parameters of its sums; keep its state",
+                "scale_by_cocob is inside, which computes the parameters from its sums; keep its "
+                "state",
             ),
             (
                 {"tx": ol.galore(0.1)},
-                "scale_by_galore is inside, which has bases among its slots; give it quantize_",
+                "scale_by_galore is inside, which keeps bases in its slots; pass quantize_",
             ),
         ),
         quirks=Quirks(random=True),

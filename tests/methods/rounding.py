@@ -20,7 +20,7 @@ ROWS: tuple[Row, ...] = (
             bad_tx,
             (
                 {"tx": plain, "seed": 0.5},
-                "seed must be an int or a key, as jax.random.key(0) is one, got 0.5",
+                "seed must be an int or a key, such as jax.random.key(0), got 0.5",
             ),
             ({"tx": plain, "seed": True}, "seed must be an int or a key"),
         ),

@@ -74,7 +74,7 @@ ROWS: tuple[Row, ...] = (
         scale_by_rprop,
         (*({"learning_rate": 0.1, **s} for s in step_bounds), *at_bounds),
         step_bad,
-        quirks=Quirks(complex_=False, refuses_complex="this is for real ones"),
+        quirks=Quirks(complex_=False, refuses_complex="this method takes real ones"),
     ),
     Row(
         ol.rprop,
@@ -82,6 +82,6 @@ ROWS: tuple[Row, ...] = (
         (*({"learning_rate": 0.1, **s} for s in step_bounds), *at_bounds, {"learning_rate": rate}),
         (*rate_bad, *step_bad),
         stands_for=rprop_parts,
-        quirks=Quirks(complex_=False, refuses_complex="this is for real ones"),
+        quirks=Quirks(complex_=False, refuses_complex="this method takes real ones"),
     ),
 )

@@ -1,4 +1,4 @@
-"""The rules of `groups`, which no row can state: which rule a leaf follows."""
+"""The rules of `groups`, which a row cannot express: which rule a leaf follows."""
 
 import optax_lite as ol
 

@@ -45,7 +45,7 @@ ROWS: tuple[Row, ...] = (
             ({"learning_rate": 0.1, "momentum": 1.5}, "momentum must be in [-1, 1], got 1.5"),
             (
                 {"learning_rate": 0.1, "nesterov": True},
-                "nesterov=True looks ahead along the momentum, and there is none",
+                "nesterov=True does nothing without momentum; write momentum=0.9",
             ),
         ),
         stands_for=sgd_parts,

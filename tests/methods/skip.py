@@ -1,4 +1,4 @@
-"""Updates that are left out: bad steps, and steps by a condition; written from their definition."""
+"""Skipped updates: bad steps, and steps under a condition; written from their definition."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -171,7 +171,7 @@ ROWS: tuple[Row, ...] = (
             ({"tx": plain, "loss_outlier": -1}, "loss_outlier must be above 0, got -1.0"),
             ({"tx": plain, "window": 0.5}, "window must be at least 1, got 0.5"),
             ({"tx": plain, "max_consecutive": -1}, "max_consecutive must be at least 0, got -1.0"),
-            ({"tx": plain, "nonfinite": False}, "no step would be bad: write outlier=6.0"),
+            ({"tx": plain, "nonfinite": False}, "no step would count as bad; write outlier=6.0"),
             ({"tx": plain, "nonfinite": 1}, "nonfinite must be True or False, got 1"),
         ),
         quirks=Quirks(

@@ -96,7 +96,7 @@ ROWS: tuple[Row, ...] = (
         tuple({"random_seed": s} for s in (None, *range(7))),
         quirks=Quirks(
             complex_=False,
-            refuses_complex="this is for real ones",
+            refuses_complex="this method takes real ones",
             extra=lambda step: {"obj_fn": quartic},
             unseen=("key",),
             moves_without_gradient="the Hessian is there without one",
@@ -140,7 +140,7 @@ ROWS: tuple[Row, ...] = (
             unlike=("weight_decay_mask", "hessian_diagonal_fn", "mu_dtype"),
             extra=lambda step: {"hessian": (2.0, -1.0, 0.5, 3.0, 1.0)[step]},
             complex_=False,
-            refuses_complex="this is for real ones",
+            refuses_complex="this method takes real ones",
             no_laws=(
                 "its function takes the tree of the tests alone: tests/test_wrapping_optimizers.py"
             ),
@@ -178,7 +178,7 @@ def _refuses_complex(tx, **extra):
     except ValueError as error:
         return str(error).startswith(
             "leaf 'w': the gradient is complex"
-        ) and "this is for real ones" in str(error)
+        ) and "this method takes real ones" in str(error)
     return False
 
 

@@ -401,7 +401,7 @@ def _zoom_tells(namespace: Namespace) -> bool:
     search = partial(namespace["scale_by_zoom_linesearch"], 2, curv_rtol=0.125)
     assert (
         printed(search(verbose=True), -0.25)
-        == "zoom: step 2.0 of 2 tried, misses by 0.0 and 0.1875\n"
+        == "zoom: step 2.0 after 2 trials, conditions missed by 0.0 and 0.1875\n"
     )
     return printed(search(), -0.25) == ""
 
