@@ -47,7 +47,7 @@ LAYERS = [
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
 CORE = (*CALL, "leafwise", "numerics", "norms", "compose", "validate")
-MAX_LINES = {CALL: 1140, CORE: 1885}
+MAX_LINES = {CALL: 1155, CORE: 1910}
 
 
 def layer(module):
@@ -95,7 +95,16 @@ def parsed(path):
 
 @cache
 def all_imports(file):
-    return imports(ast.walk(parsed(FILES[file])))
+    """Those that run: what only checkers import is under `if TYPE_CHECKING`."""
+    nodes = list(ast.walk(parsed(FILES[file])))
+    blocks = [node for node in nodes if isinstance(node, ast.If)]
+    unread = {
+        node
+        for block in blocks
+        if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in block.body
+    }
+    return imports(node for node in nodes if node not in unread)
 
 
 def unstable_names(path):
