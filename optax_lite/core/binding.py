@@ -91,7 +91,7 @@ def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
         is_static=p.name in static or isinstance(p.default, (bool, str)),
         is_flag=p.name not in static and isinstance(p.default, bool),
         takes_words=str in kinds[1:],
-        is_limit=Limit in kinds,
+        is_limit=any(kind is Limit for kind in kinds),  # `in` would compare unions
         may_be_none=p.default is None or type(None) in kinds[1:],
         is_number=isinstance(p.default, (int, float)),
     )
