@@ -56,6 +56,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --warnings
+	$(RUN) -m pytest -n 0 -k checker tests/test_types.py
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

@@ -96,7 +96,12 @@ def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
         is_static=p.name in static or isinstance(p.default, (bool, str)),
         is_flag=p.name not in static and isinstance(p.default, bool),
         takes_words=str in kinds[1:],
-        adapt=as_limit if Limit in kinds else as_rows if may_be_tuple else lambda value: value,
+        # `in` would compare unions
+        adapt=as_limit
+        if any(kind is Limit for kind in kinds)
+        else as_rows
+        if may_be_tuple
+        else lambda value: value,
         may_be_none=p.default is None or type(None) in kinds[1:],
         is_number=isinstance(p.default, (int, float)),
     )
