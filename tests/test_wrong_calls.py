@@ -245,8 +245,8 @@ WRONG = {
     "softmax_cross_entropy": (
         lambda: ol.softmax_cross_entropy(W, W, reduction="mean"),
         (
-            "softmax_cross_entropy: no argument 'reduction'; a loss is returned for each "
-            "example; take jnp.mean(...)"
+            "softmax_cross_entropy: no argument 'reduction'; losses are returned per example; "
+            "take jnp.mean(...)"
         ),
     ),
     "softmax_cross_entropy_with_integer_labels": (
@@ -380,7 +380,7 @@ WRONG = {
     # precision
     "scale_loss": (
         lambda: ol.scale_loss(STATE, 1.0),
-        "scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)",
+        "scale_loss: the state has no loss scale; wrap the optimizer in loss_scaling(tx)",
     ),
     # what is going on
     "current_hyperparams": (
@@ -411,7 +411,7 @@ WRONG = {
     ),
     "read_metrics": (
         lambda: ol.read_metrics(STATE),
-        "read_metrics: the state has no metrics; build the optimizer as with_metrics(tx)",
+        "read_metrics: the state has no metrics; wrap the optimizer in with_metrics(tx)",
     ),
     "snapshot": (
         lambda: ol.snapshot(ol.global_norm),
