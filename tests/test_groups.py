@@ -833,7 +833,7 @@ WRONG = {
         lambda: ol.groups(adamw, {"bias": rate(1.0)}).update(
             GRADS, ol.groups(adamw, {}).init(PARAMS), PARAMS
         ),
-        "groups: this state was not made by it",
+        "groups: this state was not made by this optimizer",
     ),
     "freeze of what is not there": (
         lambda: ol.freeze("heads").init(PARAMS),

@@ -142,7 +142,7 @@ WRONG = {
     ),
     "sgdr_schedule": (
         lambda: ol.sgdr_schedule([{"lr": 1}]),
-        "sgdr_schedule: no argument 'lr'; there are init_value",
+        "sgdr_schedule: no argument 'lr'; the arguments are init_value",
     ),
     "warmup_constant_schedule": (
         lambda: ol.warmup_constant_schedule(0.0, 1.0, num_warmup_steps=5),
@@ -526,7 +526,7 @@ HABITS = {
     "ema_momentum": "write average_params(tx, decay=...)",
     "gradient_accumulation_steps": "write accumulate(tx, every)",
     "decay": "pass a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)",
-    "unheard_of": "there are learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov",
+    "unheard_of": "the arguments are learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov",
 }
 
 NOT_ENTERED = {  # what is missing, unknown or too much
@@ -631,7 +631,8 @@ def test_a_keyword_of_another_library_is_translated(name):
 def test_a_translation_to_a_missing_argument_is_not_offered():
     for name in ("betas", "epsilon", "weight_decay_mask"):
         with pytest.raises(
-            ValueError, match="there are learning_rate, momentum, nesterov, accumulator_dtype"
+            ValueError,
+            match="the arguments are learning_rate, momentum, nesterov, accumulator_dtype",
         ):
             ol.sgd(0.1, **{name: 0.5})
 

@@ -94,7 +94,7 @@ def with_state_dtype(tx, dtype: Any, *, seed: int = 0):
         if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):
             shown = ", ".join(sorted(known)) or "none"
             raise ArgumentError(
-                f"dtype: no slot is named {sorted(unknown)[0]!r}; the slots are {shown}",
+                f"dtype: no slot is named {sorted(unknown)[0]!r}; known slots: {shown}",
                 "with_state_dtype",
             )
         cast = [
