@@ -299,8 +299,8 @@ WRONG = {
     "no such name": (
         lambda: ol.set_hyperparams(STATE, lr=0.1),
         (
-            "set_hyperparams: no argument 'lr'; write learning_rate; the hyperparameters are b1, b2, "
-            "eps, eps_root, learning_rate, w"
+            "set_hyperparams: no argument 'lr'; write learning_rate; the hyperparameters are b1, "
+            "b2, eps, eps_root, learning_rate, w"
         ),
     ),
     "out of range": (
