@@ -145,7 +145,7 @@ MISTAKES = {
         lambda u, s, n: (u, [s for _ in range(n)]),
         r'n is traced: .* list it in @transform\(static=\("n",\)\)',
     ),
-    "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "n is traced: .*name it in @transf"),
+    "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "n is traced: .*list it in @transf"),
     "trees as arrays": (lambda u, s, n: (n * u, s), "are trees: write leafwise"),
     "a leaf": (
         lambda u, s, n: (ol.leafwise(lambda g: g @ g, u), s),

@@ -226,7 +226,7 @@ def test_lenient_rules_do_what_they_can():
     assert said == [
         "the rule 'nowhere' matches no leaf",
         "the rule 'bias' names no hyperparameter of chain",
-        "the rule '<lambda>' is True for no leaf that moves",
+        "the rule '<lambda>' is True for no leaf that trains",
     ]
     assert len(idle_rules(ol.chain(ol.groups(base, rules, strict=False)), PARAMS)) == 2
 
@@ -811,7 +811,7 @@ WRONG = {
     ),
     "predicate without a match": (
         lambda: ol.groups(adamw, {(lambda path, leaf: leaf.ndim == 7): "freeze"}).init(PARAMS),
-        "groups: the rule '<lambda>' is True for no leaf that moves",
+        "groups: the rule '<lambda>' is True for no leaf that trains",
     ),
     "rule behind the end": (
         lambda: ol.groups(adamw, {"encoder": "freeze", "encoder/bias": rate(1.0)}).init(PARAMS),
@@ -833,7 +833,7 @@ WRONG = {
         lambda: ol.groups(adamw, {"bias": rate(1.0)}).update(
             GRADS, ol.groups(adamw, {}).init(PARAMS), PARAMS
         ),
-        "groups: this state was not made by it",
+        "groups: this state was not made by this optimizer",
     ),
     "freeze of what is not there": (
         lambda: ol.freeze("heads").init(PARAMS),

@@ -299,8 +299,8 @@ WRONG = {
     "no such name": (
         lambda: ol.set_hyperparams(STATE, lr=0.1),
         (
-            "set_hyperparams: no argument 'lr'; write learning_rate; there are b1, b2, eps, "
-            "eps_root, learning_rate, w"
+            "set_hyperparams: no argument 'lr'; write learning_rate; the hyperparameters are b1, "
+            "b2, eps, eps_root, learning_rate, w"
         ),
     ),
     "out of range": (
@@ -378,7 +378,7 @@ WRONG = {
     ),
     "static_args": (
         lambda: ol.inject_hyperparams(ol.adamw, static_args="beta1")(0.1),
-        "inject_hyperparams: static_args: adamw has no argument 'beta1'; write b1",
+        "inject_hyperparams: static_args: no argument 'beta1'; write b1",
     ),
     "static_args of a function": (
         lambda: ol.inject_hyperparams(optax.adamw, static_args="beta1")(0.1),

@@ -412,7 +412,7 @@ def test_metrics_are_read_wherever_they_are():
         ol.read_metrics(state)["grad_norm"], ol.global_norm(G["w"]), rtol=1e-6
     )
     with pytest.raises(
-        ValueError, match=r"read_metrics: the state has no metrics; build .* with_metrics\(tx\)"
+        ValueError, match=r"read_metrics: the state has no metrics; wrap .* in with_metrics\(tx\)"
     ):
         ol.read_metrics(ol.adam(0.1).init(P))
     apart = ol.partition(

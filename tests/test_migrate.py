@@ -76,7 +76,7 @@ def test_a_notebook_with_a_missing_name_and_a_wrong_keyword(capsys):
     missing, keywords, _, imports, _, last = sections
     assert "  optax.warmup_cosine_schedule: the nearest is optax.warmup_cosine_decay_" in missing
     assert missing.endswith(f"      {notebook}:cell_5:1")
-    assert "  optax.contrib.muon(momentum=): there are learning_rate" in keywords
+    assert "  optax.contrib.muon(momentum=): the arguments are learning_rate" in keywords
     assert keywords.endswith(f"      {notebook}:cell_6:4")
     assert f"  import optax  ->  import optax_lite as optax\n      {notebook}:cell_2:7" in imports
     assert last == "Missing: 2.\n"

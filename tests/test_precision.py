@@ -566,10 +566,10 @@ def test_slots_are_named_and_the_others_stay():
     }
     assert dtypes("float32") == plain
     with pytest.raises(
-        ValueError, match="with_state_dtype: dtype: no slot is named 'trace'; there are mu, nu"
+        ValueError, match="with_state_dtype: dtype: no slot is named 'trace'; known slots: mu, nu"
     ):
         dtypes({"trace": "bfloat16"})
-    with pytest.raises(ValueError, match="no slot is named 'mu'; there are none"):
+    with pytest.raises(ValueError, match="no slot is named 'mu'; known slots: none"):
         ol.with_state_dtype(ol.sgd(0.1), {"mu": "bfloat16"}).init(p)
 
 

@@ -329,7 +329,8 @@ def test_the_report_is_a_line_for_each_field():
         "new      ScaleByAdamState.count  = 0  (its moments start afresh)",
         "new      ScaleByAdamState.mu  3 leaves: body/w, head/b, head/w  (the old state has none)",
         "new      ScaleByAdamState.nu  3 leaves: body/w, head/b, head/w  (the old state has none)",
-        "dropped  TraceState.trace  3 leaves: body/w, head/b, head/w  (no TraceState any more)",
+        "dropped  TraceState.trace  3 leaves: body/w, head/b, head/w  "
+        "(the new state has no TraceState)",
     ]
 
 

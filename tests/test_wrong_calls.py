@@ -142,7 +142,7 @@ WRONG = {
     ),
     "sgdr_schedule": (
         lambda: ol.sgdr_schedule([{"lr": 1}]),
-        "sgdr_schedule: no argument 'lr'; there are init_value",
+        "sgdr_schedule: no argument 'lr'; the arguments are init_value",
     ),
     "warmup_constant_schedule": (
         lambda: ol.warmup_constant_schedule(0.0, 1.0, num_warmup_steps=5),
@@ -245,8 +245,8 @@ WRONG = {
     "softmax_cross_entropy": (
         lambda: ol.softmax_cross_entropy(W, W, reduction="mean"),
         (
-            "softmax_cross_entropy: no argument 'reduction'; a loss is returned for each "
-            "example; take jnp.mean(...)"
+            "softmax_cross_entropy: no argument 'reduction'; losses are returned per example; "
+            "take jnp.mean(...)"
         ),
     ),
     "softmax_cross_entropy_with_integer_labels": (
@@ -380,7 +380,7 @@ WRONG = {
     # precision
     "scale_loss": (
         lambda: ol.scale_loss(STATE, 1.0),
-        "scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)",
+        "scale_loss: the state has no loss scale; wrap the optimizer in loss_scaling(tx)",
     ),
     # what is going on
     "current_hyperparams": (
@@ -411,7 +411,7 @@ WRONG = {
     ),
     "read_metrics": (
         lambda: ol.read_metrics(STATE),
-        "read_metrics: the state has no metrics; build the optimizer as with_metrics(tx)",
+        "read_metrics: the state has no metrics; wrap the optimizer in with_metrics(tx)",
     ),
     "snapshot": (
         lambda: ol.snapshot(ol.global_norm),
@@ -533,7 +533,7 @@ HABITS = {
     "ema_momentum": "write average_params(tx, decay=...)",
     "gradient_accumulation_steps": "write accumulate(tx, every)",
     "decay": "pass a schedule, such as learning_rate=warmup_cosine_decay_schedule(...)",
-    "unheard_of": "there are learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov",
+    "unheard_of": "the arguments are learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov",
 }
 
 NOT_ENTERED = {  # what is missing, unknown or too much
@@ -638,7 +638,8 @@ def test_a_keyword_of_another_library_is_translated(name):
 def test_a_translation_to_a_missing_argument_is_not_offered():
     for name in ("betas", "epsilon", "weight_decay_mask"):
         with pytest.raises(
-            ValueError, match="there are learning_rate, momentum, nesterov, accumulator_dtype"
+            ValueError,
+            match="the arguments are learning_rate, momentum, nesterov, accumulator_dtype",
         ):
             ol.sgd(0.1, **{name: 0.5})
 

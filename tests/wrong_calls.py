@@ -204,7 +204,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "integer gradient, no params": (
         lambda: updated(ol.sgd(0.1), of(w=jnp.ones(3, int)), params=None),
-        "leaf 'w': the gradient is int32[3]; only floating and complex leaves are moved",
+        "leaf 'w': the gradient is int32[3]; only floating and complex leaves are trained",
     ),
     "state of another optimizer": (
         lambda: updated(ol.adam(0.1), GRADS, state=ol.sgd(0.1, 0.9).init(PARAMS)),
@@ -360,6 +360,6 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "update of an integer": (
         lambda: ol.apply_updates({"n": jnp.array(3)}, {"n": jnp.array(0.5)}),
-        "leaf 'n': the update is float32[], its parameter int32[], which is not moved",
+        "leaf 'n': the update is float32[], its parameter int32[], which is not trained",
     ),
 }

@@ -25,7 +25,7 @@ def explain_failure(
     for where, leaf in leaves:
         if not isinstance(leaf, _ARRAYS) and not hasattr(leaf, "__jax_array__"):
             raise TypeError(
-                f"{by}: {where} is {_kind(leaf)}, no array. {_remedy(where, leaf)}"
+                f"{by}: {where} is {_kind(leaf)}, not an array. {_remedy(where, leaf)}"
             ) from error
     seen: dict[int, str] = {}
     for where, leaf in leaves:

@@ -76,8 +76,8 @@ _ELSEWHERE = {
     "warmup_steps": _SCHEDULE,
     "num_warmup_steps": _SCHEDULE,
     "total_steps": _SCHEDULE,
-    "reduction": "a loss is returned for each example; take jnp.mean(...) of them",
-    "size_average": "a loss is returned for each example; take jnp.mean(...) of them",
+    "reduction": "losses are returned per example; take jnp.mean(...) of them",
+    "size_average": "losses are returned per example; take jnp.mean(...) of them",
     "from_logits": "it always takes logits; leave it out",
 }
 _UPDATE = (

@@ -199,7 +199,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         raise ArgumentError(
             several
             if found
-            else "the state has no metrics; build the optimizer as with_metrics(tx)",
+            else "the state has no metrics; wrap the optimizer in with_metrics(tx)",
             "read_metrics",
         )
     metrics = found[0][1]

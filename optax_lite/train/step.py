@@ -180,7 +180,7 @@ def _pair(out: Any, has_aux: bool) -> tuple[Array, Any]:
             "has_aux=True); for fit, compute it in eval_fn"
         )
     elif getattr(value, "ndim", 0):
-        hint = "write jnp.mean(...) or jnp.sum(...) of it"
+        hint = "reduce it with jnp.mean(...) or jnp.sum(...)"
     else:
         hint = "it must be real and floating"
     raise ArgumentError(f"loss_fn must return one number, got {_show(value)}; {hint}")

@@ -148,7 +148,7 @@ class GroupRules(NamedTuple):
                 is_function = not is_patterns(self.patterns.get(name, name))
                 yield (
                     f"the rule {name!r} "
-                    f"{'is True for no leaf that moves' if is_function else 'matches no leaf'}"
+                    f"{'is True for no leaf that trains' if is_function else 'matches no leaf'}"
                 )
             elif all(ending):
                 first = ending[0]

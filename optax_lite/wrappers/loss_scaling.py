@@ -143,7 +143,7 @@ def scale_loss(state: OptState, loss: Number) -> Array:
         )
     if (scale := loss_scale_of(state)) is None:
         raise ValueError(
-            "scale_loss: the state has no loss scale; build the optimizer as loss_scaling(tx)"
+            "scale_loss: the state has no loss scale; wrap the optimizer in loss_scaling(tx)"
         )
     loss = jnp.asarray(loss)
     return loss.astype(compute_dtype(loss)) * weak_typed(scale)

@@ -103,7 +103,7 @@ def with_state_dtype(
         if isinstance(dtype, Mapping) and (unknown := dtype.keys() - known):
             shown = ", ".join(sorted(known)) or "none"
             raise ArgumentError(
-                f"dtype: no slot is named {sorted(unknown)[0]!r}; the slots are {shown}",
+                f"dtype: no slot is named {sorted(unknown)[0]!r}; known slots: {shown}",
                 "with_state_dtype",
             )
         cast = [

@@ -75,8 +75,8 @@ FEW = [
 ]
 # What some say besides of what they are given.
 OF_WHAT_IS_GIVEN = (
-    "the rule .*: |the rule 'is_matrix' is True for no leaf that moves|"
-    "matches no leaf|different structures|needs (the parameters|grad_fn=)"
+    "the rule .*: |the rule 'is_matrix' is True for no leaf that trains|matches no "
+    "leaf|different structures|needs (the parameters|grad_fn=)"
 )
 
 
