@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import cast_up, compute_dtype, show_leaf
+from optax_lite.core.leafwise import cast_up, compute_dtype
 from optax_lite.core.norms import global_norm
 from optax_lite.core.numerics import over, weak_typed
+from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import Array, Number, PyTree
 from optax_lite.core.validate import check_count
 from optax_lite.errors.calls import errors_named

@@ -18,17 +18,9 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.core.axes import varying_like
-from optax_lite.core.leafwise import (
-    as_array,
-    cast_like,
-    compute_dtype,
-    flatten_up_to,
-    is_inexact,
-    is_missing,
-    path_string,
-    show_leaf,
-)
+from optax_lite.core.leafwise import as_array, cast_like, compute_dtype
 from optax_lite.core.numerics import weak_typed
+from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, path_string, show_leaf
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import errors_named, usage

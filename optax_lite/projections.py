@@ -17,19 +17,11 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.core.binding import Binding
-from optax_lite.core.leafwise import (
-    cast_like,
-    cast_up,
-    compute_dtype,
-    flatten_up_to,
-    is_inexact,
-    is_missing,
-    leaf_paths,
-    show_leaf,
-)
+from optax_lite.core.leafwise import cast_like, cast_up, compute_dtype
 from optax_lite.core.norms import dot, global_norm, sum_abs
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import power_of_two
+from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, leaf_paths, show_leaf
 from optax_lite.core.types import Array, Number, PyTree
 from optax_lite.core.validate import ArgumentError, check_held
 from optax_lite.core.vectors import as_vector

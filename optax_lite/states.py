@@ -10,8 +10,8 @@ from optax_lite._transforms.plateau import ReduceLROnPlateauState
 from optax_lite._transforms.scale import ScaleByScheduleState
 from optax_lite.core.block_float8 import Quantized
 from optax_lite.core.compose import MaskedState, PartitionState
-from optax_lite.core.leafwise import MaskedNode
 from optax_lite.core.transform import EmptyState, ScheduledState
+from optax_lite.core.trees import MaskedNode
 from optax_lite.inspect.metrics import MetricsState
 from optax_lite.inspect.monitor import MonitorState, SnapshotState
 from optax_lite.linesearch.backtracking import (

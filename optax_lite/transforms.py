@@ -23,7 +23,7 @@ from optax_lite.core.compose import (
     named_chain,
     partition,
 )
-from optax_lite.core.leafwise import MaskedNode
+from optax_lite.core.trees import MaskedNode
 from optax_lite.inspect.monitor import (
     MonitorState,
     SnapshotState,

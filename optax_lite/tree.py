@@ -19,18 +19,20 @@ from optax_lite.core.leafwise import (
     cast_like as cast_like,
     cast_up,
     compute_dtype,
-    flatten_up_to,
-    is_inexact,
-    is_missing,
-    leaf_paths,
     leafwise,
-    path_string,
     promote_types,
-    show_leaf,
 )
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.norms import global_norm, sum_sq
 from optax_lite.core.numerics import abs_sq, bias_correction_factor, moving_average, weak_typed
+from optax_lite.core.trees import (
+    flatten_up_to,
+    is_inexact,
+    is_missing,
+    leaf_paths,
+    path_string,
+    show_leaf,
+)
 from optax_lite.core.types import Array, DTypeLike, Number, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, closest
 

@@ -17,8 +17,8 @@ import pytest
 from flax import linen, nnx
 
 import optax_lite as ol
-from optax_lite.core.leafwise import path_string
 from optax_lite.core.masks import of_variables
+from optax_lite.core.trees import path_string
 from optax_lite.wrappers._rules import name_of
 from optax_lite.wrappers.groups import group_of_leaves, idle_rules
 from tests.closeness import A_STEP, assert_close

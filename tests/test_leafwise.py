@@ -19,8 +19,9 @@ from optax_lite import (
     leafwise,
     periodic_update,
 )
-from optax_lite.core.leafwise import compute_dtype, full_like, leaf_paths, zeros_like
+from optax_lite.core.leafwise import compute_dtype, full_like, zeros_like
 from optax_lite.core.numerics import abs_sq, sqrt
+from optax_lite.core.trees import leaf_paths
 from tests.compilations import count_lowerings
 
 MODES = {"eager": lambda f: f, "jit": jax.jit}

@@ -12,8 +12,8 @@ from flax import nnx
 
 import optax_lite
 from optax_lite import MaskedNode, masked, partition
-from optax_lite.core.leafwise import leaf_paths
 from optax_lite.core.masks import matches, pattern_mask
+from optax_lite.core.trees import leaf_paths
 
 PARAMS = {
     "enc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "norm1": {"scale": jnp.ones(2)}},

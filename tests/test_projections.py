@@ -18,7 +18,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from optax_lite import projections
-from optax_lite.core.leafwise import MaskedNode
+from optax_lite.core.trees import MaskedNode
 from tests.closeness import assert_close
 from tests.nightly import first
 

@@ -27,7 +27,7 @@ LAYERS = [
         "core.show",
         "errors.suggestions",
     ],
-    ["core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
+    ["core.trees", "core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
     [
         "core.placement",
         "core.missing",
@@ -54,7 +54,7 @@ LAYERS = [
 ]
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
-CORE = (*CALL, "leafwise", "numerics", "norms", "compose", "validate")
+CORE = (*CALL, "leafwise", "trees", "numerics", "norms", "compose", "validate")
 MAX_LINES = {CALL: 1155, CORE: 1910}
 
 

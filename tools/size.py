@@ -11,7 +11,7 @@ from pathlib import Path
 
 FOLDERS = ("optax_lite", "tests", "examples", "benchmarks", "tools")
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
-CORE = (*CALL, "leafwise", "numerics", "norms", "compose", "validate")
+CORE = (*CALL, "leafwise", "trees", "numerics", "norms", "compose", "validate")
 
 
 def count(source: str) -> Counter[str]:

@@ -7,11 +7,12 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import leaf_paths, leafwise
+from optax_lite.core.leafwise import leafwise
 from optax_lite.core.matrices import axes_once
 from optax_lite.core.norms import global_norm, norm, rms
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import Array, EmptyState, Number, PyTree, transform
+from optax_lite.core.trees import leaf_paths
 from optax_lite.core.types import Limit, ScalarOrSchedule
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
-from optax_lite.core.leafwise import is_missing
 from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.trees import is_missing
 from optax_lite.core.types import TransformationLike
 from optax_lite.errors.composition import INSTEAD, SCALED
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core.compose import identity
-from optax_lite.core.leafwise import is_missing, leafwise
+from optax_lite.core.leafwise import leafwise
 from optax_lite.core.transform import Array, EmptyState, transform
+from optax_lite.core.trees import is_missing
 from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_number
 

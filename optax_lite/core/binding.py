@@ -88,7 +88,6 @@ class Binding:
 
 def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
     kinds = p.annotation, *get_args(p.annotation)
-    may_be_tuple = any((get_origin(kind) or kind) is tuple for kind in kinds[1:])
     return Parameter(
         name=p.name,
         many={p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, ""),
@@ -96,12 +95,15 @@ def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
         is_static=p.name in static or isinstance(p.default, (bool, str)),
         is_flag=p.name not in static and isinstance(p.default, bool),
         takes_words=str in kinds[1:],
-        # `in` would compare unions
-        adapt=as_limit
-        if any(kind is Limit for kind in kinds)
-        else as_rows
-        if may_be_tuple
-        else lambda value: value,
+        adapt=_adapter(kinds),
         may_be_none=p.default is None or type(None) in kinds[1:],
         is_number=isinstance(p.default, (int, float)),
     )
+
+
+def _adapter(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if any(kind is Limit for kind in kinds):  # `in` would compare unions
+        return as_limit
+    if any((get_origin(kind) or kind) is tuple for kind in kinds[1:]):
+        return as_rows
+    return lambda value: value

@@ -12,10 +12,11 @@ import jax
 from optax_lite.core.factory import is_factory
 from optax_lite.core.frozen import by_any, by_part, zero_frozen
 from optax_lite.core.functions import wrapping
-from optax_lite.core.leafwise import MaskedNode, check_prefix, is_missing, leaf_paths, leafwise
+from optax_lite.core.leafwise import leafwise
 from optax_lite.core.masks import Placeholder, as_mask
 from optax_lite.core.missing import objectives_of
 from optax_lite.core.transform import EmptyState, GradientTransformation, transform
+from optax_lite.core.trees import MaskedNode, check_prefix, is_missing, leaf_paths
 from optax_lite.core.types import Array, Mask, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_function
 from optax_lite.errors.calls import usage

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import MaskedNode, is_missing
+from optax_lite.core.trees import MaskedNode, is_missing
 from optax_lite.core.types import PyTree
 
 

@@ -21,9 +21,9 @@ from optax_lite.core.leafwise import (
     check_like,
     check_state_leaves,
     compute_dtype,
-    is_missing,
     leafwise,
 )
+from optax_lite.core.trees import is_missing
 from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import check_function
 from optax_lite.errors.calls import StateError, errors_named, usage

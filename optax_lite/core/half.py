@@ -16,16 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.core.leafwise import (
-    as_array,
-    cast_up,
-    compute_dtype,
-    flatten_up_to,
-    is_inexact,
-    is_missing,
-    leaf_paths,
-    show_leaf,
-)
+from optax_lite.core.leafwise import as_array, cast_up, compute_dtype
+from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, leaf_paths, show_leaf
 from optax_lite.core.types import Array, PyTree
 
 HALF_DTYPES = (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16))

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from optax_lite.core.leafwise import is_inexact
+from optax_lite.core.trees import is_inexact
 from optax_lite.core.types import PyTree
 from optax_lite.core.unstable import (
     ClosedJaxpr,

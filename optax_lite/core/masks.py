@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.core.leafwise import check_prefix, is_missing, leaf_paths, path_string, step_string
+from optax_lite.core.trees import check_prefix, is_missing, leaf_paths, path_string, step_string
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError, closest
 

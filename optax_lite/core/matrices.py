@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import check_prefix, is_missing, leaf_paths, leafwise
+from optax_lite.core.leafwise import leafwise
 from optax_lite.core.masks import is_patterns, pattern_mask
+from optax_lite.core.trees import check_prefix, is_missing, leaf_paths
 from optax_lite.core.types import Array, PyTree
 
 

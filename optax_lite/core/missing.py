@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from optax_lite.core.leafwise import cast_like, flatten_up_to, is_missing
+from optax_lite.core.leafwise import cast_like
+from optax_lite.core.trees import flatten_up_to, is_missing
 from optax_lite.core.types import PyTree
 
 

@@ -11,18 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import (
-    as_array,
-    cast_up,
-    compute_dtype,
-    flatten_up_to,
-    is_inexact,
-    is_missing,
-    leaf_paths,
-    leafwise,
-    show_leaf,
-)
+from optax_lite.core.leafwise import as_array, cast_up, compute_dtype, leafwise
 from optax_lite.core.numerics import largest_square, plain_sq, smallest_square, sqrt, weak_typed
+from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, leaf_paths, show_leaf
 from optax_lite.core.types import Array, PyTree
 
 

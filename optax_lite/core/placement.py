@@ -17,7 +17,7 @@ from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from optax_lite.core.axes import axes_of
-from optax_lite.core.leafwise import flatten_up_to, is_missing
+from optax_lite.core.trees import flatten_up_to, is_missing
 from optax_lite.core.types import PyTree
 
 

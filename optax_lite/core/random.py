@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import is_missing
+from optax_lite.core.trees import is_missing
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError
 

@@ -6,17 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import (
-    as_array,
-    flatten_up_to,
-    is_inexact,
-    is_missing,
-    leaf_paths,
-    leafwise,
-    show_leaf,
-)
+from optax_lite.core.leafwise import as_array, leafwise
 from optax_lite.core.missing import fill, in_dtype_of
 from optax_lite.core.numerics import weak_typed
+from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, leaf_paths, show_leaf
 from optax_lite.core.types import Number, PyTree
 from optax_lite.errors.calls import CALL_ERRORS, check_arrays
 

@@ -32,18 +32,11 @@ from optax_lite.core.functions import (
     guarded,
     wrapping,
 )
-from optax_lite.core.leafwise import (
-    as_array,
-    cast_like,
-    check_like,
-    increment,
-    is_inexact,
-    is_missing,
-    zero_count,
-)
+from optax_lite.core.leafwise import as_array, cast_like, check_like, increment, zero_count
 from optax_lite.core.missing import fill, in_dtype_of, objectives_of, present_of
 from optax_lite.core.placement import is_arrays, placed_update
 from optax_lite.core.schedule import Schedule, value_at, weak_scalars
+from optax_lite.core.trees import is_inexact, is_missing
 from optax_lite.core.types import Array as Array, Number as Number, PyTree as PyTree
 from optax_lite.core.unstable import register_exclusion
 from optax_lite.core.validate import ArgumentError

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from optax_lite.core.leafwise import as_array, compute_dtype, is_inexact
+from optax_lite.core.leafwise import as_array, compute_dtype
 from optax_lite.core.placement import placed, whole
+from optax_lite.core.trees import is_inexact
 from optax_lite.core.types import Array, PyTree
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.core.config import Config
-from optax_lite.core.leafwise import is_inexact, is_missing, leaf_paths, path_string, show_leaf
+from optax_lite.core.trees import is_inexact, is_missing, leaf_paths, path_string, show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.states import first_difference, is_state, outline

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from optax_lite.core.leafwise import path_string, show_leaf
+from optax_lite.core.trees import path_string, show_leaf
 
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core.compose import PartitionState
-from optax_lite.core.leafwise import is_inexact
+from optax_lite.core.trees import is_inexact
 from optax_lite.inspect._nodes import StateNode, nodes
 from optax_lite.inspect._table import LeafRow, abbreviate, value_range
 

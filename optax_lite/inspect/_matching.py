@@ -10,7 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from optax_lite.core.leafwise import as_array, show_leaf
+from optax_lite.core.leafwise import as_array
+from optax_lite.core.trees import show_leaf
 from optax_lite.inspect._parts import Leaf, StateSection, distance
 
 

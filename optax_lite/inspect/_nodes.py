@@ -14,10 +14,10 @@ import jax
 
 from optax_lite.core.config import is_key
 from optax_lite.core.factory import is_scalar
-from optax_lite.core.leafwise import is_inexact, path_string
 from optax_lite.core.masks import Placeholder, steps
 from optax_lite.core.schedule import Schedule, function_schedule
 from optax_lite.core.transform import GradientTransformation, Member, functions
+from optax_lite.core.trees import is_inexact, path_string
 from optax_lite.core.types import PyTree
 from optax_lite.core.unstable import Literal
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from optax_lite.core.leafwise import is_inexact, is_missing, path_strings
 from optax_lite.core.masks import of_variables, steps
+from optax_lite.core.trees import is_inexact, is_missing, path_strings
 from optax_lite.core.types import PyTree
 
 

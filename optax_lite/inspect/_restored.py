@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from optax_lite.core.leafwise import path_string
 from optax_lite.core.transform import StateError
+from optax_lite.core.trees import path_string
 from optax_lite.core.types import PyTree
 from optax_lite.errors.states import outline
 

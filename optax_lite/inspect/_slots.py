@@ -4,9 +4,9 @@ them.
 
 import jax
 
-from optax_lite.core.leafwise import is_missing, leaf_paths
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import GradientTransformation
+from optax_lite.core.trees import is_missing, leaf_paths
 from optax_lite.core.types import PyTree
 from optax_lite.inspect._nodes import without_nodes
 

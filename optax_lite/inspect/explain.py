@@ -12,9 +12,9 @@ import numpy as np
 
 from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import PartitionState, as_optimizer
-from optax_lite.core.leafwise import is_inexact, path_strings
 from optax_lite.core.masks import steps
 from optax_lite.core.transform import Params
+from optax_lite.core.trees import is_inexact, path_strings
 from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_params, usage

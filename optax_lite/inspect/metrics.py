@@ -14,20 +14,12 @@ from optax_lite._transforms.clip import clip_by_global_norm
 from optax_lite.core.compose import check_members, is_chain
 from optax_lite.core.config import Config
 from optax_lite.core.frozen import zero_frozen
-from optax_lite.core.leafwise import (
-    increment,
-    is_inexact,
-    is_missing,
-    leaf_paths,
-    leafwise,
-    scalar_like,
-    varying_like,
-    zero_count,
-)
+from optax_lite.core.leafwise import increment, leafwise, scalar_like, varying_like, zero_count
 from optax_lite.core.norms import global_norm, sum_sq
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.schedule import Schedule
 from optax_lite.core.transform import Array, OptState, Params, PyTree, transform
+from optax_lite.core.trees import is_inexact, is_missing, leaf_paths
 from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage

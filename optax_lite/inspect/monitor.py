@@ -11,16 +11,10 @@ import jax.numpy as jnp
 from optax_lite._transforms.momentum import ema
 from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
-from optax_lite.core.leafwise import (
-    as_array,
-    copy_params,
-    filled,
-    is_inexact,
-    leafwise,
-    varying_like,
-)
+from optax_lite.core.leafwise import as_array, copy_params, filled, leafwise, varying_like
 from optax_lite.core.masks import OF_NO_PARAMETER, Placeholder
 from optax_lite.core.transform import EmptyState, GradientTransformation, PyTree, Updates, transform
+from optax_lite.core.trees import is_inexact
 from optax_lite.core.types import DTypeLike, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import errors_named

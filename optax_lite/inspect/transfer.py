@@ -11,9 +11,10 @@ import numpy as np
 from jax.core import Tracer
 
 from optax_lite.core.config import Config, is_key
-from optax_lite.core.leafwise import as_array, is_missing, leaf_paths
+from optax_lite.core.leafwise import as_array
 from optax_lite.core.masks import pattern_mask
 from optax_lite.core.transform import GradientTransformation, OptState, Params, StateError
+from optax_lite.core.trees import is_missing, leaf_paths
 from optax_lite.core.types import Patterns, PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage

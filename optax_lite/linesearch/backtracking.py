@@ -13,18 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import (
-    compute_dtype,
-    copy_params,
-    is_inexact,
-    is_missing,
-    leafwise,
-    varying_like,
-    zeros_like,
-)
+from optax_lite.core.leafwise import compute_dtype, copy_params, leafwise, varying_like, zeros_like
 from optax_lite.core.norms import dot
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.trees import is_inexact, is_missing
 from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import (
     ArgumentError,

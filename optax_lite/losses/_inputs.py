@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import promote_types, show_leaf
+from optax_lite.core.leafwise import promote_types
+from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import Array
 from optax_lite.core.validate import ArgumentError, unknown_argument
 from optax_lite.errors.suggestions import plain

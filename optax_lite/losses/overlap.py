@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import show_leaf
 from optax_lite.core.numerics import over
+from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import Array, Number
 from optax_lite.core.validate import ArgumentError, check_nonnegative
 from optax_lite.losses._inputs import ArrayLike, Axis, axes, loss

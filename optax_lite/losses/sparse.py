@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import Array
 from optax_lite.core.validate import ArgumentError
 from optax_lite.losses._inputs import ArrayLike, check_fit, check_same_shape, loss, times

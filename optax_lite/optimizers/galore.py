@@ -16,10 +16,7 @@ from optax_lite.core.leafwise import (
     cast_up,
     compute_dtype,
     copy_params,
-    flatten_up_to,
     increment,
-    is_missing,
-    leaf_paths,
     leafwise,
     varying_like,
     zero_count,
@@ -27,6 +24,7 @@ from optax_lite.core.leafwise import (
 from optax_lite.core.matrices import axes_once
 from optax_lite.core.placement import placed, spec_like, whole
 from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.trees import flatten_up_to, is_missing, leaf_paths
 from optax_lite.core.types import Mask, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.optimizers.adam import scale_by_adam

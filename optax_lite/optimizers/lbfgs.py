@@ -7,18 +7,11 @@ import jax.numpy as jnp
 
 from optax_lite._transforms.scale import scale, scale_by_learning_rate
 from optax_lite.core.compose import chain, identity
-from optax_lite.core.leafwise import (
-    flatten_up_to,
-    increment,
-    is_missing,
-    leafwise,
-    varying_like,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.norms import dot, global_norm
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
+from optax_lite.core.trees import flatten_up_to, is_missing
 from optax_lite.core.types import ScalarOrSchedule
 from optax_lite.core.validate import check_count
 from optax_lite.linesearch.backtracking import value_dtype

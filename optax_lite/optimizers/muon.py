@@ -9,19 +9,13 @@ from optax_lite._transforms.decay import add_decayed_weights
 from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, partition
 from optax_lite.core.config import hashable
-from optax_lite.core.leafwise import (
-    increment,
-    is_missing,
-    leafwise,
-    show_leaf,
-    zero_count,
-    zeros_like,
-)
+from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.matrices import adjoint, dimension_numbers, on_matrices
 from optax_lite.core.norms import norm
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.scalars import power_of_two
 from optax_lite.core.transform import Array, EmptyState, PyTree, transform
+from optax_lite.core.trees import is_missing, show_leaf
 from optax_lite.core.types import DTypeLike, Mask, ScalarOrSchedule
 from optax_lite.core.validate import (
     ArgumentError,

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from optax_lite.core.leafwise import (
     copy_params,
     increment,
-    is_missing,
     leafwise,
     scalar_like,
     zero_count,
@@ -27,6 +26,7 @@ from optax_lite.core.numerics import (
     weak_typed,
 )
 from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.trees import is_missing
 from optax_lite.core.types import Mask, ScalarOrSchedule
 from optax_lite.core.validate import check_nonnegative, check_positive, check_unit_interval
 from optax_lite.optimizers.dadapt_adamw import check_betas

@@ -16,8 +16,8 @@ import numpy as np
 from optax_lite._numbers import show_number
 from optax_lite.core.config import Word, is_key
 from optax_lite.core.factory import is_factory
-from optax_lite.core.leafwise import path_string, show_leaf
 from optax_lite.core.schedule import Schedule, function_schedule
+from optax_lite.core.trees import path_string, show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.config import is_key
-from optax_lite.core.leafwise import path_string, show_leaf
+from optax_lite.core.trees import path_string, show_leaf
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import errors_named, usage

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import leaf_paths, path_string, show_leaf
 from optax_lite.core.placement import placed, rows_like
+from optax_lite.core.trees import leaf_paths, path_string, show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 

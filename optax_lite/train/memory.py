@@ -11,8 +11,8 @@ from typing import Any
 import jax
 
 from optax_lite.core.compose import as_optimizer
-from optax_lite.core.leafwise import is_inexact, show_leaf
 from optax_lite.core.transform import Params
+from optax_lite.core.trees import is_inexact, show_leaf
 from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_params, usage

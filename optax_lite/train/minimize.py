@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from optax_lite.core.compose import as_optimizer
-from optax_lite.core.leafwise import cast_like, is_inexact, leaf_paths, show_leaf
+from optax_lite.core.leafwise import cast_like
 from optax_lite.core.norms import global_norm
+from optax_lite.core.trees import is_inexact, leaf_paths, show_leaf
 from optax_lite.core.types import Array, Number, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import is_no_tree, usage

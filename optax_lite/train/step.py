@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from optax_lite.core.compose import as_optimizer
-from optax_lite.core.leafwise import is_inexact, show_leaf
 from optax_lite.core.transform import GradientTransformation, OptState, Params
+from optax_lite.core.trees import is_inexact, show_leaf
 from optax_lite.core.types import Array, PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_call, check_params, errors_named, usage

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.config import Config
 from optax_lite.core.factory import as_data
-from optax_lite.core.leafwise import flatten_up_to, is_inexact, is_missing, path_string
 from optax_lite.core.masks import is_patterns, of_variables, pick
 from optax_lite.core.transform import GradientTransformation
+from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, path_string
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import errors_named

@@ -14,11 +14,7 @@ from optax_lite.core.leafwise import (
     cast_like,
     copy_params,
     increment,
-    is_inexact,
-    is_missing,
-    leaf_paths,
     leafwise,
-    path_string,
     scalar_like,
     zero_count,
     zeros_like,
@@ -35,6 +31,7 @@ from optax_lite.core.transform import (
     apply_updates,
     transform,
 )
+from optax_lite.core.trees import is_inexact, is_missing, leaf_paths, path_string
 from optax_lite.core.types import ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_unit_interval
 from optax_lite.core.vectors import as_tree, as_vector

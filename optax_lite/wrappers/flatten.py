@@ -7,11 +7,11 @@ import jax
 
 from optax_lite.core.compose import check_members
 from optax_lite.core.frozen import freeze_nothing
-from optax_lite.core.leafwise import flatten_up_to, is_missing
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.missing import OBJECTIVES
 from optax_lite.core.placement import whole
 from optax_lite.core.transform import transform
+from optax_lite.core.trees import flatten_up_to, is_missing
 from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.vectors import as_tree, as_vector, on_vectors
 from optax_lite.errors.composition import INSTEAD, SCALED

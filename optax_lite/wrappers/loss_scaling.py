@@ -6,18 +6,11 @@ import jax.numpy as jnp
 
 from optax_lite.core.compose import check_members
 from optax_lite.core.functions import wrapping
-from optax_lite.core.leafwise import (
-    compute_dtype,
-    increment,
-    is_inexact,
-    leafwise,
-    show_leaf,
-    varying_like,
-    zero_count,
-)
+from optax_lite.core.leafwise import compute_dtype, increment, leafwise, varying_like, zero_count
 from optax_lite.core.norms import all_finite
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import Array, OptState, PyTree, transform
+from optax_lite.core.trees import is_inexact, show_leaf
 from optax_lite.core.types import Number, ScalarOrSchedule, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_positive
 from optax_lite.errors.calls import usage

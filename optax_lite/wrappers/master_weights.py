@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from optax_lite.core.compose import check_members
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import nearest, rounded_step, slots_of_half
-from optax_lite.core.leafwise import flatten_up_to, is_missing
 from optax_lite.core.transform import PyTree, transform
+from optax_lite.core.trees import flatten_up_to, is_missing
 from optax_lite.core.types import TransformationLike
 from optax_lite.errors.composition import ROUNDED, SCALED
 

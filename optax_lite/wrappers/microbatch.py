@@ -10,15 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import (
-    as_array,
-    cast_like,
-    compute_dtype,
-    leafwise,
-    path_string,
-    zeros_like,
-)
+from optax_lite.core.leafwise import as_array, cast_like, compute_dtype, leafwise, zeros_like
 from optax_lite.core.numerics import weak_typed
+from optax_lite.core.trees import path_string
 from optax_lite.core.validate import ArgumentError, check_count, check_function
 from optax_lite.errors.calls import errors_named, usage
 

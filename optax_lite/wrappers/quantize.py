@@ -14,9 +14,10 @@ from optax_lite.core.factory import Factory
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import keys_where
 from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
-from optax_lite.core.leafwise import increment, is_inexact, is_missing, leaf_paths, zero_count
+from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
+from optax_lite.core.trees import is_inexact, is_missing, leaf_paths
 from optax_lite.core.types import Patterns, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.errors.composition import INSTEAD, ONE, SCALED

@@ -10,16 +10,10 @@ import jax.numpy as jnp
 from optax_lite.core.compose import check_members
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import is_half, keys_where, random_bits, stochastic
-from optax_lite.core.leafwise import (
-    cast_up,
-    increment,
-    is_inexact,
-    leaf_paths,
-    promote_types,
-    zero_count,
-)
+from optax_lite.core.leafwise import cast_up, increment, promote_types, zero_count
 from optax_lite.core.masks import Placeholder
 from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.trees import is_inexact, leaf_paths
 from optax_lite.core.types import DTypeLike, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_dtype
 from optax_lite.errors.composition import INSTEAD, ONE, SCALED

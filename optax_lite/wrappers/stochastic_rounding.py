@@ -8,8 +8,9 @@ from optax_lite.core.compose import check_members
 from optax_lite.core.config import is_key
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import leaf_keys, random_bits, rounded_step, slots_of_half, stochastic
-from optax_lite.core.leafwise import increment, is_missing, leaf_paths, zero_count
+from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.transform import Array, PyTree, transform
+from optax_lite.core.trees import is_missing, leaf_paths
 from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.composition import BETWEEN, ROUNDED, SCALED

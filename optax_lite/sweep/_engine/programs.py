@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.stages import Lowered
 
-from optax_lite.core.leafwise import show_leaf
+from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.sweep._engine.devices import Devices
