@@ -26,7 +26,7 @@ from optax_lite.errors.suggestions import argument_hint, nearest
 _COMPLEX = "second moments of complex parameters average |g|^2, not g^2"
 _FROZEN = "norms before it leave frozen parameters out"
 _NO_PARTIAL = "is a function; in optax, a partial of adam or adamw"
-_WAITS = "keeps its estimate when the gradient or rate is 0; optax gives NaN; "
+_WAITS = "keeps its estimate at a gradient or rate of 0 (optax: NaN); "
 # The rows of docs/differences.md that name a function; the page itself is not installed.
 DIFFERENCES = {
     "MultiSteps": "a NaN spoils one real step; in optax, all later ones; has_updated is exact",

@@ -561,7 +561,7 @@ WRONG = {
     ),
     "no scalar": (
         lambda: call(lambda p, x, y: x @ p["w"] - y),
-        r"loss_fn must return one number, got float32\[64\]; write jnp.mean",
+        r"loss_fn must return one number, got float32\[64\]; reduce it with jnp.mean",
     ),
     "integer": (
         lambda: call(lambda p, x, y: 1),
@@ -595,7 +595,7 @@ WRONG = {
             r".*TraceState.*tx.init"
         ),
     ),
-    "no state": (lambda: call(state=()), r"adam: this state was not made by it.* got \(\)"),
+    "no state": (lambda: call(state=()), r"adam: this state was not made by this optimizer.* got \(\)"),
     "tx for state": (
         lambda: call(state=ol.adam(0.1)),
         r"state is an optimizer; write state = tx.init\(params\)",
@@ -1055,7 +1055,7 @@ WRONG_FIT = {
     ),
     "names": (
         lambda: fitted(eval_fn=lambda p, seen=[]: {str(len(seen)): seen.append(1) or 0.0}, every=1),
-        r"eval_fn returned \['1'\], and \['0'\] before",
+        r"eval_fn returned \['1'\], but \['0'\] before",
     ),
 }
 

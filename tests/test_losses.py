@@ -477,7 +477,7 @@ ERRORS = {
     ),
     "perceptron": (
         lambda: losses.perceptron_loss(ONES, COLUMN),
-        "perceptron_loss: predictor_outputs of shape (3,)",
+        "perceptron_loss: predictor_outputs have shape (3,)",
     ),
     "sigmoid": (
         lambda: losses.sigmoid_binary_cross_entropy(ONES, COLUMN),
@@ -485,11 +485,11 @@ ERRORS = {
     ),
     "focal": (
         lambda: losses.sigmoid_focal_loss(ONES, COLUMN),
-        "sigmoid_focal_loss: logits of shape (3,) and labels",
+        "sigmoid_focal_loss: logits have shape (3,), labels",
     ),
     "alpha": (
         lambda: losses.sigmoid_focal_loss(ONES, ONES, alpha=np.ones(2)),
-        "logits of shape (3,) and alpha of (2,)",
+        "logits have shape (3,), alpha (2,)",
     ),
     "integer predictions": (
         lambda: losses.l2_loss(np.arange(3)),
@@ -524,7 +524,7 @@ ERRORS = {
     ),
     "labels with an axis too many": (
         lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones((2, 1), int)),
-        "labels must have the shape (2,), that of the scores (2, 5) without axis -1, got (2, 1)",
+        "labels must have the shape (2,), the shape of the scores (2, 5) without axis -1, got (2, 1)",
     ),
     "one label for two": (
         lambda: losses.multiclass_hinge_loss(LONG, np.array([1])),
@@ -600,7 +600,7 @@ ERRORS = {
     ),
     "sparsemax of one label for two": (
         lambda: losses.multiclass_sparsemax_loss(LONG, np.array([1])),
-        "multiclass_sparsemax_loss: labels must have the shape (2,), that of the scores (2, 5)",
+        "multiclass_sparsemax_loss: labels must have the shape (2,), the shape of the scores (2, 5)",
     ),
     "sparsemax without labels": (
         lambda: losses.multiclass_sparsemax_loss(LONG, None),
