@@ -114,3 +114,8 @@ def test_defaults_that_differ_are_in_bold():
     table = pages.defaults_table("adamw")
     assert "| `weight_decay` | `0.0001` | `0.0001` | **`0.01`** |" in table
     assert "| `b1` | `0.9` | `0.9` | `0.9` |" in table
+
+
+def test_pages_are_the_same_in_every_process():
+    """No page shows the address of an object, as the repr of a function does."""
+    assert [uri for uri, text in TEXT.items() if re.search(r"\bat 0x[0-9a-f]+", text)] == []
