@@ -171,7 +171,6 @@ ANYTHING = {
     ("StatefulSchedule.update", "extra_args"): "likewise",
     ("WrappedSchedule.__call__", "extra_args"): "likewise",
     ("WrappedSchedule.update", "extra_args"): "likewise",
-    ("ScheduleFunction.__call__", "count"): "an int, an array, or a tracer, of any dtype",
     ("get", "default"): "what is returned where nothing is found",
     ("get", "key"): "a dict key, which may be anything",
     ("get", "return"): "a value in a tree, or the default",

@@ -30,7 +30,7 @@ PACKAGE = ROOT / "optax_lite"
 PATHS = "images/paths"  # below docs/, drawn by `make gallery`
 SIDE = 1024  # of the matrix that state is counted for
 
-# torch's class and its defaults under our argument names (torch 2.9); None where they agree.
+# torch's class and its defaults under our argument names (torch 2.13); None where they agree.
 TORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {"learning_rate": 1e-3, "momentum": 0, "nesterov": False}),
     "adam": ("Adam", {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8}),

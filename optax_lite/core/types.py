@@ -2,18 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from re import Pattern
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike as ArrayLike, DTypeLike as DTypeLike
-
-if TYPE_CHECKING:
-    # A builder is handed something else than its caller wrote: the value of a schedule, the
-    # transformation made of a pair. A checker lets it do anything with what has this base.
-    _Replaced: TypeAlias = Any
-else:
-    _Replaced = object
 
 Array: TypeAlias = jax.Array
 PyTree: TypeAlias = Any
@@ -21,14 +14,6 @@ Number: TypeAlias = float | Array | np.ndarray | np.number
 SeedOrKey: TypeAlias = int | np.integer | np.ndarray | Array
 
 
-@runtime_checkable
-class ScheduleFunction(Protocol, _Replaced):
-    """Any function of the count of updates, as in optax: a class of schedules refuses a lambda."""
-
-    def __call__(self, count: Any, /) -> ArrayLike: ...
-
-
-@runtime_checkable
 class InitAndUpdate(Protocol):
     """Anything with the two functions of a transformation: one of ours, of optax, of a user."""
 
@@ -38,13 +23,22 @@ class InitAndUpdate(Protocol):
     def update(self) -> Callable[..., Any]: ...
 
 
-@runtime_checkable
-class TransformationLike(InitAndUpdate, Protocol, _Replaced):
-    """The same as an argument."""
-
-
 class _Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+if TYPE_CHECKING:
+    # A builder is handed something else than its caller wrote: the value of a schedule, the
+    # transformation made of a pair. With Any as a base it may do anything with it (decision 61).
+    class ScheduleFunction(Protocol, Any):
+        """Any function of the count of updates."""
+
+        def __call__(self, count: Any, /) -> ArrayLike: ...
+
+    class TransformationLike(InitAndUpdate, Protocol, Any):
+        """The same as an argument."""
+else:
+    ScheduleFunction, TransformationLike = Callable, InitAndUpdate
 
 
 ScalarOrSchedule: TypeAlias = Number | ScheduleFunction

@@ -51,6 +51,13 @@ ol.adamw(warmup)
 ol.adamw(partial(halving, every=5))
 ol.adamw(halving)
 
+
+def made(peak: float) -> ol.Schedule:
+    return lambda count: peak * 0.5**count
+
+
+ol.adamw(made(1e-3))
+
 # dtypes, masks, keys
 ol.adamw(1e-3, mu_dtype=jnp.bfloat16)
 ol.adamw(1e-3, mu_dtype="bfloat16")
@@ -225,4 +232,6 @@ ol.incremental_update(params, params, 0.1)
 ol.projections.projection_simplex(params, 1.0)
 
 # populations
-made = sweep.sample(ol.adamw, 4, learning_rate=sweep.loguniform(1e-4, 1e-1), b1=[0.8, 0.9])
+members_of_space = sweep.sample(
+    ol.adamw, 4, learning_rate=sweep.loguniform(1e-4, 1e-1), b1=[0.8, 0.9]
+)
