@@ -83,7 +83,7 @@ def custom(rule, slots=1):
         ),
         (
             custom(lambda g, m: (g, (m + g)[None])),
-            r"state leaf '0/w' is float32\[3, 2\], but the update turns it into",
+            r"state leaf '0/w' is float32\[3, 2\], but the update makes it",
         ),
     ],
     ids=["slot forgotten", "wrong update", "growing slot"],
@@ -98,7 +98,7 @@ def test_a_state_that_would_be_truncated_is_reported():
         lambda p: jnp.zeros((), jnp.int32), lambda u, s: (u, s + jnp.float32(0.5))
     )
     with (
-        pytest.raises(ValueError, match=r"is int32\[\], but the update turns it into float32"),
+        pytest.raises(ValueError, match=r"is int32\[\], but the update makes it float32"),
         jax.numpy_dtype_promotion("standard"),
     ):
         tx.update(G, tx.init(P))

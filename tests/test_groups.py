@@ -755,13 +755,13 @@ WRONG = {
     "no setting": (
         lambda: ol.groups(adamw, {"bias": 0.0}),
         (
-            "groups: the rule 'bias' must be a GradientTransformation (or a dict of overrides, or "
-            '"freeze"), got 0.0'
+            "groups: the rule 'bias' must be a GradientTransformation (or \"freeze\", or a dict of "
+            'overrides such as {"learning_rate": 1e-4}), got 0.0'
         ),
     ),
     "misspelt freeze": (
         lambda: ol.groups(adamw, {"bias": "frozen"}),
-        "or \"freeze\"), got 'frozen'",
+        "overrides such as {\"learning_rate\": 1e-4}), got 'frozen'",
     ),
     "misspelt hyperparameter": (
         lambda: ol.groups(adamw, {"bias": {"weight_decy": 0.0}}),

@@ -595,7 +595,10 @@ WRONG = {
             r".*TraceState.*tx.init"
         ),
     ),
-    "no state": (lambda: call(state=()), r"adam: this state was not made by this optimizer.* got \(\)"),
+    "no state": (
+        lambda: call(state=()),
+        r"adam: this state was not made by this optimizer.* got \(\)",
+    ),
     "tx for state": (
         lambda: call(state=ol.adam(0.1)),
         r"state is an optimizer; write state = tx.init\(params\)",

@@ -524,7 +524,10 @@ ERRORS = {
     ),
     "labels with an axis too many": (
         lambda: losses.softmax_cross_entropy_with_integer_labels(LONG, np.ones((2, 1), int)),
-        "labels must have the shape (2,), the shape of the scores (2, 5) without axis -1, got (2, 1)",
+        (
+            "labels must have the shape (2,), the shape of the scores (2, 5) without axis -1, got "
+            "(2, 1)"
+        ),
     ),
     "one label for two": (
         lambda: losses.multiclass_hinge_loss(LONG, np.array([1])),
@@ -600,7 +603,10 @@ ERRORS = {
     ),
     "sparsemax of one label for two": (
         lambda: losses.multiclass_sparsemax_loss(LONG, np.array([1])),
-        "multiclass_sparsemax_loss: labels must have the shape (2,), the shape of the scores (2, 5)",
+        (
+            "multiclass_sparsemax_loss: labels must have the shape (2,), the shape of the scores "
+            "(2, 5)"
+        ),
     ),
     "sparsemax without labels": (
         lambda: losses.multiclass_sparsemax_loss(LONG, None),

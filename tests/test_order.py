@@ -457,10 +457,7 @@ def test_a_wrapper_from_elsewhere_is_checked_by_its_declared_traits():
 @pytest.mark.parametrize(
     "traits, message",
     [
-        (
-            {"descend": True},
-            "transform: unknown trait 'descend'; the traits are per_example, descends, ",
-        ),
+        ({"descend": True}, "transform: no trait 'descend'; the traits: per_example, descends, "),
         ({"is_a": ("gates",)}, "transform: unknown word 'gates'; the words are gate, resting, "),
         ({"not_around": {"tx/gates": "no"}}, "transform: unknown word 'gates'"),
     ],

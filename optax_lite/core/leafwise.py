@@ -254,8 +254,7 @@ def check_state_leaves(name: str, new: PyTree, old: PyTree) -> None:
             continue
         path, found = leaf_paths(old, nothing_too=False)[index], show_leaf(x)
         raise ValueError(
-            f"{name}: state leaf {path!r} is {show_leaf(model)}, but the update turns it into "
-            f"{found}"
+            f"{name}: state leaf {path!r} is {show_leaf(model)}, but the update makes it {found}"
         )
 
 

@@ -156,9 +156,7 @@ def _arrays(tree: PyTree) -> list[Array]:
     except (TypeError, ValueError) as error:
         for path, x in zip(leaf_paths(tree, nothing_too=False), leaves, strict=True):
             if not hasattr(x, "dtype") and not isinstance(x, (bool, int, float, complex)):
-                raise TypeError(
-                    f"a norm needs arrays, but leaf {path!r} is {show_leaf(x):.60}"
-                ) from error
+                raise TypeError(f"leaf {path!r} is {show_leaf(x):.60}, not an array") from error
         raise
 
 

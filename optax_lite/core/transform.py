@@ -295,8 +295,7 @@ def transform(
     """
     if unknown := sorted(traits.keys() - Traits.__annotations__):
         raise TypeError(
-            f"transform: unknown trait {unknown[0]!r}; the traits are "
-            f"{', '.join(Traits.__annotations__)}"
+            f"transform: no trait {unknown[0]!r}; the traits: {', '.join(Traits.__annotations__)}"
         )
     check_words(traits.get("is_a", ()), traits.get("not_around"))
     if builder is None:
