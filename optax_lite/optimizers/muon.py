@@ -102,7 +102,7 @@ def orthogonalize(
     eps: float = 1e-8,
     *,
     preconditioning: str = "frobenius",
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> Array:
     """Return nearly UVᵀ for every matrix USVᵀ, by Newton-Schulz steps. Jordan et al. 2024.
 

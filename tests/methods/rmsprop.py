@@ -93,7 +93,7 @@ ROWS: tuple[Row, ...] = (
         (
             *rate_bad,
             *with_rate(rms_bad),
-            ({"learning_rate": 0.1, "momentum": 1.0}, "momentum must be in [0, 1), got 1.0"),
+            ({"learning_rate": 0.1, "momentum": 1.5}, "momentum must be in [-1, 1], got 1.5"),
         ),
         stands_for=rmsprop_parts,
     ),
