@@ -5,7 +5,7 @@ import importlib.metadata
 import sys
 from typing import Any
 
-from optax_lite.errors.suggestions import nearest
+from optax_lite.errors.suggestions import name_hint
 
 
 def __getattr__(name: str) -> Any:
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
             return importlib.metadata.version("optax_lite")
     message = f"module 'optax_lite' has no attribute {name!r}"
     if not name.startswith("__"):
-        near = nearest(name, [x for x in dir(sys.modules["optax_lite"]) if not x.startswith("_")])
-        message += f"; the nearest is {', '.join(near[:3])}" if near else ""
+        public = [x for x in dir(sys.modules["optax_lite"]) if not x.startswith("_")]
+        message += f"; {hint}" if (hint := name_hint(name, public)) else ""
     raise AttributeError(message, name=name)

@@ -15,6 +15,7 @@ import textwrap
 import cloudpickle
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import optax_lite as ol
@@ -241,3 +242,17 @@ def test_schedules_are_printed_as_they_are_written_and_read_back():
     s = 1 - (2 * ol.linear_schedule(1.0, 0.0, 10) + 0.1) / 3
     again = eval(repr(s), {"linear_schedule": ol.linear_schedule})
     assert again == s and repr(s).startswith("1.0 - (((2.0 * linear_schedule(init_value=1.0, ")
+
+
+# --- arrays for numbers ---------------------------------------------------------------------------
+
+
+def test_a_replaced_number_stays_the_array_that_it_was():
+    """For a jit that compiles for each float: Equinox's, and any with the optimizer static."""
+    tx = jax.tree.map(jnp.asarray, ol.adamw(1e-3))
+    traced = jax.jit(lambda tx: tx.hyperparams["learning_rate"])
+    for rate in (1e-4, np.float32(1e-5), jnp.float32(1e-6)):
+        new = tx.replace(learning_rate=rate)
+        assert isinstance(new.hyperparams["learning_rate"], jax.Array)
+        assert float(traced(new)) == pytest.approx(float(rate), rel=1e-6)
+    assert traced._cache_size() == 1

@@ -604,3 +604,27 @@ def test_the_average_is_read_from_the_state_of_an_nnx_optimizer():
     assert jax.tree.structure(found) == jax.tree.structure(params)
     pure = optax_lite.eval_params(tx, nnx.as_pure(optimizer.opt_state), nnx.as_pure(params))
     np.testing.assert_array_equal(found["kernel"][...], pure["kernel"])
+
+
+# --- what is read of the state of an nnx.Optimizer ------------------------------------------------
+
+
+def test_averages_and_metrics_are_read_where_groups_leave_leaves_to_each_other():
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    rules = {"bias": {"weight_decay": 0.0}}
+    tx = optax_lite.with_metrics(
+        optax_lite.average_params(optax_lite.groups(optax_lite.adamw(1e-3), rules), decay=0.9)
+    )
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    grads = nnx.grad(lambda model: jnp.mean(model(jnp.ones((2, 3))) ** 2))(model)
+    optimizer.update(model, grads)
+    params = nnx.state(model, nnx.Param)
+    average = optax_lite.eval_params(tx, optimizer.opt_state, params)
+    assert_close(nnx.to_pure_dict(average), nnx.to_pure_dict(params), ulps=A_STEP)  # of one step
+    metrics = optax_lite.read_metrics(optimizer.opt_state)
+    assert (
+        f"{metrics['grad_norm']:.1f}"
+        == f"{float(optax_lite.global_norm(nnx.to_pure_dict(grads))):.1f}"
+    )
+    with pytest.raises(ValueError, match=r"write nnx.state\(model, nnx.Param\)"):
+        optax_lite.eval_params(tx, optimizer.opt_state, model)

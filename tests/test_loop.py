@@ -786,6 +786,19 @@ def test_gradients_still_accumulated_give_a_warning():
     chex.assert_trees_all_equal(rest, whole)
 
 
+def test_patience_may_wait_for_more():
+    values = iter([0.5, 0.8, 0.7, 0.6])
+    _, history = ol.fit(
+        *(loss_fn, fresh(), (X, Y), ol.sgd(0.1)),
+        steps=8,
+        every=2,
+        patience=2,
+        mode="max",
+        eval_fn=lambda params: {"accuracy": next(values)},
+    )
+    assert (history.end, history.best_step) == (8, 4)
+
+
 def test_patience_keeps_the_best_params():
     values, seen = iter([3.0, 2.0, np.nan, 2.5, 1.0, 0.0]), []
 
@@ -1010,6 +1023,11 @@ WRONG_FIT = {
     "epochs": (
         lambda: fitted(data=iter(QUARTERS), steps=None, epochs=2),
         r"fit: epochs=2 needs data with a length, got list_iterator; write steps= instead",
+    ),
+    "mode": (lambda: fitted(mode="maximum"), r"fit: mode must be 'min' or 'max', got 'maximum'"),
+    "list": (
+        lambda: fitted(data=[X, Y]),
+        r"missing a required argument: 'y'; .*a list is one of batches, so write a tuple of arrays",
     ),
     "patience": (lambda: fitted(patience=3), r"fit: patience counts evaluations; write eval_fn="),
     "too late": (

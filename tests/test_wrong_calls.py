@@ -735,3 +735,20 @@ def test_a_state_of_optax_is_named_with_its_package():
         ValueError, match=r"expected \(ScaleByAdamState.*got \(optax\.ScaleByAdamState"
     ):
         ol.adam(0.1).update(params, optax.adam(0.1).init(params), params)
+
+
+CLASSES = {
+    "AdamW": "the nearest is adamw",
+    "SGD": "the nearest is sgd",
+    "StepLR": "write exponential_decay(init_value, transition_steps, decay_rate, staircase=True)",
+    "momentum": "write sgd(learning_rate, momentum=0.9)",
+    "xqzjw": "",
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_class_of_another_library_is_translated(name):
+    with pytest.raises(AttributeError) as caught:
+        getattr(ol, name)
+    hint = f"; {CLASSES[name]}" if CLASSES[name] else ""
+    assert str(caught.value) == f"module 'optax_lite' has no attribute {name!r}{hint}"

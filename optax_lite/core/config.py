@@ -400,8 +400,12 @@ def _edit(
     old: Any, path: tuple[str, ...], value: Any, where: str, convert: Callable[[str, Any], Any]
 ) -> Any:
     if not path:
-        is_array = is_number(old) and (np.ndim(value) > 0 or np.ndim(old) > 0)
-        return _broadcast(value, old, where) if is_array else convert(where, value)
+        if is_number(old) and (np.ndim(value) > 0 or np.ndim(old) > 0):
+            return _broadcast(value, old, where)
+        new = convert(where, value)
+        # As `jax.tree.map(jnp.asarray, tx)` made it, for a jit that compiles for each float.
+        kept = type(new) is float and isinstance(old, jax.Array) and not isinstance(old, Tracer)
+        return jax.lax.full_like(old, new) if kept else new
     if isinstance(old, Config):
         return old.edit(path, value)
     edited = {

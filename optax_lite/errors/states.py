@@ -41,6 +41,8 @@ def first_difference(expected: Any, got: Any) -> str:
             break
         path.append(inner)
         expected, got = a[inner], b[inner]
+    if outline(expected) == outline(got):
+        return "expected and got the same states, of parameters in other containers"
     where = f"at {'/'.join(path)} " if path else ""
     return f"{where}expected {_shortened(expected)}, got {_shortened(got)}"
 

@@ -29,6 +29,10 @@ _RENAMED = {  # the first of these names that there is
     "weight_decay_mask": ("mask",),
     "exclude_from_weight_decay": ("mask",),
     "T_max": ("decay_steps",),
+    "no_decay": ("mask",),
+    "k": ("every",),
+    "n": ("every",),
+    "every_k_schedule": ("every",),
     "total_steps": ("decay_steps", "transition_steps"),
     "num_training_steps": ("decay_steps", "transition_steps"),
     "num_warmup_steps": ("warmup_steps",),
@@ -84,6 +88,23 @@ _UPDATE = (
     "write updates, state = tx.update(grads, state, params); params = apply_updates(params, "
     "updates)"
 )
+_CLASSES = {  # of torch and Keras, and words of courses
+    "momentum": "sgd(learning_rate, momentum=0.9)",
+    "nesterov": "sgd(learning_rate, momentum=0.9, nesterov=True)",
+    "cosineannealinglr": "cosine_decay_schedule(init_value, decay_steps)",
+    "cosinedecay": "cosine_decay_schedule(init_value, decay_steps)",
+    "steplr": "exponential_decay(init_value, transition_steps, decay_rate, staircase=True)",
+    "multisteplr": "piecewise_constant_schedule(init_value, {step: factor})",
+    "exponentiallr": "exponential_decay(init_value, 1, gamma)",
+    "onecyclelr": "cosine_onecycle_schedule(transition_steps, peak_value)",
+    "lambdalr": "learning_rate=lambda count: ..., or @schedule",
+    "reducelronplateau": "chain(tx, reduce_on_plateau())",
+    "clip_grad_norm_": "chain(clip_by_global_norm(max_norm), tx)",
+    "clip_grad_value_": "chain(clip(max_delta), tx)",
+    "exponentialmovingaverage": "average_params(tx, decay=0.999)",
+    "averagedmodel": "average_params(tx)",
+    "gradscaler": "loss_scaling(tx)",
+}
 _ATTRIBUTES = {
     "zero_grad": "gradients are not stored, so there is nothing to set to zero",
     "apply_gradients": _UPDATE,
@@ -114,6 +135,16 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
     return f"the arguments are {', '.join(shown)}" if shown else "it takes none"
 
 
+def name_hint(name: str, known: Iterable[str]) -> str:
+    """Return what to write for a name that the package does not have, or nothing."""
+    if name.lower() in _CLASSES:
+        return f"write {_CLASSES[name.lower()]}"
+    known = list(known)
+    same = [other for other in known if other.lower() == name.lower()]
+    near = same or nearest(name, known)[:3]
+    return f"the nearest is {', '.join(near)}" if near else ""
+
+
 def attribute_hint(name: str, arguments: Iterable[str]) -> str:
     """What to write for an attribute that an optimizer does not have."""
     if name in arguments:
@@ -122,13 +153,14 @@ def attribute_hint(name: str, arguments: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The known names or paths nearest to `name` by their last part, the nearest first."""
+    """Return the known names or paths nearest to `name` by their last part, in any case of letters,
+    the nearest first.
+    """
     known = list(known)
-    last = [k.rsplit("/", 1)[-1] for k in known]
-    near = difflib.get_close_matches(name.rsplit("/", 1)[-1], last, n=3, cutoff=0.5)
-    return [
-        path for found in dict.fromkeys(near) for path in known if path.rsplit("/", 1)[-1] == found
-    ]
+    last = {path: path.rsplit("/", 1)[-1].lower() for path in known}
+    wanted = name.rsplit("/", 1)[-1].lower()
+    near = difflib.get_close_matches(wanted, [*last.values()], n=3, cutoff=0.5)
+    return [path for found in dict.fromkeys(near) for path in known if last[path] == found]
 
 
 def plain(signature: inspect.Signature) -> str:

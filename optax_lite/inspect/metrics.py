@@ -26,6 +26,7 @@ from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import SCALED
 from optax_lite.errors.states import is_state, named_parts
 from optax_lite.inspect._nodes import StateNode, trace_state
+from optax_lite.inspect._variables import without_variables
 from optax_lite.inspect.current import current_hyperparams, settings
 
 
@@ -181,6 +182,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         raise ArgumentError(
             "got an optimizer; the call is read_metrics(state, params)", "read_metrics"
         )
+    state = without_variables(state)
     found = [(path, part) for path, part in named_parts(state) if isinstance(part, MetricsState)]
     outermost = [
         path for path, _ in found if not any(path[: len(p)] == p and path != p for p, _ in found)

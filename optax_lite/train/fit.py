@@ -70,6 +70,7 @@ def fit(
     eval_fn: Callable[..., Any] | None = None,
     every: int | None = None,
     patience: int | None = None,
+    mode: Literal["min", "max"] = "min",
     state: PyTree | None = None,
     start: int | None = None,
     aux: PyTree | None = None,
@@ -115,8 +116,9 @@ def fit(
             `StopIteration` to end the run.
         every: Updates between evaluations, an integer of at least 1, by default a tenth of the
             steps. There is one after the last update too.
-        patience: End the run after so many evaluations in a row without a new least first number,
-            an integer of at least 1; None for never.
+        patience: End the run after so many evaluations in a row whose first number is no better
+            than the best so far, an integer of at least 1.
+        mode: Whether the least first number is best, "min", or the largest, "max", as for accuracy.
         state: State of the optimizer, as `init`, `update` or `step` returned it. None begins with a
             fresh one.
         start: Updates made before, an integer of at least 0; None for 0.
@@ -128,7 +130,9 @@ def fit(
         The params after the last update, and the `History`.
     """
     tx = as_optimizer(tx, "fit", _ORDER)
-    step = training_step(loss_fn, aux is not None, donate=True, by="fit", order=_ORDER)
+    order = f"{_ORDER}; a list is one of batches, so write a tuple of arrays, (x, y)"
+    order = order if isinstance(data, list) else _ORDER
+    step = training_step(loss_fn, aux is not None, donate=True, by="fit", order=order)
     check_params("fit", params)
     counts = {
         "steps": steps,
@@ -144,6 +148,8 @@ def fit(
             check_call("eval_fn", eval_fn, given, f"fit calls eval_fn({', '.join(given)})")
         check_count(**{name: n for name, n in counts.items() if n is not None})
         check_count(0, start=0 if start is None else start)
+    if mode not in ("min", "max"):
+        raise ArgumentError(f"mode must be 'min' or 'max', got {mode!r}", "fit")
     if patience is not None and eval_fn is None:
         raise ArgumentError("patience counts evaluations; write eval_fn=...", "fit")
     if start is None and state is not None and begins_anew(data, batch_size):
@@ -161,7 +167,7 @@ def fit(
         explain_failure(error, params, state, (), "fit")
         raise
     state = tx.init(params) if state is None else state
-    log, stopped = _Log(done, patience), None
+    log, stopped = _Log(done, patience, mode), None
     with bar(progress, total) as show, until_interrupted() as interrupted:
         try:
             for batch in feed:
@@ -247,9 +253,10 @@ class _Log:
 
     wanted = ("eval_fn ended the run", "no better evaluation within `patience`")
 
-    def __init__(self, start, patience):
+    def __init__(self, start, patience, mode):
         # updates before this run; evaluations without a better one
         self.start, self.patience = (start, patience)
+        self.sign = 1 if mode == "min" else -1
         self.columns, self.recent = {}, []
         self.evals, self.eval_steps = {}, []
         self.latest, self.rows, self.given_up = {}, None, False
@@ -301,7 +308,8 @@ class _Log:
             self.evals.setdefault(name, []).append(self.latest[name])
         self.eval_steps.append(done)
         self.since += 1
-        if self.patience is not None and (first := self.evals[next(iter(numbers))][-1]) < self.best:
+        first = self.sign * self.evals[next(iter(numbers))][-1]
+        if self.patience is not None and first < self.best:
             self.best, self.best_step, self.since = first, done, 0
             # the next step takes the memory of the params
             self.best_params = jax.tree.map(_copy, arguments[0])

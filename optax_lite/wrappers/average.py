@@ -39,6 +39,7 @@ from optax_lite.errors.calls import usage
 from optax_lite.errors.composition import EVERY_POINT, ONE_AVERAGE, SCALED
 from optax_lite.errors.states import first_difference, is_state, outline
 from optax_lite.inspect._nodes import vectors_in, with_vectors
+from optax_lite.inspect._variables import without_variables
 from optax_lite.wrappers.lookahead import LookaheadParams
 
 
@@ -153,7 +154,7 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
         ValueError: If two averages cover one parameter, as it is unknown which one is meant.
     """
     _check_call(tx, state, params)
-    given, state, params = params, _without_variables(state), _without_variables(params)
+    given, state, params = params, without_variables(state), without_variables(params)
     moving, owners, result = copy_params(params), {}, params
     found = list(_averages((state,)))
     joined = _joined(tx, state, params) if found else {}
@@ -178,20 +179,6 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
     if jax.tree.structure(given) != jax.tree.structure(params):
         result = jax.tree.unflatten(jax.tree.structure(given), jax.tree.leaves(result))
     return result.slow if isinstance(result, LookaheadParams) else result
-
-
-def _without_variables(tree: PyTree) -> PyTree:
-    """Replace Flax NNX variables, which differ in class between params and state, by their
-    arrays.
-    """
-    nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
-
-    def is_variable(x):
-        return nnx is not None and isinstance(x, nnx.Variable)
-
-    if not any(map(is_variable, jax.tree.leaves(tree, is_leaf=is_variable))):
-        return tree
-    return jax.tree.map(lambda x: x[...] if is_variable(x) else x, tree, is_leaf=is_variable)
 
 
 def _averages(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
@@ -285,6 +272,10 @@ def _check_call(tx: Any, state: OptState, params: Params) -> None:
     ):
         found = ", ".join(type(x).__name__ for x in (tx, state, params))
         raise ValueError(f"eval_params: the order is eval_params(tx, state, params), got {found}")
+    nnx = sys.modules.get("flax.nnx")
+    if nnx is not None and isinstance(params, nnx.Module):
+        problem = "params is a Flax NNX module; write nnx.state(model, nnx.Param)"
+        raise ArgumentError(problem, "eval_params")
     expected = _init_shapes(tx, params)
     if outline(state) != outline(expected):
         problem = f"this state was not made by this optimizer: {first_difference(expected, state)}"
