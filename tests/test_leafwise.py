@@ -537,3 +537,10 @@ def test_a_leaf_that_is_a_function_is_named_with_the_remedy(call, name):
         match=rf"{name} 'act' is .*relu, not an array; pass None for it, as eqx.filter\(model",
     ):
         call({"w": jnp.zeros(2), "act": jax.nn.relu})
+
+
+def test_read_is_a_tuple_of_trees():
+    with pytest.raises(TypeError, match=r"leafwise: read= is a tuple of trees; write read=\(para"):
+        leafwise(lambda g, p: g + p, {"w": jnp.ones(2)}, read={"w": jnp.ones(2)})
+    with pytest.raises(TypeError, match=r"must return 2 arrays, .* goes into read=, as in read"):
+        leafwise(lambda g, p: g + p, {"w": jnp.ones(2)}, {"w": jnp.ones(2)})

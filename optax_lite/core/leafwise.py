@@ -124,6 +124,8 @@ def leafwise(
     Returns:
         The trees `(updates, *slots)`, or the updates alone when there are no slots.
     """
+    if not isinstance(read, (tuple, list)):
+        raise TypeError("leafwise: read= is a tuple of trees; write read=(params,)")
     leaves, treedef = jax.tree.flatten(updates, is_leaf=is_missing)
     trees = [(tree, "state") for tree in slots] + [(tree, "params") for tree in read]
     columns = [flatten_up_to(updates, tree, what) for tree, what in trees]
@@ -140,7 +142,7 @@ def leafwise(
         if slots and (not isinstance(new, (tuple, list)) or len(new) != 1 + len(slots)):
             raise TypeError(
                 f"the rule must return {1 + len(slots)} arrays, (update, *slots), got "
-                f"{type(new).__name__}"
+                f"{type(new).__name__}; what is only read goes into read=, as in read=(params,)"
             )
         new_slots: list[Any]
         update: Any

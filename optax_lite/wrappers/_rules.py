@@ -17,7 +17,7 @@ from optax_lite.core.transform import GradientTransformation
 from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, path_string
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.errors.calls import errors_named
+from optax_lite.errors.calls import check_call, errors_named
 
 BASE, FROZEN, AND = "base", "freeze", " & "  # in the names of groups
 
@@ -186,6 +186,9 @@ def name_of(where: Any, taken: Iterable[str]) -> str:
         name = ",".join(p if isinstance(p, str) else p.pattern for p in parts).replace(AND, "&")
     elif callable(where) and not isinstance(where, (type, Config)):
         name = getattr(where, "__name__", type(where).__name__)
+        with errors_named("groups"):
+            hint = "a pattern that is a function takes a path and a leaf, (path, leaf)"
+            check_call(name, where, ("path", "leaf"), hint)
     else:
         raise ArgumentError(
             (

@@ -159,6 +159,9 @@ def train_population(
         checkpoint,
         programs,
     )
+    if search is not None:  # which would drop the best runs for good
+        for remark in sweep.log.remarks():
+            warnings.warn(f"run: {remark}", stacklevel=4)
     unit = "updates" if isinstance(task, Training) else "runs"
     with (
         sweep.opened(),

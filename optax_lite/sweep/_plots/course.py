@@ -20,10 +20,16 @@ def curves(ax: Any, result: Any, metric: str, top: int) -> None:
     steps, values = result.history["step"], result.history[metric]
     middle, low, high = _over_seeds(values, result.mode)
     mode = result.mode if metric == result.score_name else "min" if metric == "loss" else "linear"
-    least, most, _ = shown = limits(middle, mode)
-    set_limits(ax, shown, mode)
-    _faint(ax, steps, middle)
     best, title = _highlighted(result, top)
+    shown = [m for m, _, _ in best]
+    rows = np.stack([middle[shown], low[shown], high[shown]])
+    least, most, is_log = limits(middle, mode)
+    # The later half of what is named is shown whole: where curves end is what is compared.
+    late = rows[..., rows.shape[-1] // 2 :]
+    late = late[np.isfinite(late) & ((late > 0) | (not is_log))]
+    least, most = min([least, *late.tolist()]), max([most, *late.tolist()])
+    set_limits(ax, (least, most, is_log), mode)
+    _faint(ax, steps, middle)
     for m, color, label in best:
         ax.fill_between(steps, low[m], high[m], color=color, alpha=0.2, lw=0)
         ax.plot(steps, middle[m], color=color, lw=2, label=label)
