@@ -20,10 +20,10 @@ from optax_lite.sweep._engine.lock import Lock
 _SHARE = 20  # a save may cost one part in so many of the time
 _READ = 2**26  # bytes of arrays that are looked at to tell them from others
 _DIGESTS = {
-    "numbers": "its members had other numbers",
-    "data": "it had other data",
-    "params": "it had other initial params",
-    "carry": "its carry had other shapes",
+    "numbers": "its members had different numbers",
+    "data": "it had different data",
+    "params": "it had different initial params",
+    "carry": "its carry had different shapes",
 }
 
 
@@ -64,10 +64,8 @@ class Checkpoint:
     def _check_contents(self) -> None:
         """Raise if the folder holds what no sweep has saved, by names alone."""
         if (self.folder / "_CHECKPOINT_METADATA").exists():
-            problem = (
-                f"checkpoint {self.folder.name!r} is a checkpoint of Orbax that no sweep has saved"
-            )
-            raise ArgumentError(f"{problem}; take another folder", "run")
+            problem = f"checkpoint {self.folder.name!r} is an Orbax checkpoint that was not saved"
+            raise ArgumentError(f"{problem} by a sweep; choose another folder", "run")
         for path in sorted(self.folder.iterdir()):
             inside = (
                 sorted(x.name for x in path.iterdir())
@@ -77,10 +75,10 @@ class Checkpoint:
             if "arrays" not in inside and "meta" not in inside:
                 holds = f"which holds {', '.join(inside[:4])}" if inside else "which is empty"
                 problem = (
-                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}: no "
-                    "save of a sweep"
+                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}, and is "
+                    "not a save of a sweep"
                 )
-                raise ArgumentError(f"{problem}; remove {path}, or take another folder", "run")
+                raise ArgumentError(f"{problem}; remove {path}, or choose another folder", "run")
 
     def last(
         self, target_of: Callable[[dict[str, Any]], PyTree]
@@ -102,12 +100,12 @@ class Checkpoint:
                 self.damaged.append(number)
                 continue
             for problem in problems:
-                self._warn(f"{problem}; the sweep goes on from save {number}")
+                self._warn(f"{problem}; the sweep resumes from save {number}")
             return meta, arrays
         if problems:
             problem = f"checkpoint {self.folder.name!r}: {'; '.join(problems)}"
             raise ArgumentError(
-                f"{problem}; remove the folder to start again, or take another one", "run"
+                f"{problem}; remove the folder to start again, or choose another one", "run"
             )
         return None
 
@@ -131,7 +129,8 @@ class Checkpoint:
                 if name not in implied
             )
             raise ArgumentError(
-                f"checkpoint {self.folder.name!r} is of another sweep: {told}; take another folder",
+                f"checkpoint {self.folder.name!r} belongs to another sweep: {told}; choose another "
+                "folder",
                 "run",
             )
 
@@ -153,7 +152,7 @@ class Checkpoint:
             self.manager.wait_until_finished()
         except Exception as error:
             self._warn(
-                f"save {self.number} failed, and the sweep goes on without it: "
+                f"save {self.number} failed, and the sweep continues without it: "
                 f"{type(error).__name__}: {error}"
             )
         self.number += 1
@@ -184,7 +183,7 @@ def _difference(name: str, was: Any, now: Any) -> str:
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         i = next(i for i, pair in enumerate(zip(was, now, strict=True)) if pair[0] != pair[1])
         name, was, now = f"{name}[{i}]", was[i], now[i]
-    return f"{name} was {was!r:.80}, and is {now!r:.80}"
+    return f"{name} was {was!r:.80}, and is now {now!r:.80}"
 
 
 def digest(tree: PyTree) -> str:

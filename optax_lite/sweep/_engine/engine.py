@@ -115,7 +115,7 @@ def train_population(
 ) -> Result:
     """`run`, with the programs that earlier ones of the same training compiled."""
     if not isinstance(population, Population):
-        problem = f"population must be what grid or sample return, got {type(population).__name__}"
+        problem = f"population must be what grid or sample returns, got {type(population).__name__}"
         raise ArgumentError(
             f"{problem}; write sweep.grid(adamw, learning_rate=[1e-3, 1e-2])", "run"
         )
@@ -135,8 +135,8 @@ def train_population(
         )
     if search is not None and not isinstance(train, Training):
         raise ArgumentError(
-            "search needs training(init, loss) or training(init, update=...): a function of your "
-            "own cannot be cut in pieces",
+            "search needs training(init, loss) or training(init, update=...): your own function "
+            "cannot be cut into pieces",
             "run",
         )
     if isinstance(train, Training):
@@ -183,7 +183,7 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
         or not all(isinstance(s, (int, np.integer)) for s in found)
     ):
         raise ArgumentError(
-            f"seeds must be a number of at least 1, or different integers, got {seeds!r}", "run"
+            f"seeds must be an integer of at least 1, or distinct integers, got {seeds!r}", "run"
         )
     return tuple(map(int, found))
 
@@ -566,7 +566,7 @@ class _Sweep:
         found = [c for c in self.chunks if run in c.runs and c.carry is not None]
         if not found:
             problem = (
-                f"member {member}, seed {self.seeds[seed]} was left out on the way; its "
+                f"member {member}, seed {self.seeds[seed]} was dropped before the end; its "
                 "parameters are gone"
             )
             raise ArgumentError(problem, "result")

@@ -109,10 +109,10 @@ class BatchSource:
             shapes = jax.tree.map(np.shape, batch)
             if self.shapes not in (None, shapes):
                 problem = (
-                    f"batch {i} of data has the shapes {shapes}, and the first one {self.shapes}"
+                    f"batch {i} of data has the shapes {shapes}, but the first has {self.shapes}"
                 )
                 raise ArgumentError(
-                    f"{problem}; leave out the last of an epoch, or fill it up", "training"
+                    f"{problem}; drop the last batch of an epoch, or pad it", "training"
                 )
             self.shapes = shapes
         return found

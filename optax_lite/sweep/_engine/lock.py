@@ -31,7 +31,7 @@ class Lock:
                 continue  # it was released meanwhile
             if not self._has_ended(other):
                 raise ArgumentError(
-                    f"checkpoint {folder.name!r} is in use: {self._told(other)}", "run"
+                    f"checkpoint {folder.name!r} is in use by {self._told(other)}", "run"
                 )
             self._clear(other)
 
@@ -86,11 +86,13 @@ class Lock:
         aside.unlink()
 
     def _told(self, other: dict[str, Any]) -> str:
-        who = f"process {other['pid']} on {other['host']}" if "pid" in other else "somebody"
+        who = (
+            f"process {other['pid']} on {other['host']}" if "pid" in other else "an unknown process"
+        )
         here = other.get("host") == self.own["host"] and other.get("pid") == self.own["pid"]
-        which = f"another thread of this one, {who}," if here else who
+        which = f"another thread of this process ({who})" if here else who
         return (
-            f"{which} is at work there; wait for it, or take another folder. If it has ended, "
+            f"{which}; wait until it ends, or choose another folder. If it has already ended, "
             f"remove {self.file}"
         )
 

@@ -56,7 +56,7 @@ class Log:
             if score not in self.names:
                 raise ArgumentError(
                     (
-                        f"score={score!r} is no number of a run; there are "
+                        f"score={score!r} is not a number of a run; there are "
                         f"{closest(score, self.names)}"
                     ),
                     "run",
@@ -181,8 +181,8 @@ class Log:
         if grows and self.mode == "min":
             return (
                 (
-                    f"the lowest {self.score} counts as the best; write mode='max' if that is not "
-                    "meant"
+                    f"the lowest {self.score} counts as the best; write mode='max' if the highest "
+                    "should"
                 ),
             )
         return ()

@@ -144,7 +144,7 @@ class SweepProgram:
     def _check_numbers(self, numbers: dict[str, Any]) -> None:
         if "step" in numbers:
             raise ArgumentError(
-                "a number of a run is called 'step', as the updates are; call it otherwise",
+                "a number of a run is called 'step', a name taken by the updates; rename it",
                 self.where,
             )
         for name, x in numbers.items():
@@ -238,9 +238,9 @@ def traced_by(where):
                 "jax.lax"
             )
             error.add_note(
-                f"{where}: a number of a member is traced too. Where it is a shape, a length or "
-                "the condition of an `if`, give the axis words, as n=['64', '128'], and write "
-                "int(member['n']): each word, as True and False, is compiled by itself"
+                f"{where}: the numbers of a member are traced too. If one is a shape, a length or "
+                "the condition of an `if`, give the axis strings, such as n=['64', '128'], and "
+                "write int(member['n']): each string compiles separately, as do True and False"
             )
         raise
 
