@@ -1,4 +1,4 @@
-"""A sweep on disk, so that one that was killed goes on; Orbax writes it."""
+"""Save a sweep with Orbax, so that it can be resumed after a kill."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.sweep._engine.lock import Lock
 
-_SHARE = 20  # a save may cost one part in so many of the time
-_READ = 2**26  # bytes of arrays that are looked at to tell them from others
+_SHARE = 20  # saves may take one part in so many of the time
+_READ = 2**26  # bytes of the data that a digest reads, roughly
 _DIGESTS = {
     "numbers": "its members had different numbers",
     "data": "it had different data",
@@ -32,10 +32,10 @@ class _Damaged(Exception):
 
 
 class Checkpoint:
-    """The last saves of one sweep in a folder, with what it is a sweep of.
+    """Keep the last saves of one sweep in a folder, with a fingerprint of the sweep.
 
-    While it is open no other sweep can work in the folder. A save that fails, as on a disk that is
-    full, is told by a warning: the sweep and its result are worth more.
+    While it is open, no other sweep can use the folder. If a save fails, for example because the
+    disk is full, it only warns: the sweep and its result are worth more.
     """
 
     def __init__(self, folder: str | Path, fingerprint: dict[str, Any]):
@@ -62,7 +62,7 @@ class Checkpoint:
         self.number = max(self.manager.all_steps(), default=-1) + 1
 
     def _check_contents(self) -> None:
-        """Raise if the folder holds what no sweep has saved, by names alone."""
+        """Raise if the folder holds anything that a sweep would not save; look at names only."""
         if (self.folder / "_CHECKPOINT_METADATA").exists():
             problem = f"checkpoint {self.folder.name!r} is an Orbax checkpoint that was not saved"
             raise ArgumentError(f"{problem} by a sweep; choose another folder", "run")
@@ -83,11 +83,11 @@ class Checkpoint:
     def last(
         self, target_of: Callable[[dict[str, Any]], PyTree]
     ) -> tuple[dict[str, Any], PyTree] | None:
-        """The last save that can be read: what is no array, and the arrays, as those of `target_of`
-        that are.
+        """Return the last readable save: its metadata, and its arrays in the structure of
+        `target_of`.
 
-        None in an empty folder, an error where it is of another sweep. What is damaged is passed
-        over with a warning.
+        Return None for an empty folder, and raise if the save belongs to another sweep. Skip
+        damaged saves with a warning.
         """
         args, problems = self.ocp.args, []
         for number in sorted(self.manager.all_steps(), reverse=True):
@@ -121,7 +121,7 @@ class Checkpoint:
     def _check_fingerprint(self, saved: dict[str, Any]) -> None:
         other = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
         if other:
-            # Where these differ, which a person can compare, so do two of the digests.
+            # Differences here imply differences in two digests, and tell a reader more.
             implied = ("numbers", "carry") if {"settings", "members"} & {*other} else ()
             told = "; ".join(
                 _difference(name, saved.get(name), self.fingerprint[name])
@@ -135,11 +135,11 @@ class Checkpoint:
             )
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last save to afford one."""
+        """Tell whether enough time has passed since the last save to afford another."""
         return time.perf_counter() - self.ended > _SHARE * self.took
 
     def save(self, arrays: PyTree, meta: dict[str, Any]) -> None:
-        """Write all of it; a save that is cut off does not count."""
+        """Write a save; one that is interrupted does not count."""
         began, args = time.perf_counter(), self.ocp.args
         both = {
             "arrays": args.StandardSave(arrays),
@@ -160,7 +160,7 @@ class Checkpoint:
         self.took = self.ended - began
 
     def close(self) -> None:
-        """Wait for the last save and let go of the folder."""
+        """Wait for the last save and release the folder."""
         try:
             self.manager.close()
         except Exception as error:
@@ -177,7 +177,7 @@ class Checkpoint:
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    """Say how an entry of two fingerprints differs; of arrays they hold only digests."""
+    """Describe how an entry of two fingerprints differs; for arrays they hold only digests."""
     if name in _DIGESTS:
         return _DIGESTS[name]
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
@@ -187,7 +187,7 @@ def _difference(name: str, was: Any, now: Any) -> str:
 
 
 def digest(tree: PyTree) -> str:
-    """A hash of arrays; of large ones, of some of their rows."""
+    """Hash arrays; of large ones, hash only some of the rows."""
     found = [
         jax.random.key_data(x) if is_key(x) else x if hasattr(x, "shape") else np.asarray(x)
         for x in jax.tree.leaves(tree)

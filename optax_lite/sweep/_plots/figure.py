@@ -1,4 +1,4 @@
-"""Pictures of a sweep: which there are, and the figure they stand in."""
+"""Choose the pictures of a sweep and lay them out in a figure."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,7 +32,7 @@ def plot(
     top: int,
     ax: Any,
 ) -> Any:
-    """A figure of all pictures, or the Axes of one kind."""
+    """Draw a figure of all pictures, or the Axes of one kind."""
     plt = optional_import("matplotlib.pyplot", "result.plot()")
     if kind is not None and kind not in _WHY:
         raise ArgumentError(f"kind must be one of {', '.join(_WHY)} or None, got {kind!r}", "plot")
@@ -89,7 +89,7 @@ def _axes(result: Any, names: str | Sequence[str] | None) -> list[str]:
 
 
 def _pictures(result: Any, axes: list[str], metric: str, top: int) -> dict[str, list[Draw]]:
-    """All pictures that there are, by kind."""
+    """Return all available pictures by kind."""
     is_course, settings = len(result.history["step"]) > 1, shown_settings(result)
     hue, colors, hues = by_hue(result)
     several = [
@@ -122,8 +122,8 @@ def _pictures(result: Any, axes: list[str], metric: str, top: int) -> dict[str, 
 
 
 def _default(result: Any, every: dict[str, list[Draw]]) -> list[Draw]:
-    """Those that say something: brackets are curves too, and settings that changed on the way say
-    little.
+    """Return the informative pictures: brackets include the curves, and initial settings say little
+    if they changed during training.
     """
     left_out = (
         ["curves"] if every["brackets"] else ["axes", "heatmap"] if result.hyperparams else []
