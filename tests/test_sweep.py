@@ -979,7 +979,7 @@ def test_a_number_that_may_not_be_traced_can_be_a_word(needed):
     train = NEEDS_AN_INT[needed]
     with pytest.raises((TypeError, IndexError)) as error:
         run(sweep.grid(lambda rate, n: {"rate": rate, "n": n}, rate=[1.0], n=[3, 4]), train)
-    assert "give the axis words, as n=['64', '128']" in error.value.__notes__[-1]
+    assert "give the axis strings, such as n=['64', '128']" in error.value.__notes__[-1]
 
     def by_word(member, key):
         return train({"n": int(member["n"])}, key)
