@@ -886,3 +886,8 @@ def test_a_frozen_leaf_may_have_any_gradient():
         {"encoder": jnp.full(3, jnp.nan), "head": jnp.ones(2)}, tx.init(params), params
     )
     assert bool(jnp.all(jnp.isfinite(new["head"]))) and bool(jnp.all(new["encoder"] == 1))
+
+
+def test_a_function_as_pattern_takes_a_path_and_a_leaf():
+    with pytest.raises(ValueError, match=r"takes a path and a leaf, \(path, leaf\)"):
+        ol.groups(ol.adamw(1e-3), {lambda leaf: leaf.ndim < 2: {"weight_decay": 0.0}})

@@ -2,9 +2,11 @@
 test_sweep.
 """
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import optax_lite as ol
 from optax_lite import sweep
 from optax_lite.sweep.search import PBT, SuccessiveHalving
 
@@ -46,6 +48,17 @@ def test_a_rung_is_a_number_of_updates(rungs, found):
         ValueError, match=f"^successive_halving: rung must be an integer of at least 1, got {found}"
     ):
         sweep.successive_halving(rungs)
+
+
+def test_a_search_warns_before_it_keeps_the_lowest_return():
+    def update(member, carry, key):
+        return carry, {"return": carry}
+
+    train = sweep.training(lambda key: jnp.zeros(()), update=update, steps=4)
+    population = sweep.grid(ol.sgd, learning_rate=[0.1, 0.2, 0.3])
+    with pytest.warns(UserWarning, match="the lowest return counts as the best; write mode='max'"):
+        sweep.run(population, train, search=sweep.successive_halving([2]), score="return")
+    sweep.run(population, train, search=sweep.successive_halving([2]), score="return", mode="max")
 
 
 # --- population-based training --------------------------------------------------------------------

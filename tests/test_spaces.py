@@ -361,7 +361,7 @@ RATES = {"learning_rate": [0.1, 0.2]}
 WRONG = [
     (
         lambda: sweep.grid(ol.adam),
-        "grid: there is no axis; write grid(..., learning_rate=[1e-3, 1e-2])",
+        "grid: no axis is given; write grid(..., learning_rate=[1e-3, 1e-2])",
     ),
     (
         lambda: sweep.grid(ol.adam(0.1), **RATES),
@@ -375,7 +375,7 @@ WRONG = [
     (
         lambda: sweep.grid(ol.adam, learning_rate=0.1),
         (
-            "grid: learning_rate must be a list or an array of one dimension, got 0.1; write "
+            "grid: learning_rate must be a list or a one-dimensional array, got 0.1; write "
             "learning_rate=[0.1]"
         ),
     ),
@@ -441,15 +441,18 @@ WRONG = [
     ),
     (
         bad_member(jnp.tanh),
-        "grid: member 0 (rate=0.1): 'x' is the function tanh, no number; let the training close",
+        (
+            "grid: member 0 (rate=0.1): 'x' is the function tanh, not a number; let the training "
+            "function close over it"
+        ),
     ),
-    (bad_member(object), "'x' is the function object, no number"),
+    (bad_member(object), "'x' is the function object, not a number"),
     (
         bad_member(jax.random.key(0)),
         "'x' is a random key, which cannot differ; give an int as seed",
     ),
     (bad_member(2**40), "'x' is 1099511627776, too large for int32; write a float"),
-    (bad_member(np.array(["a"])), "'x' is <U1[1], no number"),
+    (bad_member(np.array(["a"])), "'x' is <U1[1], not a number"),
     (
         lambda: sweep.sample(ol.adam, 0, **RATES),
         "sample: n must be an integer of at least 1, got 0",
@@ -460,11 +463,11 @@ WRONG = [
     ),
     (
         lambda: sweep.sample(ol.adam, 2),
-        "sample: there is no axis; write sample(..., learning_rate=",
+        "sample: no axis is given; write sample(..., learning_rate=",
     ),
     (
         lambda: sweep.sample(ol.adam, 2, learning_rate=0.1),
-        "sample: learning_rate must be a list or an array",
+        "sample: learning_rate must be a list or a one-dimensional array",
     ),
     (
         lambda: sweep.sample(ol.adam, 2, method="grid", **RATES),
@@ -472,7 +475,7 @@ WRONG = [
     ),
     (
         lambda: sweep.sample(ol.adam, 2, method=[ol.adam]),
-        "; for an axis, give the argument of the factory another name",
+        "; if it is an axis, rename that argument of the factory",
     ),
     (
         lambda: sweep.sample(ol.adam, 2, seed=-1, **RATES),
@@ -488,7 +491,7 @@ WRONG = [
     (lambda: sweep.choice([]), "choice: options has no values"),
     (
         lambda: sweep.choice("adam"),
-        "choice: options must be a list or an array of one dimension, got 'adam'",
+        "choice: options must be a list or a one-dimensional array, got 'adam'",
     ),
 ]
 

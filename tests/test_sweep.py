@@ -191,8 +191,8 @@ def test_functions_that_differ_in_their_numbers_are_told_before_they_are_compile
 
     train = training(steps=10, every=10)
     told = (
-        r"^run: 2 structures differ only in numbers that the function given as learning_rate holds"
-        r".*; write linear_schedule\(lr, 0.0, N\), or a @schedule of your own"
+        r"^run: 2 structures differ only in numbers held by the function given as learning_rate, "
+        r".*; write linear_schedule\(lr, 0.0, N\), or your own @schedule"
     )
     with pytest.warns(UserWarning, match=told) as warned:
         by_function = run(sweep.grid(annealed, rate=[0.01, 0.02]), train)
@@ -678,23 +678,30 @@ def test_a_checkpoint_of_another_sweep_is_refused(tmp_path):
     same(again, whole)
     assert again.compiles == 0 and "0x" not in f"{again}{again.table()}"
     others = {
-        r"members\[0\] was 'chain\(clip.*2.0.*": (limited(2.0), train()),
-        r"members\[0\] was .*, and is 'adam": (
+        r"members\[0\] was 'chain\(clip.*, and is now 'chain\(clip.*max_norm=2\)": (
+            limited(2.0),
+            train(),
+        ),
+        r"members\[0\] was .*, and is now 'adam": (
             sweep.grid(lambda rate, option: ol.adam(rate), rate=[0.01, 0.1], option=[None]),
             train(),
         ),
-        r"settings\[2\] was .*0\.1.*, and is .*0\.2.*": (limited(rate=0.2), train()),
-        "batch_size was 16, and is 8": (limited(), train(batch_size=8)),
-        "seed was 0, and is 1": (limited(), train(seed=1)),
-        "paired was True, and is False": (limited(), train(paired=False)),
-        "it had other data": (limited(), train(x=X + (X[-1] == X))),
-        "it had other initial params": (limited(), train(scale=2.0)),
+        r"settings\[2\] was .*0\.1.*, and is now .*0\.2.*": (limited(rate=0.2), train()),
+        "batch_size was 16, and is now 8": (limited(), train(batch_size=8)),
+        "seed was 0, and is now 1": (limited(), train(seed=1)),
+        "paired was True, and is now False": (limited(), train(paired=False)),
+        "it had different data": (limited(), train(x=X + (X[-1] == X))),
+        "it had different initial params": (limited(), train(scale=2.0)),
     }
     for told, (members, other) in others.items():
-        with pytest.raises(ValueError, match=rf"is of another sweep: {told}.*; take") as error:
+        with pytest.raises(
+            ValueError, match=rf"belongs to another sweep: {told}.*; choose"
+        ) as error:
             run(members, other, chunk=3, checkpoint=tmp_path)
         assert "its " not in str(error.value)  # nothing that only a digest would tell
-    with pytest.raises(ValueError, match=r"another sweep: chunk was 3, and is 4; take another"):
+    with pytest.raises(
+        ValueError, match=r"another sweep: chunk was 3, and is now 4; choose another"
+    ):
         run(limited(), train(), chunk=4, checkpoint=tmp_path)
 
 
@@ -791,7 +798,7 @@ def scalars(params):
 WRONG = [
     (
         lambda: sweep.run(ol.adam(1e-3), training()),
-        "run: population must be what grid or sample return, got Gradient",
+        "run: population must be what grid or sample returns, got Gradient",
     ),
     (lambda: run(population(), 3), "run: train must be training"),
     (lambda: run(population(), mode="lowest"), "run: mode must be 'min' or 'max', got 'lowest'"),
@@ -801,9 +808,9 @@ WRONG = [
     ),
     (
         lambda: run(population(), seeds=0),
-        "run: seeds must be a number of at least 1, or different integers, got 0",
+        "run: seeds must be an integer of at least 1, or distinct integers, got 0",
     ),
-    (lambda: run(population(), seeds=[1, 1]), "run: seeds must be a number"),
+    (lambda: run(population(), seeds=[1, 1]), "run: seeds must be an integer"),
     (lambda: run(population(), devices=99), "run: devices must be from 1 to"),
     (lambda: run(population(), search="pbt"), "run: search must be successive_halving"),
     (
@@ -812,13 +819,16 @@ WRONG = [
     ),
     (
         lambda: run(population(), lambda key, member: 1.0),
-        r"run: train is called as train\(member, key\), and is <lambda>\(key, member\): the key",
+        r"run: train is called as train\(member, key\), but is <lambda>\(key, member\): the key",
     ),
     (
         lambda: run(population(), lambda member: 1.0),
-        r"run: train is called as train\(member, key\), and is <lambda>\(member\): too many pos",
+        r"run: train is called as train\(member, key\), but is <lambda>\(member\): too many pos",
     ),
-    (lambda: run(population(), score="acc"), "run: score='acc' is no number of a run; there are"),
+    (
+        lambda: run(population(), score="acc"),
+        "run: score='acc' is not a number of a run; there are",
+    ),
     (
         lambda: run(population(), training(eval_fn=scalars)),
         "run: a run has the numbers mse, norm; write score='mse'",
@@ -869,7 +879,7 @@ WRONG = [
             sweep.training(init, loss, [(X, Y), (X[:9], Y[:9])], steps=4), (0,), np.inf
         ).stretch(0, 4, 4),
         (
-            r"training: batch 1 of data has the shapes \(\(9, 5\), \(9,\)\), and the first one "
+            r"training: batch 1 of data has the shapes \(\(9, 5\), \(9,\)\), but the first has "
             r"\(\(96, 5\), \(96,\)\)"
         ),
     ),
@@ -879,7 +889,7 @@ WRONG = [
     ),
     (
         lambda: run(population(), search=sweep.successive_halving([60])),
-        "run: rungs must lie below the 60 steps",
+        "run: rungs must be below the 60 steps",
     ),
     (
         lambda: run(population(), search=sweep.pbt(20, {"lr": (0.8, 1.2)})),
@@ -908,7 +918,7 @@ WRONG = [
     ),
     (
         lambda: sweep.successive_halving([30, 20]),
-        "successive_halving: rungs must be numbers of updates that rise",
+        "successive_halving: rungs must be increasing numbers of updates",
     ),
     (
         lambda: sweep.successive_halving([0]),
@@ -926,7 +936,7 @@ WRONG = [
     ),
     (
         lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b2": (0, 1)}),
-        "pbt: bounds has 'b2', which perturb has not",
+        "pbt: bounds has 'b2', which is not in perturb",
     ),
     (
         lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds={"b1": (1, 0)}),
@@ -969,7 +979,7 @@ def test_a_number_that_may_not_be_traced_can_be_a_word(needed):
     train = NEEDS_AN_INT[needed]
     with pytest.raises((TypeError, IndexError)) as error:
         run(sweep.grid(lambda rate, n: {"rate": rate, "n": n}, rate=[1.0], n=[3, 4]), train)
-    assert "give the axis words, as n=['64', '128']" in error.value.__notes__[-1]
+    assert "give the axis strings, such as n=['64', '128']" in error.value.__notes__[-1]
 
     def by_word(member, key):
         return train({"n": int(member["n"])}, key)
@@ -1021,7 +1031,7 @@ def test_a_study_that_fails_leaves_no_trial_running():
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    with pytest.raises(ValueError, match="no number of a run"):
+    with pytest.raises(ValueError, match="not a number of a run"):
         sweep.run_study(
             study,
             lambda t: ol.sgd(t.suggest_float("r", 0, 1)),
@@ -1059,12 +1069,12 @@ def test_one_suggestion_that_fails_or_is_pruned_is_one_trial():
 
     with pytest.warns(
         UserWarning,
-        match=r"^run_study: trial 2 failed in suggest, and the study goes on: KeyError: 0\.",
+        match=r"^run_study: trial 2 failed in suggest, and the study continues: KeyError: 0\.",
     ):
         assert states(KeyError) == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED", "PRUNED"]
     assert states(()) == ["FAIL", "PRUNED", "FAIL"]  # it ends the study, as in study.optimize
     with pytest.raises(
-        ValueError, match=r"^run_study: catch must be an exception class or a tuple of these, got"
+        ValueError, match=r"^run_study: catch must be an exception class or a tuple of them, got"
     ):
         states(("KeyError",))
 
@@ -1076,7 +1086,7 @@ def test_a_trial_that_was_left_out_is_pruned_and_what_fits_no_study_is_refused()
     call = partial(
         sweep.run_study, study, lambda t: ol.sgd(t.suggest_float("rate", 1e-3, 0.1)), n_trials=4
     )
-    with pytest.raises(ValueError, match=r"run_study: search=pbt\(...\) moves numbers on the way"):
+    with pytest.raises(ValueError, match=r"run_study: search=pbt\(...\) changes numbers during"):
         call(training(), **SEARCHES["pbt"])
     with pytest.raises(
         ValueError, match="run_study: checkpoint is for one sweep; give the study a storage"

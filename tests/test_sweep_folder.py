@@ -58,12 +58,10 @@ def cut(folder, *names):
 
 def test_of_two_sweeps_in_one_folder_the_second_is_told_who_is_at_work(tmp_path):
     checkpoint = Checkpoint(tmp_path / "mine", {})
-    who = (
-        f"another thread of this one, process {os.getpid()} on {socket.gethostname()}, is at work "
-        "there"
-    )
+    who = rf"another thread of this process \(process {os.getpid()} on {socket.gethostname()}\)"
     with pytest.raises(
-        ValueError, match=f"^run: checkpoint 'mine' is in use: {who}; wait for it, or take another"
+        ValueError,
+        match=f"^run: checkpoint 'mine' is in use by {who}; wait until it ends, or choose an",
     ):
         Checkpoint(tmp_path / "mine", {})
     checkpoint.close()
@@ -94,11 +92,11 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
     ):
         lock_of(tmp_path, **owner)
         with pytest.raises(
-            ValueError, match=f"is in use: {who}.* If it has ended, remove .*/.sweep-lock"
+            ValueError, match=f"is in use by {who}.* If it has already ended, remove .*/.sweep-lock"
         ):
             Lock(tmp_path)
     (tmp_path / ".sweep-lock").write_text("")
-    with pytest.raises(ValueError, match="is in use: somebody is at work there"):
+    with pytest.raises(ValueError, match="is in use by an unknown process; wait until it ends"):
         Lock(tmp_path)
 
 
@@ -112,7 +110,7 @@ def test_a_damaged_save_falls_back_to_the_one_before(what, tmp_path):
     value, (told,) = last(folder)
     assert value == 1
     assert told.startswith(f"run: checkpoint 'mine': save 1 is damaged, its {what}: ")
-    assert told.endswith("; the sweep goes on from save 0")
+    assert told.endswith("; the sweep resumes from save 0")
 
 
 def test_the_next_save_keeps_the_good_one_and_not_the_damaged_one(tmp_path):
@@ -144,13 +142,13 @@ def test_a_folder_of_something_else_is_refused_by_name(tmp_path):
     (tmp_path / "numbered" / "3").mkdir(parents=True)
     told = {
         "managed": (
-            "has a folder '0', which holds _CHECKPOINT_METADATA, .*default: no save of a sweep; "
-            "remove .*/0, or"
+            "has a folder '0', which holds _CHECKPOINT_METADATA, .*default, and is not a save "
+            "of a sweep; remove .*/0, or"
         ),
-        "one": "is a checkpoint of Orbax that no sweep has saved; take another folder",
+        "one": "is an Orbax checkpoint that was not saved by a sweep; choose another folder",
         "numbered": (
-            "has a folder '3', which is empty: no save of a sweep; remove .*/numbered/3, or take "
-            "another"
+            "has a folder '3', which is empty, and is not a save of a sweep; "
+            "remove .*/numbered/3, or choose another"
         ),
     }
     for name, problem in told.items():
@@ -172,7 +170,7 @@ def test_a_save_that_fails_is_told_and_the_next_one_is_made(tmp_path, monkeypatc
 
     with (
         monkeypatch.context() as broken,
-        pytest.warns(UserWarning, match="save 1 failed, and the sweep goes on wi"),
+        pytest.warns(UserWarning, match="save 1 failed, and the sweep continues wi"),
     ):
         broken.setattr(checkpoint.manager, "save", full)
         checkpoint.save({"x": np.full(3, 2.0)}, {"value": 2})

@@ -167,13 +167,11 @@ def test_odd_sweeps_are_drawn_without_a_warning(case):
 def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
     made = course(rates(4))
     for kind, why in {
-        "brackets": "no member was dropped on the way; search=successive_halving",
-        "lineage": "no run took over from another; search=pbt",
-        "heatmap": "it takes two axes of a grid",
+        "brackets": "no member was dropped; write search=successive_halving",
+        "lineage": "no run took over from another; write search=pbt",
+        "heatmap": "it needs two axes of a grid",
     }.items():
-        with pytest.raises(
-            ArgumentError, match=f"plot: there is no picture of kind '{kind}': {why}"
-        ):
+        with pytest.raises(ArgumentError, match=f"plot: nothing to draw for kind '{kind}': {why}"):
             made.plot(kind)
     with pytest.raises(ArgumentError, match=r"plot: kind must be one of curves, .*got 'curve'"):
         made.plot("curve")
@@ -182,17 +180,17 @@ def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
     ):
         made.plot("curves", metric="acuracy")
     with pytest.raises(
-        ArgumentError, match="plot: names has 'lr', which is no axis; there are learning_rate"
+        ArgumentError, match="plot: names has 'lr', which is not an axis; there are learning_rate"
     ):
         made.plot("axes", names="lr")
     with pytest.raises(ArgumentError, match="plot: top must be an integer of at least 1, got 0"):
         made.plot("curves", top=0)
-    with pytest.raises(ArgumentError, match="plot: ax takes one picture, and these are 2"):
+    with pytest.raises(ArgumentError, match="plot: ax takes one picture, but there are 2"):
         made.plot(ax=pyplot.figure().gca())
     made.history = {"step": np.array([1]), "loss": made.history["loss"][..., -1:]}
     with pytest.raises(
         ArgumentError,
-        match="plot: there is no picture of kind 'curves': a run was evaluated only once",
+        match="plot: nothing to draw for kind 'curves': a run was evaluated only once",
     ):
         made.plot("curves")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

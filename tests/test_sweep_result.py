@@ -238,7 +238,7 @@ def test_the_table_and_the_file(tmp_path):
     assert table.header == ["rank", "member", *names, "loss", "status", "updates"]
     assert (
         table.cells[0][:5] == ["1", "1", "adamw", "0.01", "–"]
-        and table.notes[0] == "and 3 more: table(None)"
+        and table.notes[0] == "and 3 more; table(None) shows all"
     )
     assert len(str(table).splitlines()) == 5 + len(table.notes) and "<td" in table._repr_html_()
     assert len(made.table(None).cells) == 6
@@ -349,11 +349,13 @@ def test_a_series_that_a_function_returned_is_drawn():
     assert shown[0].get_ydata().tolist() == (np.arange(4) + best).tolist()
     name, values = made._series("drawn")
     assert name == "drawn" and np.isnan(values[0, 0]).tolist() == [False, False, True, True]
-    told = "metric must name a series, .* of one dimension in a dict; train returned curve, drawn"
+    told = (
+        "metric must name a series, a one-dimensional array in a dict; train returned curve, drawn"
+    )
     with pytest.raises(ArgumentError, match=told):
         made.plot("curves")
     with pytest.raises(
-        ArgumentError, match=r"plot: 'return' is no series, .*; train returned curve"
+        ArgumentError, match=r"plot: 'return' is not a series, .*; train returned curve"
     ):
         made.plot("curves", metric="return")
     one = function(rates(3, 1e-3, 1e-2), outputs=lambda m, s: {"only": np.ones(3)})

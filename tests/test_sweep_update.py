@@ -238,7 +238,9 @@ def test_a_killed_sweep_over_updates_ends_as_if_it_had_not_been(search, tmp_path
         run(walkers(), walking(), checkpoint=tmp_path, **options)
     monkeypatch.setattr(_Sweep, "_advance", advance)
     same(run(walkers(), walking(), checkpoint=tmp_path, **options), whole)
-    with pytest.raises(ValueError, match="is of another sweep: its carry had other shapes; take"):
+    with pytest.raises(
+        ValueError, match="belongs to another sweep: its carry had different shapes; choose"
+    ):
         other = sweep.training(
             lambda member, key: begin(member, key)._replace(steps=jnp.zeros(2, jnp.int32)),
             update=walk,
@@ -291,10 +293,10 @@ def returning(made, carry=None, **options):
 
 GIVEN = {"x": jnp.float32(1.0)}
 WRONG = [
-    (lambda: sweep.training(begin, steps=1), "training: loss and update are not given; write"),
+    (lambda: sweep.training(begin, steps=1), "training: neither loss nor update is given; write"),
     (
         lambda: sweep.training(begin, loss, update=walk, steps=1),
-        "training: loss and update are both given; write",
+        "training: both loss and update are given; write",
     ),
     (
         lambda: sweep.training(begin, update=3, steps=1),
@@ -302,23 +304,23 @@ WRONG = [
     ),
     (
         lambda: sweep.training(begin, update=lambda key, member, carry: 0, steps=1),
-        r"training: update is called as update\(member, carry, key\), and is <lambda>\(key, mem",
+        r"training: update is called as update\(member, carry, key\), but is <lambda>\(key, mem",
     ),
     (
         lambda: sweep.training(begin, update=lambda member, carry: 0, steps=1),
-        r"training: update is called as update\(member, carry, key\), and is .*: too many posit",
+        r"training: update is called as update\(member, carry, key\), but is .*: too many posit",
     ),
     (
         lambda: sweep.training(begin, None, (X, Y), update=lambda m, carry: 0, steps=1),
-        r"training: update is called as update\(member, carry, key, \*batch\), and is",
+        r"training: update is called as update\(member, carry, key, \*batch\), but is",
     ),
     (
         lambda: sweep.training(lambda key, member: 0, update=walk, steps=1),
-        r"training: init is called as init\(member, key\), and is <lambda>\(key, member\): the",
+        r"training: init is called as init\(member, key\), but is <lambda>\(key, member\): the",
     ),
     (
         lambda: returning(GIVEN),
-        r"training: update must return \(carry, numbers\), the latter a dict",
+        r"training: update must return \(carry, numbers\), where numbers is a dict",
     ),
     (lambda: returning((GIVEN, 1.0)), "training: update must return .* a dict, got a tuple of 2"),
     (lambda: returning((GIVEN, {})), "training: update returns no number; return one to rank by"),
@@ -328,15 +330,15 @@ WRONG = [
     ),
     (
         lambda: returning((GIVEN, {"step": 1.0})),
-        "training: a number of a run is called 'step', as the updates are",
+        "training: a number of a run is called 'step', a name taken by the updates",
     ),
     (
         lambda: returning(({"x": jnp.ones(2)}, {"loss": 1.0})),
-        r"training: update must return a carry like .* given: leaf 'x' was float32\[\], and is flo",
+        r"training: update must return a carry like .* given: leaf 'x' was float32\[\], and is now",
     ),
     (
         lambda: returning(({"x": 1}, {"loss": 1.0})),
-        r"training: update must return a carry .*: leaf 'x' was float32\[\], and is int32\[\]",
+        r"training: update must return a carry .*: leaf 'x' was float32\[\], and is now int32\[\]",
     ),
     (
         lambda: returning((GIVEN | {"y": 1.0}, {"loss": 1.0})),

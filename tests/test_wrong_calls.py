@@ -482,7 +482,7 @@ WRONG = {
     # sweeps
     "sweep.choice": (
         lambda: sweep.choice("ab"),
-        "choice: options must be a list or an array of one dimension, got 'ab'",
+        "choice: options must be a list or a one-dimensional array, got 'ab'",
     ),
     "sweep.grid": (
         lambda: sweep.grid(ol.adam, lr=[0.1]),
@@ -496,7 +496,7 @@ WRONG = {
     "sweep.randint": (lambda: sweep.randint(1, 2.5), "randint: high must be an integer, got 2.5"),
     "sweep.run": (
         lambda: sweep.run(ADAM, sweep.training(jnp.zeros, loss, steps=1)),
-        "run: population must be what grid or sample return, got GradientTransformation",
+        "run: population must be what grid or sample returns, got GradientTransformation",
     ),
     "sweep.run_study": (
         lambda: sweep.run_study(ol.adam, ADAM, loss, n_trials=1),
@@ -508,7 +508,7 @@ WRONG = {
     ),
     "sweep.successive_halving": (
         lambda: sweep.successive_halving([30, 20]),
-        "successive_halving: rungs must be numbers of updates that rise",
+        "successive_halving: rungs must be increasing numbers of updates",
     ),
     "sweep.training": (
         lambda: sweep.training(jnp.zeros, 3, steps=1),

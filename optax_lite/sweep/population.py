@@ -130,7 +130,7 @@ class Population:
         return tuple(made)
 
 
-_NOT_HIDDEN = "write linear_schedule(lr, 0.0, N), or a @schedule of your own"
+_NOT_HIDDEN = "write linear_schedule(lr, 0.0, N), or your own @schedule"
 
 
 def needless_structures(population: Population) -> str | None:
@@ -149,10 +149,12 @@ def needless_structures(population: Population) -> str | None:
         found.setdefault(key, []).extend(paths[:1])
     for paths in found.values():
         if len(paths) > 1:
-            problem = f"{len(paths)} structures differ only in numbers that the function given as"
+            problem = (
+                f"{len(paths)} structures differ only in numbers held by the function given as"
+            )
             return (
-                f"{problem} {paths[0].split('/')[-1]} holds, and each is compiled by itself; "
-                f"{_NOT_HIDDEN}, and one program serves all"
+                f"{problem} {paths[0].split('/')[-1]}, so each compiles separately; "
+                f"{_NOT_HIDDEN}, and they all share one program"
             )
     return None
 
@@ -289,4 +291,4 @@ def _no_number(x: Any) -> str:
     ):
         return ""
     kind = f"the function {getattr(x, '__name__', x)}" if callable(x) else show_leaf(x)
-    return f"is {kind:.60}, no number; let the training close over it"
+    return f"is {kind:.60}, not a number; let the training function close over it"

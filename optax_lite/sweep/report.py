@@ -102,7 +102,7 @@ def table(result: Any, n: int | None = 10) -> Table:
     header = ["rank", "member", *["seed"] * evolves, *names, result.score_name, "status"]
     header += ["updates"] * counts
     more = len(places) - len(cells)
-    notes = [f"and {more} more: table(None)"] if more else []
+    notes = [f"and {more} more; table(None) shows all"] if more else []
     return Table(header, cells, notes + remarks(result))
 
 

@@ -116,7 +116,7 @@ class Result:
                 f"{self.score_name}, the score, is NaN or infinite in every run"
                 f"{' that did not diverge' * (self.trained != 'function')}"
             )
-            problem += "; look at what computes it"
+            problem += "; check what computes it"
             if (self.status == "diverged").all() and self.trained != "function":
                 problem = (
                     f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} "
@@ -306,9 +306,9 @@ class Result:
         if name not in found:
             known = f"train returned {closest(metric or '', found) if found else 'none'}"
             problem = (
-                "metric must name a series, an array of one dimension in a dict"
+                "metric must name a series, a one-dimensional array in a dict"
                 if metric is None
-                else f"{metric!r} is no series, an array of one dimension"
+                else f"{metric!r} is not a series, a one-dimensional array"
             )
             raise ArgumentError(f"{problem}; {known}", "plot")
         longest = max(map(len, found[name].values()))

@@ -24,7 +24,7 @@ class SuccessiveHalving:
         """Return the steps at which something is decided."""
         if self.rungs[-1] >= steps:
             raise ArgumentError(
-                f"rungs must lie below the {steps} steps of the training, got {self.rungs[-1]}",
+                f"rungs must be below the {steps} steps of the training, got {self.rungs[-1]}",
                 "run",
             )
         return set(self.rungs)
@@ -64,7 +64,7 @@ def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveH
         _checked("successive_halving", rung=rung)
     if not steps or any(b <= a for a, b in pairwise(steps)):
         raise ArgumentError(
-            f"rungs must be numbers of updates that rise, got {list(steps)}", "successive_halving"
+            f"rungs must be increasing numbers of updates, got {list(steps)}", "successive_halving"
         )
     if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep < 1:
         raise ArgumentError(f"keep must be above 0 and below 1, got {keep!r}", "successive_halving")
@@ -153,7 +153,7 @@ def pbt(
             raise ArgumentError(f"bounds[{name!r}] must be (low, high), got {limit}", "pbt")
         if name not in factors:
             raise ArgumentError(
-                f"bounds has {name!r}, which perturb has not; it has {list(factors)}", "pbt"
+                f"bounds has {name!r}, which is not in perturb; perturb has {list(factors)}", "pbt"
             )
     if (
         isinstance(fraction, bool)

@@ -184,7 +184,7 @@ def sample(
     """
     with errors_named("sample"):
         check_count(n=n)
-    advice = "; for an axis, give the argument of the factory another name"
+    advice = "; if it is an axis, rename that argument of the factory"
     if not isinstance(method, str) or method not in _METHODS:
         problem = f"method must be one of {', '.join(_METHODS)}, got {method!r:.60}"
         raise ArgumentError(problem + advice * (not isinstance(method, str)), "sample")
@@ -246,7 +246,7 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
         raise ArgumentError(problem, where)
     if not axes:
         raise ArgumentError(
-            f"there is no axis; write {where}(..., learning_rate=[1e-3, 1e-2])", where
+            f"no axis is given; write {where}(..., learning_rate=[1e-3, 1e-2])", where
         )
     try:
         signature = inspect.signature(factory)
@@ -294,7 +294,7 @@ def _no_axis(name: str, axis: Any, is_array: bool) -> str:
     if any(axis is f for f in (uniform, loguniform, randint, choice)):
         return f"{name} is the function {axis.__name__} itself; call it: {axis.__name__}(...)"
     got = f"an array of shape {np.shape(axis)}" if is_array and np.ndim(axis) else f"{axis!r:.60}"
-    problem = f"{name} must be a list or an array of one dimension, got {got}"
+    problem = f"{name} must be a list or a one-dimensional array, got {got}"
     if isinstance(axis, (Range, Choice)):
         return f"{problem}; write sample(factory, n, {name}=...), or values of your own"
     several = (

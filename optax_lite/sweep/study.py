@@ -85,8 +85,8 @@ def run_study(
         )
     if isinstance(options.get("search"), PBT):
         problem = (
-            "search=pbt(...) moves numbers on the way, so that a trial's value would not be that "
-            "of its params"
+            "search=pbt(...) changes numbers during training, so a trial's value would not "
+            "belong to its params"
         )
         raise ArgumentError(f"{problem}; write search=successive_halving(...)", "run_study")
     with errors_named("run_study"):
@@ -94,7 +94,7 @@ def run_study(
     catch = (catch,) if isinstance(catch, type) else tuple(catch)
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in catch):
         raise ArgumentError(
-            f"catch must be an exception class or a tuple of these, got {catch!r}", "run_study"
+            f"catch must be an exception class or a tuple of them, got {catch!r}", "run_study"
         )
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
     results, programs = [], {}
@@ -152,5 +152,5 @@ def _suggested(suggest: Callable[[Any], PyTree], trial: Any) -> tuple[dict[str, 
 
 def _warn(what: str, error: Exception) -> None:
     warnings.warn(
-        f"run_study: {what}, and the study goes on: {type(error).__name__}: {error}", stacklevel=3
+        f"run_study: {what}, and the study continues: {type(error).__name__}: {error}", stacklevel=3
     )

@@ -86,7 +86,8 @@ class OwnUpdate:
         if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Mapping)):
             got = f"a tuple of {len(made)}" if isinstance(made, tuple) else f"{show_leaf(made):.60}"
             raise ArgumentError(
-                f"update must return (carry, numbers), the latter a dict, got {got}", "training"
+                f"update must return (carry, numbers), where numbers is a dict, got {got}",
+                "training",
             )
         _check_same(carry, made[0])
         return made[0], dict(made[1])
@@ -184,7 +185,7 @@ class Training:
         means = {f"batch_{name}" if name in found else name: x for name, x in means.items()}
         if taken := [name for name in found if name in (*means, BATCH_LOSS)]:
             raise ArgumentError(
-                f"eval_fn returns {taken[0]!r}, a name that is taken; call it otherwise", "training"
+                f"eval_fn returns {taken[0]!r}, a name that is taken; rename it", "training"
             )
         return means | found
 
@@ -224,7 +225,7 @@ class FunctionTask:
         }
         if not numbers:
             advice = (
-                "return a number, or a dict with one, or give score=, a function of what it returns"
+                "return a number or a dict with one, or pass score=, a function of what it returns"
             )
             raise ArgumentError(f"train returned {show_leaf(out):.60}; {advice}", "run")
         return numbers
@@ -281,9 +282,9 @@ def training(
     """
     with errors_named("training"):
         if (loss is None) == (update is None):
+            given = "both loss and update are" if update else "neither loss nor update is"
             raise ArgumentError(
-                f"loss and update are {'both' if update else 'not'} given; write training(init, "
-                "loss, ...) or training(init, update=...)"
+                f"{given} given; write training(init, loss, ...) or training(init, update=...)"
             )
         own = {"loss": loss} if update is None else {"update": update}
         check_function(init=init, **own, **({} if eval_fn is None else {"eval_fn": eval_fn}))
@@ -323,7 +324,7 @@ def check_takes(name: str, function: Callable, *arguments: str, more: bool = Fal
     if problem:
         call = f"{name}({', '.join((*arguments, *['*batch'] * more))})"
         raise ArgumentError(
-            f"{name} is called as {call}, and is {_called(function)}{signature}: {problem}"
+            f"{name} is called as {call}, but is {_called(function)}{signature}: {problem}"
         )
 
 
@@ -341,7 +342,7 @@ def _check_same(old: PyTree, new: PyTree) -> None:
             problem = f"leaf {path_string(path)!r} is new"
         elif not is_key(x) and (jnp.shape(x), jnp.result_type(x)) != (was.shape, was.dtype):
             shown = show_leaf(x if hasattr(x, "dtype") else jnp.asarray(x))
-            problem = f"leaf {path_string(path)!r} was {show_leaf(was)}, and is {shown}"
+            problem = f"leaf {path_string(path)!r} was {show_leaf(was)}, and is now {shown}"
         if problem:
             break
     missing = [path for path, _ in before if path not in dict(after)]
@@ -351,7 +352,7 @@ def _check_same(old: PyTree, new: PyTree) -> None:
         problem = "the containers differ"
     if problem:
         raise ArgumentError(
-            f"update must return a carry like the one that it was given: {problem}", "training"
+            f"update must return a carry like the one it was given: {problem}", "training"
         )
 
 

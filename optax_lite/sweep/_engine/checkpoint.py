@@ -1,4 +1,4 @@
-"""A sweep on disk, so that one that was killed goes on; Orbax writes it."""
+"""Save a sweep with Orbax, so that it can be resumed after a kill."""
 
 import hashlib
 import json
@@ -17,13 +17,13 @@ from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.sweep._engine.lock import Lock
 
-_SHARE = 20  # a save may cost one part in so many of the time
-_READ = 2**26  # bytes of arrays that are looked at to tell them from others
+_SHARE = 20  # saves may take one part in so many of the time
+_READ = 2**26  # bytes of the data that a digest reads, roughly
 _DIGESTS = {
-    "numbers": "its members had other numbers",
-    "data": "it had other data",
-    "params": "it had other initial params",
-    "carry": "its carry had other shapes",
+    "numbers": "its members had different numbers",
+    "data": "it had different data",
+    "params": "it had different initial params",
+    "carry": "its carry had different shapes",
 }
 
 
@@ -32,10 +32,10 @@ class _Damaged(Exception):
 
 
 class Checkpoint:
-    """The last saves of one sweep in a folder, with what it is a sweep of.
+    """Keep the last saves of one sweep in a folder, with a fingerprint of the sweep.
 
-    While it is open no other sweep can work in the folder. A save that fails, as on a disk that is
-    full, is told by a warning: the sweep and its result are worth more.
+    While it is open, no other sweep can use the folder. If a save fails, for example because the
+    disk is full, it only warns: the sweep and its result are worth more.
     """
 
     def __init__(self, folder: str | Path, fingerprint: dict[str, Any]):
@@ -62,12 +62,10 @@ class Checkpoint:
         self.number = max(self.manager.all_steps(), default=-1) + 1
 
     def _check_contents(self) -> None:
-        """Raise if the folder holds what no sweep has saved, by names alone."""
+        """Raise if the folder holds anything that a sweep would not save; look at names only."""
         if (self.folder / "_CHECKPOINT_METADATA").exists():
-            problem = (
-                f"checkpoint {self.folder.name!r} is a checkpoint of Orbax that no sweep has saved"
-            )
-            raise ArgumentError(f"{problem}; take another folder", "run")
+            problem = f"checkpoint {self.folder.name!r} is an Orbax checkpoint that was not saved"
+            raise ArgumentError(f"{problem} by a sweep; choose another folder", "run")
         for path in sorted(self.folder.iterdir()):
             inside = (
                 sorted(x.name for x in path.iterdir())
@@ -77,19 +75,19 @@ class Checkpoint:
             if "arrays" not in inside and "meta" not in inside:
                 holds = f"which holds {', '.join(inside[:4])}" if inside else "which is empty"
                 problem = (
-                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}: no "
-                    "save of a sweep"
+                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}, and is "
+                    "not a save of a sweep"
                 )
-                raise ArgumentError(f"{problem}; remove {path}, or take another folder", "run")
+                raise ArgumentError(f"{problem}; remove {path}, or choose another folder", "run")
 
     def last(
         self, target_of: Callable[[dict[str, Any]], PyTree]
     ) -> tuple[dict[str, Any], PyTree] | None:
-        """The last save that can be read: what is no array, and the arrays, as those of `target_of`
-        that are.
+        """Return the last readable save: its metadata, and its arrays in the structure of
+        `target_of`.
 
-        None in an empty folder, an error where it is of another sweep. What is damaged is passed
-        over with a warning.
+        Return None for an empty folder, and raise if the save belongs to another sweep. Skip
+        damaged saves with a warning.
         """
         args, problems = self.ocp.args, []
         for number in sorted(self.manager.all_steps(), reverse=True):
@@ -102,12 +100,12 @@ class Checkpoint:
                 self.damaged.append(number)
                 continue
             for problem in problems:
-                self._warn(f"{problem}; the sweep goes on from save {number}")
+                self._warn(f"{problem}; the sweep resumes from save {number}")
             return meta, arrays
         if problems:
             problem = f"checkpoint {self.folder.name!r}: {'; '.join(problems)}"
             raise ArgumentError(
-                f"{problem}; remove the folder to start again, or take another one", "run"
+                f"{problem}; remove the folder to start again, or choose another one", "run"
             )
         return None
 
@@ -123,7 +121,7 @@ class Checkpoint:
     def _check_fingerprint(self, saved: dict[str, Any]) -> None:
         other = [name for name, value in self.fingerprint.items() if saved.get(name) != value]
         if other:
-            # Where these differ, which a person can compare, so do two of the digests.
+            # Differences here imply differences in two digests, and tell a reader more.
             implied = ("numbers", "carry") if {"settings", "members"} & {*other} else ()
             told = "; ".join(
                 _difference(name, saved.get(name), self.fingerprint[name])
@@ -131,16 +129,17 @@ class Checkpoint:
                 if name not in implied
             )
             raise ArgumentError(
-                f"checkpoint {self.folder.name!r} is of another sweep: {told}; take another folder",
+                f"checkpoint {self.folder.name!r} belongs to another sweep: {told}; choose another "
+                "folder",
                 "run",
             )
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last save to afford one."""
+        """Tell whether enough time has passed since the last save to afford another."""
         return time.perf_counter() - self.ended > _SHARE * self.took
 
     def save(self, arrays: PyTree, meta: dict[str, Any]) -> None:
-        """Write all of it; a save that is cut off does not count."""
+        """Write a save; one that is interrupted does not count."""
         began, args = time.perf_counter(), self.ocp.args
         both = {
             "arrays": args.StandardSave(arrays),
@@ -153,7 +152,7 @@ class Checkpoint:
             self.manager.wait_until_finished()
         except Exception as error:
             self._warn(
-                f"save {self.number} failed, and the sweep goes on without it: "
+                f"save {self.number} failed, and the sweep continues without it: "
                 f"{type(error).__name__}: {error}"
             )
         self.number += 1
@@ -161,7 +160,7 @@ class Checkpoint:
         self.took = self.ended - began
 
     def close(self) -> None:
-        """Wait for the last save and let go of the folder."""
+        """Wait for the last save and release the folder."""
         try:
             self.manager.close()
         except Exception as error:
@@ -178,17 +177,17 @@ class Checkpoint:
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    """Say how an entry of two fingerprints differs; of arrays they hold only digests."""
+    """Describe how an entry of two fingerprints differs; for arrays they hold only digests."""
     if name in _DIGESTS:
         return _DIGESTS[name]
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         i = next(i for i, pair in enumerate(zip(was, now, strict=True)) if pair[0] != pair[1])
         name, was, now = f"{name}[{i}]", was[i], now[i]
-    return f"{name} was {was!r:.80}, and is {now!r:.80}"
+    return f"{name} was {was!r:.80}, and is now {now!r:.80}"
 
 
 def digest(tree: PyTree) -> str:
-    """A hash of arrays; of large ones, of some of their rows."""
+    """Hash arrays; of large ones, hash only some of the rows."""
     found = [
         jax.random.key_data(x) if is_key(x) else x if hasattr(x, "shape") else np.asarray(x)
         for x in jax.tree.leaves(tree)

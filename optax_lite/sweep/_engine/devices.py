@@ -1,4 +1,4 @@
-"""Where a population runs: one device, or a mesh of them over which its chunks are spread."""
+"""Spread the chunks of a population over one device or a mesh of devices."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,9 +17,7 @@ _ALL = PartitionSpec()
 
 
 class Devices:
-    """Devices that each take a part of the leading axis; several processes when `jax.distributed`
-    has begun.
-    """
+    """Devices that each hold a part of the leading axis; they may span several processes."""
 
     def __init__(self, devices: int | Sequence[Any] | None):
         present = jax.devices()
@@ -48,8 +46,8 @@ class Devices:
         self.room = room if room is None else -self.agree(-room)
 
     def agree(self, x: float) -> float:
-        """The largest of what the processes have: a clock, a Ctrl-C; they all have to ask, and
-        decide alike.
+        """Return the maximum over processes, so that all decide alike. Collective: every process
+        must call it.
         """
         if self.processes == 1:
             return x
@@ -59,16 +57,16 @@ class Devices:
         return float(jax.jit(jnp.max, out_shardings=self.everywhere)(own))
 
     def split(self, tree: PyTree) -> PyTree:
-        """Arrays of the host on the devices, a part of the leading axis on each."""
+        """Put host arrays on the devices, split along the leading axis."""
         return jax.device_put(tree, self.by_run)
 
     def share(self, tree: PyTree) -> PyTree:
-        """Arrays of the host as a whole on every device."""
+        """Replicate host arrays on every device."""
         return jax.device_put(tree, self.everywhere)
 
     def over_runs(self, function: Callable, in_axes: tuple) -> Callable:
-        """`function` of one run as a function of many: vmapped, and each device with its
-        own part.
+        """Turn a function of one run into a function of many: vmapped, and sharded over the
+        devices.
         """
         many = jax.vmap(function, in_axes=in_axes)
         if self.mesh is None:
@@ -79,7 +77,7 @@ class Devices:
         )
 
     def abstract(self, tree: PyTree, size: int | None = None) -> PyTree:
-        """Shapes, with an axis of runs in front if a size is given, and where they lie."""
+        """Return shapes with shardings; if a size is given, with a leading axis of runs."""
         sharding = self.everywhere if size is None else self.by_run
         front = () if size is None else (size,)
         return jax.tree.map(
@@ -87,24 +85,24 @@ class Devices:
         )
 
     def regroup(self, carries: list[PyTree], rows: list[np.ndarray]) -> list[PyTree]:
-        """New chunks out of the runs of old ones: row numbers into all of them, one list for each
-        new chunk.
+        """Gather new chunks from the runs of old ones; `rows` indexes the old chunks laid end to
+        end, one array for each new chunk.
         """
         if isinstance(jax.tree.leaves(carries[0])[0], np.ndarray):  # parked on the host
             return _take(carries, rows)
         return jax.jit(_take, out_shardings=self.by_run)(carries, rows)
 
     def row(self, carry: PyTree, row: int) -> PyTree:
-        """One run out of a chunk, on the first device here; all processes have to ask for it."""
+        """Take one run out of a chunk. Collective: every process must call it."""
         return jax.tree.map(jnp.asarray, jax.device_get(self._row(carry, np.int32(row))))
 
     def memory(self) -> float | None:
-        """Bytes of one device, on the process that has least; None where nobody says."""
+        """Return the bytes of one device, the minimum over processes; None if unknown."""
         return self.room
 
 
 def _room(devices: list[Any]) -> float | None:
-    """Bytes of one device here; of the machine, divided, where they are its cores."""
+    """Return the bytes of one local device; for CPU devices, a share of the machine's memory."""
     is_cpu = devices[0].platform == "cpu"
     stats = devices[0].memory_stats() if not is_cpu else None
     if stats and "bytes_limit" in stats:

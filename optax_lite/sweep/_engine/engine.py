@@ -1,6 +1,4 @@
-"""Train a population: chunks of runs as compiled programs, in step with one another from evaluation
-to evaluation.
-"""
+"""Train a population: advance its chunks from evaluation to evaluation with compiled programs."""
 
 import contextlib
 import time
@@ -113,9 +111,9 @@ def train_population(
     checkpoint: str | Path | None = None,
     progress: bool | str = "auto",
 ) -> Result:
-    """`run`, with the programs that earlier ones of the same training compiled."""
+    """Run a sweep with the programs that earlier sweeps over the same training have compiled."""
     if not isinstance(population, Population):
-        problem = f"population must be what grid or sample return, got {type(population).__name__}"
+        problem = f"population must be what grid or sample returns, got {type(population).__name__}"
         raise ArgumentError(
             f"{problem}; write sweep.grid(adamw, learning_rate=[1e-3, 1e-2])", "run"
         )
@@ -135,8 +133,8 @@ def train_population(
         )
     if search is not None and not isinstance(train, Training):
         raise ArgumentError(
-            "search needs training(init, loss) or training(init, update=...): a function of your "
-            "own cannot be cut in pieces",
+            "search needs training(init, loss) or training(init, update=...): your own function "
+            "cannot be cut into pieces",
             "run",
         )
     if isinstance(train, Training):
@@ -186,7 +184,7 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
         or not all(isinstance(s, (int, np.integer)) for s in found)
     ):
         raise ArgumentError(
-            f"seeds must be a number of at least 1, or different integers, got {seeds!r}", "run"
+            f"seeds must be an integer of at least 1, or distinct integers, got {seeds!r}", "run"
         )
     return tuple(map(int, found))
 
@@ -201,14 +199,12 @@ class _Chunk:
     members: PyTree = None  # on the devices; None when they changed
 
     def filled(self, rows: np.ndarray, count: int) -> np.ndarray:
-        """Rows for every place of it on so many devices, the last one again where no run is
-        left.
-        """
+        """Pad rows to the size of the chunk on all devices, by repeating the last one."""
         return np.concatenate([rows, np.repeat(rows[-1:], self.size * count - len(rows))])
 
 
 class _Sweep:
-    """A sweep under way. Runs are numbered member by member, each with all its seeds."""
+    """A sweep in progress. Runs are numbered member by member, each with all its seeds."""
 
     def __init__(
         self, population, task, seeds, score, mode, search, chunk, devices, checkpoint, programs
@@ -289,11 +285,11 @@ class _Sweep:
     # --- the course
 
     def opened(self):
-        """Hold the folder of the saves, if there is one, to the end."""
+        """Hold the lock on the checkpoint folder, if there is one, until the end."""
         return contextlib.nullcontext() if self.saved is None else contextlib.closing(self.saved)
 
     def go(self, show, interrupted):
-        """Run from point to point, until the last or until somebody asks for the end."""
+        """Run from point to point until the last one or an interrupt."""
         if not self._resume():
             self._plan()
         for point in range(self.point, len(self.points)):
@@ -334,7 +330,7 @@ class _Sweep:
             )
 
     def _check_memory(self):
-        """Whether all runs stay on the devices, or wait for their turn on the host."""
+        """Decide whether all runs stay on the devices or wait for their turn on the host."""
         memory, count = self.devices.memory(), self.devices.count
         needed = 0.0
         for g in range(len(self.groups)):
@@ -353,7 +349,7 @@ class _Sweep:
         return [_Chunk(g, runs[i : i + many], size) for i in range(0, len(runs), many)]
 
     def _advance(self, chunk):
-        """One chunk to the next point; what it measured is read later."""
+        """Advance one chunk to the next point; read its measurements later."""
         stop, first = self.points[self.point], self.points[self.point - 1] if self.point else 0
         programs, devices = self.sizes.get(chunk.structure, chunk.size), self.devices
         if chunk.members is None:
@@ -391,7 +387,7 @@ class _Sweep:
         return carry, stretch
 
     def _flush(self, before=None):
-        """Read what was measured; the device goes on with what was asked for meanwhile."""
+        """Read pending measurements while the device works on what is already queued."""
         ready = [p for p in self.pending if before is None or p[1] < before]
         self.pending = [p for p in self.pending if not (before is None or p[1] < before)]
         for runs, point, measured in ready:
@@ -402,7 +398,7 @@ class _Sweep:
             )
 
     def _settle(self):
-        """What follows from a point: who goes on, who copies whom, who can be left out."""
+        """Decide at a point which runs continue, which copy others, and which can be dropped."""
         point, step = self.point, self.points[self.point]
         for g, paths in enumerate(self.paths):
             self.log.note_numbers(self._of_structure(g), point, numbers_of(self.values[g], paths))
@@ -423,9 +419,7 @@ class _Sweep:
         return [r for r, place in self.place.items() if place[0] == g]
 
     def _compact(self, point):
-        """Fewer or smaller chunks where enough runs have ended; by what was known at the point
-        before.
-        """
+        """Use fewer or smaller chunks once enough runs had ended at the previous point."""
         for g in range(len(self.groups)):
             old = [c for c in self.chunks if c.structure == g]
             before = [r for c in old for r in c.runs]
@@ -444,9 +438,7 @@ class _Sweep:
             self.chunks.sort(key=lambda c: c.structure)
 
     def _regroup(self, old, new, source=lambda run: run):
-        """Hand the state of every run, or of another that it copies, from old chunks to new
-        ones.
-        """
+        """Move the state of every run, or of the run it copies, from old chunks to new ones."""
         row, at = {}, 0
         for chunk in old:
             row |= {run: at + i for i, run in enumerate(chunk.runs)}
@@ -459,8 +451,8 @@ class _Sweep:
             chunk.carry, chunk.done = carry, old[0].done
 
     def _copy(self, point):
-        """Population-based training: losers take over state and numbers of winners, and change the
-        numbers.
+        """Let losers copy the state and the numbers of winners and perturb the numbers
+        (population-based training).
         """
         search, step = self.search, self.points[point]
         for g, paths in enumerate(self.paths):
@@ -513,7 +505,7 @@ class _Sweep:
         )
 
     def _resume(self):
-        """Go back to the last save; False without one."""
+        """Restore the last save; return False if there is none."""
         found = self.saved and self.saved.last(
             lambda meta: {
                 "carries": {
@@ -539,7 +531,7 @@ class _Sweep:
         return self.devices.abstract(lane, chunk.size * self.devices.count)
 
     def result(self) -> Result:
-        """What came of it."""
+        """Return the result of the sweep."""
         log = self.log
         return Result(
             population=self.population,
@@ -569,7 +561,7 @@ class _Sweep:
         found = [c for c in self.chunks if run in c.runs and c.carry is not None]
         if not found:
             problem = (
-                f"member {member}, seed {self.seeds[seed]} was left out on the way; its "
+                f"member {member}, seed {self.seeds[seed]} was dropped before the end; its "
                 "parameters are gone"
             )
             raise ArgumentError(problem, "result")

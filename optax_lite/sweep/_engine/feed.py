@@ -1,6 +1,4 @@
-"""The batches of a sweep: drawn once on the host for a stretch of steps, and used by every chunk of
-runs.
-"""
+"""Draw the batches of a sweep: once on the host for a stretch of steps, shared by all chunks."""
 
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -17,11 +15,10 @@ from optax_lite.train._batches import again_and_again, as_args, check_data, is_s
 
 
 class BatchSource:
-    """The data of a sweep: `resident` is on the device all the time, `stretch` is what some steps
-    draw from it.
+    """The data of a sweep. `resident` stays on the device; `stretch` returns what some steps draw.
 
-    That is row numbers where the data are arrays that fit, batches where they do not or are an
-    iterable, and nothing where each step takes all. Where seeds have batches of their own it has a
+    These are row numbers if the data are arrays that fit, batches if they do not fit or are an
+    iterable, and nothing if each step takes all rows. If seeds have their own batches, they have a
     leading axis of seeds.
     """
 
@@ -55,7 +52,7 @@ class BatchSource:
         return jax.tree.map(lambda x: np.asarray(x[index]), self.train.data)
 
     def stretch(self, first: int, stop: int, length: int) -> PyTree:
-        """Draw for steps first to stop - 1, filled up to whole blocks; None if there is nothing to
+        """Draw for steps first to stop - 1, padded to whole blocks; None if there is nothing to
         draw.
         """
         if self.rows is None and not self.is_stream:
@@ -73,7 +70,7 @@ class BatchSource:
         )
 
     def example(self, length: int) -> PyTree:
-        """Return a first batch, repeated for the steps of a block, for one run."""
+        """Return the first batch of one run, repeated for the steps of a block."""
         if self.rows is None and not self.is_stream:
             return None
         if self.sample is None:
@@ -82,8 +79,8 @@ class BatchSource:
         return jax.tree.map(lambda x: np.repeat(x[None], length, 0), self.sample)
 
     def known(self) -> PyTree:
-        """Return what identifies the data without reading on: all arrays; of an iterable, zeros
-        like a batch of it.
+        """Return what identifies the data without consuming it: the arrays, or for an iterable,
+        zeros like one batch.
         """
         data = self.train.data
         return (
@@ -109,16 +106,18 @@ class BatchSource:
             shapes = jax.tree.map(np.shape, batch)
             if self.shapes not in (None, shapes):
                 problem = (
-                    f"batch {i} of data has the shapes {shapes}, and the first one {self.shapes}"
+                    f"batch {i} of data has the shapes {shapes}, but the first has {self.shapes}"
                 )
                 raise ArgumentError(
-                    f"{problem}; leave out the last of an epoch, or fill it up", "training"
+                    f"{problem}; drop the last batch of an epoch, or pad it", "training"
                 )
             self.shapes = shapes
         return found
 
     def pick(self, resident: PyTree, drawn: PyTree, i: Array) -> tuple:
-        """Return the arguments behind the params at step i of a stretch; traced."""
+        """Return the loss arguments that follow the params at step i of a stretch; called while
+        tracing.
+        """
         if self.train.data is None:
             return ()
         if drawn is None:

@@ -1,4 +1,4 @@
-"""What the runs of each seed begin with: made once, for random numbers take long to compile."""
+"""Make the initial params of each seed, once, because random numbers are slow to compile."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from optax_lite.core.types import PyTree
 
 
 class InitialParams:
-    """Keys and params of the seeds. Their program compiles while others are traced and compiled."""
+    """Keys and initial params of the seeds, compiled in the background."""
 
     def __init__(self, begin: Any, seeds: tuple[int, ...]):
         began = time.perf_counter()
@@ -31,7 +31,9 @@ class InitialParams:
 
     @cached_property
     def params(self) -> PyTree:
-        """The params of all seeds, of numpy unless they are keys, with a leading axis."""
+        """Return the params of all seeds with a leading axis, as numpy arrays except for random
+        keys.
+        """
         began = time.perf_counter()
         run = self._compiled.result()
         made = [jax.device_get(run(key)) for key in self.keys]

@@ -1,4 +1,4 @@
-"""A folder that one sweep at a time works in."""
+"""Lock a folder, so that one sweep at a time uses it."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from optax_lite.core.validate import ArgumentError
 
 
 class Lock:
-    """A file in a folder that names the sweep at work there; one of a process of this host that has
-    ended is taken over.
+    """A lock file that names the sweep using a folder. If its process ran on this host and has
+    ended, the lock is taken over.
     """
 
     def __init__(self, folder: Path):
@@ -31,12 +31,12 @@ class Lock:
                 continue  # it was released meanwhile
             if not self._has_ended(other):
                 raise ArgumentError(
-                    f"checkpoint {folder.name!r} is in use: {self._told(other)}", "run"
+                    f"checkpoint {folder.name!r} is in use by {self._told(other)}", "run"
                 )
             self._clear(other)
 
     def release(self) -> None:
-        """Let others in."""
+        """Release the folder."""
         if self._holder() == self.own:
             self.file.unlink(missing_ok=True)
 
@@ -61,8 +61,8 @@ class Lock:
             return {}  # not one of ours, so nothing is known of its owner
 
     def _has_ended(self, other: dict[str, Any]) -> bool:
-        """Tell whether the process that made a lock is known to be gone; its number may belong to
-        another one by now.
+        """Tell whether the process that made a lock is known to have ended; its pid may have been
+        reused.
         """
         if other.get("host") != self.own["host"] or os.name != "posix":
             return False
@@ -86,18 +86,20 @@ class Lock:
         aside.unlink()
 
     def _told(self, other: dict[str, Any]) -> str:
-        who = f"process {other['pid']} on {other['host']}" if "pid" in other else "somebody"
+        who = (
+            f"process {other['pid']} on {other['host']}" if "pid" in other else "an unknown process"
+        )
         here = other.get("host") == self.own["host"] and other.get("pid") == self.own["pid"]
-        which = f"another thread of this one, {who}," if here else who
+        which = f"another thread of this process ({who})" if here else who
         return (
-            f"{which} is at work there; wait for it, or take another folder. If it has ended, "
+            f"{which}; wait until it ends, or choose another folder. If it has already ended, "
             f"remove {self.file}"
         )
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process started, if Linux tells: its number may be given again, above all after
-    a restart.
+    """Return when a process started, or None if unknown. Pids are reused, especially after a
+    reboot.
     """
     try:
         stat, boot = (

@@ -1,4 +1,4 @@
-"""The numbers and the status of every run of a sweep, point by point, on the host."""
+"""Record the numbers and the status of every run of a sweep, point by point, on the host."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +17,9 @@ _NEVER = np.iinfo(np.int32).max
 
 
 class Log:
-    """Numbers of runs by name and point; who has diverged, was pruned, or took over from whom."""
+    """The numbers of runs by name and point, and which runs diverged, were pruned, or copied
+    others.
+    """
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class Log:
             if score not in self.names:
                 raise ArgumentError(
                     (
-                        f"score={score!r} is no number of a run; there are "
+                        f"score={score!r} is not a number of a run; there are "
                         f"{closest(score, self.names)}"
                     ),
                     "run",
@@ -76,9 +78,7 @@ class Log:
     # --- what comes in
 
     def take_in(self, runs: np.ndarray, point: int, measured: Mapping[str, np.ndarray]) -> None:
-        """Record the numbers of some runs at a point; pruned runs may still be in a chunk, and do
-        not count.
-        """
+        """Record the numbers of some runs at a point; ignore pruned ones still in a chunk."""
         here = ~self.pruned[self._at(runs)]
         runs, measured = runs[here], {name: x[here] for name, x in measured.items()}
         at = self._at(runs)
@@ -93,7 +93,7 @@ class Log:
         self.diverged_at[at] = np.where(gone, np.minimum(before, point), _NEVER)
 
     def note_numbers(self, runs: list[int], point: int, numbers: Mapping[str, np.ndarray]) -> None:
-        """Record the hyperparameters of some runs on the way to a point."""
+        """Record the hyperparameters that some runs used up to a point."""
         for name, values in numbers.items():
             empty = np.full((*self.pruned.shape, len(self.points)), np.nan)
             self.numbers.setdefault(name, empty)[(*self._at(runs), point)] = values
@@ -106,7 +106,7 @@ class Log:
         self.rungs.append(Rung(self.points[point], tuple(map(int, kept)), tuple(map(int, dropped))))
 
     def copied(self, step: int, loser: int, winner: int) -> None:
-        """Record that a run took over another one's state, so that it has not diverged."""
+        """Record that a run copied another's state, and so no longer counts as diverged."""
         (m, s), (w, _) = divmod(loser, len(self.seeds)), divmod(winner, len(self.seeds))
         self.diverged_at[m, s] = _NEVER
         self.lineage.append(Copy(step, self.seeds[s], m, w))
@@ -123,20 +123,20 @@ class Log:
         return np.where((self.diverged_at[at] <= point) | np.isnan(score), np.inf, score)
 
     def losses(self, point: int) -> np.ndarray:
-        """Return the same for members, the mean over their seeds; NaN where they have ended."""
+        """Return the mean of `loss_of` over the seeds of each member; NaN where it has ended."""
         n, k = self.pruned.shape
         losses = self.loss_of(list(range(n * k)), point).reshape(n, k).mean(1)
         return np.where(self.pruned.all(1), np.nan, losses)
 
     def goes_on(self, run: int, point: int) -> bool:
-        """Tell whether a run has anything left to do after a point; a divergence just there is
-        known a point later.
+        """Tell whether a run continues after a point; a divergence at that point is known only at
+        the next.
         """
         m, s = divmod(run, len(self.seeds))
         return not self.pruned[m, s] and not self.diverged_at[m, s] < point
 
     def progress(self) -> tuple[int, dict[str, float]]:
-        """Return the updates that are done or not needed any more, and numbers to show."""
+        """Return the number of updates that are done or no longer needed, and numbers to show."""
         ended = self.pruned | (self.diverged_at < _NEVER)
         made = np.asarray([0, *self.points])[self.seen]
         scores = self.final()[~ended & (self.seen > 0)]
@@ -168,11 +168,11 @@ class Log:
         )
 
     def history(self) -> dict[str, np.ndarray]:
-        """Return every number by name, and the steps it was taken at."""
+        """Return every number by name, and the steps at which it was measured."""
         return {"step": np.asarray(self.points), **self.values}
 
     def hyperparams(self) -> dict[str, np.ndarray]:
-        """Return the numbers that changed on the way, by path."""
+        """Return the hyperparameters that changed during training, by path."""
         return self.numbers
 
     def remarks(self) -> tuple[str, ...]:
@@ -181,8 +181,8 @@ class Log:
         if grows and self.mode == "min":
             return (
                 (
-                    f"the lowest {self.score} counts as the best; write mode='max' if that is not "
-                    "meant"
+                    f"the lowest {self.score} counts as the best; write mode='max' if the highest "
+                    "should"
                 ),
             )
         return ()
@@ -190,7 +190,7 @@ class Log:
     # --- for a checkpoint
 
     def arrays(self) -> dict[str, Any]:
-        """Return everything that is arrays, of shapes that do not change."""
+        """Return all arrays of fixed shape."""
         own = {
             "diverged_at": self.diverged_at,
             "pruned": self.pruned,
@@ -200,7 +200,7 @@ class Log:
         return {"values": dict(self.values), **own}
 
     def notes(self) -> dict[str, Any]:
-        """Return everything else, as JSON takes it."""
+        """Return everything else, ready for JSON."""
         numbers = {name: x.tolist() for name, x in self.numbers.items()}
         return {
             "rungs": [list(r) for r in self.rungs],
@@ -209,7 +209,7 @@ class Log:
         }
 
     def restore(self, arrays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-        """Go back to where these were taken."""
+        """Restore the log from `arrays` and `notes`."""
         self.values = {name: np.array(x) for name, x in arrays["values"].items()}
         for name in ("diverged_at", "pruned", "seen", "steps"):
             setattr(self, name, np.array(arrays[name]))

@@ -1,4 +1,4 @@
-"""The numbers of stacked members by path: those of the optimizer, and a dict's other entries."""
+"""Find and edit the numbers of stacked members by path."""
 
 from collections.abc import Iterable, Mapping
 
@@ -21,8 +21,8 @@ def _all(member: PyTree) -> dict[str, int]:
 
 
 def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
-    """Find the positions among the leaves of names, which may be ends of paths; raise unless each
-    hits exactly one.
+    """Return the leaf positions of names, which may be ends of paths; raise unless each matches
+    exactly one.
     """
     known, found = _all(member), {}
     for name in names:
@@ -44,7 +44,7 @@ def numbers_of(values: PyTree, paths: Mapping[str, int]) -> dict[str, np.ndarray
 
 
 def as_floats(values: PyTree, paths: Mapping[str, int]) -> PyTree:
-    """Return values with floats at these positions, where ints would lose the factors."""
+    """Convert ints at these positions to floats, so that factors do not truncate them."""
     leaves, treedef = jax.tree.flatten(values)
     for i in paths.values():
         if np.issubdtype(leaves[i].dtype, np.integer):

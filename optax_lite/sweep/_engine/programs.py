@@ -1,6 +1,4 @@
-"""What a chunk of runs is compiled into, once for each structure and size, and how large a chunk
-should be.
-"""
+"""Compile the programs of a chunk of runs, once for each structure and size."""
 
 import contextlib
 import time
@@ -36,8 +34,8 @@ class Shapes(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """What runs a chunk; `start` and `block` return the runs, `measure` the numbers of an
-    evaluation.
+    """The compiled programs of a chunk. `start` and `block` return its runs, `measure` the numbers
+    of an evaluation.
     """
 
     start: Callable
@@ -61,7 +59,7 @@ class Traced(NamedTuple):
 
 @dataclass(frozen=True)
 class SweepProgram:
-    """What all runs of a sweep have in common."""
+    """Everything that all runs of a sweep share."""
 
     task: Training | FunctionTask
     feed: BatchSource | None
@@ -72,7 +70,7 @@ class SweepProgram:
     resident: PyTree  # the data that lie on the devices
 
     def trace(self, shapes: Shapes, size: int) -> Traced:
-        """The programs for `size` runs on each device, of members of one structure."""
+        """Trace the programs for `size` runs on each device, with members of one structure."""
         began = time.perf_counter()
         devices, many = self.devices, size * self.devices.count
         members, keys, begun, lanes, stretches = (
@@ -102,7 +100,7 @@ class SweepProgram:
         return Traced(lowered, time.perf_counter() - began, run_bytes, moved)
 
     def compile(self, traced: Traced) -> Programs:
-        """What was traced, compiled."""
+        """Compile traced programs."""
         began = time.perf_counter()
         with ThreadPoolExecutor(len(traced.programs)) as pool:
             made = list(pool.map(lambda program: program.compile(), traced.programs))
@@ -144,7 +142,7 @@ class SweepProgram:
     def _check_numbers(self, numbers: dict[str, Any]) -> None:
         if "step" in numbers:
             raise ArgumentError(
-                "a number of a run is called 'step', as the updates are; call it otherwise",
+                "a number of a run is called 'step', a name taken by the updates; rename it",
                 self.where,
             )
         for name, x in numbers.items():
@@ -162,27 +160,27 @@ class SweepProgram:
 
     @property
     def where(self) -> str:
-        """The function whose arguments are told wrong."""
+        """Return the public function that errors should name."""
         return "run" if self.feed is None else "training"
 
     def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
-        """Keys and params for runs of these seeds, by position, on the devices."""
+        """Put keys and initial params on the devices, for runs with these positions of seeds."""
         begun = self.beginning.keys, self.beginning.params
         return self.devices.split(jax.tree.map(lambda x: x[seeds], begun))
 
     def _fed(self):
-        """The shapes of what a block takes besides its runs; the batches are those of one run."""
+        """Return the shapes of a block's inputs other than its runs, with batches of one run."""
         assert self.feed is not None
         shapes = jax.tree.map(_shape, (self.feed.resident, self.feed.example(self.length)))
         return *shapes, jax.ShapeDtypeStruct((), jnp.int32)
 
     def nothing(self, shapes: Shapes, size: int) -> PyTree:
-        """Return sums over no updates for a chunk, on the devices."""
+        """Return zero sums for a chunk, on the devices."""
         many = size * self.devices.count
         return self.devices.split(jax.tree.map(lambda x: np.zeros(many, x.dtype), shapes.stretch))
 
     def _advance(self, member, lane, stretch, resident, drawn, n):
-        """n steps."""
+        """Make n steps of one run."""
         task, feed = self.task, self.feed
         assert isinstance(task, Training) and feed is not None
 
@@ -209,8 +207,8 @@ class SweepProgram:
         return numbers
 
     def measure(self, member: PyTree, lane: PyTree, stretch: PyTree) -> dict[str, Any]:
-        """The numbers of an evaluation in float32, a score of the user's own among them, and how
-        far the run came.
+        """Return the float32 numbers of an evaluation, with the user's score, if any, and the
+        status of the run.
         """
         found = self._numbers(member, lane, stretch)
         numbers = {name: x.astype(jnp.float32) for name, x in found.items()}
@@ -228,7 +226,7 @@ _TRACED = ("concrete value", "traced array", "static integers", "static start", 
 
 @contextlib.contextmanager
 def traced_by(where):
-    """Errors of code that cannot be traced say what it should be."""
+    """Add advice to errors from code that cannot be traced."""
     try:
         yield
     except (TypeError, IndexError) as error:
@@ -238,9 +236,9 @@ def traced_by(where):
                 "jax.lax"
             )
             error.add_note(
-                f"{where}: a number of a member is traced too. Where it is a shape, a length or "
-                "the condition of an `if`, give the axis words, as n=['64', '128'], and write "
-                "int(member['n']): each word, as True and False, is compiled by itself"
+                f"{where}: the numbers of a member are traced too. If one is a shape, a length or "
+                "the condition of an `if`, give the axis strings, such as n=['64', '128'], and "
+                "write int(member['n']): each string compiles separately, as do True and False"
             )
         raise
 
@@ -259,7 +257,7 @@ def _bytes(a: Any) -> int:
 
 
 def block_length(points: list[int]) -> int:
-    """The length of a block that wastes least, over the stretches between points of decision."""
+    """Return the block length that wastes the fewest steps between decision points."""
     stretches = np.diff([0, *points])
 
     def cost(length):

@@ -1,4 +1,4 @@
-"""How many runs a chunk has: measured at the beginning, fewer once few are left."""
+"""Choose how many runs a chunk has: by measurement at first, fewer once few runs are left."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +24,8 @@ _ROOM = 0.9  # of a device's memory
 
 @dataclass(frozen=True)
 class ChunkSize:
-    """The size of a structure's chunks, with what it was chosen by; part of a checkpoint, for it
-    decides the bits.
+    """The chunk size of a structure, and the measurements behind it. Saved in checkpoints, because
+    results depend on it bit for bit.
     """
 
     runs: int  # on each device
@@ -34,11 +34,11 @@ class ChunkSize:
     compiling: float = 0.0  # seconds of a compilation
 
     def layout(self, n: int, steps: int, devices: int, now: int | None = None) -> int:
-        """The size for the n runs that are left, with so many steps to go, when it is `now`.
+        """Return the size for n remaining runs and steps; `now` is the current size.
 
-        One that was given shrinks by halves, whatever the time and the devices, so that a run can
-        be repeated to the bit. One that was measured is spread over the devices, and shrinks where
-        that saves more than a compilation.
+        A size that the user gave shrinks by halves, whatever the timings and the devices, so that
+        a run can be repeated bit for bit. A measured size is spread over the devices, and shrinks
+        if that saves more time than a compilation takes.
         """
         share = -(-n // devices) if self.measured else n
         size = self.runs
@@ -51,7 +51,7 @@ class ChunkSize:
 
 
 class ChunkSizer:
-    """Programs by structure and size, compiled when asked for; and the choice of a size."""
+    """Compile programs on demand, by structure and size, and choose a size."""
 
     def __init__(self, work: SweepProgram, shapes: list[Shapes], programs: dict[Any, Programs]):
         self.work, self.shapes, self.programs = work, shapes, programs
@@ -64,7 +64,7 @@ class ChunkSizer:
         self.seconds = 0.0
 
     def get(self, structure: int, size: int) -> Programs:
-        """The programs of a structure for chunks of a size."""
+        """Return the programs of a structure for a chunk size, compiled if needed."""
         key = self.kinds[structure], size
         if key not in self.programs:
             self._compile(structure, size, self.work.trace(self.shapes[structure], size))
@@ -76,14 +76,14 @@ class ChunkSizer:
         self.seconds += made.seconds
 
     def given(self, structure: int, runs: int, n: int) -> ChunkSize:
-        """The size that was asked for, of n runs; an error if a chunk of it has no room."""
+        """Return the requested size, at most n; raise if a chunk of it does not fit in memory."""
         size = self._compiled_before(structure, min(runs, n))
         self._check_room(structure, size)
         return ChunkSize(size, measured=False)
 
     def _compiled_before(self, structure, size):
-        """The size, or a somewhat larger one for which there are programs: those of an earlier
-        batch of a study.
+        """Return the size, or one up to twice as large that an earlier batch of a study has
+        compiled.
         """
         return min((s for s in self._known(structure) if size <= s <= 2 * size), default=size)
 
@@ -95,8 +95,8 @@ class ChunkSizer:
         }
 
     def _first(self, structure: int, limit: int) -> int:
-        """The size to try first of up to `limit`: on a CPU by what a step of a run moves, traced or
-        as known before.
+        """Return the size to try first, at most `limit`. On a CPU it depends on the bytes that a
+        step of a run moves, as traced now or before.
         """
         if not self.work.devices.is_cpu:
             return min(_FIRST, limit)
@@ -112,8 +112,8 @@ class ChunkSizer:
         return wanted
 
     def choose(self, structure: int, values: PyTree, n: int, steps: int) -> ChunkSize:
-        """The fastest size that fits, by trying while a trial costs little against what it may
-        save.
+        """Return the fastest size that fits; try others while a trial costs little against what it
+        may save.
         """
         limit = -(-n // self.work.devices.count)
         size = self._compiled_before(structure, self._first(structure, limit))
@@ -146,7 +146,7 @@ class ChunkSizer:
         return self.work.devices.agree(self.get(structure, size).seconds)
 
     def _timer(self, structure: int, size: int, values: PyTree) -> Callable[[], float]:
-        """What measures the seconds of a step of one run, in a chunk of this size."""
+        """Return a function that measures seconds per step of one run in such a chunk."""
         work, programs = self.work, self.get(structure, size)
         many, feed, devices = size * work.devices.count, work.feed, work.devices
         block: Any = programs.block
@@ -194,12 +194,12 @@ class ChunkSizer:
 
 
 def _even(size: int, n: int) -> int:
-    """The size with which n runs make as many chunks as with this one, and the last is
-    nearly full.
+    """Return the smallest size that cuts n runs into as many chunks as `size` does, so that the
+    last is nearly full.
     """
     return -(-n // -(-n // min(size, n)))
 
 
 def room_for(programs: Programs, n: int, memory: float | None, devices: int) -> bool:
-    """Whether n runs of a structure can all stay on the devices beside a chunk at work."""
+    """Tell whether n runs of a structure fit on the devices beside a chunk that is running."""
     return memory is None or programs.bytes + n * programs.run_bytes / devices <= _ROOM * memory

@@ -1,5 +1,5 @@
-"""Pictures of a sweep over its steps: learning curves, the rungs of successive halving, the lineage
-of a winner.
+"""Draw a sweep over its steps: learning curves, the rungs of successive halving, the lineage of a
+winner.
 """
 
 from itertools import pairwise
@@ -14,8 +14,8 @@ from optax_lite.sweep.report import show_spread
 
 
 def curves(ax: Any, result: Any, metric: str, top: int) -> None:
-    """A line for each member, the median over its seeds; the best in colour with the range of their
-    seeds.
+    """Draw a line for each member, the median over its seeds; the best in colour, with the range
+    over theirs.
     """
     steps, values = result.history["step"], result.history[metric]
     middle, low, high = _over_seeds(values, result.mode)
@@ -47,8 +47,8 @@ def curves(ax: Any, result: Any, metric: str, top: int) -> None:
 
 
 def _over_seeds(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Median, least and largest over the seeds; one that diverged is the worst, so that its end
-    moves no median up.
+    """Return median, minimum and maximum over the seeds. A diverged seed counts as the worst, so
+    that the median does not improve when it ends.
     """
     there = ~np.isnan(values).all(1)
     middle, low, high = (np.full(there.shape, np.nan) for _ in range(3))
@@ -61,7 +61,7 @@ def _over_seeds(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _last(line: np.ndarray) -> np.ndarray:
-    """Where a curve ends, if it began."""
+    """Return the index of a curve's last value, or nothing if it has none."""
     return np.flatnonzero(~np.isnan(line))[-1:]
 
 
@@ -73,8 +73,8 @@ def _faint(ax: Any, steps: np.ndarray, lines: np.ndarray) -> None:
 
 
 def _highlighted(result: Any, top: int) -> tuple[list[tuple[int, str, str]], str]:
-    """(member, colour, label) of the best ones, or of the best of each method; the title that their
-    labels need.
+    """Return (member, colour, label) of the best members, or of the best of each method, and the
+    title for the labels.
     """
     settings, (hue, colors, values) = shown_settings(result), by_hue(result)
     order = list(dict.fromkeys(p.member for p in result.ranking() if np.isfinite(p.score)))
@@ -104,7 +104,7 @@ def _highlighted(result: Any, top: int) -> tuple[list[tuple[int, str, str]], str
 
 
 def brackets(ax: Any, result: Any, metric: str) -> None:
-    """The curves that each rung ended, and above them how many members were left."""
+    """Draw the curves that each rung ended, and above them the number of members left."""
     steps, (middle, _, _) = result.history["step"], _over_seeds(result.history[metric], result.mode)
     set_limits(ax, limits(middle, result.mode), result.mode)
     dropped = {m: i for i, rung in enumerate(result.rungs) for m in rung.dropped}
@@ -160,7 +160,7 @@ def _survivors(strip: Any, result: Any) -> None:
 
 
 def _line_of(result: Any, member: int, seed: int) -> np.ndarray:
-    """The member that each point of a run comes from."""
+    """Return the member that each point of a run comes from."""
     steps = result.history["step"]
     line = np.full(len(steps), member)
     for until, ancestor in reversed(result.ancestry(member, seed)):
@@ -169,8 +169,8 @@ def _line_of(result: Any, member: int, seed: int) -> np.ndarray:
 
 
 def lineage(ax: Any, result: Any, name: str) -> None:
-    """A hyperparameter of every member over the steps, who took over from whom, and the schedule of
-    the winner.
+    """Draw a hyperparameter of every member over the steps, the copies, and the schedule of the
+    winner.
     """
     place = result.ranking()[0]
     seed, steps = place.seeds[0], result.history["step"]
@@ -223,7 +223,7 @@ def _which(result: Any, name: str, seed: int) -> str:
 
 
 def evolution(ax: Any, result: Any, metric: str) -> None:
-    """The scores of population-based training, that of the best run and its ancestors in colour."""
+    """Draw scores of population-based training, the best run and its ancestors in colour."""
     place = result.ranking()[0]
     seed, steps = place.seeds[0], result.history["step"]
     values = result.history[metric][:, seed]

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: which there are, and the figure they stand in."""
+"""Choose the pictures of a sweep and lay them out in a figure."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,10 +15,10 @@ from optax_lite.sweep._plots.space import against, heatmap, pair_of
 
 _WHY = {  # there may be none of a kind
     "curves": "a run was evaluated only once",
-    "brackets": "no member was dropped on the way; search=successive_halving(...) does it",
-    "lineage": "no run took over from another; search=pbt(...) does it",
+    "brackets": "no member was dropped; write search=successive_halving(...)",
+    "lineage": "no run took over from another; write search=pbt(...)",
     "axes": "no axis has two values",
-    "heatmap": "it takes two axes of a grid, all pairs of whose values were run",
+    "heatmap": "it needs two axes of a grid with every pair of their values",
 }
 
 Draw = Callable[[Any], None]  # on an Axes
@@ -32,7 +32,7 @@ def plot(
     top: int,
     ax: Any,
 ) -> Any:
-    """A figure of all pictures, or the Axes of one kind."""
+    """Draw a figure of all pictures, or the Axes of one kind."""
     plt = optional_import("matplotlib.pyplot", "result.plot()")
     if kind is not None and kind not in _WHY:
         raise ArgumentError(f"kind must be one of {', '.join(_WHY)} or None, got {kind!r}", "plot")
@@ -41,16 +41,17 @@ def plot(
     metric, axes = _metric(result, metric), _axes(result, names)
     every = _pictures(result, axes, metric, top)
     if kind is not None and not every[kind]:
-        raise ArgumentError(f"there is no picture of kind {kind!r}: {_WHY[kind]}", "plot")
+        raise ArgumentError(f"nothing to draw for kind {kind!r}: {_WHY[kind]}", "plot")
     shown = _default(result, every) if kind is None else every[kind]
     if not shown:
         raise ArgumentError(
-            "there is nothing to draw: one evaluation, and no axis with two values", "plot"
+            "nothing to draw: there is one evaluation, and no axis has two values", "plot"
         )
     if ax is not None:
         if len(shown) > 1:
             raise ArgumentError(
-                f"ax takes one picture, and these are {len(shown)}; name a kind, or an axis", "plot"
+                f"ax takes one picture, but there are {len(shown)}; choose a kind or an axis",
+                "plot",
             )
         shown[0](ax)
         return ax
@@ -82,13 +83,13 @@ def _axes(result: Any, names: str | Sequence[str] | None) -> list[str]:
     for name in asked:
         if name not in known:
             raise ArgumentError(
-                f"names has {name!r}, which is no axis; there are {', '.join(known)}", "plot"
+                f"names has {name!r}, which is not an axis; there are {', '.join(known)}", "plot"
             )
     return asked
 
 
 def _pictures(result: Any, axes: list[str], metric: str, top: int) -> dict[str, list[Draw]]:
-    """All pictures that there are, by kind."""
+    """Return all available pictures by kind."""
     is_course, settings = len(result.history["step"]) > 1, shown_settings(result)
     hue, colors, hues = by_hue(result)
     several = [
@@ -121,8 +122,8 @@ def _pictures(result: Any, axes: list[str], metric: str, top: int) -> dict[str, 
 
 
 def _default(result: Any, every: dict[str, list[Draw]]) -> list[Draw]:
-    """Those that say something: brackets are curves too, and settings that changed on the way say
-    little.
+    """Return the informative pictures: brackets include the curves, and initial settings say little
+    if they changed during training.
     """
     left_out = (
         ["curves"] if every["brackets"] else ["axes", "heatmap"] if result.hyperparams else []

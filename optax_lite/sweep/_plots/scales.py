@@ -1,4 +1,4 @@
-"""What the pictures of a sweep share: scales, colours by method, limits that outliers leave."""
+"""Share scales, colours by method, and limits robust to outliers among the pictures of a sweep."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,14 @@ _MOST = 12  # values that are shown as categories
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the values of an axis stand in a picture: on a scale, or as categories one after
-    another.
-    """
+    """Place the values of an axis in a picture, on a scale or as categories side by side."""
 
     name: str
     kind: str  # "linear", "log", "categories"
     values: tuple[Any, ...]  # the different ones, in order
 
     def at(self, value: Any) -> float:
-        """The position of a value."""
+        """Return the position of a value."""
         return float(self.values.index(value)) if self.kind == "categories" else float(value)
 
     def apply(self, axis: Any) -> None:
@@ -39,7 +37,7 @@ class Scale:
 
 
 def scale_of(name: str, values: Iterable[Any]) -> Scale:
-    """The scale that suits some values: logarithmic where they span more than a decade."""
+    """Choose a scale for some values: logarithmic if they span more than a decade."""
     found = list(dict.fromkeys(values))
     if not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in found):
         return Scale(name, "categories", tuple(found))
@@ -52,16 +50,16 @@ def scale_of(name: str, values: Iterable[Any]) -> Scale:
 
 
 def show_values(values: Sequence[Any]) -> list[str]:
-    """Values of one setting as text: numbers to three digits, or as many as tell them apart."""
+    """Return the values of one setting as text: numbers to three digits, or as many as tell them
+    apart.
+    """
     floats = [float(x) for x in values if isinstance(x, (float, np.floating))]
     texts = iter(show_numbers(floats))
     return [next(texts) if isinstance(x, (float, np.floating)) else show(x) for x in values]
 
 
 def shown_settings(result: Any) -> list[dict[str, Any]]:
-    """The settings of each member as it began; where members are of several methods, these in
-    front.
-    """
+    """Return the initial settings of each member, with the method first if there are several."""
     methods = methods_of(result.population)
     settings = [{name: _hashable(x) for name, x in s.items()} for s in result.population.settings]
     if not methods or any("optimizer" in s for s in settings):
@@ -70,7 +68,7 @@ def shown_settings(result: Any) -> list[dict[str, Any]]:
 
 
 def _hashable(value: Any) -> Any:
-    """A value, or its text: options may be lists."""
+    """Return a value, or its text if it is not hashable, such as a list."""
     try:
         hash(value)
     except TypeError:
@@ -79,9 +77,7 @@ def _hashable(value: Any) -> Any:
 
 
 def hue_of(settings: Sequence[dict[str, Any]]) -> str | None:
-    """The axis whose values get a colour each: the first one of names or flags, if there are not
-    too many.
-    """
+    """Return the axis to colour by: the first one of names or flags without too many values."""
     for name in dict.fromkeys(name for s in settings for name in s):
         values = dict.fromkeys(s.get(name) for s in settings)
         if (
@@ -98,7 +94,7 @@ def _numeric(values: Iterable[Any]) -> bool:
 
 
 def by_hue(result: Any) -> tuple[str | None, dict[Any, str], list[Any]]:
-    """The axis that has the colours, the colour of each of its values, the value of each member."""
+    """Return the axis to colour by, the colour of each value, and the value of each member."""
     settings = shown_settings(result)
     hue = hue_of(settings)
     values = [None if hue is None else s.get(hue) for s in settings]
@@ -106,8 +102,8 @@ def by_hue(result: Any) -> tuple[str | None, dict[Any, str], list[Any]]:
 
 
 def limits(values: Any, mode: str) -> tuple[float, float, bool]:
-    """(low, high, logarithmic) that show the better three quarters of some scores well, and the
-    rest where near.
+    """Return (low, high, logarithmic) that show the better three quarters of some scores well, and
+    the rest if near.
     """
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
@@ -142,7 +138,7 @@ def limits_of_rows(rows: np.ndarray, middle: np.ndarray, mode: str) -> tuple[flo
 def set_limits(
     ax: Any, shown: tuple[float, float, bool], mode: str, *, strip: bool = False
 ) -> None:
-    """Set the y-axis, with a strip at the bad end for what has no place on it."""
+    """Set the y-axis, with a strip at the bad end for values beyond it."""
     low, high, is_log = shown
     if is_log:
         log_scale(ax.yaxis, low, high)
@@ -154,7 +150,7 @@ def set_limits(
 
 
 def turned(axis: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """How tick labels stand: upright on a slope where they would run into one another."""
+    """Return the options that slant tick labels where they would overlap."""
     return (
         {"rotation": 35, "ha": "right"}
         if axis.axis_name == "x" and sum(map(len, labels)) > 28

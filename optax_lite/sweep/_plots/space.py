@@ -1,6 +1,4 @@
-"""Pictures of a sweep over its space: the score against each hyperparameter, and over two
-of them.
-"""
+"""Draw a sweep over its space: the score against each hyperparameter, and over two of them."""
 
 from typing import Any
 
@@ -25,8 +23,8 @@ _MOST_CELLS, _TOLD = 40, 11  # along a side: cells, and those that have room for
 
 
 def against(ax: Any, result: Any, name: str) -> None:
-    """The score of each member over one axis: mean and range of its seeds; what diverged at the bad
-    end.
+    """Draw the score of each member over one axis: mean and range over its seeds; diverged runs at
+    the bad end.
     """
     settings, (hue, colors, hues) = shown_settings(result), by_hue(result)
     members = [m for m, s in enumerate(settings) if name in s]
@@ -102,7 +100,7 @@ def against(ax: Any, result: Any, name: str) -> None:
 
 
 def _spread(scale: Scale, values: list[Any]) -> np.ndarray:
-    """Positions; members of a category side by side."""
+    """Return positions; put the members of a category side by side."""
     x = np.array([scale.at(v) for v in values])
     if scale.kind == "categories":
         for value in np.unique(x):
@@ -112,7 +110,7 @@ def _spread(scale: Scale, values: list[Any]) -> np.ndarray:
 
 
 def _trend(ax, scale, values, mean, hues, colors, result) -> bool:
-    """A line through the best at each value, where a value has several members or the axis is the
+    """Draw a line through the best at each value, if a value has several members or the axis is the
     only one.
     """
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in scale.values):
@@ -136,7 +134,7 @@ def _trend(ax, scale, values, mean, hues, colors, result) -> bool:
 
 
 def pair_of(settings: list[dict[str, Any]], hue: str | None) -> tuple[str, str] | None:
-    """The two axes with most values of those of which a grid has all pairs."""
+    """Return the two axes with the most values among those whose pairs are all present."""
     names = [
         n
         for n in dict.fromkeys(n for s in settings for n in s)
@@ -154,8 +152,8 @@ def pair_of(settings: list[dict[str, Any]], hue: str | None) -> tuple[str, str] 
 
 
 def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None:
-    """The score in colour over two axes, for the members of one colour in the other pictures; the
-    best of the rest.
+    """Draw the score in colour over two axes, for the members that share a colour in the other
+    pictures; each cell is the best over the remaining axes.
     """
     settings, (hue, _, hues) = shown_settings(result), by_hue(result)
     own = [m for m in range(len(settings)) if hues[m] == category]
@@ -209,8 +207,8 @@ def heatmap(ax: Any, result: Any, names: tuple[str, str], category: Any) -> None
 
 
 def _cells(ax, result, cells, first, image):
-    """Numbers where they have room, × where it diverged, a dot where it ended earlier, a frame
-    around the best.
+    """Mark cells: numbers if they fit, × if diverged, a dot if ended early, a frame around the
+    best.
     """
     best = result.ranking()[0].member
     ended = np.isin(result.status, ("pruned", "stopped")).sum(1) > 0
