@@ -433,7 +433,7 @@ def method_page(stem: str) -> str:
     title = ", ".join(f"`{name}`" for name in names if not is_part(name))
     text = f"# {title}\n\n{inspect.cleandoc(doc)}\n\n"
     for label, file in pictures(stem):
-        text += f"![The path of {label} on three landscapes](../{file})\n\n"
+        text += f"{label}:\n\n![The path of {label} on three landscapes](../{file})\n\n"
     factories = [name for name in names if is_factory(name)]
     for name in names:
         text += described(name) + "\n"
