@@ -23,7 +23,7 @@ from optax_lite.core.numerics import weak_typed
 from optax_lite.core.trees import flatten_up_to, is_inexact, is_missing, path_string, show_leaf
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import errors_named, parameters_of, usage
 
 _Key: TypeAlias = int | str  # of an argument of a call: its position, or its keyword
 
@@ -519,12 +519,8 @@ def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) ->
 
 
 def _positional_names(fun: Callable) -> list[str]:
-    try:
-        parameters = inspect.signature(fun).parameters.values()
-    except (TypeError, ValueError):  # of some built-in functions there is none
-        return []
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in kinds]
+    return [p.name for p in parameters_of(fun).values() if p.kind in kinds]
 
 
 def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | None) -> int:

@@ -7,15 +7,13 @@ from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
 from optax_lite.core.numerics import bias_correction_factor, moving_average
 from optax_lite.core.transform import Array, GradientTransformation, Number, PyTree, transform
 from optax_lite.core.types import DTypeLike, ScalarOrSchedule
-from optax_lite.core.validate import ArgumentError, check_below_one, check_unit_interval
+from optax_lite.core.validate import ArgumentError, check_below_one, check_each, check_unit_interval
 
 
 def _check_momentum(**values: Any) -> None:
     # 1 sums all gradients, and games are played with less than 0 (Gidel et al. 2019); beyond these
     # the sum grows without end.
-    for name, value in values.items():
-        if isinstance(value, (int, float)) and not -1 <= value <= 1:
-            raise ArgumentError(f"{name} must be in [-1, 1], got {value!r}", about=(name, value))
+    check_each(values, "in [-1, 1]", lambda x: -1 <= x <= 1)
     check_below_one(**values)
 
 

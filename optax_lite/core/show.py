@@ -56,12 +56,12 @@ def layout(value: Any, indent: int = 0) -> str:
         begin, end, parts = "{", "}", {(f"{k!r}: ", k): part for k, part in value.items()}
     else:
         return show(value)
-    line = begin + ", ".join(prefix + layout(part) for (prefix, _), part in parts.items()) + end
+    rows = [prefix + layout(part, indent + 4) for (prefix, _), part in parts.items()]
+    line = begin + ", ".join(rows) + end
     if indent + len(line) <= _WIDTH and "\n" not in line:
         return line
-    pad = " " * (indent + 4)
-    rows = [f"{pad}{prefix}{layout(part, indent + 4)},\n" for (prefix, _), part in parts.items()]
-    return f"{begin}\n{''.join(rows)}{' ' * indent}{end}"
+    pad = "\n" + " " * indent
+    return begin + "".join(f"{pad}    {row}," for row in rows) + pad + end
 
 
 def _is_call(value: Any) -> bool:

@@ -51,7 +51,8 @@ def unknown_argument(name: str, known: Iterable[str]) -> str:
     return f"no argument {name!r}; {argument_hint(name, list(known))}"
 
 
-def _check(values: dict[str, Any], allowed: str, test) -> None:
+def check_each(values: dict[str, Any], allowed: str, test) -> None:
+    """Raise unless every concrete value passes the test; `allowed` says which do."""
     for name, value in values.items():
         if isinstance(value, (int, float)) and not test(value):
             raise ArgumentError(f"{name} must be {allowed}, got {value!r}", about=(name, value))
@@ -102,23 +103,23 @@ def check_number(**values: Any) -> None:
 
 def check_unit_interval(**values: Any) -> None:
     """Raise unless every concrete value lies in [0, 1), also after rounding."""
-    _check(values, "in [0, 1)", lambda x: 0 <= x < 1)
+    check_each(values, "in [0, 1)", lambda x: 0 <= x < 1)
     check_below_one(**values)
 
 
 def check_closed_unit_interval(**values: Any) -> None:
     """Raise unless every concrete value lies in [0, 1]."""
-    _check(values, "in [0, 1]", lambda x: 0 <= x <= 1)
+    check_each(values, "in [0, 1]", lambda x: 0 <= x <= 1)
 
 
 def check_nonnegative(**values: Any) -> None:
     """Raise unless every concrete value is at least 0."""
-    _check(values, "at least 0", lambda x: x >= 0)
+    check_each(values, "at least 0", lambda x: x >= 0)
 
 
 def check_positive(**values: Any) -> None:
     """Raise unless every concrete value is above 0."""
-    _check(values, "above 0", lambda x: x > 0)
+    check_each(values, "above 0", lambda x: x > 0)
 
 
 def check_count(least: int = 1, /, **values: Any) -> None:

@@ -1,5 +1,4 @@
-"""What a wrong call was meant to be: looked for where one glance decides, and otherwise only after
-the call has failed.
+"""Explain wrong calls: cheap checks run before the call, everything else only after it has failed.
 
 `explain_update` and `explain_apply` get the error and the arguments; they raise a clearer error
 where an argument is certainly the reason, and return where none is, so that the first error stands.
@@ -10,7 +9,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -89,27 +88,43 @@ def check_call(name: str, function: Callable[..., Any], given: Sequence[Any], hi
     """Raise if a function of the user's own does not take these positional arguments; a str stands
     for the argument of that name.
     """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some builtins have none
-        return
-    try:
-        signature.bind(*given)
-    except TypeError as error:
+    if problem := call_problem(function, given):
         own = getattr(function, "__name__", name)
         own = name if own == "<lambda>" else own
         shown = ", ".join(
             x if isinstance(x, str) else show_leaf(x) if hasattr(x, "dtype") else type(x).__name__
             for x in given
         )
-        raise ArgumentError(
-            f"{own}{plain(signature)} was called with ({shown}): {error}; {hint}"
-        ) from None
+        signature = plain(inspect.signature(function))
+        raise ArgumentError(f"{own}{signature} was called with ({shown}): {problem}; {hint}")
+
+
+def call_problem(function: Callable[..., Any], given: Sequence[Any], *, more: bool = False) -> str:
+    """Return why a function does not take these positional arguments, and any behind them where
+    there are `more`; nothing where it does, or does not say what it takes.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none
+        return ""
+    try:
+        (signature.bind_partial if more else signature.bind)(*given)
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function, none where it does not say what it takes."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some builtins
+        return {}
 
 
 def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
-    """What a function of the count returns, which must be a number, or an array for an array of
-    counts.
+    """Return the value of a function of the count; raise unless it is a number, or an array for an
+    array of counts.
     """
     try:
         value = at(count)
@@ -176,8 +191,8 @@ def check_params(where: str, params: PyTree) -> None:
 
 
 def _untrained_variable(params: PyTree) -> str | None:
-    """The first variable of Flax NNX's own kinds that is no `nnx.Param`: a running statistic, a key
-    for dropout.
+    """Name the first Flax NNX variable that is not an `nnx.Param`: a running statistic, a dropout
+    key.
     """
     nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
     if nnx is None:
@@ -295,7 +310,7 @@ def explain_apply(params: PyTree, updates: PyTree, error: Exception) -> None:
 
 
 def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
-    """What the gradients are instead of gradients of the params."""
+    """Say what the gradients are, if they are not gradients of the params."""
     if isinstance(updates, Config):
         return f"the gradients are an optimizer; the call is {_UPDATE}"
     called = getattr(updates, "__name__", None)
@@ -335,7 +350,7 @@ def _wrong_gradients(updates: PyTree, params: PyTree) -> str | None:
 
 
 def _strangers(updates: PyTree, params: PyTree) -> bool:
-    """Whether two trees have no path in common."""
+    """Tell whether two trees have no path in common."""
     if params is None or hasattr(params, "as_gradient"):
         return False
     a, b = leaf_paths(updates), leaf_paths(params)
@@ -426,5 +441,5 @@ def _is_number(x: Any) -> bool:
 
 
 def is_no_tree(x: Any) -> bool:
-    """Whether a value is neither an array nor a container of JAX."""
+    """Tell whether a value is neither an array nor a container of JAX."""
     return not hasattr(x, "dtype") and not isinstance(x, _ARRAYS) and jax.tree_util.all_leaves([x])

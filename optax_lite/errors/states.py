@@ -1,4 +1,4 @@
-"""A state in words: the names of its parts, without the arrays in them.
+"""Describe a state by the names of its parts, without the arrays in them.
 
 `(ScaleByAdamState(count, mu, nu), EmptyState())`: what an error says about a state that belongs to
 another optimizer.
@@ -53,18 +53,16 @@ def _shortened(state: Any) -> str:
 
 
 def _owned(kind: type) -> str:
-    """The name of a class, with the package in front if it is optax's, whose states have
-    our names.
-    """
+    """Return the name of a class, with its package if that is optax, whose names are ours too."""
     package = kind.__module__.partition(".")[0]
     return f"{package}.{kind.__name__}" if package == "optax" else kind.__name__
 
 
 def _has_parts(value: Any) -> bool:
-    children = (
-        value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    parts = value.values() if isinstance(value, dict) else value
+    return hasattr(value, "_fields") or (
+        isinstance(value, (dict, tuple)) and any(map(_has_parts, parts))
     )
-    return hasattr(value, "_fields") or any(map(_has_parts, children))
 
 
 def children(node: Any) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def states_with(state: Any, *fields: str) -> list:
 
 
 def is_state(tree: Any) -> bool:
-    """Whether a tree holds one of our states, as far as tuples go."""
+    """Tell whether a tree holds one of our states, as far as tuples go."""
     ours = hasattr(tree, "_fields") and type(tree).__module__.startswith("optax_lite.")
     ours = ours and not hasattr(tree, "as_gradient")  # LookaheadParams are parameters
     return ours or (type(tree) is tuple and any(map(is_state, tree)))

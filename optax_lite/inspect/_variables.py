@@ -12,10 +12,12 @@ def without_variables(tree: PyTree) -> PyTree:
     """Replace Flax NNX variables, which differ in class between params and state, by their
     arrays.
     """
-    nnx = sys.modules.get("flax.nnx")  # who has not imported it has none of its variables
+    nnx = sys.modules.get("flax.nnx")
+    if nnx is None:  # who has not imported it has none of its variables
+        return tree
 
     def is_variable(x):
-        return nnx is not None and isinstance(x, nnx.Variable)
+        return isinstance(x, nnx.Variable)
 
     if not any(map(is_variable, jax.tree.leaves(tree, is_leaf=is_variable))):
         return tree

@@ -15,9 +15,10 @@ from optax_lite.core.config import is_key
 from optax_lite.core.trees import path_string, show_leaf
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import call_problem, errors_named, parameters_of, usage
+from optax_lite.errors.states import named_parts
 from optax_lite.errors.step import explain_failure
-from optax_lite.inspect.metrics import count_skipped, named_parts
+from optax_lite.inspect.metrics import count_skipped
 from optax_lite.sweep.population import weakened
 from optax_lite.train.step import advance
 from optax_lite.wrappers.average import eval_params
@@ -45,9 +46,7 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True)
 class LossUpdate:
-    """The update that `training(init, loss)` makes of a loss and a member's optimizer; it carries
-    (params, state).
-    """
+    """Update params and state by the gradient of a loss: what `training(init, loss)` runs."""
 
     loss: Callable[..., Any]
     kind = "loss"
@@ -310,22 +309,13 @@ def check_takes(name: str, function: Callable, *arguments: str, more: bool = Fal
     """Raise unless a function can be called with these arguments, and with more behind them where
     there is `more`. A key as the first parameter is an error too: the call passes it last.
     """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some builtins have none
-        return
-    problem = ""
-    try:
-        (signature.bind_partial if more else signature.bind)(*arguments)
-    except TypeError as error:
-        problem = str(error)
-    if next(iter(signature.parameters), None) in _KEYS:
+    problem = call_problem(function, arguments, more=more)
+    if next(iter(parameters_of(function)), None) in _KEYS:
         problem = "the key comes last"
     if problem:
         call = f"{name}({', '.join((*arguments, *['*batch'] * more))})"
-        raise ArgumentError(
-            f"{name} is called as {call}, but is {_called(function)}{signature}: {problem}"
-        )
+        found = f"{_called(function)}{inspect.signature(function)}"
+        raise ArgumentError(f"{name} is called as {call}, but is {found}: {problem}")
 
 
 def _called(function: Callable) -> str:
@@ -377,19 +367,9 @@ def split(member: PyTree) -> tuple[Any, dict[str, Any]]:
 
 
 def _takes_key(loss: Callable) -> bool:
-    try:
-        parameters = inspect.signature(loss).parameters
-    except (TypeError, ValueError):  # some builtins have none
-        return False
-    return "key" in parameters
+    return "key" in parameters_of(loss)
 
 
 def _takes_member(init: Callable) -> bool:
     """Tell whether `init` takes (member, key): whether the key alone is too few arguments."""
-    try:
-        inspect.signature(init).bind("key")
-    except ValueError:  # some builtins have no signature
-        return False
-    except TypeError:
-        return True
-    return False
+    return bool(call_problem(init, ("key",)))

@@ -130,8 +130,9 @@ def fit(
         The params after the last update, and the `History`.
     """
     tx = as_optimizer(tx, "fit", _ORDER)
-    order = f"{_ORDER}; a list is one of batches, so write a tuple of arrays, (x, y)"
-    order = order if isinstance(data, list) else _ORDER
+    order = _ORDER
+    if isinstance(data, list):
+        order += "; a list is one of batches, so write a tuple of arrays, (x, y)"
     step = training_step(loss_fn, aux is not None, donate=True, by="fit", order=order)
     check_params("fit", params)
     counts = {
