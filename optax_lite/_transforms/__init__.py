@@ -1,1 +1,1 @@
-"""What is chained: every transformation that is not an optimizer by itself."""
+"""Transformations to chain: all that are not optimizers by themselves."""

@@ -1,4 +1,4 @@
-"""What updates have to satisfy: no NaN, no negative parameter, a mean of 0, a norm of 1."""
+"""Constrain updates: no NaN, no negative parameter, a mean of 0, a norm of 1."""
 
 from typing import NamedTuple
 

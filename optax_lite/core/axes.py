@@ -1,6 +1,4 @@
-"""The mesh axes that the types of arrays name, and those along which values differ in a
-`shard_map`.
-"""
+"""Find mesh axes: those in the types of arrays, and those along which `shard_map` values differ."""
 
 import functools
 from typing import Any

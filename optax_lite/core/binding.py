@@ -10,7 +10,7 @@ from optax_lite.errors.suggestions import plain
 
 
 class Parameter(NamedTuple):
-    """The values that an argument may take, by its name, its default and its annotation."""
+    """One argument, and the values that its name, default and annotation allow."""
 
     name: str
     many: str  # "*" or "**" where it takes any number of arguments

@@ -37,9 +37,7 @@ from optax_lite.errors.suggestions import own_name
 
 
 class _Running(threading.local):
-    """The use that the builders of this thread run for; None where they run for their checks
-    alone.
-    """
+    """Keep the use for which the builders of this thread run; None where they only check."""
 
     use: object = None
 

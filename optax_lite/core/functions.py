@@ -31,7 +31,7 @@ from optax_lite.errors.states import outline
 
 
 class EmptyState(NamedTuple):
-    """The state of a transformation that remembers nothing."""
+    """State without anything in it, of a transformation that remembers nothing."""
 
 
 class Functions(NamedTuple):
@@ -170,9 +170,7 @@ def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:
 
 
 class Form(NamedTuple):
-    """The arguments of a call that a builder's function takes, and those that it cannot do
-    without.
-    """
+    """Arguments that a function of a builder takes, and those that it needs."""
 
     takes_all: bool
     takes_params: bool  # by place

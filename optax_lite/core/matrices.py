@@ -15,7 +15,7 @@ from optax_lite.core.types import Array, PyTree
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """The axes of a leaf that are the rows (inputs) and the columns (outputs) of its matrix.
+    """Name the axes of a leaf that are the rows (inputs) and columns (outputs) of its matrix.
 
     Several axes are joined to one; over the axes not named every matrix is separate. A convolution
     kernel (h, w, in, out) is `((0, 1, 2), 3)`, stacked layers (layers, in, out) are `(1, 2)`.

@@ -1,4 +1,4 @@
-"""What a leaf is, and where it is: trees of parameters, and the paths that messages name.
+"""Tell what is a leaf of a tree of parameters, and name its path as messages do.
 
 None and `MaskedNode` say "nothing here"; integers and bools are no parameters.
 """

@@ -1,9 +1,8 @@
-"""Orders of transformations that would run but make no sense; each is told with the one that was
-meant.
+"""Refuse orders of transformations that would run but make no sense, and name the right order.
 
 A factory says what its transformations are, `@transform(is_a=("gate",))`, in the words of `WORDS`,
-and what makes no sense inside of them, `not_around={"gate": why}`. Nobody need know who else there
-is.
+and what makes no sense inside them, `not_around={"gate": why}`. No factory knows
+the others.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Why a compiled step did not take its arguments, in words."""
+"""Explain why a compiled step did not take its arguments."""
 
 from typing import Any
 

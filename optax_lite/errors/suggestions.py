@@ -1,6 +1,6 @@
-"""What people write out of habit from other libraries, and what it is called here.
+"""Translate what people write out of habit from other libraries.
 
-Asked only once a keyword or an attribute is known to be wrong.
+This runs only once a keyword or an attribute is known to be wrong.
 """
 
 import difflib
@@ -121,8 +121,8 @@ _ATTRIBUTES = {
 
 
 def argument_hint(name: str, known: Iterable[str]) -> str:
-    """What to write for an argument that is not there: its name here, where it is instead, the
-    names nearest to it.
+    """Return what to write for an unknown argument: its name here, its place here, or the names
+    nearest to it.
     """
     names = [path.rsplit("/", 1)[-1] for path in known]
     here = [new for new in _RENAMED.get(name, ()) if new.split()[0] in names]
@@ -146,7 +146,7 @@ def name_hint(name: str, known: Iterable[str]) -> str:
 
 
 def attribute_hint(name: str, arguments: Iterable[str]) -> str:
-    """What to write for an attribute that an optimizer does not have."""
+    """Return what to write for an attribute that an optimizer does not have."""
     if name in arguments:
         return f"write tx.hyperparams[{name!r}] to read it, tx.replace({name}=...) to change it"
     return _ATTRIBUTES.get(name, "its numbers are in tx.hyperparams")

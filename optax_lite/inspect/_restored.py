@@ -26,7 +26,7 @@ def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
 
 
 def _is_plain(node: Any) -> bool:
-    """Whether all containers of a tree are dicts and lists, or empty as Orbax keeps them."""
+    """Tell whether all containers of a tree are dicts and lists, or empty as Orbax keeps them."""
     if isinstance(node, (dict, list)):
         return all(map(_is_plain, node.values() if isinstance(node, dict) else node))
     return node is None or (type(node) is tuple and not node) or jax.tree_util.all_leaves([node])

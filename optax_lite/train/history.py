@@ -1,4 +1,4 @@
-"""What happened in a fit: numbers by step, a line of text, a picture."""
+"""Keep the numbers of a fit by step, and show them as a line of text or a picture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -25,7 +25,7 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 
 @dataclasses.dataclass(frozen=True)
 class StepMemory:
-    """The bytes that a step takes, by purpose; print it, or take the numbers."""
+    """Bytes of a step by purpose; print it, or take the numbers."""
 
     parameters: int  # of the params
     # all at once, in the dtypes of the params; part of `temporary`, or of `arguments` without a
