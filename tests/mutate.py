@@ -13,6 +13,7 @@ import ast
 import builtins
 import dataclasses
 import hashlib
+import inspect
 import json
 import multiprocessing
 import os
@@ -463,7 +464,7 @@ def _row_agrees(row, settings, start):
             return mutated(**kwargs)
 
         # the reference keeps the defaults of the real one
-        factory.signature = row.factory.signature
+        factory.__signature__ = inspect.signature(row.factory)
         run = dataclasses.replace(row, factory=factory)
         return (
             worst_error(run, settings, jnp.float64, start=start, steps=steps_of(row))

@@ -28,7 +28,7 @@ def test_an_error_names_the_argument_as_the_user_wrote_it():
     """Also where the builder hands it on to another factory, which calls it otherwise."""
     strange = {}
     for row in {row.factory: row for row in ROWS}.values():
-        known, factory = row.factory.signature.parameters, row.factory.__name__
+        known, factory = row.parameters, row.factory.__name__
         for name in known:
             for value in (-1.0, 2.0):
                 try:

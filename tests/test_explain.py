@@ -492,7 +492,7 @@ def test_no_factory_raises_a_warning_even_with_a_clip_and_a_schedule(row):
         if any(isinstance(x, ol.GradientTransformation) for _, x in tx.walk()):
             continue  # what a row of a wrapper has inside was written by somebody
         assert list(doubts(tx)) == []
-        if descends(tx) and tx.factory.name != "lbfgs":
+        if descends(tx) and tx.definition.name != "lbfgs":
             assert list(doubts(ol.chain(ol.clip_by_global_norm(1.0), tx))) == []
 
 

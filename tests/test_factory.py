@@ -11,15 +11,19 @@ import re
 import subprocess
 import sys
 import textwrap
+import traceback
+import typing
+from pathlib import Path
 
 import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import optax_lite as ol
-from optax_lite.core.factory import Factory
+from optax_lite.core.factory import is_factory
 from tests.closeness import assert_close
 
 PROVES = ("core.factory", "core.binding")
@@ -43,7 +47,45 @@ def test_signature_name_and_help_are_those_of_the_builder():
     assert (ol.adamw.__name__, ol.adamw.__module__) == ("adamw", "optax_lite.optimizers.adam")
     shown = pydoc.render_doc(ol.adamw, renderer=pydoc.plaintext)
     assert re.search(r"adamw\(\s*learning_rate", shown) and "Loshchilov & Hutter 2019" in shown
-    assert repr(ol.adamw) == "<function adamw>"
+    assert inspect.isfunction(ol.adamw) and repr(ol.adamw).startswith("<function adamw at ")
+
+
+def listed(lib, kinds):
+    """The functions of a module that a library offers by name, as such libraries look for them."""
+    functions = {name: x for name, x in vars(lib).items() if inspect.isfunction(x)}
+    return {n for n, x in functions.items() if inspect.signature(x).return_annotation in kinds}
+
+
+def test_tools_that_list_optimizers_find_ours():
+    pair = optax.GradientTransformation, optax.GradientTransformationExtraArgs
+    ours, theirs = listed(ol, [ol.GradientTransformation]), listed(optax, pair)
+    assert theirs & vars(ol).keys() - ours == set() and len(theirs & ours) > 50
+    assert "cosine_decay_schedule" in listed(ol, [type(ol.constant_schedule(1.0))])
+    assert typing.get_type_hints(ol.adam)["nesterov"] is bool
+
+
+def test_what_a_factory_returns_knows_the_factory():
+    for tx in (ol.adam(0.1), functools.partial(ol.adam, b1=0.5)(0.1)):
+        assert tx.factory is ol.adam and tx.factory.traits is ol.adam.definition.traits
+    assert is_factory(ol.adam) and not is_factory(ol.adam(0.1)) and not is_factory(first_update)
+
+
+FAULTS = {
+    "range": (lambda: ol.adam(0.1, b1=2.0), 3),
+    "missing": (lambda: ol.adam(), 2),
+    "unknown": (lambda: ol.adam(0.1, beta=1), 1),
+    "no number": (lambda: ol.adam("fast"), 1),
+    "not called": (lambda: ol.adam.init(PARAMS), 1),
+}
+
+
+@pytest.mark.parametrize(("call", "frames"), FAULTS.values(), ids=FAULTS)
+def test_a_wrong_call_is_told_in_few_frames(call, frames):
+    with pytest.raises((ValueError, TypeError), match="adam") as caught:
+        call()
+    package = str(Path(ol.__file__).parent)
+    found = [x for x in traceback.extract_tb(caught.tb) if x.filename.startswith(package)]
+    assert len(found) <= frames
 
 
 def test_a_class_that_holds_one_gets_it_back():
@@ -57,7 +99,8 @@ def test_a_class_that_holds_one_gets_it_back():
         factor = 3.0
 
     assert Settings.optimizer is ol.adamw
-    assert_close(first_update(Settings().scaled.__func__.builder(Settings())), 3 * PARAMS, ulps=1)
+    built = Settings().scaled.__func__.definition.builder(Settings())
+    assert_close(first_update(built), 3 * PARAMS, ulps=1)
 
 
 def test_copies_are_the_factory_itself():
@@ -116,8 +159,15 @@ def test_a_factory_made_within_a_function_travels_by_value():
 
         return held
 
-    factory = cloudpickle.loads(cloudpickle.dumps(make()))
-    assert isinstance(factory, Factory) and factory(2.0).arguments == {"value": 2.0, "words": ()}
+    made = make()
+    for _ in range(2):  # used or not
+        factory, tx = cloudpickle.loads(cloudpickle.dumps((made, made(2.0))))
+        assert is_factory(factory) and factory(2.0).arguments == {"value": 2.0, "words": ()}
+        assert factory(2.0) == tx and tx.factory is factory and factory.__name__ == "held"
+        with pytest.raises(TypeError, match="held is a factory, not an optimizer; call it"):
+            factory.init(PARAMS)
+        assert_close(first_update(tx), 2 * PARAMS, ulps=1)
+        first_update(made(3.0))
 
 
 def test_a_builder_must_be_a_function_with_the_arguments_that_are_named():

@@ -433,7 +433,7 @@ def test_the_function_gets_the_keywords_it_takes(search):
 @BOTH
 def test_a_missing_extra_argument_is_named(search):
     tx, x = search(), jnp.ones(2)
-    name = tx.factory.name
+    name = tx.definition.name
     for given, missing in (
         ({}, "value"),
         ({"value": 1.0}, "grad"),

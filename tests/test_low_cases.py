@@ -146,7 +146,7 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
     left alone.
     """
     tx = tx.replace({path: 0.9999 for path in tx.hyperparams if path.split("/")[-1] == "b2"})
-    names = NAMED if tx.factory.name in ("partition", "multi_transform") else tuple(PARAMS)
+    names = NAMED if tx.definition.name in ("partition", "multi_transform") else tuple(PARAMS)
     p, single = (given(only(names, PARAMS), of) for of in (LOW.__getitem__, lambda name: "float32"))
     with jax.disable_jit():
         state, single_state = tx.init(p), tx.init(single)
@@ -164,7 +164,7 @@ def test_low_precision_is_float32_on_the_same_numbers_rounded_at_the_end(tx):
             chex.assert_tree_all_finite(new)
             # the largest end beyond float16
             state, p = (new, p if size > 1 else ol.apply_updates(p, updates))
-            if tx.factory.name not in ROUNDING:
+            if tx.definition.name not in ROUNDING:
                 expected, single_state = update(tx, as_single, single_state, single)
                 rounded = jax.tree.map(lambda u, e: e.astype(u.dtype), updates, expected)
                 np.testing.assert_equal(wide(updates), wide(rounded))
@@ -423,7 +423,7 @@ def spread_of(tx):
     differs = {k: ~(clean[k] == bad[k]) for k in g}
     for k in g:
         now = bad[k][0][differs[k][0]]
-        assert tx.factory.name == "cautious" or np.all(np.isnan(now) | (now == 0)), (
+        assert tx.definition.name == "cautious" or np.all(np.isnan(now) | (now == 0)), (
             f"a NaN becomes a number: {bad}"
         )
     if differs["b"].any() or differs["scalar"].any():

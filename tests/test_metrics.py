@@ -163,9 +163,7 @@ def test_a_state_of_another_optimizer_is_named():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(
-    "row", [r for r in ROWS if r.factory.signature.parameters], ids=lambda r: r.name
-)
+@pytest.mark.parametrize("row", [r for r in ROWS if r.parameters], ids=lambda r: r.name)
 def test_every_schedule_of_the_catalogue_is_found(row):
     for settings in row.settings:
         given = {name: value for name, value in settings.items() if isinstance(value, ol.Schedule)}

@@ -124,7 +124,7 @@ def makes_a_direction_alone(row):
     own = (
         row.factory.__module__.startswith("optax_lite.optimizers.") and row.quirks.extra is no_extra
     )
-    around = any("optimizer" in name for name in row.factory.signature.parameters)
+    around = any("optimizer" in name for name in row.parameters)
     return own and not (around or row.quirks.shapes or row.quirks.no_laws)
 
 

@@ -325,7 +325,7 @@ def test_wider_leaves_stay_untouched_and_have_no_slot(wrap, x64):
     new, state = tx.step(g, state, p)
     assert_close(new, expected, ulps=A_STEP)
     chex.assert_trees_all_equal_shapes_and_dtypes(new, p)
-    extra = {"kahan": "compensation", "master_weights": "master"}.get(tx.factory.name)
+    extra = {"kahan": "compensation", "master_weights": "master"}.get(tx.definition.name)
     assert extra is None or jax.tree.leaves(getattr(state, extra)) == []
 
 
@@ -612,7 +612,7 @@ def test_every_optimizer_keeps_its_slots_in_bfloat16(name):
 DTYPE_ARGUMENTS = [
     (row, name)
     for row in ROWS
-    for name in row.factory.signature.parameters
+    for name in row.parameters
     if name in ("mu_dtype", "accumulator_dtype")
     and not row.quirks.no_laws  # their leaves would have to have other shapes
 ]

@@ -55,7 +55,7 @@ LAYERS = [
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
 CORE = (*CALL, "leafwise", "trees", "numerics", "norms", "compose", "validate")
-MAX_LINES = {CALL: 1145, CORE: 1925}
+MAX_LINES = {CALL: 1125, CORE: 1906}
 
 
 def layer(module):

@@ -199,7 +199,6 @@ def public_functions():
             for member, function in members:
                 function = getattr(function, "__func__", getattr(function, "fget", function))
                 function = inspect.unwrap(function)
-                function = inspect.unwrap(getattr(function, "builder", function))
                 if inspect.isfunction(function) and (member[0] != "_" or member == "__call__"):
                     yield function
 
@@ -233,7 +232,7 @@ def untyped(function):
         for d in node.decorator_list
     )
     hints |= {} if is_builder else {"return": node.returns}
-    name = function.__qualname__.removesuffix(".builder")
+    name = function.__qualname__
     for place, hint in hints.items():
         if place not in ("self", "cls") and (hint is None or says_nothing(hint)):
             yield name, place

@@ -500,7 +500,7 @@ WRONG = {
     ),
     "sweep.run_study": (
         lambda: sweep.run_study(ol.adam, ADAM, loss, n_trials=1),
-        "run_study: study must be what optuna.create_study returns, got OptimizerFactory",
+        "run_study: study must be what optuna.create_study returns, got function",
     ),
     "sweep.sample": (
         lambda: sweep.sample(ol.adam, 0, learning_rate=[0.1]),

@@ -446,7 +446,7 @@ def method_page(stem: str) -> str:
 
 
 def is_factory(name: str) -> bool:
-    return isinstance(getattr(ol, name), type(ol.adam))
+    return inspect.signature(getattr(ol, name)).return_annotation is ol.GradientTransformation
 
 
 def is_part(name: str) -> bool:

@@ -129,7 +129,9 @@ def chain(*transforms: TransformationLike):
         # A wrapper that rests would otherwise add zeros to all params: `skip_bad_steps` took 2.02
         # times as long as the bare optimizer instead of 1.19 (decision 6).
         updates = zero_frozen(transforms[-1:], updates, params)
-        updates, first = chain.builder(*transforms[:-1])[1](updates, state[:-1], params, **extra)
+        updates, first = chain.definition.builder(*transforms[:-1])[1](
+            updates, state[:-1], params, **extra
+        )
         params, last = transforms[-1].step(updates, state[-1], params, **extra)
         return params, (*first, last)
 
@@ -165,7 +167,7 @@ def named_chain(*transforms: tuple[str, TransformationLike]) -> GradientTransfor
 )
 def _named_chain(**transforms):
     check_members(transforms)
-    init, *runs = chain.builder(*transforms.values())
+    init, *runs = chain.definition.builder(*transforms.values())
 
     def named_init(params):
         return dict(zip(transforms, init(params), strict=True))

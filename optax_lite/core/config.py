@@ -201,6 +201,11 @@ class Config:
         return self._static.factory
 
     @property
+    def definition(self) -> Any:
+        """Return the definition of that factory: its builder, and what is declared of its calls."""
+        return self._static.factory.definition
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the call by name, in the order of its signature, static ones
         included.
@@ -279,11 +284,12 @@ class Config:
             if hasattr(self, "__dict__") and name not in self._static.names:
                 return _set(self, name, value)  # a field of a user's subclass
             raise AttributeError(
-                f"{self.factory.name} cannot be changed in place; write tx = tx.replace({name}=...)"
+                f"{self.definition.name} cannot be changed in place; write "
+                f"tx = tx.replace({name}=...)"
             )
 
         def __getattr__(self, name: str):
-            own = type(self).__name__ if name == "_static" else self._static.factory.name
+            own = type(self).__name__ if name == "_static" else self._static.factory.definition.name
             hint = "" if name.startswith("_") else f"; {attribute_hint(name, self._static.names)}"
             raise AttributeError(f"{own} has no attribute {name!r}{hint}", name=name, obj=self)
 
@@ -328,7 +334,7 @@ class Config:
         """
         if changes is not None and not isinstance(changes, Mapping):
             raise TypeError(
-                f"{self.factory.name}.replace: name the argument, as in "
+                f"{self.definition.name}.replace: name the argument, as in "
                 f"replace(learning_rate={changes!r})"
             )
         new = self
@@ -355,7 +361,7 @@ class Config:
                 "write the full path"
             )
             problem = several if hits else unknown_argument(name, known.values())
-            raise ArgumentError(problem, f"{self.factory.name}.replace")
+            raise ArgumentError(problem, f"{self.definition.name}.replace")
         return hits[0]
 
     def edit(self, path: tuple[str, ...], value: Any) -> Self:
@@ -368,9 +374,9 @@ class Config:
         (name, *rest), static, values = path, self._static, list(self._values)
         if name in static.names:
             index = static.names.index(name)
-            value = value if rest else static.factory.binding.adapted(name, value)
-            where = f"{self.factory.name}.replace: {'/'.join(path)}"
-            values[index] = _edit(values[index], tuple(rest), value, where, self.factory.as_data)
+            value = value if rest else static.factory.definition.binding.adapted(name, value)
+            where = f"{self.definition.name}.replace: {'/'.join(path)}"
+            values[index] = _edit(values[index], tuple(rest), value, where, self.definition.as_data)
         else:
             static = Static(static.factory, static.order, {**static.choices, name: value})
         return self._make(static, tuple(values))
@@ -383,7 +389,7 @@ class Config:
             return
         this, *inside = self.calls()
         for call in (*inside, this):
-            call.factory.check(call)
+            call.definition.check(call)
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:

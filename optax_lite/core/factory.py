@@ -1,5 +1,5 @@
-"""A factory: what `@transform` and `@schedule` make of a builder; called, it returns the call as
-data.
+"""A factory: the function that `@transform` and `@schedule` make of a builder; called, it returns
+the call as data.
 
 A call is checked once, when it is made: its arguments are bound, converted and checked, and the
 builder runs for the checks in it. Whenever functions are needed the builder runs again, on numbers
@@ -10,7 +10,6 @@ what their builders return for as long as it lasts.
 import contextlib
 import functools
 import inspect
-import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +64,12 @@ def is_factory(value: Any) -> TypeGuard[types.FunctionType]:
     """Tell whether a value is a factory, or a function that `functools.wraps` says stands
     for one.
     """
-    return isinstance(inspect.unwrap(value, stop=lambda f: isinstance(f, Factory)), Factory)
+    return _has_definition(inspect.unwrap(value, stop=_has_definition))
+
+
+def _has_definition(value):
+    is_function = isinstance(value, types.FunctionType)
+    return is_function and isinstance(getattr(value, "definition", None), Definition)
 
 
 def as_data(name: str, value: Any) -> Any:
@@ -126,69 +130,59 @@ def is_scalar(value: Any) -> bool:
     return is_number(value) or (isinstance(value, Config) and callable(value))
 
 
-class Factory:
-    """A builder whose calls are data of one kind, with what is declared of them (`traits`).
+class Definition:
+    """Keep a factory's builder, the kind of its calls, and what is declared of them (`traits`)."""
 
-    In place of the builder, `inspect.signature`, `help` and a class that holds it see the function.
-    """
-
-    __name__: str
-    __qualname__: str
+    factory: Callable[..., Any]  # the function that people call; its `definition` is this
 
     def __init__(
         self,
         kind: type[Config],
         builder: Callable[..., Any],
-        static: tuple[str, ...] = (),
-        own_range: tuple[str, ...] | None = None,
-        traits: Mapping[str, Any] = types.MappingProxyType({}),
+        static: tuple[str, ...],
+        own_range: tuple[str, ...] | None,
+        traits: Mapping[str, Any],
     ):
-        if not callable(builder):
-            raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
-        functools.update_wrapper(self, builder)
-        self.kind, self.builder, self.traits = kind, _builder_copy(self, builder), dict(traits)
+        self.kind, self.builder, self.traits = kind, builder, dict(traits)
         self.name = builder.__name__.lstrip("_")
         self.binding = Binding(builder, static)
-        given = self.binding.signature  # tools that list optimizers look at what is returned
-        returned = kind if given.return_annotation is given.empty else given.return_annotation
-        self.signature = self.__signature__ = given.replace(return_annotation=returned)
-        self._options = static, own_range
         self.forms: dict[Any, Any] = {}  # what its functions take, by their code
         self.checked = shared_names(
             [] if own_range is None else self.binding.names.keys() - set(own_range)
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            for name in kwargs:
-                if name not in self.binding.names and not self.binding.takes_any_name:
-                    raise ArgumentError(unknown_argument(name, self.binding.names))
-            given, arguments, choices = self.binding.bound(args, kwargs), {}, {}
-            for p in self.binding.parameters:
-                value = given[p.name]
-                if p.many == "*":
-                    arguments |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
-                elif p.many == "**":
-                    arguments |= {k: as_data(k, v) for k, v in value.items()}
-                elif (p.is_static and not is_key(value)) or (
-                    p.takes_words and isinstance(value, str)
-                ):
-                    if p.is_flag and not isinstance(value, (bool, np.bool_)):
-                        raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
-                    arguments[p.name] = choices[p.name] = value
-                else:
-                    data = arguments[p.name] = as_data(p.name, p.adapt(value))
-                    if value is None and p.may_be_none:
-                        continue
-                    if value is None or (p.is_number and not is_scalar(data)):
-                        raise ArgumentError(
-                            f"{p.name} must be a number or a schedule, got {value!r}"
-                        )
-        except ArgumentError as error:
-            raise ArgumentError(error.problem, self.name) from None
-        static = Static(self, tuple(arguments), choices)
+    def check_names(self, given: Mapping[str, Any]) -> None:
+        """Raise if an argument has a name that the builder does not know."""
+        for name in given:
+            if name not in self.binding.names and not self.binding.takes_any_name:
+                raise ArgumentError(unknown_argument(name, self.binding.names))
+
+    def as_arguments(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arguments of a call as data, and the static ones among them."""
+        arguments, choices = {}, {}
+        for p in self.binding.parameters:
+            value = given[p.name]
+            if p.many == "*":
+                arguments |= {str(i): as_data(f"argument {i}", v) for i, v in enumerate(value)}
+            elif p.many == "**":
+                arguments |= {k: as_data(k, v) for k, v in value.items()}
+            elif (p.is_static and not is_key(value)) or (p.takes_words and isinstance(value, str)):
+                if p.is_flag and not isinstance(value, (bool, np.bool_)):
+                    raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
+                arguments[p.name] = choices[p.name] = value
+            else:
+                data = arguments[p.name] = as_data(p.name, p.adapt(value))
+                if value is None and p.may_be_none:
+                    continue
+                if value is None or (p.is_number and not is_scalar(data)):
+                    raise ArgumentError(f"{p.name} must be a number or a schedule, got {value!r}")
+        return arguments, choices
+
+    def make(self, arguments: dict[str, Any], choices: dict[str, Any]) -> Config:
+        """Return the call of these arguments, checked by its builder."""
+        static = Static(self.factory, tuple(arguments), choices)
         made = self.kind._make(static, tuple([arguments[name] for name in static.names]))
-        built = self.build(made) if _running.use else self.check(made)
+        built = self._run(made, used=_running.use is not None)
         if not self.kind._is_built(built):
             raise TypeError(
                 f"{self.name}: the builder must return {self.kind._builds}, got {built!r}"
@@ -251,65 +245,35 @@ class Factory:
 
     as_data = staticmethod(as_data)  # for a call that is edited
 
-    # --- what a function does
 
-    # Without it `help` and a class that holds a factory would see an object (decision 3).
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
-
-    def __repr__(self) -> str:
-        return f"<function {self.__qualname__}>"
-
-    def __deepcopy__(self, memo: Any = None) -> "Factory":
-        return self
-
-    __copy__ = __deepcopy__
-
-    def __reduce__(self):
-        """Pickle by name where another process finds it; a factory of a notebook by its builder,
-        which Cloudpickle takes along.
-        """
-        if self.__module__ != "__main__" and _named(self.__module__, self.__qualname__) is self:
-            return self.__qualname__
-        return _remade, (type(self), self.kind, self.builder, *self._options, self.traits)
+def make_factory(
+    kind: type[Config],
+    builder: Callable[..., Any],
+    static: tuple[str, ...] = (),
+    own_range: tuple[str, ...] | None = None,
+    traits: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Any:
+    """Make a factory: a function like its builder, which returns the call as data."""
+    if not callable(builder):
+        raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
+    definition = Definition(kind, builder, static, own_range, traits)
+    factory = definition.factory = _function_of(definition)
+    given = inspect.signature(builder)  # tools that list optimizers look at what is returned
+    returned = kind if given.return_annotation is given.empty else given.return_annotation
+    factory.__signature__ = given.replace(return_annotation=returned)
+    factory.definition, factory.traits = definition, definition.traits
+    return factory
 
 
-def _builder_copy(factory: Factory, builder: Any) -> Any:
-    """Return the builder under the name by which pickle finds it now; its own name has become the
-    factory's.
-    """
-    if not isinstance(builder, types.FunctionType):
-        return builder
-    parts = (
-        builder.__code__,
-        builder.__globals__,
-        builder.__name__,
-        builder.__defaults__,
-        builder.__closure__,
-    )
-    same: Any = types.FunctionType(*parts)
-    functools.update_wrapper(same, builder)
-    same.__kwdefaults__, same.__qualname__ = (
-        builder.__kwdefaults__,
-        f"{factory.__qualname__}.builder",
-    )
-    return same
+# Cloudpickle takes the code of this function along, so all else is in the definition (decision 3).
+def _function_of(definition):
+    @functools.wraps(definition.builder)
+    def factory(*args, **kwargs):
+        try:
+            definition.check_names(kwargs)
+            arguments, choices = definition.as_arguments(definition.binding.bound(args, kwargs))
+        except ArgumentError as error:
+            raise ArgumentError(error.problem, definition.name) from None
+        return definition.make(arguments, choices)
 
-
-def _named(module: str, name: str) -> Any:
-    """Return the object of a name in a module that is imported, if any."""
-    return functools.reduce(
-        lambda x, part: getattr(x, part, None), name.split("."), sys.modules.get(module)
-    )
-
-
-def _remade(
-    cls: type[Factory], kind: type[Config], builder: Callable[..., Any], *options: Any
-) -> Factory:
-    """Return the factory of a builder: the one in this process, or a new one."""
-    known = _named(builder.__module__, builder.__qualname__.removesuffix(".builder"))
-    return (
-        known
-        if isinstance(known, cls) and known.builder is builder
-        else cls(kind, builder, *options)
-    )
+    return factory

@@ -26,12 +26,12 @@ def freeze_nothing(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
 
 def frozen_mask(tx: Any, updates: PyTree, params: PyTree) -> list[bool]:
     """Tell of every leaf, missing ones too, whether its gradient is thrown away."""
-    factory, members = tx.factory, list(tx.members())
+    members = list(tx.members())
     if not may_freeze(tx):
         return freeze_nothing(tx, updates, params)
-    if (how := factory.traits.get("freezes")) is not None:
+    if (how := tx.definition.traits.get("freezes")) is not None:
         return how(tx, updates, params)
-    if not members or not factory.__module__.startswith("optax_lite."):
+    if not members or not tx.factory.__module__.startswith("optax_lite."):
         return freeze_nothing(tx, updates, params)
     return [
         all(each) for each in zip(*(frozen_mask(m, updates, params) for m in members), strict=True)
@@ -70,7 +70,7 @@ def by_part(
 
 def may_freeze(tx: Any) -> bool:
     """Tell whether anything inside freezes leaves; if not, their names need not be looked at."""
-    return any(call.factory.traits.get("freezes_by_itself") for call in tx.calls())
+    return any(call.definition.traits.get("freezes_by_itself") for call in tx.calls())
 
 
 def zero_frozen(members: Iterable[Any], updates: PyTree, params: PyTree) -> PyTree:

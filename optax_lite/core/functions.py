@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optax_lite.core.factory import Factory
+from optax_lite.core.factory import Definition
 from optax_lite.core.leafwise import (
     as_array,
     cast_like,
@@ -153,19 +153,19 @@ def wrapping(
     return Functions(init, *(functools.partial(run, inner) for inner in inners))
 
 
-def guarded(built: tuple[Callable, ...], factory: Factory) -> Functions:
+def guarded(built: tuple[Callable, ...], definition: Definition) -> Functions:
     """Wrap a builder's functions: pass the arguments that each accepts, require those that it
     needs, and keep the structure, shapes and dtypes of the state.
     """
     init, update, *own_step = built
-    checked = _checked_update(init, update, factory)
+    checked = _checked_update(init, update, definition)
 
     def step(updates, state, params, **extra):
         new, state = checked(updates, state, params, **extra)
         return added(params, new), state
 
     if own_step:
-        return Functions(init, checked, _checked_update(init, own_step[0], factory))
+        return Functions(init, checked, _checked_update(init, own_step[0], definition))
     return Functions(init, checked, step)
 
 
@@ -209,11 +209,11 @@ def _form(function):
     )
 
 
-def _checked_update(init: Callable, update: Callable, factory: Factory) -> Callable:
+def _checked_update(init: Callable, update: Callable, definition: Definition) -> Callable:
     """Wrap `update`: pass the extra arguments it takes, check those it needs, and keep the state's
     structure and dtypes.
     """
-    form, name = form_of(update, factory.forms), factory.name
+    form, name = form_of(update, definition.forms), definition.name
 
     def checked_update(updates, state, params=None, **extra):
         if form.needs_params and params is None:

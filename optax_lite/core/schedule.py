@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.core.config import Config, is_key
-from optax_lite.core.factory import Factory
+from optax_lite.core.factory import make_factory
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import divide, fitting
 from optax_lite.core.types import Array, ScalarOrSchedule
@@ -42,7 +42,7 @@ class Schedule(Config):
         return _evaluate(self, fitting(count))
 
     def _at(self, count):
-        built = self.factory.build(self)
+        built = self.definition.build(self)
         try:
             return (
                 built._at(count)
@@ -103,7 +103,7 @@ def schedule(
     """
     if builder is None:
         return functools.partial(schedule, static=static)
-    return Factory(Schedule, builder, static)
+    return make_factory(Schedule, builder, static)
 
 
 @schedule(static=("fn",))
@@ -130,7 +130,7 @@ def _infix(call: Schedule, show: Callable[[Any], str]) -> str:
     return f"{one(a['left'])} {_SYMBOLS[a['op']]} {one(a['right'])}"
 
 
-@functools.partial(Factory, Schedule, static=("op",), traits={"infix": _infix})
+@functools.partial(make_factory, Schedule, static=("op",), traits={"infix": _infix})
 def _combined(op, left, right):
     def at(part, count):
         return part(count) if callable(part) else part
@@ -171,7 +171,7 @@ def weak_scalars(tx: C) -> C:
             f"{where} has shape {np.shape(x)}: this is a population of {len(x)}; apply jax.vmap "
             "to it"
         )
-        raise ArgumentError(f"{problem}, as in {vmapped}", tx.factory.name)
+        raise ArgumentError(f"{problem}, as in {vmapped}", tx.definition.name)
     if all(getattr(x, "weak_type", False) or is_key(x) for x in leaves):
         return tx
     return treedef.unflatten(_weak_leaves(leaves))

@@ -25,14 +25,14 @@ def show(value: Any) -> str:
 
 def show_call(call: Any) -> str:
     """Return the call that made an optimizer or a schedule, with all its numbers."""
-    if (infix := call.factory.traits.get("infix")) is not None:
+    if (infix := call.definition.traits.get("infix")) is not None:
         return infix(call, show)
-    known, shown = call.factory.signature.parameters, []
+    known, shown = call.definition.binding.signature.parameters, []
     for name, value in call.arguments.items():
         is_number = isinstance(value, float) or _is_call(value)
         if is_number or name not in known or value is not known[name].default:
             shown.append(show(value) if name.isdigit() else f"{name}={show(value)}")
-    return f"{call.factory.name}({', '.join(shown)})"
+    return f"{call.definition.name}({', '.join(shown)})"
 
 
 def layout(value: Any, indent: int = 0) -> str:
@@ -43,9 +43,9 @@ def layout(value: Any, indent: int = 0) -> str:
         return f"{value:.6g}"
     begin, end, parts = "(", ")", {}
     if _is_call(value):
-        if (infix := value.factory.traits.get("infix")) is not None:
+        if (infix := value.definition.traits.get("infix")) is not None:
             return infix(value, lambda part: layout(part, indent))
-        begin, known = f"{value.factory.name}(", value.factory.signature.parameters
+        begin, known = f"{value.definition.name}(", value.definition.binding.signature.parameters
         for name, part in value.arguments.items():
             default = known[name].default if name in known else known
             if part is not default and not (isinstance(part, float) and part == default):

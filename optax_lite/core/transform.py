@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from optax_lite.core.config import Config
-from optax_lite.core.factory import Factory, building_for_use
+from optax_lite.core.factory import building_for_use, make_factory
 from optax_lite.core.frozen import zero_frozen
 from optax_lite.core.functions import (
     STEP,
@@ -161,7 +161,7 @@ class GradientTransformation(Config):
             with contextlib.suppress(ArgumentError):  # no pattern matches a path of None
                 if not jax.tree.leaves(state := init(None)):
                     return state  # of a transformation that keeps nothing
-        check_params(self.factory.name, params)
+        check_params(self.definition.name, params)
         params = _arrays(params)
         leaves = jax.tree.leaves(params)
         if any(isinstance(p, jax.ShapeDtypeStruct) for p in leaves):
@@ -302,22 +302,22 @@ def transform(
         return functools.partial(
             transform, static=static, own_range=own_range, scheduled=scheduled, **traits
         )
-    return OptimizerFactory(
+    return _optimizer_factory(
         GradientTransformation, builder, static, own_range, {"scheduled": scheduled, **traits}
     )
 
 
-class OptimizerFactory(Factory):
-    """A factory of transformations; only what it returns has an `init` and an `update`."""
+def _optimizer_factory(kind, builder, static, own_range, traits):
+    """Make a factory that says so where it is taken for what it returns."""
+    factory = make_factory(kind, builder, static, own_range, traits)
+    factory.init = factory.update = factory.step = functools.partial(_uncalled, factory.__name__)
+    return factory
 
-    def init(self, *_: Any, **__: Any) -> NoReturn:
-        name = self.__name__
-        raise TypeError(
-            f"{name} is a factory, not an optimizer; call it: tx = {name}(...); state = "
-            "tx.init(params)"
-        )
 
-    update = step = init
+def _uncalled(name: str, *_: Any, **__: Any) -> NoReturn:
+    raise TypeError(
+        f"{name} is a factory, not an optimizer; call it: tx = {name}(...); state = tx.init(params)"
+    )
 
 
 class Pair(GradientTransformation):
@@ -339,7 +339,7 @@ class Pair(GradientTransformation):
 
 
 @functools.partial(
-    OptimizerFactory,
+    _optimizer_factory,
     Pair,
     static=("init", "update"),
     own_range=(),
@@ -349,7 +349,7 @@ def _pair(init, update):
     return init, update
 
 
-_pair.name = "GradientTransformation"  # what the user called
+_pair.definition.name = "GradientTransformation"  # what the user called
 
 
 class Member(GradientTransformation):
@@ -386,7 +386,7 @@ class Member(GradientTransformation):
         return self
 
     def _outside(self):
-        return self.factory.kind._make(self._static, self._values, self._built_in_use)
+        return self.definition.kind._make(self._static, self._values, self._built_in_use)
 
 
 def functions(tx: GradientTransformation) -> Functions:
@@ -396,21 +396,21 @@ def functions(tx: GradientTransformation) -> Functions:
     Without schedules the state is the method's own; with them it is that of `scheduled`, which
     holds the count they are evaluated at.
     """
-    factory = tx.factory
+    definition = tx.definition
     with building_for_use():
-        built = factory.build(tx)
+        built = definition.build(tx)
         if isinstance(built, GradientTransformation):
             return functions(built)
     if not any(isinstance(v, Schedule) for v in tx._values):
-        return guarded(built, factory)
-    wrap, unwrap = _around(factory.traits["scheduled"])
+        return guarded(built, definition)
+    wrap, unwrap = _around(definition.traits["scheduled"])
 
     def at(count):
         def now(name, value):
-            where = f"{factory.name}: the schedule {name}"
+            where = f"{definition.name}: the schedule {name}"
             return value_at(value, count, where) if isinstance(value, Schedule) else value
 
-        return guarded(factory.build(tx.copy_of(tx, now)), factory)
+        return guarded(definition.build(tx.copy_of(tx, now)), definition)
 
     def init(params):
         return wrap(zero_count(), at(zero_count()).init(params))
@@ -462,7 +462,7 @@ def takes_examples(tx: GradientTransformation) -> bool:
     """Tell whether a transformation, or a member of it, wants gradients with an axis of examples in
     front.
     """
-    return any(call.factory.traits.get("per_example") for call in tx.calls())
+    return any(call.definition.traits.get("per_example") for call in tx.calls())
 
 
 @jax.jit
@@ -483,7 +483,7 @@ def _enter(compiled, tx, updates, state, params, extra):
 
     A failure that one of the arguments explains becomes an error that says so (decision 50).
     """
-    check_argument_order(tx.factory.name, updates, state, params)
+    check_argument_order(tx.definition.name, updates, state, params)
     kept = params
     try:
         present, kept = present_of(updates, params)

@@ -223,7 +223,7 @@ def explain_update(
     """Raise a clearer error than that of an update, if an argument is the reason; `fresh` are right
     states.
     """
-    name = tx.factory.name
+    name = tx.definition.name
     _check_deleted(name, {"gradient": updates, "state": state, "params": params}, error)
     if params is not None:
         check_params(name, params)

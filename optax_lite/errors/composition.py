@@ -63,28 +63,28 @@ def check_inside(outer: Config) -> None:
     A reason is a text with {inner} and {outer}, or a function of the call that returns one, or
     None. It may be about one argument alone: "adv_optimizer/average".
     """
-    reasons: Mapping[str, Any] = outer.factory.traits.get("not_around", {})
+    reasons: Mapping[str, Any] = outer.definition.traits.get("not_around", {})
     for path, inner in outer.walk() if reasons else ():
-        for word in inner.factory.words if isinstance(inner, Config) else ():
+        for word in inner.definition.words if isinstance(inner, Config) else ():
             for key, where in ((word, "inside"), (f"{path[0]}/{word}", f"inside {path[0]}")):
                 why: Any = reasons.get(key)
                 if why := why(outer) if callable(why) else why:
                     raise ArgumentError(
-                        f"{inner.factory.name} is {where}, {_told(why, inner, outer)}"
+                        f"{inner.definition.name} is {where}, {_told(why, inner, outer)}"
                     )
 
 
 def _told(why: str, inner: Config, outer: Config) -> str:
     """A reason with the names in it; of two alike one is enough."""
     why = why.replace(INSTEAD, ONE) if inner.factory is outer.factory else why
-    return why.format(inner=inner.factory.name, outer=outer.factory.name)
+    return why.format(inner=inner.definition.name, outer=outer.definition.name)
 
 
 def check_sequence(members: Iterable[Config]) -> None:
     """Raise if a member of a chain undoes what one before it holds still, or has rounded."""
     gate = rounding = before = None
-    for factory in (member.factory for member in members):
-        name, is_a = factory.name, factory.words
+    for member in members:
+        name, is_a = member.definition.name, member.definition.words
         if rounding and "watching" not in is_a:
             raise ArgumentError(
                 f"{name} after {rounding} would change what {rounding} has rounded; write "
@@ -94,7 +94,7 @@ def check_sequence(members: Iterable[Config]) -> None:
             raise ArgumentError(
                 f"{before} before {name} would see scaled gradients; write {name}(chain(...))"
             )
-        if gate and factory.__module__.removeprefix("optax_lite.").startswith(_MOVING):
+        if gate and member.factory.__module__.removeprefix("optax_lite.").startswith(_MOVING):
             raise ArgumentError(
                 f"{name} after {gate} would move the parameters even when {gate} holds them "
                 f"still; write {gate}(chain(...))"

@@ -15,21 +15,21 @@ def descends(tx: GradientTransformation) -> bool | None:
     A factory that declares nothing is as what it builds, or, of plain functions, as its members:
     uphill without any. A transformation from elsewhere is unknown.
     """
-    factory = tx.factory
-    told = factory.traits.get("descends")
+    definition = tx.definition
+    told = definition.traits.get("descends")
     if told is not None:
         return cast("bool | None", told(tx) if callable(told) else told)
-    built, members = factory.check(tx), list(tx.members())
+    built, members = definition.check(tx), list(tx.members())
     if isinstance(built, GradientTransformation):
         found = descends(built)
     elif members:
         each = list(map(descends, members))
         found = True if True in each else None if None in each else False
     else:
-        found = False if factory.__module__.startswith("optax_lite.") else None
+        found = False if tx.factory.__module__.startswith("optax_lite.") else None
     if not members:
         # Asked once: its numbers do not matter, and a negative rate is still a rate (decision 37).
-        factory.traits["descends"] = found
+        definition.traits["descends"] = found
     return found
 
 
@@ -42,7 +42,7 @@ def of_chain(members: Any) -> bool | None:
 def check_makes_direction(wrapper: str, inner: GradientTransformation, why: str) -> None:
     """Raise if what a wrapper takes for a direction is a step downhill already."""
     if descends(inner):
-        name = inner.factory.name
+        name = inner.definition.name
         raise ArgumentError(
             f"{name} inside already changes the sign, so {why}; write "
             f"chain({wrapper}(scale_by_...()), add_decayed_weights(...), "
@@ -53,7 +53,7 @@ def check_makes_direction(wrapper: str, inner: GradientTransformation, why: str)
 def check_makes_steps(inner: GradientTransformation, why: str) -> None:
     """Raise if what a wrapper takes for an optimizer leads uphill."""
     if descends(inner) is False:
-        name = inner.factory.name
+        name = inner.definition.name
         raise ArgumentError(
             f"{name} inside does not change the sign, so {why}; write chain({name}(...), "
             "scale_by_learning_rate(...)) inside"
@@ -66,20 +66,20 @@ def check_one_sign(members: list[GradientTransformation]) -> None:
     """
     down = None
     for member in members:
-        factory, name, turned = member.factory, member.factory.name, descends(member)
-        problem = factory.traits.get("before_descent", lambda _: None)(member)
+        known, name, turned = member.definition, member.definition.name, descends(member)
+        problem = known.traits.get("before_descent", lambda _: None)(member)
         if down and problem:
             raise ArgumentError(
                 f"{name} after {down} {problem}; write chain({name}(...), {down}(...))"
             )
-        is_rule = factory.__module__.startswith("optax_lite.optimizers.")
-        if down and turned and (is_rule or "rate" in factory.words):
+        is_rule = member.factory.__module__.startswith("optax_lite.optimizers.")
+        if down and turned and (is_rule or "rate" in known.words):
             raise ArgumentError(
                 f"{name} after {down} changes the sign back, so the parameters would go uphill; "
                 "keep one of the two"
             )
-        is_direction = "direction" in factory.words or (
-            turned is False and "behind the rate" not in factory.words
+        is_direction = "direction" in known.words or (
+            turned is False and "behind the rate" not in known.words
         )
         if down and is_rule and is_direction:
             raise ArgumentError(

@@ -79,7 +79,10 @@ def _empty_groups(places) -> Iterable[str]:
 def _rounded_averages(given, places) -> Iterable[str]:
     """Report decays that are 1 in the dtype of their slot, which then never forgets."""
     drawn = {
-        id(x) for place, _, _ in places if "drawn" in place.factory.words for x in nodes(place)
+        id(x)
+        for place, _, _ in places
+        if "drawn" in place.factory.definition.words
+        for x in nodes(place)
     }
     for place, _, trees in places:
         if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean
@@ -106,7 +109,7 @@ def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Ite
     kept = {
         leaf.removesuffix("/value")
         for place, own, _ in places
-        if "rounding" in place.factory.words
+        if "rounding" in place.factory.definition.words
         for leaf in own
     }
     for row in moved:

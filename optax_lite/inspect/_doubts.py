@@ -39,7 +39,7 @@ def doubts(tx: GradientTransformation) -> Iterator[str]:
 
 def _uphill(written: list[list[GradientTransformation]]) -> str:
     for members in written:
-        turning = [member.factory.name for member in members if descends(member)]
+        turning = [member.definition.name for member in members if descends(member)]
         if len(turning) > 1:
             again = f"{turning[1]} after {turning[0]} changes the sign back"
             return f"{again}: params go uphill, which is right only to maximize the loss"
@@ -61,7 +61,7 @@ def _is_rule(member: GradientTransformation) -> bool:
 def _clipped_late(members: list[GradientTransformation]) -> Iterator[str]:
     rule = None
     for member in members:
-        name = member.factory.name
+        name = member.definition.name
         if rule and member.factory in _CLIPS:
             yield (
                 f"{name} after {rule} bounds the update; to bound the gradient write "
@@ -78,7 +78,7 @@ def _clipped_late(members: list[GradientTransformation]) -> Iterator[str]:
 def _decayed_early(members: list[GradientTransformation]) -> Iterator[str]:
     decays = False
     for member in members:
-        name = member.factory.name
+        name = member.definition.name
         if member.factory is add_decayed_weights:
             decays = any(value_range(member.arguments["weight_decay"]))
         elif decays and _divides(member):
@@ -101,7 +101,7 @@ def _divides(member: GradientTransformation) -> bool:
 def _rated_twice(members: list[GradientTransformation]) -> Iterator[str]:
     rated = None
     for member in members:
-        name = member.factory.name
+        name = member.definition.name
         factors = (
             value_range(member.arguments["step_size_fn"])
             if member.factory is scale_by_schedule

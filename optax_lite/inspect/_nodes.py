@@ -64,12 +64,12 @@ class Surveyed(GradientTransformation):
     __slots__ = ()
 
     def init(self, params):
-        built = self.factory.check(self)
+        built = self.definition.check(self)
         if isinstance(built, GradientTransformation):
             return _surveyed(built).init(params)
         state = functions(self).init(params)  # its members are surveyed ones still
         keyed = jax.tree_util.tree_flatten_with_path(params)[0]
-        if "vector" in self.factory.words:  # of its members each sees the vector of these
+        if "vector" in self.definition.words:  # of its members each sees the vector of these
             for node in _nodes_in(state):
                 node.leaves = tuple(steps(path) for path, x in keyed if is_inexact(x))
                 node.joined = True
@@ -149,7 +149,7 @@ def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
     """Return the numbers and schedules of a node by name; of one that keeps those of its member,
     these.
     """
-    if "injecting" in node.factory.words:
+    if "injecting" in node.factory.definition.words:
         return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
     return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))
 

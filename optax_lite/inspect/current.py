@@ -37,7 +37,7 @@ def current_hyperparams(tx: TransformationLike, state: OptState) -> dict[str, An
         held, counts = _found(tx, state, given)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(
-            f"current_hyperparams: this state was not made by {tx.factory.name}: got "
+            f"current_hyperparams: this state was not made by {tx.definition.name}: got "
             f"{outline(state, 2):.200}. The order is current_hyperparams(tx, state)"
         ) from error
     given |= held
@@ -72,7 +72,7 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
     rows = list(walk(tx, state))
     find_paths(tx, [row[0] for row in rows], lambda tx: [row[0] for row in walk(tx, state)])
     for place, part, _ in rows:
-        injected = "injecting" in place.factory.words
+        injected = "injecting" in place.factory.definition.words
         for path, name in place.paths.items():
             if injected and name in part.hyperparams_states:
                 if hasattr(kept := part.hyperparams_states[name], "count"):  # not of a stateful one

@@ -139,7 +139,7 @@ def measure_with_ema(
             float32 at least.
     """
     _check_measure("measure", measure)
-    init_ema, update_ema = ema.builder(decay, debias, accumulator_dtype)
+    init_ema, update_ema = ema.definition.builder(decay, debias, accumulator_dtype)
 
     def init(params):
         if isinstance(params, Placeholder):

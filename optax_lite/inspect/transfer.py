@@ -102,7 +102,7 @@ def reset(
     fresh = tx.init(params)
     if outline(state) != outline(fresh) or jax.tree.structure(state) != jax.tree.structure(fresh):
         raise StateError(
-            f"reset: this state was not made by {tx.factory.name}: "
+            f"reset: this state was not made by {tx.definition.name}: "
             f"{first_difference(fresh, state)}; write state, report = transfer(state, tx, params) "
             "first"
         )

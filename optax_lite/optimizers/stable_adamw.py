@@ -17,7 +17,7 @@ from optax_lite.optimizers.adam import scale_by_adam
 @transform
 def _update_clipped(b1, b2, eps, decay):
     """Divide Adam's update, decayed by the transformation `decay`, by max(1, RMS)."""
-    adam_init, adam_update = scale_by_adam.builder(b1, b2, eps)
+    adam_init, adam_update = scale_by_adam.definition.builder(b1, b2, eps)
 
     def init(params):
         return adam_init(params), decay.init(params)

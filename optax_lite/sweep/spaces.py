@@ -233,7 +233,7 @@ def _points(dimensions: int, n: int, method: str, seed: int) -> np.ndarray:
 def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     """Raise unless the factory can be called with these names."""
     if isinstance(factory, Config):  # a schedule can be called
-        name = factory.factory.name
+        name = factory.definition.name
         raise ArgumentError(
             f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)",
             where,

@@ -157,7 +157,7 @@ class GroupRules(NamedTuple):
                     f"its leaves; exclude them there, as in ({first!r}, '!{name}')"
                 )
             elif setting == {} and not self.choices.get(name):
-                yield f"the rule {name!r} names no hyperparameter of {self.base.factory.name}"
+                yield f"the rule {name!r} names no hyperparameter of {self.base.definition.name}"
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct | None:

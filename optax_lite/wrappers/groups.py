@@ -134,13 +134,15 @@ def _groups(base, *, patterns=None, choices=None, strict=True, **rules):
         labels = plan.labels(params)
         used = set(jax.tree.leaves(labels))
         # The order of strings in a set differs between the processes of a job (decision 16).
-        return partition.builder({k: plan.transformation(k) for k in sorted(used)}, labels)[0](
-            params
-        )
+        return partition.definition.builder(
+            {k: plan.transformation(k) for k in sorted(used)}, labels
+        )[0](params)
 
     def run(inner, updates, state, params=None, **extra):
         labels = plan.labels(updates, params, tuple(state.inner_states))
-        parts = partition.builder({k: plan.transformation(k) for k in state.inner_states}, labels)
+        parts = partition.definition.builder(
+            {k: plan.transformation(k) for k in state.inner_states}, labels
+        )
         return inner.of(parts)(updates, state, params, **extra)
 
     return wrapping(base, init, run)

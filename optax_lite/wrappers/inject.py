@@ -269,11 +269,11 @@ def _parts(
         if path[:-1] not in members:
             return False  # a number of another schedule, or one of a tuple
         around = [other for other in members if inside(path, other) and other != path[:-1]]
-        own = members[path[:-1]].factory.traits["scheduled"]
+        own = members[path[:-1]].definition.traits["scheduled"]
         wraps = any(inside(other, path[:-1]) and other != path[:-1] for other in members)
         of_real_steps = wraps and counts_itself(own)  # a wrapper with a count of its own
         return not of_real_steps and all(
-            "always on" in members[other].factory.words for other in around
+            "always on" in members[other].definition.words for other in around
         )
 
     fixed = [tuple(name.split("/")) for name in static_args]

@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 from optax_lite.core.block_float8 import Quantized, decode, encode
 from optax_lite.core.compose import check_members
-from optax_lite.core.factory import Factory
+from optax_lite.core.factory import Definition
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import keys_where
 from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
@@ -95,9 +95,11 @@ def quantize_state(
         raise ArgumentError(f"bits must be 8, got {bits!r}")
     if keep not in ((), []) and not is_patterns(keep):
         raise ArgumentError(f"keep must be a pattern of paths or a list of them, got {keep!r}")
-    for factory in _inside(tx):
-        if why := factory.traits.get("exact_state"):
-            raise ArgumentError(f"{factory.name} is inside, which {why}; keep its state in float")
+    for definition in _inside(tx):
+        if why := definition.traits.get("exact_state"):
+            raise ArgumentError(
+                f"{definition.name} is inside, which {why}; keep its state in float"
+            )
 
     def init(params):
         state = tx.init(params)
@@ -145,12 +147,14 @@ def quantize_state(
     return wrapping(tx, init, run)
 
 
-def _inside(tx: GradientTransformation) -> list[Factory]:
+def _inside(tx: GradientTransformation) -> list[Definition]:
     """Return the factories of all members; traced, as building an optimizer must not start a
     backend.
     """
     found = []
-    jax.eval_shape(lambda: found.extend(place.factory for place in nodes(trace_state(tx))))
+    jax.eval_shape(
+        lambda: found.extend(place.factory.definition for place in nodes(trace_state(tx)))
+    )
     return found
 
 

@@ -54,7 +54,7 @@ def test_an_optimizer_is_data(tx):
         assert tx != tx.replace({path: x / 2 + 0.01}), path
     assert jax.tree.structure(moved(tx)) == jax.tree.structure(tx)
     assert all(isinstance(x, float) for x in jax.tree.leaves(tx))
-    assert repr(tx).startswith(tx.factory.name + "(")
+    assert repr(tx).startswith(tx.definition.name + "(")
     assert [x for x in tx.hyperparams.values() if repr(x) not in repr(tx)] == []
     hash(tx)  # a cached hash must not travel
     for copied in (
@@ -65,9 +65,7 @@ def test_an_optimizer_is_data(tx):
         assert copied == tx
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.factory.signature.parameters], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.parameters], ids=lambda row: row.name)
 def test_int_numpy_and_jax_scalars_are_the_same_setting(row):
     settings = row.settings[0]
     for kind in (np.float64, np.asarray, jnp.float32):

@@ -101,7 +101,7 @@ def is_composed(tx: ol.GradientTransformation) -> bool:
     """Whether a transformation's builder returns another one, a chain mostly, and has no rule of
     its own.
     """
-    return isinstance(tx.factory.check(tx), ol.GradientTransformation)
+    return isinstance(tx.definition.check(tx), ol.GradientTransformation)
 
 
 # Rules of their own: a composition is proven by what it stands for, and its members by theirs.

@@ -138,7 +138,7 @@ def compared(
         }
 
     tx, w = row.factory(**settings), exact(params)
-    arguments = {k: p.default for k, p in row.factory.signature.parameters.items()} | settings
+    arguments = {k: p.default for k, p in row.parameters.items()} | settings
     hyperparameters = {k: v for k, v in arguments.items() if k not in quirks.unlike}
     state = tx.init(given(params))
     memory = None

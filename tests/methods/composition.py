@@ -21,7 +21,7 @@ OTHERS = {
 
 def composition_settings(row: Row) -> list[Settings]:
     """Return the settings of a row, and one more for each argument that they leave out."""
-    others = [name for name in row.factory.signature.parameters if name in OTHERS]
+    others = [name for name in row.parameters if name in OTHERS]
     return [*row.settings, *({**row.settings[-1], name: OTHERS[name]} for name in others)]
 
 
@@ -32,7 +32,7 @@ def expanded(tx: Any) -> Any:
     Chains stay nested as they are, because states are nested alike.
     """
     if isinstance(tx, ol.GradientTransformation):
-        built = tx.factory.check(tx)
+        built = tx.definition.check(tx)
         if isinstance(built, ol.GradientTransformation):
             return expanded(built)
         return tx.copy_of(tx, lambda _, value: expanded(value))

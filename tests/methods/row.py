@@ -2,7 +2,8 @@
 share.
 """
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -85,6 +86,10 @@ class Row:
     @property
     def name(self) -> str:
         return self.factory.__name__ + self.quirks.variant
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.factory).parameters
 
 
 def over(**axes: tuple) -> Iterator[Settings]:

@@ -78,7 +78,7 @@ ROWS: tuple[Row, ...] = (
 
 def _freezes(namespace):
     """Updates of -0.0, and a step that hands the parameters through where there is a gradient."""
-    _, update, step = namespace["set_to_zero"].builder()
+    _, update, step = namespace["set_to_zero"].definition.builder()
     grads, w = (jnp.ones(2, complex), None), jnp.array([-0.0, 2.0])
     (u, nothing), _ = update(grads, ol.EmptyState())
     stepped, _ = step(grads, ol.EmptyState(), (w, w))
