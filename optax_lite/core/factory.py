@@ -266,7 +266,7 @@ def make_factory(
 
 
 # Cloudpickle takes the code of this function along, so all else is in the definition (decision 3).
-def _function_of(definition):
+def _function_of(definition: Definition) -> Any:
     @functools.wraps(definition.builder)
     def factory(*args, **kwargs):
         try:
