@@ -76,7 +76,7 @@ class Population:
     @property
     def axes(self) -> tuple[str, ...]:
         """Return the names of all axes."""
-        return tuple(dict.fromkeys(name for settings in self.settings for name in settings))
+        return tuple(names_in(self.settings))
 
     def __len__(self) -> int:
         return len(self.members)
@@ -201,6 +201,11 @@ def _weak(x: Any) -> Any:
 def pluralize(n: int, what: str) -> str:
     """Return '1 member', '2 members'."""
     return f"{n} {what}{'s' * (n != 1)}"
+
+
+def names_in(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of all settings, in the order in which they appear."""
+    return list(dict.fromkeys(name for some in settings for name in some))
 
 
 def show_settings(settings: Mapping[str, Any]) -> str:

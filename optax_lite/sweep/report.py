@@ -17,7 +17,7 @@ import numpy as np
 from optax_lite._numbers import show_number
 from optax_lite._optional import optional_import
 from optax_lite.inspect._table import html_table, text_table
-from optax_lite.sweep.population import pluralize, show, show_settings, strip_addresses
+from optax_lite.sweep.population import names_in, pluralize, show, show_settings, strip_addresses
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def table(result: Any, n: int | None = 10) -> Table:
     places, evolves, cells = result.ranking(), bool(result.hyperparams), []
     counts = result.trained != "function"
     settings = [settings_of(result, place.member, place.seeds[0]) for place in places[:n]]
-    names = list(dict.fromkeys(name for s in settings for name in s))
+    names = names_in(settings)
     for rank, (place, own) in enumerate(zip(places, settings, strict=False), 1):
         m, seeds = place.member, list(place.seeds)
         shown = [show(own[name]) if name in own else "–" for name in names]
@@ -132,8 +132,13 @@ def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
     """Return the final settings of a run, with the name of its method in front where there are
     several.
     """
-    own, methods = result.settings(member, seed), methods_of(result.population)
-    return {"optimizer": methods[member], **own} if methods and "optimizer" not in own else own
+    return with_method(result.population, member, result.settings(member, seed))
+
+
+def with_method(population: Any, member: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a member, with the name of its method in front where there are several."""
+    methods = methods_of(population)
+    return {"optimizer": methods[member], **settings} if methods else dict(settings)
 
 
 @functools.lru_cache(8)
