@@ -32,6 +32,41 @@ class LeafRow(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells and notes that print in a terminal and in a notebook."""
+
+    header: Sequence[str]
+    cells: Sequence[Sequence[str]]  # the last column is flush right
+    notes: Sequence[str]
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.header, *self.cells, strict=True)]
+
+        def line(cells):
+            *left, last = cells
+            padded = [cell.ljust(w) for cell, w in zip(left, widths, strict=False)]
+            return "  ".join([*padded, last.rjust(widths[-1])])
+
+        rule = "  ".join("─" * w for w in widths)
+        return "\n".join([line(self.header), rule, *map(line, self.cells), *self.notes])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def line(cells, tag):
+            sides = [*["left"] * (len(cells) - 1), "right"]
+            shown = zip(sides, map(html.escape, cells), strict=True)
+            row = "".join(
+                f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for side, cell in shown
+            )
+            return f"<tr>{row}</tr>"
+
+        rows = [line(self.header, "th"), *(line(row, "td") for row in self.cells)]
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<table>{''.join(rows)}</table>{notes}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Explanation:
     """The result of `explain`: print it, or take `rows`, `totals` and `warnings` as data.
 
@@ -51,13 +86,13 @@ class Explanation:
             textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
             for note in notes
         )
-        return "\n".join([text_table(*cells), "", *wrapped])
+        return str(Table(*cells, ["", *wrapped]))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         notes = [*self._summary(), *(f"⚠ {warning}" for warning in self.warnings)]
-        return html_table(*self._cells()) + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+        return Table(*self._cells(), notes)._repr_html_()
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         groups, names = any(row.group for row in self.rows), _telling(self.rows)
@@ -273,31 +308,3 @@ def shorten(cell: str, width: int) -> str:
     return (
         cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"
     )
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Arrange cells in columns for a terminal; the last one flush right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-
-    def line(cells):
-        *left, last = cells  # bytes stand flush right
-        return "  ".join(
-            [
-                *(cell.ljust(w) for cell, w in zip(left, widths, strict=False)),
-                last.rjust(widths[-1]),
-            ]
-        )
-
-    return "\n".join([line(header), "  ".join("─" * w for w in widths), *map(line, rows)])
-
-
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Arrange the same for a notebook."""
-
-    def line(cells, tag):
-        sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
-        shown = zip(sides, map(html.escape, cells), strict=True)
-        row = "".join(f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for side, cell in shown)
-        return f"<tr>{row}</tr>"
-
-    return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
