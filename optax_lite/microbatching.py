@@ -369,23 +369,32 @@ class _Loop:
         return int(real), None
 
     def _folds(self, out: PyTree, n: int) -> tuple[list[Accumulator], Any, list[PyTree]]:
-        """Return an accumulator for each leaf of `self.accumulator`, its tree, and the outputs
-        there.
+        """Return an accumulator for each array that the function returns, or for each subtree that
+        one of the caller's takes; with the tree of them, and the outputs there.
         """
         paths, treedef = jax.tree_util.tree_flatten_with_path(self.accumulator, is_leaf=is_missing)
         try:
             outputs = flatten_up_to(self.accumulator, out, "result", "accumulator")
         except ValueError as error:
             raise ArgumentError(str(error), self.name) from None
-        folds = []
-        for (path, kind), like in zip(paths, outputs, strict=True):
-            if isinstance(kind, Accumulator):
-                folds.append(_custom(kind, self.examples))
-                continue
-            for below, x in jax.tree_util.tree_flatten_with_path(like)[0]:
-                self._check_kind(kind, x, path_string((*path, *below)))
-            folds.append(_built_in(kind, like, n, self.examples))
-        return folds, treedef, outputs
+        each = []
+        for (path, kind), below in zip(paths, outputs, strict=True):
+            if not isinstance(kind, Accumulator):
+                arrays, inside = jax.tree_util.tree_flatten_with_path(below)
+                for deeper, x in arrays:
+                    self._check_kind(kind, x, path_string((*path, *deeper)))
+                kind = inside.unflatten([kind] * len(arrays))
+            each.append(kind)
+        kinds, treedef = jax.tree.flatten(treedef.unflatten(each))
+        outputs = treedef.flatten_up_to(out)
+        return [self._fold(*pair, n) for pair in zip(kinds, outputs, strict=True)], treedef, outputs
+
+    def _fold(self, kind: AccumulationType | Accumulator, like: Any, n: int) -> Accumulator:
+        if isinstance(kind, Accumulator):
+            return _custom(kind, self.examples)
+        if kind is AccumulationType.CONCAT:
+            return _concatenation(like, n)
+        return _reduction(like, kind, n, self.examples)
 
     def _check_kind(self, kind: AccumulationType | None, x: Any, path: str) -> None:
         problem = None
@@ -406,21 +415,7 @@ class _Loop:
         return cast_like(new, old)
 
 
-def _built_in(kind: AccumulationType | None, like: PyTree, n: int, examples: bool) -> Accumulator:
-    """Make the accumulator of a kind for n trees like this one."""
-    leaf = _concatenation if kind is AccumulationType.CONCAT else _reduction
-    folds = jax.tree.map(lambda x: leaf(x, kind, n, examples), like)
-    return Accumulator(
-        init=lambda like: jax.tree.map(lambda fold, x: fold.init(x), folds, like),
-        update=lambda carry, value, i: jax.tree.map(
-            lambda fold, c, x: fold.update(c, x, i), folds, carry, value
-        ),
-        finalize=lambda carry: jax.tree.map(lambda fold, c: fold.finalize(c), folds, carry),
-        aggregate=lambda value: jax.tree.map(lambda fold, x: fold.aggregate(x), folds, value),
-    )
-
-
-def _concatenation(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
+def _concatenation(like: Any, n: int) -> Accumulator:
     """Concatenate n arrays, the rows of each where those of its microbatch were."""
     rows, *rest = like.shape or (1,)
 
@@ -438,7 +433,7 @@ def _concatenation(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
     )
 
 
-def _reduction(like: Any, kind: Any, n: int, examples: bool) -> Accumulator:
+def _reduction(like: Any, kind: AccumulationType, n: int, examples: bool) -> Accumulator:
     """Sum or average n arrays, and with `examples` the first axis of each."""
     reduce = jnp.sum if kind is AccumulationType.SUM else jnp.mean
     like = jax.eval_shape(functools.partial(reduce, axis=0), like) if examples else like
@@ -558,25 +553,21 @@ def _count_rows(x: Any, axis: int, where: str, size: int | None, remedy: str = "
 # --- checks ---------------------------------------------------------------------------------------
 
 
-def _integers(*, or_none: bool = False, **argument: Any) -> tuple[Any, ...]:
-    """List the members of an argument that is an integer or a sequence of integers."""
+def _members(
+    kind: type, one_of: str, many: str, /, *, or_none: bool = False, **argument: Any
+) -> tuple[Any, ...]:
+    """List the members of an argument that is one value of a kind or a sequence of them."""
     ((name, value),) = argument.items()
     members = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     for one in members:
-        if isinstance(one, bool) or not (isinstance(one, int) or (or_none and one is None)):
-            nones = " and None" if or_none else ""
-            raise ArgumentError(
-                f"{name} must be an integer or a sequence of integers{nones}, got {value!r}"
-            )
+        if isinstance(one, bool) or not (isinstance(one, kind) or (or_none and one is None)):
+            several = f"a sequence of {many}{' and None' if or_none else ''}"
+            raise ArgumentError(f"{name} must be {one_of} or {several}, got {value!r}")
     return members
 
 
-def _names(**argument: Any) -> tuple[str, ...]:
-    ((name, value),) = argument.items()
-    members = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if not all(isinstance(one, str) for one in members):
-        raise ArgumentError(f"{name} must be a name or a sequence of names, got {value!r}")
-    return members
+_integers = functools.partial(_members, int, "an integer", "integers")
+_names = functools.partial(_members, str, "a name", "names")
 
 
 def _one_each(members: tuple, value: Any, count: int, what: str) -> tuple:
