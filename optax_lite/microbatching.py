@@ -123,11 +123,10 @@ def microbatch(
     Returns:
         A function with the arguments of `fun`.
     """
-    with errors_named("microbatch"):
-        check_function(fun=fun)
-        wanted = (*_integers(argnums=argnums), *_names(argnames=argnames))
-        axes = _one_each(_integers(in_axes=in_axes), in_axes, len(wanted), "argument to split")
-        loop = _Loop("microbatch", microbatch_size, accumulator, num_real_microbatches)
+    check_function(fun=fun)
+    wanted = (*_integers(argnums=argnums), *_names(argnames=argnames))
+    axes = _one_each(_integers(in_axes=in_axes), in_axes, len(wanted), "argument to split")
+    loop = _Loop("microbatch", microbatch_size, accumulator, num_real_microbatches)
 
     @functools.wraps(fun)
     def microbatched(*args, **kwargs):
@@ -171,12 +170,11 @@ def micro_vmap(
     Returns:
         A function with the arguments of `fun`, each with an axis of examples.
     """
-    with errors_named("micro_vmap"):
-        check_function(fun=fun, vmap_fn=vmap_fn)
-        entries = _integers(or_none=True, in_axes=in_axes)
-        if type(out_axes) is not int or out_axes != 0:
-            raise ArgumentError(f"out_axes must be 0, got {out_axes!r}")
-        loop = _Loop("micro_vmap", microbatch_size, accumulator, num_real_microbatches, True)
+    check_function(fun=fun, vmap_fn=vmap_fn)
+    entries = _integers(or_none=True, in_axes=in_axes)
+    if type(out_axes) is not int or out_axes != 0:
+        raise ArgumentError(f"out_axes must be 0, got {out_axes!r}")
+    loop = _Loop("micro_vmap", microbatch_size, accumulator, num_real_microbatches, True)
 
     @functools.wraps(fun)
     def mapped(*args, **kwargs):
@@ -234,12 +232,11 @@ def micro_grad(
         A function with the arguments of `fun` that returns the accumulated gradients and an `Aux`:
         the values of `fun`, the metrics, and the second parts of what `fun` returned.
     """
-    with errors_named("micro_grad"):
-        check_function(fun=fun, transform_fn=transform_fn, metrics_fn=metrics_fn)
-        wanted, of = _integers(batch_argnums=batch_argnums), _integers(argnums=argnums)
-        _check_accumulator(accumulator)
-        kinds = {"gradients": accumulator, "aux": AccumulationType.CONCAT}
-        loop = _Loop("micro_grad", microbatch_size, kinds, num_real_microbatches, True)
+    check_function(fun=fun, transform_fn=transform_fn, metrics_fn=metrics_fn)
+    wanted, of = _integers(batch_argnums=batch_argnums), _integers(argnums=argnums)
+    _check_accumulator(accumulator)
+    kinds = {"gradients": accumulator, "aux": AccumulationType.CONCAT}
+    loop = _Loop("micro_grad", microbatch_size, kinds, num_real_microbatches, True)
     in_one = jax.value_and_grad(fun, of if isinstance(argnums, Sequence) else of[0], has_aux)
 
     @functools.wraps(fun)
@@ -286,11 +283,10 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
         n = np.shape(x)[first] // microbatch_size
         return in_microbatches(x, n, first).swapaxes(first, first + 1)
 
-    with errors_named("reshape_batch_axis"):
-        check_count(microbatch_size=microbatch_size)
-        if len(_integers(axis=axis)) != 1:
-            raise ArgumentError(f"axis must be an integer, got {axis!r}")
-        return jax.tree_util.tree_map_with_path(split, tree)
+    check_count(microbatch_size=microbatch_size)
+    if len(_integers(axis=axis)) != 1:
+        raise ArgumentError(f"axis must be an integer, got {axis!r}")
+    return jax.tree_util.tree_map_with_path(split, tree)
 
 
 # --- the loop -------------------------------------------------------------------------------------

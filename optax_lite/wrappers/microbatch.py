@@ -15,7 +15,7 @@ from optax_lite.core.leafwise import cast_like, compute_dtype, leafwise, zeros_l
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.trees import path_string
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 
 
 @usage("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
@@ -58,9 +58,8 @@ def microbatch_value_and_grad(
         A function of the arguments of `loss_fn` that returns (loss, grads), or ((loss, aux),
         grads).
     """
-    with errors_named("microbatch_value_and_grad"):
-        check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
-        check_count(n=n)
+    check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
+    check_count(n=n)
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     in_one = jax.value_and_grad(loss_fn, argnums, has_aux=has_aux)
 
