@@ -1,8 +1,28 @@
-"""Numbers as text, for pictures, tables and progress bars."""
+"""Tell numbers apart from other values, and write them as text for pictures, tables and progress
+bars.
+"""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 _MOST_DIGITS = 6
+
+
+def is_whole(x: Any) -> bool:
+    """Tell whether x is an integer of Python or NumPy, and no bool."""
+    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
+
+
+def is_real(x: Any) -> bool:
+    """Tell whether x is an integer or a float of Python or NumPy, and no bool."""
+    return is_whole(x) or isinstance(x, (float, np.floating))
+
+
+def is_list(x: Any) -> bool:
+    """Tell whether x is a sequence or an array, and no string."""
+    return isinstance(x, (Sequence, np.ndarray)) and not isinstance(x, (str, bytes))
 
 
 def show_number(x: float, digits: int = 3) -> str:

@@ -314,7 +314,7 @@ def test_a_value_at_the_end_of_a_list_lies_at_the_edge():
 
     def told(**settings):
         return edges(
-            made,
+            made.spaces[0],
             {"learning_rate": 1e-2, "weight_decay": 0.1, "b1": 0.9, "nesterov": True} | settings,
         )
 
@@ -328,7 +328,6 @@ def test_a_value_at_the_end_of_a_list_lies_at_the_edge():
         "learning_rate = 0.001 is at the lowest end of its axis; widen it",
         "weight_decay = 0.2 is at the highest end of its axis; widen it",
     )
-    assert edges(made, {"learning_rate": 7.0}) == (), "no member has these settings"
 
 
 @pytest.mark.parametrize(
@@ -344,9 +343,8 @@ def test_a_value_at_the_end_of_a_list_lies_at_the_edge():
     ],
 )
 def test_a_value_in_the_last_twentieth_of_a_range_lies_at_the_edge(axis, values, sides):
-    made = Population.of([({"x": x}, {"x": 1.0}) for x in values], {"x": axis})
     for x, side in zip(values, sides, strict=True):
-        told = edges(made, {"x": x})
+        told = edges({"x": axis}, {"x": x})
         assert (side is None and told == ()) or f"at the {side} end" in told[0]
 
 

@@ -47,8 +47,11 @@ class StateError(ValueError):
 
 
 def usage(usage: str, **elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Say how a function is called where arguments are missing, too many or unknown; `elsewhere`
-    says where people find what they looked for under a keyword that the function does not have.
+    """Say how a function is called where arguments are missing, too many or unknown, and put its
+    name in front of what a check inside says.
+
+    `elsewhere` says where people find what they looked for under a keyword that the function does
+    not have.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -56,6 +59,10 @@ def usage(usage: str, **elsewhere: str) -> Callable[[Callable[P, R]], Callable[P
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return function(*args, **kwargs)
+            except ArgumentError as error:
+                if (named := error.named(function.__name__)) is error:
+                    raise
+                raise named from error.__cause__
             except TypeError as error:
                 if (
                     error.__traceback__ is not None and error.__traceback__.tb_next is None
@@ -99,16 +106,22 @@ def check_call(name: str, function: Callable[..., Any], given: Sequence[Any], hi
         raise ArgumentError(f"{own}{signature} was called with ({shown}): {problem}; {hint}")
 
 
-def call_problem(function: Callable[..., Any], given: Sequence[Any], *, more: bool = False) -> str:
-    """Return why a function does not take these positional arguments, and any behind them where
-    there are `more`; nothing where it does, or does not say what it takes.
+def call_problem(
+    function: Callable[..., Any],
+    given: Sequence[Any] = (),
+    named: Mapping[str, Any] | None = None,
+    *,
+    more: bool = False,
+) -> str:
+    """Return why a function does not take these arguments, and any behind them where there are
+    `more`; nothing where it does, or does not say what it takes.
     """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some builtins have none
         return ""
     try:
-        (signature.bind_partial if more else signature.bind)(*given)
+        (signature.bind_partial if more else signature.bind)(*given, **(named or {}))
     except TypeError as error:
         return str(error)
     return ""

@@ -66,7 +66,7 @@ class Surveyed(GradientTransformation):
     def init(self, params):
         built = self.definition.check(self)
         if isinstance(built, GradientTransformation):
-            return _surveyed(built).init(params)
+            return _with_class(built, Surveyed).init(params)
         state = functions(self).init(params)  # its members are surveyed ones still
         keyed = jax.tree_util.tree_flatten_with_path(params)[0]
         if "vector" in self.definition.words:  # of its members each sees the vector of these
@@ -77,28 +77,19 @@ class Surveyed(GradientTransformation):
         return StateNode(state, self.factory, self.arguments, {}, leaves)
 
     def update(self, updates, state, params=None, **extra):
-        return _bare(self).update(updates, without_nodes(state), params, **extra)
+        return _with_class(self, Member).update(updates, without_nodes(state), params, **extra)
 
     def _inside(self, *, in_use):
         return self
 
 
-def _bare(value: Any) -> Any:
-    """Return the same without a survey."""
+def _with_class(value: Any, kind: type[GradientTransformation]) -> Any:
+    """Return the same with all transformations in it, members too, of another class."""
     if isinstance(value, GradientTransformation):
-        return Member.copy_of(value, lambda _, x: _bare(x))
+        return kind.copy_of(value, lambda _, x: _with_class(x, kind))
     if type(value) is tuple:
-        return tuple(map(_bare, value))
-    return {k: _bare(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _surveyed(value: Any) -> Any:
-    """Return the same, surveyed, members too."""
-    if isinstance(value, GradientTransformation):
-        return Surveyed.copy_of(value, lambda _, x: _surveyed(x))
-    if type(value) is tuple:
-        return tuple(map(_surveyed, value))
-    return {k: _surveyed(v) for k, v in value.items()} if isinstance(value, dict) else value
+        return tuple(_with_class(x, kind) for x in value)
+    return {k: _with_class(v, kind) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def member(tx: GradientTransformation) -> GradientTransformation:
@@ -110,7 +101,7 @@ def trace_state(tx: GradientTransformation, params: PyTree = None) -> StateNode:
     """Return the state of `init(params)` with nodes in it; without params, stand-ins replace their
     trees.
     """
-    return _surveyed(member(tx)).init(Placeholder() if params is None else params)
+    return _with_class(member(tx), Surveyed).init(Placeholder() if params is None else params)
 
 
 def find_paths(
@@ -242,7 +233,7 @@ def with_vectors(tx: GradientTransformation, params: PyTree) -> PyTree:
             return Joined(without_nodes(x.state), x.leaves)
         return jax.tree.map(marked, x.state, is_leaf=_ends)
 
-    return marked(_surveyed(member(tx)).init(params))
+    return marked(_with_class(member(tx), Surveyed).init(params))
 
 
 def vectors_in(marked: PyTree, state: PyTree) -> list[tuple[tuple[tuple[str, ...], ...], PyTree]]:

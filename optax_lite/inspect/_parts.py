@@ -46,7 +46,7 @@ def parts(
     parameters by old ones.
     """
     of_params = _paths_of(params)
-    known = dict(zip(map(steps, of_params), path_strings(of_params), strict=True))
+    known = _named(of_params)
     called = {"/".join(at): name for at, name in reversed(known.items())}
     order = {old: i for i, old in enumerate(renamed or {})}
     not_states = {type(node) for path in of_params for node in _along(params, path)}
@@ -83,14 +83,20 @@ def parts(
     return list(found.values())
 
 
-def owners(params: PyTree) -> list[str]:
-    """Name the parameters, missing ones too, as the parts of a state do, in order."""
-    return path_strings(_paths_of(params))
+def owners(params: PyTree) -> dict[tuple[str, ...], str]:
+    """Name the parameters, missing ones too, as the parts of a state do, in order, by their paths
+    in components.
+    """
+    return _named(_paths_of(params))
 
 
-def paths_of(params: PyTree) -> list[tuple[str, ...]]:
-    """Return the paths of these parameters in components."""
-    return list(map(steps, _paths_of(params)))
+def _named(paths: Sequence[Sequence[Any]]) -> dict[tuple[str, ...], str]:
+    return dict(zip(map(steps, paths), path_strings(paths), strict=True))
+
+
+def at_or_above(path: tuple[str, ...], known: Mapping[tuple[str, ...], Any]) -> Any:
+    """Return what is known of a path, or of one above it; None without any."""
+    return next((known[path[:i]] for i in range(len(path), -1, -1) if path[:i] in known), None)
 
 
 def _paths_of(params: PyTree) -> list[Sequence[Any]]:
@@ -142,7 +148,7 @@ def _owner(
     if () in known:  # the only leaf
         is_its = below == () and np.shape(value) == np.shape(params) and is_inexact(value)
         return known[()] if is_its else None
-    return next((known[below[:i]] for i in range(1, len(below) + 1) if below[:i] in known), None)
+    return at_or_above(below, known)
 
 
 def _owner_called(path: str, known: Mapping[str, str]) -> str | None:

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_lite._numbers import show_number
 from optax_lite.core.schedule import Schedule
+from optax_lite.inspect.current import values_of
 
 _WIDTH = 120
 
@@ -29,6 +31,41 @@ class LeafRow(NamedTuple):
     slots: dict[str, tuple[jax.ShapeDtypeStruct, ...]]  # by the field of the state
     is_moved: bool  # False if its updates are set to zero, or it is an integer
     nbytes: int  # of the parameter and its slots
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells and notes that print in a terminal and in a notebook."""
+
+    header: Sequence[str]
+    cells: Sequence[Sequence[str]]  # the last column is flush right
+    notes: Sequence[str]
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.header, *self.cells, strict=True)]
+
+        def line(cells):
+            *left, last = cells
+            padded = [cell.ljust(w) for cell, w in zip(left, widths, strict=False)]
+            return "  ".join([*padded, last.rjust(widths[-1])])
+
+        rule = "  ".join("─" * w for w in widths)
+        return "\n".join([line(self.header), rule, *map(line, self.cells), *self.notes])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def line(cells, tag):
+            sides = [*["left"] * (len(cells) - 1), "right"]
+            shown = zip(sides, map(html.escape, cells), strict=True)
+            row = "".join(
+                f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for side, cell in shown
+            )
+            return f"<tr>{row}</tr>"
+
+        rows = [line(self.header, "th"), *(line(row, "td") for row in self.cells)]
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<table>{''.join(rows)}</table>{notes}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,43 +88,40 @@ class Explanation:
             textwrap.fill(note, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
             for note in notes
         )
-        return "\n".join([text_table(*cells), "", *wrapped])
+        return str(Table(*cells, ["", *wrapped]))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         notes = [*self._summary(), *(f"⚠ {warning}" for warning in self.warnings)]
-        return html_table(*self._cells()) + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+        return Table(*self._cells(), notes)._repr_html_()
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        groups, names = any(row.group for row in self.rows), _telling(self.rows)
+        groups, (names, _, _) = any(row.group for row in self.rows), _placed(self.rows)
         header = ["parameter", "shape", "dtype", *["group"] * groups, *names, "state", "bytes"]
         lines: dict[tuple, list[LeafRow]] = {}
         for row in self.rows:
+            own = _short(row) if row.is_moved else {}
             cells = (
-                _shape(row),
+                "×".join(map(str, row.shape)) or "scalar",
                 str(row.dtype),
                 *[row.group] * groups,
-                *(_setting(row, n) for n in names),
+                *(_show(own[name]) if name in own else "–" for name in names),
                 _state(row),
             )
             lines.setdefault((_numberless(row.path), *cells), []).append(row)
-        shown = []
-        for (_, *cells), rows in lines.items():
-            shown.append(
-                [
-                    *collapse_numbered(row.path for row in rows),
-                    *cells,
-                    show_bytes(sum(row.nbytes for row in rows)),
-                ]
-            )
-        return header, shown
+        return header, [
+            [
+                *collapse_numbered(row.path for row in rows),
+                *cells,
+                show_bytes(sum(row.nbytes for row in rows)),
+            ]
+            for (_, *cells), rows in lines.items()
+        ]
 
     def _summary(self) -> list[str]:
-        t, state = (
-            self.totals,
-            [f"{slot} {show_bytes(n)}" for slot, n in self.totals["state_bytes"].items()],
-        )
+        t = self.totals
+        state = [f"{slot} {show_bytes(n)}" for slot, n in t["state_bytes"].items()]
         per = f", {t['bytes_per_parameter']:.3g} bytes per parameter" if t["parameters"] else ""
         own = f"{t['parameters']:,} parameters, {show_bytes(t['parameter_bytes'])}"
         lines = [f"{own}; state {', '.join(state) or 'none'}; total {show_bytes(t['bytes'])}{per}"]
@@ -95,9 +129,8 @@ class Explanation:
             lines[0] += f"; for each of the {t['members']} members of the population"
         if still := [row.path for row in self.rows if not row.is_moved]:
             lines.append(f"{t['moved']:,} of them are trained; not trained: {abbreviate(still)}")
-        for where, settings in zip(
-            ("everywhere", "where they apply"), _untelling(self.rows), strict=True
-        ):
+        _, *alike = _placed(self.rows)
+        for where, settings in zip(("everywhere", "where they apply"), alike, strict=True):
             shown = ", ".join(f"{name} {_show(value)}" for name, value in settings.items())
             lines += [f"{where}: {shown}"] if shown else []
         return lines
@@ -145,15 +178,8 @@ def _along(schedule: Schedule) -> np.ndarray:
     turns = [x for x in jax.tree.leaves(schedule) if np.ndim(x) == 0 and 0 <= x < 2**30]
     counts = np.unique(np.concatenate([np.geomspace(1, 2**30, 600) - 1, turns]).astype(np.int32))
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return np.asarray(_at(schedule, jnp.asarray(counts)))
-
-
-def _at(schedule: Schedule, counts: jax.Array) -> jax.Array:
-    leaves, treedef = jax.tree.flatten(schedule)
-    axes = [0 if np.ndim(x) else None for x in leaves]
-    if all(axis is None for axis in axes):
-        return schedule(counts)
-    return jax.vmap(lambda *leaves: _at(treedef.unflatten(leaves), counts), in_axes=axes)(*leaves)
+        at = jax.vmap(lambda count: values_of({"": schedule}, {"": count}))
+        return np.asarray(at(jnp.asarray(counts))[""])
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -177,33 +203,23 @@ def _ends(paths: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _telling(rows: list[LeafRow]) -> list[str]:
-    """Return the settings that need a column: values differ, or a rate or a decay is there for some
-    leaves only.
+def _placed(rows: list[LeafRow]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    """Return the settings that need a column, as values differ, or a rate or a decay is there for
+    some leaves only; those alike in all leaves that move; and those alike where they apply.
     """
     moved = [_short(row) for row in rows if row.is_moved]
-    names = dict.fromkeys(name for settings in moved for name in settings)
-
-    def tells(name):
+    columns: list[str] = []
+    everywhere: dict[str, Any] = {}
+    in_places: dict[str, Any] = {}
+    for name in dict.fromkeys(name for settings in moved for name in settings):
         values = [settings[name] for settings in moved if name in settings]
-        rare = len(values) < len(moved) and name.endswith(("learning_rate", "weight_decay"))
-        return rare or any(_differ(value, values[0]) for value in values)
-
-    return [name for name in names if tells(name)]
-
-
-def _untelling(rows: list[LeafRow]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that are alike in all leaves that move, and those that are alike where
-    they apply.
-    """
-    moved, telling = [_short(row) for row in rows if row.is_moved], _telling(rows)
-    alike = {
-        name: value for settings in moved for name, value in settings.items() if name not in telling
-    }
-    everywhere = {
-        name: value for name, value in alike.items() if all(name in settings for settings in moved)
-    }
-    return everywhere, {name: value for name, value in alike.items() if name not in everywhere}
+        is_rare = len(values) < len(moved)
+        is_telling = is_rare and name.endswith(("learning_rate", "weight_decay"))
+        if is_telling or any(_differ(value, values[0]) for value in values):
+            columns.append(name)
+        else:
+            (in_places if is_rare else everywhere)[name] = values[0]
+    return columns, everywhere, in_places
 
 
 def _differ(x: Any, y: Any) -> bool:
@@ -211,20 +227,11 @@ def _differ(x: Any, y: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    low, high = (f"{x:.4g}" for x in value_range(value))
+    low, high = (show_number(x, 4) for x in value_range(value))
     return low if low == high else f"{low}…{high}"
 
 
 # --- cells ----------------------------------------------------------------------------------------
-
-
-def _shape(row: LeafRow) -> str:
-    return "×".join(map(str, row.shape)) or "scalar"
-
-
-def _setting(row: LeafRow, name: str) -> str:
-    value = _short(row).get(name) if row.is_moved else None
-    return "–" if value is None else _show(value)
 
 
 def _state(row: LeafRow) -> str:
@@ -245,25 +252,19 @@ def _narrow(
     header: list[str], rows: list[list[str]]
 ) -> tuple[tuple[list[str], list[list[str]]], list[str]]:
     """Make lines that fit: note what is alike in all rows, and shorten long words."""
-    columns, notes = (
-        dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {},
-        [],
-    )
+    columns, notes = {name: [row[i] for row in rows] for i, name in enumerate(header)}, []
 
     def excess():
-        return (
-            sum(max(map(len, [name, *cells])) + 2 for name, cells in columns.items()) - 2 - _WIDTH
-        )
+        widths = [max(map(len, [name, *cells])) for name, cells in columns.items()]
+        return sum(widths) + 2 * (len(widths) - 1) - _WIDTH
 
     for name in ("dtype", "state"):
         if excess() > 0 and len(set(columns[name])) == 1:
             notes.append(f"{name} of all leaves: {columns.pop(name)[0]}")
     for name, least in _LEAST.items():
         if name in columns and (more := excess()) > 0:
-            width = max(least, max(map(len, columns[name])) - more)
+            width = max(least, max(map(len, columns[name]), default=0) - more)
             columns[name] = [shorten(cell, width) for cell in columns[name]]
-    if not rows:
-        return (header, rows), notes
     return (list(columns), list(map(list, zip(*columns.values(), strict=True)))), notes
 
 
@@ -273,31 +274,3 @@ def shorten(cell: str, width: int) -> str:
     return (
         cell if len(cell) <= width else f"{cell[:start]}…{cell[len(cell) - (width - 1 - start) :]}"
     )
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Arrange cells in columns for a terminal; the last one flush right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-
-    def line(cells):
-        *left, last = cells  # bytes stand flush right
-        return "  ".join(
-            [
-                *(cell.ljust(w) for cell, w in zip(left, widths, strict=False)),
-                last.rjust(widths[-1]),
-            ]
-        )
-
-    return "\n".join([line(header), "  ".join("─" * w for w in widths), *map(line, rows)])
-
-
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Arrange the same for a notebook."""
-
-    def line(cells, tag):
-        sides = [*["left"] * (len(cells) - 1), "right"]  # bytes stand flush right
-        shown = zip(sides, map(html.escape, cells), strict=True)
-        row = "".join(f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for side, cell in shown)
-        return f"<tr>{row}</tr>"
-
-    return f"<table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

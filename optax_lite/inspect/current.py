@@ -46,7 +46,7 @@ def current_hyperparams(tx: TransformationLike, state: OptState) -> dict[str, An
         for path, value in given.items()
         if not isinstance(value, Schedule) or path in counts
     }
-    return now | _values({path: now[path] for path in counts}, counts)
+    return now | values_of({path: now[path] for path in counts}, counts)
 
 
 def settings(tx: GradientTransformation) -> dict[str, Any]:
@@ -94,13 +94,14 @@ def _held(value: Any, name: str, hyperparams: dict[str, Array]) -> Any:
     return value
 
 
-def _values(schedules: dict[str, Schedule], counts: dict[str, Array]) -> dict[str, Array]:
+def values_of(schedules: dict[str, Schedule], counts: dict[str, Array]) -> dict[str, Array]:
+    """Return schedules, of one optimizer or of a population, at their counts."""
     leaves, treedef = jax.tree.flatten((schedules, counts))
     axes = [0 if np.ndim(x) else None for x in leaves]
 
     def at(leaves):
         schedules, counts = treedef.unflatten(leaves)
-        return _values(schedules, counts)
+        return values_of(schedules, counts)
 
     if any(axis == 0 for axis in axes):  # one axis of a population, from the outside in
         return jax.vmap(at, in_axes=(axes,))(leaves)

@@ -14,7 +14,7 @@ from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import PartitionState, as_optimizer
 from optax_lite.core.masks import steps
 from optax_lite.core.transform import Params
-from optax_lite.core.trees import is_inexact, path_strings
+from optax_lite.core.trees import is_inexact, leaf_paths
 from optax_lite.core.types import TransformationLike
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import check_params, usage
@@ -29,6 +29,7 @@ from optax_lite.inspect._nodes import (
     walk,
     without_nodes,
 )
+from optax_lite.inspect._parts import at_or_above
 from optax_lite.inspect._table import Explanation, LeafRow
 from optax_lite.inspect.current import settings
 from optax_lite.wrappers.groups import idle_rules
@@ -60,30 +61,21 @@ def explain(tx: TransformationLike, params: Params) -> Explanation:
     tx = as_optimizer(tx, "explain", "explain(tx, params)")
     check_params("explain", params)
     if isinstance(params, LookaheadParams):
-        raise ArgumentError(
-            "pass the fast part of LookaheadParams: explain(tx, params.fast)", "explain"
-        )
+        raise ArgumentError("pass the fast part of LookaheadParams: explain(tx, params.fast)")
     shapes = jax.tree.map(_abstract, params)
     keyed = jax.tree_util.tree_flatten_with_path(shapes)[0]
     names = dict(
-        zip(
-            (steps(path) for path, _ in keyed),
-            path_strings([path for path, _ in keyed]),
-            strict=True,
-        )
+        zip((steps(path) for path, _ in keyed), leaf_paths(shapes, nothing_too=False), strict=True)
     )
-    leaves = dict(zip(names.values(), (x for _, x in keyed), strict=True))
+    leaves = dict(zip(names.values(), jax.tree.leaves(shapes), strict=True))
     one, given = member(tx), settings(tx)
     surveyed = jax.eval_shape(lambda p: trace_state(one, p), shapes)
     state = without_nodes(surveyed)
     seen, kept = list(nodes(surveyed)), [trees for _, _, trees in walk(one, state)]
     find_paths(one, seen, lambda tx, p: nodes(trace_state(tx, p)), shapes)
     still = {path for path, x in leaves.items() if not is_inexact(x)}
-    effects, groups, slots = (
-        {path: set() for path in leaves},
-        dict.fromkeys(leaves, ""),
-        {path: {} for path in leaves},
-    )
+    groups = dict.fromkeys(leaves, "")
+    effects, slots = {path: set() for path in leaves}, {path: {} for path in leaves}
     owned = [_owners(place.leaves, names) for place in seen]
     for place, own, trees in zip(seen, owned, kept, strict=True):
         for leaf in own:
@@ -138,23 +130,15 @@ def _hands_on(place: StateNode) -> bool:
 def _abstract(x: Any) -> jax.ShapeDtypeStruct | None:
     if hasattr(x, "dtype"):
         is_numpy = isinstance(x, (np.ndarray, np.generic))  # its float64 is what JAX makes of it
-        return jax.ShapeDtypeStruct(
-            x.shape, jax.dtypes.canonicalize_dtype(x.dtype) if is_numpy else x.dtype
-        )
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype) if is_numpy else x.dtype
+        return jax.ShapeDtypeStruct(x.shape, dtype)
     return jax.ShapeDtypeStruct((), jnp.result_type(float)) if is_inexact(x) else None
 
 
-def _owner(path: tuple[str, ...], names: Mapping[tuple[str, ...], str]) -> str | None:
-    """Return the parameter to which a leaf of a tree like the parameters' belongs: itself, or the
-    one above it.
-    """
-    return next((names[path[:i]] for i in range(len(path), -1, -1) if path[:i] in names), None)
-
-
 def _owners(paths: Iterable[tuple[str, ...]], names: Mapping[tuple[str, ...], str]) -> list[str]:
-    return list(
-        dict.fromkeys(owner for path in paths if (owner := _owner(path, names)) is not None)
-    )
+    """Return the parameters to which leaves of a tree like theirs belong."""
+    found = dict.fromkeys(at_or_above(path, names) for path in paths)
+    return [owner for owner in found if owner is not None]
 
 
 def _by_leaf(
@@ -162,7 +146,7 @@ def _by_leaf(
 ) -> dict[str, tuple[jax.ShapeDtypeStruct, ...]]:
     found: dict[str, tuple[jax.ShapeDtypeStruct, ...]] = {}
     for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if (leaf := _owner(steps(path), names)) is not None:
+        if (leaf := at_or_above(steps(path), names)) is not None:
             found[leaf] = (*found.get(leaf, ()), x)
     return found
 

@@ -109,8 +109,8 @@ def with_metrics(tx: TransformationLike):
         measured = MetricsState(count, zero, zero, rate, clipped, count, leaves, ())
         return varying_like(measured, params)._replace(count=count, inner_state=tx.init(params))
 
-    def watched(updates, state, params):
-        """Return the state before the update with what is known by then."""
+    def watched(updates, state, params, moved, inner_state):
+        """Return the state after an update, which moved the parameters by `moved`."""
         updates = zero_frozen([tx], updates, params)
         now = {} if rates is None else current_hyperparams(tx, state.inner_state)
         grad_norm, clipped = global_norm(updates), state.clipped
@@ -129,25 +129,23 @@ def with_metrics(tx: TransformationLike):
         return state._replace(
             count=increment(state.count),
             grad_norm=grad_norm,
+            update_norm=global_norm(moved),
             # A schedule that no parameter follows has no count, and so no value.
             learning_rate=jax.tree.map(lambda path: now.get(path, 0.0), rates),
             clipped=clipped,
             nonfinite=jnp.where(found, increment(state.nonfinite), state.nonfinite),
             nonfinite_leaves=jnp.where(found, bad, state.nonfinite_leaves),
+            inner_state=inner_state,
         )
 
     def update(updates, state, params=None, **extra):
         new, inner_state = tx.update(updates, state.inner_state, params, **extra)
-        return new, watched(updates, state, params)._replace(
-            update_norm=global_norm(new), inner_state=inner_state
-        )
+        return new, watched(updates, state, params, new, inner_state)
 
     def step(updates, state, params, **extra):
         new, inner_state = tx.step(updates, state.inner_state, params, **extra)
         moved = leafwise(lambda g, n, p: n - p, updates, read=(new, params))
-        return new, watched(updates, state, params)._replace(
-            update_norm=global_norm(moved), inner_state=inner_state
-        )
+        return new, watched(updates, state, params, moved, inner_state)
 
     return init, update, step
 
@@ -179,9 +177,7 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
             / param_norm.
     """
     if isinstance(state, Config):
-        raise ArgumentError(
-            "got an optimizer; the call is read_metrics(state, params)", "read_metrics"
-        )
+        raise ArgumentError("got an optimizer; the call is read_metrics(state, params)")
     state = without_variables(state)
     found = [(path, part) for path, part in named_parts(state) if isinstance(part, MetricsState)]
     outermost = [
@@ -189,26 +185,26 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
     ]
     if len(outermost) != 1:
         paths = ", ".join("/".join(path) for path in outermost)
-        several = f"the state has metrics in several places, {paths}; pass the part that you mean"
         raise ArgumentError(
-            several
+            f"the state has metrics in several places, {paths}; pass the part that you mean"
             if found
-            else "the state has no metrics; wrap the optimizer in with_metrics(tx)",
-            "read_metrics",
+            else "the state has no metrics; wrap the optimizer in with_metrics(tx)"
         )
     metrics = found[0][1]
+    rates = metrics.learning_rate
+    if isinstance(rates, dict):
+        rates = {f"learning_rate/{name}": rate for name, rate in rates.items()}
+    else:
+        rates = {"learning_rate": rates}
     values = {
         "step": metrics.count,
         "grad_norm": metrics.grad_norm,
         "update_norm": metrics.update_norm,
-        "learning_rate": metrics.learning_rate,
+        **rates,
         "clipped": metrics.clipped,
         "skipped": count_skipped(state),
         "nonfinite": metrics.nonfinite,
     }
-    if isinstance(values["learning_rate"], dict):
-        rates = values.pop("learning_rate").items()
-        values |= {f"learning_rate/{name}": rate for name, rate in rates}
     values = {name: value for name, value in values.items() if value is not None}
     values["first_nonfinite"] = _first_nonfinite(metrics, params)
     if params is not None:
@@ -260,12 +256,7 @@ def _leaf_paths_in(state, size):
             is_missing(x) or is_state(x) or hasattr(x, "_fields") or hasattr(x, "dtype") or states
         )
 
-    slots = {
-        tuple(leaf_paths(x))
-        for _, part in named_parts(state)
-        if is_state(part)
-        for x in part
-        if is_slot(x)
-    }
+    parts = (part for _, part in named_parts(state) if is_state(part))
+    slots = {tuple(leaf_paths(x)) for part in parts for x in part if is_slot(x)}
     slots = {paths for paths in slots if len(paths) == size}
     return slots.pop() if len(slots) == 1 else None

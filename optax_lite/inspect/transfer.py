@@ -21,7 +21,7 @@ from optax_lite.errors.calls import usage
 from optax_lite.errors.states import first_difference, outline
 from optax_lite.inspect._matching import TransferPlan
 from optax_lite.inspect._nodes import vectors_in, walk, with_vectors
-from optax_lite.inspect._parts import owners, parts, paths_of
+from optax_lite.inspect._parts import at_or_above, owners, parts
 from optax_lite.inspect._restored import with_classes
 from optax_lite.inspect._slots import slots_of
 from optax_lite.inspect._transfer_report import TransferReport, report_of
@@ -61,14 +61,10 @@ def transfer(
     _check_arguments("transfer", state, tx, params)
     fresh = tx.init(params)
     state = with_classes(_with_raw_keys(state, fresh), fresh)
-    known = (
-        {below for path in leaf_paths(state) for below in _within(path.split("/"))}
-        if renamed
-        else set()
-    )
+    known = {below for path in leaf_paths(state) if renamed for below in _within(path.split("/"))}
     for old in renamed or {}:
         if old not in known:
-            raise ArgumentError(f"renamed: nothing in the old state is called {old!r}", "transfer")
+            raise ArgumentError(f"renamed: nothing in the old state is called {old!r}")
     olds, news = parts(state, params, renamed), parts(fresh, params)
     plan = TransferPlan(olds, news)
     leaves, treedef = jax.tree.flatten(fresh)
@@ -109,7 +105,7 @@ def reset(
     if where is None:
         return fresh
     picked = jax.tree.leaves(pattern_mask(where, params))
-    chosen = {owner for owner, yes in zip(owners(params), picked, strict=True) if yes}
+    chosen = {owner for owner, yes in zip(owners(params).values(), picked, strict=True) if yes}
     leaves, treedef = jax.tree.flatten(state)
     for part in parts(fresh, params):
         afresh = [slots for owner, slots in part.of.items() if owner in chosen]
@@ -132,17 +128,12 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
     found = vectors_in(
         jax.eval_shape(lambda p: with_vectors(tx, p), params), treedef.unflatten(range(len(news)))
     )
-    slots = slots_of(tx, fresh)[0]
-    named = zip(owners(params), jax.tree.leaves(params, is_leaf=is_missing), strict=True)
-    by_path = dict(zip(paths_of(params), named, strict=True))
+    slots, names = slots_of(tx, fresh)[0], owners(params)
+    sizes = map(np.size, jax.tree.leaves(params, is_leaf=is_missing))
+    size_of = dict(zip(names.values(), sizes, strict=True))
     for paths, part in found:
-        at = (
-            next(path[:i] for i in range(len(path), -1, -1) if path[:i] in by_path)
-            for path in paths
-        )
-        # `z/real` is part of `z`
-        own = [(owner in chosen, np.size(p)) for owner, p in map(by_path.__getitem__, at)]
-        picked = np.repeat([yes for yes, _ in own], [size for _, size in own])
+        own = [at_or_above(path, names) for path in paths]  # `z/real` is part of `z`
+        picked = np.repeat([owner in chosen for owner in own], [size_of[owner] for owner in own])
         for index in jax.tree.leaves(part):
             if picked.all():
                 yield index, news[index]
@@ -167,14 +158,13 @@ def _within(steps: list[str]) -> Iterator[str]:
 
 def _check_arguments(name: str, state: Any, tx: Any, params: Any) -> None:
     if isinstance(state, Config) or not isinstance(tx, GradientTransformation):
-        problem = (
+        raise ArgumentError(
             f"the order is {name}(state, tx, params), got {type(state).__name__}, "
             f"{type(tx).__name__}"
         )
-        raise ArgumentError(problem, name)
     if params is None:
         raise ArgumentError(
-            "needs the parameters, to know which leaf of the state belongs to which", name
+            "needs the parameters, to know which leaf of the state belongs to which"
         )
 
 

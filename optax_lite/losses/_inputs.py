@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 
+from optax_lite.core.binding import Binding
 from optax_lite.core.leafwise import promote_types
 from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import Array
 from optax_lite.core.validate import ArgumentError, unknown_argument
-from optax_lite.errors.suggestions import plain
+from optax_lite.errors.calls import errors_named
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,25 +41,19 @@ def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function):
-        signature, name = inspect.signature(function), function.__name__
-        required = [k for k in names if signature.parameters[k].default is inspect.Parameter.empty]
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        binding = Binding(function, ())
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
-            unknown = [k for k in kwargs if k not in signature.parameters]
-            if unknown and not takes_any:
-                raise TypeError(f"{name}: {unknown_argument(unknown[0], signature.parameters)}")
-            try:
-                call = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{name}: {error}; its signature is {plain(signature)}") from None
-            given = call.arguments
-            try:
+            unknown = [k for k in kwargs if k not in binding.names]
+            if unknown and not binding.takes_any_name:
+                raise TypeError(f"{binding.name}: {unknown_argument(unknown[0], binding.names)}")
+            given = binding.bound(args, kwargs)
+            with errors_named(binding.name):
                 arrays = {
                     k: as_array(k, given[k])
                     for k in names
-                    if k in required or given.get(k) is not None
+                    if k not in binding.defaults or given[k] is not None
                 }
                 with jax.numpy_dtype_promotion("standard"):
                     dtype = jnp.result_type(*arrays.values())
@@ -72,9 +67,8 @@ def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     given[k] = jnp.asarray(x).astype(promote_types(dtype, jnp.float32))
                 if given.get("where") is not None:
                     given["where"] = jnp.asarray(given["where"]).astype(bool)
+                call = inspect.BoundArguments(binding.signature, given)
                 result = function(*call.args, **call.kwargs)
-            except ArgumentError as error:
-                raise ArgumentError(error.problem, name) from None
             return jax.tree.map(lambda x: x.astype(dtype), result)
 
         return wrapped

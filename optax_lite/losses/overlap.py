@@ -201,7 +201,7 @@ def _check_numbers(**numbers):
 
 
 def _check_reduction(reduction):
-    if reduction not in ("mean", "sum", "none"):
+    if reduction not in _REDUCTIONS:
         raise ArgumentError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 

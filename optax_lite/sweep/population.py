@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite._numbers import show_number
+from optax_lite._numbers import is_real, show_number
 from optax_lite.core.config import Word, is_key
 from optax_lite.core.factory import is_factory
 from optax_lite.core.schedule import Schedule, function_schedule
 from optax_lite.core.trees import path_string, show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.calls import errors_named
 
 
 class Members(NamedTuple):
@@ -68,15 +69,16 @@ class Population:
             where: Name of the function with which an error about a member begins.
         """
         pairs = [(dict(settings), member) for settings, member in made]
-        for i, (settings, member) in enumerate(pairs):
-            check_member(i, settings, member, where)
-        n = len(pairs)
-        return cls(tuple(s for s, _ in pairs), tuple(m for _, m in pairs), (space or {},) * n)
+        with errors_named(where):
+            for i, (settings, member) in enumerate(pairs):
+                check_member(i, settings, member)
+        settings, members = zip(*pairs, strict=True) if pairs else ((), ())
+        return cls(settings, members, (space or {},) * len(pairs))
 
     @property
     def axes(self) -> tuple[str, ...]:
         """Return the names of all axes."""
-        return tuple(dict.fromkeys(name for settings in self.settings for name in settings))
+        return tuple(names_in(self.settings))
 
     def __len__(self) -> int:
         return len(self.members)
@@ -87,20 +89,16 @@ class Population:
     def __add__(self, other: "Population") -> "Population":
         if not isinstance(other, Population):
             return NotImplemented
-        both = (
-            self.settings + other.settings,
-            self.members + other.members,
-            self.spaces + other.spaces,
+        return Population(
+            self.settings + other.settings, self.members + other.members, self.spaces + other.spaces
         )
-        return Population(*both)
 
     def __repr__(self) -> str:
-        over = " x ".join(self.axes) or "nothing"
-        members, structures = (
-            pluralize(len(self), "member"),
-            pluralize(len(self._structures), "structure"),
+        over, structures = " x ".join(self.axes) or "nothing", len(self._structures)
+        return (
+            f"Population({pluralize(len(self), 'member')} over {over}, "
+            f"{pluralize(structures, 'structure')})"
         )
-        return f"Population({members} over {over}, {structures})"
 
     @cached_property
     def _structures(self) -> tuple[tuple[Any, list[int]], ...]:
@@ -122,11 +120,7 @@ class Population:
         made = []
         for treedef, index in self._structures:
             columns = zip(*(_flat(self.members[i])[0] for i in index), strict=True)
-            made.append(
-                Members(
-                    np.asarray(index), treedef.unflatten([_stack(column) for column in columns])
-                )
-            )
+            made.append(Members(np.asarray(index), treedef.unflatten(map(_stack, columns))))
         return tuple(made)
 
 
@@ -149,12 +143,10 @@ def needless_structures(population: Population) -> str | None:
         found.setdefault(key, []).extend(paths[:1])
     for paths in found.values():
         if len(paths) > 1:
-            problem = (
-                f"{len(paths)} structures differ only in numbers held by the function given as"
-            )
             return (
-                f"{problem} {paths[0].split('/')[-1]}, so each compiles separately; "
-                f"{_NOT_HIDDEN}, and they all share one program"
+                f"{len(paths)} structures differ only in numbers held by the function given as "
+                f"{paths[0].split('/')[-1]}, so each compiles separately; {_NOT_HIDDEN}, and they "
+                "all share one program"
             )
     return None
 
@@ -187,20 +179,20 @@ def weakened(member: PyTree) -> PyTree:
 def _weak(x: Any) -> Any:
     if not hasattr(x, "dtype") or x.shape or is_key(x) or getattr(x, "weak_type", False):
         return x
-    zero = next(
-        (
-            z
-            for z, kind in ((0.0, jnp.floating), (0, jnp.signedinteger))
-            if jnp.issubdtype(x.dtype, kind)
-        ),
-        None,
-    )
-    return x if zero is None else jax.lax.full_like(zero, x)
+    for zero, kind in ((0.0, jnp.floating), (0, jnp.signedinteger)):
+        if jnp.issubdtype(x.dtype, kind):
+            return jax.lax.full_like(zero, x)
+    return x
 
 
 def pluralize(n: int, what: str) -> str:
     """Return '1 member', '2 members'."""
     return f"{n} {what}{'s' * (n != 1)}"
+
+
+def names_in(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of all settings, in the order in which they appear."""
+    return list(dict.fromkeys(name for some in settings for name in some))
 
 
 def show_settings(settings: Mapping[str, Any]) -> str:
@@ -236,9 +228,7 @@ def _is_plain(x: Any) -> bool:
     """Tell whether a number decides no dtype: Python's, NumPy's scalars, and JAX's that are as
     weak.
     """
-    return isinstance(x, (int, float, np.integer, np.floating)) or (
-        getattr(x, "weak_type", False) and not x.shape
-    )
+    return is_real(x) or (getattr(x, "weak_type", False) and not x.shape)
 
 
 def _kind(x: Any) -> Any:
@@ -256,7 +246,7 @@ def _stack(column: tuple) -> np.ndarray:
     return stacked.astype(_dtype(stacked))
 
 
-def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str) -> None:
+def check_member(i: int, settings: Mapping[str, Any], member: PyTree) -> None:
     """Raise, naming the member by its number and settings, unless it has numbers that can be
     stacked.
     """
@@ -272,7 +262,7 @@ def check_member(i: int, settings: Mapping[str, Any], member: PyTree, where: str
             (f"{path_string(path)!r} {p}" for path, x in named if (p := _no_number(x))), ""
         )
     if problem:
-        raise ArgumentError(f"member {i} ({show_settings(settings)}): {problem}", where)
+        raise ArgumentError(f"member {i} ({show_settings(settings)}): {problem}")
 
 
 def _no_number(x: Any) -> str:

@@ -4,11 +4,9 @@ frame.
 
 import csv
 import functools
-import html
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +14,8 @@ import numpy as np
 
 from optax_lite._numbers import show_number
 from optax_lite._optional import optional_import
-from optax_lite.inspect._table import html_table, text_table
-from optax_lite.sweep.population import pluralize, show, show_settings, strip_addresses
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells and notes that print in a terminal and in a notebook."""
-
-    header: list[str]
-    cells: list[list[str]]
-    notes: list[str]
-
-    def __str__(self) -> str:
-        return "\n".join([text_table(self.header, self.cells), *self.notes])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return html_table(self.header, self.cells) + "".join(
-            f"<p>{html.escape(note)}</p>" for note in self.notes
-        )
+from optax_lite.inspect._table import Table
+from optax_lite.sweep.population import names_in, pluralize, show, show_settings, strip_addresses
 
 
 def summary(result: Any) -> str:
@@ -45,19 +24,16 @@ def summary(result: Any) -> str:
     states = ", ".join(
         f"{counts[s]} {s}" for s in ("done", "pruned", "diverged", "stopped") if counts[s]
     )
-    lines = [
-        f"{pluralize(members, 'member')} x {pluralize(seeds, 'seed')}: {states}",
-        *_best(result),
-    ]
     chunk = result.chunk if isinstance(result.chunk, tuple) else (result.chunk,)
-    compiling = (
-        f"of which {result.compile_seconds:.3g} s compiling {pluralize(result.compiles, 'program')}"
-    )
-    probes = f" and {pluralize(result.probes, 'probe')}" if result.probes else ""
-    lines.append(
-        f"{result.seconds:.3g} s, {compiling}{probes}; {', '.join(map(str, chunk))} at a time"
-    )
-    return "\n  ".join([f"Result: {lines[0]}", *lines[1:], *remarks(result)])
+    programs = pluralize(result.compiles, "program")
+    programs += f" and {pluralize(result.probes, 'probe')}" if result.probes else ""
+    lines = [
+        f"Result: {pluralize(members, 'member')} x {pluralize(seeds, 'seed')}: {states}",
+        *_best(result),
+        f"{result.seconds:.3g} s, of which {result.compile_seconds:.3g} s compiling {programs}; "
+        f"{', '.join(map(str, chunk))} at a time",
+    ]
+    return "\n  ".join([*lines, *remarks(result)])
 
 
 def _best(result: Any) -> list[str]:
@@ -92,7 +68,7 @@ def table(result: Any, n: int | None = 10) -> Table:
     places, evolves, cells = result.ranking(), bool(result.hyperparams), []
     counts = result.trained != "function"
     settings = [settings_of(result, place.member, place.seeds[0]) for place in places[:n]]
-    names = list(dict.fromkeys(name for s in settings for name in s))
+    names = names_in(settings)
     for rank, (place, own) in enumerate(zip(places, settings, strict=False), 1):
         m, seeds = place.member, list(place.seeds)
         shown = [show(own[name]) if name in own else "–" for name in names]
@@ -132,8 +108,13 @@ def settings_of(result: Any, member: int, seed: int) -> dict[str, Any]:
     """Return the final settings of a run, with the name of its method in front where there are
     several.
     """
-    own, methods = result.settings(member, seed), methods_of(result.population)
-    return {"optimizer": methods[member], **own} if methods and "optimizer" not in own else own
+    return with_method(result.population, member, result.settings(member, seed))
+
+
+def with_method(population: Any, member: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a member, with the name of its method in front where there are several."""
+    methods = methods_of(population)
+    return {"optimizer": methods[member], **settings} if methods else dict(settings)
 
 
 @functools.lru_cache(8)
@@ -165,32 +146,28 @@ def rows(result: Any) -> list[dict[str, Any]]:
     """Return all runs, one dict each."""
     made = []
     for m, s in np.ndindex(result.scores.shape):
+        run = {"member": m, "seed": result.seeds[s]}
         numbers = {"score": float(result.scores[m, s]), "status": str(result.status[m, s])}
         if result.trained != "function":
             numbers["steps"] = int(result.steps[m, s])
-        own = {"member": m, "seed": result.seeds[s]}, numbers
         settings = {
-            f"setting {k}" if k in own[0] or k in own[1] else k: x
-            for k, x in settings_of(result, m, s).items()
+            f"setting {name}" if name in run | numbers else name: x
+            for name, x in settings_of(result, m, s).items()
         }
-        made.append({**own[0], **settings, **own[1]})
+        made.append(run | settings | numbers)
     return made
 
 
 def write_csv(result: Any, path: str | Path) -> None:
     """Write one line for each run."""
     lines = rows(result)
-    last = 2 if result.trained == "function" else 3  # score, status, steps
-    longest = list(max(lines, key=len))
-    settings = [*longest[:-last], *(name for line in lines for name in list(line)[:-last])]
-    names = dict.fromkeys([*settings, *longest[-last:]])
+    # the numbers behind the settings of all
+    names = sorted(names_in(lines), key=lambda name: name in ("score", "status", "steps"))
     with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(names))
+        writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(
-            {name: strip_addresses(x) if callable(x) else x for name, x in line.items()}
-            for line in lines
-        )
+        for line in lines:
+            writer.writerow({k: strip_addresses(x) if callable(x) else x for k, x in line.items()})
 
 
 def frame(result: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from optax_lite.core.config import is_key
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError, closest
+from optax_lite.errors.calls import usage
 from optax_lite.sweep import report
 from optax_lite.sweep._engine.perturb import resolve
 from optax_lite.sweep._plots.figure import plot
@@ -105,6 +106,7 @@ class Result:
     interrupted: bool  # by Ctrl-C
     notes: tuple[str, ...]  # what a reader should know
 
+    @usage("result.best()")
     def best(self) -> Best:
         """Return the first of the ranking, with its optimizer and its parameters; of equal ones the
         first.
@@ -127,7 +129,7 @@ class Result:
                 problem += "; sweep over smaller learning rates"
             elif self.interrupted:
                 problem = "no run has a score yet: the sweep ended before the first evaluation"
-            raise ArgumentError(problem, "best")
+            raise ArgumentError(problem)
         seed = place.seeds[int(np.nanargmin(self._losses(values)))]
         member = self._as_ended(m, seed)
         optimizer = member["tx"] if isinstance(member, dict) and "tx" in member else member
@@ -192,10 +194,7 @@ class Result:
         place, every = self.ranking()[0], self.population
         if self.hyperparams or not np.isfinite(place.score):
             return ()
-        m = place.member  # by itself, as others may have its settings from another space
-        return edges(
-            Population((every.settings[m],), (every[m],), (every.spaces[m],)), every.settings[m]
-        )
+        return edges(every.spaces[place.member], every.settings[place.member])
 
     def _losses(self, values: np.ndarray) -> np.ndarray:
         return values if self.mode == "min" else -values
@@ -256,6 +255,7 @@ class Result:
         """
         return report.table(self, n)
 
+    @usage("result.plot('curves')")
     def plot(
         self,
         kind: str | None = None,
@@ -310,7 +310,7 @@ class Result:
                 if metric is None
                 else f"{metric!r} is not a series, a one-dimensional array"
             )
-            raise ArgumentError(f"{problem}; {known}", "plot")
+            raise ArgumentError(f"{problem}; {known}")
         longest = max(map(len, found[name].values()))
         values = np.full((*self.scores.shape, longest), np.nan)
         for run, x in found[name].items():

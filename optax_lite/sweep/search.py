@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from optax_lite._numbers import is_list, is_real, is_whole
 from optax_lite.core.validate import ArgumentError, check_count
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class SuccessiveHalving:
         """Return the steps at which something is decided."""
         if self.rungs[-1] >= steps:
             raise ArgumentError(
-                f"rungs must be below the {steps} steps of the training, got {self.rungs[-1]}",
-                "run",
+                f"rungs must be below the {steps} steps of the training, got {self.rungs[-1]}"
             )
         return set(self.rungs)
 
@@ -54,20 +54,14 @@ def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveH
     Returns:
         A search for `run`.
     """
-    given: Any = (
-        rungs
-        if isinstance(rungs, (Sequence, np.ndarray)) and not isinstance(rungs, str)
-        else (rungs,)
-    )
-    steps = tuple(int(r) if isinstance(r, np.integer) else r for r in given)
+    given = rungs if is_list(rungs) else (rungs,)
+    steps = tuple(int(r) if is_whole(r) else r for r in given)
     for rung in steps:
-        _checked("successive_halving", rung=rung)
+        check_count(rung=rung)
     if not steps or any(b <= a for a, b in pairwise(steps)):
-        raise ArgumentError(
-            f"rungs must be increasing numbers of updates, got {list(steps)}", "successive_halving"
-        )
-    if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep < 1:
-        raise ArgumentError(f"keep must be above 0 and below 1, got {keep!r}", "successive_halving")
+        raise ArgumentError(f"rungs must be increasing numbers of updates, got {list(steps)}")
+    if not is_real(keep) or not 0 < keep < 1:
+        raise ArgumentError(f"keep must be above 0 and below 1, got {keep!r}")
     return SuccessiveHalving(steps, float(keep))
 
 
@@ -140,27 +134,22 @@ def pbt(
     Returns:
         A search for `run`.
     """
-    _checked("pbt", every=every)
+    check_count(every=every)
     if not isinstance(perturb, Mapping) or not perturb:
         raise ArgumentError(
-            f"perturb must be a dict such as {{'learning_rate': (0.8, 1.25)}}, got {perturb!r}",
-            "pbt",
+            f"perturb must be a dict such as {{'learning_rate': (0.8, 1.25)}}, got {perturb!r}"
         )
     factors = {name: _numbers("perturb", name, values) for name, values in perturb.items()}
     limits = {name: _numbers("bounds", name, values) for name, values in (bounds or {}).items()}
     for name, limit in limits.items():
         if len(limit) != 2 or not limit[0] < limit[1]:
-            raise ArgumentError(f"bounds[{name!r}] must be (low, high), got {limit}", "pbt")
+            raise ArgumentError(f"bounds[{name!r}] must be (low, high), got {limit}")
         if name not in factors:
             raise ArgumentError(
-                f"bounds has {name!r}, which is not in perturb; perturb has {list(factors)}", "pbt"
+                f"bounds has {name!r}, which is not in perturb; perturb has {list(factors)}"
             )
-    if (
-        isinstance(fraction, bool)
-        or not isinstance(fraction, (int, float))
-        or not 0 < fraction <= 0.5
-    ):
-        raise ArgumentError(f"fraction must be above 0 and at most 0.5, got {fraction!r}", "pbt")
+    if not is_real(fraction) or not 0 < fraction <= 0.5:
+        raise ArgumentError(f"fraction must be above 0 and at most 0.5, got {fraction!r}")
     return PBT(every, factors, limits, float(fraction), seed)
 
 
@@ -171,14 +160,9 @@ def _numbers(argument: str, name: str, values: Any) -> tuple[float, ...]:
         found = ()
     if not found or not all(np.isfinite(found)):
         raise ArgumentError(
-            f"{argument}[{name!r}] must be numbers such as (0.8, 1.25), got {values!r}", "pbt"
+            f"{argument}[{name!r}] must be numbers such as (0.8, 1.25), got {values!r}"
         )
     return found
-
-
-def _checked(where: str, **counts: Any) -> None:
-    with errors_named(where):
-        check_count(**counts)
 
 
 Search = SuccessiveHalving | PBT

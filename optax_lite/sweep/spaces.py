@@ -5,21 +5,28 @@ it evenly.
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from optax_lite._numbers import is_list, is_real, is_whole
 from optax_lite._optional import optional_import
 from optax_lite.core.config import Config
 from optax_lite.core.factory import is_factory
 from optax_lite.core.types import PyTree
-from optax_lite.core.validate import ArgumentError, check_count, closest, unknown_argument
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.core.validate import (
+    ArgumentError,
+    check_count,
+    check_positive,
+    closest,
+    unknown_argument,
+)
+from optax_lite.errors.calls import call_problem, parameters_of, usage
 from optax_lite.errors.suggestions import plain
-from optax_lite.sweep.population import Population, show_settings
+from optax_lite.sweep.population import Population, show, show_settings
 
 _EDGE = 0.05  # of a range, on each side, counts as its edge
 _MOST = 1_000_000  # members of a grid
@@ -70,7 +77,7 @@ def uniform(low: float, high: float) -> Range:
         low: The least number.
         high: The largest number, larger than `low`.
     """
-    return Range(*_limits("uniform", low, high))
+    return Range(*_limits(low, high))
 
 
 @usage("loguniform(1e-5, 1e-1)")
@@ -81,9 +88,8 @@ def loguniform(low: float, high: float) -> Range:
         low: The least number, above 0.
         high: The largest number, larger than `low`.
     """
-    low, high = _limits("loguniform", low, high)
-    if low <= 0:
-        raise ArgumentError(f"low must be above 0, got {low!r}", "loguniform")
+    low, high = _limits(low, high)
+    check_positive(low=low)
     return Range(low, high, log=True)
 
 
@@ -95,10 +101,7 @@ def randint(low: int, high: int) -> Range:
         low: The least integer.
         high: The integer after the largest, larger than `low`.
     """
-    for name, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise ArgumentError(f"{name} must be an integer, got {value!r}", "randint")
-    return Range(*_limits("randint", low, high), whole=True)
+    return Range(*_limits(low, high, "an integer", is_whole), whole=True)
 
 
 @usage("choice(['adam', 'lion'])")
@@ -108,19 +111,17 @@ def choice(options: Iterable[Any]) -> Choice:
     Args:
         options: A list or array of numbers, words, True and False, whatever the factory takes.
     """
-    return Choice(_values("choice", "options", options))
+    return Choice(_values("options", options))
 
 
-def _limits(where: str, low: Any, high: Any) -> tuple[float, float]:
+def _limits(
+    low: Any, high: Any, kind: str = "a finite number", is_kind: Callable[[Any], bool] = is_real
+) -> tuple[float, float]:
     for name, value in (("low", low), ("high", high)):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float, np.number))
-            or not np.isfinite(value)
-        ):
-            raise ArgumentError(f"{name} must be a finite number, got {value!r}", where)
+        if not is_kind(value) or not np.isfinite(value):
+            raise ArgumentError(f"{name} must be {kind}, got {value!r}")
     if not low < high:
-        raise ArgumentError(f"low must be below high, got {low!r} and {high!r}", where)
+        raise ArgumentError(f"low must be below high, got {low!r} and {high!r}")
     return float(low), float(high)
 
 
@@ -143,13 +144,13 @@ def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population
         A `Population` for `run`.
     """
     _check_factory(factory, axes, "grid")
-    values = {name: _values("grid", name, axis) for name, axis in axes.items()}
+    values = {name: _values(name, axis) for name, axis in axes.items()}
     if (n := math.prod(map(len, values.values()))) > _MOST:
         problem = (
             f"{n:,} members, {' x '.join(str(len(x)) for x in values.values())}; write "
             "sample(factory, n, ...)"
         )
-        raise ArgumentError(f"{problem} for n points of this space", "grid")
+        raise ArgumentError(f"{problem} for n points of this space")
     settings = [
         dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
     ]
@@ -182,30 +183,23 @@ def sample(
     Returns:
         A `Population` for `run`.
     """
-    with errors_named("sample"):
-        check_count(n=n)
+    check_count(n=n)
     advice = "; if it is an axis, rename that argument of the factory"
     if not isinstance(method, str) or method not in _METHODS:
         problem = f"method must be one of {', '.join(_METHODS)}, got {method!r:.60}"
-        raise ArgumentError(problem + advice * (not isinstance(method, str)), "sample")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(
-            f"seed must be an integer of at least 0, got {seed!r:.60}{advice}", "sample"
-        )
+        raise ArgumentError(problem + advice * (not isinstance(method, str)))
+    if not is_whole(seed) or seed < 0:
+        raise ArgumentError(f"seed must be an integer of at least 0, got {seed!r:.60}{advice}")
     _check_factory(factory, axes, "sample")
     for name, axis in axes.items():
-        if (
-            isinstance(axis, tuple)
-            and len(axis) == 2
-            and all(isinstance(x, (int, float)) for x in axis)
-        ):
+        if isinstance(axis, tuple) and len(axis) == 2 and all(map(is_real, axis)):
             problem = (
                 f"{name} may be a range or two values, got {axis!r}; write uniform{axis!r}, "
                 f"loguniform{axis!r} or"
             )
-            raise ArgumentError(f"{problem} {list(axis)!r}", "sample")
+            raise ArgumentError(f"{problem} {list(axis)!r}")
     space = {
-        name: axis if isinstance(axis, (Range, Choice)) else Choice(_values("sample", name, axis))
+        name: axis if isinstance(axis, (Range, Choice)) else Choice(_values(name, axis))
         for name, axis in axes.items()
     }
     points = _points(len(space), n, method, seed)
@@ -235,57 +229,46 @@ def _check_factory(factory: Any, axes: Mapping[str, Any], where: str) -> None:
     if isinstance(factory, Config):  # a schedule can be called
         name = factory.definition.name
         raise ArgumentError(
-            f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)",
-            where,
+            f"the first argument must be a factory, got {name}(...); write {where}({name}, ...)"
         )
     if not callable(factory):
-        problem = (
+        raise ArgumentError(
             "the first argument must be a function of the axes that returns a member, got "
             f"{factory!r:.60}"
         )
-        raise ArgumentError(problem, where)
     if not axes:
-        raise ArgumentError(
-            f"no axis is given; write {where}(..., learning_rate=[1e-3, 1e-2])", where
-        )
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # some builtins have none
-        return
+        raise ArgumentError(f"no axis is given; write {where}(..., learning_rate=[1e-3, 1e-2])")
     name = getattr(getattr(factory, "func", factory), "__name__", "the factory")
-    parameters = signature.parameters.values()
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    for axis in axes:
-        if axis not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            is_ours = is_factory(factory)  # whose arguments have the names that hints are about
-            hint = (
-                unknown_argument(axis, known)
-                if is_ours
-                else f"no argument {axis!r}; it has {closest(axis, known)}"
-            )
-            raise ArgumentError(f"{name}: {hint}", where)
-    try:
-        signature.bind(**axes)
-    except TypeError as error:
+    parameters = parameters_of(factory)
+    kinds = [p.kind for p in parameters.values()]
+    known = [
+        n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    unknown = [axis for axis in axes if axis not in known]
+    if unknown and kinds and inspect.Parameter.VAR_KEYWORD not in kinds:
+        # hints are about the names that arguments have here
+        hint = (
+            unknown_argument(unknown[0], known)
+            if is_factory(factory)
+            else f"no argument {unknown[0]!r}; it has {closest(unknown[0], known)}"
+        )
+        raise ArgumentError(f"{name}: {hint}")
+    if problem := call_problem(factory, named=axes):
         raise ArgumentError(
-            f"{name}: {error}; its signature is {plain(signature)}", where
-        ) from None
+            f"{name}: {problem}; its signature is {plain(inspect.signature(factory))}"
+        )
 
 
-def _values(where: str, name: str, axis: Any) -> tuple[Any, ...]:
+def _values(name: str, axis: Any) -> tuple[Any, ...]:
     """Return the values of an axis, as Python's numbers where they are numbers."""
     is_array = hasattr(axis, "__array__")  # pandas has others than numpy and JAX
-    if (
-        (np.ndim(axis) != 1)
-        if is_array
-        else (not isinstance(axis, Sequence) or isinstance(axis, (str, bytes)))
-    ):
-        raise ArgumentError(_no_axis(name, axis, is_array), where)
+    if np.ndim(axis) != 1 if is_array else not is_list(axis):
+        raise ArgumentError(_no_axis(name, axis, is_array))
     values = tuple(map(_plain, np.asarray(axis) if is_array else axis))
     if not values:
-        raise ArgumentError(f"{name} has no values", where)
+        raise ArgumentError(f"{name} has no values")
     if any(isinstance(x, float) and math.isnan(x) for x in values):
-        raise ArgumentError(f"{name} has a value that is NaN, got {axis!r:.60}", where)
+        raise ArgumentError(f"{name} has a value that is NaN, got {axis!r:.60}")
     return values
 
 
@@ -320,27 +303,21 @@ def _made(
         try:
             made.append((setting, factory(**setting)))
         except (ValueError, TypeError) as error:
-            raise ArgumentError(f"member {i} ({show_settings(setting)}): {error}", where) from error
+            raise ArgumentError(f"member {i} ({show_settings(setting)}): {error}") from error
         except Exception as error:
             error.add_note(f"{where}: member {i} ({show_settings(setting)})")
             raise
     return Population.of(made, space, where)
 
 
-def edges(population: Population, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Report the values of a setting that are at the edge of the space it was taken from."""
-    here = next(
-        (i for i, s in enumerate(population.settings) if s is settings or s == settings), None
+def edges(space: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Report the values of some settings that are at the edge of the space they were taken from."""
+    sides = {name: _side(space.get(name), value) for name, value in settings.items()}
+    return tuple(
+        f"{name} = {show(settings[name])} is at the {side} end of its axis; widen it"
+        for name, side in sides.items()
+        if side and not (side == "lowest" and settings[name] == 0)
     )
-    space = {} if here is None else population.spaces[here]
-    found = []
-    for name, value in settings.items():
-        if (side := _side(space.get(name), value)) is not None and not (
-            side == "lowest" and value == 0
-        ):
-            shown = f"{value:.4g}" if isinstance(value, float) else value
-            found.append(f"{name} = {shown} is at the {side} end of its axis; widen it")
-    return tuple(found)
 
 
 def _side(axis: Any, value: Any) -> str | None:
@@ -352,10 +329,7 @@ def _side(axis: Any, value: Any) -> str | None:
             return None
         share = axis.share(value)
         return "lowest" if share <= _EDGE else "highest" if share >= 1 - _EDGE else None
-    options = axis.options if isinstance(axis, Choice) else axis
-    numeric = options and all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) for x in options
-    )
-    if not numeric or len(set(options)) < 3:
+    options = axis.options if isinstance(axis, Choice) else axis or ()
+    if not all(map(is_real, options)) or len(set(options)) < 3:
         return None
     return "lowest" if value == min(options) else "highest" if value == max(options) else None

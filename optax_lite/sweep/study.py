@@ -9,7 +9,7 @@ import numpy as np
 from optax_lite._optional import optional_import
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError, check_count
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 from optax_lite.sweep._engine.engine import train_population
 from optax_lite.sweep.population import Population, check_member
 from optax_lite.sweep.result import Result
@@ -65,48 +65,39 @@ def run_study(
     """
     optuna = optional_import("optuna", "sweep.run_study")
     if not isinstance(study, optuna.study.Study):
-        problem = f"study must be what optuna.create_study returns, got {type(study).__name__}"
         raise ArgumentError(
-            f"{problem}; the order is run_study(study, suggest, train)", "run_study"
+            f"study must be what optuna.create_study returns, got {type(study).__name__}; the "
+            "order is run_study(study, suggest, train)"
         )
     if len(study.directions) > 1:
-        raise ArgumentError(
-            f"study has {len(study.directions)} directions; a run has one score", "run_study"
-        )
+        raise ArgumentError(f"study has {len(study.directions)} directions; a run has one score")
     if not callable(suggest):
-        raise ArgumentError(
-            f"suggest must be a function (trial) -> member, got {suggest!r}", "run_study"
-        )
+        raise ArgumentError(f"suggest must be a function (trial) -> member, got {suggest!r}")
     if "mode" in options:
-        raise ArgumentError("mode is the direction of the study; leave it out", "run_study")
+        raise ArgumentError("mode is the direction of the study; leave it out")
     if options.get("checkpoint") is not None:
-        raise ArgumentError(
-            "checkpoint is for one sweep; give the study a storage instead", "run_study"
-        )
+        raise ArgumentError("checkpoint is for one sweep; give the study a storage instead")
     if isinstance(options.get("search"), PBT):
-        problem = (
+        raise ArgumentError(
             "search=pbt(...) changes numbers during training, so a trial's value would not "
-            "belong to its params"
+            "belong to its params; write search=successive_halving(...)"
         )
-        raise ArgumentError(f"{problem}; write search=successive_halving(...)", "run_study")
-    with errors_named("run_study"):
-        check_count(n_trials=n_trials, batch=batch)
+    check_count(n_trials=n_trials, batch=batch)
     catch = (catch,) if isinstance(catch, type) else tuple(catch)
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in catch):
-        raise ArgumentError(
-            f"catch must be an exception class or a tuple of them, got {catch!r}", "run_study"
-        )
+        raise ArgumentError(f"catch must be an exception class or a tuple of them, got {catch!r}")
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
     results, programs = [], {}
     failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
-        # trials without a result so far, and the members of those that have one
-        waiting, made = ([], [])
+        waiting, made = [], []  # trials without a result so far, and their members
         try:
             for _ in range(min(batch, n_trials - first)):
                 waiting.append(trial := study.ask())
                 try:
-                    made.append(_suggested(suggest, trial))
+                    member, settings = suggest(trial), dict(trial.params)
+                    check_member(trial.number, settings, member)
+                    made.append((settings, member))
                 except optuna.TrialPruned:
                     study.tell(waiting.pop(), state=pruned)
                 except catch as error:
@@ -118,17 +109,15 @@ def run_study(
                 Population.of(made), train, mode=mode, programs=programs, **options
             )
             results.append(result)
-            steps = result.steps
-            for value, status, done in zip(
-                result.scores.mean(1), result.status, steps.min(1), strict=True
-            ):
+            values = result.scores.mean(1).tolist()
+            for value, status, done in zip(values, result.status, result.steps, strict=True):
                 trial = waiting.pop(0)
                 if not np.isfinite(value):
                     study.tell(trial, state=failed)
                 elif (status == "done").all():
-                    study.tell(trial, float(value))
+                    study.tell(trial, value)
                 else:
-                    trial.report(float(value), int(done))
+                    trial.report(value, int(done.min()))
                     study.tell(trial, state=pruned)
         except catch as error:
             _warn(f"the batch of trials {', '.join(str(t.number) for t in waiting)} failed", error)
@@ -139,15 +128,6 @@ def run_study(
         if result.interrupted:
             break
     return tuple(results)
-
-
-def _suggested(suggest: Callable[[Any], PyTree], trial: Any) -> tuple[dict[str, Any], PyTree]:
-    """Return the settings and the member of a trial; raise, naming the trial, where there is no
-    member.
-    """
-    member = suggest(trial)
-    check_member(trial.number, settings := dict(trial.params), member, "run_study")
-    return settings, member
 
 
 def _warn(what: str, error: Exception) -> None:

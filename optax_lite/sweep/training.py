@@ -15,7 +15,7 @@ from optax_lite.core.config import is_key
 from optax_lite.core.trees import path_string, show_leaf
 from optax_lite.core.types import Array, PyTree
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import call_problem, errors_named, parameters_of, usage
+from optax_lite.errors.calls import call_problem, parameters_of, usage
 from optax_lite.errors.states import named_parts
 from optax_lite.errors.step import explain_failure
 from optax_lite.inspect.metrics import count_skipped
@@ -279,26 +279,22 @@ def training(
     A run has diverged when its loss, or a number that its update returns, is not finite: it stays
     where it was. With an optimizer that skips bad steps it has diverged when that gives up.
     """
-    with errors_named("training"):
-        if (loss is None) == (update is None):
-            given = "both loss and update are" if update else "neither loss nor update is"
-            raise ArgumentError(
-                f"{given} given; write training(init, loss, ...) or training(init, update=...)"
-            )
-        own = {"loss": loss} if update is None else {"update": update}
-        check_function(init=init, **own, **({} if eval_fn is None else {"eval_fn": eval_fn}))
-        check_count(steps=steps, **({} if batch_size is None else {"batch_size": batch_size}))
-        every = max(1, steps // 10) if every is None else every
-        check_count(every=every)
-        if _takes_member(init):
-            check_takes("init", init, "member", "key")
-        if update is not None:
-            check_takes("update", update, "member", "carry", "key", more=data is not None)
+    given = {"loss": loss, "update": update, "eval_fn": eval_fn}
+    given = {name: function for name, function in given.items() if function is not None}
+    if (loss is None) == (update is None):
+        which = "both loss and update are" if update else "neither loss nor update is"
+        raise ArgumentError(
+            f"{which} given; write training(init, loss, ...) or training(init, update=...)"
+        )
+    check_function(init=init, **given)
+    check_count(steps=steps, batch_size=1 if batch_size is None else batch_size)
+    every = max(1, steps // 10) if every is None else every
+    check_count(every=every)
+    if _takes_member(init):
+        check_takes("init", init, "member", "key")
     if update is not None:
-        rule = OwnUpdate(update)
-    else:
-        assert loss is not None
-        rule = LossUpdate(loss)
+        check_takes("update", update, "member", "carry", "key", more=data is not None)
+    rule = OwnUpdate(update) if update is not None else LossUpdate(given["loss"])
     return Training(init, rule, data, steps, batch_size, eval_fn, min(every, steps), paired, seed)
 
 
@@ -325,24 +321,20 @@ def _called(function: Callable) -> str:
 def _check_same(old: PyTree, new: PyTree) -> None:
     """Raise, naming the first leaf that differs, unless two carries have the same shapes."""
     (before, own), (after, other) = map(jax.tree_util.tree_flatten_with_path, (old, new))
-    known, problem = dict(before), ""
-    for path, x in after:
-        was = known.get(path)
-        if was is None:
-            problem = f"leaf {path_string(path)!r} is new"
-        elif not is_key(x) and (jnp.shape(x), jnp.result_type(x)) != (was.shape, was.dtype):
-            shown = show_leaf(x if hasattr(x, "dtype") else jnp.asarray(x))
-            problem = f"leaf {path_string(path)!r} was {show_leaf(was)}, and is now {shown}"
-        if problem:
+    before, after = dict(before), dict(after)
+    problems = ["the containers differ"] if own != other else []
+    for path in [*after, *before]:
+        name, was, x = f"leaf {path_string(path)!r}", before.get(path), after.get(path)
+        if was is None or x is None:
+            problems.insert(0, f"{name} is {'new' if was is None else 'missing'}")
             break
-    missing = [path for path, _ in before if path not in dict(after)]
-    if not problem and missing:
-        problem = f"leaf {path_string(missing[0])!r} is missing"
-    if not problem and own != other:
-        problem = "the containers differ"
-    if problem:
+        if not is_key(x) and (jnp.shape(x), jnp.result_type(x)) != (was.shape, was.dtype):
+            shown = show_leaf(x if hasattr(x, "dtype") else jnp.asarray(x))
+            problems.insert(0, f"{name} was {show_leaf(was)}, and is now {shown}")
+            break
+    if problems:
         raise ArgumentError(
-            f"update must return a carry like the one it was given: {problem}", "training"
+            f"update must return a carry like the one it was given: {problems[0]}", "training"
         )
 
 

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_lite.core.leafwise import as_array, cast_like, compute_dtype, leafwise, zeros_like
+from optax_lite._microbatches import in_microbatches, pick_microbatch
+from optax_lite.core.leafwise import cast_like, compute_dtype, leafwise, zeros_like
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.trees import path_string
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 
 
 @usage("loss, grads = microbatch_value_and_grad(loss_fn, n)(params, *batch)")
@@ -57,24 +58,26 @@ def microbatch_value_and_grad(
         A function of the arguments of `loss_fn` that returns (loss, grads), or ((loss, aux),
         grads).
     """
-    with errors_named("microbatch_value_and_grad"):
-        check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
-        check_count(n=n)
+    check_function(loss_fn=loss_fn, **({} if weight is None else {"weight": weight}))
+    check_count(n=n)
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     in_one = jax.value_and_grad(loss_fn, argnums, has_aux=has_aux)
 
     @functools.wraps(loss_fn)
     def value_and_grad(*args, **kwargs):
         with_gradient = {i % len(args) for i in numbers}
-        batch = {i: _in_parts(arg, i, n) for i, arg in enumerate(args) if i not in with_gradient}
+        batch = {i: arg for i, arg in enumerate(args) if i not in with_gradient}
         if not jax.tree.leaves(batch):
             raise ArgumentError(
                 "there is no batch to split; pass it as a positional argument",
                 "microbatch_value_and_grad",
             )
+        _check_rows(batch, n)
+        parts = in_microbatches(batch, n)
 
-        def add(total, part):
-            arguments = [part.get(i, arg) for i, arg in enumerate(args)]
+        def add(total, i):
+            part = pick_microbatch(parts, i)
+            arguments = [part.get(place, arg) for place, arg in enumerate(args)]
             value, grads = in_one(*arguments, **kwargs)
             if weight is None:
                 return leafwise(lambda t, g: t + g, total, read=(grads,)), (value, None)
@@ -90,7 +93,7 @@ def microbatch_value_and_grad(
             return total, (value, w)
 
         of = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in numbers)
-        total, (values, weights) = jax.lax.scan(add, zeros_like(of), batch)
+        total, (values, weights) = jax.lax.scan(add, zeros_like(of), jnp.arange(n))
         value, aux = values if has_aux else (values, None)
         wide = value.astype(compute_dtype(value))
         if weights is None:
@@ -104,18 +107,14 @@ def microbatch_value_and_grad(
     return value_and_grad
 
 
-def _in_parts(arg: Any, position: int, n: int) -> Any:
-    """Reshape a tree of arrays (b, ...) to (n, b / n, ...)."""
-
-    def one(path, x):
-        x = as_array(x)
-        if np.ndim(x) == 0 or x.shape[0] % n:
-            where = f"argument {position}" + (f", leaf {path_string(path)!r}," if path else "")
-            raise ArgumentError(
-                f"{where} has shape {np.shape(x)}; its first axis must be divisible by n = {n}. "
-                "Pass arguments that are not batches by keyword",
-                "microbatch_value_and_grad",
-            )
-        return jnp.swapaxes(x.reshape(x.shape[0] // n, n, *x.shape[1:]), 0, 1)
-
-    return jax.tree_util.tree_map_with_path(one, arg)
+def _check_rows(batch: dict[int, Any], n: int) -> None:
+    """Raise unless n divides the first axis of every array."""
+    for i, arg in batch.items():
+        for path, x in jax.tree_util.tree_flatten_with_path(arg)[0]:
+            if np.ndim(x) == 0 or np.shape(x)[0] % n:
+                where = f"argument {i}" + (f", leaf {path_string(path)!r}," if path else "")
+                raise ArgumentError(
+                    f"{where} has shape {np.shape(x)}; its first axis must be divisible by n = "
+                    f"{n}. Pass arguments that are not batches by keyword",
+                    "microbatch_value_and_grad",
+                )

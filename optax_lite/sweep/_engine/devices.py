@@ -24,14 +24,12 @@ class Devices:
         chosen: Any = present if devices is None else devices
         if isinstance(devices, int):
             if isinstance(devices, bool) or not 1 <= devices <= len(present):
-                raise ArgumentError(
-                    f"devices must be from 1 to {len(present)}, got {devices}", "run"
-                )
+                raise ArgumentError(f"devices must be from 1 to {len(present)}, got {devices}")
             chosen = present[:devices]
         self.devices = list(chosen) if isinstance(chosen, Sequence) else []
         if not self.devices or not all(isinstance(d, jax.Device) for d in self.devices):
             raise ArgumentError(
-                f"devices must be a number, a list of jax devices or None, got {devices!r}", "run"
+                f"devices must be a number, a list of jax devices or None, got {devices!r}"
             )
         self.count = len(self.devices)
         self.is_cpu = self.devices[0].platform == "cpu"
@@ -41,7 +39,7 @@ class Devices:
         one = jax.sharding.SingleDeviceSharding(self.devices[0])
         self.by_run = NamedSharding(mesh, _LANES) if self.mesh else one
         self.everywhere = NamedSharding(mesh, _ALL) if self.mesh else one
-        self._row = jax.jit(_row, out_shardings=self.everywhere)
+        self._row = jax.jit(take_rows, out_shardings=self.everywhere)
         room = _room([d for d in self.devices if d.process_index == jax.process_index()])
         self.room = room if room is None else -self.agree(-room)
 
@@ -112,8 +110,18 @@ def _room(devices: list[Any]) -> float | None:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)
 
 
-def _row(tree, row):
-    return jax.tree.map(lambda x: x[row], tree)
+def take_rows(tree: PyTree, rows: Any) -> PyTree:
+    """Index the leading axis of every array."""
+    return jax.tree.map(lambda x: x[rows], tree)
+
+
+def shapes_of(tree: PyTree, skip: int = 0) -> PyTree:
+    """Return the shapes of arrays as JAX takes them, without their first axes."""
+
+    def shape(x):
+        return jax.ShapeDtypeStruct(x.shape[skip:], jax.dtypes.canonicalize_dtype(x.dtype))
+
+    return jax.tree.map(shape, tree)
 
 
 def _take(carries, rows):

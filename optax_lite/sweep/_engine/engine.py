@@ -11,16 +11,23 @@ from typing import Any
 import jax
 import numpy as np
 
+from optax_lite._numbers import is_list, is_whole
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 from optax_lite.sweep._engine.checkpoint import Checkpoint, digest
-from optax_lite.sweep._engine.devices import Devices
+from optax_lite.sweep._engine.devices import Devices, shapes_of, take_rows
 from optax_lite.sweep._engine.feed import BatchSource
 from optax_lite.sweep._engine.initial import InitialParams
 from optax_lite.sweep._engine.log import Log
-from optax_lite.sweep._engine.perturb import as_floats, edited, numbers_of, resolve
-from optax_lite.sweep._engine.programs import Programs, SweepProgram, block_length, traced_by
+from optax_lite.sweep._engine.perturb import as_floats, resolve
+from optax_lite.sweep._engine.programs import (
+    Programs,
+    Shapes,
+    SweepProgram,
+    block_length,
+    traced_by,
+)
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer, room_for
 from optax_lite.sweep.population import Population, needless_structures, strip_addresses
 from optax_lite.sweep.result import Result
@@ -113,36 +120,29 @@ def train_population(
 ) -> Result:
     """Run a sweep with the programs that earlier sweeps over the same training have compiled."""
     if not isinstance(population, Population):
-        problem = f"population must be what grid or sample returns, got {type(population).__name__}"
         raise ArgumentError(
-            f"{problem}; write sweep.grid(adamw, learning_rate=[1e-3, 1e-2])", "run"
+            f"population must be what grid or sample returns, got {type(population).__name__}; "
+            "write sweep.grid(adamw, learning_rate=[1e-3, 1e-2])"
         )
-    if not callable(train) and not isinstance(train, Training):
+    is_loop = isinstance(train, Training)
+    if not callable(train) and not is_loop:
         raise ArgumentError(
-            f"train must be training(...) or a function (member, key), got {train!r}", "run"
+            f"train must be training(...) or a function (member, key), got {train!r}"
         )
     if mode not in ("min", "max"):
-        raise ArgumentError(f"mode must be 'min' or 'max', got {mode!r}", "run")
-    if chunk != "auto" and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ArgumentError(
-            f"chunk must be 'auto' or an integer of at least 1, got {chunk!r}", "run"
-        )
+        raise ArgumentError(f"mode must be 'min' or 'max', got {mode!r}")
+    if chunk != "auto" and (not is_whole(chunk) or chunk < 1):
+        raise ArgumentError(f"chunk must be 'auto' or an integer of at least 1, got {chunk!r}")
     if search is not None and not isinstance(search, Search):
-        raise ArgumentError(
-            f"search must be successive_halving(...) or pbt(...), got {search!r}", "run"
-        )
-    if search is not None and not isinstance(train, Training):
+        raise ArgumentError(f"search must be successive_halving(...) or pbt(...), got {search!r}")
+    if search is not None and not is_loop:
         raise ArgumentError(
             "search needs training(init, loss) or training(init, update=...): your own function "
-            "cannot be cut into pieces",
-            "run",
+            "cannot be cut into pieces"
         )
-    if isinstance(train, Training):
-        task = train
-    else:
-        with errors_named("run"):
-            check_takes("train", train, "member", "key")
-        task = FunctionTask(train, score)
+    if not is_loop:
+        check_takes("train", train, "member", "key")
+    task = train if isinstance(train, Training) else FunctionTask(train, score)
     if advice := needless_structures(population):
         warnings.warn(f"run: {advice}", stacklevel=4)
     sweep = _Sweep(
@@ -160,7 +160,7 @@ def train_population(
     if search is not None:  # which would drop the best runs for good
         for remark in sweep.log.remarks():
             warnings.warn(f"run: {remark}", stacklevel=4)
-    unit = "updates" if isinstance(task, Training) else "runs"
+    unit = "updates" if is_loop else "runs"
     with (
         sweep.opened(),
         bar(progress, sweep.log.planned, unit, "run") as show,
@@ -171,22 +171,34 @@ def train_population(
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
-    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0:
+    if is_whole(seeds) and seeds > 0:
         return tuple(range(seeds))
-    found = (
-        tuple(seeds)
-        if isinstance(seeds, (Sequence, np.ndarray)) and not isinstance(seeds, str)
-        else ()
-    )
-    if (
-        not found
-        or len(set(found)) < len(found)
-        or not all(isinstance(s, (int, np.integer)) for s in found)
-    ):
+    found = list(seeds) if is_list(seeds) else []
+    if not found or len(set(found)) < len(found) or not all(map(is_whole, found)):
         raise ArgumentError(
-            f"seeds must be an integer of at least 1, or distinct integers, got {seeds!r}", "run"
+            f"seeds must be an integer of at least 1, or distinct integers, got {seeds!r}"
         )
     return tuple(map(int, found))
+
+
+@dataclass(eq=False)
+class _Structure:
+    """The runs whose members have one structure."""
+
+    runs: np.ndarray  # in rising order
+    paths: dict[str, int]  # of the numbers that a search changes, among the leaves of `values`
+    values: PyTree  # their members' numbers, run by run, on the host
+    shapes: Shapes
+    chosen: ChunkSize | None = None
+
+    def rows(self, runs: Any) -> Any:
+        """Return where runs are in `values`."""
+        return np.searchsorted(self.runs, runs)
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """Return the numbers that a search changes, by name."""
+        leaves = jax.tree.leaves(self.values)
+        return {name: leaves[i] for name, i in self.paths.items()}
 
 
 @dataclass
@@ -198,9 +210,9 @@ class _Chunk:
     carry: PyTree = None  # None before the start
     members: PyTree = None  # on the devices; None when they changed
 
-    def filled(self, rows: np.ndarray, count: int) -> np.ndarray:
-        """Pad rows to the size of the chunk on all devices, by repeating the last one."""
-        return np.concatenate([rows, np.repeat(rows[-1:], self.size * count - len(rows))])
+    def filled(self, count: int) -> np.ndarray:
+        """Return the runs, the last one repeated to the size of the chunk on all devices."""
+        return np.pad(self.runs, (0, self.size * count - len(self.runs)), "edge")
 
 
 class _Sweep:
@@ -209,67 +221,53 @@ class _Sweep:
     def __init__(
         self, population, task, seeds, score, mode, search, chunk, devices, checkpoint, programs
     ):
-        self.population, self.task, self.seeds, self.search, self.devices = (
-            population,
-            task,
-            seeds,
-            search,
-            devices,
-        )
-        self.began, self.asked = time.perf_counter(), chunk
-        self.groups = population.groups()
+        self.population, self.task, self.seeds, self.search = population, task, seeds, search
+        self.devices, self.began, self.asked = devices, time.perf_counter(), chunk
+        groups, n = population.groups(), len(seeds)
         perturbed = search.perturb if isinstance(search, PBT) else ()
-        self.paths = [resolve(group.stacked, perturbed) for group in self.groups]
-        n = len(seeds)
-        self.place = {}  # of a run: its structure, and its row in the values of that
-        self.values = []  # of each structure: its members' numbers, run by run, on the host
-        for g, group in enumerate(self.groups):
-            self.place |= {
-                int(m) * n + s: (g, i * n + s) for i, m in enumerate(group.index) for s in range(n)
-            }
-            values = jax.tree.map(lambda x: np.repeat(np.asarray(x), n, 0), group.stacked)
-            self.values.append(as_floats(values, self.paths[g]))
+        paths = [resolve(group.stacked, perturbed) for group in groups]
         is_loop = isinstance(task, Training)
         decisions = search.points(task.steps) if search else set()
         ends = set(range(task.every, task.steps, task.every)) if is_loop else set()
         self.points = sorted(ends | decisions | {task.steps})
         memory = devices.memory()
-        self.feed = (
-            BatchSource(task, seeds, np.inf if memory is None else _RESIDENT * memory)
-            if is_loop
-            else None
-        )
+        room = np.inf if memory is None else _RESIDENT * memory
+        self.feed = BatchSource(task, seeds, room) if is_loop else None
         length = block_length(self.points) if is_loop else 1
         with traced_by("training"):
             beginning = InitialParams(task.begin, seeds)
         resident = None if self.feed is None else devices.share(self.feed.resident)
         self.work = SweepProgram(task, self.feed, score, length, devices, beginning, resident)
-        shapes = [self.work.shapes(_example(v)) for v in self.values]
-        self.sizes = ChunkSizer(self.work, shapes, programs)
-        names = [x.names for x in shapes]
+        self.structures = []
+        for group, own in zip(groups, paths, strict=True):
+            values = jax.tree.map(lambda x: np.repeat(np.asarray(x), n, 0), group.stacked)
+            values = as_floats(values, own)
+            runs = np.add.outer(group.index * n, np.arange(n)).ravel()
+            self.structures.append(
+                _Structure(runs, own, values, self.work.shapes(shapes_of(values, 1)))
+            )
+        self.sizes = ChunkSizer(self.work, programs)
+        names = [structure.shapes.names for structure in self.structures]
         self.log = Log(len(population), seeds, self.points, names, score, mode, is_loop)
-        self._check_pbt()
-        self.chunks, self.chosen, self.point, self.parked = [], [], 0, False
-        self.saved = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint())
-        self.pending, self.interrupted = [], False
-
-    def _check_pbt(self):
-        for group in self.groups if isinstance(self.search, PBT) else ():
+        for group in groups if isinstance(search, PBT) else ():
             if len(group.index) < 4:
-                problem = (
+                raise ArgumentError(
                     "pbt needs at least 4 members of each structure to copy from, got "
                     f"{len(group.index)}"
                 )
-                raise ArgumentError(problem, "run")
+        self.chunks, self.point, self.parked = [], 0, False
+        self.saved = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint())
+        self.pending, self.interrupted = [], False
 
     def _fingerprint(self):
         names = ("steps", "every", "batch_size", "paired", "seed") if self.feed else ()
         training = {name: getattr(self.task, name) for name in names}
-        carried = f"{[jax.tree.leaves(x.lane) for x in self.sizes.shapes]}"
+        firsts = [self.population[s.runs[0] // len(self.seeds)] for s in self.structures]
+        carried = f"{[jax.tree.leaves(s.shapes.lane) for s in self.structures]}"
         return training | {
-            "members": [strip_addresses(self.population[group.index[0]]) for group in self.groups],
+            "members": [strip_addresses(member) for member in firsts],
             "settings": [strip_addresses(dict(s)) for s in self.population.settings],
-            "numbers": digest(self.values),
+            "numbers": digest([s.values for s in self.structures]),
             "data": digest(self.feed and self.feed.known()),
             "params": digest(self.work.beginning.params),
             "carry": digest(np.frombuffer(carried.encode(), np.uint8)),
@@ -314,35 +312,31 @@ class _Sweep:
             self._save()
 
     def _plan(self):
-        for g, values in enumerate(self.values):
-            n, steps = len(self._of_structure(g)), self.points[-1]
-            chosen = (
-                self.sizes.given(g, self.asked, n)
+        steps = self.points[-1]
+        for s in self.structures:
+            s.chosen = (
+                self.sizes.given(s.shapes, self.asked, len(s.runs))
                 if self.asked != "auto"
-                else self.sizes.choose(g, values, n, steps)
+                else self.sizes.choose(s.shapes, s.values, len(s.runs), steps)
             )
-            self.chosen.append(chosen)
         self._check_memory()
-        for g in range(len(self.groups)):
-            runs = np.asarray(self._of_structure(g))
-            self.chunks += self._cut(
-                g, runs, self.chosen[g].layout(len(runs), self.points[-1], self.devices.count)
-            )
+        for g, s in enumerate(self.structures):
+            size = s.chosen.layout(len(s.runs), steps, self.devices.count)
+            self.chunks += self._cut(g, s.runs, size)
 
     def _check_memory(self):
         """Decide whether all runs stay on the devices or wait for their turn on the host."""
         memory, count = self.devices.memory(), self.devices.count
         needed = 0.0
-        for g in range(len(self.groups)):
-            programs, n = self.sizes.get(g, self.chosen[g].runs), len(self._of_structure(g))
+        for s in self.structures:
+            programs, n = self.sizes.get(s.shapes, s.chosen.runs), len(s.runs)
             self.parked |= not room_for(programs, n, memory, count)
             needed += programs.bytes + n * programs.run_bytes / count
         if self.parked and (self.devices.is_cpu or self.devices.processes > 1):
-            problem = (
+            raise ArgumentError(
                 f"the runs need {needed / 1e9:.3g} GB on each device, which has "
-                f"{(memory or 0) / 1e9:.3g} GB"
+                f"{(memory or 0) / 1e9:.3g} GB; sweep over fewer members at a time"
             )
-            raise ArgumentError(f"{problem}; sweep over fewer members at a time", "run")
 
     def _cut(self, g, runs, size):
         many = size * self.devices.count
@@ -351,184 +345,164 @@ class _Sweep:
     def _advance(self, chunk):
         """Advance one chunk to the next point; read its measurements later."""
         stop, first = self.points[self.point], self.points[self.point - 1] if self.point else 0
-        programs, devices = self.sizes.get(chunk.structure, chunk.size), self.devices
+        structure, devices = self.structures[chunk.structure], self.devices
+        programs, runs = self.sizes.get(structure.shapes, chunk.size), chunk.filled(devices.count)
         if chunk.members is None:
-            rows = chunk.filled(np.asarray([self.place[r][1] for r in chunk.runs]), devices.count)
-            chunk.members = devices.split(
-                jax.tree.map(lambda x: x[rows], self.values[chunk.structure])
-            )
-        carry = (
-            devices.split(chunk.carry) if self.parked and chunk.carry is not None else chunk.carry
-        )
+            chunk.members = devices.split(take_rows(structure.values, structure.rows(runs)))
+        seeds, carry = runs % len(self.seeds), chunk.carry
         if carry is None:
-            carry = programs.start(chunk.members, *self.work.first(self._seeds_of(chunk)))
-        stretch = self.work.nothing(self.sizes.shapes[chunk.structure], chunk.size)
+            carry = programs.start(chunk.members, *self.work.first(seeds))
+        elif self.parked:
+            carry = devices.split(carry)
+        stretch = self.work.nothing(structure.shapes, chunk.size)
         if programs.block is not None:
-            carry, stretch = self._blocks(programs.block, chunk, carry, stretch, first, stop)
+            carry, stretch = self._blocks(programs.block, chunk, seeds, carry, stretch, first, stop)
         measured = programs.measure(chunk.members, carry, stretch)
         self.pending.append((chunk.runs, self.point, measured))
         chunk.carry, chunk.done = jax.device_get(carry) if self.parked else carry, stop
 
-    def _seeds_of(self, chunk):
-        return chunk.filled(chunk.runs, self.devices.count) % len(self.seeds)
-
-    def _blocks(self, block, chunk, carry, stretch, first, stop):
+    def _blocks(self, block, chunk, seeds, carry, stretch, first, stop):
         feed, length, devices = self.feed, self.work.length, self.devices
         assert feed is not None
         drawn = feed.stretch(first, stop, length)
         if feed.per_seed:
-            drawn = _row(drawn, self._seeds_of(chunk))
+            drawn = take_rows(drawn, seeds)
         for at in range(0, stop - first, length):
             part = slice(at, at + length)
-            here = jax.tree.map(lambda x, p=part: x[:, p] if feed.per_seed else x[p], drawn)
+            here = take_rows(drawn, (slice(None), part) if feed.per_seed else part)
             here = devices.split(here) if feed.per_seed else devices.share(here)
             n = devices.share(np.int32(min(length, stop - first - at)))
             carry, stretch = block(chunk.members, carry, stretch, self.work.resident, here, n)
         return carry, stretch
 
-    def _flush(self, before=None):
+    def _flush(self, before=np.inf):
         """Read pending measurements while the device works on what is already queued."""
-        ready = [p for p in self.pending if before is None or p[1] < before]
-        self.pending = [p for p in self.pending if not (before is None or p[1] < before)]
-        for runs, point, measured in ready:
-            self.log.take_in(
-                runs,
-                point,
-                {k: np.asarray(x)[: len(runs)] for k, x in jax.device_get(measured).items()},
-            )
+        while self.pending and self.pending[0][1] < before:
+            runs, point, measured = self.pending.pop(0)
+            self.log.take_in(runs, point, take_rows(jax.device_get(measured), slice(len(runs))))
 
     def _settle(self):
         """Decide at a point which runs continue, which copy others, and which can be dropped."""
         point, step = self.point, self.points[self.point]
-        for g, paths in enumerate(self.paths):
-            self.log.note_numbers(self._of_structure(g), point, numbers_of(self.values[g], paths))
-        is_last = point == len(self.points) - 1
+        for structure in self.structures:
+            self.log.note_numbers(structure.runs, point, structure.numbers())
+        is_last = step == self.points[-1]
         decides = self.search is not None and step in self.search.points(self.points[-1])
-        if not (decides or is_last):
-            self._flush(before=point)  # of earlier points only, so that the device need not wait
-        else:
-            self._flush()
+        # of earlier points only, where nothing is decided, so that the device need not wait
+        self._flush(np.inf if decides or is_last else point)
         if decides and isinstance(self.search, SuccessiveHalving):
             self.log.prune(point, self.search.survivors(self.log.losses(point)))
         if decides and isinstance(self.search, PBT):
-            self._copy(point)
+            for g in range(len(self.structures)):
+                self._copy(g)
         elif not is_last:
-            self._compact(point)
+            for g in range(len(self.structures)):
+                self._compact(g)
 
-    def _of_structure(self, g):
-        return [r for r, place in self.place.items() if place[0] == g]
+    def _chunks_of(self, g):
+        return [c for c in self.chunks if c.structure == g]
 
-    def _compact(self, point):
+    def _compact(self, g):
         """Use fewer or smaller chunks once enough runs had ended at the previous point."""
-        for g in range(len(self.groups)):
-            old = [c for c in self.chunks if c.structure == g]
-            before = [r for c in old for r in c.runs]
-            left = [r for r in before if self.log.goes_on(r, point)]
-            if not old or len(left) == len(before):
-                continue
-            size = self.chosen[g].layout(
-                len(left), self.points[-1] - self.points[point], self.devices.count, old[0].size
-            )
-            new = self._cut(g, np.asarray(left, int), size)
-            if (size, len(new)) == (old[0].size, len(old)):
-                continue
-            if new:
-                self._regroup(old, new)
-            self.chunks = [c for c in self.chunks if c.structure != g] + new
-            self.chunks.sort(key=lambda c: c.structure)
+        old, steps = self._chunks_of(g), self.points[-1] - self.points[self.point]
+        before = [r for c in old for r in c.runs]
+        left = [r for r in before if self.log.goes_on(r, self.point)]
+        if len(left) == len(before):
+            return
+        chosen, now = self.structures[g].chosen, old[0].size
+        size = chosen.layout(len(left), steps, self.devices.count, now)
+        new = self._cut(g, np.asarray(left, int), size)
+        if (size, len(new)) == (now, len(old)):
+            return
+        if new:
+            self._regroup(old, new)
+        self.chunks = [c for c in self.chunks if c.structure != g] + new
+        self.chunks.sort(key=lambda c: c.structure)
 
-    def _regroup(self, old, new, source=lambda run: run):
+    def _regroup(self, old, new, sources=None):
         """Move the state of every run, or of the run it copies, from old chunks to new ones."""
-        row, at = {}, 0
-        for chunk in old:
-            row |= {run: at + i for i, run in enumerate(chunk.runs)}
-            at += chunk.size * self.devices.count
-        rows = [
-            c.filled(np.asarray([row[source(r)] for r in c.runs]), self.devices.count) for c in new
-        ]
+        count, sources = self.devices.count, sources or {}
+        laid_out = np.concatenate([c.filled(count) for c in old])
+        row = dict(zip(*np.unique(laid_out, return_index=True), strict=True))
+        rows = [np.asarray([row[sources.get(r, r)] for r in c.filled(count)]) for c in new]
         carries = self.devices.regroup([c.carry for c in old], rows)
         for chunk, carry in zip(new, carries, strict=True):
             chunk.carry, chunk.done = carry, old[0].done
 
-    def _copy(self, point):
+    def _copy(self, g):
         """Let losers copy the state and the numbers of winners and perturb the numbers
         (population-based training).
         """
-        search, step = self.search, self.points[point]
-        for g, paths in enumerate(self.paths):
-            source, values = {}, self.values[g]
-            for s, seed in enumerate(self.seeds):
-                rng = np.random.default_rng([search.seed, seed % 2**32, g, step])
-                runs = [r for r in self._of_structure(g) if r % len(self.seeds) == s]
-                for loser, winner in search.copies(self.log.loss_of(runs, point), rng):
-                    a, b = self.place[runs[loser]][1], self.place[runs[winner]][1]
-                    source[runs[loser]] = runs[winner]
-                    numbers = numbers_of(jax.tree.map(lambda x, b=b: x[b], values), paths)
-                    new = {name: search.explore(name, float(x), rng) for name, x in numbers.items()}
-                    values = jax.tree.map(lambda x, a=a, b=b: _with_row(x, a, x[b]), values)
-                    values = edited(values, paths, a, new)
-                    self.log.copied(step, runs[loser], runs[winner])
-            if not source:
-                continue
-            self.values[g] = values
-            chunks = [c for c in self.chunks if c.structure == g]
-            keys = [c.carry.key for c in chunks]
-            self._regroup(chunks, chunks, lambda run, source=source: source.get(run, run))
-            for chunk, key in zip(chunks, keys, strict=True):
-                assert isinstance(chunk.carry, RunState)
-                chunk.carry, chunk.members = chunk.carry._replace(key=key), None
+        search, step, sources = self.search, self.points[self.point], {}
+        structure, n = self.structures[g], len(self.seeds)
+        structure.values = jax.tree.map(np.array, structure.values)  # to be written in
+        leaves, numbers = jax.tree.leaves(structure.values), structure.numbers()
+        for s, seed in enumerate(self.seeds):
+            rng = np.random.default_rng([search.seed, seed % 2**32, g, step])
+            runs = structure.runs[s::n].tolist()
+            for loser, winner in search.copies(self.log.loss_of(runs, self.point), rng):
+                a, b = loser * n + s, winner * n + s
+                for x in leaves:
+                    x[a] = x[b]
+                for name, x in numbers.items():
+                    x[a] = search.explore(name, float(x[b]), rng)
+                sources[runs[loser]] = runs[winner]
+                self.log.copied(step, runs[loser], runs[winner])
+        if not sources:
+            return
+        chunks = self._chunks_of(g)
+        keys = [c.carry.key for c in chunks]
+        self._regroup(chunks, chunks, sources)
+        for chunk, key in zip(chunks, keys, strict=True):
+            assert isinstance(chunk.carry, RunState)
+            chunk.carry, chunk.members = chunk.carry._replace(key=key), None
 
     # --- checkpoints and the end
 
     def _save(self):
         assert self.saved is not None
         self._flush()
-        arrays = {
-            "carries": {str(i): c.carry for i, c in enumerate(self.chunks) if c.done},
-            "values": self.values,
-            "log": self.log.arrays(),
-        }
         chunks = [
             {"structure": c.structure, "runs": c.runs.tolist(), "size": c.size, "done": c.done}
             for c in self.chunks
         ]
-        sizes = [vars(size) for size in self.chosen]
-        self.saved.save(
-            arrays,
-            {
-                "point": self.point,
-                "parked": self.parked,
-                "chunks": chunks,
-                "sizes": sizes,
-                "log": self.log.notes(),
-            },
-        )
+        meta = {
+            "point": self.point,
+            "parked": self.parked,
+            "chunks": chunks,
+            "sizes": [vars(s.chosen) for s in self.structures],
+            "log": self.log.notes(),
+        }
+        self.saved.save(self._arrays(self.chunks, lambda chunk: chunk.carry), meta)
+
+    def _arrays(self, chunks, carry):
+        return {
+            "carries": {str(i): carry(c) for i, c in enumerate(chunks) if c.done},
+            "values": [s.values for s in self.structures],
+            "log": self.log.arrays(),
+        }
 
     def _resume(self):
         """Restore the last save; return False if there is none."""
-        found = self.saved and self.saved.last(
-            lambda meta: {
-                "carries": {
-                    str(i): self._carry_shapes(c) for i, c in enumerate(_chunks(meta)) if c.done
-                },
-                "values": self.values,
-                "log": self.log.arrays(),
-            }
-        )
-        if not found:
+        if not (found := self.saved and self.saved.last(self._arrays_saved)):
             return False
         meta, arrays = found
-        self.chosen = [ChunkSize(**size) for size in meta["sizes"]]
         self.chunks, self.point, self.parked = _chunks(meta), meta["point"], meta["parked"]
         for i, carry in arrays["carries"].items():
             self.chunks[int(i)].carry = carry
-        self.values = jax.tree.map(np.asarray, arrays["values"])
+        for s, size, values in zip(self.structures, meta["sizes"], arrays["values"], strict=True):
+            s.chosen, s.values = ChunkSize(**size), jax.tree.map(np.asarray, values)
         self.log.restore(arrays["log"], meta["log"])
         return True
 
-    def _carry_shapes(self, chunk):
-        lane = self.sizes.shapes[chunk.structure].lane
-        return self.devices.abstract(lane, chunk.size * self.devices.count)
+    def _arrays_saved(self, meta):
+        """Return the shapes of what a save holds."""
+
+        def carry(chunk):
+            lane = self.structures[chunk.structure].shapes.lane
+            return self.devices.abstract(lane, chunk.size * self.devices.count)
+
+        return self._arrays(_chunks(meta), carry)
 
     def result(self) -> Result:
         """Return the result of the sweep."""
@@ -543,7 +517,7 @@ class _Sweep:
             status=log.status(self.interrupted),
             steps=log.steps,
             history=log.history(),
-            hyperparams=log.hyperparams(),
+            hyperparams=log.numbers,
             rungs=tuple(log.rungs),
             lineage=tuple(log.lineage),
             outputs=self._output,
@@ -551,7 +525,7 @@ class _Sweep:
             compile_seconds=self.work.beginning.seconds + self.sizes.seconds,
             compiles=self.sizes.compiled - self.sizes.probes,
             probes=self.sizes.probes,
-            chunk=tuple(size.runs for size in self.chosen),
+            chunk=tuple(s.chosen.runs for s in self.structures),
             interrupted=self.interrupted,
             notes=log.remarks(),
         )
@@ -560,34 +534,15 @@ class _Sweep:
         run = member * len(self.seeds) + seed
         found = [c for c in self.chunks if run in c.runs and c.carry is not None]
         if not found:
-            problem = (
+            raise ArgumentError(
                 f"member {member}, seed {self.seeds[seed]} was dropped before the end; its "
-                "parameters are gone"
+                "parameters are gone",
+                "result",
             )
-            raise ArgumentError(problem, "result")
-        (g, place), row = self.place[run], int(np.flatnonzero(found[0].runs == run)[0])
-        lane = self.devices.row(found[0].carry, row)
-        return self.task.output(_row(self.values[g], place), lane)
+        (chunk, *_), structure = found, self.structures[found[0].structure]
+        lane = self.devices.row(chunk.carry, int(np.flatnonzero(chunk.runs == run)[0]))
+        return self.task.output(take_rows(structure.values, structure.rows(run)), lane)
 
 
 def _chunks(meta: dict[str, Any]) -> list[_Chunk]:
-    return [
-        _Chunk(c["structure"], np.asarray(c["runs"], int), c["size"], c["done"])
-        for c in meta["chunks"]
-    ]
-
-
-def _example(values: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype)), values
-    )
-
-
-def _row(tree: PyTree, row: Any) -> PyTree:
-    return jax.tree.map(lambda x: x[row], tree)
-
-
-def _with_row(x, row, value):
-    new = x.copy()
-    new[row] = value
-    return new
+    return [_Chunk(**{**c, "runs": np.asarray(c["runs"], int)}) for c in meta["chunks"]]

@@ -57,18 +57,15 @@ class Log:
         if isinstance(score, str):
             if score not in self.names:
                 raise ArgumentError(
-                    (
-                        f"score={score!r} is not a number of a run; there are "
-                        f"{closest(score, self.names)}"
-                    ),
-                    "run",
+                    f"score={score!r} is not a number of a run; there are "
+                    f"{closest(score, self.names)}"
                 )
             return score
         if score is not None:
-            raise ArgumentError(f"score must be a name, a function or None, got {score!r}", "run")
+            raise ArgumentError(f"score must be a name, a function or None, got {score!r}")
         if len(own) > 1:
             raise ArgumentError(
-                f"a run has the numbers {', '.join(own)}; write score={own[0]!r} or another", "run"
+                f"a run has the numbers {', '.join(own)}; write score={own[0]!r} or another"
             )
         return own[0] if own else "loss"
 
@@ -92,7 +89,7 @@ class Log:
         before = self.diverged_at[at]
         self.diverged_at[at] = np.where(gone, np.minimum(before, point), _NEVER)
 
-    def note_numbers(self, runs: list[int], point: int, numbers: Mapping[str, np.ndarray]) -> None:
+    def note_numbers(self, runs: np.ndarray, point: int, numbers: Mapping[str, np.ndarray]) -> None:
         """Record the hyperparameters that some runs used up to a point."""
         for name, values in numbers.items():
             empty = np.full((*self.pruned.shape, len(self.points)), np.nan)
@@ -113,7 +110,7 @@ class Log:
 
     # --- what is asked
 
-    def loss_of(self, runs: list[int], point: int) -> np.ndarray:
+    def loss_of(self, runs: np.ndarray, point: int) -> np.ndarray:
         """Return the scores of runs at a point, the lower the better; infinite where a run has
         diverged.
         """
@@ -125,7 +122,7 @@ class Log:
     def losses(self, point: int) -> np.ndarray:
         """Return the mean of `loss_of` over the seeds of each member; NaN where it has ended."""
         n, k = self.pruned.shape
-        losses = self.loss_of(list(range(n * k)), point).reshape(n, k).mean(1)
+        losses = self.loss_of(np.arange(n * k), point).reshape(n, k).mean(1)
         return np.where(self.pruned.all(1), np.nan, losses)
 
     def goes_on(self, run: int, point: int) -> bool:
@@ -170,10 +167,6 @@ class Log:
     def history(self) -> dict[str, np.ndarray]:
         """Return every number by name, and the steps at which it was measured."""
         return {"step": np.asarray(self.points), **self.values}
-
-    def hyperparams(self) -> dict[str, np.ndarray]:
-        """Return the hyperparameters that changed during training, by path."""
-        return self.numbers
 
     def remarks(self) -> tuple[str, ...]:
         """Return what a reader should know."""

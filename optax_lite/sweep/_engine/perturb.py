@@ -9,22 +9,16 @@ from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError, unknown_argument
 
 
-def _all(member: PyTree) -> dict[str, int]:
-    """Return the position of each number among the leaves of a member, by path as in
-    `tx.hyperparams`.
-    """
-    where = jax.tree_util.tree_flatten_with_path(member)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): i
-        for i, (path, _) in enumerate(where)
-    }
-
-
 def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
     """Return the leaf positions of names, which may be ends of paths; raise unless each matches
     exactly one.
     """
-    known, found = _all(member), {}
+    places = jax.tree_util.tree_flatten_with_path(member)[0]
+    known = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): i
+        for i, (path, _) in enumerate(places)
+    }
+    found = {}
     for name in names:
         exact = [path for path in known if path in (name, f"tx/{name}")]
         hits = exact or [path for path in known if path.endswith("/" + name)]
@@ -37,25 +31,10 @@ def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def numbers_of(values: PyTree, paths: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Return the numbers at these positions, by name."""
-    leaves = jax.tree.leaves(values)
-    return {name: leaves[i] for name, i in paths.items()}
-
-
 def as_floats(values: PyTree, paths: Mapping[str, int]) -> PyTree:
     """Convert ints at these positions to floats, so that factors do not truncate them."""
     leaves, treedef = jax.tree.flatten(values)
     for i in paths.values():
         if np.issubdtype(leaves[i].dtype, np.integer):
             leaves[i] = leaves[i].astype(jax.dtypes.canonicalize_dtype(np.float64))
-    return treedef.unflatten(leaves)
-
-
-def edited(values: PyTree, paths: Mapping[str, int], row: int, new: Mapping[str, float]) -> PyTree:
-    """Return values with other numbers in one row."""
-    leaves, treedef = jax.tree.flatten(values)
-    for name, value in new.items():
-        leaves[paths[name]] = leaves[paths[name]].copy()
-        leaves[paths[name]][row] = value
     return treedef.unflatten(leaves)

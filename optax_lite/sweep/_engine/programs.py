@@ -15,7 +15,7 @@ from jax.stages import Lowered
 from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
-from optax_lite.sweep._engine.devices import Devices
+from optax_lite.sweep._engine.devices import Devices, shapes_of, take_rows
 from optax_lite.sweep._engine.feed import BatchSource
 from optax_lite.sweep._engine.initial import InitialParams
 from optax_lite.sweep.search import Score
@@ -31,6 +31,12 @@ class Shapes(NamedTuple):
     lane: PyTree  # what it carries: a `RunState`, or what a function returned
     stretch: PyTree  # a `Stretch`, or nothing
     names: tuple[str, ...]  # of the numbers of an evaluation
+
+    @property
+    def kind(self) -> Any:
+        """Return what decides which programs a chunk needs, besides its size."""
+        leaves, treedef = jax.tree.flatten(self.member)
+        return treedef, tuple((x.shape, x.dtype) for x in leaves)
 
 
 class Programs(NamedTuple):
@@ -166,12 +172,12 @@ class SweepProgram:
     def first(self, seeds: np.ndarray) -> tuple[PyTree, PyTree]:
         """Put keys and initial params on the devices, for runs with these positions of seeds."""
         begun = self.beginning.keys, self.beginning.params
-        return self.devices.split(jax.tree.map(lambda x: x[seeds], begun))
+        return self.devices.split(take_rows(begun, seeds))
 
     def _fed(self):
         """Return the shapes of a block's inputs other than its runs, with batches of one run."""
         assert self.feed is not None
-        shapes = jax.tree.map(_shape, (self.feed.resident, self.feed.example(self.length)))
+        shapes = shapes_of((self.feed.resident, self.feed.example(self.length)))
         return *shapes, jax.ShapeDtypeStruct((), jnp.int32)
 
     def nothing(self, shapes: Shapes, size: int) -> PyTree:
@@ -241,10 +247,6 @@ def traced_by(where):
                 "write int(member['n']): each string compiles separately, as do True and False"
             )
         raise
-
-
-def _shape(x):
-    return jax.ShapeDtypeStruct(x.shape, jax.dtypes.canonicalize_dtype(x.dtype))
 
 
 def _bytes(a: Any) -> int:

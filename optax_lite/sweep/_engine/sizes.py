@@ -53,29 +53,24 @@ class ChunkSize:
 class ChunkSizer:
     """Compile programs on demand, by structure and size, and choose a size."""
 
-    def __init__(self, work: SweepProgram, shapes: list[Shapes], programs: dict[Any, Programs]):
-        self.work, self.shapes, self.programs = work, shapes, programs
-        members = [x.member for x in shapes]
-        self.kinds = [
-            (jax.tree.structure(x), tuple((y.shape, y.dtype) for y in jax.tree.leaves(x)))
-            for x in members
-        ]
+    def __init__(self, work: SweepProgram, programs: dict[Any, Programs]):
+        self.work, self.programs = work, programs
         self.probes = self.compiled = 0
         self.seconds = 0.0
 
-    def get(self, structure: int, size: int) -> Programs:
+    def get(self, structure: Shapes, size: int) -> Programs:
         """Return the programs of a structure for a chunk size, compiled if needed."""
-        key = self.kinds[structure], size
+        key = structure.kind, size
         if key not in self.programs:
-            self._compile(structure, size, self.work.trace(self.shapes[structure], size))
+            self._compile(structure, size, self.work.trace(structure, size))
         return self.programs[key]
 
     def _compile(self, structure, size, traced):
-        made = self.programs[self.kinds[structure], size] = self.work.compile(traced)
+        made = self.programs[structure.kind, size] = self.work.compile(traced)
         self.compiled += 1
         self.seconds += made.seconds
 
-    def given(self, structure: int, runs: int, n: int) -> ChunkSize:
+    def given(self, structure: Shapes, runs: int, n: int) -> ChunkSize:
         """Return the requested size, at most n; raise if a chunk of it does not fit in memory."""
         size = self._compiled_before(structure, min(runs, n))
         self._check_room(structure, size)
@@ -89,12 +84,10 @@ class ChunkSizer:
 
     def _known(self, structure) -> dict[int, Programs]:
         return {
-            size: made
-            for (kind, size), made in self.programs.items()
-            if kind == self.kinds[structure]
+            size: made for (kind, size), made in self.programs.items() if kind == structure.kind
         }
 
-    def _first(self, structure: int, limit: int) -> int:
+    def _first(self, structure: Shapes, limit: int) -> int:
         """Return the size to try first, at most `limit`. On a CPU it depends on the bytes that a
         step of a run moves, as traced now or before.
         """
@@ -102,7 +95,7 @@ class ChunkSizer:
             return min(_FIRST, limit)
         size, known, traced = _even(_MOST, limit), self._known(structure), None
         if not known:
-            traced = self.work.trace(self.shapes[structure], size)
+            traced = self.work.trace(structure, size)
         moved = traced.moved if traced else next(iter(known.values())).moved
         # Computed, because trying a size costs 2 s of compilation (decision 53).
         fit = int(_MOVED / max(moved, 1.0))
@@ -111,7 +104,7 @@ class ChunkSizer:
             self._compile(structure, size, traced)
         return wanted
 
-    def choose(self, structure: int, values: PyTree, n: int, steps: int) -> ChunkSize:
+    def choose(self, structure: Shapes, values: PyTree, n: int, steps: int) -> ChunkSize:
         """Return the fastest size that fits; try others while a trial costs little against what it
         may save.
         """
@@ -142,10 +135,10 @@ class ChunkSizer:
         self.probes += self.compiled - before
         return ChunkSize(size, True, rate, self._compiling(structure, size))
 
-    def _compiling(self, structure: int, size: int) -> float:
+    def _compiling(self, structure: Shapes, size: int) -> float:
         return self.work.devices.agree(self.get(structure, size).seconds)
 
-    def _timer(self, structure: int, size: int, values: PyTree) -> Callable[[], float]:
+    def _timer(self, structure: Shapes, size: int, values: PyTree) -> Callable[[], float]:
         """Return a function that measures seconds per step of one run in such a chunk."""
         work, programs = self.work, self.get(structure, size)
         many, feed, devices = size * work.devices.count, work.feed, work.devices
@@ -162,7 +155,7 @@ class ChunkSizer:
 
         def seconds(n):
             nonlocal carry
-            steps, nothing = devices.share(np.int32(n)), work.nothing(self.shapes[structure], size)
+            steps, nothing = devices.share(np.int32(n)), work.nothing(structure, size)
             began = time.perf_counter()
             carry, _ = jax.block_until_ready(
                 block(members, carry, nothing, work.resident, drawn, steps)
@@ -174,11 +167,11 @@ class ChunkSizer:
         n = work.length if not devices.is_cpu else int(np.clip(_MEASURE / once, 1, work.length))
         return lambda: seconds(n) / (many * n)
 
-    def _fits(self, structure: int, size: int, beside: int = 0) -> bool:
+    def _fits(self, structure: Shapes, size: int, beside: int = 0) -> bool:
         memory = self.work.devices.memory()
         return memory is None or self.get(structure, size).bytes + beside <= _ROOM * memory
 
-    def _check_room(self, structure: int, size: int) -> None:
+    def _check_room(self, structure: Shapes, size: int) -> None:
         if not self._fits(structure, size):
             needed, memory = self.get(structure, size).bytes, self.work.devices.memory() or 0
             advice = (
@@ -190,7 +183,7 @@ class ChunkSizer:
                 f"a chunk of {size} runs needs {needed / 1e9:.3g} GB, the device has "
                 f"{memory / 1e9:.3g} GB; {advice}"
             )
-            raise ArgumentError(problem, "run")
+            raise ArgumentError(problem)
 
 
 def _even(size: int, n: int) -> int:

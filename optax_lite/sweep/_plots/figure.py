@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any
-
-import numpy as np
 
 from optax_lite._optional import optional_import
 from optax_lite.core.validate import ArgumentError, check_count, closest
-from optax_lite.errors.calls import errors_named
 from optax_lite.sweep._plots.course import brackets, curves, evolution, lineage
-from optax_lite.sweep._plots.scales import by_hue, shown_settings
+from optax_lite.sweep._plots.scales import View
 from optax_lite.sweep._plots.space import against, heatmap, pair_of
 
 _WHY = {  # there may be none of a kind
@@ -35,23 +33,19 @@ def plot(
     """Draw a figure of all pictures, or the Axes of one kind."""
     plt = optional_import("matplotlib.pyplot", "result.plot()")
     if kind is not None and kind not in _WHY:
-        raise ArgumentError(f"kind must be one of {', '.join(_WHY)} or None, got {kind!r}", "plot")
-    with errors_named("plot"):
-        check_count(top=top)
+        raise ArgumentError(f"kind must be one of {', '.join(_WHY)} or None, got {kind!r}")
+    check_count(top=top)
     metric, axes = _metric(result, metric), _axes(result, names)
-    every = _pictures(result, axes, metric, top)
+    every = _pictures(View.of(result), axes, metric, top)
     if kind is not None and not every[kind]:
-        raise ArgumentError(f"nothing to draw for kind {kind!r}: {_WHY[kind]}", "plot")
+        raise ArgumentError(f"nothing to draw for kind {kind!r}: {_WHY[kind]}")
     shown = _default(result, every) if kind is None else every[kind]
     if not shown:
-        raise ArgumentError(
-            "nothing to draw: there is one evaluation, and no axis has two values", "plot"
-        )
+        raise ArgumentError("nothing to draw: there is one evaluation, and no axis has two values")
     if ax is not None:
         if len(shown) > 1:
             raise ArgumentError(
-                f"ax takes one picture, but there are {len(shown)}; choose a kind or an axis",
-                "plot",
+                f"ax takes one picture, but there are {len(shown)}; choose a kind or an axis"
             )
         shown[0](ax)
         return ax
@@ -60,19 +54,20 @@ def plot(
     figure, grid = plt.subplots(
         rows, columns, figsize=(6.4 * columns, 4.8 * rows), layout="constrained", squeeze=False
     )
-    for place, draw in zip(grid.flat, shown, strict=False):
-        draw(place)
-    for place in grid.flat[len(shown) :]:
-        place.remove()
-    drawn = list(grid.flat[: len(shown)])
-    return figure if kind is None else drawn[0] if len(drawn) == 1 else np.array(drawn)
+    for place, draw in zip_longest(grid.flat, shown):
+        if draw is None:
+            place.remove()
+        else:
+            draw(place)
+    drawn = grid.flat[: len(shown)]
+    return figure if kind is None else drawn[0] if len(drawn) == 1 else drawn
 
 
 def _metric(result: Any, metric: str | None) -> str:
     known = [name for name in result.history if name != "step"]
     if metric is not None and metric not in known:
         raise ArgumentError(
-            f"metric {metric!r} was not measured; there are {closest(metric, known)}", "plot"
+            f"metric {metric!r} was not measured; there are {closest(metric, known)}"
         )
     return metric or result.score_name
 
@@ -83,41 +78,29 @@ def _axes(result: Any, names: str | Sequence[str] | None) -> list[str]:
     for name in asked:
         if name not in known:
             raise ArgumentError(
-                f"names has {name!r}, which is not an axis; there are {', '.join(known)}", "plot"
+                f"names has {name!r}, which is not an axis; there are {', '.join(known)}"
             )
     return asked
 
 
-def _pictures(result: Any, axes: list[str], metric: str, top: int) -> dict[str, list[Draw]]:
+def _pictures(view: View, axes: list[str], metric: str, top: int) -> dict[str, list[Draw]]:
     """Return all available pictures by kind."""
-    is_course, settings = len(result.history["step"]) > 1, shown_settings(result)
-    hue, colors, hues = by_hue(result)
-    several = [
-        name for name in axes if len(dict.fromkeys(s[name] for s in settings if name in s)) > 1
-    ]
-    maps = []
-    for category in colors:
-        own = [
-            {n: s[n] for n in axes if n in s}
-            for s, h in zip(settings, hues, strict=True)
-            if h == category
-        ]
-        if (pair := pair_of(own, hue)) is not None:
-            maps.append(partial(heatmap, result=result, names=pair, category=category))
-    course = partial(evolution, result=result, metric=metric) if result.lineage else None
-    course = course or partial(curves, result=result, metric=metric, top=top)
+    result, draw = view.result, partial(partial, view=view)
+    is_course = len(result.history["step"]) > 1
+    course = draw(evolution) if result.lineage else draw(curves, top=top)
+    several = [name for name in axes if len({s[name] for s in view.settings if name in s}) > 1]
+    pairs = {
+        category: pair_of(view, [m for m, h in enumerate(view.hues) if h == category], axes)
+        for category in view.colors
+    }
     return {
-        "curves": [course] if is_course else [],
-        "brackets": [partial(brackets, result=result, metric=metric)]
-        if result.rungs and is_course
-        else [],
-        "lineage": [
-            partial(lineage, result=result, name=name)
-            for name in result.hyperparams
-            if result.lineage
+        "curves": [partial(course, metric=metric)] * is_course,
+        "brackets": [draw(brackets, metric=metric)] * (is_course and bool(result.rungs)),
+        "lineage": [draw(lineage, name=name) for name in result.hyperparams if result.lineage],
+        "axes": [draw(against, name=name) for name in several],
+        "heatmap": [
+            draw(heatmap, names=pair, category=category) for category, pair in pairs.items() if pair
         ],
-        "axes": [partial(against, result=result, name=name) for name in several],
-        "heatmap": maps,
     }
 
 

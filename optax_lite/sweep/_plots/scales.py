@@ -1,15 +1,15 @@
 """Share scales, colours by method, and limits robust to outliers among the pictures of a sweep."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from optax_lite._numbers import show_numbers
+from optax_lite._numbers import is_real, show_numbers
 from optax_lite._plotting import COLORS, log_scale
-from optax_lite.sweep.population import show
-from optax_lite.sweep.report import methods_of
+from optax_lite.sweep.population import names_in, show
+from optax_lite.sweep.report import with_method
 
 _MOST = 12  # values that are shown as categories
 
@@ -38,15 +38,14 @@ class Scale:
 
 def scale_of(name: str, values: Iterable[Any]) -> Scale:
     """Choose a scale for some values: logarithmic if they span more than a decade."""
-    found = list(dict.fromkeys(values))
-    if not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in found):
-        return Scale(name, "categories", tuple(found))
-    found = tuple(sorted(found))
-    positive = [x for x in found if x > 0]
-    wide = len(positive) > 1 and positive[-1] > 10 * positive[0]
-    if wide and found[0] <= 0 and len(found) <= _MOST:  # 0 beside powers of ten
+    found = tuple(dict.fromkeys(values))
+    if not all(map(is_real, found)):
         return Scale(name, "categories", found)
-    return Scale(name, "log" if wide and found[0] > 0 else "linear", found)
+    found = tuple(sorted(found))
+    is_wide = spans_decade(next((x for x in found if x > 0), 0), found[-1])
+    if is_wide and found[0] <= 0 and len(found) <= _MOST:  # 0 beside powers of ten
+        return Scale(name, "categories", found)
+    return Scale(name, "log" if is_wide and found[0] > 0 else "linear", found)
 
 
 def show_values(values: Sequence[Any]) -> list[str]:
@@ -58,13 +57,43 @@ def show_values(values: Sequence[Any]) -> list[str]:
     return [next(texts) if isinstance(x, (float, np.floating)) else show(x) for x in values]
 
 
-def shown_settings(result: Any) -> list[dict[str, Any]]:
-    """Return the initial settings of each member, with the method first if there are several."""
-    methods = methods_of(result.population)
-    settings = [{name: _hashable(x) for name, x in s.items()} for s in result.population.settings]
-    if not methods or any("optimizer" in s for s in settings):
-        return settings
-    return [{"optimizer": method, **s} for method, s in zip(methods, settings, strict=True)]
+@dataclass(frozen=True)
+class View:
+    """A result, and what all its pictures share."""
+
+    result: Any
+    settings: list[
+        dict[str, Any]
+    ]  # the first of each member; with its method, if there are several
+    hue: str | None  # the axis to colour by: the first of words or flags without too many values
+    colors: dict[Any, str]  # by the value of that axis
+    hues: list[Any]  # the value of each member
+    places: list[Any]  # the ranking
+
+    @classmethod
+    def of(cls, result: Any) -> "View":
+        population, hue = result.population, None
+        settings = [
+            {name: _hashable(x) for name, x in with_method(population, m, s).items()}
+            for m, s in enumerate(population.settings)
+        ]
+        for name in names_in(settings):
+            values = dict.fromkeys(s.get(name) for s in settings)
+            if 1 < len(values) <= len(COLORS) and not all(map(is_real, values)):
+                hue = name
+                break
+        hues = [s.get(hue) for s in settings]
+        colors = dict(zip(dict.fromkeys(hues), COLORS, strict=False))
+        return cls(result, settings, hue, colors, hues, result.ranking())
+
+    def over_seeds(self, what: str) -> str:
+        """Say in a title what is shown of several seeds."""
+        n = len(self.result.seeds)
+        return f", {what} of {n} seeds" if n > 1 else ""
+
+    def mode_of(self, metric: str, other: str = "linear") -> str:
+        """Return in which direction a number is good; `other` where it is not the score."""
+        return self.result.mode if metric == self.result.score_name else other
 
 
 def _hashable(value: Any) -> Any:
@@ -76,29 +105,16 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def hue_of(settings: Sequence[dict[str, Any]]) -> str | None:
-    """Return the axis to colour by: the first one of names or flags without too many values."""
-    for name in dict.fromkeys(name for s in settings for name in s):
-        values = dict.fromkeys(s.get(name) for s in settings)
-        if (
-            1 < len(values) <= len(COLORS)
-            and scale_of(name, values).kind == "categories"
-            and not _numeric(values)
-        ):
-            return name
-    return None
+def over_rows(function: Callable[..., Any], values: np.ndarray) -> np.ndarray:
+    """Reduce the last axis; NaN where it holds no number."""
+    there, found = ~np.isnan(values).all(-1), np.full(values.shape[:-1], np.nan)
+    found[there] = function(values[there], -1)
+    return found
 
 
-def _numeric(values: Iterable[Any]) -> bool:
-    return all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in values)
-
-
-def by_hue(result: Any) -> tuple[str | None, dict[Any, str], list[Any]]:
-    """Return the axis to colour by, the colour of each value, and the value of each member."""
-    settings = shown_settings(result)
-    hue = hue_of(settings)
-    values = [None if hue is None else s.get(hue) for s in settings]
-    return hue, dict(zip(dict.fromkeys(values), COLORS, strict=False)), values
+def spans_decade(low: float, high: float) -> bool:
+    """Tell whether some numbers need a logarithmic scale, by the least and the largest of them."""
+    return bool(low > 0 and high > 10 * low)
 
 
 def limits(values: Any, mode: str) -> tuple[float, float, bool]:
@@ -112,7 +128,7 @@ def limits(values: Any, mode: str) -> tuple[float, float, bool]:
     if mode == "max":
         low, high, _ = limits(-values, "low")
         return -high, -low, False
-    is_log = bool(mode == "min" and values.min() > 0 and values.max() > 10 * values.min())
+    is_log = mode == "min" and spans_decade(values.min(), values.max())
     values = np.log10(values) if is_log else values
     low, most, high = values.min(), np.quantile(values, 0.75), values.max()
     high = most if high - most > max(most - low, 1e-12) else high
@@ -121,18 +137,22 @@ def limits(values: Any, mode: str) -> tuple[float, float, bool]:
     return (float(10**low), float(10**high), True) if is_log else (float(low), float(high), False)
 
 
+def widened(shown: tuple[float, float, bool], values: np.ndarray) -> tuple[float, float, bool]:
+    """Return limits with room for some numbers too."""
+    low, high, is_log = shown
+    values = values[np.isfinite(values) & ((values > 0) | (not is_log))].tolist()
+    return min([low, *values]), max([high, *values]), is_log
+
+
 def limits_of_rows(rows: np.ndarray, middle: np.ndarray, mode: str) -> tuple[float, float, bool]:
     """Return limits as above for rows of numbers, wide enough that each row whose middle they show
     is shown whole.
     """
-    low, high, is_log = limits(rows, mode)
-    before = None
-    while before != (low, high):  # what makes room for a row may bring in another
-        before = low, high
-        shown = rows[(middle >= low) & (middle <= high)]
-        shown = shown[np.isfinite(shown)]
-        low, high = min([low, *shown.tolist()]), max([high, *shown.tolist()])
-    return low, high, is_log
+    shown, before = limits(rows, mode), None
+    while before != shown:  # what makes room for a row may bring in another
+        before, (low, high, _) = shown, shown
+        shown = widened(shown, rows[(middle >= low) & (middle <= high)])
+    return shown
 
 
 def set_limits(
