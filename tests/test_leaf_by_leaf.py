@@ -20,37 +20,59 @@ PROVES = ("core.leaf_by_leaf",)
 X = [jnp.arange(6.0) + i for i in range(4)]
 
 
-def both(function, parts=X, turns="abca"):
-    """What a jitted function returns in turn and by itself, and the program of the first."""
-    ordered = jax.jit(lambda parts: one_leaf_at_a_time(function, parts, turns))
-    return ordered(parts), jax.jit(function)(parts), ordered.lower(parts).compile().as_text()
+WORDS = [jnp.float32(2**i) for i in range(4)]
+
+
+def by_leaf(function, codes, turns):
+    """The function of slots that are stored as their halves and come back times their words."""
+    return one_leaf_at_a_time(
+        function,
+        codes,
+        WORDS,
+        turns,
+        decode=lambda q: q["half"] * 2,
+        encode=lambda x, word: {"times": x * word},
+    )
+
+
+def by_itself(function, codes):
+    new, others = function([q["half"] * 2 for q in codes])
+    return [{"times": x * word} for x, word in zip(new, WORDS, strict=True)], others
+
+
+def both(function, slots=X, turns="abca"):
+    """What a jitted function makes of slots in turn and by itself, and the program of the first."""
+    codes = [{"half": x / 2} for x in slots]
+    ordered = jax.jit(lambda codes: by_leaf(function, codes, turns))
+    plain = jax.jit(lambda codes: by_itself(function, codes))
+    return ordered(codes), plain(codes), ordered.lower(codes).compile().as_text()
 
 
 def calls(text):
     return len(re.findall(r' call\(.*inlineable="false"', text))
 
 
-def scaled_by_all(parts):
-    """A result of each part that needs all of them, as with a norm of all updates."""
-    steps = [jnp.sin(x) for x in parts]
+def scaled_by_all(slots):
+    """A new slot for each that needs all of them, as with a norm of all updates."""
+    steps = [jnp.sin(x) for x in slots]
     norm = jnp.sqrt(sum(jnp.sum(x**2) for x in steps))
-    return [x / norm for x in steps], [x + 1 for x in parts], norm
+    return [x / norm for x in steps], ([x + 1 for x in slots], norm)
 
 
-def with_lines_before(parts):
-    """Lines that depend on no part: one for all, one for a single part, and one that is a
-    result.
+def each_by_itself(slots):
+    return [x * x for x in slots], [x - 1 for x in slots]
+
+
+def with_lines_before(slots):
+    """Lines that depend on no slot: one for all, one for a single slot, one that is a result, and
+    one that is a new slot.
     """
     shared, own = jnp.exp(jnp.float32(1.0)), jnp.arange(6.0) * 2
-    return {
-        "all": [x * shared for x in parts[:3]],
-        "one": parts[3] * own,
-        "none": jnp.arange(3),
-        "same": parts[0],
-    }
+    new = [*(x * shared for x in slots[:2]), slots[3] * own, jnp.arange(9.0) + shared]
+    return new, {"none": jnp.arange(3), "same": slots[2]}
 
 
-@pytest.mark.parametrize("function", [scaled_by_all, with_lines_before])
+@pytest.mark.parametrize("function", [scaled_by_all, each_by_itself, with_lines_before])
 @pytest.mark.parametrize("turns", ["abcd", "abca", "aabb", "aaaa"])
 def test_the_results_are_those_of_the_function(function, turns):
     found, expected, text = both(function, turns=turns)
@@ -60,16 +82,18 @@ def test_the_results_are_those_of_the_function(function, turns):
 
 
 def test_inputs_and_constants_can_be_results_too():
-    found, expected, _ = both(
-        lambda parts: (parts[2], 3.0, np.arange(2), None, jnp.sin(parts[0]), parts[1])
-    )
+    def function(slots):
+        new = [slots[2], 3.0, np.arange(2.0, dtype=np.float32), slots[2]]
+        return new, (slots[2], 3.0, np.arange(2), None, jnp.sin(slots[0]), slots[1])
+
+    found, expected, _ = both(function)
     assert_close(found, expected, ulps=4)  # the sine is another program's
 
 
 def test_a_function_with_effects_is_called_unchanged(capfd):
-    def function(parts):
-        jax.debug.print("sum {}", sum(map(jnp.sum, parts)))
-        return [x * 2 for x in parts]
+    def function(slots):
+        jax.debug.print("sum {}", sum(map(jnp.sum, slots)))
+        return slots, None
 
     found, expected, text = both(function)
     jax.effects_barrier()
@@ -79,21 +103,22 @@ def test_a_function_with_effects_is_called_unchanged(capfd):
 
 
 def test_under_vmap_and_grad():
-    stacked = [jnp.stack([x, x + 1, x - 2]) for x in X]
+    stacked = [{"half": jnp.stack([x, x + 1, x - 2])} for x in X]
 
-    def ordered(parts):
-        return one_leaf_at_a_time(scaled_by_all, parts, "abcd")
+    def ordered(codes):
+        return by_leaf(scaled_by_all, codes, "abcd")
+
+    def plain(codes):
+        return by_itself(scaled_by_all, codes)
 
     def slopes(run):
-        return jax.jit(jax.grad(lambda parts: jnp.sum(run(parts)[0][1] * X[0])))(X)
+        weighted = jax.grad(lambda codes: jnp.sum(run(codes)[0][1]["times"] * X[0]))
+        return jax.jit(weighted)([{"half": x / 2} for x in X])
 
-    assert_close(
-        jax.jit(jax.vmap(ordered))(stacked), jax.jit(jax.vmap(scaled_by_all))(stacked), ulps=24 + 8
-    )
-    # Each slope is a difference of terms as large as the numbers that the sum is weighted by.
-    assert_close(
-        slopes(ordered), slopes(scaled_by_all), ulps=2 * (24 + 8), largest=float(jnp.max(X[0]))
-    )
+    assert_close(jax.jit(jax.vmap(ordered))(stacked), jax.jit(jax.vmap(plain))(stacked), ulps=32)
+    # Each slope is a difference of terms as large as the numbers that the sum is weighted by, times
+    # a word of 2 and a slot that is twice its half.
+    assert_close(slopes(ordered), slopes(plain), ulps=2 * 32, largest=4 * float(jnp.max(X[0])))
 
 
 def compiled(tx, leaves, dtype, side=128):

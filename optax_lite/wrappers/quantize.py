@@ -1,5 +1,7 @@
 """Optimizer state in 8 bits, whatever the method: decoded for an update and encoded after it."""
 
+from collections.abc import Iterable
+from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from optax_lite.core.block_float8 import Quantized, decode, encode
 from optax_lite.core.compose import check_members
 from optax_lite.core.factory import Definition
 from optax_lite.core.functions import wrapping
-from optax_lite.core.half import keys_where
+from optax_lite.core.half import keys_where, leaf_keys
 from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
 from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
@@ -110,39 +112,37 @@ def quantize_state(
             # XLA would encode the zeros, entry by entry, while it compiles: 136 s for a leaf of
             # 2048 by 2048.
             state = jax.lax.optimization_barrier(state)
-        return stored(zero_count(), state, chosen)
-
-    def stored(count, state, chosen):
         leaves, treedef = jax.tree.flatten(state)
-        rows = zip(
-            leaves,
-            keys_where(chosen, seed, count, leaf_paths(state, nothing_too=False)),
-            strict=True,
-        )
-        kept = [x if words is None else encode(x, words, block=block) for x, words in rows]
-        return QuantizeState(count, treedef.unflatten(kept))
+        words = keys_where(chosen, seed, zero_count(), leaf_paths(state, nothing_too=False))
+        kept = [
+            x if own is None else encode(x, own, block=block)
+            for x, own in zip(leaves, words, strict=True)
+        ]
+        return QuantizeState(zero_count(), treedef.unflatten(kept))
 
     def run(inner, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
         chosen = [_is_quantized(x) for x in leaves]
-        shaped = [x.codes if yes else x for x, yes in zip(leaves, chosen, strict=True)]
-        slots, _ = slots_of(tx, treedef.unflatten(shaped))
+        one_each = treedef.unflatten([x.codes if _is_quantized(x) else x for x in leaves])
+        paths, (slots, _) = leaf_paths(one_each, nothing_too=False), slots_of(tx, one_each)
 
-        def with_codes(codes):
-            codes = iter(codes)
-            full = [
-                decode(next(codes), block=block) if yes else x
-                for x, yes in zip(leaves, chosen, strict=True)
-            ]
-            new, inner_state = inner(updates, treedef.unflatten(full), params, **extra)
-            after = stored(state.count, inner_state, chosen)
-            return new, after._replace(count=increment(state.count))
+        def on_decoded(full):
+            inner_state = treedef.unflatten(_replaced(leaves, chosen, full))
+            new, inner_state = inner(updates, inner_state, params, **extra)
+            after = jax.tree.leaves(inner_state)
+            rest = [None if yes else x for x, yes in zip(after, chosen, strict=True)]
+            return list(compress(after, chosen)), (new, rest)
 
-        return one_leaf_at_a_time(
-            with_codes,
+        codes, (new, rest) = one_leaf_at_a_time(
+            on_decoded,
             list(compress(leaves, chosen)),
+            leaf_keys(seed, state.count, list(compress(paths, chosen))),
             [path for _, path in compress(slots, chosen)],
+            decode=partial(decode, block=block),
+            encode=partial(encode, block=block),
         )
+        inner_state = treedef.unflatten(_replaced(rest, chosen, codes))
+        return new, QuantizeState(increment(state.count), inner_state)
 
     return wrapping(tx, init, run)
 
@@ -156,6 +156,12 @@ def _inside(tx: GradientTransformation) -> list[Definition]:
         lambda: found.extend(place.factory.definition for place in nodes(trace_state(tx)))
     )
     return found
+
+
+def _replaced(leaves: list, chosen: list[bool], new: Iterable) -> list:
+    """Return the leaves, with the new ones in place of those that are chosen."""
+    new = iter(new)
+    return [next(new) if yes else x for x, yes in zip(leaves, chosen, strict=True)]
 
 
 def _is_quantized(x: Any) -> bool:
