@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from optax_lite._optional import optional_import
+from optax_lite._plotting import check_axes
 from optax_lite.core.validate import ArgumentError, check_count, closest
 from optax_lite.errors.calls import errors_named
 from optax_lite.sweep._plots.course import brackets, curves, evolution, lineage
@@ -48,6 +49,7 @@ def plot(
             "nothing to draw: there is one evaluation, and no axis has two values", "plot"
         )
     if ax is not None:
+        check_axes("plot", ax, f"result.plot({kind!r})")
         if len(shown) > 1:
             raise ArgumentError(
                 f"ax takes one picture, but there are {len(shown)}; choose a kind or an axis",
