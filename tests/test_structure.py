@@ -38,7 +38,7 @@ LAYERS = [
     ],
     [
         *("core.config", "core.factory", "core.masks", "core.frozen", "core.functions"),
-        *("errors.composition", "errors.calls", "errors.step"),
+        *("errors.composition", "errors.calls", "errors.methods", "errors.step"),
     ],
     ["core", "errors", "_numbers", "_optional", "_plotting", "_forward", "_missing"],
     ["_transforms", "linesearch", "_schedules", "losses", "tree"],

@@ -286,7 +286,33 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "list for a learning rate": (
         lambda: ol.adam([0.1]),
-        "learning_rate must be a number or a schedule, got (0.1,)",
+        "learning_rate must be a number or a schedule, got [0.1]",
+    ),
+    "list for a number without a default": (
+        lambda: ol.clip_by_global_norm([1.0]),
+        "clip_by_global_norm: max_norm must be a number or a schedule, got [1.0]",
+    ),
+    "list for a number or None": (
+        lambda: ol.skip_bad_steps(ol.adam(0.1), outlier=[5.0]),
+        "skip_bad_steps: outlier must be a number or a schedule, got [5.0]",
+    ),
+    "array for a number": (
+        lambda: ol.clip(jnp.ones(1)),
+        "clip: max_delta has shape (1,): for a population of 1, use jax.vmap",
+    ),
+    "a flag mapped": (
+        lambda: jax.vmap(lambda flag: ol.sgd(0.1, 0.9, nesterov=flag))(jnp.array([True, False])),
+        (
+            "sgd: nesterov is compiled in, so it cannot be traced or mapped, got a traced bool[]; "
+            "make an optimizer for each value outside jit and vmap, as sweep.grid(..., "
+            "nesterov=[...]) does"
+        ),
+    ),
+    "a choice mapped": (
+        lambda: jax.vmap(lambda size: ol.scale_by_factored_rms(min_dim_size_to_factor=size))(
+            jnp.array([1, 128])
+        ),
+        "scale_by_factored_rms: min_dim_size_to_factor is compiled in, so it cannot be traced",
     ),
     "optimizer for a learning rate": (
         lambda: ol.adam(ol.sgd(0.1)),
