@@ -268,6 +268,17 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ol.adam(0.1).step(GRADS, PARAMS, ol.adam(0.1).init(PARAMS)),
         "adam: the third argument is a state; the order is tx.update(grads, state, params)",
     ),
+    "forgotten state": (
+        lambda: ol.adamw(0.1).update(GRADS, PARAMS),
+        (
+            "adamw: the second argument is a tree like the gradients, not a state; the call is "
+            "updates, state = tx.update(grads, state, params), where the first state is tx.init("
+        ),
+    ),
+    "params for a state": (
+        lambda: ol.sgd(0.1).step(GRADS, PARAMS, PARAMS),
+        "sgd: the second argument is a tree like the gradients, not a state; the call is ",
+    ),
     "optimizer for a state": (
         lambda: ol.adam(0.1).update(GRADS, ol.adam(0.1), PARAMS),
         "adam: the second argument must be the state, tx.init(params), got an optimizer",
@@ -321,6 +332,21 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "None for a number": (
         lambda: ol.adamw(0.1, weight_decay=None),
         "adamw: weight_decay must be a number or a schedule",
+    ),
+    "number for rules": (
+        lambda: ol.groups(ol.adam(0.1), 0.01),
+        (
+            'groups: rules must be a dict of settings by pattern, {"bias": {"weight_decay": 0.0}}, '
+            "or pairs; got 0.01"
+        ),
+    ),
+    "number for schedules": (
+        lambda: ol.join_schedules(0.1, [5]),
+        "join_schedules: schedules must be a list, got 0.1",
+    ),
+    "number for bounds": (
+        lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds=0.5),
+        "pbt: bounds must be a dict such as {'learning_rate': (1e-5, 1.0)}, got 0.5",
     ),
     "list for a partition": (
         lambda: ol.partition([ol.sgd(0.1)], "a"),

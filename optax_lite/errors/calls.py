@@ -268,6 +268,11 @@ def explain_update(
         problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
     except Exception:  # an init of the user's own failed too: the first error says more
         problems = [None]
+    if all(problems) and jax.tree.structure(state) == jax.tree.structure(updates):
+        raise StateError(
+            f"{name}: the second argument is a tree like the gradients, not a state; the call is "
+            f"{_UPDATE}, where the first state is tx.init(params)"
+        ) from error
     if all(problems):  # or else the first error says what is wrong
         raise StateError(f"{name}: {problems[0]}") from error
     if problems[0]:  # a state of all params, of which some have no gradient
