@@ -4,10 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from optax_lite._optional import optional_import
+from optax_lite.core.validate import ArgumentError
 
 # Okabe & Ito 2008: the colour-blind tell them apart
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 GREY, DARK = "0.7", "0.25"
+
+
+def check_axes(name: str, ax: Any, call: str) -> None:
+    """Raise unless `ax` can be drawn into: a file name is often given instead."""
+    if ax is not None and not hasattr(ax, "get_legend_handles_labels"):
+        saved = f"; to save the picture write {call}.figure.savefig({ax!r})" * isinstance(ax, str)
+        raise ArgumentError(f"ax must be a Matplotlib Axes or None, got {ax!r:.60}{saved}", name)
 
 
 def tidy(ax: Any, title: str | None = None) -> None:

@@ -343,6 +343,9 @@ def join_schedules(schedules: Sequence[ScheduleFunction], boundaries: Sequence[N
         boundaries: Counts at which the next schedule takes over, absolute, one fewer than
             schedules.
     """
+    for name, value in {"schedules": schedules, "boundaries": boundaries}.items():
+        if not isinstance(value, tuple):
+            raise ArgumentError(f"{name} must be a list, got {value!r}")
     if len(schedules) != len(boundaries) + 1:
         raise ArgumentError(
             f"{len(schedules)} schedules need {len(schedules) - 1} boundaries, got "

@@ -1,11 +1,14 @@
 """Bad input: every message names the argument or the leaf, the value, and what to write instead."""
 
+import math
 import re
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import optax_lite as ol
@@ -146,6 +149,22 @@ MISTAKES = {
         r'n is traced: .* list it in @transform\(static=\("n",\)\)',
     ),
     "a branch": (lambda u, s, n: (u, s) if n > 1 else (u, u), "n is traced: .*list it in @transf"),
+    "NumPy": (
+        lambda u, s, n: (ol.leafwise(lambda g: np.sign(g), u), s),
+        r"NumPy, math and float\(\) .* jnp.sign .* in line \d+ of test_errors.py, `.*np.sign\(g\)",
+    ),
+    "NumPy on a number": (lambda u, s, n: (u, np.sqrt(n)), r"write jnp.sqrt.*, `.*np.sqrt\(n\)"),
+    "math": (lambda u, s, n: (u, math.sqrt(n)), r"write jnp.sqrt.*, `.*math.sqrt\(n\)"),
+    "item": (lambda u, s, n: (u, n.item()), r"write jnp.sqrt.*, `.*n.item\(\)"),
+    "jnp on a tree": (lambda u, s, n: (jnp.sign(u), s), "are trees: write leafwise"),
+    "NumPy on a tree": (lambda u, s, n: (np.sign(u), s), "are trees: write leafwise"),
+    "minus a tree": (lambda u, s, n: (-u, s), "are trees: write leafwise"),
+    "nothing": (lambda u, s, n: None, r"^mine: update must return \(updates, state\), got None"),
+    "no state": (lambda u, s, n: u, r"must return \(updates, state\), got a dict of 2 leaves"),
+    "other containers": (
+        lambda u, s, n: (u, {"m": {**s["m"], "layer": [*s["m"]["layer"].values()]}}),
+        "the state it returned is not built as that of init: 'm/layer' is a list of 1 leaves, not",
+    ),
     "trees as arrays": (lambda u, s, n: (n * u, s), "are trees: write leafwise"),
     "a leaf": (
         lambda u, s, n: (ol.leafwise(lambda g: g @ g, u), s),
@@ -162,3 +181,38 @@ def test_a_mistake_in_a_method_is_named(name):
         tx.update(GRADS, tx.init(PARAMS), PARAMS)
     said = " ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
     assert re.search(message, said)
+
+
+def test_a_builder_that_returns_update_first_is_told_the_order():
+    @ol.transform
+    def swapped():
+        return lambda updates, state: (updates, state), lambda params: ol.states.EmptyState()
+
+    order = r"init must take the params alone, but is <lambda>\(updates, state\): missing .*'state'"
+    for tx in (swapped(), ol.chain(ol.clip(1.0), swapped())):
+        with pytest.raises(TypeError, match=rf"^swapped: {order}; .* returns \(init, update\), in"):
+            tx.init(PARAMS)
+
+
+def test_a_type_error_from_inside_an_init_is_left_alone():
+    def init(params):
+        raise TypeError("of your own")
+
+    with pytest.raises(TypeError, match=r"^of your own$"):
+        ol.GradientTransformation(init, lambda updates, state: (updates, state)).init(PARAMS)
+
+
+def test_a_state_class_inside_a_builder_is_named():
+    @ol.transform
+    def counted():
+        class CountState(NamedTuple):
+            count: jax.Array
+
+        return (
+            lambda params: CountState(jnp.zeros((), int)),
+            lambda updates, state: (updates, CountState(state.count + 1)),
+        )
+
+    tx = ol.chain(counted(), ol.scale(-1.0))
+    with pytest.raises(ValueError, match=r"of another class CountState .* top of the module"):
+        tx.update(GRADS, tx.init(PARAMS), PARAMS)

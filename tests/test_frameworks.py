@@ -319,6 +319,16 @@ def test_a_split_nnx_module_trains_as_by_its_own_optimizer():
             assert (found == other).all()
 
 
+def test_a_pattern_without_a_match_suggests_paths_as_patterns_name_them():
+    params = nnx.state(Net(nnx.Rngs(0)), nnx.Param)
+    for tx in (
+        optax_lite.adamw(0.1, mask="kernl"),
+        optax_lite.groups(optax_lite.sgd(0.1), {"kernl": "freeze"}),
+    ):
+        with pytest.raises(ValueError, match=r"nearest paths: first/kernel, second/kernel$"):
+            tx.init(params)
+
+
 def test_what_nnx_does_not_train_is_refused_by_name():
     model, tx = Noisy(nnx.Rngs(0)), optax_lite.adam(0.1)
     message = (

@@ -2,6 +2,7 @@
 and their errors.
 """
 
+import copy
 import os
 import signal
 import sys
@@ -930,6 +931,42 @@ def test_the_picture():
     _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.0), steps=3)
     assert history.plot(given) is given and given.get_yscale() == "linear"
     pyplot.close("all")
+
+
+def test_what_a_history_does_not_have_is_named():
+    evaluate = {"eval_fn": lambda params: {"bias": params["b"]}}
+    _, history = ol.fit(
+        loss_fn, fresh(), (X, Y), ol.with_metrics(ol.adam(0.1)), steps=2, **evaluate
+    )
+    for name, place in {
+        "losses": "write history.loss",
+        "train_loss": "write history.loss",
+        "bias": "write history.evals['bias']",
+        "grad_norm": "write history.metrics['grad_norm']",
+        "history": "its numbers are in history.loss, history.metrics, history.evals",
+    }.items():
+        with pytest.raises(AttributeError) as caught:
+            getattr(history, name)
+        assert str(caught.value) == f"History has no attribute {name!r}; {place}"
+        with pytest.raises(TypeError) as caught:
+            history[name]
+        assert str(caught.value) == f"History is not a dict, got [{name!r}]; {place}"
+    again = copy.deepcopy(history)
+    assert again.loss is not history.loss and (again.loss == history.loss).all()
+
+
+@pytest.mark.parametrize("call", ["history.plot", "plot_histories"])
+def test_a_picture_is_not_saved_by_its_ax(call):
+    pytest.importorskip("matplotlib")
+    _, history = ol.fit(loss_fn, fresh(), (X, Y), ol.adam(0.1), steps=2)
+    draw = {
+        "history.plot": lambda ax: history.plot(ax),
+        "plot_histories": lambda ax: ol.plot_histories({"adam": history}, ax),
+    }[call]
+    with pytest.raises(ValueError, match=rf"got 'x.png'; to save the picture write {call}\(.*"):
+        draw("x.png")
+    with pytest.raises(ValueError, match=r"plot.*: ax must be a Matplotlib Axes or None, got 3$"):
+        draw(3)
 
 
 def test_packages_are_asked_for_where_they_are_used(monkeypatch):

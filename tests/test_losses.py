@@ -495,6 +495,17 @@ ERRORS = {
         lambda: losses.l2_loss(np.arange(3)),
         "l2_loss: predictions must be floating, got int32[3]",
     ),
+    "labels first": (
+        lambda: losses.softmax_cross_entropy_with_integer_labels(np.array([0, 1]), LONG),
+        (
+            "softmax_cross_entropy_with_integer_labels: logits must be floating, got int32[2]; the "
+            "order is (logits, labels)"
+        ),
+    ),
+    "targets first": (
+        lambda: losses.l2_loss(np.arange(3), ONES),
+        "predictions must be floating, got int32[3]; the order is (predictions, targets)",
+    ),
     "complex targets": (
         lambda: losses.l2_loss(ONES, ONES * 1j),
         "targets must be real, got complex64[3]",

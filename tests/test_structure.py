@@ -38,7 +38,7 @@ LAYERS = [
     ],
     [
         *("core.config", "core.factory", "core.masks", "core.frozen", "core.functions"),
-        *("errors.composition", "errors.calls", "errors.step"),
+        *("errors.composition", "errors.calls", "errors.methods", "errors.step"),
     ],
     [
         "core",

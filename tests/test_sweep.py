@@ -278,6 +278,8 @@ def test_a_function_of_ones_own():
         result.scores, np.outer([0.9**3, 0.5**3, 0.1**3], start), rtol=40 * np.finfo("f4").eps
     )
     assert result.outputs(2, 1)["x"].shape == (3,)
+    with pytest.raises(ValueError, match=r"^result: member must be in 0\.\.2, got 3$"):
+        result.outputs(3, 0)
     by_function = run(
         sweep.grid(ol.sgd, learning_rate=[0.1]), train, score=lambda out: jnp.sum(out["x"] ** 2)
     )

@@ -187,6 +187,9 @@ def test_what_cannot_be_drawn_is_told(pyplot, monkeypatch):
         made.plot("curves", top=0)
     with pytest.raises(ArgumentError, match="plot: ax takes one picture, but there are 2"):
         made.plot(ax=pyplot.figure().gca())
+    saved = r"to save the picture write result.plot\('axes'\).figure.savefig\('x.png'\)"
+    with pytest.raises(ArgumentError, match=f"plot: ax must be .* got 'x.png'; {saved}"):
+        made.plot("axes", ax="x.png")
     made.history = {"step": np.array([1]), "loss": made.history["loss"][..., -1:]}
     with pytest.raises(
         ArgumentError,

@@ -374,3 +374,15 @@ def test_a_function_that_was_interrupted_has_the_series_of_the_runs_that_ended()
     made = function(rates(3, 1e-3, 1e-2), outputs=outputs, interrupted=True)
     made.status[2], made.scores[2] = "stopped", np.nan
     assert np.isnan(made._series(None)[1][2]).all() and made.plot("curves").get_xlabel() == "step"
+
+
+@pytest.mark.parametrize("ask", ["settings", "ended", "ancestry"])
+def test_a_run_that_there_is_not_is_named(ask):
+    made = course(sweep.grid(ol.adam, learning_rate=[1e-3, 1e-2]), seeds=3)
+    for run, problem in {
+        (2, 0): "member must be in 0..1, got 2",
+        (-1, 0): "member must be in 0..1, got -1",
+        (0, 3): "seed, a position in result.seeds, must be in 0..2, got 3",
+    }.items():
+        with pytest.raises(ArgumentError, match=f"^result: {problem}$"):
+            getattr(made, ask)(*run)

@@ -299,6 +299,11 @@ WRONG = [
         "training: both loss and update are given; write",
     ),
     (
+        lambda: sweep.training(begin, walk, steps=1),
+        r"training: loss is called as loss\(params, \*batch\), but is walk\(member, carry, key\);"
+        r" .* write training\(init, update=\.\.\.\)",
+    ),
+    (
         lambda: sweep.training(begin, update=3, steps=1),
         "training: update must be a function, got 3",
     ),

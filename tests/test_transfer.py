@@ -490,9 +490,27 @@ def test_a_state_restored_without_a_target_gets_its_classes_back(restored, tmp_p
     for other in (base, ol.adam(0.1), ol.accumulate(ol.adam(0.1), 2)):
         with pytest.raises(
             ValueError,
-            match=r"the state has lost its classes, and .* Restore it with the optimizer that",
+            match=r"(the state has lost its classes, and|lacks \d).* restore it with the optimizer",
         ):
             ol.transfer(lost, other, params)
+
+
+def test_a_truncated_state_says_how_many_leaves_it_lacks_and_the_first():
+    tx, params = ol.adam(0.1), {"b": jnp.ones(2), "w": jnp.ones(3)}
+    whole = serialization.to_state_dict(tx.init(params))
+    for cut, lacks in (
+        (
+            {**whole, "0": {**whole["0"], "nu": {"b": whole["0"]["nu"]["b"]}}},
+            "1, the first is '0/nu/w'",
+        ),
+        ({**whole, "0": {"count": whole["0"]["count"]}}, "4, the first is '0/mu/b'"),
+        ([None, None], "5, the first is '0/count'"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            ol.transfer(cut, tx, params)
+        said = str(caught.value)
+        assert f"of the 5 leaves of tx.init(params) this state lacks {lacks}." in said
+        assert len(said) < 400
 
 
 # --- a field called value -------------------------------------------------------------------------

@@ -495,6 +495,10 @@ WRONG = {
     ),
     "sweep.randint": (lambda: sweep.randint(1, 2.5), "randint: high must be an integer, got 2.5"),
     "sweep.run": (
+        lambda: sweep.run(lambda member, key: 0.0, sweep.grid(ol.adam, learning_rate=[0.1])),
+        "run: the order is run(population, train)",
+    ),
+    "sweep.run of one": (
         lambda: sweep.run(ADAM, sweep.training(jnp.zeros, loss, steps=1)),
         "run: population must be what grid or sample returns, got GradientTransformation",
     ),
@@ -572,6 +576,29 @@ NOT_ENTERED = {  # what is missing, unknown or too much
         "'n_steps'; write params, history = fit(loss_fn, ",
     ),
     "minimize": (lambda: ol.minimize(loss), "'x0'; write result = minimize(fn, x0, tx)"),
+}
+
+KEYWORDS = {  # that belong elsewhere, or are called otherwise
+    **{
+        f"run {name}": (lambda name=name: sweep.run(None, loss, **{name: 1}), hint)
+        for name, hint in {
+            "key": "write seeds=, a number of seeds or the seeds themselves",
+            "n_seeds": "write seeds=, a number of seeds or the seeds themselves",
+            "maximize": "write mode='max' or mode='min'",
+            "steps": "it belongs to the training: write sweep.training(init, loss, ",
+            "unheard_of": "write result = sweep.run(population, train)",
+        }.items()
+    },
+    **{
+        f"training {name}": (lambda name=name: sweep.training(jnp.zeros, loss, **{name: 1}), hint)
+        for name, hint in {
+            "epochs": "write steps = epochs * (rows // batch_size)",
+            "lr": "the population brings the optimizer: write sweep.grid(adamw, ",
+            "seeds": "it belongs to sweep.run: write run(..., seeds=...)",
+            "search": "it belongs to sweep.run",
+        }.items()
+    },
+    "orthogonalize steps": (lambda: ol.orthogonalize(W, steps=3), "write ns_steps="),
 }
 
 ATTRIBUTES = {
@@ -652,6 +679,16 @@ def test_a_call_without_its_arguments_shows_the_right_call(name):
     # as Python 3.13 asks
     told = re.sub(r"\. Did you mean '\w+'\? Write", "; write", str(caught.value))
     assert f"{name}() " in told and message in told
+
+
+@pytest.mark.parametrize("case", KEYWORDS)
+def test_a_keyword_that_belongs_elsewhere_is_translated(case):
+    call, hint = KEYWORDS[case]
+    name = case.split()[1]
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'") as caught:
+        call()
+    told = str(caught.value)
+    assert hint in told or hint[0].upper() + hint[1:] in told  # a sentence from Python 3.13 on
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)

@@ -268,6 +268,17 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ol.adam(0.1).step(GRADS, PARAMS, ol.adam(0.1).init(PARAMS)),
         "adam: the third argument is a state; the order is tx.update(grads, state, params)",
     ),
+    "forgotten state": (
+        lambda: ol.adamw(0.1).update(GRADS, PARAMS),
+        (
+            "adamw: the second argument is a tree like the gradients, not a state; the call is "
+            "updates, state = tx.update(grads, state, params), where the first state is tx.init("
+        ),
+    ),
+    "params for a state": (
+        lambda: ol.sgd(0.1).step(GRADS, PARAMS, PARAMS),
+        "sgd: the second argument is a tree like the gradients, not a state; the call is ",
+    ),
     "optimizer for a state": (
         lambda: ol.adam(0.1).update(GRADS, ol.adam(0.1), PARAMS),
         "adam: the second argument must be the state, tx.init(params), got an optimizer",
@@ -286,7 +297,33 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "list for a learning rate": (
         lambda: ol.adam([0.1]),
-        "learning_rate must be a number or a schedule, got (0.1,)",
+        "learning_rate must be a number or a schedule, got [0.1]",
+    ),
+    "list for a number without a default": (
+        lambda: ol.clip_by_global_norm([1.0]),
+        "clip_by_global_norm: max_norm must be a number or a schedule, got [1.0]",
+    ),
+    "list for a number or None": (
+        lambda: ol.skip_bad_steps(ol.adam(0.1), outlier=[5.0]),
+        "skip_bad_steps: outlier must be a number or a schedule, got [5.0]",
+    ),
+    "array for a number": (
+        lambda: ol.clip(jnp.ones(1)),
+        "clip: max_delta has shape (1,): for a population of 1, use jax.vmap",
+    ),
+    "a flag mapped": (
+        lambda: jax.vmap(lambda flag: ol.sgd(0.1, 0.9, nesterov=flag))(jnp.array([True, False])),
+        (
+            "sgd: nesterov is compiled in, so it cannot be traced or mapped, got a traced bool[]; "
+            "make an optimizer for each value outside jit and vmap, as sweep.grid(..., "
+            "nesterov=[...]) does"
+        ),
+    ),
+    "a choice mapped": (
+        lambda: jax.vmap(lambda size: ol.scale_by_factored_rms(min_dim_size_to_factor=size))(
+            jnp.array([1, 128])
+        ),
+        "scale_by_factored_rms: min_dim_size_to_factor is compiled in, so it cannot be traced",
     ),
     "optimizer for a learning rate": (
         lambda: ol.adam(ol.sgd(0.1)),
@@ -295,6 +332,21 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "None for a number": (
         lambda: ol.adamw(0.1, weight_decay=None),
         "adamw: weight_decay must be a number or a schedule",
+    ),
+    "number for rules": (
+        lambda: ol.groups(ol.adam(0.1), 0.01),
+        (
+            'groups: rules must be a dict of settings by pattern, {"bias": {"weight_decay": 0.0}}, '
+            "or pairs; got 0.01"
+        ),
+    ),
+    "number for schedules": (
+        lambda: ol.join_schedules(0.1, [5]),
+        "join_schedules: schedules must be a list, got 0.1",
+    ),
+    "number for bounds": (
+        lambda: sweep.pbt(10, {"b1": (0.9,)}, bounds=0.5),
+        "pbt: bounds must be a dict such as {'learning_rate': (1e-5, 1.0)}, got 0.5",
     ),
     "list for a partition": (
         lambda: ol.partition([ol.sgd(0.1)], "a"),

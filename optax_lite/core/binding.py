@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args, get_origin
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from optax_lite.core.scalars import as_limit, as_rows
-from optax_lite.core.types import Limit
+from optax_lite.core.types import Limit, ScalarOrSchedule
 from optax_lite.errors.suggestions import plain
 
 
@@ -86,6 +87,9 @@ class Binding:
         return args, kwargs
 
 
+_NUMERIC = {*get_args(ScalarOrSchedule), int, type(None)}
+
+
 def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
     kinds = p.annotation, *get_args(p.annotation)
     return Parameter(
@@ -97,8 +101,15 @@ def _parameter(p: inspect.Parameter, static: tuple[str, ...]) -> Parameter:
         takes_words=str in kinds[1:],
         adapt=_adapter(kinds),
         may_be_none=p.default is None or type(None) in kinds[1:],
-        is_number=isinstance(p.default, (int, float)),
+        is_number=isinstance(p.default, (int, float)) or _is_numeric(kinds),
     )
+
+
+def _is_numeric(kinds: tuple[Any, ...]) -> bool:
+    """Tell whether an annotation allows numbers, and besides only schedules and None."""
+    is_either = kinds[0] is float or get_origin(kinds[0]) in (Union, UnionType)
+    numbers = is_either and float in kinds and {*kinds[1:]} <= _NUMERIC
+    return numbers or any(kind is Limit for kind in kinds)
 
 
 def _adapter(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:

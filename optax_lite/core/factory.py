@@ -31,6 +31,7 @@ from optax_lite.core.validate import (
     shared_names,
     unknown_argument,
 )
+from optax_lite.errors.calls import check_untraced
 from optax_lite.errors.composition import check_inside
 from optax_lite.errors.suggestions import own_name
 
@@ -167,6 +168,7 @@ class Definition:
             elif p.many == "**":
                 arguments |= {k: as_data(k, v) for k, v in value.items()}
             elif (p.is_static and not is_key(value)) or (p.takes_words and isinstance(value, str)):
+                check_untraced(p.name, value)
                 if p.is_flag and not isinstance(value, (bool, np.bool_)):
                     raise ArgumentError(f"{p.name} must be True or False, got {value!r}")
                 arguments[p.name] = choices[p.name] = value

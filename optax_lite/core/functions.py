@@ -26,7 +26,8 @@ from optax_lite.core.leafwise import (
 from optax_lite.core.trees import is_missing
 from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import check_function
-from optax_lite.errors.calls import StateError, errors_named, usage
+from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.methods import checked_init, other_state, pair_of
 from optax_lite.errors.states import outline
 
 
@@ -158,15 +159,15 @@ def guarded(built: tuple[Callable, ...], definition: Definition) -> Functions:
     needs, and keep the structure, shapes and dtypes of the state.
     """
     init, update, *own_step = built
+    init = checked_init(definition.name, init)
     checked = _checked_update(init, update, definition)
 
     def step(updates, state, params, **extra):
         new, state = checked(updates, state, params, **extra)
         return added(params, new), state
 
-    if own_step:
-        return Functions(init, checked, _checked_update(init, own_step[0], definition))
-    return Functions(init, checked, step)
+    steps = [_checked_update(init, own, definition) for own in own_step] or [step]
+    return Functions(init, checked, *steps)
 
 
 class Form(NamedTuple):
@@ -230,23 +231,13 @@ def _checked_update(init: Callable, update: Callable, definition: Definition) ->
         kept = extra if form.takes_all else {own: extra[own] for own in form.named if own in extra}
         kept = {**kept, "params": params} if form.params_by_name else kept
         args = (updates, state, params) if form.takes_params else (updates, state)
-        new_updates, new_state = update(*args, **kept)
+        new_updates, new_state = made = pair_of(name, update(*args, **kept))
         old, new = jax.tree.structure(state), jax.tree.structure(new_state)
         if new_state is state and not isinstance(state, EmptyState | None):
             # Returned unread, so it may be anybody's: compare with a fresh one (decision 49).
             old, new = outline(state), outline(jax.eval_shape(init, updates))
         if old != new:
-            if outline(state) == outline(jax.eval_shape(init, updates)):
-                # The state was right, so what the builder's update returned is not.
-                is_swapped = jax.tree.structure(new_updates) == jax.tree.structure(state)
-                raise StateError(
-                    f"{name}: update must return (updates, state); the state it returned is "
-                    f"{outline(new_state, 2)}, but init made {outline(state, 2)}"
-                    f"{'; the two are swapped' if is_swapped else ''}"
-                )
-            raise StateError(
-                f"{name}: update was given a state of structure {old}, but it makes {new}"
-            )
+            raise other_state(name, jax.eval_shape(init, updates), state, made)
         check_state_leaves(name, new_state, state)
         return new_updates, cast_like(new_state, state)
 

@@ -63,6 +63,14 @@ def of_variables(paths: Sequence[Sequence[Any]], *, anywhere: bool = False) -> l
     return [path[:-1] if is_variable(path) else path for path in paths]
 
 
+def without_value(paths: Sequence[str]) -> list[str]:
+    """Return paths in words without the `/value` at the end, if they are all of Flax NNX
+    variables.
+    """
+    ending = "/value" if all(path.endswith("/value") for path in paths) else ""
+    return [path.removesuffix(ending) for path in paths]
+
+
 _VALUE = jax.tree_util.GetAttrKey("value")
 
 
@@ -129,7 +137,7 @@ def pick(patterns: Any, paths: Sequence[str], *, strict: bool = True) -> list[bo
         if strict and not hits.any():
             is_regex = isinstance(bare, re.Pattern)
             shown = bare.pattern if is_regex else bare
-            hint = f"the nearest paths: {closest(shown, paths)}"
+            hint = f"the nearest paths: {closest(shown, without_value(paths))}"
             if not is_regex and re.search(r"\.\*|\.\+|[\\^$(|]", bare):
                 hint = f"a str is a glob; for a regular expression write re.compile({bare!r})"
             raise ArgumentError(f"the pattern {bare!r} matches no leaf; {hint}")

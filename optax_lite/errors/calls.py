@@ -7,8 +7,10 @@ where an argument is certainly the reason, and return where none is, so that the
 import contextlib
 import functools
 import inspect
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,7 +37,16 @@ _TRACED = (  # Python asked a traced number for its value
 )
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 _UPDATE = "updates, state = tx.update(grads, state, params)"
-_TREE_ARITHMETIC = r"unsupported operand type\(s\) for .*'(dict|list|tuple|NoneType)'"
+# Python's words about operators, and those of jnp's functions
+_TREE_ARITHMETIC = (
+    r"(unsupported operand|bad operand|not supported between).*'(dict|list|tuple|NoneType)'"
+    r"|requires ndarray or scalar arguments, got <class"
+)
+# what functions of NumPy and of math ask a traced array for; `int` is asked for by loops too
+_AS_PYTHON = r"__array__\(\)|converted to Python scalars|`(float|complex)` function|item\(\)"
+_LIBRARIES = tuple(
+    os.path.dirname(file) for file in (jax.__file__, np.__file__, os.path.dirname(__file__))
+)
 _UNKNOWN = re.compile("unexpected keyword argument '([^']*)'")
 
 
@@ -151,6 +162,16 @@ def schedule_value(name: str, at: Callable[[Any], Any], count: Any) -> Any:
     return value
 
 
+def check_untraced(name: str, value: Any) -> None:
+    """Raise if a choice is traced; a seed may be a key, which can be."""
+    if isinstance(value, Tracer) and not name.endswith(("seed", "key")):
+        raise ArgumentError(
+            f"{name} is compiled in, so it cannot be traced or mapped, got a traced "
+            f"{show_leaf(value)}; make an optimizer for each value outside jit and vmap, as "
+            f"sweep.grid(..., {name}=[...]) does"
+        )
+
+
 # --- before a call: one glance --------------------------------------------------------------------
 
 
@@ -260,6 +281,11 @@ def explain_update(
         problems = [_wrong_state(state, expected, by_shape) for expected in fresh]
     except Exception:  # an init of the user's own failed too: the first error says more
         problems = [None]
+    if all(problems) and jax.tree.structure(state) == jax.tree.structure(updates):
+        raise StateError(
+            f"{name}: the second argument is a tree like the gradients, not a state; the call is "
+            f"{_UPDATE}, where the first state is tx.init(params)"
+        ) from error
     if all(problems):  # or else the first error says what is wrong
         raise StateError(f"{name}: {problems[0]}") from error
     if problems[0]:  # a state of all params, of which some have no gradient
@@ -272,7 +298,12 @@ def explain_update(
             f"these parameters have no gradient: {', '.join(absent)}; inside flatten every "
             "parameter needs one"
         )
-    if isinstance(error, _TRACED) or "can be converted to a scalar index" in str(error):
+    if isinstance(error, TypeError) and re.search(_AS_PYTHON, str(error)):
+        error.add_note(
+            "inside update arrays are traced, which NumPy, math and float() cannot compute with: "
+            f"write jnp.sqrt, jnp.sign and so on{_own_line(error)}"
+        )
+    elif isinstance(error, _TRACED) or "can be converted to a scalar index" in str(error):
         error.add_note(_traced_numbers(tx, error))
     if isinstance(error, TypeError) and re.search(_TREE_ARITHMETIC, str(error)):
         error.add_note(
@@ -297,6 +328,16 @@ def _traced_numbers(tx: Config, error: Exception) -> str:
         f'it in @transform(static=("{own[0] if own else "..."}",)), which compiles once for each '
         "value"
     )
+
+
+def _own_line(error: Exception) -> str:
+    """Return the line of the user's code in which an error arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    if not own or not own[-1].line:  # of an interactive session
+        return ""
+    file, line = os.path.basename(own[-1].filename), own[-1].line
+    return f" in line {own[-1].lineno} of {file}, `{line:.80}`"
 
 
 def _is_whole(x: Any) -> bool:

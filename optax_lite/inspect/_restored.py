@@ -8,9 +8,15 @@ from typing import Any
 import jax
 
 from optax_lite.core.transform import StateError
-from optax_lite.core.trees import path_string
+from optax_lite.core.trees import leaf_paths, path_string
 from optax_lite.core.types import PyTree
 from optax_lite.errors.states import outline
+
+_REMEDY = (
+    "restore it with the optimizer that made it as the target, then transfer it. With Orbax: "
+    "checkpointer.restore(folder, jax.eval_shape(tx.init, params)); with Flax: "
+    "flax.serialization.from_state_dict(tx.init(params), restored)"
+)
 
 
 def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
@@ -22,7 +28,17 @@ def with_classes(state: PyTree, fresh: PyTree) -> PyTree:
     names.
     """
     # The state of a named_chain is a dict that has its classes inside.
-    return _rebuilt(state, fresh, ()) if _is_plain(state) and not _is_plain(fresh) else state
+    if not _is_plain(state) or _is_plain(fresh):
+        return state
+    expected, found = (leaf_paths(tree, nothing_too=False) for tree in (fresh, state))
+    missing = [path for path in expected if path not in found]
+    if missing and set(found) < set(expected):
+        raise StateError(
+            f"transfer: of the {len(expected)} leaves of tx.init(params) this state lacks "
+            f"{len(missing)}, the first is {missing[0]!r}. If the checkpoint is whole, it is of "
+            f"other parameters or of another optimizer: {_REMEDY}"
+        )
+    return _rebuilt(state, fresh, ())
 
 
 def _is_plain(node: Any) -> bool:
@@ -72,9 +88,4 @@ def _kind(found: Any) -> str:
 
 def _error(path: tuple, problem: str) -> StateError:
     where = f"its part {path_string(path)!r}" if path else "it"
-    return StateError(
-        f"transfer: the state has lost its classes, and {where} {problem}. Restore it with the "
-        "optimizer that made it as the target, then transfer it. With Orbax: "
-        "checkpointer.restore(folder, jax.eval_shape(tx.init, params)); with Flax: "
-        "flax.serialization.from_state_dict(tx.init(params), restored)"
-    )
+    return StateError(f"transfer: the state has lost its classes, and {where} {problem}; {_REMEDY}")

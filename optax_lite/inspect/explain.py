@@ -12,7 +12,7 @@ import numpy as np
 
 from optax_lite._transforms.scale import set_to_zero
 from optax_lite.core.compose import PartitionState, as_optimizer
-from optax_lite.core.masks import steps
+from optax_lite.core.masks import steps, without_value
 from optax_lite.core.transform import Params
 from optax_lite.core.trees import is_inexact, leaf_paths
 from optax_lite.core.types import TransformationLike
@@ -96,11 +96,9 @@ def explain(tx: TransformationLike, params: Params) -> Explanation:
                 field = "values" if field.isdigit() or not field else field
                 slots[leaf][name if field in slots[leaf] else field] = arrays
     rows = []
-    # of Flax NNX's variables
-    ending = "/value" if leaves and all(path.endswith("/value") for path in leaves) else ""
-    for path, x in leaves.items():
+    for (path, x), name in zip(leaves.items(), without_value([*leaves]), strict=True):
         in_effect = {name: value for name, value in given.items() if name in effects[path]}
-        nbytes, name = _nbytes((x, slots[path])), path.removesuffix(ending)
+        nbytes = _nbytes((x, slots[path]))
         rows.append(
             LeafRow(
                 name,

@@ -62,7 +62,8 @@ def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     for k, x in given.items()
                     if jnp.issubdtype(getattr(x, "dtype", bool), jnp.floating)
                 }
-                _check_real(**arrays)
+                swapped = bool(floating) and not floating.keys() & names[:1]
+                _check_real(", ".join(binding.places) if swapped else "", **arrays)
                 for k, x in (floating | arrays).items():
                     given[k] = jnp.asarray(x).astype(promote_types(dtype, jnp.float32))
                 if given.get("where") is not None:
@@ -83,10 +84,14 @@ def as_array(name: str, x: ArrayLike) -> Array:
     return jnp.asarray(x)
 
 
-def _check_real(**arrays):
+def _check_real(order: str, **arrays: Array) -> None:
+    """Raise, naming the `order` of the arguments if there is one, unless the first array is
+    floating and the others are real.
+    """
     for i, (name, x) in enumerate(arrays.items()):
         if jnp.iscomplexobj(x) or (i == 0 and not jnp.issubdtype(x.dtype, jnp.floating)):
-            raise ArgumentError(f"{name} must be {'real' if i else 'floating'}, got {show_leaf(x)}")
+            problem = f"{name} must be {'real' if i else 'floating'}, got {show_leaf(x)}"
+            raise ArgumentError(f"{problem}; the order is ({order})" if order else problem)
 
 
 def check_labels(labels: Array) -> None:

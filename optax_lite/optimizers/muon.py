@@ -23,7 +23,7 @@ from optax_lite.core.validate import (
     check_nonnegative,
     check_unit_interval,
 )
-from optax_lite.errors.calls import errors_named
+from optax_lite.errors.calls import errors_named, usage
 from optax_lite.optimizers.adam import adamw
 
 _STANDARD = (3.4445, -4.775, 2.0315)
@@ -95,6 +95,13 @@ def _bound(preconditioning: str):
     return _BOUNDS[preconditioning]
 
 
+@usage(
+    "orthogonalize(x, ns_steps=5)",
+    steps="write ns_steps=",
+    num_steps="write ns_steps=",
+    coeffs="write ns_coeffs=",
+    ns_dtype="write dtype=",
+)
 def orthogonalize(
     x: Array,
     ns_coeffs: tuple | str = _STANDARD,

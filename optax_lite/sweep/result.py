@@ -215,6 +215,7 @@ class Result:
             member: Number of the member in the population.
             seed: Position of the seed in `Result.seeds`.
         """
+        check_run(member, seed, self.population, self.seeds)
         found = {name: values[member, seed] for name, values in self.hyperparams.items()}
         return {
             name: float(x[~np.isnan(x)][-1]) for name, x in found.items() if not np.isnan(x).all()
@@ -228,6 +229,7 @@ class Result:
             member: Number of the member in the population.
             seed: Position of the seed in `Result.seeds`.
         """
+        check_run(member, seed, self.population, self.seeds)
         line = [(int(self.history["step"][-1]), member)]
         for copy in reversed(self.lineage):
             if copy.seed == self.seeds[seed] and copy.loser == line[0][1]:
@@ -332,6 +334,14 @@ class Result:
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `rows()` as a DataFrame."""
         return report.frame(self)
+
+
+def check_run(member: int, seed: int, population: Population, seeds: Sequence[int]) -> None:
+    """Raise unless a sweep has a run of this member and, by its position, of this seed."""
+    places = ("member", member, population), ("seed, a position in result.seeds,", seed, seeds)
+    for name, i, those in places:
+        if not 0 <= i < len(those):
+            raise ArgumentError(f"{name} must be in 0..{len(those) - 1}, got {i}", "result")
 
 
 def _place(member: int, seeds: tuple[int, ...], values: np.ndarray) -> Place:

@@ -139,6 +139,10 @@ def pbt(
         raise ArgumentError(
             f"perturb must be a dict such as {{'learning_rate': (0.8, 1.25)}}, got {perturb!r}"
         )
+    if bounds is not None and not isinstance(bounds, Mapping):
+        raise ArgumentError(
+            f"bounds must be a dict such as {{'learning_rate': (1e-5, 1.0)}}, got {bounds!r}", "pbt"
+        )
     factors = {name: _numbers("perturb", name, values) for name, values in perturb.items()}
     limits = {name: _numbers("bounds", name, values) for name, values in (bounds or {}).items()}
     for name, limit in limits.items():

@@ -26,6 +26,7 @@ from optax_lite.wrappers.average import eval_params
 # what the mean loss of the batches is called where eval_fn has a "loss" of its own
 BATCH_LOSS = "batch_loss"
 _CALL = "training(init, loss, data, steps=..., batch_size=...)"
+_OF_MEMBERS = "the population brings the optimizer: write sweep.grid(adamw, learning_rate=[...])"
 
 
 class RunState(NamedTuple):
@@ -234,7 +235,19 @@ class FunctionTask:
         return out
 
 
-@usage(f"train = {_CALL}; result = sweep.run(population, train)")
+@usage(
+    f"train = {_CALL}; result = sweep.run(population, train)",
+    epochs="write steps = epochs * (rows // batch_size)",
+    eval_every="write every=",
+    **dict.fromkeys(("lr", "learning_rate", "tx", "optimizer"), _OF_MEMBERS),
+    **dict.fromkeys(("key", "rng", "seeds"), "it belongs to sweep.run: write run(..., seeds=...)"),
+    **dict.fromkeys(
+        ("mode", "score", "search", "checkpoint", "chunk", "progress"), "it belongs to sweep.run"
+    ),
+    has_aux="return the loss alone; for other numbers write eval_fn=, or update=",
+    callbacks="write eval_fn=, which is traced, or update=",
+    metrics="write eval_fn=, a function of the params that returns a dict of numbers",
+)
 def training(
     init: Callable[..., PyTree],
     loss: Callable[..., Any] | None = None,
@@ -286,6 +299,11 @@ def training(
         raise ArgumentError(
             f"{which} given; write training(init, loss, ...) or training(init, update=...)"
         )
+    if loss is not None and {"member", "carry"} & parameters_of(loss).keys():
+        raise ArgumentError(
+            f"loss is called as loss(params, *batch), but is {_shown(loss)}; an update is "
+            "passed by name: write training(init, update=...)"
+        )
     check_function(init=init, **given)
     check_count(steps=steps, batch_size=1 if batch_size is None else batch_size)
     every = max(1, steps // 10) if every is None else every
@@ -310,12 +328,12 @@ def check_takes(name: str, function: Callable, *arguments: str, more: bool = Fal
         problem = "the key comes last"
     if problem:
         call = f"{name}({', '.join((*arguments, *['*batch'] * more))})"
-        found = f"{_called(function)}{inspect.signature(function)}"
-        raise ArgumentError(f"{name} is called as {call}, but is {found}: {problem}")
+        raise ArgumentError(f"{name} is called as {call}, but is {_shown(function)}: {problem}")
 
 
-def _called(function: Callable) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+def _shown(function: Callable) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return f"{name}{inspect.signature(function)}"
 
 
 def _check_same(old: PyTree, new: PyTree) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import numpy as np
 
 from optax_lite._numbers import show_number
 from optax_lite._optional import optional_import
+from optax_lite._plotting import check_axes
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
+from optax_lite.errors.suggestions import nearest
 from optax_lite.train._picture import draw
 
 
@@ -57,6 +59,25 @@ class History:
         """Return `steps_per_second` times the rows of a batch; NaN where these are not known."""
         return self.steps_per_second * (self.examples_per_step or float("nan"))
 
+    if not TYPE_CHECKING:  # a checker would take any name for an attribute
+
+        def __getattr__(self, name: str):
+            hint = "" if name.startswith("_") else f"; {self._place_of(name)}"
+            raise AttributeError(f"History has no attribute {name!r}{hint}", name=name, obj=self)
+
+    def __getitem__(self, name: object) -> NoReturn:
+        raise TypeError(f"History is not a dict, got [{name!r}]; {self._place_of(str(name))}")
+
+    def _place_of(self, name: str) -> str:
+        """Say where a number is that was looked for by its name."""
+        own = vars(self)
+        places = {name: f"history.{name}" for name in own}
+        for kind in ("evals", "metrics"):
+            places |= {key: f"history.{kind}[{key!r}]" for key in own.get(kind, ())}
+        near = [name] if name in places else nearest(name, places)[:1]
+        numbers = ", ".join(places[key] for key in places if key in ("loss", "metrics", "evals"))
+        return f"write {places[near[0]]}" if near else f"its numbers are in {numbers}"
+
     def __repr__(self) -> str:
         if not len(self.loss):
             return f"History(no steps, {self.stopped})"
@@ -89,6 +110,7 @@ class History:
             The Axes.
         """
         plt = optional_import("matplotlib.pyplot", "history.plot()")
+        check_axes("plot", ax, "history.plot()")
         ax = plt.subplots(figsize=(7, 4.5), layout="constrained")[1] if ax is None else ax
         draw(self, ax, label)
         return cast("Axes", ax)
@@ -114,6 +136,7 @@ def plot_histories(histories: Mapping[str, History], ax: "Axes | None" = None) -
             f"{found!r:.60}",
             "plot_histories",
         )
+    check_axes("plot_histories", ax, "plot_histories(histories)")
     for name, history in histories.items():
         ax = history.plot(ax, label=name)
     return cast("Axes", ax)

@@ -68,6 +68,12 @@ def groups(
             has taken over, or if an override names no hyperparameter or several.
     """
     base = as_transformation("base", base)
+    if not isinstance(rules, Iterable) or isinstance(rules, str):
+        raise ArgumentError(
+            'rules must be a dict of settings by pattern, {"bias": {"weight_decay": 0.0}}, or '
+            f"pairs; got {rules!r:.60}",
+            "groups",
+        )
     items = list(rules.items() if isinstance(rules, Mapping) else rules)
     given, patterns, choices = {}, {}, {}
     for item in items:

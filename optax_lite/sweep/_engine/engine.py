@@ -30,16 +30,28 @@ from optax_lite.sweep._engine.programs import (
 )
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer, room_for
 from optax_lite.sweep.population import Population, needless_structures, strip_addresses
-from optax_lite.sweep.result import Result
+from optax_lite.sweep.result import Result, check_run
 from optax_lite.sweep.search import PBT, Score, Search, SuccessiveHalving
 from optax_lite.sweep.training import FunctionTask, RunState, Training, check_takes
 from optax_lite.train._interrupt import until_interrupted
 from optax_lite.train._progress import bar
 
+_SEEDS = "write seeds=, a number of seeds or the seeds themselves; a run's key is made of its seed"
+_OF_TRAINING = "it belongs to the training: write sweep.training(init, loss, data, steps=...)"
 _RESIDENT = 0.25  # of a device's memory that data may take
 
 
-@usage("result = sweep.run(population, train)")
+@usage(
+    "result = sweep.run(population, train)",
+    **dict.fromkeys(("key", "rng", "seed", "n_seeds", "num_seeds"), _SEEDS),
+    **dict.fromkeys(("maximize", "minimize", "direction"), "write mode='max' or mode='min'"),
+    metric="write score=, the name of a number of an evaluation, or a function of its numbers",
+    **dict.fromkeys(("steps", "batch_size", "data", "eval_fn", "every"), _OF_TRAINING),
+    epochs=_OF_TRAINING + ". It takes steps, not epochs",
+    scheduler="write search=successive_halving(...) or search=pbt(...)",
+    verbose="write progress=True or False",
+    n_jobs="write chunk=, the runs side by side, or devices=",
+)
 def run(
     population: Population,
     train: Training | Callable[[PyTree, Any], Any],
@@ -119,6 +131,8 @@ def train_population(
     progress: bool | str = "auto",
 ) -> Result:
     """Run a sweep with the programs that earlier sweeps over the same training have compiled."""
+    if isinstance(train, Population):
+        raise ArgumentError("the order is run(population, train)", "run")
     if not isinstance(population, Population):
         raise ArgumentError(
             f"population must be what grid or sample returns, got {type(population).__name__}; "
@@ -531,6 +545,7 @@ class _Sweep:
         )
 
     def _output(self, member: int, seed: int) -> PyTree:
+        check_run(member, seed, self.population, self.seeds)
         run = member * len(self.seeds) + seed
         found = [c for c in self.chunks if run in c.runs and c.carry is not None]
         if not found:

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from optax_lite._optional import optional_import
+from optax_lite._plotting import check_axes
 from optax_lite.core.validate import ArgumentError, check_count, closest
 from optax_lite.sweep._plots.course import brackets, curves, evolution, lineage
 from optax_lite.sweep._plots.scales import View
@@ -43,6 +44,7 @@ def plot(
     if not shown:
         raise ArgumentError("nothing to draw: there is one evaluation, and no axis has two values")
     if ax is not None:
+        check_axes("plot", ax, f"result.plot({kind!r})")
         if len(shown) > 1:
             raise ArgumentError(
                 f"ax takes one picture, but there are {len(shown)}; choose a kind or an axis"
