@@ -100,15 +100,18 @@ def _chain_descends(tx):
 def chain(*transforms: TransformationLike):
     """Apply transformations one after another; the state is the tuple of their states.
 
-        tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
-
-    Each gets the updates of the one before it, in float32 at least, and the params and extra
-    arguments of the call. Descent needs exactly one change of sign: that of
-    `scale_by_learning_rate`, or of an optimizer that ends in it. A chain of chains is one chain.
-    Where a member freezes a leaf, all of them see a gradient of 0, so that no norm counts it.
+    Each member gets the updates of the one before it, in at least float32, together with the params
+    and the extra arguments of the call. To descend, exactly one member must change the sign:
+    `scale_by_learning_rate`, or an optimizer that ends in it. If a member freezes a leaf, all
+    members get a gradient of 0 for it, so that no norm counts it.
 
     Args:
         *transforms: The transformations, in the order in which they apply.
+
+    Examples:
+        >>> tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
+        >>> len(tx.init(params))
+        3
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
 
@@ -358,8 +361,9 @@ def stateless(f: Callable[[PyTree, PyTree], PyTree]):
         f: Function `(updates, params)` that returns the new updates; params are None where the call
             has none.
 
-    Example:
-        tx = chain(stateless(lambda updates, params: jax.tree.map(jnp.sign, updates)), sgd(0.1))
+    Examples:
+        >>> signs = stateless(lambda updates, params: jax.tree.map(jnp.sign, updates))
+        >>> tx = chain(signs, sgd(0.1))
     """
     check_function(f=f)
     return lambda params: EmptyState(), lambda updates, state, params=None: (
@@ -375,8 +379,8 @@ def stateless_with_tree_map(f: Callable[[Array, Any], Array]):
     Args:
         f: Function `(u, p)` that returns the new update; p is None where the call has no params.
 
-    Example:
-        tx = chain(stateless_with_tree_map(lambda u, p: jnp.sign(u)), sgd(0.1))
+    Examples:
+        >>> tx = chain(stateless_with_tree_map(lambda u, p: jnp.sign(u)), sgd(0.1))
     """
     check_function(f=f)
 

@@ -43,8 +43,8 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
         old_tensors: Tree of the same structure and shapes, such as their slow copy.
         step_size: Share of the new tensors in the result; 1 takes them over.
 
-    Example:
-        target = incremental_update(params, target, 0.01)
+    Examples:
+        >>> target = incremental_update(params, target, 0.01)
     """
     return _followed("incremental_update", _mixed, new_tensors, old_tensors, step_size)
 
@@ -64,8 +64,8 @@ def periodic_update(
         steps: Number of updates so far, an integer.
         update_period: Updates between two copies, an integer.
 
-    Example:
-        target = periodic_update(params, target, count, 100)
+    Examples:
+        >>> target = periodic_update(params, target, count, 100)
     """
     return _followed("periodic_update", _chosen, new_tensors, old_tensors, steps, update_period)
 

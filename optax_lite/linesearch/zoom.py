@@ -113,9 +113,11 @@ def scale_by_zoom_linesearch(
         initial_guess_strategy: Start a search from the last η, "keep", or from 1, "one".
         verbose: Print the outcome of every search.
 
-    Example:
-        tx = chain(sgd(1.0), scale_by_zoom_linesearch(20))
-        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
+    Examples:
+        >>> tx = chain(sgd(1.0), scale_by_zoom_linesearch(20))
+        >>> value_fn = lambda p: loss_fn(p, x, y)
+        >>> needed = {"value": value_fn(params), "grad": grads, "value_fn": value_fn}
+        >>> params, state = tx.step(grads, tx.init(params), params, **needed)
     """
     check_count(max_linesearch_steps=max_linesearch_steps)
     check_positive(max_learning_rate=max_learning_rate)

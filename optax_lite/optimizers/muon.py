@@ -313,8 +313,9 @@ def muon(
             AdamW's size, so that one rate and decay serve both (Liu et al. 2025).
         ns_dtype: Dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest.
 
-    Example:
-        tx = muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=["!embed*", "!head"])
+    Examples:
+        >>> matrices = ["!embed*", "!head"]  # the others get Adam
+        >>> tx = muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=matrices)
     """
     numbers = muon_weight_dimension_numbers
     how = {

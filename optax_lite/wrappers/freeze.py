@@ -27,8 +27,8 @@ def freeze(mask: Mask):
         mask: Leaves to freeze: path patterns, a tree of bools or a function that makes one of the
             params (see `masked`).
 
-    Example:
-        tx = chain(adamw(1e-3), freeze("encoder"))
+    Examples:
+        >>> tx = chain(adamw(1e-3), freeze("encoder"))
     """
     return masked(set_to_zero(), mask)
 
