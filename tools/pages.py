@@ -422,7 +422,7 @@ def reference(name: str) -> str:
     indented = "".join(f"    {line}".rstrip() + "\n" for line in source.splitlines())
     settings = sum(len(row.settings) for row in found)
     return (
-        f'??? note "The numpy reference of `{name}`, which the tests compare in {settings} settings"\n\n'
+        f'??? note "Numpy reference of `{name}`, compared in {settings} settings"\n\n'
         f"    ```python\n{indented}    ```\n\n"
     )
 
