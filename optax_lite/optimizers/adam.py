@@ -43,7 +43,7 @@ def scale_by_adam(
         g ← m̂ / (√(v̂ + eps_root) + eps)
 
     With `nesterov`, m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ) (Dozat 2016, constant b1). v
-    is real for complex g too.
+    is real, even for complex g.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).
