@@ -1,4 +1,4 @@
-"""optax's spellings of what has another name here, for code that was written for optax."""
+"""optax's names for things that have another name here, for code that was written for optax."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias

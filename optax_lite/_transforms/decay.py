@@ -46,7 +46,7 @@ def _add_decayed_weights(weight_decay):
 
 @transform(static=("mask",))
 def independent_weight_decay(weight_decay: ScalarOrSchedule, mask: Mask | None = None):
-    """Take a share of the parameters off, whatever the learning rate is. Loshchilov & Hutter 2019,
+    """Shrink the parameters by a share, whatever the learning rate is. Loshchilov & Hutter 2019,
     Algorithm 2.
 
         u ← u - weight_decay·w

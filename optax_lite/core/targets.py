@@ -52,8 +52,7 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
 def periodic_update(
     new_tensors: PyTree, old_tensors: PyTree, steps: Number, update_period: Number
 ) -> PyTree:
-    """Take over the new tensors where `steps` is a multiple of `update_period`: a target network's
-    copy.
+    """Copy the new tensors if `steps` is a multiple of `update_period`, as for a target network.
 
     The result has the dtypes of the old ones; where the new one is None the old one stays, as in
     `incremental_update`.

@@ -1,4 +1,4 @@
-"""GaLore: run another optimizer, and keep its state, on low-rank projections of matrix gradients."""
+"""GaLore: run another optimizer, with its state, on low-rank projections of matrix gradients."""
 
 import math
 from typing import Any, NamedTuple

@@ -105,7 +105,7 @@ def lookahead(
     slow_step_size: ScalarOrSchedule,
     reset_state: bool = False,
 ):
-    """Let slow weights φ follow an optimizer every few updates, and send it back to them. Zhang et
+    """Let slow weights φ follow an optimizer every few updates, and restart it from them. Zhang et
     al. 2019, Algorithm 1.
 
         after each `sync_period` updates: φ ← φ + α·(θ - φ), θ ← φ
