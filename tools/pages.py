@@ -94,13 +94,13 @@ FAMILY = {
     stem: family
     for family, stems in {
         "classic": "sgd rmsprop adagrad adadelta adam nadam nadam_dozat rprop",
-        "relative of Adam": "acprop adabelief adam_atan2 adamax adan ademamix adopt amsgrad "
+        "Adam variant": "acprop adabelief adam_atan2 adamax adan ademamix adopt amsgrad "
         "cautious madgrad mars radam simplified_ademamix stable_adamw yogi",
-        "sign": "lion sign_sgd",
-        "by layer": "fromage lamb lars novograd",
-        "small state": "adafactor galore sm3",
+        "sign-based": "lion sign_sgd",
+        "layer-wise": "fromage lamb lars novograd",
+        "memory-saving": "adafactor galore sm3",
         "matrix": "muon shampoo soap",
-        "no rate to find": "cocob dadapt_adamw dog dowg mechanize momo momo_adam polyak_sgd "
+        "learning-rate-free": "cocob dadapt_adamw dog dowg mechanize momo momo_adam polyak_sgd "
         "prodigy schedule_free",
         "second order": "lbfgs sophia",
         "noise and privacy": "dpsgd noisy_sgd",
