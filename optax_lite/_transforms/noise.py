@@ -38,7 +38,7 @@ def add_noise(
 
         g ← g + N(0, σ²), σ² = eta / (1 + t)^gamma after t updates
 
-    Runs with one key have the same noise, so give members of a population a key each:
+    Runs with the same key have the same noise, so give each member of a population its own:
     jax.vmap(lambda key: add_noise(0.1, 0.55, key))(jax.random.split(key, 8)).
 
     Args:

@@ -237,11 +237,11 @@ def masked(inner: TransformationLike, mask: Mask, *, mask_compatible_extra_args:
 
         masked(add_decayed_weights(0.1), ["!bias", "!norm*"])
 
-    A pattern is a glob, `"kernel"`, or a compiled regular expression. A glob matches at any depth,
-    one with a slash from the root; of several patterns the last match decides, `!` excludes, and a
-    list that begins with an exclusion includes the rest. Inside `inner` a norm is over these leaves
-    only, and so is a line search: there `value_fn`, `obj_fn` and `grad_fn` are functions of these
-    leaves.
+    A pattern is a glob, `"kernel"`, or a compiled regular expression. A glob without a slash
+    matches at any depth, one with a slash from the root. Of several patterns the last match
+    decides, `!` excludes, and a list that begins with an exclusion includes the rest. Norms and
+    line searches inside `inner` cover only these leaves: `value_fn`, `obj_fn` and `grad_fn` are
+    then functions of these leaves.
 
     Args:
         inner: Transformation to apply.
@@ -303,16 +303,15 @@ def partition(
 
         partition({"body": adamw(1e-3), "head": sgd(0.1)}, {"encoder": "body", "out": "head"})
 
-    Inside a group a norm is over that group's leaves only. Freeze a group with `set_to_zero()`: it
-    keeps no state. `multi_transform` is the same under its older name.
+    Norms inside a group cover only its leaves. To freeze a group, use `set_to_zero()`, which keeps
+    no state. `multi_transform` is an older name for this.
 
     Args:
         transforms: Dict from labels, all of one type, to transformations.
         param_labels: Tree of labels, a prefix of one, or a function that makes one of the params.
         mask_compatible_extra_args: Mask extra arguments with the structure of the params, too.
 
-    Raises:
-        ArgumentError: If a leaf has a label without a transformation; it names the leaf.
+    Raises: ArgumentError: If a leaf has a label without a transformation; the error names the leaf.
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(

@@ -35,13 +35,13 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
 
         step_size·new + (1 - step_size)·old, in the dtype of the old one
 
-    Where the new one is None the old one stays, whatever it is. Of a module that holds functions
-    pass the arrays: `incremental_update(eqx.filter(new, eqx.is_inexact_array), old, 0.01)`.
+    If the new one is None, the old one stays, whatever it is. For a module that holds functions,
+    pass only its arrays: `incremental_update(eqx.filter(new, eqx.is_inexact_array), old, 0.01)`.
 
     Args:
         new_tensors: Tree of floating or complex arrays, such as the parameters that are trained.
         old_tensors: Tree of the same structure and shapes, such as their slow copy.
-        step_size: Share of the new tensors in the result; 1 takes them over.
+        step_size: Share of the new tensors in the result; 1 copies them.
 
     Examples:
         >>> target = incremental_update(params, target, 0.01)
@@ -54,7 +54,7 @@ def periodic_update(
 ) -> PyTree:
     """Copy the new tensors if `steps` is a multiple of `update_period`, as for a target network.
 
-    The result has the dtypes of the old ones; where the new one is None the old one stays, as in
+    The result has the dtypes of the old tensors; if a new one is None, the old one stays, as in
     `incremental_update`.
 
     Args:

@@ -78,9 +78,9 @@ class GradientTransformation(Config):
 
     Its leaves are its numbers, so pass it to a jitted step as an argument (a step that closes over
     it never sees a later `replace`); `jax.vmap(adamw)(learning_rates)` is a population of
-    optimizers. Two with the same factory, static choices and numbers are equal, hash alike and
-    compile once. Calling the class makes one of two plain functions, which are static: it equals
-    only itself.
+    optimizers. Two optimizers with the same factory, static choices and numbers are equal, have the
+    same hash and compile once. Calling this class turns two plain functions into a transformation;
+    the functions are static, and it equals only itself.
 
     Args:
         init: Function `init(params)` that returns the state.

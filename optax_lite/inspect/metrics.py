@@ -85,11 +85,11 @@ def with_metrics(tx: TransformationLike):
 
         tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))
 
-    The norm of the gradient is the one that a clip in front of `tx` uses, computed once, without
-    the leaves that a `groups` behind it freezes. The learning rate is the value of the one argument
-    of that name; with none or several it is left out, and so is the count of clipped updates unless
-    `clip_by_global_norm` comes first. A leaf is not finite if the sum of its squares is not: it
-    holds a NaN, an infinity, or in float32 an entry above 1e19.
+    The norm of the gradient is the one that a clip at the start of `tx` uses, computed once,
+    without the leaves that a later `groups` freezes. The learning rate is the value of the argument
+    of that name if there is exactly one. Clipped updates are counted only if `clip_by_global_norm`
+    comes first. A leaf is not finite if the sum of its squares is not: it holds a NaN, an infinity,
+    or in float32 an entry above 1e19.
 
     Args:
         tx: The optimizer, or any other transformation.
@@ -167,10 +167,10 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         # param_norm, update_ratio
 
     learning_rate, clipped and skipped are there if they are known; skipped counts the updates that
-    a wrapper anywhere in the state left out. `first_nonfinite` is the path of the first leaf that
-    was not finite in the latest of the `nonfinite` updates; None if there was none, or if neither
-    params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for none.
-    Of a population every value is an array, and `first_nonfinite` a list.
+    wrappers anywhere in the state have skipped. `first_nonfinite` is the path of the first leaf
+    that was not finite in the latest of the `nonfinite` updates; None if there was none, or if
+    neither params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for
+    none. Of a population every value is an array, and `first_nonfinite` a list.
 
     Args:
         state: State of the optimizer, as `init`, `update` or `step` returned it. Or any tree around

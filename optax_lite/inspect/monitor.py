@@ -129,7 +129,8 @@ def measure_with_ema(
 ):
     """Return a measure for `monitor`: the moving average of `measure(updates)`.
 
-    Its updates are what was measured, so it cannot be a member of a chain itself.
+    As a transformation, its updates are the measurements, so it cannot be a member of a chain
+    itself.
 
     Args:
         measure: Function of the whole tree of updates that returns an array or a tree of arrays.

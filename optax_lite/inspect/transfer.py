@@ -92,9 +92,9 @@ def reset(
 
         state = reset(state, tx, params, where="head")
 
-    What a state keeps for all its parameters together, a count above all, starts afresh only where
-    all of them do: moments that start at 0 beside a count that goes on are not corrected for that,
-    and Adam's first steps there are up to (1 - b1) / √(1 - b2) times as long.
+    What a state shares between its parameters, such as a count, starts afresh only if all of them
+    do. If moments start at 0 while the count continues, bias correction does not apply to them, and
+    Adam's first steps there are up to (1 - b1) / √(1 - b2) times as long.
 
     Args:
         state: State of the optimizer, as `init`, `update` or `step` returned it.

@@ -75,9 +75,9 @@ class Result:
     """The result of `run`: print it, ask for `best()`, `table()`, `plot()`, or take the arrays.
 
     Members are ranked by the mean of their scores over the seeds. A diverged seed counts as the
-    worst; a member that was pruned comes behind all that went on longer; where the sweep was
-    interrupted, runs are compared at the last evaluation that all of them reached. In
-    population-based training each run is ranked by itself.
+    worst. A pruned member ranks behind all that ran longer. If the sweep was interrupted, runs are
+    compared at the last evaluation that all of them reached. In population-based training each run
+    is ranked on its own.
     """
 
     population: Population  # the members

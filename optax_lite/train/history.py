@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """The course of a `fit`; its repr sums it up in a line, `plot()` draws it.
+    """The losses and evaluations of a `fit`; its repr is one line, and `plot()` draws it.
 
-    Counts are of updates made by then, so that losses and evaluations share an axis: `loss[k]` was
-    taken at the params after `steps[k]` = k updates, `evals["accuracy"][i]` at those after
-    `eval_steps[i]`.
+    Counts are numbers of updates made so far, so that losses and evaluations share an axis:
+    `loss[k]` was taken at the params after `steps[k]` = k updates, `evals["accuracy"][i]` at those
+    after `eval_steps[i]`.
     """
 
     loss: np.ndarray  # of every step, before its update

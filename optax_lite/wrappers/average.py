@@ -143,16 +143,16 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
 
     It reads `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever they are
     in a chain, in groups or inside other wrappers, and every state with a method
-    `eval_params(params)`. The result has the params' dtypes; training goes on from the params.
-    Averages of different groups are read together.
+    `eval_params(params)`. The result has the params' dtypes; continue training from the params, not
+    from it. Averages of different groups are read together.
 
     Args:
         tx: The optimizer, or any other transformation. It made the state.
         state: State of the optimizer, as `init`, `update` or `step` returned it.
         params: Parameters, a pytree of arrays.
 
-    Raises:
-        ValueError: If two averages cover one parameter, as it is unknown which one is meant.
+    Raises: ValueError: If two averages cover the same parameter, because it is unclear which one is
+        meant.
     """
     _check_call(tx, state, params)
     given, state, params = params, without_variables(state), without_variables(params)

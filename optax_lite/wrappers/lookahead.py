@@ -112,15 +112,15 @@ def lookahead(
 
         tx = lookahead(adam(1e-3), sync_period=5, slow_step_size=0.5)
 
-    θ are the fast weights, which `fast_optimizer` moves; φ are the slow ones, to evaluate at. The
-    params are θ, and φ is in the state, where `eval_params` reads it. Or else, as in optax, the
-    params are the pair `LookaheadParams.init_synced(params)`: take gradients at `params.fast`,
-    evaluate at `params.slow`, and the state holds no weights.
+    θ are the fast weights, which `fast_optimizer` moves; φ are the slow weights, at which you
+    evaluate. The params are θ, and φ is in the state, where `eval_params` reads it. Alternatively,
+    as in optax, the params are the pair `LookaheadParams.init_synced(params)`: take gradients at
+    `params.fast` and evaluate at `params.slow`; the state then holds no weights.
 
     Args:
         fast_optimizer: The optimizer that moves the fast weights.
         sync_period: Updates between two moves of the slow weights, an integer of at least 1.
-        slow_step_size: Part of the way to θ that φ goes, the α above; at least 0.
+        slow_step_size: Share of the way to θ by which φ moves, the α above; at least 0.
         reset_state: Start the fast optimizer afresh, at φ, whenever the slow weights move.
     """
     check_members({"fast_optimizer": fast_optimizer})
