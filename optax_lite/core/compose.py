@@ -311,7 +311,8 @@ def partition(
         param_labels: Tree of labels, a prefix of one, or a function that makes one of the params.
         mask_compatible_extra_args: Mask extra arguments with the structure of the params, too.
 
-    Raises: ArgumentError: If a leaf has a label without a transformation; the error names the leaf.
+    Raises:
+        ArgumentError: If a leaf has a label without a transformation; the error names the leaf.
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(

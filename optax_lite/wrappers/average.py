@@ -151,8 +151,8 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
         state: State of the optimizer, as `init`, `update` or `step` returned it.
         params: Parameters, a pytree of arrays.
 
-    Raises: ValueError: If two averages cover the same parameter, because it is unclear which one is
-        meant.
+    Raises:
+        ValueError: If two averages cover the same parameter, because it is unclear which is meant.
     """
     _check_call(tx, state, params)
     given, state, params = params, without_variables(state), without_variables(params)
