@@ -62,7 +62,7 @@ class InjectHyperparamsState(NamedTuple):
 
     count: Array  # updates so far, int32
     hyperparams: dict[str, Any]  # by name
-    inner_state: OptState  # of the optimizer
+    inner_state: OptState  # state of the optimizer
 
 
 # functions

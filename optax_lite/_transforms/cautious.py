@@ -13,7 +13,7 @@ from optax_lite.errors.direction import check_makes_direction
 
 
 class CautiousState(NamedTuple):
-    inner_state: PyTree  # of the transformation that makes the updates
+    inner_state: PyTree  # state of the transformation that makes the updates
 
 
 _NOT_AROUND = {

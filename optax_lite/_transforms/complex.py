@@ -21,7 +21,7 @@ class SplitRealAndImaginaryArrays(NamedTuple):
 
 
 class SplitRealAndImaginaryState(NamedTuple):
-    inner_state: OptState  # of the real and imaginary parts
+    inner_state: OptState  # state of the real and imaginary parts
 
 
 def _split(tree: PyTree) -> PyTree:

@@ -14,7 +14,7 @@ from optax_lite.core.validate import check_nonnegative
 
 class AddNoiseState(NamedTuple):
     count: Array  # updates so far, int32
-    rng_key: Array  # of the next update, raw uint32
+    rng_key: Array  # key of the next update, raw uint32
 
 
 def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:

@@ -32,15 +32,15 @@ from optax_lite.inspect.current import current_hyperparams, settings
 
 class MetricsState(NamedTuple):
     count: Array  # updates so far, int32
-    grad_norm: Array  # of the last gradient, before anything was done with it
-    update_norm: Array  # of the last update; through `step`, of what it did to the parameters
+    grad_norm: Array  # norm of the last gradient, before anything was done with it
+    update_norm: Array  # norm of the last update; through `step`, of the change it made
     # of the last update: one number, or by group or member where there are several; None without
     learning_rate: Array | dict[str, Array] | None
     # updates so far with a gradient above the clip that comes first, int32; None without one
     clipped: Array | None
     nonfinite: Array  # updates so far with a gradient that was not finite, int32
     nonfinite_leaves: Array  # bool for every leaf: where the latest of these was not
-    inner_state: PyTree  # of the transformation that is watched
+    inner_state: PyTree  # state of the transformation that is watched
 
 
 def _learning_rates(tx) -> str | dict[str, str] | None:

@@ -28,7 +28,7 @@ class SnapshotState(NamedTuple):
 
 class MonitorState(NamedTuple):
     measurements: dict  # {name: what was measured}, zeros before the first update
-    measure_states: tuple  # of the measures, in the order given
+    measure_states: tuple  # states of the measures, in the order given
 
 
 def _measurable(tree: PyTree) -> PyTree:

@@ -154,8 +154,8 @@ class BacktrackingLinesearchInfo(NamedTuple):
 
 class ScaleByBacktrackingLinesearchState(NamedTuple):
     learning_rate: Array  # the accepted step size
-    value: Array  # of the objective there, infinite before the first update
-    grad: PyTree  # of the objective there, None unless store_grad
+    value: Array  # objective there, infinite before the first update
+    grad: PyTree  # gradient of the objective there, None unless store_grad
     info: BacktrackingLinesearchInfo  # how the search ended
 
 

@@ -39,8 +39,8 @@ class ZoomLinesearchInfo(NamedTuple):
 
 class ScaleByZoomLinesearchState(NamedTuple):
     learning_rate: Array  # the accepted step size
-    value: Array  # of the objective there, infinite before the first update
-    grad: PyTree  # of the objective there
+    value: Array  # objective there, infinite before the first update
+    grad: PyTree  # gradient of the objective there
     info: ZoomLinesearchInfo  # how the search ended
 
 

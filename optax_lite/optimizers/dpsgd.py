@@ -16,7 +16,7 @@ from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
 class DifferentiallyPrivateAggregateState(NamedTuple):
-    rng_key: Array  # of the next update, raw uint32
+    rng_key: Array  # key of the next update, raw uint32
 
 
 @transform(static=("key", "seed"), per_example=True)

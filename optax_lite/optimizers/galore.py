@@ -99,7 +99,7 @@ def start(w, axes, rank):
 
 class GaLoreState(NamedTuple):
     count: Array  # updates so far, int32
-    base_optimizer_state: OptState  # of the low-rank updates
+    base_optimizer_state: OptState  # state of the low-rank updates
     projector: PyTree  # P, with orthonormal columns; of shape (0, 0) where nothing is projected
 
 

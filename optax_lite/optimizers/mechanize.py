@@ -16,7 +16,7 @@ from optax_lite.errors.direction import check_makes_steps
 
 
 class MechanicState(NamedTuple):
-    base_optimizer_state: OptState  # of the optimizer whose scale is learned
+    base_optimizer_state: OptState  # state of the optimizer whose scale is learned
     count: Array  # updates so far, int32
     r: Array  # reward, one for each β like the next three
     m: Array  # decaying maximum of |h|

@@ -25,8 +25,8 @@ from optax_lite.errors.direction import check_makes_steps
 
 class SAMState(NamedTuple):
     steps_since_sync: Array  # updates since the last one of the outer optimizer, int32
-    opt_state: OptState  # of the outer optimizer
-    adv_state: OptState  # of the adversarial optimizer
+    opt_state: OptState  # state of the outer optimizer
+    adv_state: OptState  # state of the adversarial optimizer
     cache: PyTree  # the parameters before the climb; None in opaque mode
 
 

@@ -35,7 +35,7 @@ class ScheduleFreeState(NamedTuple):
     weight_sum: Array  # sum of the weights in the average
     step_count: Array  # updates so far + 1, int32
     max_lr: Array  # the largest learning rate so far
-    base_optimizer_state: OptState  # of the optimizer that moves z
+    base_optimizer_state: OptState  # state of the optimizer that moves z
     z: PyTree  # the iterate
 
     @property

@@ -31,7 +31,7 @@ class SophiaState(NamedTuple):
     count: Array  # updates so far, int32
     mu: PyTree  # moving average of g
     nu: PyTree  # moving average of the Hessian's diagonal
-    hessian_fn_state: OptState  # of its estimator
+    hessian_fn_state: OptState  # state of its estimator
 
 
 @transform(static=("random_seed",))

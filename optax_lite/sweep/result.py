@@ -84,7 +84,7 @@ class Result:
     seeds: tuple[int, ...]  # each trains every member
     trained: str  # a "loss", an "update", or a "function", which has no updates to count
     mode: str  # "min" or "max"
-    score_name: str  # of the number that is compared
+    score_name: str  # name of the number that is compared
     # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any
     scores: np.ndarray
     status: np.ndarray  # (members, seeds): "done", "pruned", "diverged", "stopped"

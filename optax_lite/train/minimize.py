@@ -26,11 +26,11 @@ class MinimizeResult(NamedTuple):
     """The result of `minimize`."""
 
     x: PyTree  # the last point
-    value: Array  # of the function there
+    value: Array  # value of the function there
     grad_norm: Array  # 2-norm of its gradient there, over all leaves
     steps: Array  # updates made, int32
     converged: Array  # whether grad_norm ≤ tol and the value is finite
-    state: PyTree  # of the transformation
+    state: PyTree  # state of the transformation
 
 
 @usage("result = minimize(fn, x0, tx)")

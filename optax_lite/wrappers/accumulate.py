@@ -29,13 +29,13 @@ from optax_lite.errors.composition import SCALED
 class AccumulateState(NamedTuple):
     mini_step: Array  # micro-gradients since the last real step, int32
     gradient_step: Array  # real steps due so far, int32: the argument of a schedule for `every`
-    num_finite: Array  # of the micro-gradients since the last real step: those in the sum, int32
+    num_finite: Array  # micro-gradients in the sum since the last real step, int32
     total_notfinite: Array  # micro-gradients left out so far, int32
-    total_weight: Array | None  # of the micro-gradients in the sum; None unless reduce="weighted"
+    total_weight: Array | None  # weight of the sum; None unless reduce="weighted"
     # sum of the micro-gradients since the last real step, float32 at least; stays until the next
     # one
     acc_grads: PyTree
-    inner_state: PyTree  # of the transformation that makes the real steps
+    inner_state: PyTree  # state of the transformation that makes the real steps
 
 
 @transform(static=("every",), is_a=("resting", "gate"), not_around=SCALED)
@@ -164,7 +164,7 @@ def _size(every, gradient_step):
 class MultiStepsState(NamedTuple):
     mini_step: Array  # gradients since the last real step, int32
     gradient_step: Array  # real steps so far, int32
-    inner_opt_state: PyTree  # of the optimizer that makes the real steps
+    inner_opt_state: PyTree  # state of the optimizer that makes the real steps
     acc_grads: PyTree  # mean, or sum, of the gradients since the last real step, float32 at least
     skip_state: PyTree = ()  # what `should_skip_update_fn` said of the last gradient
 

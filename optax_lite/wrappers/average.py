@@ -46,8 +46,8 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 class AverageParamsState(NamedTuple):
     count: Array  # updates so far, int32
     weight: Array  # sum of the weights in the average; 0 while nothing is in it
-    average: PyTree  # of the parameters, float32 at least
-    inner_state: OptState  # of the optimizer that moves the parameters
+    average: PyTree  # average of the parameters, at least float32
+    inner_state: OptState  # state of the optimizer that moves the parameters
 
     def eval_params(self, params: Params) -> Params:
         """Return the average, and the params themselves while nothing is in it."""

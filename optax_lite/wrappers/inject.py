@@ -34,7 +34,7 @@ class InjectStatefulHyperparamsState(NamedTuple):
     # path: the value the next update takes, or for a schedule the one the last took; float32
     hyperparams: dict
     hyperparams_states: dict  # path of a schedule: WrappedScheduleState, or a stateful one's own
-    inner_state: OptState  # of the optimizer, as if every one of these were a number
+    inner_state: OptState  # state of the optimizer, as if every one of these were a number
 
 
 class WrappedScheduleState(NamedTuple):

@@ -15,7 +15,7 @@ from optax_lite.errors.composition import BETWEEN, INSTEAD, ROUNDED, SCALED
 class KahanState(NamedTuple):
     # what is still to be added to the parameter, in its dtype; None for float32 and wider
     compensation: PyTree
-    inner_state: PyTree  # of the transformation whose updates are summed
+    inner_state: PyTree  # state of the transformation whose updates are summed
 
 
 _NOT_AROUND = {

@@ -55,7 +55,7 @@ class LookaheadParams(NamedTuple):
 
 
 class LookaheadState(NamedTuple):
-    fast_state: OptState  # of the optimizer that moves the fast weights
+    fast_state: OptState  # state of the optimizer that moves the fast weights
     steps_since_sync: Array  # updates since the slow weights moved, int32
 
     def eval_params(self, params: LookaheadParams) -> LookaheadParams:
@@ -64,7 +64,7 @@ class LookaheadState(NamedTuple):
 
 
 class LookaheadWithSlowState(NamedTuple):
-    fast_state: OptState  # of the optimizer that moves the fast weights
+    fast_state: OptState  # state of the optimizer that moves the fast weights
     steps_since_sync: Array  # updates since the slow weights moved, int32
     slow: PyTree  # the slow weights, float32 at least
 

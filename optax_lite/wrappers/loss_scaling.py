@@ -24,7 +24,7 @@ class LossScalingState(NamedTuple):
     loss_scale: Array  # what the next loss is to be multiplied by, float32
     good_steps: Array  # finite gradients since the scale last changed, int32
     total_skipped: Array  # steps left out so far, int32
-    inner_state: PyTree  # of the transformation, which sees gradients of the loss itself
+    inner_state: PyTree  # state of the transformation, which sees gradients of the loss itself
 
 
 # "scaled" makes anything around this an error: it would see scaled gradients (decision 33).

@@ -17,7 +17,7 @@ from optax_lite.errors.composition import ROUNDED, SCALED
 class MasterWeightsState(NamedTuple):
     # the parameter in float32; None for float32 and wider, which are their own master
     master: PyTree
-    inner_state: PyTree  # of the transformation that moves the master
+    inner_state: PyTree  # state of the transformation that moves the master
 
 
 @transform(is_a=("rounding", "exact weights"), not_around={**SCALED, **ROUNDED})

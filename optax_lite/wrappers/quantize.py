@@ -28,7 +28,7 @@ from optax_lite.wrappers.stochastic_rounding import check_seed
 
 class QuantizeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
-    # of the transformation; `Quantized(codes, scales)` is a slot in 8 bits
+    # state of the transformation; `Quantized(codes, scales)` is a slot in 8 bits
     inner_state: PyTree
 
 

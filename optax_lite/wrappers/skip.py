@@ -33,7 +33,7 @@ class SkipBadStepsState(NamedTuple):
     good_losses: Array | None
     log_loss_mean: Array | None  # running mean of the logarithm of the loss
     log_loss_var: Array | None  # running variance of it
-    inner_state: PyTree  # of the transformation whose steps are left out
+    inner_state: PyTree  # state of the transformation whose steps are left out
 
 
 def _is_outlier(x, statistics, outlier, window):
@@ -177,7 +177,7 @@ class ApplyIfFiniteState(NamedTuple):
     notfinite_count: Array  # gradients left out since the last good one, int32
     last_finite: Array  # whether the last gradient was finite, bool
     total_notfinite: Array  # gradients left out so far, int32
-    inner_state: PyTree  # of the transformation whose updates are left out
+    inner_state: PyTree  # state of the transformation whose updates are left out
 
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
@@ -215,13 +215,13 @@ def apply_if_finite(inner: TransformationLike, max_consecutive_errors: ScalarOrS
 
 
 class ConditionallyTransformState(NamedTuple):
-    inner_state: PyTree  # of the transformation, which knows only the updates it made
+    inner_state: PyTree  # state of the transformation, which knows only the updates it made
     step: Array  # updates so far, int32
 
 
 class ConditionallyMaskState(NamedTuple):
     step: Array  # updates so far, int32
-    inner_state: PyTree  # of the transformation, which knows only the updates it made
+    inner_state: PyTree  # state of the transformation, which knows only the updates it made
 
 
 def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, where):

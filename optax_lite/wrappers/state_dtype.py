@@ -23,7 +23,7 @@ from optax_lite.wrappers.stochastic_rounding import check_seed
 
 class WithStateDtypeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
-    inner_state: PyTree  # of the transformation, its slots in the dtypes that were asked for
+    inner_state: PyTree  # state of the transformation, its slots in the dtypes that were asked for
 
 
 def _rounds_all(call):

@@ -19,7 +19,7 @@ from optax_lite.errors.composition import BETWEEN, ROUNDED, SCALED
 class StochasticRoundingState(NamedTuple):
     # updates so far, int32: with the seed and the path of a leaf it gives the random bits
     count: Array
-    inner_state: PyTree  # of the transformation whose updates are rounded
+    inner_state: PyTree  # state of the transformation whose updates are rounded
 
 
 def check_seed(seed: Any) -> None:
