@@ -1,8 +1,8 @@
-"""Training with parameters of 16 bits: bfloat16 as it is, and three remedies, against float32.
+"""Train with 16-bit parameters: plain bfloat16 and three remedies, compared with float32.
 
-A small network predicts the next byte of the Python standard library's own sources. Steps of AdamW
-become smaller than half the distance between two bfloat16 numbers, 0.2 to 0.4 % of a parameter, and
-are then rounded away. Run it from the repository:
+A small network predicts the next byte of the source code of Python's standard library. Steps of
+AdamW become smaller than half the distance between two neighbouring bfloat16 numbers, 0.2 to 0.4 %
+of a parameter, and are then rounded away. Run it from the repository:
 
     pip install matplotlib
     python examples/bf16_training.py            # a minute on two cores; --quick for a look
@@ -44,7 +44,7 @@ def init_params(key, dtype):
 
 
 def loss_fn(params, batch):
-    """In float32, which is as fast on a CPU; what differs between the runs is how parameters are
+    """Compute in float32, which is as fast on a CPU; the runs differ only in how parameters are
     stored.
     """
     p = jax.tree.map(lambda p: p.astype(jnp.float32), params)

@@ -1,17 +1,16 @@
-"""SGD, momentum, RMSProp and Adam on one deep network, and then each of them at 32 learning rates
-at once.
+"""Compare SGD, momentum, RMSProp and Adam on one deep network, then each of them at 32 learning
+rates at once.
 
-What one sees: a progress bar, a table, and two pictures in `out/`. The network has six fully
+It shows a progress bar, prints a table, and draws two pictures in `out/`. The network has six fully
 connected layers and the data are scikit-learn's handwritten digits, so nothing is downloaded. Run
 it from the repository:
 
     pip install -e ".[examples]"
     python examples/compare_optimizers.py          # about a minute on two cores; --quick for a look
 
-The point is in two lines. `jax.vmap(make)(learning_rates)` makes a population of optimizers,
-because an optimizer is a pytree of its hyperparameters; and `train_epoch` takes the optimizer as an
-argument, so that `jax.vmap` of it over that argument trains the whole population in one compiled
-program.
+Two lines matter. `jax.vmap(make)(learning_rates)` makes a population of optimizers, because an
+optimizer is a pytree of its hyperparameters; and `train_epoch` takes the optimizer as an argument,
+so that `jax.vmap` over this argument trains the whole population in one compiled program.
 """
 
 import argparse
@@ -78,11 +77,11 @@ class Data(NamedTuple):
 
 
 def load_data() -> Data:
-    """Digits as 8-bit pixels minus the mean training image.
+    """Return the digits as 8-bit pixels minus the mean training image.
 
-    Not divided by anything: these small weights shrink a signal threefold per layer, so that inputs
-    of order one would leave the last layer with nothing to learn from, and the classic rates are
-    meant for pixels of this size.
+    Pixels are not divided by anything: the small initial weights shrink a signal threefold per
+    layer, so inputs of order one would leave the last layer with nothing to learn from. The classic
+    rates are meant for pixels of this size.
     """
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
@@ -138,9 +137,7 @@ def evaluate(params, data):
 
 
 def train_epoch(tx, params, state, batches, data):
-    """One pass over the data; `tx` is an argument like any other, which is what makes it
-    vmappable.
-    """
+    """Make one pass over the data; `tx` is an argument like any other, so it can be vmapped."""
 
     def step(carry, batch):
         params, state = carry
@@ -184,7 +181,7 @@ def run(train, tx, params, state, epochs, data, on_epoch) -> Run:
 
 
 def shuffled(seed: int, args):
-    """Indices of shape (epochs, batches, batch_size)."""
+    """Return indices of shape (epochs, batches, batch_size)."""
     rng = np.random.default_rng(seed)
     used = TRAIN_SIZE // args.batch_size * args.batch_size
     orders = np.stack([rng.permutation(TRAIN_SIZE)[:used] for _ in range(args.epochs)])
@@ -192,7 +189,7 @@ def shuffled(seed: int, args):
 
 
 def compare(data, params, epochs, progress) -> dict[str, Run]:
-    """Every optimizer at its classic rate, from the same initial weights and on the same
+    """Run every optimizer at its classic rate, from the same initial weights and on the same
     batches.
     """
     first = jax.jit(jax.vmap(evaluate, in_axes=(0, None)))(params, data)
@@ -207,7 +204,7 @@ def compare(data, params, epochs, progress) -> dict[str, Run]:
 
 
 def sweep(data, params, epochs, learning_rates, progress) -> dict[str, Run]:
-    """Every optimizer at every rate, each population in one compiled program."""
+    """Run every optimizer at every rate, each population in one compiled program."""
     copies = jax.tree.map(lambda p: jnp.broadcast_to(p, (len(learning_rates), *p.shape)), params)
     runs = {}
     for name, optimizer in OPTIMIZERS.items():
@@ -304,7 +301,7 @@ def label_ends(ax, ends: dict[str, float], show: Callable[[float], str]) -> None
 
 
 def draw_curves(ax, runs: dict[str, Run], field: str, factor: float = 1.0) -> None:
-    """Mean over seeds, with a band from the lowest to the highest of them."""
+    """Draw means over seeds, with bands from the lowest to the highest."""
     for name, optimizer in OPTIMIZERS.items():
         values = factor * getattr(runs[name].history, field)
         epochs = np.arange(len(values))
@@ -328,7 +325,7 @@ def draw_curves(ax, runs: dict[str, Run], field: str, factor: float = 1.0) -> No
 
 
 def draw_accuracy(ax, runs: dict[str, Run], field: str, label: str) -> dict[str, float]:
-    """One accuracy in percent, cut off well below the lowest end so that the ends can be told
+    """Draw an accuracy in percent, from well below the lowest end, so that the ends can be told
     apart.
     """
     ends = {name: 100 * final(getattr(r.history, field)) for name, r in runs.items()}
@@ -339,7 +336,7 @@ def draw_accuracy(ax, runs: dict[str, Run], field: str, label: str) -> dict[str,
 
 
 def first_past(runs: dict[str, Run], goal: float = 0.95) -> str:
-    """Who passes a training accuracy first, in words."""
+    """Say which optimizer reaches a training accuracy first."""
     means = {name: r.history.accuracy.mean(axis=1) for name, r in runs.items()}
     reached = {
         name: int(np.argmax(mean >= goal)) for name, mean in means.items() if mean.max() >= goal
@@ -383,7 +380,9 @@ def plot_comparison(runs: dict[str, Run], args, path: Path) -> None:
 
 
 def plot_sweep(learning_rates, sweeps: dict[str, Run], runs: dict[str, Run], path: Path) -> None:
-    """A panel per optimizer, the others in grey behind; what failed is a cross at the ceiling."""
+    """Draw a panel per optimizer, with the others in grey behind it and failed runs as crosses on
+    top.
+    """
     rates, ceiling = np.asarray(learning_rates), 4 * GUESSING
     losses = {name: np.nan_to_num(r.history.loss[-1], nan=np.inf) for name, r in sweeps.items()}
     # of the seed that the sweep has too

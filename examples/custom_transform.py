@@ -1,9 +1,8 @@
-"""A transformation of your own in ten lines: the cautious mask, which holds back what goes against
-the gradient.
+"""Write your own transformation in ten lines: the cautious mask, which holds back the entries that
+go against the gradient.
 
-What one sees: the rule agrees with numpy, wraps Adam inside a chain, and is swept over its own
-hyperparameter by `jax.vmap`, none of which it had to be written for. Runs in seconds: python
-examples/custom_transform.py
+The rule agrees with numpy, wraps Adam inside a chain, and is swept over its hyperparameter by
+`jax.vmap`, without any code for that. It runs in seconds: python examples/custom_transform.py
 """
 
 import jax
@@ -19,9 +18,7 @@ def cautious(inner, keep=0.0):
     rescaling.
     """
 
-    def rule(
-        u, g
-    ):  # one array at a time: trees, None leaves, dtypes and schedules are looked after
+    def rule(u, g):  # one array; trees, None, dtypes and schedules are handled elsewhere
         return jnp.where(u * g > 0, u, keep * u)
 
     def update(grads, state, params=None, **extra):

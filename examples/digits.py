@@ -1,4 +1,4 @@
-"""The digits of scikit-learn and a small network, for the examples of sweeps."""
+"""Load scikit-learn's digits and define a small network, for the examples of sweeps."""
 
 import jax
 import jax.numpy as jnp

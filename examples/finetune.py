@@ -1,14 +1,15 @@
 """Fine-tuning: a network that knows the digits 0 to 4 learns 5 to 9, first with its head only, then
 with all of it.
 
-What one sees: a table of what the optimizer does to each parameter and what that costs, a report of
-how its state is carried on when the backbone is unfrozen, test accuracies, and a picture in `out/`.
-Run it from the repository:
+It prints a table of what the optimizer does to each parameter and what that costs, a report of how
+the state is carried over when the backbone is unfrozen, and test accuracies, and draws a picture in
+`out/`. Run it from the repository:
 
     pip install -e ".[examples]"
     python examples/finetune.py            # half a minute on two cores; --quick for a look
 
-The optimizer is in `make_optimizer`, the run in `main`. Nothing in the loop knows of any of it.
+`make_optimizer` makes the optimizer, and `main` trains. The loop has no code for freezing,
+accumulation, averages or metrics.
 """
 
 import argparse
@@ -65,7 +66,9 @@ def accuracy(params, x, y):
 
 
 def load_data():
-    """Images and labels: the digits 0 to 4 to pretrain on, 5 to 9 to train and to test on."""
+    """Return images and labels: the digits 0 to 4 to pretrain on, 5 to 9 to train and to test
+    on.
+    """
     x, y = load_digits(return_X_y=True)
     x, old = (x / 16).reshape(-1, 8, 8, 1).astype(np.float32), y < 5
     x_new, y_new = x[~old], y[~old] - 5
@@ -80,7 +83,7 @@ def load_data():
 
 
 def make_optimizer(steps):
-    """From the inside out; what is inside `accumulate` knows of steps only, and not of
+    """Build the optimizer from the inside out; everything inside `accumulate` sees steps, not
     micro-batches.
     """
     schedule = ol.warmup_cosine_decay_schedule(
@@ -99,7 +102,7 @@ def make_optimizer(steps):
 
 
 def train(tx, params, state, steps, data, test, rng, log):
-    """`steps` steps more, each with a row in the log; rates and accuracies in every fifth."""
+    """Train for `steps` more steps and log each, with rates and accuracies in every fifth row."""
     step = ol.make_step(loss_fn)
     for _ in range(steps):
         losses = []
@@ -130,7 +133,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 def plot(log, unfrozen_at, path):
     def draw(ax, title, curves, *, yscale="log"):
-        """Columns of the log over its steps: {column: (words, colour)}."""
+        """Draw columns of the log over its steps: {column: (words, colour)}."""
         for name, (words, color) in curves.items():
             steps, values = np.array(
                 [(row["step"], row[name]) for row in log if name in row], float

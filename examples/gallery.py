@@ -1,11 +1,10 @@
-"""Every optimizer's path on three landscapes: Rosenbrock's valley, Beale's function, a narrow
+"""Draw every optimizer's path on three landscapes: Rosenbrock's valley, Beale's function, a narrow
 quadratic.
 
-What one sees: a picture for each landscape in `out/`, with a panel for each method and a row for
-each family, and `gallery.png`, eight of them side by side. Each method is run once: that one
-compiled program is `jax.vmap` over 28 learning rates and over the landscapes, since an optimizer is
-data, and the rate that ends lowest is drawn. Run it from the repository, about five minutes on two
-cores:
+It draws a picture of each landscape in `out/`, with a panel for each method and a row for each
+family, and `gallery.png`, with eight methods side by side. Each method takes one compiled program,
+`jax.vmap` over 28 learning rates and the landscapes, because an optimizer is data; the rate that
+ends lowest is drawn. Run it from the repository; it takes about five minutes on two cores:
 
     pip install -e ".[examples]"
     python examples/gallery.py            # --only "Adam's relatives" for one family
@@ -57,7 +56,7 @@ LANDSCAPES = {
 
 
 def searched(direction: Make) -> Make:
-    """Behind a backtracking line search that starts from the rate."""
+    """Add a backtracking line search that starts from the rate."""
     search = ol.scale_by_backtracking_linesearch
     return lambda rate: ol.chain(
         direction(1.0), search(30, max_learning_rate=rate, increase_factor=2.0)
@@ -65,7 +64,7 @@ def searched(direction: Make) -> Make:
 
 
 def decayed(make: Make) -> Make:
-    """With a cosine decay of the rate."""
+    """Decay the rate by a cosine."""
     return lambda rate: make(ol.cosine_decay_schedule(rate, STEPS))
 
 
@@ -166,8 +165,8 @@ Drawn = tuple[np.ndarray, float, float]  # points, learning rate, value at the e
 
 
 def value_at(which, w):
-    """The landscape number `which` at a parameter of shape (1, 2), a matrix so that methods for
-    matrices show.
+    """Return the value of landscape `which` at a (1, 2) parameter, a matrix so that methods for
+    matrices work on it.
     """
     return jax.lax.switch(
         which, [lambda w, f=f: f(w[0, 0], w[0, 1]) for f, *_ in LANDSCAPES.values()], w
@@ -177,7 +176,7 @@ def value_at(which, w):
 def path(
     make: Make, which: jax.Array, start: jax.Array, rate: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """All points from the start on, and their values."""
+    """Return all points from the start on, and their values."""
     tx, f = make(rate), functools.partial(value_at, which)
     per_example = make is FAMILIES["signs and noise"]["dpsgd"]
 
@@ -199,8 +198,8 @@ def path(
 
 
 def best_paths(make: Make) -> list[Drawn]:
-    """By landscape: the path that ends lowest, its learning rate and the value at its end. One
-    program for all.
+    """Return, for each landscape, the path that ends lowest, its learning rate and its last value,
+    from one program.
     """
     starts = jnp.array([[start] for _, start, *_ in LANDSCAPES.values()])
     over_rates = jax.vmap(functools.partial(path, make), (None, None, 0))
@@ -214,7 +213,9 @@ def best_paths(make: Make) -> list[Drawn]:
 
 
 def draw(name: str, rows: list[tuple[str, dict[str, Drawn]]], size: float) -> Figure:
-    """One landscape: a panel for each method, a row for each family; below each, where it ends."""
+    """Draw one landscape: a panel for each method, a row for each family, and the last value below
+    each.
+    """
     columns = max(len(methods) for _, methods in rows)
     figure = Figure(figsize=(size * columns, 1.4 * size * len(rows) + 0.6), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -251,7 +252,7 @@ def file_name(method: str) -> str:
 
 
 def draw_method(runs: list[Drawn]) -> Figure:
-    """One method's path on every landscape, side by side, for a page of its own."""
+    """Draw one method's path on every landscape, side by side, for its own page."""
     figure = Figure(figsize=(9.0, 3.2), layout="constrained")
     panels = figure.subplots(1, len(runs))
     for axes, name, (points, rate, end) in zip(panels, LANDSCAPES, runs, strict=True):

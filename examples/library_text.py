@@ -1,4 +1,4 @@
-"""A text that is always at hand, and runs on it: for bf16_training.py and
+"""Load a text that every Python installation has, and train on it: for bf16_training.py and
 benchmarks/language.py.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def load_text():
-    """Sources of the standard library as bytes, the last tenth to evaluate on."""
+    """Return source code of the standard library as bytes, with the last tenth to evaluate on."""
     files = sorted(Path(argparse.__file__).parent.glob("*.py"))
     text = np.frombuffer(b"".join(path.read_bytes() for path in files), np.uint8)
     return jnp.asarray(text[: len(text) * 9 // 10]), jnp.asarray(text[len(text) * 9 // 10 :])
@@ -24,8 +24,8 @@ def windows(text, starts, length):
 
 @partial(jax.jit, static_argnums=0)
 def train(loss_fn, tx, params, text, held_out, starts):
-    """Losses on held-out windows along one run; the starts of the batches are (evaluations, steps
-    between, batch).
+    """Return losses on held-out windows during one run; the starts of the batches are (evaluations,
+    steps between, batch).
     """
 
     def step(carry, start):

@@ -1,9 +1,9 @@
 """Population-based training finds a learning-rate schedule that nobody wrote down.
 
-24 networks train side by side with SGD and momentum on noisy labels, in small batches: fast at
-first is best, slow at the end. Every 100 steps the worst quarter takes over from the best and moves
-its learning rate up or down. What one sees: the rates of all members over time with the ancestry of
-the winner, in `out/`, and the best fixed rate beside it.
+24 networks train side by side with SGD and momentum, on noisy labels and in small batches, where it
+is best to be fast at first and slow at the end. Every 100 steps the worst quarter copies the best
+and moves its learning rate up or down. The picture in `out/` shows the rates of all members over
+time, the ancestry of the winner, and the best fixed rate.
 
     pip install -e ".[examples,sweep]"
     python examples/pbt_schedule.py            # half a minute on two cores; --quick for a look
@@ -20,7 +20,7 @@ from optax_lite import sweep
 
 
 def noisy(labels, share=0.2):
-    """The labels with a share of them replaced by random ones."""
+    """Replace a share of the labels by random ones."""
     rng = np.random.default_rng(0)
     return np.where(
         rng.random(len(labels)) < share, rng.integers(0, 10, len(labels)), labels

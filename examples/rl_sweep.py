@@ -1,14 +1,14 @@
-"""A control task in pure JAX, learning rate against entropy bonus: a sweep over more than the
-optimizer, of an update that carries its environment along.
+"""Sweep the learning rate and the entropy bonus of a control task in pure JAX: more than the
+optimizer, with an update that carries its environment along.
 
-A corridor of 10 rooms. One step left of the start lies a small reward that ends the episode; a
-hundred times as much lies at the far right. At a high learning rate a policy soon settles for the
-small one, unless a bonus for entropy keeps it looking; with too large a bonus it never settles.
-What one sees: a heat map of the expected return, in `out/`.
+The task is a corridor of 10 rooms. One step left of the start lies a small reward that ends the
+episode; a hundred times as much lies at the far right. At a high learning rate a policy soon
+settles for the small one, unless a bonus for entropy keeps it looking; with too large a bonus it
+never settles. The picture in `out/` is a heat map of the expected return.
 
-The member is a dict of the optimizer and the bonus. Each update sees 8 steps of 4 walkers, who go
-on in the next one from where they are (advantage actor-critic, Mnih et al. 2016). Because the
-carry holds all that a run needs, `sweep.run` may also prune it (`--halving`), perturb, save and
+A member is a dict of the optimizer and the bonus. Each update sees 8 steps of 4 walkers, who
+continue in the next update from where they are (advantage actor-critic, Mnih et al. 2016). Because
+the carry holds all that a run needs, `sweep.run` may also prune it (`--halving`), perturb, save and
 resume it.
 
     pip install -e ".[sweep]"
@@ -42,14 +42,14 @@ class Carry(NamedTuple):
 
 
 def init(member, key):
-    """Preferences for left and right in each room, its value, and walkers in room 1."""
+    """Return preferences for left and right in each room, its value, and walkers in room 1."""
     params = {"logits": 0.01 * jax.random.normal(key, (ROOMS, 2)), "values": jnp.zeros(ROOMS)}
     start = Walkers(jnp.ones(WALKERS, jnp.int32), jnp.zeros(WALKERS, jnp.int32))
     return Carry(params, member["tx"].init(params), start)
 
 
 def step(params, walkers, key):
-    """One step of all walkers; those whose episode ends are back in room 1."""
+    """Move all walkers one step; those whose episode ends go back to room 1."""
     logp = jax.nn.log_softmax(params["logits"][walkers.room])
     action = jax.random.categorical(key, logp)
     room, age = walkers.room + 2 * action - 1, walkers.age + 1
@@ -66,7 +66,7 @@ def step(params, walkers, key):
 
 
 def update(member, carry, key):
-    """Let the walkers go on for some steps, and learn from them."""
+    """Move the walkers for some steps, and learn from these."""
 
     def loss(params):
         walkers, seen = jax.lax.scan(
@@ -92,7 +92,9 @@ def update(member, carry, key):
 
 
 def expected_return(carry):
-    """The return of the policy, exactly: where the walker is, step by step."""
+    """Compute the return of the policy exactly, from the walker's distribution over rooms at each
+    step.
+    """
     right = jax.nn.softmax(carry.params["logits"])[:, 1]
 
     def step(carry, _):

@@ -1,8 +1,9 @@
-"""Four methods over learning rate, weight decay and three seeds: 288 training runs in one call.
+"""Sweep four methods over learning rate, weight decay and three seeds: 288 training runs in one
+call.
 
-What one sees: how many runs are alive and the best so far while it runs, then a table of settings,
-which method is best and whether its learning rate lies at the edge of what was tried, and pictures
-in `out/`. Run it from the repository:
+While it runs, it shows how many runs are alive and the best so far. Then it prints a table of
+settings, which method is best, and whether its learning rate is at the edge of what was tried, and
+draws pictures in `out/`. Run it from the repository:
 
     pip install -e ".[examples,sweep]"
     python examples/sweep_digits.py            # about a minute on two cores; --quick for a look

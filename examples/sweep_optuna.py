@@ -1,10 +1,10 @@
-"""Optuna suggests, populations train: 96 trials in batches of 32, which choose between methods as
-they go.
+"""Let Optuna suggest settings and train them as populations: 96 trials in batches of 32, which also
+choose between methods.
 
     pip install -e ".[examples,sweep]"
     python examples/sweep_optuna.py            # half a minute on two cores; --quick for a look
 
-With `storage="sqlite:///study.db"` in `create_study` several processes or machines work on one
+With `storage="sqlite:///study.db"` in `create_study`, several processes or machines can work on one
 study.
 """
 

@@ -1,8 +1,8 @@
-"""A plain JAX training loop: clipping, AdamW on a schedule, weight decay for the weights only, a
-rate edited mid-run.
+"""Train in a plain JAX loop: clipping, AdamW on a schedule, weight decay for the weights only, and
+a rate that is changed in the middle of the run.
 
-What one sees: the loss, and that the edit compiled nothing, because the jitted step takes the
-optimizer as an argument. A step that closes over `tx` instead would go on with the old one. Runs in
+It prints the loss, and shows that the change compiled nothing, because the jitted step takes the
+optimizer as an argument. A step that closes over `tx` would continue with the old one. It runs in
 seconds: python examples/training_loop.py
 """
 
@@ -50,7 +50,7 @@ def main():
     state = tx.init(params)
     for i in range(STEPS):
         if i == STEPS // 2:
-            # a bare name will do where only one place has it
+            # a bare name is enough where it is unique
             tx = tx.replace(peak_value=3e-3, max_norm=0.5)
             print(
                 {

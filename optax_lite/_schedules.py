@@ -516,7 +516,7 @@ def linear_onecycle_schedule(
     div_factor: Number = 25.0,
     final_div_factor: Number = 1e4,
 ):
-    """Rise and fall once in lines, with a last stretch far below. Smith 2018.
+    """Rise and fall once linearly, with a last stretch far below. Smith 2018.
 
     The value is peak/div at 0, peak at pct_start, peak/div at pct_final, and peak/(div·final_div)
     at the end.

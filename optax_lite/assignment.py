@@ -1,4 +1,4 @@
-"""Assignment problems: optax's own, where it is installed."""
+"""Assignment problems: optax's own functions, if it is installed."""
 
 from optax_lite._forward import forwarded
 

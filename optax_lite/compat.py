@@ -1,4 +1,4 @@
-"""optax's spellings of what has another name here, for code that was written for optax."""
+"""optax's names for things that have another name here, for code that was written for optax."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -62,7 +62,7 @@ class InjectHyperparamsState(NamedTuple):
 
     count: Array  # updates so far, int32
     hyperparams: dict[str, Any]  # by name
-    inner_state: OptState  # of the optimizer
+    inner_state: OptState  # state of the optimizer
 
 
 # functions

@@ -1,4 +1,4 @@
-"""The newer and rarer methods, in optax's place for them; all are at the top level too."""
+"""Newer and rarer methods, by their names in `optax.contrib`; all are at the top level too."""
 
 from optax_lite._transforms.complex import SplitRealAndImaginaryState, split_real_and_imaginary
 from optax_lite._transforms.constrain import normalize

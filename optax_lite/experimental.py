@@ -1,4 +1,4 @@
-"""Experiments: optax's own, where it is installed."""
+"""Experiments: optax's own functions, if it is installed."""
 
 from optax_lite._forward import forwarded
 

@@ -1,4 +1,4 @@
-"""Eigenvalues, matrix roots and least squares, as optax offers them beside its optimizers."""
+"""Eigenvalues, matrix roots and least squares, which optax offers next to its optimizers."""
 
 import functools
 import operator

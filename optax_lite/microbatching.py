@@ -1,4 +1,4 @@
-"""A function of a batch, called on one microbatch after another: optax's `optax.microbatching`.
+"""Call a function of a batch on one microbatch after another, as in `optax.microbatching`.
 
 Microbatch i of n has the rows i, n + i, 2n + i, ..., so that a batch that is spread over devices
 stays where it is. The batch is never copied as a whole, and results are accumulated as they come:

@@ -1,4 +1,4 @@
-"""Perturbed functions: optax's own, where it is installed."""
+"""Perturbed functions: optax's own functions, if it is installed."""
 
 from optax_lite._forward import forwarded
 

@@ -1,4 +1,6 @@
-"""Schedules, and hyperparameters that are read from the state, in optax's place for them."""
+"""Schedules, and hyperparameters that are read from the state, by their names in
+`optax.schedules`.
+"""
 
 from optax_lite._schedules import (
     constant_schedule,

@@ -1,4 +1,4 @@
-"""Diagonals of Hessians and Fisher matrices: optax's own, where it is installed."""
+"""Diagonals of Hessians and Fisher matrices: optax's own functions, if it is installed."""
 
 from optax_lite._forward import forwarded
 

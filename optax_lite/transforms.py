@@ -1,4 +1,4 @@
-"""Single transformations and what wraps them, in optax's place for them."""
+"""Single transformations and wrappers, by their names in `optax.transforms`."""
 
 from optax_lite._transforms.clip import (
     adaptive_grad_clip,

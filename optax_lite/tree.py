@@ -1,4 +1,4 @@
-"""Arithmetic on whole trees, and what has a name found anywhere in them: optax's `optax.tree`.
+"""Arithmetic on whole trees, and lookup by name anywhere in them, as in `optax.tree`.
 
 Leaf by leaf these are the operations of `jax.numpy`, with its rules for dtypes. Sums over a tree
 are computed and returned in float32 at least.

@@ -1,4 +1,4 @@
-"""The helpers of `optax_lite.tree` under optax's other names for them."""
+"""The helpers of `optax_lite.tree`, by their names in `optax.tree_utils`."""
 
 from optax_lite import tree
 

@@ -1,7 +1,10 @@
-"""Docstrings of public functions: every argument has one entry, and stated ranges are checked."""
+"""Docstrings of public functions: every argument has one entry, stated ranges are checked, and
+examples run.
+"""
 
 import ast
 import dataclasses
+import doctest
 import enum
 import functools
 import importlib
@@ -10,6 +13,8 @@ import re
 import textwrap
 import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -287,3 +292,86 @@ def test_a_stated_range_is_checked(case):
             function(**{**settings, argument: value})
     for value in inside:
         function(**{**settings, argument: value})
+
+
+# --- examples -------------------------------------------------------------------------------------
+
+EXAMPLES = {
+    name: doctest.DocTestParser().get_doctest(doc_of(value), {}, name, None, 0)
+    for name, value in FUNCTIONS.items()
+    if ">>>" in doc_of(value)
+}
+# The names that most programs use; `sgd` is called as `adam` is.
+SHOWN = (
+    *("optimizers.adam.adam", "optimizers.adam.adamw", "core.compose.chain"),
+    *("core.leafwise.leafwise", "core.transform.transform", "wrappers.groups.groups"),
+    *("wrappers.accumulate.accumulate", "wrappers.average.average_params"),
+    *("wrappers.skip.skip_bad_steps", "wrappers.quantize.quantize_state"),
+    *("wrappers.loss_scaling.loss_scaling", "wrappers.inject.inject_hyperparams"),
+    *("train.step.make_step", "train.fit.fit", "train.minimize.minimize"),
+    *("sweep._engine.engine.run", "sweep.training.training"),
+    *("inspect.explain.explain", "inspect.transfer.transfer"),
+)
+
+
+def what_examples_assume():
+    """The public names, a small network with its gradients, and data."""
+
+    def init(key):
+        kernels = [
+            jax.random.normal(k, s)
+            for k, s in zip(jax.random.split(key), ((3, 8), (8, 1)), strict=True)
+        ]
+        biases = jnp.zeros(8), jnp.zeros(1)
+        layers = zip(("encoder", "head"), kernels, biases, strict=True)
+        return {name: {"kernel": kernel, "bias": bias} for name, kernel, bias in layers}
+
+    def loss_fn(params, x, y):
+        hidden = jnp.tanh(x @ params["encoder"]["kernel"] + params["encoder"]["bias"])
+        return jnp.mean((hidden @ params["head"]["kernel"] + params["head"]["bias"] - y) ** 2)
+
+    key = jax.random.key(0)
+    x, params = jax.random.normal(key, (64, 3)), init(key)
+    y = jnp.sin(x[:, :1])
+    given = vars(ol) | {"__name__": "__main__"}
+    given |= {"jax": jax, "jnp": jnp, "np": np, "functools": functools, "sweep": sweep}
+    given |= {"init": init, "loss_fn": loss_fn, "key": key, "x": x, "y": y, "params": params}
+    return given | {
+        "grads": jax.grad(loss_fn)(params, x, y),
+        "target": init(jax.random.key(1)),
+        "mask": jnp.ones(64),
+        "count": 100,
+    }
+
+
+def failures(test):
+    told = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    runner.run(test, out=told.append)
+    return "".join(told)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name):
+    test = EXAMPLES[name]
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):  # as users have it
+        test.globs = what_examples_assume()
+        assert failures(test) == ""
+
+
+def test_an_example_that_prints_something_else_is_noticed():
+    told = failures(doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0))
+    assert "Expected:\n    3" in told and "Got:\n    2" in told
+
+
+def test_names_whose_call_is_not_obvious_have_an_example():
+    assert set(SHOWN) <= EXAMPLES.keys()
+
+
+def test_examples_are_in_a_section_that_the_site_shows_as_code():
+    """Under `Example:`, or without the prompt, it would be set as prose."""
+    headings = r"(?m)^Examples?:\n(?! {4}>>> )|^Example:"
+    assert [name for name, value in FUNCTIONS.items() if re.search(headings, doc_of(value))] == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from benchmarks import draw
 from tests.nightly import first
 
 ROOT = Path(__file__).parent.parent
@@ -100,20 +101,53 @@ def test_a_message_that_is_not_the_one_shown_is_noticed():
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+LINKED += sorted((ROOT / "benchmarks/results").glob("*.md"))
+
+
+def links(page):
+    """The (file, anchor) of every relative link or picture of a page, without its code."""
+    text = re.sub(r"(?ms)^ *```.*?^ *```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"))
+    found = re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]*))?\)", text)
+    return [(page.parent / target if target else page, anchor) for target, anchor in found]
+
+
+def anchors(page):
+    """The anchors of a page: what GitHub and the site make of its headings, and `<a id=...>`."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"(?m)^#+ (.*)", text)
+    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return {*slugs, *re.findall(r'<a id="([^"]+)">', text)}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=page_id)
 def test_links_lead_somewhere(page):
-    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8"))
-    missing = [target for target in targets if not (page.parent / target).exists()]
-    assert [target for target in missing if not is_generated(page.parent / target)] == []
+    """Between files, as GitHub shows them; `make docs` checks the links of the site."""
+    assert [str(file) for file, _ in links(page) if not file.exists()] == []
+    assert [
+        (str(f), anchor) for f, anchor in links(page) if anchor and anchor not in anchors(f)
+    ] == []
 
 
-def is_generated(path):
-    """Whether the site has a page there that no file holds."""
-    from tools import pages  # it traces every method's init, which most runs have no need of
+def test_links_and_anchors_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `b`: c\n\n[x](no.md#y) `[z](code.md)` ![p](p.png) [q](#a-b-c)\n")
+    assert links(page) == [(tmp_path / "no.md", "y"), (tmp_path / "p.png", ""), (page, "a-b-c")]
+    assert anchors(page) == {"a-b-c"}
 
-    docs = ROOT / "docs"
-    path = path.resolve()
-    return path.is_relative_to(docs) and path.relative_to(docs).as_posix() in pages.pages()
+
+@pytest.mark.parametrize("picture", draw.PICTURES)
+def test_pictures_of_benchmarks_follow_the_stored_tables(picture, tmp_path):
+    numbers = [number for *_, found in draw.panels(picture) for number in found]
+    assert len(numbers) >= 5 and all(0 < number < 20 for number in numbers)
+    draw.draw(picture, tmp_path)
+    assert (tmp_path / picture).stat().st_size > 10_000
+    assert f"images/{picture}" in (ROOT / "docs/benchmarks/index.md").read_text(encoding="utf-8")
+
+
+def test_rows_of_both_kinds_of_tables_are_read():
+    assert draw.table("2026-11-30-cpu.md")["eager update + apply, transformer"] == 0.228
+    assert draw.table("2026-11-26-h200.md")["our MultiSteps, of optax's"] == 1.07
 
 
 @pytest.mark.parametrize("name", first(1, ["custom_transform", "training_loop"]))

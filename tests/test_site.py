@@ -13,7 +13,7 @@ import pytest
 import optax_lite
 from tools import pages
 
-TEXT = pages.pages()
+TEXT = pages.pages() | {uri: table() for uri, table in pages.TABLES.items()}
 REFERENCE = {uri: text for uri, text in TEXT.items() if uri.startswith(("api/", "methods/"))}
 DESCRIBED = [
     name for text in REFERENCE.values() for name in re.findall(r"(?m)^::: optax_lite\.(\S+)$", text)

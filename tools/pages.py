@@ -94,13 +94,13 @@ FAMILY = {
     stem: family
     for family, stems in {
         "classic": "sgd rmsprop adagrad adadelta adam nadam nadam_dozat rprop",
-        "relative of Adam": "acprop adabelief adam_atan2 adamax adan ademamix adopt amsgrad "
+        "Adam variant": "acprop adabelief adam_atan2 adamax adan ademamix adopt amsgrad "
         "cautious madgrad mars radam simplified_ademamix stable_adamw yogi",
-        "sign": "lion sign_sgd",
-        "by layer": "fromage lamb lars novograd",
-        "small state": "adafactor galore sm3",
+        "sign-based": "lion sign_sgd",
+        "layer-wise": "fromage lamb lars novograd",
+        "memory-saving": "adafactor galore sm3",
         "matrix": "muon shampoo soap",
-        "no rate to find": "cocob dadapt_adamw dog dowg mechanize momo momo_adam polyak_sgd "
+        "learning-rate-free": "cocob dadapt_adamw dog dowg mechanize momo momo_adam polyak_sgd "
         "prodigy schedule_free",
         "second order": "lbfgs sophia",
         "noise and privacy": "dpsgd noisy_sgd",
@@ -322,7 +322,7 @@ def state_table(name: str) -> str:
         share = number(sum(map(nbytes, leaves)) / SIDE**2)
         comment = field_comments(kind).get(field, "")
         lines.append(f"| `{kind.__name__}.{field}` | {comment} | {', '.join(shapes)} | {share} |")
-    return "\n".join(lines) + "\n" if state_slots(name) else "It keeps none.\n"
+    return "\n".join(lines) + "\n" if state_slots(name) else "No state.\n"
 
 
 def states_of(names: list[str]) -> str:
@@ -330,7 +330,7 @@ def states_of(names: list[str]) -> str:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(state_table(name), []).append(name)
-    text = f"## State\n\nFor one matrix of float32, {SIDE} × {SIDE}.\n\n"
+    text = f"## State\n\nFor one {SIDE} × {SIDE} matrix of float32 parameters.\n\n"
     for table, group in groups.items():
         total = number(bytes_per_parameter(group[0]))
         text += (
@@ -422,7 +422,7 @@ def reference(name: str) -> str:
     indented = "".join(f"    {line}".rstrip() + "\n" for line in source.splitlines())
     settings = sum(len(row.settings) for row in found)
     return (
-        f'??? note "`{name}` in numpy, as the tests compare it, with {settings} settings"\n\n'
+        f'??? note "Numpy reference of `{name}`, compared in {settings} settings"\n\n'
         f"    ```python\n{indented}    ```\n\n"
     )
 
@@ -465,7 +465,7 @@ def comparison() -> str:
             if is_part(name):
                 continue
             rate = inspect.signature(getattr(ol, name)).parameters.get("learning_rate")
-            default = "it has none" if rate is None else shown(rate.default)
+            default = "no rate" if rate is None else shown(rate.default)
             state = number(bytes_per_parameter(name))
             lines.append(
                 f"| {link(name)} | {FAMILY[stem]} | {state} | {default} | {papers(name)} |"
@@ -485,7 +485,7 @@ def entry(path: str) -> str:
     home = homes().get(path, path)
     told = sentence(getattr(module_of(owner), name))
     if home.rpartition(".")[2] != name:
-        told = f"Another name of {link(home)}."
+        told = f"Another name for {link(home)}."
     return f"| {link(path)} | {told} |"
 
 
@@ -505,7 +505,7 @@ def states_page() -> str:
         kind = getattr(ol.states, name)
         text += f"## `{name}` {{#{name}}}\n\n"
         if kind.__name__ != name:
-            text += f"Another name of [`{kind.__name__}`](#{kind.__name__}).\n\n"
+            text += f"Another name for [`{kind.__name__}`](#{kind.__name__}).\n\n"
             continue
         told = "" if (kind.__doc__ or "").startswith(f"{name}(") else sentence(kind)
         text += f"{told}\n\n" * bool(told)
@@ -514,30 +514,36 @@ def states_page() -> str:
             lines = [f"| `{field}` | {comment} |" for field, comment in comments.items()]
             text += "\n".join(["| field | |", "|---|---|", *lines]) + "\n\n"
         elif not told:
-            text += "It has no fields.\n\n"
+            text += "No fields.\n\n"
     return text
 
 
 def forwarded_page(name: str) -> str:
     doc = inspect.cleandoc(module_of(name).__doc__ or "")
-    return f"# `optax_lite.{name}`\n\n{doc}\n\nIts functions are those of the installed optax.\n"
+    return f"# `optax_lite.{name}`\n\n{doc}\n\nIts functions come from the installed optax.\n"
+
+
+def listed() -> dict[str, list[str]]:
+    return {title: names for title, names in sections().items() if title != "by their modules"}
+
+
+def api_table() -> str:
+    """One table of all public names, by the page that describes them."""
+    lines = ["| page | names |", "|---|---|"]
+    for title, names in listed().items():
+        lines.append(f"| [{title}]({slug(title)}.md) | {', '.join(map(link, names))} |")
+    for module in [*MODULES, "states", *FORWARDED]:
+        lines.append(f"| {link(module)} | {sentence(module_of(module))} |")
+    return "\n".join(lines)
 
 
 def api_pages() -> dict[str, str]:
-    listed = {title: names for title, names in sections().items() if title != "by their modules"}
-    pages = {f"api/{slug(title)}.md": api_page(title, names) for title, names in listed.items()}
+    pages = {f"api/{slug(title)}.md": api_page(title, names) for title, names in listed().items()}
     for module in MODULES:
         paths = [f"{module}.{name}" for name in own_names(module_of(module))]
         pages[f"api/optax_lite.{module}.md"] = api_page(f"`optax_lite.{module}`", paths)
     pages["api/optax_lite.states.md"] = states_page()
-    pages |= {f"api/optax_lite.{name}.md": forwarded_page(name) for name in FORWARDED}
-    index = "# API\n\nEvery public name. A link leads to the one place that describes it.\n\n"
-    index += "| page | names |\n|---|---|\n"
-    for title, names in listed.items():
-        index += f"| [{title}]({slug(title)}.md) | {', '.join(map(link, names))} |\n"
-    for module in [*MODULES, "states", *FORWARDED]:
-        index += f"| {link(module)} | {sentence(module_of(module))} |\n"
-    return {"api/index.md": index, **pages}
+    return pages | {f"api/optax_lite.{name}.md": forwarded_page(name) for name in FORWARDED}
 
 
 # --- files of the repository that are pages too ---------------------------------------------------
@@ -623,6 +629,12 @@ def pages() -> dict[str, str]:
     return found
 
 
+# Pages with a table that follows from the code. In the files of these pages, whose links lead
+# somewhere on GitHub too, words for readers of the file are in its place.
+TABLES = {"methods/index.md": comparison, "api/index.md": api_table}
+PLACE = re.compile(r"<!-- table -->.*<!-- end of table -->", re.DOTALL)
+
+
 # --- what MkDocs calls ----------------------------------------------------------------------------
 
 
@@ -648,8 +660,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     uri = page.file.src_uri
     if page.file.generated_by:
         return markdown
-    if uri == "methods/index.md":
-        markdown = markdown.replace("<!-- every method -->", comparison())
+    if uri in TABLES:
+        markdown = PLACE.sub(lambda _: TABLES[uri](), markdown)
     return with_links(markdown, posixpath.join("docs", posixpath.dirname(uri)), uri)
 
 

@@ -13,7 +13,7 @@ from optax_lite.errors.direction import check_makes_direction
 
 
 class CautiousState(NamedTuple):
-    inner_state: PyTree  # of the transformation that makes the updates
+    inner_state: PyTree  # state of the transformation that makes the updates
 
 
 _NOT_AROUND = {
@@ -30,8 +30,8 @@ def cautious(inner: TransformationLike):
 
         u ← u·φ·d / (Σφ + 1),  φ = 1 where u·g > 0, else 0
 
-    u is the update of `inner` and d the number of entries of a leaf, so what is left of u is
-    lengthened by what was dropped. C-AdamW is `chain(cautious(scale_by_adam()),
+    u is the update of `inner` and d the number of entries of a leaf, so the rest of u is lengthened
+    to make up for what was dropped. C-AdamW is `chain(cautious(scale_by_adam()),
     add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`, C-Lion the same with
     `scale_by_lion()`. A complex entry agrees if the real part of u·conj(g) is positive.
 

@@ -148,12 +148,12 @@ def adaptive_grad_clip(
 
         g ← g·clipping·max(‖w‖, eps) / ‖g‖ if ‖g‖ is above clipping·max(‖w‖, eps)
 
-    A unit is an output of a layer, with its weights on the last axis (Flax). ‖g‖ counts as 1e-6 at
-    least where it divides, as in the authors' code, which shrinks smaller gradients further.
+    A unit is an output of a layer, with its weights along the last axis (Flax). As in the authors'
+    code, ‖g‖ in the denominator is at least 1e-6, which shrinks smaller gradients further.
 
     Args:
         clipping: Largest norm of a gradient relative to its weights, at least 0.
-        eps: Least value of ‖w‖, at least 0; it lets weights that are 0 leave it.
+        eps: Least value of ‖w‖, at least 0; it lets weights that are 0 move.
         axis: Axes that a norm goes over, where the units are not on the last axis.
     """
     check_nonnegative(clipping=clipping)

@@ -21,7 +21,7 @@ class SplitRealAndImaginaryArrays(NamedTuple):
 
 
 class SplitRealAndImaginaryState(NamedTuple):
-    inner_state: OptState  # of the real and imaginary parts
+    inner_state: OptState  # state of the real and imaginary parts
 
 
 def _split(tree: PyTree) -> PyTree:
@@ -41,10 +41,10 @@ _NOT_AROUND = {
 def split_real_and_imaginary(inner: TransformationLike):
     """Let `inner` see every complex array as two real ones, and put its updates together again.
 
-    So a rule treats each of the two numbers by itself: Adam then has a second moment for either
-    part, where by itself it has one of |g|². It also makes rules for real numbers work on complex
-    parameters. Real arrays pass unchanged. Inside, paths go on to `z/real` and `z/imaginary`; extra
-    arguments that are trees are not split.
+    A rule then treats the two parts separately: Adam has a second moment for each part instead of
+    one for |g|². Rules for real numbers also work on complex parameters this way. Real arrays pass
+    unchanged. Inside, paths end in `z/real` and `z/imaginary`; extra arguments that are trees are
+    not split.
 
     Args:
         inner: Transformation to apply.

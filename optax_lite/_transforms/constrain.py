@@ -20,8 +20,8 @@ class ZeroNansState(NamedTuple):
 def zero_nans():
     """Replace NaN by 0, entry by entry; infinite entries stay.
 
-    The state says which leaves had one in the last update. The others go on as if nothing had
-    happened: to leave out the whole step is often better.
+    The state says which leaves had a NaN in the last update. The other entries move as usual;
+    skipping the whole step is often better.
     """
 
     def init(params):
@@ -61,8 +61,8 @@ def centralize():
     """Subtract from g its mean over all axes but the first; vectors and scalars stay. Yong et al.
     2020.
 
-    The paper's unit is an output: it wants the outputs on the first axis, as in torch; Flax has
-    them on the last.
+    The paper subtracts the mean per output, which needs the outputs on the first axis, as in torch;
+    Flax has them on the last.
     """
 
     def rule(g):
@@ -77,8 +77,8 @@ def normalize_by_update_norm(scale_factor: ScalarOrSchedule = 1.0, eps: ScalarOr
 
         g ← scale_factor·g / (‖g‖ + eps), with the norm ‖g‖ over all leaves
 
-    The step then has one length however flat the loss is, and has to be shortened by a schedule to
-    settle.
+    Every step then has the same length, however flat the loss is, so shorten it by a schedule to
+    converge.
 
     Args:
         scale_factor: Norm that the updates get.

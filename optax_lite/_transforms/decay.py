@@ -46,17 +46,17 @@ def _add_decayed_weights(weight_decay):
 
 @transform(static=("mask",))
 def independent_weight_decay(weight_decay: ScalarOrSchedule, mask: Mask | None = None):
-    """Take a share of the parameters off, whatever the learning rate is. Loshchilov & Hutter 2019,
+    """Shrink the parameters by a share, whatever the learning rate is. Loshchilov & Hutter 2019,
     Algorithm 2.
 
         u ← u - weight_decay·w
 
-    It belongs behind the learning rate. This is independent decay in Wortsman et al. 2023,
-    "Small-scale proxies". To let it fall with the rate give both one shape: `chain(adam(1e-3 *
-    shape), independent_weight_decay(1e-4 * shape))`, a schedule.
+    Put it after the learning rate. This is the independent decay of Wortsman et al. 2023,
+    "Small-scale proxies". To let it fall with the rate, give both the same shape: `chain(adam(1e-3
+    * shape), independent_weight_decay(1e-4 * shape))`, a schedule.
 
     Args:
-        weight_decay: Share of w that goes at a step, which for `adamw` is lr·weight_decay.
+        weight_decay: Share of w that is removed per step, which for `adamw` is lr·weight_decay.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
             params (see `masked`); None for all.
     """

@@ -14,7 +14,7 @@ from optax_lite.core.validate import check_nonnegative
 
 class AddNoiseState(NamedTuple):
     count: Array  # updates so far, int32
-    rng_key: Array  # of the next update, raw uint32
+    rng_key: Array  # key of the next update, raw uint32
 
 
 def with_normal(updates: PyTree, key: Array, scale: Number) -> PyTree:
@@ -38,7 +38,7 @@ def add_noise(
 
         g ← g + N(0, σ²), σ² = eta / (1 + t)^gamma after t updates
 
-    Runs with one key have the same noise, so give members of a population a key each:
+    Runs with the same key have the same noise, so give each member of a population its own:
     jax.vmap(lambda key: add_noise(0.1, 0.55, key))(jax.random.split(key, 8)).
 
     Args:

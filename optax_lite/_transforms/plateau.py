@@ -42,15 +42,14 @@ def reduce_on_plateau(
         updates, state = tx.update(grads, state, params, value=loss)
 
     Better is value < best - rtol·|best| - atol, for a loss below 0 too (optax multiplies the best
-    by 1 - rtol, and so takes a loss that stays at -10 for one that gets better for ever). A loss
-    that is not a number is no better.
+    by 1 - rtol, so a loss that stays at -10 gets better forever). NaN is no better.
 
     Args:
         factor: Factor of the scale at a reduction, in (0, 1).
         patience: Losses that are no better before a reduction, at least 1.
         rtol: Relative improvement below which a loss is no better, in [0, 1].
         atol: Absolute improvement below which a loss is no better, at least 0.
-        cooldown: Losses after a reduction that count for nothing but the best, at least 0.
+        cooldown: Losses after a reduction that only update the best, at least 0.
         accumulation_size: Updates whose mean is one loss, above 0.
         min_scale: Least scale, at least 0.
     """

@@ -79,7 +79,7 @@ def scale_by_sign():
     descends=lambda tx: None,
 )
 def set_to_zero():
-    """Replace every update by -0.0, which freezes the parameters to the bit: -0.0 + 0.0 would be
+    """Replace every update by -0.0, which freezes the parameters bit for bit: -0.0 + 0.0 would be
     0.0.
     """
 

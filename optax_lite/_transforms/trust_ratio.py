@@ -19,9 +19,8 @@ def scale_by_trust_ratio(
 
         u ← trust_coefficient·‖w‖ / (‖u‖ + eps)·u, the norms of its leaf
 
-    A step then changes every leaf by the same share, trust_coefficient times the learning rate. A
-    leaf where one of the norms is 0 (a bias that starts at 0) is left unchanged, without the
-    coefficient.
+    A step then changes every leaf by the same share, trust_coefficient times the learning rate. If
+    one of the norms is 0 (a bias that starts at 0), u stays unchanged, without the coefficient.
 
     Args:
         min_norm: Least value of both norms, at least 0.

@@ -100,15 +100,18 @@ def _chain_descends(tx):
 def chain(*transforms: TransformationLike):
     """Apply transformations one after another; the state is the tuple of their states.
 
-        tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
-
-    Each gets the updates of the one before it, in float32 at least, and the params and extra
-    arguments of the call. Descent needs exactly one change of sign: that of
-    `scale_by_learning_rate`, or of an optimizer that ends in it. A chain of chains is one chain.
-    Where a member freezes a leaf, all of them see a gradient of 0, so that no norm counts it.
+    Each member gets the updates of the one before it, in at least float32, together with the params
+    and the extra arguments of the call. To descend, exactly one member must change the sign:
+    `scale_by_learning_rate`, or an optimizer that ends in it. If a member freezes a leaf, all
+    members get a gradient of 0 for it, so that no norm counts it.
 
     Args:
         *transforms: The transformations, in the order in which they apply.
+
+    Examples:
+        >>> tx = chain(clip_by_global_norm(1.0), scale_by_adam(), scale_by_learning_rate(1e-3))
+        >>> len(tx.init(params))
+        3
     """
     check_members({str(i): t for i, t in enumerate(transforms)})
 
@@ -236,11 +239,11 @@ def masked(inner: TransformationLike, mask: Mask, *, mask_compatible_extra_args:
 
         masked(add_decayed_weights(0.1), ["!bias", "!norm*"])
 
-    A pattern is a glob, `"kernel"`, or a compiled regular expression. A glob matches at any depth,
-    one with a slash from the root; of several patterns the last match decides, `!` excludes, and a
-    list that begins with an exclusion includes the rest. Inside `inner` a norm is over these leaves
-    only, and so is a line search: there `value_fn`, `obj_fn` and `grad_fn` are functions of these
-    leaves.
+    A pattern is a glob, `"kernel"`, or a compiled regular expression. A glob without a slash
+    matches at any depth, one with a slash from the root. Of several patterns the last match
+    decides, `!` excludes, and a list that begins with an exclusion includes the rest. Norms and
+    line searches inside `inner` cover only these leaves: `value_fn`, `obj_fn` and `grad_fn` are
+    then functions of these leaves.
 
     Args:
         inner: Transformation to apply.
@@ -302,8 +305,8 @@ def partition(
 
         partition({"body": adamw(1e-3), "head": sgd(0.1)}, {"encoder": "body", "out": "head"})
 
-    Inside a group a norm is over that group's leaves only. Freeze a group with `set_to_zero()`: it
-    keeps no state. `multi_transform` is the same under its older name.
+    Norms inside a group cover only its leaves. To freeze a group, use `set_to_zero()`, which keeps
+    no state. `multi_transform` is an older name for this.
 
     Args:
         transforms: Dict from labels, all of one type, to transformations.
@@ -311,7 +314,7 @@ def partition(
         mask_compatible_extra_args: Mask extra arguments with the structure of the params, too.
 
     Raises:
-        ArgumentError: If a leaf has a label without a transformation; it names the leaf.
+        ArgumentError: If a leaf has a label without a transformation; the error names the leaf.
     """
     if not isinstance(transforms, dict) or len({type(label) for label in transforms}) > 1:
         raise ArgumentError(
@@ -360,8 +363,9 @@ def stateless(f: Callable[[PyTree, PyTree], PyTree]):
         f: Function `(updates, params)` that returns the new updates; params are None where the call
             has none.
 
-    Example:
-        tx = chain(stateless(lambda updates, params: jax.tree.map(jnp.sign, updates)), sgd(0.1))
+    Examples:
+        >>> signs = stateless(lambda updates, params: jax.tree.map(jnp.sign, updates))
+        >>> tx = chain(signs, sgd(0.1))
     """
     check_function(f=f)
     return lambda params: EmptyState(), lambda updates, state, params=None: (
@@ -377,8 +381,8 @@ def stateless_with_tree_map(f: Callable[[Array, Any], Array]):
     Args:
         f: Function `(u, p)` that returns the new update; p is None where the call has no params.
 
-    Example:
-        tx = chain(stateless_with_tree_map(lambda u, p: jnp.sign(u)), sgd(0.1))
+    Examples:
+        >>> tx = chain(stateless_with_tree_map(lambda u, p: jnp.sign(u)), sgd(0.1))
     """
     check_function(f=f)
 

@@ -136,8 +136,8 @@ def wrapping(
 
         return wrapping(tx, tx.init, run)
 
-    `inner.where(condition, updates, state, params, **extra)` runs the member where the condition
-    holds; elsewhere nothing moves, and the state stays to the bit.
+    `inner.where(condition, updates, state, params, **extra)` runs the wrapped transformation if the
+    condition holds; otherwise nothing moves, and the state stays unchanged bit for bit.
 
     Args:
         tx: The optimizer, or any other transformation. None where there are several members, each

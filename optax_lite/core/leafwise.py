@@ -99,16 +99,11 @@ def leafwise(
 ) -> PyTree:
     """Apply a rule about arrays to every leaf: `rule(g, *slots, *read)` returns `(update, *slots)`.
 
-        def rule(g, m):
-            m = 0.9 * m + 0.1 * g
-            return jnp.sign(m), m
-
-        updates, mu = leafwise(rule, updates, state.mu)
-
-    The arrays reach the rule in the compute dtype of their leaf (float32 at least), and updates and
-    slots leave in it; the transformation around it casts each slot back to its stored dtype. A None
-    or masked update is skipped together with its slots. Nothing is broadcast. In a trace the rule
-    is compiled by itself, so that the thousand leaves of one shape and dtype are traced once.
+    The rule gets all arrays of a leaf in one dtype, at least float32, and its results keep that
+    dtype; the transformation around it casts each slot back to the dtype in which it is stored. A
+    leaf whose update is None or masked is skipped, with its slots. Nothing is broadcast. In a trace
+    the rule is compiled on its own, so that a thousand leaves of one shape and dtype are traced
+    once.
 
     Args:
         rule: Function of the arrays of one leaf. Without slots it returns the update alone.
@@ -123,6 +118,12 @@ def leafwise(
 
     Returns:
         The trees `(updates, *slots)`, or the updates alone when there are no slots.
+
+    Examples:
+        >>> def rule(g, m):
+        ...     m = 0.9 * m + 0.1 * g
+        ...     return jnp.sign(m), m
+        >>> updates, mu = leafwise(rule, grads, zeros_like(params))
     """
     if not isinstance(read, (tuple, list)):
         raise TypeError("leafwise: read= is a tuple of trees; write read=(params,)")

@@ -73,8 +73,7 @@ def safe_norm(
     axis: int | tuple[int, ...] | None = None,
     keepdims: bool = False,
 ) -> Array:
-    """Return `jnp.linalg.norm`, but `min_norm` at least, with derivative 0 where it is not above
-    that.
+    """Return `jnp.linalg.norm`, or `min_norm` if that is larger, with derivative 0 there.
 
     It is computed in float32 at least and returned in the precision of `x`.
 
@@ -168,9 +167,9 @@ def _total(parts: list[Array]) -> Array:
 def global_norm(updates: PyTree) -> Array:
     """Return the 2-norm over all entries of all leaves, summed in float32 at least.
 
-    It is right for every size that the dtype holds, in float32 also where squares are 0 (below
-    1e-19) or infinite (above 2e19). It is infinite or NaN if an entry is, or if it does not fit
-    itself. Its derivative at 0 is 0.
+    It is right for all sizes that the dtype can hold, in float32 also where squares underflow
+    (below 1e-19) or overflow (above 2e19). It is infinite or NaN if an entry is, or if the norm
+    itself overflows. Its derivative at 0 is 0.
 
     Args:
         updates: Gradients or updates, a pytree with the structure of the parameters. None is

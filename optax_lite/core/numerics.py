@@ -75,12 +75,12 @@ def bias_correction_factor(decay: Number, count: Number) -> Array:
     """Return 1 - bᵗ, the sum of the weights in a moving average that started at 0. Kingma & Ba
     2015.
 
-    It is a weakly typed scalar to divide by. Take it before `leafwise`; inside a rule it is
-    computed for every entry.
+    Divide a moving average by it; it is a weakly typed scalar. Compute it before `leafwise`: inside
+    a rule it is computed for every entry.
 
     Args:
         decay: Decay b of the moving average.
-        count: Number of updates so far, an integer. That is t; the update under way counts.
+        count: Number of updates so far, an integer. This is t, which includes the current update.
     """
     check_number(decay=decay, count=count)
     # Called inside the rule instead, it made a jitted step over 1,000 leaves take 1.19 of optax's

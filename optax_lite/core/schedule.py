@@ -95,7 +95,7 @@ def schedule(
         def halving(init_value, every):
             return lambda count: init_value * 0.5 ** (count // every)
 
-    The value may be asked for an array of counts.
+    `value` must also work for an array of counts.
 
     Args:
         builder: Function of the hyperparameters that returns a function of the count.

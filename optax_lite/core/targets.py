@@ -35,16 +35,16 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
 
         step_size·new + (1 - step_size)·old, in the dtype of the old one
 
-    Where the new one is None the old one stays, whatever it is. Of a module that holds functions
-    pass the arrays: `incremental_update(eqx.filter(new, eqx.is_inexact_array), old, 0.01)`.
+    If the new one is None, the old one stays, whatever it is. For a module that holds functions,
+    pass only its arrays: `incremental_update(eqx.filter(new, eqx.is_inexact_array), old, 0.01)`.
 
     Args:
         new_tensors: Tree of floating or complex arrays, such as the parameters that are trained.
         old_tensors: Tree of the same structure and shapes, such as their slow copy.
-        step_size: Share of the new tensors in the result; 1 takes them over.
+        step_size: Share of the new tensors in the result; 1 copies them.
 
-    Example:
-        target = incremental_update(params, target, 0.01)
+    Examples:
+        >>> target = incremental_update(params, target, 0.01)
     """
     return _followed("incremental_update", _mixed, new_tensors, old_tensors, step_size)
 
@@ -52,10 +52,9 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Numb
 def periodic_update(
     new_tensors: PyTree, old_tensors: PyTree, steps: Number, update_period: Number
 ) -> PyTree:
-    """Take over the new tensors where `steps` is a multiple of `update_period`: a target network's
-    copy.
+    """Copy the new tensors if `steps` is a multiple of `update_period`, as for a target network.
 
-    The result has the dtypes of the old ones; where the new one is None the old one stays, as in
+    The result has the dtypes of the old tensors; if a new one is None, the old one stays, as in
     `incremental_update`.
 
     Args:
@@ -64,8 +63,8 @@ def periodic_update(
         steps: Number of updates so far, an integer.
         update_period: Updates between two copies, an integer.
 
-    Example:
-        target = periodic_update(params, target, count, 100)
+    Examples:
+        >>> target = periodic_update(params, target, count, 100)
     """
     return _followed("periodic_update", _chosen, new_tensors, old_tensors, steps, update_period)
 

@@ -78,9 +78,9 @@ class GradientTransformation(Config):
 
     Its leaves are its numbers, so pass it to a jitted step as an argument (a step that closes over
     it never sees a later `replace`); `jax.vmap(adamw)(learning_rates)` is a population of
-    optimizers. Two with the same factory, static choices and numbers are equal, hash alike and
-    compile once. Calling the class makes one of two plain functions, which are static: it equals
-    only itself.
+    optimizers. Two optimizers with the same factory, static choices and numbers are equal, have the
+    same hash and compile once. Calling this class turns two plain functions into a transformation;
+    the functions are static, and it equals only itself.
 
     Args:
         init: Function `init(params)` that returns the state.
@@ -261,28 +261,14 @@ def transform(
 ) -> Callable[..., Any]:
     """Make a factory of transformations from a function of hyperparameters.
 
-        @transform
-        def sign_momentum(b1=0.9):
-            def init(params):
-                return SignMomentumState(zeros_like(params))
-
-            def update(updates, state):
-                def rule(g, m):
-                    m = b1 * m + (1 - b1) * g
-                    return jnp.sign(m), m
-
-                updates, mu = leafwise(rule, updates, state.mu)
-                return updates, SignMomentumState(mu)
-
-            return init, update
-
     The function, called the builder, returns `(init, update)`, `(init, update, step)` or a
-    composition. Its body outside of these only checks and composes. b1, b2, b3 must be in [0, 1),
-    eps and eps_root at least 0 and *_dtype a floating dtype or None.
+    composition. Outside of these functions it only checks its arguments and composes. b1, b2 and b3
+    must be in [0, 1), eps and eps_root at least 0, and *_dtype a floating dtype or None.
 
-    A number may be given as a schedule: the builder then sees its value at the count before the
-    update. The count is kept in a `ScheduledState` around the method's own state. A method that
-    keeps a `count` itself passes its state as `scheduled`, and that count is used.
+    Any number can be given as a schedule: the builder then sees its value at the count before the
+    update. The count is kept in a `ScheduledState` around the method's own state. A method whose
+    state already has a `count` passes the class of that state as `scheduled`, and that count is
+    used.
 
     Args:
         builder: Function of the hyperparameters.
@@ -292,6 +278,19 @@ def transform(
         scheduled: Class of the state under a schedule; it has a field `count`.
         **traits: What wrappers, chains and reports have to know of the transformations, by the
             names in `Traits`.
+
+    Examples:
+        >>> @transform
+        ... def scale_by_momentum_sign(b1=0.9):
+        ...     def update(updates, m):
+        ...         def rule(g, m):
+        ...             m = b1 * m + (1 - b1) * g
+        ...             return jnp.sign(m), m
+        ...
+        ...         return leafwise(rule, updates, m)
+        ...
+        ...     return zeros_like, update
+        >>> tx = chain(scale_by_momentum_sign(0.95), scale_by_learning_rate(1e-3))
     """
     if unknown := sorted(traits.keys() - Traits.__annotations__):
         raise TypeError(

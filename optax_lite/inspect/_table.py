@@ -72,7 +72,7 @@ class Table:
 class Explanation:
     """The result of `explain`: print it, or take `rows`, `totals` and `warnings` as data.
 
-    In print, leaves whose paths differ in a number and that are alike in all else share a line.
+    When printed, leaves that differ only in a number in their paths share a line.
     """
 
     rows: list[LeafRow]  # one for each leaf

@@ -38,18 +38,16 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 
 @usage("explain(tx, params)")
 def explain(tx: TransformationLike, params: Params) -> Explanation:
-    """Tabulate the parameters: group, settings in effect, slots of the state, bytes; with totals
-    and warnings.
+    """Tabulate what applies to each parameter: group, settings, slots of the state, bytes; with
+    totals and warnings.
 
-        print(explain(tx, jax.eval_shape(model.init, key, x)["params"]))
-
-    No state is allocated. A setting gets a column where leaves differ in it; a schedule is shown as
-    its least and largest value. Of a population the state of one member is counted.
+    No state is allocated. A setting has a column if leaves differ in it; a schedule is shown by its
+    smallest and largest value. For a population, the state of one member is counted.
 
     The warnings are guesses at mistakes: decay of biases and norms, an average whose decay is 1 in
-    the dtype it is kept in, steps that are rounded away, leaves that no learning rate reaches,
-    groups without leaves and rules without an effect, and in chains a direction uphill, a clip or a
-    decay on the other side of a scaling than is usual, and a rate given twice.
+    the dtype in which it is kept, steps that are rounded away, leaves that no learning rate
+    reaches, groups without leaves, and rules without effect; in a chain, a direction uphill, a clip
+    or a decay on the unusual side of a scaling, and a rate given twice.
 
     Args:
         tx: The optimizer, or any other transformation.
@@ -57,6 +55,11 @@ def explain(tx: TransformationLike, params: Params) -> Explanation:
 
     Returns:
         An `Explanation`: print it, or take its `rows` (one per leaf), `totals` and `warnings`.
+
+    Examples:
+        >>> report = explain(adamw(1e-3, weight_decay=0.1), jax.eval_shape(init, key))
+        >>> print(report.warnings[0])  # print(report) shows the table too
+        weight decay on encoder/bias, head/bias: biases and norms usually have none (...)
     """
     tx = as_optimizer(tx, "explain", "explain(tx, params)")
     check_params("explain", params)

@@ -32,15 +32,15 @@ from optax_lite.inspect.current import current_hyperparams, settings
 
 class MetricsState(NamedTuple):
     count: Array  # updates so far, int32
-    grad_norm: Array  # of the last gradient, before anything was done with it
-    update_norm: Array  # of the last update; through `step`, of what it did to the parameters
+    grad_norm: Array  # norm of the last gradient, before anything was done with it
+    update_norm: Array  # norm of the last update; through `step`, of the change it made
     # of the last update: one number, or by group or member where there are several; None without
     learning_rate: Array | dict[str, Array] | None
     # updates so far with a gradient above the clip that comes first, int32; None without one
     clipped: Array | None
     nonfinite: Array  # updates so far with a gradient that was not finite, int32
     nonfinite_leaves: Array  # bool for every leaf: where the latest of these was not
-    inner_state: PyTree  # of the transformation that is watched
+    inner_state: PyTree  # state of the transformation that is watched
 
 
 def _learning_rates(tx) -> str | dict[str, str] | None:
@@ -85,11 +85,11 @@ def with_metrics(tx: TransformationLike):
 
         tx = with_metrics(chain(clip_by_global_norm(1.0), adamw(schedule)))
 
-    The norm of the gradient is the one that a clip in front of `tx` uses, computed once, without
-    the leaves that a `groups` behind it freezes. The learning rate is the value of the one argument
-    of that name; with none or several it is left out, and so is the count of clipped updates unless
-    `clip_by_global_norm` comes first. A leaf is not finite if the sum of its squares is not: it
-    holds a NaN, an infinity, or in float32 an entry above 1e19.
+    The norm of the gradient is the one that a clip at the start of `tx` uses, computed once,
+    without the leaves that a later `groups` freezes. The learning rate is the value of the argument
+    of that name if there is exactly one. Clipped updates are counted only if `clip_by_global_norm`
+    comes first. A leaf is not finite if the sum of its squares is not: it holds a NaN, an infinity,
+    or in float32 an entry above 1e19.
 
     Args:
         tx: The optimizer, or any other transformation.
@@ -165,10 +165,10 @@ def read_metrics(state: OptState, params: Params | None = None) -> dict[str, Any
         # param_norm, update_ratio
 
     learning_rate, clipped and skipped are there if they are known; skipped counts the updates that
-    a wrapper anywhere in the state left out. `first_nonfinite` is the path of the first leaf that
-    was not finite in the latest of the `nonfinite` updates; None if there was none, or if neither
-    params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for none.
-    Of a population every value is an array, and `first_nonfinite` a list.
+    wrappers anywhere in the state have skipped. `first_nonfinite` is the path of the first leaf
+    that was not finite in the latest of the `nonfinite` updates; None if there was none, or if
+    neither params nor a slot of the state tell the paths. In a trace it is the leaf's index, -1 for
+    none. Of a population every value is an array, and `first_nonfinite` a list.
 
     Args:
         state: State of the optimizer, as `init`, `update` or `step` returned it. Or any tree around

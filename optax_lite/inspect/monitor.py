@@ -28,7 +28,7 @@ class SnapshotState(NamedTuple):
 
 class MonitorState(NamedTuple):
     measurements: dict  # {name: what was measured}, zeros before the first update
-    measure_states: tuple  # of the measures, in the order given
+    measure_states: tuple  # states of the measures, in the order given
 
 
 def _measurable(tree: PyTree) -> PyTree:
@@ -129,7 +129,8 @@ def measure_with_ema(
 ):
     """Return a measure for `monitor`: the moving average of `measure(updates)`.
 
-    Its updates are what was measured, so it cannot be a member of a chain itself.
+    As a transformation, its updates are the measurements, so it cannot be a member of a chain
+    itself.
 
     Args:
         measure: Function of the whole tree of updates that returns an array or a tree of arrays.

@@ -35,28 +35,35 @@ def transfer(
     *,
     renamed: Mapping[str, str] | None = None,
 ) -> tuple[OptState, TransferReport]:
-    """Carry a state into a changed optimizer.
+    """Carry a state over to a changed optimizer.
 
-        state, report = transfer(state, tx, params)
-        print(report)
-
-    It is for leaves unfrozen, a schedule where a number was and back, wrappers, metrics and members
-    of a chain that come or go, and groups split or joined. A leaf is carried where the class and
-    field of its state, the path of its parameter and its shape agree: all slots that a parameter
-    has in one state, or none. Places in a chain are no names: of two states of one class that
-    nothing else tells apart neither is guessed. A count goes with the moments beside it, and the
-    count of a schedule that is new is taken from there. Hyperparameters in the state are the new
-    optimizer's. Everything else is as `tx.init(params)` makes it.
+    Use it after unfreezing leaves, after changing a number to a schedule or back, after adding or
+    removing wrappers, metrics or members of a chain, and after splitting or joining groups. A leaf
+    is kept if the class and field of its state, the path of its parameter and its shape agree: of
+    all slots that a parameter has in one state, either all are kept or none. Positions in a chain
+    are not names: if nothing else tells two states of one class apart, neither is kept. A count is
+    kept together with the moments beside it, and the count of a new schedule starts from there.
+    Hyperparameters in the state are those of the new optimizer. Everything else is as
+    `tx.init(params)` makes it.
 
     Args:
         state: State of the optimizer, as `init`, `update` or `step` returned it. One restored as
             dicts and lists is put back into the classes of `tx`.
-        tx: The optimizer, or any other transformation. The state is carried into this one.
-        params: Parameters, a pytree of arrays. The new ones, where they have changed.
-        renamed: New paths of parameters, or of subtrees, by the old ones: {"encoder/w": "body/w"}.
+        tx: The optimizer, or any other transformation. The state is carried over to this one.
+        params: Parameters, a pytree of arrays. If they have changed, the new ones.
+        renamed: Old paths of parameters or subtrees, each with its new path: {"encoder/w":
+            "body/w"}.
 
     Returns:
         The new state, and a `TransferReport` of every leaf that was kept, new or dropped.
+
+    Examples:
+        >>> frozen = groups(adamw(1e-3), {"encoder": "freeze"})
+        >>> state, report = transfer(frozen.init(params), adamw(1e-4), params)
+        >>> print(report)
+        kept     ScaleByAdamState.count  = 0
+        kept     ScaleByAdamState.mu  2 leaves
+        ...
     """
     _check_arguments("transfer", state, tx, params)
     fresh = tx.init(params)
@@ -81,9 +88,9 @@ def reset(
 
         state = reset(state, tx, params, where="head")
 
-    What a state keeps for all its parameters together, a count above all, starts afresh only where
-    all of them do: moments that start at 0 beside a count that goes on are not corrected for that,
-    and Adam's first steps there are up to (1 - b1) / √(1 - b2) times as long.
+    What a state shares between its parameters, such as a count, starts afresh only if all of them
+    do. If moments start at 0 while the count continues, bias correction does not apply to them, and
+    Adam's first steps there are up to (1 - b1) / √(1 - b2) times as long.
 
     Args:
         state: State of the optimizer, as `init`, `update` or `step` returned it.

@@ -93,8 +93,8 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
         value_and_grad = value_and_grad_from_state(value_fn)
         value, grad = value_and_grad(params, *args, state=state, **kwargs)
 
-    It computes them on the first step, and whenever the kept value is not finite, so that a search
-    costs no evaluation beyond its own. It is right only for a function that is the same on every
+    It computes them only on the first step and whenever the stored value is not finite, so a search
+    costs no further evaluations. It is right only for a function that is the same on every
     step: with a new batch, use `jax.value_and_grad`. The search must keep gradients (zoom does,
     backtracking with `store_grad=True`).
 
@@ -154,8 +154,8 @@ class BacktrackingLinesearchInfo(NamedTuple):
 
 class ScaleByBacktrackingLinesearchState(NamedTuple):
     learning_rate: Array  # the accepted step size
-    value: Array  # of the objective there, infinite before the first update
-    grad: PyTree  # of the objective there, None unless store_grad
+    value: Array  # objective there, infinite before the first update
+    grad: PyTree  # gradient of the objective there, None unless store_grad
     info: BacktrackingLinesearchInfo  # how the search ended
 
 
@@ -179,11 +179,11 @@ def scale_by_backtracking_linesearch(
         tx = chain(sgd(1.0), scale_by_backtracking_linesearch(20))
         updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
 
-    Put it behind a descent direction. The update needs `value=`, `grad=` and `value_fn=`, a
-    function of the parameters and of any further keywords given; conjugate the gradient of a
-    complex parameter. A search starts from the last η times `increase_factor`. Where the last trial
-    fails it is taken all the same, and `info.decrease_error` says by how much; if f is not finite
-    there, η is 0, and the next search starts from 1 (in optax it stays at 0).
+    Put it after a descent direction. The update needs `value=`, `grad=` and `value_fn=`, a function
+    of the parameters and of any other keywords of the call; conjugate the gradient of a complex
+    parameter. A search starts from the last η times `increase_factor`. If even the last trial
+    fails, it is used anyway, and `info.decrease_error` says by how much it fails; if f is not
+    finite there, η is 0, and the next search starts from 1 (in optax it stays at 0).
 
     Args:
         max_backtracking_steps: Most times that η is shrunk in an update, an integer of at least 1.

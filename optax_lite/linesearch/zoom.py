@@ -39,8 +39,8 @@ class ZoomLinesearchInfo(NamedTuple):
 
 class ScaleByZoomLinesearchState(NamedTuple):
     learning_rate: Array  # the accepted step size
-    value: Array  # of the objective there, infinite before the first update
-    grad: PyTree  # of the objective there
+    value: Array  # objective there, infinite before the first update
+    grad: PyTree  # gradient of the objective there
     info: ZoomLinesearchInfo  # how the search ended
 
 
@@ -85,19 +85,19 @@ def scale_by_zoom_linesearch(
 
         φ(η) ≤ φ(0) + slope_rtol·η·φ'(0)  and  |φ'(η)| ≤ curv_rtol·|φ'(0)|, with φ(η) = f(w + ηu)
 
-    Where φ(η) is within approx_dec_rtol·|φ(0)| above φ(0), so that rounding hides a decrease, φ'(η)
-    ≤ (2·slope_rtol - 1)·φ'(0) suffices for the first (Hager & Zhang 2006), and of two points with
-    one value the one with φ' < 0 counts as the lower.
+    If φ(η) is at most approx_dec_rtol·|φ(0)| above φ(0), so that rounding may hide a decrease,
+    φ'(η) ≤ (2·slope_rtol - 1)·φ'(0) replaces the first condition (Hager & Zhang 2006), and of two
+    points with the same value the one with φ' < 0 counts as lower.
 
     A search grows η by `increase_factor` until an interval holds a solution, which is then narrowed
-    by cubic interpolation; a point where f or its slope is not finite is too far. Where it ends
-    without both conditions, at `max_learning_rate`, after `max_linesearch_steps`, or in an interval
-    below `stepsize_precision`, the best decrease found is taken, and if there was none the update
-    is 0 (optax then takes the last trial, uphill or not).
+    by cubic interpolation; a point where f or its slope is not finite is too far. If it ends
+    without meeting both conditions, at `max_learning_rate`, after `max_linesearch_steps`, or in an
+    interval below `stepsize_precision`, the best decrease found is taken, and if there was none the
+    update is 0 (optax then takes the last trial, uphill or not).
 
-    Put it behind a descent direction. The update needs `value=`, `grad=` and `value_fn=`, a
-    function of the parameters and of any further keywords given; conjugate the gradient of a
-    complex parameter.
+    Put it after a descent direction. The update needs `value=`, `grad=` and `value_fn=`, a function
+    of the parameters and of any other keywords of the call; conjugate the gradient of a complex
+    parameter.
 
     Args:
         max_linesearch_steps: Most trials in an update, an integer of at least 1.
@@ -113,9 +113,11 @@ def scale_by_zoom_linesearch(
         initial_guess_strategy: Start a search from the last η, "keep", or from 1, "one".
         verbose: Print the outcome of every search.
 
-    Example:
-        tx = chain(sgd(1.0), scale_by_zoom_linesearch(20))
-        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
+    Examples:
+        >>> tx = chain(sgd(1.0), scale_by_zoom_linesearch(20))
+        >>> value_fn = lambda p: loss_fn(p, x, y)
+        >>> needed = {"value": value_fn(params), "grad": grads, "value_fn": value_fn}
+        >>> params, state = tx.step(grads, tx.init(params), params, **needed)
     """
     check_count(max_linesearch_steps=max_linesearch_steps)
     check_positive(max_learning_rate=max_learning_rate)

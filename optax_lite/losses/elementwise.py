@@ -62,8 +62,7 @@ def huber_loss(
 
 @loss("predictions", "targets")
 def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
-    """Return log cosh e: ½·e² near 0, |e| - log 2 far away, all digits in both places. Chen et al.
-    2019.
+    """Return log cosh e: ½·e² near 0, |e| - log 2 far away, accurate in both. Chen et al. 2019.
 
     Args:
         predictions: Predicted values, of any shape.

@@ -1,7 +1,7 @@
-"""ACProp: the gradient over AdaBelief's denominator of the step before.
+"""ACProp: divide the gradient by AdaBelief's denominator of the previous step.
 
-The newest gradient does not shorten its own step: in Adam it does, and a rare large gradient counts
-for too little.
+So the newest gradient does not shorten its own step. In Adam it does, and a rare large gradient
+counts for too little.
 """
 
 import jax.numpy as jnp
@@ -21,15 +21,15 @@ def scale_by_acprop(
     eps: ScalarOrSchedule = 1e-16,
     eps_root: ScalarOrSchedule = 1e-16,
 ):
-    """Divide g by AdaBelief's denominator of the step before. Zhuang et al. 2021.
+    """Divide g by AdaBelief's denominator of the previous step. Zhuang et al. 2021.
 
         u = g / (√(s / (1 - b2ᵗ⁻¹)) + eps)
         m = b1·m + (1 - b1)·g
         s = b2·s + (1 - b2)·|g - m|² + eps_root
 
-    The first step has no s before it and takes 1 in place of ŝ: plain gradient descent. m only
-    centres s. It already holds g, as in the paper and in the authors' code; optax takes the m
-    before g, against its own formula.
+    The first step has no previous s and uses 1 in place of ŝ, which is plain gradient descent. m
+    only centres s. It includes g, as in the paper and the authors' code; optax uses the m before g,
+    contrary to its own formula.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1). It centres s; there is no momentum.
@@ -66,12 +66,12 @@ def acprop(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """Update w by the gradient over AdaBelief's denominator of the step before. Zhuang et al. 2021.
+    """Update w by the gradient divided by AdaBelief's denominator of the previous step. Zhuang et
+    al. 2021.
 
-        w ← w - lr·(g / (√ŝ + eps) + weight_decay·w), ŝ that of the step before
+        w ← w - lr·(g / (√ŝ + eps) + weight_decay·w), ŝ that of the previous step
 
-    There is no momentum in the step. The first step is as long as the gradient. The decay is that
-    of AdamW.
+    The step has no momentum, and the first one is lr·g. The decay is that of AdamW.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,7 +1,7 @@
-"""AdaBelief: Adam that divides by how far gradients fall from their average, not by their size.
+"""AdaBelief: Adam that divides by how far gradients deviate from their average, not by their size.
 
-Where gradients keep to their average steps are long, even if the gradients are large; where they
-scatter around it steps are short, even if they are small.
+If gradients stay close to their average, steps are long, even for large gradients; if they scatter
+around it, steps are short, even for small ones.
 """
 
 from typing import NamedTuple
@@ -29,17 +29,16 @@ def scale_by_belief(
     *,
     nesterov: bool = False,
 ):
-    """Divide the average gradient by how far gradients fall from it. Zhuang et al. 2020, Algorithm
-    2.
+    """Divide the average gradient by how far gradients deviate from it. Zhuang et al. 2020,
+    Algorithm 2.
 
         m = b1·m + (1 - b1)·g,  m̂ = m / (1 - b1ᵗ)
         s = b2·s + (1 - b2)·|g - m|² + eps_root,  ŝ = s / (1 - b2ᵗ)
         g ← m̂ / (√ŝ + eps)
 
-    m in s is the average that already holds g. Unlike Adam's, eps_root enters the state at every
-    step, so that it sums up to eps_root / (1 - b2): it is the ε of the paper, which has no other.
-    Both defaults are those of the authors' package and of optax. `nesterov` looks ahead as in
-    `scale_by_adam`.
+    The m in s includes g. Unlike Adam's, eps_root enters the state at every step, and adds up to
+    eps_root / (1 - b2). It is the paper's only ε. Both defaults are those of the authors' package
+    and of optax. `nesterov` looks ahead as in `scale_by_adam`.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).

@@ -1,4 +1,4 @@
-"""ADADELTA: steps in the unit of the parameters."""
+"""ADADELTA: steps in the units of the parameters."""
 
 from typing import NamedTuple
 
@@ -19,13 +19,13 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 @transform
 def scale_by_adadelta(rho: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6):
-    """Scale g to the unit of the parameters, whatever that of the loss is. Zeiler 2012, Algorithm
-    1.
+    """Scale g to the units of the parameters, whatever the units of the loss. Zeiler 2012,
+    Algorithm 1.
 
         u = √(e_x + eps) / √(e_g + eps)·g
 
-    e_g averages |g|², this one included, and e_x the |u|² of the past, both with decay `rho`. e_x
-    starts at 0: `eps` alone makes the first step, of √(eps / (1 - rho)).
+    e_g averages |g|², including the current one, and e_x the |u|² of past steps, both with decay
+    `rho`. e_x starts at 0, so `eps` alone determines the first step, √(eps / (1 - rho)).
 
     Args:
         rho: Decay of both moving averages, in [0, 1).
@@ -55,11 +55,11 @@ def adadelta(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
 ):
-    """Update w by steps in the unit of the parameters. Zeiler 2012, Algorithm 1.
+    """Update w by steps in the units of the parameters. Zeiler 2012, Algorithm 1.
 
         w ← w - lr·√(e_x + eps) / √(e_g + eps)·g, after g ← g + weight_decay·w
 
-    The paper has no learning rate, that is lr = 1. For e_x and e_g see `scale_by_adadelta`.
+    The paper has no learning rate, which is lr = 1. For e_x and e_g see `scale_by_adadelta`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far. None for

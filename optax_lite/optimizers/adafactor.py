@@ -47,8 +47,8 @@ def scale_by_factored_rms(
         G ← G / √V̂,  V̂ = R·Cᵀ / mean(R)
 
     R and C are averages over time of the row and column means of |G|² + epsilon. A leaf is factored
-    over its two largest axes, the others being a stack of matrices; a leaf that is not factored
-    keeps V by entry (Algorithm 5).
+    over its two largest axes, and the other axes stack matrices. A leaf that is not factored keeps
+    V for every entry (Algorithm 5).
 
     Args:
         factored: Factor leaves that are large enough; False keeps V by entry for all.
@@ -133,7 +133,7 @@ def adafactor(
 
         W ← W - lr·max(RMS(W), 1e-3)·U / max(1, RMS(U)/clipping_threshold),  U = G / √V̂
 
-    RMS is that of a leaf; for V̂ see `scale_by_factored_rms`.
+    RMS is taken over a leaf; for V̂ see `scale_by_factored_rms`.
 
     Args:
         learning_rate: Step size relative to RMS(W), in the paper min(0.01, 1/√t); absolute without

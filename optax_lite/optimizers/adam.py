@@ -43,7 +43,7 @@ def scale_by_adam(
         g ← m̂ / (√(v̂ + eps_root) + eps)
 
     With `nesterov`, m̂ = b1·m / (1 - b1ᵗ⁺¹) + (1 - b1)·g / (1 - b1ᵗ) (Dozat 2016, constant b1). v
-    is real for complex g too.
+    is real, even for complex g.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).
@@ -92,8 +92,8 @@ def adam(
         w ← w - lr·m̂ / (√(v̂ + eps_root) + eps)
 
     Every entry moves by about the learning rate per step, however large its gradients are: 1e-3 is
-    a common start, 3e-4 and below for transformers. `eps` bounds the step where gradients are tiny:
-    entries whose gradients are well below it hardly move. For m̂ and v̂ see `scale_by_adam`.
+    a common start, 3e-4 and below for transformers. `eps` limits steps where gradients are tiny:
+    entries whose gradients are well below it hardly move. `scale_by_adam` defines m̂ and v̂.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
@@ -104,6 +104,11 @@ def adam(
             through training finite.
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
         nesterov: Use Nesterov momentum, which looks one step ahead.
+
+    Examples:
+        >>> tx = adam(1e-3)
+        >>> state = tx.init(params)
+        >>> params, state = tx.step(grads, state, params)
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -128,8 +133,9 @@ def adamw(
 
         w ← w - lr·(m̂ / (√(v̂ + eps_root) + eps) + weight_decay·w)
 
-    The moments do not see the decay; the learning rate multiplies it, as in torch (default 1e-2)
-    and optax, but not in `independent_weight_decay`. For m̂ and v̂ see `scale_by_adam`.
+    The decay does not enter the moments. The learning rate multiplies it, as in optax and torch
+    (whose default is 1e-2); for a decay that it does not multiply, use `independent_weight_decay`.
+    `scale_by_adam` defines m̂ and v̂.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
@@ -144,8 +150,8 @@ def adamw(
             params (see `masked`); None for all.
         nesterov: Use Nesterov momentum, which looks one step ahead.
 
-    Example:
-        tx = adamw(1e-3, weight_decay=0.1, mask=["!bias", "!norm*"])
+    Examples:
+        >>> tx = adamw(1e-3, weight_decay=0.1, mask=["!bias", "!norm*"])
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),

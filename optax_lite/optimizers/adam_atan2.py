@@ -1,7 +1,7 @@
-"""Adam-atan2: Adam without an epsilon, by an arctangent in place of the division.
+"""Adam-atan2: Adam with an arctangent in place of the division, so that it needs no epsilon.
 
-Updates do not change when all gradients are multiplied by a number, however small: there is no eps
-for them to sink below.
+Multiplying all gradients by a number, however small, does not change the updates: there is no eps
+that gradients could fall below.
 """
 
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def scale_by_adam_atan2(
         g ← a·atan2(m̂, b·√v̂), 0 where m̂ is 0
 
     An update lies within ±a·π/2. With the default a (4/π) and b, an entry whose gradients are all
-    alike moves by 1, as it does in Adam. A complex entry keeps the phase of m̂. The state is
+    equal moves by 1, as it does in Adam. A complex entry keeps the phase of m̂. The state is
     Adam's.
 
     Args:

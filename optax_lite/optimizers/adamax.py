@@ -1,7 +1,7 @@
 """AdaMax: Adam with the largest recent gradient in place of the root of the second moment.
 
-The limit of Adam with a norm of power p in place of 2, as p grows. An entry without a gradient for
-a while keeps its long memory of the largest one, which fades by b2 a step.
+This is the limit of Adam with the power 2 replaced by p, as p grows. An entry without gradients
+remembers its largest one, which decays by b2 per step.
 """
 
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ def scale_by_adamax(
         u = max(b2·u, |g| + eps)
         g ← m̂ / u
 
-    u needs no correction. The paper has no eps; inside the maximum, as in optax and torch, it is
-    kept in the state. The state is Adam's, with u in `nu`.
+    u needs no bias correction. The paper has no eps; here, as in optax and torch, it is inside the
+    maximum and so enters the state. The state is Adam's, with u in `nu`.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).

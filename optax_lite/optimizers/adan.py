@@ -1,7 +1,8 @@
-"""Adan: Adam with Nesterov's look-ahead, by the change of the gradient.
+"""Adan: Adam with Nesterov's look-ahead, computed from the change of the gradient.
 
-Three moving averages: of the gradient, of its change from step to step, and of the square of the
-gradient that is expected next. The paper calls 1 - b what is b here and in the authors' code.
+It keeps three moving averages: of the gradient, of its change from step to step, and of the square
+of the gradient that is expected next. A decay b, here and in the authors' code, is 1 - β in the
+paper.
 """
 
 from typing import NamedTuple
@@ -40,9 +41,9 @@ def scale_by_adan(
         n = b3·n + (1 - b3)·|g + b2·d|²
         g ← (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps)
 
-    m̂, v̂ and n̂ are corrected by 1 - b1ᵗ, 1 - b2ᵗ and 1 - b3ᵗ, as in the authors' code. optax puts
-    1 - b2 where b2 is in n and in the update: the paper's letters with its own meaning of b2, a
-    look-ahead of 0.08 in place of 0.92.
+    m̂, v̂ and n̂ are corrected by 1 - b1ᵗ, 1 - b2ᵗ and 1 - b3ᵗ, as in the authors' code. optax has
+    1 - b2 where n and the update have b2: the paper's formula with the other meaning of b2, which
+    makes the look-ahead 0.08 instead of 0.92.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).
@@ -93,15 +94,15 @@ def adan(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """Update w by Adan: Adam that looks ahead by the change of the gradient. Xie et al. 2022,
+    """Update w by Adan: Adam that looks ahead along the change of the gradient. Xie et al. 2022,
     Algorithm 1.
 
         w ← w - lr·((m̂ + b2·v̂) / (√(n̂ + eps_root) + eps) + weight_decay·w)
 
     For m̂, v̂ and n̂ see `scale_by_adan`. The decay is that of AdamW and of the authors'
     `no_prox=True`; the paper divides w - lr·u by 1 + lr·weight_decay instead. The default eps_root
-    is not that of `scale_by_adan`; both are optax's, and the authors have none. Rates are five to
-    ten times those of Adam.
+    differs from that of `scale_by_adan`; both are optax's, and the authors have none. Rates are
+    five to ten times those of Adam.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,7 +1,7 @@
 """AdEMAMix: Adam with a second, much slower moving average of the gradient beside the first.
 
-Gradients of ten thousand steps ago still count, while the fast average keeps the run stable. It
-wants long runs, and a warm-up of alpha and b3, without which an early b3 near 1 can diverge:
+Gradients from ten thousand steps ago still count, while the fast average keeps the run stable. It
+suits long runs, and needs a warm-up of alpha and b3, because an early b3 near 1 can diverge:
 
     b3, alpha = linear_schedule(0.9, 0.9999, steps), linear_schedule(0.0, 5.0, steps)
     tx = ademamix(1e-3, b3=b3, alpha=alpha)
@@ -43,9 +43,8 @@ def scale_by_ademamix(
         v = b2·v + (1 - b2)·|g|²,  v̂ = v / (1 - b2ᵗ)
         g ← (m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps)
 
-    m2 is not corrected: it comes to its full weight over 1 / (1 - b3) steps. The paper lets alpha
-    and b3 grow as well, alpha in a line and b3 so that its half-life does; any schedule will do
-    here.
+    m2 is not bias-corrected: it reaches its full weight over 1 / (1 - b3) steps. In the paper alpha
+    grows linearly, and b3 so that its half-life grows linearly; here you can pass any schedule.
 
     Args:
         b1: Decay of the fast moving average of gradients, in [0, 1).
@@ -101,11 +100,11 @@ def ademamix(
 
         w ← w - lr·((m̂1 + alpha·m2) / (√(v̂ + eps_root) + eps) + weight_decay·w)
 
-    For the averages see `scale_by_ademamix`. The decay is that of AdamW. The state is half as large
-    again as Adam's. A short run wants a b3 for which 1 / (1 - b3) is well below its number of
-    steps. The default alpha is not that of `scale_by_ademamix`; both are optax's. Where alpha or b3
-    is a schedule, optax counts it in `count_m2`; here it has a count of its own, as every schedule
-    has.
+    For the averages see `scale_by_ademamix`. The decay is that of AdamW. The state is one and a
+    half times Adam's. For a short run, choose b3 so that 1 / (1 - b3) is well below the number of
+    steps. The default alpha differs from that of `scale_by_ademamix`; both are optax's. If alpha or
+    b3 is a schedule, optax counts it in `count_m2`; here it has a count of its own, as every
+    schedule has.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,8 +1,6 @@
-"""ADOPT: Adam that normalizes the gradient first, by the second moment before it, and then takes
-the momentum.
+"""ADOPT: Adam that first divides the gradient by the previous second moment, and then averages it.
 
-So the gradient and what it is divided by are independent, and it converges with any b2, near 1 or
-not.
+The gradient and its divisor are then independent, so that the method converges with any b2.
 """
 
 from collections.abc import Callable
@@ -33,16 +31,16 @@ def scale_by_adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Array], Array] = fourth_root,
 ):
-    """Normalize gradients by the second moment before them, and average the result. Taniguchi et
-    al. 2024.
+    """Divide gradients by the previous second moment, and average the result. Taniguchi et al.
+    2024.
 
         d = clip(g / max(√v, eps), ±c)
         m = b1·m + (1 - b1)·d
         v = b2·v + (1 - b2)·|g|²
         g ← m
 
-    The first gradient only makes v = |g|²; its update is 0. Nothing is corrected. A complex entry
-    keeps its phase. The state is Adam's.
+    The first gradient only sets v = |g|²; its update is 0. There is no bias correction. A complex
+    entry keeps its phase. The state is Adam's.
 
     Args:
         b1: Decay of the moving average of normalized gradients, in [0, 1).
@@ -90,13 +88,13 @@ def adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Array], Array] = fourth_root,
 ):
-    """Update w by Adam's moments taken in the other order, so that any b2 converges. Taniguchi et
-    al. 2024.
+    """Update w by Adam with its two averages in the other order, which converges with any b2.
+    Taniguchi et al. 2024.
 
         w ← w - lr·m, m as in `scale_by_adopt`
 
-    The default b2 is nearer to 1 than Adam's, and eps is larger, for it bounds √v from below
-    instead of being added to it. For decoupled decay chain `scale_by_adopt`, `add_decayed_weights`
+    The default b2 is closer to 1 than Adam's, and eps is larger, because it bounds √v from below
+    instead of being added to it. For decoupled decay, chain `scale_by_adopt`, `add_decayed_weights`
     and `scale_by_learning_rate`.
 
     Args:

@@ -1,11 +1,11 @@
 """AMSGrad: Adam whose second moment never falls, so that the rate of an entry never grows.
 
-It was made for gradients of which a few rare, large ones show the way: Adam forgets those, and can
-then fail to converge even on a convex loss. The price is that an outlier is never forgotten.
+It is meant for gradients of which a few rare, large ones show the way: Adam forgets them, and can
+then fail to converge even on a convex loss. The price is that an outlier is never forgotten either.
 
-There are three conventions. optax takes the maximum of the corrected second moment, which is
-largest at the first steps: one large first gradient shortens all steps to come. torch and Keras
-take it of the raw one and correct the maximum. The paper corrects nothing.
+There are three conventions. optax takes the maximum of the bias-corrected second moment, which is
+largest in the first steps: one large first gradient shortens all later steps. torch and Keras take
+the maximum of the raw moment and then correct it. The paper corrects nothing.
 """
 
 from typing import NamedTuple
@@ -47,8 +47,8 @@ def scale_by_amsgrad(
         v_max = max(v_max, v̂)
         g ← m̂ / (√(v_max + eps_root) + eps)
 
-    Without both corrections this is the paper's algorithm; without that of v the two kinds of
-    maximum are one.
+    Without both corrections this is the paper's algorithm; without that of v, the two kinds of
+    maximum are the same.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).
@@ -112,9 +112,9 @@ def amsgrad(
         w ← w - lr·m̂ / (√(v_max + eps_root) + eps)
 
     For m̂ and v_max see `scale_by_amsgrad`. `max_of="raw"` is `torch.optim.Adam(amsgrad=True)`, and
-    Keras up to the place of eps. States of the two kinds of maximum are no substitute for each
-    other. There is one buffer more than in Adam. For decoupled decay chain `scale_by_amsgrad`,
-    `add_decayed_weights` and `scale_by_learning_rate`.
+    Keras's except for the position of eps. States with the two kinds of maximum are not
+    interchangeable. The state has one buffer more than Adam's. For decoupled decay, chain
+    `scale_by_amsgrad`, `add_decayed_weights` and `scale_by_learning_rate`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -30,9 +30,10 @@ def scale_by_cocob(alpha: ScalarOrSchedule = 100.0, eps: ScalarOrSchedule = 1e-8
         θ = Σ -g    L = max |g|    G = Σ |g|    R = max(R - g·(w - w₁), 0)
         g ← w₁ + θ·(L + R) / (L·max(G + L, alpha·L)) - w
 
-    Every coordinate is a coin whose next outcome is its gradient: what earlier bets have won, R,
-    decides how much goes on the next one, and no learning rate is left to choose. The result is a
-    descent step already, not to be negated. A complex entry bets as the pair of its parts.
+    Every coordinate bets on a coin whose next outcome is its gradient. The winnings of earlier
+    bets, R, decide the size of the next one, so there is no learning rate to choose. The result
+    already is a descent step: do not negate it. A complex entry bets as the pair of its real and
+    imaginary parts.
 
     Args:
         alpha: Number of updates, about, for which bets stay small, which is the warm-up; at least

@@ -42,7 +42,7 @@ def dadapt_adamw(
     estim_lr0: ScalarOrSchedule = 1e-6,
     weight_decay: ScalarOrSchedule = 0.0,
 ):
-    """Update w by AdamW with an estimated distance to the solution for its rate. Defazio &
+    """Update w by AdamW, with an estimated distance to the solution as its rate. Defazio &
     Mishchenko 2023, Algorithm 5.
 
         w = w - m / (√v + eps) - γ·weight_decay·w       γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
@@ -51,9 +51,9 @@ def dadapt_adamw(
         d = max(d, r / ((1 - √b2)·‖s‖₁))
 
     d is a lower bound of the distance and never falls. The bias corrections and the decoupled decay
-    are those of the authors' code, and as there r has the old s and v. The sums r and ‖s‖₁ are over
-    all leaves, so that inside a partition every group estimates its own distance. Where all
-    gradients are 0 so far, d stays.
+    are those of the authors' code, where r also uses the old s and v. The sums r and ‖s‖₁ are over
+    all leaves, so that inside a partition every group estimates its own distance. While all
+    gradients are 0, d stays unchanged.
 
     Args:
         learning_rate: Factor of d; leave it at 1, or give a schedule that starts or peaks there.

@@ -1,5 +1,5 @@
-"""DoG and its layer-wise form: the distance moved so far over the gradients seen so far is the step
-size.
+"""DoG and its layer-wise form LDoG: the step size is the distance moved so far, divided by the norm
+of all gradients so far.
 """
 
 from typing import NamedTuple
@@ -37,12 +37,13 @@ def scale_by_distance_over_gradients(
     param_dtype: DTypeLike = jnp.float32,
     global_scale: ScalarOrSchedule = 1.0,
 ):
-    """Scale each leaf by the distance moved over the gradients seen. LDoG of Ivgi, Hinder & Carmon
-    2023.
+    """Scale each leaf by the distance it has moved over the norm of all its gradients. LDoG of
+    Ivgi, Hinder & Carmon 2023.
 
         g ← global_scale·r̄ / √(G + eps)·g,  r̄ = max ‖x - x₀‖,  G = Σ ‖g‖²
 
-    r̄ starts at reps_rel·(1 + ‖x₀‖). Nothing is negated. Average the iterates, as the authors do.
+    r̄ starts at reps_rel·(1 + ‖x₀‖). The sign is not changed. Average the iterates, as the authors
+    do.
 
     Args:
         reps_rel: Share of 1 + ‖x₀‖ at which r̄ starts, at least 0: 1e-6, or 1e-4 with batch
@@ -123,14 +124,13 @@ def dog(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
 ):
-    """Update w by the distance moved over the gradients seen, of the whole tree. Ivgi, Hinder &
-    Carmon 2023.
+    """Update w at the rate (distance moved) / (norm of all gradients), both of the whole tree.
+    Ivgi, Hinder & Carmon 2023.
 
         w ← w - learning_rate·r̄ / √(G + eps)·g,  r̄ = max ‖x - x₀‖,  G = Σ ‖g‖²
 
-    For the first step there is no distance yet, and `init_step` says how it is made. It should be
-    too small; 1e-4 in place of 1e-6 with batch normalization. The rate does not decay, so average
-    the iterates.
+    The first step has no distance yet, and uses `init_step`. Choose it rather too small: 1e-6, or
+    1e-4 with batch normalization. The rate does not decay, so average the iterates.
 
     Args:
         learning_rate: Factor of the step, best left at 1; a number or a schedule.

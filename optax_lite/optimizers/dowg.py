@@ -1,4 +1,4 @@
-"""DoWG: DoG with gradients weighed by the distance moved."""
+"""DoWG: DoG with gradients weighted by the distance moved."""
 
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ def dowg(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Mask | None = None,
 ):
-    """Update w by DoG with gradients weighed by the distance moved. Khaled et al. 2023, Algorithm
+    """Update w by DoG with gradients weighted by the distance moved. Khaled et al. 2023, Algorithm
     1.
 
         w ← w - learning_rate·r̄² / (√v + eps)·g over the whole tree,  v = Σ r̄²·‖g‖²

@@ -16,7 +16,7 @@ from optax_lite.core.validate import ArgumentError, check_nonnegative
 
 
 class DifferentiallyPrivateAggregateState(NamedTuple):
-    rng_key: Array  # of the next update, raw uint32
+    rng_key: Array  # key of the next update, raw uint32
 
 
 @transform(static=("key", "seed"), per_example=True)
@@ -32,10 +32,10 @@ def differentially_private_aggregate(
 
         g ← (Σ min(1, C/‖gᵢ‖)·gᵢ + N(0, (noise_multiplier·C)²)) / n,  C = l2_norm_clip
 
-    Every leaf of the gradients has the n examples along an axis in front of its parameter's, as
-    from jax.vmap(jax.grad(loss), (None, 0)); so it comes first in a chain. ‖gᵢ‖ is over all leaves.
-    An optimizer of your own that has it inside is declared with @transform(per_example=True),
-    unless it is a chain of arguments.
+    Every leaf of the gradients has the n examples along a leading axis, as jax.vmap(jax.grad(loss),
+    (None, 0)) makes, so this comes first in a chain. ‖gᵢ‖ is over all leaves. Declare an optimizer
+    of your own that contains it with @transform(per_example=True), unless it is a chain of its
+    arguments.
 
     Args:
         l2_norm_clip: Largest norm of the gradient of one example, at least 0.
@@ -70,12 +70,11 @@ def dpsgd(
     *,
     seed: SeedOrKey | None = None,
 ):
-    """Update w by clipped and noised gradients of single examples, with momentum. Abadi et al.
-    2016.
+    """Update w by clipped and noisy gradients of single examples, with momentum. Abadi et al. 2016.
 
-    The gradients are per example, as for `differentially_private_aggregate`. From
-    `noise_multiplier`, the size of batch and data and the number of steps an accountant computes
-    (ε, δ). No example may reach the parameters another way, for instance through batch norm.
+    Pass per-example gradients, as to `differentially_private_aggregate`. A privacy accountant
+    computes (ε, δ) from `noise_multiplier`, the sizes of the batch and of the data, and the number
+    of steps. No example may reach the parameters in another way, for instance through batch norm.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

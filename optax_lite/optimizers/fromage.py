@@ -1,4 +1,4 @@
-"""Fromage: steps of a given share of every leaf's norm."""
+"""Fromage: every leaf moves by a given share of its norm."""
 
 from optax_lite._transforms.decay import WeightDecaySchedule
 from optax_lite._transforms.scale import scale_by_learning_rate

@@ -1,6 +1,4 @@
-"""GaLore: another optimizer at work, with its state, on low-rank projections of matrix
-gradients.
-"""
+"""GaLore: run another optimizer, with its state, on low-rank projections of matrix gradients."""
 
 import math
 from typing import Any, NamedTuple
@@ -101,7 +99,7 @@ def start(w, axes, rank):
 
 class GaLoreState(NamedTuple):
     count: Array  # updates so far, int32
-    base_optimizer_state: OptState  # of the low-rank updates
+    base_optimizer_state: OptState  # state of the low-rank updates
     projector: PyTree  # P, with orthonormal columns; of shape (0, 0) where nothing is projected
 
 
@@ -191,12 +189,12 @@ def scale_by_galore(
         g ← scale·P·base(Pᵀg) for a tall matrix, scale·base(g·P)·Pᵀ for a wide one
 
     P holds the `rank` leading singular vectors of g. The longer side is projected, so that the base
-    optimizer's state has rank·min(rows, columns) entries a slot; the paper projects the shorter
-    one. Leaves not projected go through the base optimizer unchanged, without `scale`.
+    optimizer's state has rank·min(rows, columns) entries per slot; the paper projects the shorter
+    one. Leaves that are not projected go through the base optimizer as usual, without `scale`.
 
-    Arrays of two axes are projected. `weight_dimension_numbers` says how others are: a
-    `GaLoreDimensionNumbers` for all of two axes or more, a tree of them with None where nothing is
-    projected, or a function from the params to it.
+    By default, arrays with two axes are projected. `weight_dimension_numbers` says how to project
+    others: one `GaLoreDimensionNumbers` for all arrays with two or more axes, a tree of them with
+    None where nothing is projected, or a function that makes one from the params.
 
     Args:
         rank: Number of singular vectors, an integer of at least 1.
@@ -229,8 +227,8 @@ def galore(
 
         w ← w - lr·(scale·P·base(Pᵀg) + weight_decay·w)
 
-    The rate is that of the base optimizer, or larger: a fraction `scale` of 0.25 is usual. The
-    decay is that of AdamW. For P and which leaves it projects see `scale_by_galore`.
+    Use the rate of the base optimizer or a larger one, because `scale` is usually 0.25. The decay
+    is that of AdamW. For P and which leaves it projects see `scale_by_galore`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,4 +1,4 @@
-"""LAMB: Adam with the size of every leaf's step in proportion to the leaf."""
+"""LAMB: Adam with the size of every leaf's step in proportion to the norm of the leaf."""
 
 from optax_lite._transforms.decay import add_decayed_weights, with_decay_and_rate
 from optax_lite._transforms.trust_ratio import scale_by_trust_ratio
@@ -17,14 +17,14 @@ def lamb(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """Update every leaf by Adam's direction in proportion to its norm. You et al. 2020, Algorithm
-    2.
+    """Update every leaf along Adam's direction, in proportion to the leaf's norm. You et al. 2020,
+    Algorithm 2.
 
         w ← w - lr·(‖w‖ / ‖u‖)·u with u = m̂ / (√v̂ + eps) + weight_decay·w, by leaf
 
     The paper's φ is the identity here; where ‖w‖ or ‖u‖ is 0 the step is lr·u. Leaves that `mask`
-    leaves out are scaled by the ratio too: to leave biases and norms out of both, give them `adam`
-    in a `partition`. For m̂ and v̂ see `scale_by_adam`.
+    excludes from the decay are still scaled by the ratio; to exclude biases and norms from both,
+    give them `adam` in a `partition`. For m̂ and v̂ see `scale_by_adam`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,4 +1,4 @@
-"""LARS: momentum with the size of every leaf's gradient in proportion to the leaf."""
+"""LARS: momentum with the size of every leaf's gradient in proportion to the norm of the leaf."""
 
 from optax_lite._transforms.decay import add_decayed_weights
 from optax_lite._transforms.momentum import trace
@@ -20,16 +20,16 @@ def lars(
     momentum: ScalarOrSchedule = 0.9,
     nesterov: bool = False,
 ):
-    """Update every leaf by momentum with gradients in proportion to its norm. You et al. 2017,
-    Algorithm 1.
+    """Update every leaf by momentum of gradients scaled in proportion to the leaf's norm. You et
+    al. 2017, Algorithm 1.
 
         v = momentum·v + lr·trust_coefficient·(‖w‖ / (‖u‖ + eps))·u with u = g + weight_decay·w
         w ← w - v, by leaf
 
-    In place of ‖u‖ the paper has ‖g‖ + weight_decay·‖w‖, which is at least as large. A leaf where
-    ‖w‖ or ‖u‖ is 0 has v = momentum·v + lr·u. Biases and the weights of norms are often left out of
-    decay and ratio both, and then have the plain learning rate. The rate is inside the momentum: to
-    lower it slows the steps down over 1 / (1 - momentum) updates.
+    In place of ‖u‖ the paper has ‖g‖ + weight_decay·‖w‖, which is at least as large. If ‖w‖ or ‖u‖
+    is 0, v = momentum·v + lr·u. Biases and the weights of norms are often excluded from both decay
+    and ratio; they then have the plain learning rate. The rate is inside the momentum, so lowering
+    it slows the steps down over 1 / (1 - momentum) updates.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

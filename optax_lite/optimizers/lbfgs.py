@@ -1,4 +1,4 @@
-"""L-BFGS: the inverse Hessian from the last few steps, with a line search behind it."""
+"""L-BFGS: an inverse Hessian estimated from the last few steps, followed by a line search."""
 
 from typing import NamedTuple
 
@@ -33,14 +33,15 @@ class ScaleByLBFGSState(NamedTuple):
     exact_state="takes differences of stored points, which rounding would spoil",
 )
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True):
-    """Multiply g by the inverse Hessian of BFGS from the last pairs. Nocedal & Wright 2006,
-    Algorithm 7.4.
+    """Multiply g by the inverse Hessian that BFGS estimates from the last steps. Nocedal & Wright
+    2006, Algorithm 7.4.
 
-    H starts from γ·I with γ = ⟨s, y⟩/‖y‖² of the newest pair, on the first update min(1, 1/‖g‖). A
-    first step shorter than eps·max(1, ‖w‖), eps that of the dtype, is made that long: below it
-    nothing moves. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite where the
-    function is not convex or the step was no line search's (optax keeps one). The memory takes
-    2·memory_size times the parameters'.
+    Each step gives a pair, the change s of the parameters and y of the gradient. H starts from γ·I,
+    with γ = ⟨s, y⟩/‖y‖² of the newest pair, or min(1, 1/‖g‖) on the first update. A first step
+    shorter than eps·max(1, ‖w‖), with the eps of the dtype, is lengthened to that: a shorter one
+    moves nothing. A pair with ⟨s, y⟩ ≤ 0 is left out, which keeps H positive definite if the
+    function is not convex or the step did not come from a line search (optax keeps such a pair).
+    The memory takes 2·memory_size times that of the parameters.
 
     Args:
         memory_size: Number of pairs (s, y) kept, an integer of at least 1.
@@ -144,7 +145,7 @@ def lbfgs(
         w ← w - η·H·g, H the inverse Hessian of L-BFGS and η found by the line search
 
     The line search needs `tx.update(grad, state, params, value=value, grad=grad, value_fn=fn)`;
-    `minimize` gives it all of that.
+    `minimize` passes all of these.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far. None for

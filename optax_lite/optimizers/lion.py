@@ -1,6 +1,6 @@
 """Lion: the sign of a mixture of momentum and gradient.
 
-Found by a search over programs. It remembers one moving average, and every entry moves by the
+It was found by a search over programs. It keeps one moving average, and every entry moves by the
 learning rate.
 """
 
@@ -37,7 +37,7 @@ def scale_by_lion(
         g ← sign(c)
 
     The modes other than "hard" depend on the size of gradients. A complex c keeps its phase c /
-    |c|, times what |c| is made to.
+    |c|, and the mode applies to |c|.
 
     Args:
         b1: Share of m in the mixture c, in [0, 1).
@@ -80,8 +80,9 @@ def lion(
 
         w ← w - lr·(sign(b1·m + (1 - b1)·g) + weight_decay·w),  m = b2·m + (1 - b2)·g
 
-    Choose lr three to ten times smaller than for AdamW, and weight_decay larger by as much. For the
-    other modes chain `scale_by_lion(mode=...)`, `add_decayed_weights` and `scale_by_learning_rate`.
+    Choose lr three to ten times smaller than for AdamW, and weight_decay larger by the same factor.
+    For the other modes, chain `scale_by_lion(mode=...)`, `add_decayed_weights` and
+    `scale_by_learning_rate`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

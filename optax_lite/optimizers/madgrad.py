@@ -26,15 +26,15 @@ class MadgradState(NamedTuple):
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6
 ):
-    """Step from the start by the sum of all gradients over a cube root. Defazio & Jelassi 2021,
-    Algorithm 1.
+    """Step from the starting point by the sum of all gradients over a cube root. Defazio & Jelassi
+    2021, Algorithm 1.
 
         s = Σ λ·g    ν = Σ λ·|g|²    λ = (learning_rate + eps)·√t
         g ← (1 - momentum)·(z - x),  z = x₀ - s / (∛ν + eps)
 
-    Dual averaging: the step is from where training started, with all gradients so far, and x is a
-    moving average of z. The result is a descent step already, learning rate included. Useful rates
-    are not those of Adam, and decay should be less than elsewhere.
+    This is dual averaging: z is a step from the starting point along all gradients so far, and x is
+    a moving average of z. The result already is a descent step, with the learning rate included.
+    Useful rates differ from Adam's, and the decay should be smaller than elsewhere.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,9 +1,9 @@
-"""MARS: AdamW on gradients whose variance is reduced with the gradient before.
+"""MARS: AdamW on gradients whose variance is reduced with the help of the previous gradient.
 
-This is the approximate form of MARS-AdamW: it compares with the gradient of the last batch at the
-last parameters. The exact form takes this batch there, which is a second gradient for every step.
-Where the two gradients differ by noise alone the difference makes it worse, so gamma is small: it
-multiplies b1 / (1 - b1), which is 19 with the default b1.
+This is the approximate form of MARS-AdamW: it compares with the gradient of the previous batch at
+the previous parameters. The exact form uses the current batch there, which takes a second gradient
+in every step. If the two gradients differ only by noise, the difference makes the result worse, so
+gamma is small: it multiplies b1 / (1 - b1), which is 19 with the default b1.
 """
 
 from typing import NamedTuple
@@ -57,10 +57,9 @@ def mars(
         c = g + gamma·b1 / (1 - b1)·(g - g_last), and c·max_norm / ‖c‖ where ‖c‖ is above max_norm
         w ← w - lr·(m̂ / (√v̂ + eps) + weight_decay·w), with m̂ and v̂ of c
 
-    ‖c‖ is the norm of a leaf, as in the authors' code, and g_last before the first step is 0, as
-    there. Their code gives vectors and scalars to AdamW by default; use `partition` for it. The
-    defaults are theirs. The state holds the last gradient beside that of Adam. optax has no
-    counterpart.
+    As in the authors' code, ‖c‖ is the norm of a leaf, and g_last is 0 on the first step. Their
+    code gives vectors and scalars to AdamW by default; use `partition` for that. The defaults are
+    theirs. The state is Adam's and the last gradient. optax has no counterpart.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

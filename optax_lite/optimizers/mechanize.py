@@ -16,7 +16,7 @@ from optax_lite.errors.direction import check_makes_steps
 
 
 class MechanicState(NamedTuple):
-    base_optimizer_state: OptState  # of the optimizer whose scale is learned
+    base_optimizer_state: OptState  # state of the optimizer whose scale is learned
     count: Array  # updates so far, int32
     r: Array  # reward, one for each β like the next three
     m: Array  # decaying maximum of |h|
@@ -48,11 +48,11 @@ def mechanize(
         r = β·r - s·clip(h, m)      m = max(β·m, |h| + eps)      v = β²·v + h²
         s = (max(r, 0) + s_init·m / num_betas) / (√v + eps)      β = 1 - 10⁻ⁱ, i = 1 ... num_betas
 
-    u is the update of `base_optimizer` and Δ = (x - x₀) / (Σs + eps) the sum of those before. The
-    form is the authors' in JAX, which cuts h off at its past size m and lets r be negative. The
-    scale Σs of the whole path is learned like a bet on it, for several horizons β at once. Steps
-    far below an ulp of the parameters cannot be seen in x - x₀: keep these in float32 at least.
-    Extra arguments of `update` go on to the base optimizer.
+    u is the update of `base_optimizer`, and Δ = (x - x₀) / (Σs + eps) the sum of the earlier ones.
+    This follows the authors' JAX code, which clips h at its past size m and lets r be negative. The
+    scale Σs of the whole path is learned as in betting, for several horizons β at once. Steps far
+    below an ulp of the parameters are lost in x - x₀, so keep the parameters in at least float32.
+    Extra arguments of `update` are passed to the base optimizer.
 
     Args:
         base_optimizer: Optimizer whose path is scaled. Give it the rate 1, or a schedule that peaks

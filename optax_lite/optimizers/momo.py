@@ -1,4 +1,4 @@
-"""MoMo: the step size from a model of the loss that is cut off at a lower bound of it."""
+"""MoMo: the step size that minimizes a model of the loss, cut off at a lower bound."""
 
 from typing import NamedTuple
 
@@ -33,11 +33,10 @@ def momo(
         x ← (x - τ·d) / (1 + α·weight_decay)
         τ = min(α, max(f̄ + ⟨d, x⟩ - γ - lb, 0) / ‖d‖²)
 
-    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points, and the lower
-    bound lb cuts it off where the loss cannot be. `update` needs the loss of the same batch as
-    `value=`. The averages d, f̄, γ start at their first value, without a bias. The decay multiplies
-    the terms in τ as the paper has it: f̄, γ and lb by 1 + α·weight_decay; optax divides x alone by
-    it.
+    f̄ + ⟨d, y⟩ - γ is the average of the linear models of the loss at past points; it is cut off at
+    lb, a lower bound of the loss. `update` needs the loss of the same batch as `value=`. The
+    averages d, f̄ and γ start at their first value, so they have no bias. With decay, f̄, γ and lb
+    in τ are multiplied by 1 + α·weight_decay, as in the paper; optax only divides x by it.
 
     Args:
         learning_rate: Largest step α, at least 0; best chosen too large, for it only binds where τ

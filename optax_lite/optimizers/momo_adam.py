@@ -31,9 +31,9 @@ def momo_adam(
 ):
     """Update x by MoMo in the metric of Adam. Schaipp et al. 2023, Algorithm 2.
 
-    This is `momo` in the metric D = √v̂ + eps of Adam: d / D in place of d, ⟨d, d / D⟩ of ‖d‖². The
-    averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ in place of α, ρ·lb of lb. The
-    default of the learning rate is ten times that of Adam.
+    This is `momo` in the metric D = √v̂ + eps of Adam: d / D replaces d, and ⟨d, d / D⟩ replaces
+    ‖d‖². The averages start at 0 and are corrected with ρ = 1 - b1ᵗ: α / ρ replaces α, and ρ·lb
+    replaces lb. The default learning rate is ten times Adam's.
 
     Args:
         learning_rate: Largest step α, at least 0; best chosen too large, for it only binds where τ

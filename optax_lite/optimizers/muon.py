@@ -111,12 +111,12 @@ def orthogonalize(
     preconditioning: str = "frobenius",
     dtype: DTypeLike | None = None,
 ) -> Array:
-    """Return nearly UVᵀ for every matrix USVᵀ, by Newton-Schulz steps. Jordan et al. 2024.
+    """Return approximately UVᵀ for every matrix USVᵀ, by Newton-Schulz steps. Jordan et al. 2024.
 
         X ← x / (bound·(1 + eps)),  then ns_steps times  X ← aX + (bA + cA²)X,  A = XXᵀ
 
-    It is what `muon` does to its momentum, for methods of your own that begin with it. The standard
-    coefficients bring singular values to about 0.7 to 1.2; (1.875, -1.25, 0.375) converge to 1.
+    `muon` applies this to its momentum; use it in methods of your own. The standard coefficients
+    bring singular values to about 0.7 to 1.2; (1.875, -1.25, 0.375) converge to 1.
 
     Args:
         x: A matrix, or a stack of them, of shape (..., m, n).
@@ -153,16 +153,17 @@ def scale_by_muon(
 
         G ← UVᵀ, nearly, where USVᵀ is the corrected moving average m̂ of G
 
-    `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, bring the singular values to about
-    0.7 to 1.2, from m̂ over a bound of them times 1 + eps. `preconditioning` is the bound; a
-    tighter one saves a step: the norm, "frobenius" or "spectral" (an SVD); the norm of order 4,
-    "schatten" (Grishina et al. 2025); or √Σⱼ|Aᵢⱼ| for every row, "aol" (Boissin et al. 2025).
+    `ns_steps` Newton-Schulz steps X ← aX + (bA + cA²)X, A = XXᵀ, start from m̂ / (bound·(1 + eps))
+    and bring the singular values to about 0.7 to 1.2. `preconditioning` chooses the bound of the
+    singular values; a tighter one saves a step: "frobenius" or "spectral" norm (the latter by an
+    SVD); "schatten", the norm of order 4 (Grishina et al. 2025); or "aol", √Σⱼ|Aᵢⱼ| for every row
+    (Boissin et al. 2025).
 
-    A leaf must have two axes, unless `weight_dimension_numbers` (as in `muon`) names those that
-    make its matrix. Over the other axes matrices are side by side: layers stacked for
-    `jax.lax.scan` are orthogonalized one by one. The update does not depend on the size of the
-    gradient (optax adds eps), and a zero gradient gives a zero update. The coefficients are
-    hyperparameters; the state has a copy because optax's state has one.
+    A leaf must have two axes, unless `weight_dimension_numbers` (as in `muon`) names those of its
+    matrix. The other axes stack matrices: layers stacked for `jax.lax.scan` are orthogonalized one
+    by one. The update does not depend on the size of the gradient (optax adds eps), and a zero
+    gradient gives a zero update. The coefficients are hyperparameters; the state has a copy because
+    optax's state has one.
 
     Args:
         ns_coeffs: Coefficients (a, b, c) of the steps, one such triple for each step, an array of
@@ -287,13 +288,13 @@ def muon(
 
         W ← W - lr·(√max(1, n/m)·UVᵀ + weight_decay·W) for matrices (m, n)
 
-    UVᵀ is what `scale_by_muon` makes. A matrix (m, n) maps m inputs to n outputs, x·W; embeddings,
-    output layers and everything that is no matrix are better left to AdamW.
+    `scale_by_muon` makes UVᵀ. A matrix (m, n) maps m inputs to n outputs, x·W. Embeddings, output
+    layers and everything that is not a matrix are better left to AdamW.
 
-    `muon_weight_dimension_numbers` says which leaves are Muon's: None for all of two axes; path
-    patterns, for those of two axes that they pick, as in `["!embed*", "!head"]` (see `masked`); or
-    a tree of `MuonDimensionNumbers`, None for AdamW's leaves, or a function that makes one of the
-    params. In a tree one `MuonDimensionNumbers` or None may stand for a whole subtree.
+    `muon_weight_dimension_numbers` selects Muon's leaves: None takes all with two axes; path
+    patterns select among those, as in `["!embed*", "!head"]` (see `masked`); a tree has
+    `MuonDimensionNumbers` for Muon's leaves and None for AdamW's, and one of them may stand for a
+    whole subtree; a function makes such a tree from the params.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
@@ -320,8 +321,9 @@ def muon(
             AdamW's size, so that one rate and decay serve both (Liu et al. 2025).
         ns_dtype: Dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest.
 
-    Example:
-        tx = muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=["!embed*", "!head"])
+    Examples:
+        >>> matrices = ["!embed*", "!head"]  # the others get Adam
+        >>> tx = muon(2e-2, adam_learning_rate=3e-4, muon_weight_dimension_numbers=matrices)
     """
     numbers = muon_weight_dimension_numbers
     how = {

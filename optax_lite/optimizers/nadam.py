@@ -1,8 +1,8 @@
 """NAdam: Adam with Nesterov momentum, with a constant b1 or with Dozat's schedule for it.
 
-`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and lets the momentum warm up. Both
-use the momentum that the next step will have, in front of m, and the one of this step in front of
-g: Nesterov's look-ahead without a second gradient.
+`nadam` is optax's; `nadam_dozat` is torch's and the paper's, and warms up the momentum. Both
+multiply m by the momentum of the next step and g by one minus that of this step, which is
+Nesterov's look-ahead without a second gradient.
 """
 
 from optax_lite.core.transform import transform
@@ -25,9 +25,8 @@ def nadam(
 
         w ← w - lr·m̄ / (√(v̂ + eps_root) + eps),  m̄ = b1·m/(1 - b1ᵗ⁺¹) + (1 - b1)·g/(1 - b1ᵗ)
 
-    The step is taken with the momentum that the next one will have. torch and Keras warm b1 up by
-    Dozat's schedule instead, which gives other numbers: that is `nadam_dozat`. For m and v̂ see
-    `scale_by_adam`.
+    The step uses the momentum of the next step. torch and Keras warm up b1 by Dozat's schedule,
+    which gives other numbers: that is `nadam_dozat`. For m and v̂ see `scale_by_adam`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

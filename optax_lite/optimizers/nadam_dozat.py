@@ -90,7 +90,7 @@ def nadam_dozat(
         w ← w - lr·m̄ / (√v̂ + eps)
 
     Equals `torch.optim.NAdam`. For m̄ and v̂ see `scale_by_nadam`; optax has no counterpart. For
-    decoupled decay chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
+    decoupled decay, chain `scale_by_nadam`, `add_decayed_weights` and `scale_by_learning_rate`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,8 +1,8 @@
 """NovoGrad: momentum of gradients that are divided by the norm of their layer.
 
-One second moment for a leaf in place of one for an entry: about half the state of Adam. The small
-b2 makes the norm nearly that of the last gradients, so that one of another size does little harm,
-and no warm-up is needed.
+It keeps one second moment per leaf instead of one per entry, which is about half of Adam's state.
+Since b2 is small, the norm is nearly that of the last gradients, so that one of another size does
+little harm, and no warm-up is needed.
 """
 
 from typing import NamedTuple
@@ -32,15 +32,15 @@ def scale_by_novograd(
     weight_decay: ScalarOrSchedule = 0.0,
     mu_dtype: DTypeLike | None = None,
 ):
-    """Replace g by a momentum of gradients over their leaf's norm. Ginsburg et al. 2019, Algorithm
-    1.
+    """Replace g by momentum of gradients divided by their leaf's norm. Ginsburg et al. 2019,
+    Algorithm 1.
 
         v = b2·v + (1 - b2)·‖g‖², at the first step ‖g‖²
         m = b1·m + g / (√(v + eps_root) + eps) + weight_decay·w
         g ← m
 
-    ‖g‖ is the norm of a whole leaf, and the state's `nu` has one number for a leaf. Nothing is
-    corrected, and m is a sum: where gradients agree an update is up to 1 / (1 - b1) long.
+    ‖g‖ is the norm of a whole leaf, and the state's `nu` has one number per leaf. There is no bias
+    correction, and m is a sum: if gradients agree, the norm of an update reaches 1 / (1 - b1).
 
     Args:
         b1: Decay of the sum of normalized gradients, in [0, 1).
@@ -83,15 +83,15 @@ def novograd(
     eps_root: ScalarOrSchedule = 0.0,
     weight_decay: ScalarOrSchedule = 0.0,
 ):
-    """Update w by a momentum of gradients over their leaf's norm. Ginsburg et al. 2019, Algorithm
-    1.
+    """Update w by momentum of gradients divided by their leaf's norm. Ginsburg et al. 2019,
+    Algorithm 1.
 
         w ← w - lr·m, m as in `scale_by_novograd`
 
     The update of a leaf has about the length lr / (1 - b1) whatever its size and its gradient, so
-    rates are those of SGD with momentum, not of Adam. The default eps is not that of
-    `scale_by_novograd`; both are optax's. It needs the parameters at every update, also with
-    weight_decay 0.
+    rates are those of SGD with momentum, not of Adam. The default eps differs from that of
+    `scale_by_novograd`; both are optax's. Every update needs the parameters, even with weight_decay
+    0.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -1,5 +1,5 @@
-"""Optimistic descent, which expects the gradient to change as it just did: for games that run in
-circles otherwise.
+"""Optimistic descent, which expects the gradient to change as it just did: for games, which would
+otherwise run in circles.
 """
 
 from typing import NamedTuple
@@ -57,7 +57,7 @@ def optimistic_gradient_descent(
 
         w ← w - lr·(alpha·g + beta·(g - g₋)), g₋ the gradient before
 
-    In a min-max game the gradients of the player who maximizes go in with the other sign.
+    In a min-max game, negate the gradients of the player who maximizes.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

@@ -21,7 +21,7 @@ def scale_by_polyak(
     eps: ScalarOrSchedule = 0.0,
     variant: str = "sps",
 ):
-    """Multiply g by the step that reaches the least value of a linear loss. Loizou et al. 2021,
+    """Multiply g by the step that would reach the minimum of a linear loss. Loizou et al. 2021,
     SPS_max with c = 1.
 
         g ← min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g
@@ -60,7 +60,7 @@ def polyak_sgd(
     eps: ScalarOrSchedule = 0.0,
     variant: str = "sps",
 ):
-    """Update w by the step that reaches the least value of a linear loss. Loizou et al. 2021,
+    """Update w by the step that would reach the minimum of a linear loss. Loizou et al. 2021,
     Algorithm 1.
 
         w ← w - scaling·min((value - f_min) / (‖g‖² + eps), max_learning_rate)·g

@@ -1,5 +1,5 @@
-"""Prodigy: AdamW whose learning rate is an estimate of the distance to the solution, faster than
-D-Adaptation.
+"""Prodigy: AdamW whose learning rate is an estimated distance to the solution, which grows faster
+than that of D-Adaptation.
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def prodigy(
     safeguard_warmup: bool = False,
     weight_decay_mask: Mask | None = None,
 ):
-    """Update w by AdamW with an estimated distance to the solution for its rate. Mishchenko &
+    """Update w by AdamW, with an estimated distance to the solution as its rate. Mishchenko &
     Defazio 2023, Algorithm 4.
 
         w = w - γ·(m / (√v + d·eps) + weight_decay·w)   γ = d·learning_rate·√(1 - b2ᵗ) / (1 - b1ᵗ)
@@ -62,9 +62,9 @@ def prodigy(
         r = beta3·r + γ·d/d₀·⟨g, w₀ - w⟩                s = beta3·s + γ·d/d₀·g
         d = max(d, estim_lr_coef·r / ‖s‖₁)
 
-    d grows as it learns and never falls. The units are those of the authors' code, and as there the
-    new d is beside eps. To tune the method, change `estim_lr_coef` (0.5 or 2). The sums are over
-    all leaves, and where all gradients are 0 so far, d stays.
+    d grows during training and never falls. The units are those of the authors' code, where the new
+    d multiplies eps. To tune the method, change `estim_lr_coef` (0.5 or 2). The sums are over all
+    leaves. While all gradients are 0, d stays unchanged.
 
     Args:
         learning_rate: Factor of d; leave it at 1, or give a schedule that starts or peaks there.

@@ -1,4 +1,4 @@
-"""RAdam: Adam that does not divide by the second moment before enough gradients are in it.
+"""RAdam: Adam that divides by the second moment only once enough gradients are in it.
 
 It replaces a warm-up of the learning rate, whose length follows from b2.
 """
@@ -61,8 +61,8 @@ def scale_by_radam(
         r = √((ρ - 4)·(ρ - 2)·ρ_∞ / ((ρ_∞ - 4)·(ρ_∞ - 2)·ρ))
         g ← r·m̂ / (√(v̂ + eps_root) + eps) once ρ reaches `threshold`, m̂ before
 
-    m̂ and v̂ are Adam's. ρ grows from 1, by about 1 a step, towards ρ_∞, and r with it from near 0
-    to 1: with the defaults the first 5 updates are not divided, and with a b2 up to 2/3 none ever
+    m̂ and v̂ are Adam's. ρ grows from 1, by about 1 per step, towards ρ_∞, and r with it from near
+    0 to 1: with the defaults the first 5 updates are not divided, and with a b2 up to 2/3 none ever
     is. `nesterov` looks ahead as in `scale_by_adam`.
 
     Args:
@@ -110,15 +110,15 @@ def radam(
     *,
     nesterov: bool = False,
 ):
-    """Update w by Adam that divides only once enough gradients are known. Liu et al. 2020,
+    """Update w by Adam that divides only once it has seen enough gradients. Liu et al. 2020,
     Algorithm 2.
 
         w ← w - lr·r·m̂ / (√(v̂ + eps_root) + eps), at first w - lr·m̂
 
-    For r see `scale_by_radam`. The first updates are as long as the gradients, unlike Adam's: clip
-    if gradients are large. optax computes ρ by the formula there, whose rounding in float32 makes
-    its first divided updates 1 % too short with b2 = 0.999, and twice as long with 0.9999, where it
-    starts to divide two steps too early.
+    For r see `scale_by_radam`. The first updates are as large as the gradients, unlike Adam's, so
+    clip if gradients are large. optax computes ρ by the formula in `scale_by_radam`, whose rounding
+    in float32 makes its first divided updates 1 % too short with b2 = 0.999, and twice as long with
+    0.9999, where it starts to divide two steps too early.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

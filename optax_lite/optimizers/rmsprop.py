@@ -99,9 +99,9 @@ def scale_by_stddev(
     """Divide g by its standard deviation. Graves 2013, section 4.2.
 
     This is `scale_by_rms` with the variance v - |m|² in place of v, m the moving average of g. In
-    float32 the difference loses digits where gradients hardly vary: 1e-5 relative is usual, and
-    below 0 it is cut off. With `bias_correction` both averages are corrected, and on the first step
-    the variance is 0 (up to `initial_scale`), so that the update there is g/√eps.
+    float32 the difference loses digits where gradients hardly vary: a relative error of 1e-5 is
+    usual, and negative values become 0. With `bias_correction` both averages are corrected, and on
+    the first step the variance is 0 (up to `initial_scale`), so that the update there is g/√eps.
 
     Args:
         decay: Decay of the moving average, in [0, 1).
@@ -153,14 +153,14 @@ def rmsprop(
     nesterov: bool = False,
     bias_correction: bool = False,
 ):
-    """Update w by the gradient over the root of its mean square. Tieleman & Hinton 2012, lecture
-    6e; Graves 2013.
+    """Update w by the gradient divided by its root mean square. Tieleman & Hinton 2012, lecture 6e;
+    Graves 2013.
 
         w ← w - lr·g / √(v + eps), v the moving average of |g|²
 
-    Momentum accumulates these steps after the learning rate (the velocity form), so that a change
-    of the rate does not rescale steps already taken. To reproduce torch, say `decay=0.99,
-    eps_in_sqrt=False`.
+    Momentum accumulates these steps, learning rate included (the velocity form), so that a change
+    of the rate does not rescale earlier steps. To reproduce torch, pass
+    `decay=0.99, eps_in_sqrt=False`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

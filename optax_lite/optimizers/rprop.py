@@ -30,9 +30,9 @@ def scale_by_rprop(
 
         g ← Δ·sign(g), or 0 where the sign has changed
 
-    After a change one update is 0 and leaves Δ alone. Signs are what the noise of small batches
-    changes: this is for full batches. Complex leaves are refused. optax moves by the Δ·sign(g) of
-    the update before, one step late.
+    After a change of sign, one update is 0 and Δ stays unchanged. The noise of small batches
+    changes signs, so this is for full batches. Complex leaves are refused. optax returns the
+    Δ·sign(g) of the previous update, one step late.
 
     Args:
         learning_rate: Where Δ starts, not a factor; of a schedule its first value.

@@ -1,5 +1,5 @@
-"""Sharpness-aware minimization: the gradient of a second optimizer comes from where a first one
-climbed to.
+"""Sharpness-aware minimization: one optimizer climbs, and another descends by the gradient found
+there.
 """
 
 from typing import NamedTuple
@@ -25,8 +25,8 @@ from optax_lite.errors.direction import check_makes_steps
 
 class SAMState(NamedTuple):
     steps_since_sync: Array  # updates since the last one of the outer optimizer, int32
-    opt_state: OptState  # of the outer optimizer
-    adv_state: OptState  # of the adversarial optimizer
+    opt_state: OptState  # state of the outer optimizer
+    adv_state: OptState  # state of the adversarial optimizer
     cache: PyTree  # the parameters before the climb; None in opaque mode
 
 
@@ -51,14 +51,14 @@ def sam(
 
         sam(sgd(0.1), chain(normalize(), sgd(rho)))
 
-    is the paper's w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every `sync_period`-th update is a step,
-    from the parameters kept in `cache`; after the others the parameters are the adversarial point,
-    and not for evaluation. A schedule in `optimizer` counts steps, one in `adv_optimizer` those
-    since its start.
+    is the paper's w ← w - 0.1·∇f(w + rho·∇f(w) / ‖∇f(w)‖). Every `sync_period`-th update is a step
+    from the parameters kept in `cache`; after the other updates the parameters are the adversarial
+    point, so do not evaluate there. A schedule in `optimizer` counts steps, one in `adv_optimizer`
+    those since its start.
 
     In `opaque_mode` every update is a whole period, and the parameters are never at the adversarial
-    point. It needs `grad_fn=`, a function of the params and of i = 0, 1 ..., the number of the
-    point, to the gradient there: `jax.grad` of the loss on the batch.
+    point. It needs `grad_fn=`, which returns the gradient, `jax.grad` of the loss on the batch, for
+    the params and i = 0, 1 ..., the number of the point.
 
     Args:
         optimizer: Optimizer that descends.

@@ -1,5 +1,5 @@
-"""Schedule-Free: gradients between the iterate and its average, in place of a decaying learning
-rate.
+"""Schedule-Free: take gradients between the iterate and its average, instead of decaying the
+learning rate.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class ScheduleFreeState(NamedTuple):
     weight_sum: Array  # sum of the weights in the average
     step_count: Array  # updates so far + 1, int32
     max_lr: Array  # the largest learning rate so far
-    base_optimizer_state: OptState  # of the optimizer that moves z
+    base_optimizer_state: OptState  # state of the optimizer that moves z
     z: PyTree  # the iterate
 
     @property
@@ -74,15 +74,16 @@ def schedule_free(
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
 ):
-    """Average the iterates in place of a decay of the rate. Defazio et al. 2024.
+    """Average the iterates instead of decaying the rate. Defazio et al. 2024.
 
         z ← z + u,  x ← (1 - c)·x + c·z,  y ← b1·x + (1 - b1)·z
 
     The parameters are y: gradients are taken there, and so is the decay of a base optimizer.
-    Evaluate at the average x, which is `schedule_free_eval_params`. u is the update of
-    `base_optimizer`. x is not kept but (y - (1 - b1)·z) / b1. c is the share of lr^weight_lr_power
-    in the sum of all so far, lr the largest `learning_rate` so far, whose value is that of the same
-    update; optax takes the next one. Extra arguments of `update` go on to the base optimizer.
+    Evaluate at the average x, which `schedule_free_eval_params` returns; it is not stored but
+    computed as (y - (1 - b1)·z) / b1. u is the update of `base_optimizer`. c is the share of
+    lr^weight_lr_power in the sum of all so far, where lr is the largest `learning_rate` up to this
+    update; optax uses that of the next one. Extra arguments of `update` are passed to the base
+    optimizer.
 
     Args:
         base_optimizer: Optimizer that moves z; it should have no momentum (b1=0.0, or RMSProp).
@@ -169,7 +170,7 @@ def schedule_free_sgd(
     """Update w by `schedule_free` around SGD, with a linear warm-up to a constant rate. Defazio et
     al. 2024.
 
-    By the authors, rates of 10 to 50 times the usual ones are a good start.
+    According to the authors, rates of 10 to 50 times the usual ones are a good start.
 
     Args:
         learning_rate: Rate after the warm-up; a number or a schedule.
@@ -201,9 +202,9 @@ def schedule_free_adamw(
     """Update w by `schedule_free` around AdamW without its momentum, with a linear warm-up. Defazio
     et al. 2024.
 
-    The scaling is `scale_by_rms` with bias correction, which is Adam's with b1 = 0 without the
-    state for it; the paper corrects the rate instead. By the authors, rates of 1 to 10 times those
-    of AdamW work; a larger `b1`, 0.95 or 0.98, suits long runs.
+    The scaling is `scale_by_rms` with bias correction, which is Adam's with b1 = 0, but keeps no
+    first moment; the paper corrects the rate instead. According to the authors, rates of 1 to 10
+    times those of AdamW work; a larger `b1`, 0.95 or 0.98, suits long runs.
 
     Args:
         learning_rate: Rate after the warm-up; a number or a schedule.

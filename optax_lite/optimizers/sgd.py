@@ -13,13 +13,13 @@ def sgd(
     nesterov: bool = False,
     accumulator_dtype: DTypeLike | None = None,
 ):
-    """Update w along the gradient, with momentum if it is given. Robbins & Monro 1951; Polyak 1964.
+    """Update w along the gradient, optionally with momentum. Robbins & Monro 1951; Polyak 1964.
 
         w ← w - lr·t with t = g + momentum·t, or t = g without momentum
 
-    With `nesterov` the step is g + momentum·t of the new t, Sutskever et al. 2013. The sum t grows
-    to 1/(1 - momentum) times a constant gradient, so a rate tuned without momentum is that much too
-    large with it.
+    With `nesterov` the step is g + momentum·t, with the new t (Sutskever et al. 2013). For a
+    constant gradient, t grows to 1/(1 - momentum) times the gradient, so divide a rate that was
+    tuned without momentum by that factor.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

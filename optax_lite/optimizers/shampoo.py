@@ -39,12 +39,12 @@ def scale_by_shampoo(
         G ← L^(-1/4) G R^(-1/4), and so on for k axes by -1/2k
 
     L = eps·I + Σ GGᵀ and R = eps·I + Σ GᵀG; with b2 below 1 these are moving averages b2·L + (1 -
-    b2)·GGᵀ instead of sums. Eigenvalues below eps, or below the rounding of the largest one, count
-    as that, for where the sums have none the root of a rounding would be the largest of all. A
-    vector has full-matrix Adagrad's preconditioner, a scalar is a vector of length 1.
+    b2)·GGᵀ instead of sums. Eigenvalues below eps, or below the rounding error of the largest one,
+    are raised to that: otherwise the inverse root of a rounding error would be the largest of all.
+    A vector gets full-matrix Adagrad's preconditioner; a scalar is a vector of length 1.
 
-    Every block of a leaf is preconditioned by itself; a matrix of whole blocks has four times its
-    own size as state. Nothing is grafted: the size of the update is Shampoo's own.
+    Each block of a leaf is preconditioned by itself; the state of a matrix of whole blocks is four
+    times its size. There is no grafting: the size of the update is Shampoo's own.
 
     Args:
         b2: Decay of L and R, in [0, 1]; 1 sums them.

@@ -1,8 +1,8 @@
-"""Simplified AdEMAMix: one decaying sum of gradients, and the gradient itself beside it.
+"""Simplified AdEMAMix: one decaying sum of gradients, plus the gradient itself.
 
-The gradient takes the part of AdEMAMix's fast average; there is one buffer less, and no warm-up.
-The paper finds that schedule-free methods and AdEMAMix owe their gain to this: a long memory, and a
-large weight on the newest gradient.
+The gradient replaces AdEMAMix's fast average, so there is one buffer less, and no warm-up. The
+paper finds that schedule-free methods and AdEMAMix gain by the same two things: a long memory, and
+a large weight on the newest gradient.
 """
 
 from typing import NamedTuple
@@ -36,9 +36,9 @@ def scale_by_simplified_ademamix(
         n = b2·n + (1 - b2)·|g|²,  n̂ = n / (1 - b2ᵗ)
         g ← (m + alpha·g) / (√(n̂ + eps_root) + eps)
 
-    m is a sum and not corrected, so an update is up to 1 / (1 - b1) + alpha long where gradients
-    agree. AdEMAMix corrects its fast average and divides its slow one by 1 / (1 - b3); here one sum
-    with a b1 near 1 is both, up to the rate.
+    m is a sum without correction, so an update reaches 1 / (1 - b1) + alpha where gradients agree.
+    AdEMAMix corrects its fast average and divides its slow one by 1 / (1 - b3); here one sum with a
+    b1 near 1 is both, up to the rate.
 
     Args:
         b1: Decay of the sum of gradients, in [0, 1).
@@ -81,12 +81,12 @@ def simplified_ademamix(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ):
-    """Update w by a decaying sum of gradients with the newest one beside it. Morwani et al. 2025.
+    """Update w by a decaying sum of gradients, plus the newest gradient. Morwani et al. 2025.
 
         w ← w - lr·((m + alpha·g) / (√(n̂ + eps_root) + eps) + weight_decay·w)
 
-    With alpha 0 it is Adam without the correction of m and with lr / (1 - b1) for its rate: divide
-    Adam's rate by 100 for the default b1. The decay is that of AdamW. For m and n̂ see
+    With alpha 0 it is Adam with the rate lr / (1 - b1), without the correction of m: for the
+    default b1, divide Adam's rate by 100. The decay is that of AdamW. For m and n̂ see
     `scale_by_simplified_ademamix`.
 
     Args:

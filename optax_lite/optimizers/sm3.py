@@ -1,6 +1,4 @@
-"""SM3: Adagrad with one accumulator for every row, column and so on, in place of one for every
-entry.
-"""
+"""SM3: Adagrad with one accumulator per row, per column and so on, instead of one per entry."""
 
 from typing import NamedTuple
 
@@ -50,8 +48,8 @@ def scale_by_sm3(
         v = min over axes of μ + |g|²
         g ← moving average of g / √(v + eps), 0 where v is 0
 
-    μ has for every axis the largest v of each slice: of each row and each column of a matrix. A
-    vector keeps all its entries (that is Adagrad), a scalar itself. With b2 < 1 squares are
+    For every axis, μ has the largest v of each slice: of each row and each column of a matrix. A
+    vector keeps one per entry (that is Adagrad), and a scalar has its own. With b2 < 1 squares are
     averaged, v = b2·min μ + (1 - b2)·|g|².
 
     Args:
@@ -88,8 +86,8 @@ def sm3(learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9):
         w ← w - lr·m, m the moving average of g / √(v + 1e-8)
 
     For v see `scale_by_sm3`. The accumulators of an n by m matrix take n + m entries; the moving
-    average takes n·m. The authors raise the rate with the square of the step until it is reached,
-    and then keep it.
+    average takes n·m. The authors warm up the rate with the square of the step, and then keep it
+    constant.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

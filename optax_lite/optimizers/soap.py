@@ -64,10 +64,10 @@ def scale_by_soap(
     Q_L and Q_R are nearly eigenvectors of L = beta·L + (1 - beta)·GGᵀ and of R = beta·R + (1 -
     beta)·GᵀG, where beta is `shampoo_beta`, and so on for more axes.
 
-    The first update is zero: its gradient starts L, R and, by an eigendecomposition, Q; Adam's
-    averages and t start with the second. From then on Q is brought on for the cost of a QR
-    decomposition. A leaf of fewer than two axes is not turned: that is Adam with eps beside a √V
-    not corrected.
+    The first update is zero: its gradient initializes L, R and, by an eigendecomposition, Q. Adam's
+    averages and t start with the second. From then on Q is updated at the cost of a QR
+    decomposition. A leaf with fewer than two axes is not rotated: that is Adam with eps added to an
+    uncorrected √V.
 
     Args:
         b1: Decay of the moving average of gradients, in [0, 1).
@@ -150,7 +150,7 @@ def soap(
     precondition_frequency: int = 10,
     max_precondition_dim: int = 10000,
 ):
-    """Update W by Adam in the eigenbasis of Shampoo; the first step is decay alone. Vyas et al.
+    """Update W by Adam in the eigenbasis of Shampoo; the first step is only decay. Vyas et al.
     2024.
 
         W ← W - lr·(Q_L N Q_Rᵀ + weight_decay·W)

@@ -1,4 +1,4 @@
-"""Sophia: momentum over an estimate of the Hessian's diagonal, clipped entry by entry."""
+"""Sophia: momentum divided by an estimate of the Hessian's diagonal, clipped entry by entry."""
 
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class SophiaState(NamedTuple):
     count: Array  # updates so far, int32
     mu: PyTree  # moving average of g
     nu: PyTree  # moving average of the Hessian's diagonal
-    hessian_fn_state: OptState  # of its estimator
+    hessian_fn_state: OptState  # state of its estimator
 
 
 @transform(static=("random_seed",))
@@ -40,9 +40,9 @@ def hutchinson_estimator_diag_hessian(random_seed: SeedOrKey | None = None):
 
         g ← z ⊙ (H·z), z of random signs, whose mean is the diagonal of H
 
-    H is the Hessian of `obj_fn=` at the params, a function of these alone to a scalar, which closes
-    over the batch. An update costs about two gradients; over several devices the estimate has to be
-    averaged by hand. Real parameters only.
+    H is the Hessian at the params of `obj_fn=`, a function of the params alone that returns a
+    scalar and closes over the batch. An update costs about two gradients. With several devices,
+    average the estimate yourself. Real parameters only.
 
     Args:
         random_seed: Random seed, an integer or a JAX key; None for 0.
@@ -115,18 +115,18 @@ def sophia(
     hessian_diagonal_fn: TransformationLike = hutchinson_estimator_diag_hessian(),
     mu_dtype: DTypeLike | None = None,
 ):
-    """Update w by momentum over the Hessian's diagonal, clipped entry by entry. Liu et al. 2023,
-    Algorithm 3.
+    """Update w by momentum divided by the Hessian's diagonal, clipped entry by entry. Liu et al.
+    2023, Algorithm 3.
 
         m = b1·m + (1 - b1)·g     m̂ = m / (1 - b1ᵗ)
         h = b2·h + (1 - b2)·ĥ     every `update_interval` updates; ĥ is like the Hessian's diagonal
         w ← w - lr·(clip(m̂ / max(gamma·h, eps), clip_threshold) + weight_decay·w)
 
-    As in the authors' code an estimate counts from the next update on, and m is corrected; where h
-    is 0 or negative, as everywhere on the first update, the clipped sign remains. The share of
-    entries that are not clipped should be 0.1 to 0.5; optax can print it, here it is a matter of
-    the state. Functions as extra arguments leave the call uncompiled, so jit the training step
-    around it.
+    As in the authors' code, an estimate is used from the next update on, and m is bias-corrected.
+    Where h is 0 or negative, as it is everywhere on the first update, the clipped sign remains. The
+    share of entries that are not clipped should be 0.1 to 0.5; optax can print it, here compute it
+    from the state. A call with functions as extra arguments is not compiled, so jit the training
+    step around it.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

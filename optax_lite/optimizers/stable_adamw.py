@@ -1,6 +1,6 @@
 """StableAdamW: AdamW that shortens the step of a leaf whose gradients outgrow their second moment.
 
-It takes over the clipping of Adafactor, and serves in place of clipping the gradient's norm.
+It uses the clipping of Adafactor, which can replace clipping the gradient's norm.
 """
 
 import jax.numpy as jnp
@@ -50,9 +50,9 @@ def stable_adamw(
         RMS = √(mean of |g|² / max(v̂, eps²))
         w ← w - lr / max(1, RMS)·(m̂ / (√v̂ + eps) + weight_decay·w)
 
-    The mean is over a leaf. RMS is near 1 while v̂ knows gradients of this size, and above when
-    they suddenly grow; then the rate of this leaf is divided by it, in front of the decay too. m̂
-    and v̂ are those of Adam; the paper's averages with changing weights are the same numbers. optax
+    The mean is over a leaf. RMS is near 1 while v̂ matches the size of the gradients, and rises
+    when they suddenly grow; the rate of the leaf is then divided by it, for the decay too. m̂ and
+    v̂ are those of Adam; the paper's averages with changing weights give the same numbers. optax
     has no counterpart.
 
     Args:

@@ -1,7 +1,7 @@
-"""Yogi: Adam whose second moment moves towards |g|² by steps that do not depend on how far it is.
+"""Yogi: Adam whose second moment moves towards |g|² in steps that do not depend on the distance.
 
-Where small gradients follow a large one v falls by (1 - b2)·|g|² a step, not by (1 - b2)·v, so that
-the steps do not become long at once.
+If small gradients follow a large one, v falls by (1 - b2)·|g|² per step, not by (1 - b2)·v, so that
+steps do not suddenly become long.
 """
 
 import jax.numpy as jnp
@@ -73,9 +73,9 @@ def yogi(
 
         w ← w - lr·m̂ / (√v̂ + eps), v as in `scale_by_yogi`
 
-    The default eps is large, as in the paper's experiments: it bounds how much entries with small
-    gradients gain. The other defaults are Adam's. For a v that starts elsewhere chain
-    `scale_by_yogi` and `scale_by_learning_rate`.
+    The default eps is large, as in the paper's experiments: it limits the steps of entries with
+    small gradients. The other defaults are Adam's. To start v elsewhere, chain `scale_by_yogi` and
+    `scale_by_learning_rate`.
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.

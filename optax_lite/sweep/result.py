@@ -76,16 +76,16 @@ class Result:
     """The result of `run`: print it, ask for `best()`, `table()`, `plot()`, or take the arrays.
 
     Members are ranked by the mean of their scores over the seeds. A diverged seed counts as the
-    worst; a member that was pruned comes behind all that went on longer; where the sweep was
-    interrupted, runs are compared at the last evaluation that all of them reached. In
-    population-based training each run is ranked by itself.
+    worst. A pruned member ranks behind all that ran longer. If the sweep was interrupted, runs are
+    compared at the last evaluation that all of them reached. In population-based training each run
+    is ranked on its own.
     """
 
     population: Population  # the members
     seeds: tuple[int, ...]  # each trains every member
     trained: str  # a "loss", an "update", or a "function", which has no updates to count
     mode: str  # "min" or "max"
-    score_name: str  # of the number that is compared
+    score_name: str  # name of the number that is compared
     # (members, seeds): the last of each run; infinitely bad where it diverged, NaN without any
     scores: np.ndarray
     status: np.ndarray  # (members, seeds): "done", "pruned", "diverged", "stopped"

@@ -40,16 +40,16 @@ class SuccessiveHalving:
 
 @usage("search=successive_halving(rungs, keep=1/3)")
 def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveHalving:
-    """Let only the best part of the members go on at each rung. Jamieson & Talwalkar 2016.
+    """Let only the best share of the members continue at each rung. Jamieson & Talwalkar 2016.
 
         sweep.run(population, train, search=sweep.successive_halving([100, 300, 900], keep=1/3))
 
-    Of n members ⌈keep·n⌉ go on, and never fewer than one, by the mean score over their seeds; all
+    Of n members, the best ⌈keep·n⌉ (at least one) by mean score over their seeds continue; all
     populations of a sweep compete.
 
     Args:
         rungs: Rising numbers of updates, less than the steps of the training.
-        keep: Part of the members that goes on, above 0 and below 1.
+        keep: Share of the members that continues, above 0 and below 1.
 
     Returns:
         A search for `run`.
@@ -112,7 +112,7 @@ def pbt(
     fraction: float = 0.25,
     seed: int = 0,
 ) -> PBT:
-    """Let the worst members take over from the best every so often, with other hyperparameters.
+    """Let the worst members copy the best from time to time, with perturbed hyperparameters.
     Jaderberg et al. 2017.
 
         perturb, bounds = {"learning_rate": (0.8, 1.25)}, {"learning_rate": (1e-5, 1.0)}
@@ -125,7 +125,7 @@ def pbt(
     even where the members have ints. Each seed is a population of its own.
 
     Args:
-        every: Updates between two takeovers, an integer of at least 1.
+        every: Updates between two exchanges, an integer of at least 1.
         perturb: Factors to choose from, by the name of a hyperparameter.
         bounds: Limits (low, high) by name, for some of those in `perturb`.
         fraction: Part of the members that is replaced, above 0 and at most 0.5.

@@ -71,7 +71,7 @@ class Choice:
 
 @usage("uniform(0.8, 0.99)")
 def uniform(low: float, high: float) -> Range:
-    """Return an axis of real numbers from low to high, all equally likely.
+    """Return an axis of real numbers from low to high, uniformly distributed.
 
     Args:
         low: The least number.
@@ -82,7 +82,7 @@ def uniform(low: float, high: float) -> Range:
 
 @usage("loguniform(1e-5, 1e-1)")
 def loguniform(low: float, high: float) -> Range:
-    """Return an axis of real numbers from low to high, their logarithms equally likely.
+    """Return an axis of real numbers from low to high, uniform in their logarithm.
 
     Args:
         low: The least number, above 0.
@@ -132,8 +132,8 @@ def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population
         sweep.grid(adamw, learning_rate=np.geomspace(1e-5, 1e-1, 24), weight_decay=[0, 0.1])
         sweep.grid(lambda lr, h: {"tx": adam(lr), "entropy": h}, lr=[1e-3, 1e-2], h=[0, 0.01])
 
-    Members that differ in more than numbers, in a flag or in the method, are several structures,
-    each compiled by itself, under one report.
+    Members that differ in more than numbers, such as a flag or the method, have different
+    structures, which are compiled separately but reported together.
 
     Args:
         factory: Function of the axes that returns an optimizer, or any pytree whose numbers may
@@ -161,15 +161,15 @@ def grid(factory: Callable[..., PyTree], /, **axes: Iterable[Any]) -> Population
 def sample(
     factory: Callable[..., PyTree], n: int, /, *, method: str = "sobol", seed: int = 0, **axes: Any
 ) -> Population:
-    """Make members at n points of a space that cover it evenly.
+    """Make members at n points that cover a space evenly.
 
         rates, decays = sweep.loguniform(1e-5, 1e-1), sweep.uniform(0.8, 0.99)
         sweep.sample(adamw, 64, learning_rate=rates, b1=decays)
 
     The methods are those of `scipy.stats.qmc`: "sobol" and "halton" (scrambled), "lhs" (a Latin
     hypercube), and "random" for independent points. Where n is a power of 2, Sobol's points and
-    "lhs" have one value in each nth of every axis; other n cover it less evenly with "sobol". More
-    points of one seed begin with the fewer ones, except with "lhs".
+    "lhs" have one value in each nth of every axis; other n cover it less evenly with "sobol". For
+    one seed, a larger n begins with the points of a smaller n, except with "lhs".
 
     Args:
         factory: Function of the axes that returns an optimizer, or any pytree whose numbers may

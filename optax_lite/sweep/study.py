@@ -38,16 +38,16 @@ def run_study(
         sweep.run_study(study, make, train, n_trials=64)
         study.best_params
 
-    A batch is suggested, trained and reported as a whole, so that a sampler learns its results
-    before the next one. A trial's value is the mean over its seeds; a trial that diverged has
-    failed, and one that did not come to the end is pruned, with its value so far. Each structure
-    and chunk size compiles once for all batches. Several machines work on one study through its
+    A batch is suggested, trained and reported as a whole, so that the sampler knows its results
+    before the next one. The value of a trial is the mean over its seeds. A trial that diverged
+    fails, and one that did not reach the end is pruned, with its value so far. Each structure and
+    chunk size compiles once for all batches. Several machines can work on one study through its
     storage.
 
-    A `suggest` that raises `optuna.TrialPruned` prunes its own trial. Exceptions in `catch` fail
-    the trial that `suggest` was called for, or the batch that was trained, with a warning, and the
-    study goes on; any other one ends it. Trials of a batch that ends before it was trained have
-    failed.
+    If `suggest` raises `optuna.TrialPruned`, its trial is pruned. If an exception in `catch` is
+    raised, the trial of that `suggest`, or the batch being trained, fails with a warning, and the
+    study continues; any other exception ends it. The trials of a batch that ends before it was
+    trained fail.
 
     Args:
         study: The study, as `optuna.create_study` returns it; its direction is the mode.

@@ -261,36 +261,38 @@ def training(
     paired: bool = True,
     seed: int = 0,
 ) -> Training:
-    """Describe a training run for `sweep.run`, which may cut it into pieces: to prune, perturb,
-    save and resume it.
-
-        train = training(init, loss, (x, y), steps=1000, batch_size=64, eval_fn=accuracy)
-        train = training(init, update=ppo_update, steps=200)
+    """Describe a training run for `sweep.run`, which can prune, perturb, save and resume it.
 
     Args:
         init: `init(key)` returns the params, the same for all members of a seed, or with `update`
             the carry. As `init(member, key)` it is traced for every member.
-        loss: `loss(params, *batch)` as in `make_step`. Entries of a member beside its optimizer are
-            passed by name, and a key of the step to a loss with an argument `key`.
+        loss: `loss(params, *batch)` as in `make_step`. Other entries of a member are passed by
+            name; a loss with an argument `key` gets a random key for each step.
         data: As in `fit`: a pytree of arrays, or an iterable of batches; None where there is none.
         update: In place of a loss, `update(member, carry, key, *batch) -> (carry, numbers)`. The
             carry is any pytree of arrays; numbers is a dict of scalars.
         steps: Updates of a run, an integer of at least 1.
         batch_size: Rows of the data in each update, an integer of at least 1; None for all.
         eval_fn: `eval_fn(params)`, or `eval_fn(carry)` with `update`; returns a number or a dict of
-            numbers. It is traced. A loss's optimizer that averages gives it the averages.
+            numbers. It is traced. If the optimizer of a loss averages, it gets the averages.
         every: Updates between evaluations, an integer of at least 1; None for a tenth of `steps`.
             The last update is always followed by one.
-        paired: Show all runs the same batches, those of `fit(..., seed=seed)`, so that differences
-            are the members'. Without it, runs of different seeds see different batches.
+        paired: Show all runs the same batches, those of `fit(..., seed=seed)`, so that only members
+            differ. Without it, runs of different seeds see different batches.
         seed: Seed of the order of the data, an integer.
 
-    Entries of a member reach a loss as in `loss(params, x, y, entropy=...)` for `{"tx": ...,
-    "entropy": ...}`. Each evaluation has the means of an update's numbers since the last one; a
-    number that `eval_fn` returns too is called "batch_...", as in "batch_loss".
+    Entries of a member other than its optimizer are passed to the loss by name, as in
+    `loss(params, x, y, entropy=...)` for `{"tx": ..., "entropy": ...}`. Each evaluation has the
+    means of an update's numbers since the last one; if `eval_fn` returns a number of the same name,
+    the mean is called "batch_...", as in "batch_loss".
 
-    A run has diverged when its loss, or a number that its update returns, is not finite: it stays
-    where it was. With an optimizer that skips bad steps it has diverged when that gives up.
+    A run has diverged when its loss, or a number that its update returns, is not finite: it stops
+    moving. With `skip_bad_steps` it has diverged once that has given up.
+
+    Examples:
+        >>> train = sweep.training(
+        ...     init, loss_fn, (x, y), steps=1000, batch_size=32, eval_fn=lambda p: loss_fn(p, x, y)
+        ... )
     """
     given = {"loss": loss, "update": update, "eval_fn": eval_fn}
     given = {name: function for name, function in given.items() if function is not None}

@@ -76,58 +76,61 @@ def fit(
     aux: PyTree | None = None,
     progress: bool | Literal["auto"] = "auto",
 ) -> tuple[PyTree, History]:
-    """Train for a number of steps, or of epochs.
+    """Train for a number of steps or epochs.
 
-        params, history = fit(loss_fn, params, (x, y), adamw(1e-3), steps=1000, batch_size=32)
-        history.plot()
+    `data` is a pytree of arrays. Each step uses `batch_size` rows of it, or all rows if that is
+    None; each epoch is shuffled anew from `seed`, and rows that do not fill a batch are left out of
+    it. NumPy arrays stay on the host, JAX arrays on their device. `data` can also be an iterable of
+    batches, such as a list, which is restarted when it ends. The loss is `loss_fn(params, *batch)`
+    if batches are tuples or lists, and `loss_fn(params, batch)` otherwise.
 
-    `data` is a pytree of arrays, of which every step takes `batch_size` rows, or all with None;
-    each epoch is shuffled anew from `seed`, and rows that fill no batch are left out of it. NumPy's
-    arrays stay on the host, JAX's on their device. Or `data` is an iterable of batches (a list is
-    one), begun again when it ends. The loss is `loss_fn(params, *batch)` where batches are tuples
-    or lists, and `loss_fn(params, batch)` where they are anything else.
+    If the optimizer averages (`average_params`, `lookahead`, `schedule_free`), `eval_fn` gets the
+    averages; after the run they are `eval_params(tx, history.state, params)`. With `patience`,
+    `history.best_params` is what the best evaluation saw.
 
-    Where the optimizer averages (`average_params`, `lookahead`, `schedule_free`), `eval_fn` gets
-    the averages; afterwards they are `eval_params(tx, history.state, params)`. With `patience`,
-    what the best evaluation saw is `history.best_params`.
+    `aux` is state that changes without a gradient, such as running statistics. With it,
+    `loss_fn(params, aux, *batch)` returns (loss, new aux), `eval_fn(params, aux)` gets it too, and
+    the last one is `history.aux`.
 
-    `aux` is what changes beside the params without a gradient, such as running statistics: with it
-    the loss is `loss_fn(params, aux, *batch)` and returns (loss, new aux), `eval_fn(params, aux)`
-    gets it too, and the last one is `history.aux`.
+    To continue a run, pass `state=history.state` and `start=history.end`: the data continues where
+    it stopped, so that two halves equal the whole run. An iterator is read from its beginning
+    again, and its first `start` batches are skipped.
 
-    To go on, pass `state=history.state` and `start=history.end`: the data continues where it was
-    left, so that two halves are the whole run. An iterator is read from its beginning then too, and
-    its first `start` batches are skipped.
-
-    Ctrl-C ends the run after the current step; `fit` then returns what there is. The params given
-    are copied and stay valid.
+    Ctrl-C ends the run after the current step, and `fit` returns what it has so far. The params
+    that you pass are copied and stay valid.
 
     Args:
         loss_fn: Function of the params and a batch that returns the loss, one real number.
         params: Parameters, a pytree of arrays.
-        data: Pytree of arrays with one number of rows, or an iterable of batches.
+        data: Pytree of arrays with the same number of rows, or an iterable of batches.
         tx: The optimizer, or any other transformation.
         steps: Number of updates, an integer of at least 1; give either this or `epochs`.
         epochs: How often all data is seen, an integer of at least 1.
-        batch_size: Rows of a batch, an integer of at least 1; None for all rows, or where `data`
-            has batches.
+        batch_size: Rows of a batch, an integer of at least 1; None for all rows, or if `data` is an
+            iterable of batches.
         seed: Seed of the order of the data, an integer.
         eval_fn: Function of the params that returns a number or a dict of numbers; it may raise
             `StopIteration` to end the run.
-        every: Updates between evaluations, an integer of at least 1, by default a tenth of the
-            steps. There is one after the last update too.
-        patience: End the run after so many evaluations in a row whose first number is no better
+        every: Updates between evaluations, an integer of at least 1; None for a tenth of the steps.
+            The last update is always followed by one.
+        patience: End the run after this many evaluations in a row whose first number is no better
             than the best so far, an integer of at least 1.
-        mode: Whether the least first number is best, "min", or the largest, "max", as for accuracy.
+        mode: "min" if the smallest first number is best, "max" if the largest is, as for accuracy.
         state: State of the optimizer, as `init`, `update` or `step` returned it. None begins with a
             fresh one.
         start: Updates made before, an integer of at least 0; None for 0.
-        aux: Pytree that `loss_fn` takes and returns beside the params; None for none.
+        aux: Pytree that `loss_fn` takes after the params, and returns; None for none.
         progress: Show a progress bar: True, False, or "auto" in terminals and notebooks where rich
             is installed.
 
     Returns:
         The params after the last update, and the `History`.
+
+    Examples:
+        >>> data, tx = (x, y), adamw(1e-3)
+        >>> params, history = fit(loss_fn, params, data, tx, steps=100, batch_size=32)
+        >>> history.end, history.loss.shape
+        (100, (100,))
     """
     tx = as_optimizer(tx, "fit", _ORDER)
     order = _ORDER

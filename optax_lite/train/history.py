@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """The course of a `fit`; its repr sums it up in a line, `plot()` draws it.
+    """The losses and evaluations of a `fit`; its repr is one line, and `plot()` draws it.
 
-    Counts are of updates made by then, so that losses and evaluations share an axis: `loss[k]` was
-    taken at the params after `steps[k]` = k updates, `evals["accuracy"][i]` at those after
-    `eval_steps[i]`.
+    Counts are numbers of updates made so far, so that losses and evaluations share an axis:
+    `loss[k]` was taken at the params after `steps[k]` = k updates, `evals["accuracy"][i]` at those
+    after `eval_steps[i]`.
     """
 
-    loss: np.ndarray  # of every step, before its update
+    loss: np.ndarray  # loss of every step, before its update
     steps: np.ndarray  # 0, 1, ...: updates made before each loss, those before `start` included
     metrics: dict[str, np.ndarray]  # the other numbers of every step: those of with_metrics
     evals: dict[str, np.ndarray]  # what eval_fn returned, by name; "eval" where that was one number
     eval_steps: np.ndarray  # updates made before each evaluation
-    state: PyTree = field(compare=False)  # of the optimizer at the end
-    seconds: float  # of training, without the first step and the evaluations
-    compile_seconds: float  # of the first step, nearly all of it compilation
+    state: PyTree = field(compare=False)  # state of the optimizer at the end
+    seconds: float  # time of training, without the first step and the evaluations
+    compile_seconds: float  # time of the first step, nearly all of it compilation
     examples_per_step: int | None  # rows of the first array of a batch
     stopped: str | None  # why it ended before its last step, None if it did not
     end: int = 0  # updates made at the end: the `start` of a run that goes on
-    aux: PyTree = field(default=None, compare=False)  # of the last step, where loss_fn returns it
+    aux: PyTree = field(default=None, compare=False)  # the last one, if loss_fn returns it
     # at the best evaluation, with `patience`
     best_params: PyTree = field(default=None, compare=False)
     best_step: int | None = None  # updates made before that evaluation

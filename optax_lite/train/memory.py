@@ -67,7 +67,7 @@ def explain_memory(
         print(explain_memory(tx, params, loss_fn, x, y))
 
     It compiles `make_step(loss_fn)` and allocates nothing. The peak is arguments + results -
-    donated + temporary, all on one device, whatever the sharding of the params.
+    donated + temporary, for one device, whatever the sharding of the params.
 
     Args:
         tx: The optimizer, or any other transformation.

@@ -26,11 +26,11 @@ class MinimizeResult(NamedTuple):
     """The result of `minimize`."""
 
     x: PyTree  # the last point
-    value: Array  # of the function there
+    value: Array  # value of the function there
     grad_norm: Array  # 2-norm of its gradient there, over all leaves
     steps: Array  # updates made, int32
     converged: Array  # whether grad_norm ≤ tol and the value is finite
-    state: PyTree  # of the transformation
+    state: PyTree  # state of the transformation
 
 
 @usage("result = minimize(fn, x0, tx)")
@@ -43,17 +43,14 @@ def minimize(
     tol: Number = 1e-6,
     max_steps: int = 1000,
 ) -> MinimizeResult:
-    """Run a transformation on fn(x, *args) from x0 until ‖∇f‖ ≤ tol, in one `lax.while_loop`.
+    """Minimize fn(x, *args) from x0 until ‖∇f‖ ≤ tol, in one `lax.while_loop`.
 
-        result = minimize(loss, weights, args=(features, labels))
-        results = jax.vmap(lambda x0: minimize(loss, x0))(starts)
-
-    It passes `value`, `grad` and `value_fn` to the update, so that line searches and Polyak steps
-    work. The loop also ends after `max_steps`, where the gradient is no longer finite, and where
-    three updates in a row moved nothing, as happens when a line search has come down to rounding:
-    `converged` is False then (in float32 a `tol` of 1e-6 is often out of reach). Vmap over `x0` or
-    `args` for many starting points or problems. A new `fn` object is a new compilation: define it
-    once and pass data through `args`.
+    The update gets `value`, `grad` and `value_fn`, so that line searches and Polyak steps work. The
+    loop also ends, with `converged` False, after `max_steps`, when the gradient is not finite, and
+    after three updates in a row that moved nothing, as happens when a line search is down to
+    rounding errors (in float32 a `tol` of 1e-6 is often out of reach). Vmap over `x0` or `args` for
+    many starting points or problems. Each new `fn` object compiles again, so define it once and
+    pass data through `args`.
 
     Args:
         fn: Function `(x, *args)` that returns one real number.
@@ -66,6 +63,13 @@ def minimize(
     Returns:
         The last point `x`, its `value` and `grad_norm`, the number of `steps`, whether it has
         `converged`, and the `state`.
+
+    Examples:
+        >>> result = minimize(loss_fn, params, args=(x, y), max_steps=20)
+        >>> starts = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
+        >>> results = jax.vmap(lambda x0: minimize(loss_fn, x0, args=(x, y), max_steps=20))(starts)
+        >>> results.value.shape
+        (2,)
     """
     if not isinstance(args, (tuple, list)):
         raise ArgumentError(

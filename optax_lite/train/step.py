@@ -36,17 +36,14 @@ class Step(Protocol):
 def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: bool = True) -> Step:
     """Make `step(tx, params, state, *args) -> (params, state, metrics)` for a loss, compiled once.
 
-        step = make_step(loss_fn)
-        params, state, metrics = step(tx, params, state, x, y)
+    The optimizer is an argument, so changing its numbers does not compile again; a new shape or
+    dtype of an argument does. The optimizer gets `value`, `grad`, `value_fn`, `grad_fn` and
+    `obj_fn`, which is all that Polyak steps, MoMo, line searches, L-BFGS, Sophia and SAM need. For
+    `loss_scaling`, the loss is scaled before it is differentiated. Integer and bool leaves of the
+    params stay unchanged. Gradients of complex leaves are conjugated, as descent requires.
 
-    The optimizer is an argument, so that no change of its numbers compiles again; a new shape or
-    dtype of an argument does. It gets `value`, `grad`, `value_fn`, `grad_fn` and `obj_fn`, which is
-    all that Polyak steps, MoMo, line searches, L-BFGS, Sophia and SAM need; for `loss_scaling` the
-    loss is scaled before it is differentiated. Integer and bool leaves of the params stay
-    unchanged. Gradients of complex ones are conjugated for descent.
-
-    Donated params and states cannot be used again; args are never donated. Within `jax.jit`,
-    `jax.vmap` or a scan nothing is: there the outer call decides.
+    Donated params and states cannot be used again; args are never donated. Inside `jax.jit`,
+    `jax.vmap` or a scan the step donates nothing, because the outer call decides.
 
     Args:
         loss_fn: Function `(params, *args)` that returns the loss, one real number.
@@ -56,6 +53,12 @@ def make_step(loss_fn: Callable[..., Any], *, has_aux: bool = False, donate: boo
     Returns:
         The step. Its metrics are the loss before the update and what `with_metrics` keeps; they
         stay on the device, and reading one waits for it.
+
+    Examples:
+        >>> step = make_step(loss_fn)
+        >>> tx = adamw(1e-3)
+        >>> params, state, metrics = step(tx, params, tx.init(params), x, y)
+        >>> tx = tx.replace(learning_rate=1e-4)  # the next step does not compile again
     """
     return training_step(
         loss_fn, has_aux, donate, by="make_step", order="step(tx, params, state, *args)"

@@ -29,48 +29,47 @@ from optax_lite.errors.composition import SCALED
 class AccumulateState(NamedTuple):
     mini_step: Array  # micro-gradients since the last real step, int32
     gradient_step: Array  # real steps due so far, int32: the argument of a schedule for `every`
-    num_finite: Array  # of the micro-gradients since the last real step: those in the sum, int32
+    num_finite: Array  # micro-gradients in the sum since the last real step, int32
     total_notfinite: Array  # micro-gradients left out so far, int32
-    total_weight: Array | None  # of the micro-gradients in the sum; None unless reduce="weighted"
+    total_weight: Array | None  # weight of the sum; None unless reduce="weighted"
     # sum of the micro-gradients since the last real step, float32 at least; stays until the next
     # one
     acc_grads: PyTree
-    inner_state: PyTree  # of the transformation that makes the real steps
+    inner_state: PyTree  # state of the transformation that makes the real steps
 
 
 @transform(static=("every",), is_a=("resting", "gate"), not_around=SCALED)
 def accumulate(tx: TransformationLike, every: int | ScheduleFunction, *, reduce: str = "mean"):
-    """Let `tx` take one step for every `every` gradients, with their mean; nothing moves in
-    between.
+    """Let `tx` take one step for every `every` gradients, with their mean; in between nothing
+    moves.
 
-        tx = accumulate(chain(clip_by_global_norm(1.0), adamw(schedule)), 8)
+    `tx` runs once per real step, and its schedules count real steps; members of a chain next to
+    `accumulate` run for every micro-gradient. Prefer `tx.step`: between real steps it returns the
+    params unchanged, whereas `update` returns updates of -0.0, which are then added. `tx` gets the
+    extra arguments of the last micro-gradient.
 
-    `tx` runs and counts real steps only, its schedules included; members of a chain beside
-    `accumulate` run for every micro-gradient. `tx.step` is the fast way: between real steps it
-    returns the params unchanged, whereas `update` makes updates of -0.0 to add. Extra arguments
-    reach `tx` as they were given with the last micro-gradient.
+    A micro-gradient that is not finite counts towards `every` but not towards the mean; the state
+    counts these. If none was finite, the step is skipped.
 
-    A micro-gradient that is not finite counts towards `every` but not towards the mean, and the
-    state counts it; if none was finite, the due step is not made.
+    `reduce="weighted"` computes Σ weight·g / Σ weight, and every call passes the `weight` of its
+    gradient. If that is the number of tokens in a micro-batch, means over its tokens become the
+    mean over all tokens. A micro-gradient of weight 0 adds nothing, even if it is NaN, as a mean
+    over no tokens is. If all weights are 0, the step is skipped.
 
-    `reduce="weighted"` computes Σ weight·g / Σ weight, and every call gives the `weight` of its
-    gradient. With the number of tokens in a micro-batch, means over tokens become the mean over all
-    of them:
-
-        params, state = tx.step(grads, state, params, weight=mask.sum())
-
-    A micro-gradient of weight 0 adds nothing, even where it is NaN, as the mean of no token is;
-    where all weights are 0, the due step is not made.
-
-    `every` is static: a batch size is not a number to sweep. Under `jax.vmap` over other numbers
-    the counts remain the same for all members, so that `tx` still runs only when it is due,
-    provided that `init` is called inside the mapped function.
+    `every` is static, because a batch size is not a number to sweep. Under `jax.vmap` over other
+    numbers, `tx` still runs only when a step is due, provided that `init` is called inside the
+    mapped function, so that all members share their counts.
 
     Args:
         tx: The optimizer, or any other transformation.
         every: Gradients per step: an integer of at least 1, or a schedule (or function) of the
             number of real steps so far.
         reduce: How gradients are combined: "mean", "sum" or "weighted".
+
+    Examples:
+        >>> tx = accumulate(chain(clip_by_global_norm(1.0), adamw(1e-3)), 8)
+        >>> tx = accumulate(adamw(1e-3), 8, reduce="weighted")
+        >>> params, state = tx.step(grads, tx.init(params), params, weight=mask.sum())
     """
     check_members({"tx": tx})
     _check_every(every=every)
@@ -165,7 +164,7 @@ def _size(every, gradient_step):
 class MultiStepsState(NamedTuple):
     mini_step: Array  # gradients since the last real step, int32
     gradient_step: Array  # real steps so far, int32
-    inner_opt_state: PyTree  # of the optimizer that makes the real steps
+    inner_opt_state: PyTree  # state of the optimizer that makes the real steps
     acc_grads: PyTree  # mean, or sum, of the gradients since the last real step, float32 at least
     skip_state: PyTree = ()  # what `should_skip_update_fn` said of the last gradient
 
@@ -322,9 +321,9 @@ def skip_large_updates(
     Returns:
         Whether to refuse it, and a dict for `skip_state` with the squared norm over all leaves.
 
-    Example:
-        skip = functools.partial(skip_large_updates, max_squared_norm=100.0)
-        tx = MultiSteps(adam(1e-3), 4, should_skip_update_fn=skip)
+    Examples:
+        >>> skip = functools.partial(skip_large_updates, max_squared_norm=100.0)
+        >>> tx = MultiSteps(adam(1e-3), 4, should_skip_update_fn=skip)
     """
     norm_squared = sum_sq(updates)
     skip = ~(norm_squared < weak_typed(max_squared_norm))  # also where it is NaN

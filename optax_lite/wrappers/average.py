@@ -46,8 +46,8 @@ from optax_lite.wrappers.lookahead import LookaheadParams
 class AverageParamsState(NamedTuple):
     count: Array  # updates so far, int32
     weight: Array  # sum of the weights in the average; 0 while nothing is in it
-    average: PyTree  # of the parameters, float32 at least
-    inner_state: OptState  # of the optimizer that moves the parameters
+    average: PyTree  # average of the parameters, at least float32
+    inner_state: OptState  # state of the optimizer that moves the parameters
 
     def eval_params(self, params: Params) -> Params:
         """Return the average, and the params themselves while nothing is in it."""
@@ -66,21 +66,17 @@ _NOT_AROUND = {**SCALED, **ONE_AVERAGE, **EVERY_POINT}
 def average_params(
     tx: TransformationLike, *, decay: ScalarOrSchedule | None = None, start: int = 0, every: int = 1
 ):
-    """Keep an average w̄ of the parameters after each update of `tx`, to be read by `eval_params`.
+    """Keep an average w̄ of the parameters after each update of `tx`; read it with `eval_params`.
 
         w̄ ← w̄ + c·(w - w̄)
 
-    With a `decay` d it is the exponential average, bias-corrected by 1 - dᵗ: c = (1 - d) / W, W ←
-    d·W + 1 - d, so that after the first update it is the parameters themselves (Kingma & Ba 2015,
-    section 7.1). Without one it is the mean, c = 1/n (Polyak & Juditsky 1992; Izmailov et al.
-    2018).
+    With a `decay` d this is the exponential average with bias correction: c = (1 - d) / W, where W
+    ← d·W + 1 - d, so that after the first update w̄ is w (Kingma & Ba 2015, section 7.1). Without a
+    decay it is the mean, c = 1/n (Polyak & Juditsky 1992; Izmailov et al. 2018).
 
-        tx = average_params(adamw(1e-3), decay=0.999)
-        loss_fn(eval_params(tx, state, params), batch)
-
-    The average is float32 at least, whatever the parameters are. Put it outermost: what is around
-    it may move the parameters elsewhere. `update` averages params + updates, `step` the very params
-    that it returns.
+    The average is kept in at least float32. Put this wrapper around everything that moves the
+    parameters; only wrappers that hold steps back, such as `accumulate`, go outside. `update`
+    averages params + updates, `step` the params that it returns.
 
     Args:
         tx: The optimizer, or any other transformation.
@@ -88,6 +84,11 @@ def average_params(
             `lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`.
         start: How many of the first updates to leave out, an integer of at least 0.
         every: Take in only every `every`-th of the others; an integer of at least 1.
+
+    Examples:
+        >>> tx = average_params(adamw(1e-3), decay=0.999)
+        >>> params, state = tx.step(grads, tx.init(params), params)
+        >>> loss = loss_fn(eval_params(tx, state, params), x, y)
     """
     check_members({"tx": tx})
     check_count(every=every)
@@ -142,8 +143,8 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
 
     It reads `average_params`, `lookahead` (the slow weights) and `schedule_free`, wherever they are
     in a chain, in groups or inside other wrappers, and every state with a method
-    `eval_params(params)`. The result has the params' dtypes; training goes on from the params.
-    Averages of different groups are read together.
+    `eval_params(params)`. The result has the params' dtypes; continue training from the params, not
+    from it. Averages of different groups are read together.
 
     Args:
         tx: The optimizer, or any other transformation. It made the state.
@@ -151,7 +152,7 @@ def eval_params(tx: TransformationLike, state: OptState, params: Params) -> Para
         params: Parameters, a pytree of arrays.
 
     Raises:
-        ValueError: If two averages cover one parameter, as it is unknown which one is meant.
+        ValueError: If two averages cover the same parameter, because it is unclear which is meant.
     """
     _check_call(tx, state, params)
     given, state, params = params, without_variables(state), without_variables(params)

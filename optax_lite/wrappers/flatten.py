@@ -30,13 +30,13 @@ def flatten(inner: TransformationLike):
 
         tx = flatten(scale_by_lbfgs())
 
-    This is for rules that look at all entries together, and for very many tiny leaves; large ones
-    are copied twice in an update. The vector has the widest precision among the leaves, and is
+    Use it for rules that look at all entries together, or for very many tiny leaves; large leaves
+    are copied twice per update. The vector has the widest precision among the leaves, and is
     complex if one is; a real leaf gets the real part of its update. On a mesh the vector and the
     state are replicated on every device. Every parameter must have a gradient in every update;
-    leave others out by `masked` around this. `eval_params`, `explain` and `reset` know which
-    entries belong to which parameter. Of the extra arguments `grad` becomes a vector too, and
-    `value_fn`, `obj_fn` and `grad_fn` become functions of one.
+    exclude others with `masked` around this. `eval_params`, `explain` and `reset` know which
+    entries belong to which parameter. The extra argument `grad` becomes a vector too, and
+    `value_fn`, `obj_fn` and `grad_fn` become functions of a vector.
 
     Args:
         inner: Transformation to apply. It sees one vector.

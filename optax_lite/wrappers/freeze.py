@@ -19,16 +19,16 @@ def _frozen(tx, updates, params):
 def freeze(mask: Mask):
     """Replace the updates of the leaves that `mask` picks by -0.0, and pass the others on.
 
-    What follows it in a chain may still move these parameters (weight decay, momentum) and keeps
-    state for them; `selective_transform` avoids both. Their gradients are 0 for the whole
-    optimizer, wherever in it this is: no norm counts them, and a NaN in them does no harm.
+    Later members of a chain (weight decay, momentum) may still move these parameters, and keep
+    state for them; `selective_transform` avoids both. The whole optimizer sees gradients of 0 for
+    these leaves, wherever `freeze` is in it: no norm counts them, and a NaN in them does no harm.
 
     Args:
         mask: Leaves to freeze: path patterns, a tree of bools or a function that makes one of the
             params (see `masked`).
 
-    Example:
-        tx = chain(adamw(1e-3), freeze("encoder"))
+    Examples:
+        >>> tx = chain(adamw(1e-3), freeze("encoder"))
     """
     return masked(set_to_zero(), mask)
 

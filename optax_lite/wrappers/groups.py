@@ -34,38 +34,39 @@ Rules: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 def groups(
     base: TransformationLike, rules: Rules, *, strict: bool = True
 ) -> GradientTransformation:
-    """Give the parameters that patterns match other settings of the optimizer `base`.
+    """Override settings of the optimizer `base` for the parameters that patterns match.
 
-        groups(adamw(schedule), {
-            ("bias", "norm*"): {"weight_decay": 0.0},
-            "head": {"learning_rate": 10 * schedule},
-            "encoder": "freeze",
-        })
+    A rule is a pattern and a setting. A dict overrides hyperparameters of `base`; if several rules
+    match a leaf, their overrides are merged, and later ones win. A transformation, or "freeze",
+    takes over the leaf: the first such rule that matches decides, and the other rules do not apply
+    to that leaf.
 
-    A rule is a pattern and a setting. A dict overrides hyperparameters of `base`; the overrides of
-    all rules that match a leaf are merged, and the later one wins. A transformation, or "freeze",
-    takes the leaf over instead: the first such rule counts, and no other.
-
-    A pattern is a glob, a compiled regular expression, a tuple of these (`("encoder",
-    "!encoder/adapter")`, where the last match decides; see `masked`), or a function of a leaf's
-    path and its `jax.ShapeDtypeStruct`. An override names a hyperparameter of `base` as `replace`
-    does, and may be a flag or a dtype too. Its number is a hyperparameter of the result:
-    `tx.replace({"head/learning_rate": 0.1})`, and `"base/learning_rate"` for the leaves without
-    their own.
+    A pattern is a glob, a compiled regular expression, a tuple of these
+    (`("encoder", "!encoder/adapter")`, where the last match decides; see `masked`), or a function
+    of a leaf's path and its `jax.ShapeDtypeStruct`. An override names a hyperparameter of `base` as
+    `replace` does, and may also be a flag or a dtype. Its number becomes a hyperparameter of the
+    result, such as `"head/learning_rate"`; that of the leaves without an override is
+    `"base/learning_rate"`.
 
     Leaves whose overrides come from the same rules form one group, with one state. A norm inside
-    `base` is over a group. One outside, `chain(clip_by_global_norm(1.0), groups(adamw(1e-3),
-    rules))`, is over all leaves except the frozen ones, whatever is between the two.
+    `base` covers one group. A norm outside, as in `chain(clip_by_global_norm(1.0),
+    groups(adamw(1e-3), rules))`, covers all leaves except the frozen ones, even if other members
+    come in between.
 
     Args:
         base: The optimizer whose settings the rules override.
         rules: Mapping from patterns to settings, or pairs of the two; order matters.
-        strict: Raise where a rule or an override is in doubt. With False one without effect does
-            nothing, and an override of several hyperparameters sets them all.
+        strict: Raise if a rule or an override is in doubt. With False, one without effect is
+            ignored, and an override that names several hyperparameters sets them all.
 
     Raises:
         ArgumentError: With `strict`, if a rule matches no leaf or only leaves that an earlier one
             has taken over, or if an override names no hyperparameter or several.
+
+    Examples:
+        >>> rules = {("bias", "norm*"): {"weight_decay": 0.0}, "head": {"learning_rate": 1e-2}}
+        >>> tx = groups(adamw(1e-3), {**rules, "encoder": "freeze"})
+        >>> tx = tx.replace({"head/learning_rate": 3e-2})
     """
     base = as_transformation("base", base)
     if not isinstance(rules, Iterable) or isinstance(rules, str):

@@ -34,7 +34,7 @@ class InjectStatefulHyperparamsState(NamedTuple):
     # path: the value the next update takes, or for a schedule the one the last took; float32
     hyperparams: dict
     hyperparams_states: dict  # path of a schedule: WrappedScheduleState, or a stateful one's own
-    inner_state: OptState  # of the optimizer, as if every one of these were a number
+    inner_state: OptState  # state of the optimizer, as if every one of these were a number
 
 
 class WrappedScheduleState(NamedTuple):
@@ -116,22 +116,17 @@ def inject_hyperparams(
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DTypeLike | None = None,
 ) -> GradientTransformation | Callable[..., GradientTransformation]:
-    """Move hyperparameters into the state, where a framework that holds the optimizer static can
+    """Keep hyperparameters in the state, where a framework that holds the optimizer fixed can
     change them.
 
-        tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.8)         # as in optax
-        tx = inject_hyperparams(chain(clip_by_global_norm(1.0), adamw(1e-3)))  # of one built before
+    A later `tx.replace` affects only fresh states. A schedule of the optimizer itself, or of a
+    member of a chain, is evaluated here, and its value is kept under its name; for an optimizer
+    that is already built, the numbers of the schedule are kept too, and can be set
+    ("learning_rate/peak_value"). A schedule inside another wrapper follows the count of that
+    wrapper.
 
-        state.hyperparams["learning_rate"]  # in a chain "1/learning_rate", as in tx.hyperparams
-        state = set_hyperparams(state, learning_rate=3e-4)
-
-    A later `tx.replace` reaches fresh states only. A schedule of the optimizer itself, or of a
-    member of a chain, is evaluated here, and its value kept under its name; in a built optimizer
-    its numbers are there too, and can be set ("learning_rate/peak_value"). A schedule inside
-    another wrapper follows the count of that wrapper.
-
-    A function given for a number is a schedule. Masks, dtypes and flags are not moved; of a factory
-    from another library, neither are arguments called mask, *_mask, *_fn or *_labels.
+    A function in place of a number is a schedule. Masks, dtypes and flags stay out of the state;
+    for a factory from another library, so do arguments called mask, *_mask, *_fn or *_labels.
 
     Args:
         inner_factory: The factory of an optimizer, or an optimizer that is already built.
@@ -142,6 +137,13 @@ def inject_hyperparams(
     Returns:
         For a factory, a function of the same arguments that builds the optimizer; otherwise the
         optimizer.
+
+    Examples:
+        >>> tx = inject_hyperparams(adamw)(learning_rate=1e-3, b1=0.8)  # as in optax
+        >>> tx = inject_hyperparams(chain(clip_by_global_norm(1.0), adamw(1e-3)))  # already built
+        >>> state = set_hyperparams(tx.init(params), learning_rate=3e-4)
+        >>> print(state.hyperparams["1/learning_rate"])  # named as in tx.hyperparams
+        0.0003
     """
     static = (static_args,) if isinstance(static_args, str) else tuple(static_args)
     if isinstance(inner_factory, Schedule) or not (

@@ -15,7 +15,7 @@ from optax_lite.errors.composition import BETWEEN, INSTEAD, ROUNDED, SCALED
 class KahanState(NamedTuple):
     # what is still to be added to the parameter, in its dtype; None for float32 and wider
     compensation: PyTree
-    inner_state: PyTree  # of the transformation whose updates are summed
+    inner_state: PyTree  # state of the transformation whose updates are summed
 
 
 _NOT_AROUND = {
@@ -36,10 +36,10 @@ def kahan(tx: TransformationLike):
 
         tx = kahan(adamw(1e-3))
 
-    p + c has about 16 bits in bfloat16 (22 in float16), for 2 bytes a parameter: a step is lost
-    only where it is below 2⁻¹⁷ of the parameter, instead of 2⁻⁸. The result is deterministic.
-    Leaves in float32 and float64 have no compensation and pass untouched. If parameters are changed
-    from outside, the old compensation remains, at most half of a last digit.
+    p + c has about 16 bits in bfloat16 (22 in float16), for 2 bytes per parameter: a step is lost
+    only if it is below 2⁻¹⁷ of the parameter, instead of 2⁻⁸. The result is deterministic. Leaves
+    in float32 and float64 have no compensation and are updated as usual. If you change parameters
+    from outside, the old compensation, at most half a unit in the last place, remains.
 
     `step` returns q. `update` returns q - p, and adding that in the params' dtype gives q except
     where an entry becomes less than half as large or changes its sign; there it is off by at most

@@ -55,7 +55,7 @@ class LookaheadParams(NamedTuple):
 
 
 class LookaheadState(NamedTuple):
-    fast_state: OptState  # of the optimizer that moves the fast weights
+    fast_state: OptState  # state of the optimizer that moves the fast weights
     steps_since_sync: Array  # updates since the slow weights moved, int32
 
     def eval_params(self, params: LookaheadParams) -> LookaheadParams:
@@ -64,7 +64,7 @@ class LookaheadState(NamedTuple):
 
 
 class LookaheadWithSlowState(NamedTuple):
-    fast_state: OptState  # of the optimizer that moves the fast weights
+    fast_state: OptState  # state of the optimizer that moves the fast weights
     steps_since_sync: Array  # updates since the slow weights moved, int32
     slow: PyTree  # the slow weights, float32 at least
 
@@ -105,22 +105,22 @@ def lookahead(
     slow_step_size: ScalarOrSchedule,
     reset_state: bool = False,
 ):
-    """Let slow weights φ follow an optimizer every few updates, and send it back to them. Zhang et
+    """Let slow weights φ follow an optimizer every few updates, and restart it from them. Zhang et
     al. 2019, Algorithm 1.
 
         after each `sync_period` updates: φ ← φ + α·(θ - φ), θ ← φ
 
         tx = lookahead(adam(1e-3), sync_period=5, slow_step_size=0.5)
 
-    θ are the fast weights, which `fast_optimizer` moves; φ are the slow ones, to evaluate at. The
-    params are θ, and φ is in the state, where `eval_params` reads it. Or else, as in optax, the
-    params are the pair `LookaheadParams.init_synced(params)`: take gradients at `params.fast`,
-    evaluate at `params.slow`, and the state holds no weights.
+    θ are the fast weights, which `fast_optimizer` moves; φ are the slow weights, at which you
+    evaluate. The params are θ, and φ is in the state, where `eval_params` reads it. Alternatively,
+    as in optax, the params are the pair `LookaheadParams.init_synced(params)`: take gradients at
+    `params.fast` and evaluate at `params.slow`; the state then holds no weights.
 
     Args:
         fast_optimizer: The optimizer that moves the fast weights.
         sync_period: Updates between two moves of the slow weights, an integer of at least 1.
-        slow_step_size: Part of the way to θ that φ goes, the α above; at least 0.
+        slow_step_size: Share of the way to θ by which φ moves, the α above; at least 0.
         reset_state: Start the fast optimizer afresh, at φ, whenever the slow weights move.
     """
     check_members({"fast_optimizer": fast_optimizer})

@@ -24,7 +24,7 @@ class LossScalingState(NamedTuple):
     loss_scale: Array  # what the next loss is to be multiplied by, float32
     good_steps: Array  # finite gradients since the scale last changed, int32
     total_skipped: Array  # steps left out so far, int32
-    inner_state: PyTree  # of the transformation, which sees gradients of the loss itself
+    inner_state: PyTree  # state of the transformation, which sees gradients of the loss itself
 
 
 # "scaled" makes anything around this an error: it would see scaled gradients (decision 33).
@@ -39,14 +39,12 @@ def loss_scaling(
     """Divide gradients by the scale of their loss, and adapt the scale: dynamic loss scaling.
     Micikevicius 2018.
 
-        tx = loss_scaling(adamw(1e-3))
-        step = make_step(loss_fn)  # scales the loss by itself; or in a loop of yours
-        grads = jax.grad(lambda p: scale_loss(state, loss_fn(p, x, y)))(params)
-
-    Where a gradient is infinite or NaN the step is left out, params and the state of `tx` unchanged
-    to the bit, and the scale shrinks; after enough finite ones in a row it grows. Names and rules
-    are those of torch's GradScaler, except for the bounds 2⁻²⁴ and 2²⁴ of the scale. The extra
-    argument `grad` is divided too. Put it outermost: what is around it would see scaled gradients.
+    If a gradient is infinite or NaN, the step is skipped, with params and the state of `tx`
+    unchanged bit for bit, and the scale shrinks; after enough finite gradients in a row it grows.
+    Names and rules are those of torch's GradScaler, except that the scale stays between 2⁻²⁴ and
+    2²⁴. The extra argument `grad` is divided too. Put this wrapper outermost, because anything
+    around it would see scaled gradients. `make_step` and `fit` scale the loss by themselves; a loop
+    of your own calls `scale_loss`.
 
     Args:
         tx: The optimizer, or any other transformation.
@@ -56,6 +54,12 @@ def loss_scaling(
         backoff_factor: Multiplies the scale after a gradient that is not finite; above 0 and below
             1.
         growth_interval: Finite gradients in a row before the scale grows, an integer of at least 1.
+
+    Examples:
+        >>> tx = loss_scaling(adamw(1e-3))
+        >>> state = tx.init(params)
+        >>> grads = jax.grad(lambda p: scale_loss(state, loss_fn(p, x, y)))(params)
+        >>> params, state = tx.step(grads, state, params)
     """
     check_members({"tx": tx})
     check_positive(

@@ -17,20 +17,21 @@ from optax_lite.errors.composition import ROUNDED, SCALED
 class MasterWeightsState(NamedTuple):
     # the parameter in float32; None for float32 and wider, which are their own master
     master: PyTree
-    inner_state: PyTree  # of the transformation that moves the master
+    inner_state: PyTree  # state of the transformation that moves the master
 
 
 @transform(is_a=("rounding", "exact weights"), not_around={**SCALED, **ROUNDED})
 def master_weights(tx: TransformationLike):
-    """Let `tx` move a float32 copy of bfloat16 and float16 parameters, which are that copy rounded.
+    """Let `tx` move a float32 copy of bfloat16 and float16 parameters, and round it to get these.
     Micikevicius 2018.
 
         tx = master_weights(adamw(1e-3))
 
-    This is training in float32, with gradients taken at the rounded point, for 4 bytes a parameter;
-    `tx` sees the copy as its params. Leaves in float32 and float64 have no copy. An entry of the
-    params that is not its copy rounded was changed from outside, for example by loading other
-    weights: the copy starts again from it, so that the params are always what is trained.
+    This is training in float32 with gradients taken at the rounded parameters, for 4 bytes per
+    parameter; `tx` sees the copy as its params. Leaves in float32 and float64 have no copy. If an
+    entry of the params differs from its rounded copy, it was changed from outside, for example by
+    loading other weights, and the copy starts again from it, so that the params are always what is
+    trained.
 
     `step` returns the rounded copy q. `update` returns q - p, and adding that in the params' dtype
     gives q except where an entry becomes less than half as large or changes its sign; there it is

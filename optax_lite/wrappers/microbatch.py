@@ -35,13 +35,13 @@ def microbatch_value_and_grad(
     Positional arguments outside `argnums` are the batch: the first axis of each of their arrays
     must be divisible by n. Keyword arguments reach every part unchanged. Part i has the rows i, n +
     i, 2n + i ..., so that a batch that is spread over devices stays where it is. For dropout pass
-    `jax.random.split(key, n)`: each part gets one row of it. Sums are made in float32 at least; a
-    loss that is a sum over examples comes out divided by n. Auxiliary output is stacked, one entry
-    a part.
+    `jax.random.split(key, n)`: each part gets one row of it. Sums are computed in at least float32;
+    a loss that is a sum over examples is returned divided by n. Auxiliary output is stacked, with
+    one entry per part.
 
-    A loss that is a mean over tokens, with more of them in some parts, needs a `weight`: the mean
-    of the parts is then Σ weight·loss / Σ weight. A part of weight 0 adds nothing, even where its
-    own mean is NaN.
+    If the loss is a mean over tokens, and some parts have more tokens than others, pass `weight`:
+    the mean over parts is then Σ weight·loss / Σ weight. A part of weight 0 adds nothing, even if
+    its own mean is NaN.
 
         count = lambda params, x, y, mask: mask.sum()
         of_tokens = microbatch_value_and_grad(loss_fn, 8, weight=count)

@@ -30,7 +30,7 @@ from optax_lite.wrappers.stochastic_rounding import check_seed
 
 class QuantizeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
-    # of the transformation; `Quantized(codes, scales)` is a slot in 8 bits
+    # state of the transformation; `Quantized(codes, scales)` is a slot in 8 bits
     inner_state: PyTree
 
 
@@ -59,36 +59,37 @@ def quantize_state(
     keep: Patterns = (),
     min_size: int = 4096,
 ):
-    """Keep the moments of `tx` in 8 bits an entry: 2.02 bytes of state a parameter for AdamW, not
-    8.
-
-        tx = quantize_state(adamw(1e-3), keep="embedding")
+    """Keep the moments of `tx` in 8 bits per entry: 2.02 bytes of state per parameter for AdamW
+    instead of 8.
 
     This quantizes every real slot that has its parameter's shape, except slots that start as a copy
     of the parameters. Slots of small leaves (`min_size`), of leaves that `keep` picks, and of
     another shape (factors, bases, counts) stay in float.
 
-    A block of entries along the last axes shares an exponent E, that of its largest entry; each
-    entry has 3 bits of mantissa after the point. A block without negative entries, as of second
-    moments, reaches from 2^(E+1) down 31 octaves; what is smaller becomes the least of these
-    numbers, never 0, because an update would be divided by it. A block with negative entries
-    reaches down 14 octaves, and below them is evenly spaced to 0. An entry is rounded at random to
-    one of its two neighbours, at most 1/8 of it away, so that its mean is exact; the random bits
-    come from the seed, the count and the path. Rounded to the nearest, an average of decay b would
-    stand still where (1 - b)·|g² - v| < v/16. An entry that is not finite comes back as NaN, and
-    does not affect its block.
+    The entries of a block, along the last axes, share an exponent E, that of the largest entry;
+    each entry has 3 bits of mantissa. A block without negative entries, such as one of second
+    moments, covers 31 octaves below 2^(E+1); anything smaller becomes the smallest of these
+    numbers, never 0, because updates are divided by it. A block with negative entries covers 14
+    octaves, and below them is evenly spaced down to 0. An entry is rounded at random to one of its
+    two neighbours, at most 1/8 of it away, so that its mean is exact; the random bits come from the
+    seed, the count and the path. With rounding to nearest, an average with decay b would stop where
+    (1 - b)·|g² - v| < v/16. An entry that is not finite comes back as NaN, and does not affect its
+    block.
 
-    Block by block: Dettmers et al. 2022, arXiv 2110.02861, who have a table of numbers; shared
-    exponents: Rouhani et al. 2023, arXiv 2310.10537.
+    Quantization by block: Dettmers et al. 2022, arXiv 2110.02861, who use a table of numbers;
+    shared exponents: Rouhani et al. 2023, arXiv 2310.10537.
 
     Args:
         tx: The optimizer, or any other transformation.
-        bits: Bits an entry; only 8 is offered.
-        block: Most entries that share an exponent, an integer of at least 1.
+        bits: Bits per entry; only 8 is supported.
+        block: Largest number of entries that share an exponent, an integer of at least 1.
         seed: Random seed, an integer or a JAX key; give members of a population a key each.
         keep: Path patterns of the parameters whose slots stay in float: one, or a list (see
             `masked`).
         min_size: Leaves with fewer entries stay in float; an integer of at least 1.
+
+    Examples:
+        >>> tx = quantize_state(adamw(1e-3), keep="embedding")
     """
     check_members({"tx": tx})
     check_seed(seed)

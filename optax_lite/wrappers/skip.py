@@ -33,7 +33,7 @@ class SkipBadStepsState(NamedTuple):
     good_losses: Array | None
     log_loss_mean: Array | None  # running mean of the logarithm of the loss
     log_loss_var: Array | None  # running variance of it
-    inner_state: PyTree  # of the transformation whose steps are left out
+    inner_state: PyTree  # state of the transformation whose steps are left out
 
 
 def _is_outlier(x, statistics, outlier, window):
@@ -67,29 +67,29 @@ def skip_bad_steps(
     max_consecutive: ScalarOrSchedule | None = None,
     loss_outlier: Limit | None = None,
 ):
-    """Leave out the steps of `tx` whose gradient is bad: params and the state of `tx` stay
-    unchanged, to the bit.
+    """Skip the steps of `tx` whose gradient is bad: params and the state of `tx` stay unchanged,
+    bit for bit.
 
         log ‖g‖ > m + outlier·max(s, 0.01)
 
-    A gradient is bad if the square of its norm over all leaves is not finite (in float32, a norm
-    above 2e19), or, given `outlier`, if it is above this bound. m and s are the mean and standard
-    deviation of log ‖g‖ over good gradients: plain ones over the first `window`, during which no
-    gradient is an outlier, and exponentially weighted with 1 / window from then on. They are of
-    logarithms because one norm of a thousand among ones would hide every outlier for hundreds of
-    steps in a mean of the norms. Where norms vary by 10 %, outlier=6.0 means 1.8 times the usual
-    norm.
+    A gradient is bad if the square of its norm over all leaves is not finite (in float32, if the
+    norm is above 2e19). With `outlier` it is also bad above this bound. m and s are the mean and
+    standard deviation of log ‖g‖ over good gradients: plain ones over the first `window`, during
+    which no gradient is an outlier, and exponentially weighted with 1 / window from then on.
+    Logarithms are used because in a mean of norms, a single norm of a thousand among norms of one
+    would hide every outlier for hundreds of steps. If norms vary by 10 %, outlier=6.0 means 1.8
+    times the usual norm.
 
-    `loss_outlier` asks the same of the loss, with statistics of its own: a step is left out if its
-    loss is not finite or an outlier. The update then needs `value=`, which `fit` and `make_step`
-    give; a loss of 0 or below is never an outlier. `last_reason` in the state is 0 for a good step,
-    1 for a norm that is not finite, 2 for an outlier among norms, 3 for a loss that is not finite,
-    4 for an outlier among losses.
+    `loss_outlier` applies the same test to the loss, with statistics of its own: a step is skipped
+    if its loss is an outlier or is not finite. The update then needs `value=`, which `fit` and
+    `make_step` pass. A loss of 0 or below is never an outlier. `last_reason` in the state is 0 for
+    a good step, 1 for a norm that is not finite, 2 for a norm that is an outlier, 3 for a loss that
+    is not finite, and 4 for a loss that is an outlier.
 
-    Where norms have grown for good every step may be left out: set `max_consecutive` and watch
-    `exceeded`, which is set once more steps in a row were bad, and stays set. Bad steps are left
-    out even then. `tx.step` is the fast way. Averages and accumulation may be inside or outside:
-    inside, the bad mean of several gradients is left out; outside, one bad gradient of them.
+    If norms have grown for good, every step may be skipped. So set `max_consecutive` and watch
+    `exceeded`, which is set once more than that many steps in a row were bad, and stays set; bad
+    steps are skipped even then. `tx.step` is faster than `tx.update`. Inside `accumulate`, this
+    wrapper skips a bad mean of several gradients; around it, a single bad gradient.
 
     Args:
         tx: The optimizer, or any other transformation.
@@ -102,8 +102,11 @@ def skip_bad_steps(
             None for any number.
         loss_outlier: The same bound as `outlier` for the loss, above 0; None to ignore the loss.
 
-    Example:
-        tx = skip_bad_steps(adamw(1e-3), outlier=6.0, max_consecutive=20)
+    Examples:
+        >>> tx = skip_bad_steps(adamw(1e-3), outlier=6.0, max_consecutive=20)
+        >>> params, state = tx.step(grads, tx.init(params), params)
+        >>> int(state.last_reason)
+        0
     """
     check_members({"tx": tx})
     check_positive(outlier=outlier, loss_outlier=loss_outlier)
@@ -174,7 +177,7 @@ class ApplyIfFiniteState(NamedTuple):
     notfinite_count: Array  # gradients left out since the last good one, int32
     last_finite: Array  # whether the last gradient was finite, bool
     total_notfinite: Array  # gradients left out so far, int32
-    inner_state: PyTree  # of the transformation whose updates are left out
+    inner_state: PyTree  # state of the transformation whose updates are left out
 
 
 @transform(is_a=("gate", "passing"), not_around=SCALED)
@@ -212,13 +215,13 @@ def apply_if_finite(inner: TransformationLike, max_consecutive_errors: ScalarOrS
 
 
 class ConditionallyTransformState(NamedTuple):
-    inner_state: PyTree  # of the transformation, which knows only the updates it made
+    inner_state: PyTree  # state of the transformation, which knows only the updates it made
     step: Array  # updates so far, int32
 
 
 class ConditionallyMaskState(NamedTuple):
     step: Array  # updates so far, int32
-    inner_state: PyTree  # of the transformation, which knows only the updates it made
+    inner_state: PyTree  # state of the transformation, which knows only the updates it made
 
 
 def _conditionally(inner, should_transform_fn, forward_extra_args, state_type, where):

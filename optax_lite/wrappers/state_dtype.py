@@ -23,7 +23,7 @@ from optax_lite.wrappers.stochastic_rounding import check_seed
 
 class WithStateDtypeState(NamedTuple):
     count: Array  # updates so far, int32: with the seed and a slot's path it gives the random bits
-    inner_state: PyTree  # of the transformation, its slots in the dtypes that were asked for
+    inner_state: PyTree  # state of the transformation, its slots in the dtypes that were asked for
 
 
 def _rounds_all(call):
@@ -52,13 +52,13 @@ def with_state_dtype(
         tx = with_state_dtype(adamw(1e-3), jnp.bfloat16)  # 4 bytes of state a parameter, not 8
         tx = with_state_dtype(adamw(1e-3), {"nu": jnp.bfloat16})
 
-    Everything is computed in float32 at least and rounded once when it is stored: stochastically to
-    bfloat16 and float16, so that a moving average follows its mean however slow it is. Rounded to
-    the nearest it would stand still where one update changes it by less than half of its last
-    digit: bfloat16 with a decay above 0.996. What all leaves share (a count, a norm) is left alone,
-    and a slot of complex numbers is complex64 at least. Slots that `tx` itself keeps in low
-    precision (`mu_dtype`) are rounded as here if `dtype` covers them. float16 is for slots near 1:
-    squares of gradients below 1e-4 are 0 or 6e-8 there.
+    Everything is computed in at least float32 and rounded once when it is stored: to bfloat16 and
+    float16 stochastically, so that a moving average follows its mean however slow it is. With
+    rounding to nearest it would stop when one update changes it by less than half of its last
+    digit, which happens in bfloat16 with a decay above 0.996. State that all leaves share (a count,
+    a norm) stays unchanged, and a slot of complex numbers is at least complex64. Slots that `tx`
+    itself keeps in low precision (`mu_dtype`) are rounded as here if `dtype` covers them. float16
+    is for slots near 1: squares of gradients below 1e-4 are 0 or 6e-8 there.
 
     Args:
         tx: The optimizer, or any other transformation.

@@ -19,7 +19,7 @@ from optax_lite.errors.composition import BETWEEN, ROUNDED, SCALED
 class StochasticRoundingState(NamedTuple):
     # updates so far, int32: with the seed and the path of a leaf it gives the random bits
     count: Array
-    inner_state: PyTree  # of the transformation whose updates are rounded
+    inner_state: PyTree  # state of the transformation whose updates are rounded
 
 
 def check_seed(seed: Any) -> None:
@@ -42,17 +42,17 @@ def stochastic_rounding(tx: TransformationLike, *, seed: int = 0):
 
         tx = stochastic_rounding(adamw(1e-3))
 
-    q⁻ and q⁺ are the neighbours of p + u in bfloat16 or float16. Rounded to the nearest, steps
-    below half their distance are lost, 0.2 to 0.4 % of the parameter in bfloat16. A sum that is
-    exact, or not finite, stays; float32 and float64 leaves pass untouched. The state keeps a count
-    only.
+    q⁻ and q⁺ are the neighbours of p + u in bfloat16 or float16. With rounding to nearest, steps
+    below half their distance would be lost: 0.2 to 0.4 % of the parameter in bfloat16. A sum that
+    is exact or not finite is kept; float32 and float64 leaves are updated as usual. The state has
+    only a count.
 
     `step` returns the rounded q. `update` returns q - p, and adding that in the params' dtype gives
     q except where an entry becomes less than half as large or changes its sign; there it is off by
     at most 2⁻⁷·|q - p| (float16: 2⁻¹⁰).
 
-    The random bits come from the seed, the count and a leaf's path: a run repeats, resumes from
-    where it was saved, and is the same on any number of devices.
+    The random bits come from the seed, the count and a leaf's path, so a run is reproducible, can
+    be resumed, and is the same on any number of devices.
 
     Args:
         tx: The optimizer, or any other transformation.

@@ -68,19 +68,16 @@ def run(
     """Train every member of a population, once for each seed, many at a time in one compiled
     program.
 
-        population = sweep.grid(adamw, learning_rate=np.geomspace(1e-5, 1e-1, 24))
-        result = sweep.run(population, train, seeds=3)
-        result.best()
-
-    A function of your own is one piece, so it can be neither pruned nor perturbed, and is resumed
-    chunk by chunk. A run's key is `jax.random.key(seed)`, so that members of a seed begin alike. By
-    default runs are compared by the only number of an evaluation, or by the mean loss since the
-    last one. A run that diverges stays where it was, and is left out as soon as that pays.
+    A run's key is `jax.random.key(seed)`, so that members start alike for one seed. By default,
+    runs are compared by the only number of an evaluation, or by the mean loss since the last one. A
+    run that diverges stops moving, and is dropped as soon as that saves time. A training function
+    of your own runs as a whole: it can be neither pruned nor perturbed, and is resumed only between
+    chunks.
 
     Runs are vmapped in chunks on each device, one chunk after another. Each structure and size
-    compiles once. A sweep that was killed goes on from its checkpoint and ends as if it had not
-    been; it is saved between chunks as often as costs a twentieth of the time. Ctrl-C saves, and
-    returns what there is by then.
+    compiles once. A sweep that was killed resumes from its checkpoint and ends with the same
+    results; saves are made between chunks and take at most a twentieth of the time. Ctrl-C saves,
+    and returns the results so far.
 
     Args:
         population: The members, as `grid` or `sample` returns them.
@@ -90,16 +87,23 @@ def run(
         score: Name of the number to compare, or a function of the numbers of an evaluation (or of
             what your function returned); None for the default.
         mode: "min" for a score that should be small, "max" for one that should be large.
-        search: Stops or moves runs on the way: `successive_halving` or `pbt`; None for neither.
-        chunk: Runs in a chunk on each device; "auto" tries a few sizes at the beginning of long
-            runs, and a number repeats to the bit.
+        search: Stop or perturb runs during the sweep: `successive_halving` or `pbt`; None for
+            neither.
+        chunk: Runs in a chunk on each device. "auto" tries a few sizes at the beginning of long
+            sweeps; with a number, results are the same bit for bit.
         devices: Number of devices, or a list of them; None for all.
-        checkpoint: Folder to save to and to go on from; None for no saves.
+        checkpoint: Folder to save to and resume from; None for no saves.
         progress: Show a progress bar: True, False, or "auto" in terminals and notebooks where rich
             is installed.
 
     Returns:
         A `Result`.
+
+    Examples:
+        >>> population = sweep.grid(adamw, learning_rate=[1e-4, 1e-3, 1e-2])
+        >>> train = sweep.training(init, loss_fn, (x, y), steps=10, batch_size=32)
+        >>> result = sweep.run(population, train, seeds=2)
+        >>> tx = result.best().optimizer
     """
     return train_population(
         population,
