@@ -148,15 +148,32 @@ class Factory:
         functools.update_wrapper(self, builder)
         self.kind, self.builder, self.traits = kind, _builder_copy(self, builder), dict(traits)
         self.name = builder.__name__.lstrip("_")
-        self.binding = Binding(builder, static)
-        given = self.binding.signature  # tools that list optimizers look at what is returned
-        returned = kind if given.return_annotation is given.empty else given.return_annotation
-        self.signature = self.__signature__ = given.replace(return_annotation=returned)
         self._options = static, own_range
         self.forms: dict[Any, Any] = {}  # what its functions take, by their code
-        self.checked = shared_names(
-            [] if own_range is None else self.binding.names.keys() - set(own_range)
-        )
+        code = getattr(builder, "__code__", None)
+        named = code and code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if named is None or not {*static} <= {*named}:
+            self.binding = Binding(builder, static)  # raises now if there is no such argument
+
+    # At the first use, not when the factory is made: `import optax_lite` makes 180 factories.
+    binding = functools.cached_property(lambda self: Binding(self.builder, self._options[0]))
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """Return the builder's signature, with the kind of data if it does not say what it returns:
+        tools that list optimizers look there.
+        """
+        given = self.binding.signature
+        returned = self.kind if given.return_annotation is given.empty else given.return_annotation
+        return given.replace(return_annotation=returned)
+
+    __signature__ = signature
+
+    @functools.cached_property
+    def checked(self) -> frozenset[str]:
+        """Return the names of the arguments whose ranges all methods share."""
+        own_range = self._options[1]
+        return shared_names([] if own_range is None else self.binding.names.keys() - set(own_range))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

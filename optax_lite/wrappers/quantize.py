@@ -13,7 +13,6 @@ from optax_lite.core.compose import check_members
 from optax_lite.core.factory import Factory
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import keys_where
-from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
 from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
@@ -135,6 +134,9 @@ def quantize_state(
             new, inner_state = inner(updates, treedef.unflatten(full), params, **extra)
             after = stored(state.count, inner_state, chosen)
             return new, after._replace(count=increment(state.count))
+
+        # Not at the top: it would import Pallas, for all who import optax_lite (core/unstable.py).
+        from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
 
         return one_leaf_at_a_time(
             with_codes,
