@@ -158,6 +158,6 @@ def test_every_wrapper_is_in_the_table():
     }
     arguments |= {"opt", "base"}
     wrappers = {
-        name for name, factory in offered.items() if arguments & set(factory.signature.parameters)
+        name for name, factory in offered.items() if arguments & set(inspect.signature(factory).parameters)
     }
     assert wrappers <= {name.split(",")[0] for name in WRAPPERS}

@@ -146,11 +146,21 @@ class Definition:
     ):
         self.kind, self.builder, self.traits = kind, builder, dict(traits)
         self.name = builder.__name__.lstrip("_")
-        self.binding = Binding(builder, static)
+        self._options = static, own_range
         self.forms: dict[Any, Any] = {}  # what its functions take, by their code
-        self.checked = shared_names(
-            [] if own_range is None else self.binding.names.keys() - set(own_range)
-        )
+        code = getattr(builder, "__code__", None)
+        named = code and code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if named is None or not {*static} <= {*named}:
+            self.binding = Binding(builder, static)  # raises now if there is no such argument
+
+    # At the first use, not when the factory is made: `import optax_lite` makes 180 factories.
+    binding = functools.cached_property(lambda self: Binding(self.builder, self._options[0]))
+
+    @functools.cached_property
+    def checked(self) -> frozenset[str]:
+        """Return the names of the arguments whose ranges all methods share."""
+        own_range = self._options[1]
+        return shared_names([] if own_range is None else self.binding.names.keys() - set(own_range))
 
     def check_names(self, given: Mapping[str, Any]) -> None:
         """Raise if an argument has a name that the builder does not know."""
@@ -260,9 +270,10 @@ def make_factory(
         raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
     definition = Definition(kind, builder, static, own_range, traits)
     factory = definition.factory = _function_of(definition)
-    given = inspect.signature(builder)  # tools that list optimizers look at what is returned
-    returned = kind if given.return_annotation is given.empty else given.return_annotation
-    factory.__signature__ = given.replace(return_annotation=returned)
+    if isinstance(inspect.unwrap(builder), types.FunctionType):
+        # Tools that list optimizers read there what one returns. A signature made now, and not when
+        # it is asked for, would be a tenth of the time to import the package.
+        inspect.unwrap(builder).__annotations__.setdefault("return", kind)
     factory.definition, factory.traits = definition, definition.traits
     return factory
 

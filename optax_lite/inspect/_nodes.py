@@ -19,7 +19,6 @@ from optax_lite.core.schedule import Schedule, function_schedule
 from optax_lite.core.transform import GradientTransformation, Member, functions
 from optax_lite.core.trees import is_inexact, path_string
 from optax_lite.core.types import PyTree
-from optax_lite.core.unstable import Literal
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -181,6 +180,8 @@ def _inside(value: Any) -> Iterable[tuple[str, Any]]:
 
 def _sources(jaxpr: Any) -> list[frozenset[int]]:
     """Return which inputs of a traced program went into each of its outputs, by number."""
+    from optax_lite.core.unstable import Literal  # at the first use, as it imports Pallas
+
     known = {var: frozenset([i]) for i, var in enumerate(jaxpr.invars)}
 
     def of(var):

@@ -15,7 +15,6 @@ from optax_lite.core.compose import check_members
 from optax_lite.core.factory import Definition
 from optax_lite.core.functions import wrapping
 from optax_lite.core.half import keys_where, leaf_keys
-from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
 from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
@@ -133,6 +132,9 @@ def quantize_state(
             after = jax.tree.leaves(inner_state)
             rest = [None if yes else x for x, yes in zip(after, chosen, strict=True)]
             return list(compress(after, chosen)), (new, rest)
+
+        # Not at the top: it would import Pallas, for all who import optax_lite (core/unstable.py).
+        from optax_lite.core.leaf_by_leaf import one_leaf_at_a_time
 
         codes, (new, rest) = one_leaf_at_a_time(
             on_decoded,

@@ -1,5 +1,7 @@
 """MoMo (Schaipp et al. 2023)."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -130,7 +132,7 @@ def _agrees(reference, w, g, value, averages=None, **settings):
             s = {k: of_those(v) for k, v in moments.items()} | averages
         updates, new = tx.update(gradients, state, params, value=value)
         arguments = {
-            k: p.default for k, p in getattr(ol, name).signature.parameters.items()
+            k: p.default for k, p in inspect.signature(getattr(ol, name)).parameters.items()
         } | settings
         expected, s = reference(of_those(g), s, of_those(w), value=value, **arguments)
         away = [i for i in range(len(w)) if i not in there]
