@@ -158,6 +158,8 @@ def test_every_wrapper_is_in_the_table():
     }
     arguments |= {"opt", "base"}
     wrappers = {
-        name for name, factory in offered.items() if arguments & set(inspect.signature(factory).parameters)
+        name
+        for name, factory in offered.items()
+        if arguments & set(inspect.signature(factory).parameters)
     }
     assert wrappers <= {name.split(",")[0] for name in WRAPPERS}

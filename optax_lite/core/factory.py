@@ -270,10 +270,9 @@ def make_factory(
         raise TypeError(f"{kind._decorator}: the builder must be a function, got {builder!r}")
     definition = Definition(kind, builder, static, own_range, traits)
     factory = definition.factory = _function_of(definition)
-    if isinstance(inspect.unwrap(builder), types.FunctionType):
-        # Tools that list optimizers read there what one returns. A signature made now, and not when
-        # it is asked for, would be a tenth of the time to import the package.
-        inspect.unwrap(builder).__annotations__.setdefault("return", kind)
+    given = inspect.signature(builder)  # tools that list optimizers look at what is returned
+    returned = kind if given.return_annotation is given.empty else given.return_annotation
+    factory.__signature__ = given.replace(return_annotation=returned)
     factory.definition, factory.traits = definition, definition.traits
     return factory
 

@@ -63,7 +63,8 @@ def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     if jnp.issubdtype(getattr(x, "dtype", bool), jnp.floating)
                 }
                 swapped = bool(floating) and not floating.keys() & names[:1]
-                _check_real(", ".join(binding.places) if swapped else "", **arrays)
+                order = (*binding.places[: len(args)], *kwargs)
+                _check_real(", ".join(order) if swapped else "", **arrays)
                 for k, x in (floating | arrays).items():
                     given[k] = jnp.asarray(x).astype(promote_types(dtype, jnp.float32))
                 if given.get("where") is not None:
