@@ -1,4 +1,4 @@
-"""Numbers as text, for pictures, tables and progress bars."""
+"""Format numbers as text, for pictures, tables and progress bars."""
 
 from collections.abc import Sequence
 

@@ -1,10 +1,10 @@
 """Schedules: hyperparameters as functions of the number of updates so far.
 
-None branches in Python on its numbers, so that every number may be traced, swept and
-differentiated. All take a count or an array of counts, and return the default float dtype: the same
-bits either way, and whether the schedule is an argument of its program or closed over. The first
-update sees count 0: a warm-up that starts at 0 spends its first step at 0. Numbers of steps count
-updates, and may be fractions; above 2²⁴ they have the 24 bits of float32.
+No schedule branches in Python on its numbers, so every number can be traced, swept and
+differentiated. All take a count or an array of counts and return the default float dtype, with the
+same bits either way, and whether the schedule is an argument of its program or closed over. The
+first update sees count 0, so a warm-up that starts at 0 spends its first step at 0. Numbers of
+steps count updates and can be fractions; above 2²⁴ they have the 24 bits of float32.
 """
 
 from collections.abc import Callable, Mapping, Sequence

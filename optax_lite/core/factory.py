@@ -1,10 +1,10 @@
-"""A factory: what `@transform` and `@schedule` make of a builder; called, it returns the call as
-data.
+"""A factory: `@transform` and `@schedule` make it from a builder, and calling it returns the call
+as data.
 
 A call is checked once, when it is made: its arguments are bound, converted and checked, and the
-builder runs for the checks in it. Whenever functions are needed the builder runs again, on numbers
-that may be traced by then. Other calls that it makes meanwhile belong to the same use, so they keep
-what their builders return for as long as it lasts.
+builder runs for the checks in it. Whenever functions are needed, the builder runs again, on numbers
+that may now be traced. Other calls that it makes during this belong to the same use, so they keep
+what their builders return for as long as the use lasts.
 """
 
 import contextlib

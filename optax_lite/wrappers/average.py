@@ -1,6 +1,4 @@
-"""Averages of the parameters kept beside the training, and the one reader of the parameters to
-evaluate at.
-"""
+"""Keep averages of the parameters during training, and read the parameters to evaluate at."""
 
 import sys
 from collections.abc import Iterator
