@@ -1,1 +1,1 @@
-"""Look at an optimizer and its state from outside: tables, measurements, and transfers of a state."""
+"""Look at an optimizer and its state from outside: tables, measurements, transfers of a state."""
