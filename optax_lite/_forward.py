@@ -1,4 +1,4 @@
-"""Hand on to an installed optax what has nothing to do with optimizers."""
+"""Take names that have nothing to do with optimizers from an installed optax."""
 
 import importlib
 from collections.abc import Callable

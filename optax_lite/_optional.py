@@ -1,4 +1,4 @@
-"""Packages that are asked for only where they are used."""
+"""Import packages only where they are used."""
 
 import importlib
 from typing import Any

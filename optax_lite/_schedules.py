@@ -1,10 +1,10 @@
 """Schedules: hyperparameters as functions of the number of updates so far.
 
-None branches in Python on its numbers, so that every number may be traced, swept and
-differentiated. All take a count or an array of counts, and return the default float dtype: the same
-bits either way, and whether the schedule is an argument of its program or closed over. The first
-update sees count 0: a warm-up that starts at 0 spends its first step at 0. Numbers of steps count
-updates, and may be fractions; above 2²⁴ they have the 24 bits of float32.
+No schedule branches in Python on its numbers, so every number can be traced, swept and
+differentiated. All take a count or an array of counts and return the default float dtype, with the
+same bits either way, and whether the schedule is an argument of its program or closed over. The
+first update sees count 0, so a warm-up that starts at 0 spends its first step at 0. Numbers of
+steps count updates and can be fractions; above 2²⁴ they have the 24 bits of float32.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -124,7 +124,7 @@ def polynomial_schedule(
 ):
     """Move from init_value to end_value by a power of what is left of the transition.
 
-        (init - end)·(1 - x)^power + end, x the share of the transition that is over
+        (init - end)·(1 - x)^power + end, x the share of the transition that has passed
 
     The value is init_value before the transition and end_value after it.
 
@@ -279,7 +279,7 @@ def piecewise_constant_schedule(init_value: Number, boundaries_and_scales: _Boun
     """Multiply init_value by the factor of every boundary reached.
 
     `{1000: 0.1, 2000: 0.1}` divides by ten twice; as pairs `((1000, 0.1), (2000, 0.1))` the
-    boundaries are data too, and can be swept like the factors. A factor counts from count =
+    boundaries are data too, and can be swept like the factors. A factor applies from count =
     boundary on.
 
     Args:
@@ -335,8 +335,8 @@ def piecewise_interpolate_schedule(
 def join_schedules(schedules: Sequence[ScheduleFunction], boundaries: Sequence[Number]):
     """Follow one schedule after another.
 
-    Schedule i+1 takes over at count = boundaries[i] and counts from there. All parts are evaluated
-    at every count, those not in charge outside their own range.
+    Schedule i+1 starts at count = boundaries[i] and counts from there. All schedules are evaluated
+    at every count, even outside their own range.
 
     Args:
         schedules: The schedules in order, a list.
@@ -552,9 +552,9 @@ def linear_onecycle_schedule(
 def sgdr_schedule(cosine_kwargs: Sequence[Mapping[str, Number]]):
     """Restart a warm-up and cosine decay again and again. Loshchilov & Hutter 2017.
 
-    Cycle k lasts its own decay_steps, its warm-up included. At the boundary the next cycle is in
-    charge already, so an end value is approached and not shown, except that of the last, which
-    stays. torch's CosineAnnealingWarmRestarts does the same.
+    Cycle k lasts its own decay_steps, warm-up included. The next cycle starts at the boundary, so
+    an end value is approached but not reached, except that of the last cycle, which stays. torch's
+    CosineAnnealingWarmRestarts does the same.
 
     Args:
         cosine_kwargs: List of dicts, the arguments of one `warmup_cosine_decay_schedule` each.
@@ -582,8 +582,8 @@ def warmup_stable_decay_schedule(
 ):
     """Warm up linearly, stay, and fall linearly to end_value. Hu et al. 2024.
 
-    Every phase is given by its own length (in `warmup_cosine_decay_schedule` the decay counts from
-    0). A run can be prolonged from any point of the constant phase by a larger stable_steps.
+    Every phase has its own length (in `warmup_cosine_decay_schedule` the decay counts from 0). To
+    extend a run from any point of the constant phase, use a larger stable_steps.
 
     Args:
         init_value: Value at count 0.

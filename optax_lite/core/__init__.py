@@ -1,1 +1,1 @@
-"""Keep calls as data, make `(init, update)` of them, and lift rules about arrays to trees."""
+"""Keep calls as data, build `(init, update)` from them, and lift rules about arrays to trees."""

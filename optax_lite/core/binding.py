@@ -1,4 +1,4 @@
-"""Bind the arguments of a factory to its signature by name, and hand them on to its builder."""
+"""Bind the arguments of a factory to its signature by name, and pass them to its builder."""
 
 import inspect
 from collections.abc import Callable

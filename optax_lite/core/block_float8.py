@@ -1,10 +1,10 @@
-"""Arrays in 8 bits an entry: small floating numbers with an exponent that a block of them shares.
+"""Store arrays in 8 bits per entry: small floats, with an exponent shared by each block.
 
 The shared exponents are those of the microscaling formats (Rouhani et al. 2023, arXiv 2310.10537);
-they are powers of 2, so that the numbers of a code are at the same places whatever the block's
-largest entry does, and decoding and encoding again changes nothing. Everything is arithmetic on the
-bits of float32: w below is a float32 without its last 20 bits, which leaves 8 of the exponent and 3
-of the mantissa.
+they are powers of 2, so that the representable numbers do not move when the block's largest entry
+changes, and decoding and encoding again changes nothing. Everything is arithmetic on the bits of
+float32: w below is a float32 without its last 20 bits, which leaves 8 bits of exponent and 3 of
+mantissa.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Composition: chains, masks, groups by label, and transformations made of a plain function.
+"""Composition: chains, masks, groups by label, and transformations made from a plain function.
 
 All of these are transformations of transformations, and data like their members: the numbers of
 `chain(a, b)` are those of a under "0/" and of b under "1/".

@@ -1,11 +1,11 @@
-"""An optimizer is data: what transformations and schedules share as pytrees of their
+"""An optimizer is data: the part that transformations and schedules share, as pytrees of their
 hyperparameters.
 
-A factory's call is taken apart into numbers (the leaves of the pytree) and all else (`Static`, its
-metadata), and put together again by running the builder on the numbers, whenever functions are
-needed: eagerly, traced or batched. This file says how such a call is compared, printed, read and
-edited by path; `factory.py` makes and checks it, and its two kinds, `Schedule` and
-`GradientTransformation`, say what it means.
+A factory's call is split into numbers (the leaves of the pytree) and everything else (`Static`, its
+metadata). Whenever functions are needed, the builder runs again on the numbers, which may be
+concrete, traced or batched. This file says how such a call is compared, printed, read and edited by
+path; `factory.py` makes and checks it, and its two kinds, `Schedule` and `GradientTransformation`,
+say what it means.
 """
 
 from collections.abc import Callable, Iterator, Mapping

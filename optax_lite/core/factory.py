@@ -2,9 +2,9 @@
 the call as data.
 
 A call is checked once, when it is made: its arguments are bound, converted and checked, and the
-builder runs for the checks in it. Whenever functions are needed the builder runs again, on numbers
-that may be traced by then. Other calls that it makes meanwhile belong to the same use, so they keep
-what their builders return for as long as it lasts.
+builder runs for the checks in it. Whenever functions are needed, the builder runs again, on numbers
+that may now be traced. Other calls that it makes during this belong to the same use, so they keep
+what their builders return for as long as the use lasts.
 """
 
 import contextlib

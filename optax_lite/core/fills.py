@@ -1,4 +1,4 @@
-"""Arrays full of one value, made quickly where there are thousands of them."""
+"""Make arrays full of one value, quickly even if there are thousands of them."""
 
 import functools
 from collections.abc import Callable

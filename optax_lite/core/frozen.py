@@ -1,10 +1,10 @@
-"""Leaves that an optimizer keeps still whatever their gradient is: no norm counts them, and a NaN
-there does no harm.
+"""Find leaves that an optimizer never moves, whatever their gradient: no norm counts them, and a
+NaN there does no harm.
 
-A transformation that throws a gradient away declares it, `@transform(freezes=...)`: a function of
+A transformation that discards gradients declares it, `@transform(freezes=...)`, with a function of
 the transformation, updates and params that returns a bool for each leaf. A wrapper of this package
-that declares nothing freezes what its members freeze, because it makes nothing of an update of
-nothing. One from elsewhere may use the gradient in other ways.
+that declares nothing freezes what its members freeze, because it turns an update of 0 into an
+update of 0. A wrapper from elsewhere may use the gradient in other ways.
 """
 
 from collections.abc import Iterable, Mapping

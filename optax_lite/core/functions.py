@@ -1,7 +1,7 @@
-"""The functions of a builder in one form, with all the arguments that any of them may be given.
+"""Bring the functions of a builder into one form, with all arguments that any of them may get.
 
-A builder writes as little as its rule needs: `update(updates, state)`, params if it looks at them,
-extra arguments that it needs by name. Here that becomes `(init, update, step)` with one signature
+The functions of a builder take only what the rule needs: `update(updates, state)`, params if it
+uses them, and extra arguments by name. Here they become `(init, update, step)` with one signature
 each.
 """
 

@@ -1,9 +1,9 @@
-"""Numbers of 16 bits as float32 on their grid, and the walk over the leaves that are stored in 16
-bits.
+"""Handle 16-bit numbers as float32 numbers on the 16-bit grid, and walk over the leaves that are
+stored in 16 bits.
 
-A rule gets parameter and update in float32 and returns the parameter it means, q, as float32 on the
-grid of the stored dtype. Numbers are put on the grid by arithmetic on bits and not by a conversion
-there and back, which XLA may leave out, and with it all that depends on the difference.
+A rule gets the parameter and the update in float32, and returns the new parameter, q, as float32 on
+the grid of the stored dtype. Numbers are put on the grid by arithmetic on bits. XLA may leave out a
+conversion there and back, and with it everything that depends on the difference.
 """
 
 import zlib

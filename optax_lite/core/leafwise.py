@@ -1,8 +1,8 @@
-"""A rule about arrays becomes a rule about trees, here alone.
+"""Turn rules about arrays into rules about trees; no other module does this.
 
-Two things are decided for all methods. In which dtype a leaf is computed: float32 at least,
-whatever it is stored in, and never in that of a hyperparameter. And what an error says: the path of
-the leaf, and both shapes or dtypes.
+Two things are decided here for all methods: the dtype in which a leaf is computed, which is at
+least float32, whatever its storage dtype and the dtypes of hyperparameters; and what an error says,
+which is the path of the leaf and both shapes or dtypes.
 """
 
 import contextlib

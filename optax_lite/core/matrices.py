@@ -1,4 +1,4 @@
-"""Leaves as matrices: by named axes, or along each of their axes."""
+"""View leaves as matrices: by named axes, or along each of their axes."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,9 +1,9 @@
 """Sums over the entries of an array or of a whole tree, in float32 at least whatever the leaves'
 dtype.
 
-`norm` and `rms` are for one array, inside a rule; `global_norm`, `sum_sq`, `sum_abs` and `dot` for
-whole trees, before one. They pass over None, so that a group's norm is over the group, and are 0
-for an empty tree.
+`norm` and `rms` are for one array, inside a rule; `global_norm`, `sum_sq`, `sum_abs` and `dot` are
+for whole trees, before a rule. They skip None, so that the norm of a group covers only the group,
+and are 0 for an empty tree.
 """
 
 from typing import Any

@@ -1,9 +1,9 @@
-"""Place arrays on a mesh, by the types that JAX gives them.
+"""Place arrays on a mesh according to their JAX types.
 
 On explicit axes (those of `jax.make_mesh` are) JAX refuses to guess the placement of a product, a
 reshape or a decomposition. It is declared once, around a whole update: the compiler places
 intermediate results, the updates are placed like the gradients, and the state as before. On
-automatic axes a type names the mesh, but no place.
+automatic axes a type names the mesh, but no placement.
 """
 
 import functools

@@ -1,4 +1,6 @@
-"""Optimizers and schedules as text: on one line to be evaluated again, over several to be read."""
+"""Show optimizers and schedules as text: on one line that can be evaluated, or over several lines
+to read.
+"""
 
 from typing import Any
 

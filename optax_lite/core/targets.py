@@ -1,4 +1,4 @@
-"""Trees that follow another: slow copies of parameters, as target networks are."""
+"""Trees that follow another tree: slow copies of parameters, such as target networks."""
 
 from collections.abc import Callable
 from typing import Any

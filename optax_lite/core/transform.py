@@ -1,11 +1,11 @@
 """The pair `(init, update)` as data, the decorators that make it, and the one compiled boundary
 around it.
 
-A call of `tx.update` passes three layers. Outermost is the boundary: leaves without a gradient are
-dropped, one module-level jit is entered, shapes are checked, and the updates get the gradients'
-dtype at the end. Then come the `functions`, made by the builder from traced numbers, with schedules
-evaluated at their count. Innermost are the members of a chain, which a builder gets as `Member`s,
-functions that neither compile nor cast, and the rule.
+A call of `tx.update` passes three layers. The outermost is the boundary: it drops leaves without a
+gradient, enters one module-level jit, checks shapes, and casts the updates to the gradients' dtype
+at the end. Inside it are the `functions`, which the builder makes from traced numbers, with
+schedules evaluated at their count. Innermost are the rule and the members of a chain, which a
+builder gets as `Member`s: functions that neither compile nor cast.
 """
 
 import contextlib

@@ -1,10 +1,10 @@
 """Checks of arguments: concrete values are checked when the optimizer is built; traced ones cannot
 be.
 
-A name that many methods share has one range, and is checked by itself. Each check takes its
-arguments by keyword, so that the message has their names, and passes over schedules, None and
-traced values. The factory that the user called comes first in the message: "adam: b1 must be in [0,
-1), got 1.5".
+A name that many methods share has one range, and is checked automatically. Each check takes its
+arguments by keyword, so that the message has their names, and skips schedules, None and traced
+values. The message begins with the factory that the user called: "adam: b1 must be in [0, 1), got
+1.5".
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""A tree as one vector of its entries, and back."""
+"""Turn a tree into one vector of its entries, and back."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -1,7 +1,7 @@
 """Explain wrong calls: cheap checks run before the call, everything else only after it has failed.
 
-`explain_update` and `explain_apply` get the error and the arguments; they raise a clearer error
-where an argument is certainly the reason, and return where none is, so that the first error stands.
+`explain_update` and `explain_apply` get the error and the arguments. They raise a clearer error if
+an argument is certainly the reason; otherwise they return, and the original error is raised.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Refuse orders of transformations that would run but make no sense, and name the right order.
 
-A factory says what its transformations are, `@transform(is_a=("gate",))`, in the words of `WORDS`,
-and what makes no sense inside them, `not_around={"gate": why}`. No factory knows
-the others.
+A factory declares what its transformations are, `@transform(is_a=("gate",))`, in the words of
+`WORDS`, and what makes no sense inside them, `not_around={"gate": why}`. No factory knows any
+other.
 """
 
 from collections.abc import Iterable, Mapping

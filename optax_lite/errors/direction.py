@@ -1,5 +1,5 @@
-"""Which way the updates of a transformation lead: the sign of the gradient is changed once, where
-descent begins.
+"""Compute the direction of a transformation's updates: the sign of the gradient must change exactly
+once.
 """
 
 from typing import Any, cast

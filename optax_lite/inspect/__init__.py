@@ -1,3 +1,1 @@
-"""Views of an optimizer and its state from outside: tables, measurements, and how to carry a state
-on.
-"""
+"""Look at an optimizer and its state from outside: tables, measurements, transfers of a state."""

@@ -1,9 +1,8 @@
-"""A map of an optimizer's state: which member keeps which part, and which arguments of the whole it
-got.
+"""Map an optimizer's state: which member keeps which part, and which arguments of the whole it got.
 
 A survey is an `init` whose result has a `StateNode` around the state of every member that has
-functions of its own. It does not know wrappers: whatever they do with the states of their members,
-the nodes are where they put them.
+functions of its own. It knows nothing of wrappers: wherever they put the states of their members,
+the nodes are there.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Every hyperparameter at present: schedules at the count of the state."""
+"""Read every hyperparameter's current value, with schedules at the count of the state."""
 
 from typing import Any
 

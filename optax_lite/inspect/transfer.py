@@ -1,6 +1,4 @@
-"""A state carried on: into an optimizer that was changed, or with some parameters started
-afresh.
-"""
+"""Carry a state over to a changed optimizer, or start some parameters afresh."""
 
 import itertools
 from collections.abc import Iterator, Mapping

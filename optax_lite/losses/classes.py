@@ -63,8 +63,8 @@ def softmax_cross_entropy(
 
         -Σ y·log softmax(x) over the classes along `axis`
 
-    A logit of -inf is a class of probability 0, which costs nothing where its label is 0. An
-    example of which `where` leaves nothing has loss 0.
+    A logit of -inf is a class of probability 0, which costs nothing if its label is 0. An example
+    for which `where` excludes every class has loss 0.
 
     Args:
         logits: Unnormalized log probabilities, with the classes along `axis`.
@@ -94,8 +94,9 @@ def softmax_cross_entropy_with_integer_labels(
 ) -> Array:
     """Return -log softmax(x)[y] for the number y of the right class, without making one-hot labels.
 
-    A label outside [0, classes) makes the loss NaN, negative ones included, one that `where` leaves
-    out makes it infinite; to ignore examples write `where=labels >= 0`, which gives them loss 0.
+    A label outside [0, classes) makes the loss NaN, also if it is negative; one that `where`
+    excludes makes it infinite. To ignore examples, write `where=labels >= 0`, which gives them loss
+    0.
 
     Args:
         logits: Unnormalized log probabilities, with the classes along `axis`.

@@ -58,7 +58,7 @@ def ctc_loss_with_forward_probs(
         α_t(s) = y_t(l'_s)·(α_{t-1}(s) + α_{t-1}(s-1) + α_{t-1}(s-2)), the last only where it skips
         a blank between two labels that differ; p(l) = α_T(|l'|) + α_T(|l'| - 1).
 
-    A padded frame repeats the one before. A label that is no class makes the loss NaN.
+    A padded frame repeats the one before. A label that is not a class makes the loss NaN.
 
     Args:
         logits: Unnormalized log probabilities, (batch, frames, classes).

@@ -19,7 +19,7 @@ def _error(predictions, targets):
 def squared_error(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     """Return e² with e = predictions - targets, entry by entry.
 
-    As in all losses of one number against another, (n,) against (n, 1) is an error, not n²
+    As in all losses that compare one number with another, (n,) against (n, 1) is an error, not n²
     differences.
 
     Args:
@@ -103,8 +103,8 @@ def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
 def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Return -y·log p - (1 - y)·log(1 - p) with p = 1 / (1 + e^-x) of a logit x, for a label y.
 
-    Computed from the logit, so that neither a large one nor a sure and right one loses its digits.
-    Every entry is a decision of its own: for classes that exclude each other take
+    It is computed from the logit, so that large logits and confident, correct ones lose no digits.
+    Every entry is a separate decision; for classes that exclude each other, use
     `softmax_cross_entropy`.
 
     Args:
@@ -122,7 +122,7 @@ def sigmoid_focal_loss(
 ) -> Array:
     """Return α_t·(1 - p_t)^gamma times the binary cross entropy. Lin et al. 2017, section 3.
 
-    p_t is the probability given to the right answer and α_t = alpha for a positive, 1 - alpha for a
+    p_t is the probability of the right answer and α_t = alpha for a positive, 1 - alpha for a
     negative one; a label between 0 and 1 mixes the two.
 
     Args:

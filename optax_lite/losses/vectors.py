@@ -131,8 +131,8 @@ def cosine_similarity(
 
         ⟨x, y⟩ / (‖x‖·‖y‖)
 
-    The vectors agree along `axis`, elsewhere a size of 1 is repeated: `x[:, None], y[None]` gives
-    all pairs.
+    The vectors have the same size along `axis`; along other axes a size of 1 is repeated:
+    `x[:, None], y[None]` gives all pairs.
 
     Args:
         predictions: Vectors x along `axis`.
@@ -181,8 +181,8 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: Number = 0.07)
 
         -log e^s_ij / (e^s_ij + Σ_k e^s_ik) over all ordered pairs i ≠ j of one label
 
-    s are cosines over the temperature, k runs over the examples of other labels: other positives of
-    i are not pushed away. 0 if no two examples have one label.
+    s are cosines divided by the temperature, and k runs over examples with other labels, so that
+    other positives of i are not pushed away. The loss is 0 if no two examples share a label.
 
     Args:
         embeddings: Vectors to compare, (n, d).

@@ -1,6 +1,4 @@
-"""A population: members with the settings they were made of, stacked where they share a
-structure.
-"""
+"""A population: members with the settings that made them, stacked if they share a structure."""
 
 import re
 import types

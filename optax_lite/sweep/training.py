@@ -1,4 +1,6 @@
-"""The work of a run: a loop of updates that can be cut into pieces, or a function that cannot."""
+"""Define what a run computes: a loop of updates, which can be interrupted, or a function, which
+cannot.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The arguments of one step after another, from arrays or from an iterable of batches."""
+"""Yield the arguments of each step, from arrays or from an iterable of batches."""
 
 from collections.abc import Iterator
 from itertools import islice, repeat

@@ -1,4 +1,4 @@
-"""Facts known between two calls of a step: whose arrays these are, and whether a line search has
+"""Remember facts between two calls of a step: whose arrays these are, and whether a line search has
 their value.
 """
 

@@ -1,6 +1,4 @@
-"""The memory of a training step, read from its compiled program before anything of it is
-allocated.
-"""
+"""Read the memory of a training step from its compiled program, before anything is allocated."""
 
 import dataclasses
 import math

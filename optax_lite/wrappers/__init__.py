@@ -1,3 +1,3 @@
 """Transformations around another one: they decide when, where and with which numbers it runs, or
-keep an average of it.
+average its parameters.
 """

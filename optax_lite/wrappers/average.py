@@ -1,6 +1,4 @@
-"""Averages of the parameters kept beside the training, and the one reader of the parameters to
-evaluate at.
-"""
+"""Keep averages of the parameters during training, and read the parameters to evaluate at."""
 
 import sys
 from collections.abc import Iterator
@@ -75,8 +73,8 @@ def average_params(
     decay it is the mean, c = 1/n (Polyak & Juditsky 1992; Izmailov et al. 2018).
 
     The average is kept in at least float32. Put this wrapper around everything that moves the
-    parameters; only wrappers that hold steps back, such as `accumulate`, go outside. `update`
-    averages params + updates, `step` the params that it returns.
+    parameters; `accumulate`, `skip_bad_steps` and `with_metrics` go outside. `update` averages
+    params + updates, `step` the params that it returns.
 
     Args:
         tx: The optimizer, or any other transformation.

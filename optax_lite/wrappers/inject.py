@@ -1,5 +1,5 @@
-"""Hyperparameters in the state, to be read and set there, for frameworks that hold the optimizer
-static.
+"""Keep hyperparameters in the state, to read and set there, for frameworks that hold the optimizer
+fixed.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Gradient accumulation outside the optimizer: a large batch in parts, with the memory of
+"""Accumulate gradients outside the optimizer: compute a large batch in parts, with the memory of
 one part.
 """
 

@@ -1,4 +1,4 @@
-"""Leave out updates: those of bad gradients, and those that a function of the count rejects."""
+"""Skip updates: those of bad gradients, and those that a function of the count rejects."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
