@@ -56,6 +56,12 @@ def _homes() -> tuple[dict[str, str], list[str]]:
     They are read from its source, so that the imports are the only table of names.
     """
     tree = ast.parse(inspect.getsource(sys.modules["optax_lite"]))
-    guarded = [node for block in tree.body if isinstance(block, ast.If) for node in block.body]
-    found = [(x.name, node.module) for node in guarded for x in node.names]
+    found = [
+        (name.name, node.module)
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for name in node.names
+    ]
     return {k: x for k, x in found if k != "*"}, [x for k, x in found if k == "*"]
