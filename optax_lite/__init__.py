@@ -1,23 +1,8 @@
 """Optimizers for JAX: pure (init, update) pairs that are data, pytrees of their hyperparameters."""
 
-from optax_lite import (
-    assignment,
-    compat,
-    contrib,
-    experimental,
-    linear_algebra,
-    losses,
-    microbatching,
-    perturbations,
-    projections,
-    schedules,
-    second_order,
-    states,
-    transforms,
-    tree,
-    tree_utils,
-)
-from optax_lite._missing import __getattr__ as __getattr__
+import typing as _typing
+
+from optax_lite._names import __dir__ as __dir__, __getattr__ as __getattr__
 from optax_lite._schedules import (
     constant_schedule,
     cosine_decay_schedule,
@@ -70,7 +55,6 @@ from optax_lite._transforms.trust_ratio import (
     scale_by_param_block_rms,
     scale_by_trust_ratio,
 )
-from optax_lite.compat import *
 from optax_lite.core.compose import chain, identity, masked, named_chain, partition, stateless
 from optax_lite.core.functions import wrapping
 from optax_lite.core.leafwise import increment, leafwise, zeros_like
@@ -88,39 +72,11 @@ from optax_lite.core.transform import (
     transform,
 )
 from optax_lite.core.types import ScalarOrSchedule, ScheduleFunction as Schedule
-from optax_lite.inspect._table import Explanation, LeafRow
-from optax_lite.inspect._transfer_report import TransferReport
-from optax_lite.inspect.current import current_hyperparams
-from optax_lite.inspect.explain import explain
-from optax_lite.inspect.metrics import read_metrics, with_metrics
-from optax_lite.inspect.monitor import measure_with_ema, monitor
-from optax_lite.inspect.transfer import reset, transfer
 from optax_lite.linesearch.backtracking import (
     scale_by_backtracking_linesearch,
     value_and_grad_from_state,
 )
 from optax_lite.linesearch.zoom import scale_by_zoom_linesearch
-from optax_lite.losses import (
-    convex_kl_divergence,
-    cosine_distance,
-    cosine_similarity,
-    ctc_loss,
-    ctc_loss_with_forward_probs,
-    generalized_kl_divergence,
-    hinge_loss,
-    huber_loss,
-    kl_divergence,
-    l2_loss,
-    log_cosh,
-    ntxent,
-    safe_softmax_cross_entropy,
-    sigmoid_binary_cross_entropy,
-    sigmoid_focal_loss,
-    smooth_labels,
-    softmax_cross_entropy,
-    softmax_cross_entropy_with_integer_labels,
-    squared_error,
-)
 from optax_lite.optimizers.acprop import acprop, scale_by_acprop
 from optax_lite.optimizers.adabelief import adabelief, scale_by_belief
 from optax_lite.optimizers.adadelta import adadelta, scale_by_adadelta
@@ -182,12 +138,6 @@ from optax_lite.optimizers.soap import scale_by_soap, soap
 from optax_lite.optimizers.sophia import hutchinson_estimator_diag_hessian, sophia
 from optax_lite.optimizers.stable_adamw import stable_adamw
 from optax_lite.optimizers.yogi import scale_by_yogi, yogi
-from optax_lite.states import *
-from optax_lite.train.fit import fit
-from optax_lite.train.history import History, plot_histories
-from optax_lite.train.memory import StepMemory, explain_memory
-from optax_lite.train.minimize import MinimizeResult, minimize
-from optax_lite.train.step import make_step
 from optax_lite.wrappers.accumulate import accumulate
 from optax_lite.wrappers.average import average_params, eval_params
 from optax_lite.wrappers.flatten import flatten
@@ -204,6 +154,62 @@ from optax_lite.wrappers.set_hyperparams import set_hyperparams
 from optax_lite.wrappers.skip import skip_bad_steps
 from optax_lite.wrappers.state_dtype import with_state_dtype
 from optax_lite.wrappers.stochastic_rounding import stochastic_rounding
+
+# `_names.py` reads these lines and loads a name at its first use: together they would double the
+# time of the import, and few programs use many of them.
+if _typing.TYPE_CHECKING:
+    from optax_lite import (
+        assignment,
+        compat,
+        contrib,
+        experimental,
+        linear_algebra,
+        losses,
+        microbatching,
+        perturbations,
+        projections,
+        schedules,
+        second_order,
+        states,
+        transforms,
+        tree,
+        tree_utils,
+    )
+    from optax_lite.compat import *
+    from optax_lite.inspect._table import Explanation, LeafRow
+    from optax_lite.inspect._transfer_report import TransferReport
+    from optax_lite.inspect.current import current_hyperparams
+    from optax_lite.inspect.explain import explain
+    from optax_lite.inspect.metrics import read_metrics, with_metrics
+    from optax_lite.inspect.monitor import measure_with_ema, monitor
+    from optax_lite.inspect.transfer import reset, transfer
+    from optax_lite.losses import (
+        convex_kl_divergence,
+        cosine_distance,
+        cosine_similarity,
+        ctc_loss,
+        ctc_loss_with_forward_probs,
+        generalized_kl_divergence,
+        hinge_loss,
+        huber_loss,
+        kl_divergence,
+        l2_loss,
+        log_cosh,
+        ntxent,
+        safe_softmax_cross_entropy,
+        sigmoid_binary_cross_entropy,
+        sigmoid_focal_loss,
+        smooth_labels,
+        softmax_cross_entropy,
+        softmax_cross_entropy_with_integer_labels,
+        squared_error,
+    )
+    from optax_lite.states import *
+    from optax_lite.train.fit import fit
+    from optax_lite.train.history import History, plot_histories
+    from optax_lite.train.memory import StepMemory, explain_memory
+    from optax_lite.train.minimize import MinimizeResult, minimize
+    from optax_lite.train.step import make_step
 
 __all__ = [
     # compose and apply; write one of your own

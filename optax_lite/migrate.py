@@ -217,8 +217,9 @@ def _names(path: str) -> list[str]:
     listed += optax_lite.compat.__all__ if module is optax_lite else []
     defined = [
         name
-        for name, value in vars(module or object).items()
-        if name[0] != "_" and str(getattr(value, "__module__", "")).startswith("optax_lite")
+        for name in dir(module)
+        if name[0] != "_"
+        and str(getattr(getattr(module, name), "__module__", "")).startswith("optax_lite")
     ]
     return [name for name in listed + defined if name not in _OURS]
 

@@ -71,7 +71,7 @@ def is_matrix(path, leaf):
 
 
 FUNCTIONS = (even, more_and_more, halving, matrices, by_rank, is_matrix)
-NAMES = vars(ol) | {f.__name__: f for f in FUNCTIONS}
+NAMES = {name: getattr(ol, name) for name in dir(ol)} | {f.__name__: f for f in FUNCTIONS}
 NAMES |= {
     "function_schedule": function_schedule,
     "combined": _combined,

@@ -45,7 +45,8 @@ def library(namespace: Namespace) -> types.SimpleNamespace:
     """The names of the package, with those of one of its modules, which may be mutated,
     over them.
     """
-    return types.SimpleNamespace(**{**vars(ol), **namespace})
+    names = {name: getattr(ol, name) for name in dir(ol)}
+    return types.SimpleNamespace(**{**names, **namespace})
 
 
 def sides(row: Row, settings: Settings, namespace: Namespace) -> tuple[Any, Any]:
