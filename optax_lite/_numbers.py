@@ -3,19 +3,19 @@ bars.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 _MOST_DIGITS = 6
 
 
-def is_whole(x: Any) -> bool:
+def is_whole(x: Any) -> TypeGuard[int]:
     """Tell whether x is an integer of Python or NumPy, and no bool."""
     return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
 
 
-def is_real(x: Any) -> bool:
+def is_real(x: Any) -> TypeGuard[float]:
     """Tell whether x is an integer or a float of Python or NumPy, and no bool."""
     return is_whole(x) or isinstance(x, (float, np.floating))
 

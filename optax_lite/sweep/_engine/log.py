@@ -138,7 +138,7 @@ class Log:
         ended = self.pruned | (self.diverged_at < _NEVER)
         made = np.asarray([0, *self.points])[self.seen]
         scores = self.final()[~ended & (self.seen > 0)]
-        shown = {"alive": int((~ended).sum())}
+        shown: dict[str, float] = {"alive": int((~ended).sum())}
         if scores.size:
             shown["best"] = float(scores.min() if self.mode == "min" else scores.max())
         return int(np.where(ended, self.points[-1], made).sum()), shown
