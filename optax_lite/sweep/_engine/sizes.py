@@ -10,6 +10,7 @@ import numpy as np
 
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
+from optax_lite.inspect._table import show_bytes
 from optax_lite.sweep._engine.devices import take_rows
 from optax_lite.sweep._engine.programs import Programs, Shapes, SweepProgram
 
@@ -178,8 +179,8 @@ class ChunkSizer:
                 f"write chunk={size // 2} or less" if size > 1 else "one run alone does not fit"
             )
             raise ArgumentError(
-                f"a chunk of {size} runs needs {needed / 1e9:.3g} GB, the device has "
-                f"{memory / 1e9:.3g} GB; {advice}"
+                f"a chunk of {size} runs needs {show_bytes(needed)}, the device has "
+                f"{show_bytes(memory)}; {advice}"
             )
 
 
