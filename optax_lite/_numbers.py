@@ -20,7 +20,7 @@ def is_real(x: Any) -> TypeGuard[float]:
     return is_whole(x) or isinstance(x, (float, np.floating))
 
 
-def is_list(x: Any) -> bool:
+def is_list(x: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether x is a sequence or an array, and no string."""
     return isinstance(x, (Sequence, np.ndarray)) and not isinstance(x, (str, bytes))
 
