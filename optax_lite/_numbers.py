@@ -3,24 +3,24 @@ bars.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 _MOST_DIGITS = 6
 
 
-def is_whole(x: Any) -> bool:
+def is_whole(x: Any) -> TypeGuard[int]:
     """Tell whether x is an integer of Python or NumPy, and no bool."""
     return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
 
 
-def is_real(x: Any) -> bool:
+def is_real(x: Any) -> TypeGuard[float]:
     """Tell whether x is an integer or a float of Python or NumPy, and no bool."""
     return is_whole(x) or isinstance(x, (float, np.floating))
 
 
-def is_list(x: Any) -> bool:
+def is_list(x: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether x is a sequence or an array, and no string."""
     return isinstance(x, (Sequence, np.ndarray)) and not isinstance(x, (str, bytes))
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from optax_lite._numbers import is_real
 from optax_lite.core.binding import Binding
 from optax_lite.core.leafwise import cast_like, cast_up, compute_dtype
 from optax_lite.core.norms import dot, global_norm, sum_abs
@@ -84,7 +85,7 @@ def _leaf_names(name: str, tree: PyTree) -> list[str]:
 def _is_real(x: Any) -> bool:
     dtype = getattr(x, "dtype", None)
     if dtype is None:
-        return isinstance(x, (int, float)) and not isinstance(x, bool)
+        return is_real(x)
     return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 

@@ -112,6 +112,12 @@ def test_it_needs_less_memory():
     assert in_parts < 0.75 * whole
 
 
+def test_the_batch_is_not_copied():
+    p, x = jnp.ones((64, 64)), jnp.ones((8192, 64))
+    step = jax.jit(ol.microbatch_value_and_grad(lambda p, x: jnp.mean(jnp.tanh(x @ p) ** 2), 64))
+    assert step.lower(p, x).compile().memory_analysis().temp_size_in_bytes < x.nbytes / 2
+
+
 @pytest.mark.usefixtures("eight_devices")
 def test_a_batch_that_is_spread_over_devices_stays_where_it_is():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -10,7 +10,7 @@ import pytest
 
 import optax_lite as ol
 from optax_lite import sweep
-from optax_lite._numbers import show_number, show_numbers
+from optax_lite._numbers import is_real, is_whole, show_number, show_numbers
 from optax_lite.train.history import History
 from tests.nightly import first
 from tests.pictures import clashes
@@ -210,6 +210,12 @@ NUMBERS = {
 @pytest.mark.parametrize("x", NUMBERS)
 def test_a_number_is_shown_without_an_exponent_where_it_needs_none(x):
     assert show_number(x) == show_number(np.float64(x)) == NUMBERS[x]
+
+
+def test_bools_and_words_are_no_numbers():
+    whole = [x for x in (3, np.int32(3), True, np.True_, 3.0, "3", None) if is_whole(x)]
+    real = [x for x in (3, np.float32(0.5), 0.5, False, "3", 1j, None) if is_real(x)]
+    assert (whole, real) == ([3, 3], [3, 0.5, 0.5])
 
 
 def test_numbers_that_differ_look_different():

@@ -752,8 +752,7 @@ def test_ctrl_c_returns_what_there_is_and_the_same_call_goes_on(monkeypatch, tmp
 def test_a_chunk_without_room_is_refused_with_the_number(monkeypatch):
     monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 3_000)
     with pytest.raises(
-        ValueError,
-        match=r"run: a chunk of 12 runs needs .* GB, the device has 3e-06 GB; write chunk=6",
+        ValueError, match=r"run: a chunk of 12 runs needs .* kB, the device has 3 kB; write chunk=6"
     ):
         run(population(), chunk=12)
 
@@ -764,7 +763,7 @@ def test_runs_that_do_not_fit_together_are_refused_or_wait_on_the_host(monkeypat
     monkeypatch.setattr(sweep_devices.Devices, "memory", lambda self: 60_000)
     monkeypatch.setattr("optax_lite.sweep._engine.engine.room_for", lambda *_: False)
     with pytest.raises(
-        ValueError, match=r"run: the runs need .* GB on each device, which has 6e-05 GB"
+        ValueError, match=r"run: the runs need .* kB on each device, which has 60 kB"
     ):
         run(population(), seeds=4, chunk=4)
     monkeypatch.setattr(

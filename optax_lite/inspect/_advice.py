@@ -32,14 +32,9 @@ def lint(
     found = ["no parameter is trained"] if rows and not moved else []
     found += [f"the group {label!r} has no leaves" for label in _empty_groups(places)]
     rates = _ending(given, *_RATES)
-    reached = [not rates.isdisjoint(row.hyperparams) for row in moved]
-    if any(reached):
-        lost = [row.path for row, is_reached in zip(moved, reached, strict=True) if not is_reached]
-        found += (
-            [f"no learning rate reaches {abbreviate(lost)}: the updates are added unscaled"]
-            if lost
-            else []
-        )
+    lost = [row.path for row in moved if rates.isdisjoint(row.hyperparams)]
+    if 0 < len(lost) < len(moved):
+        found.append(f"no learning rate reaches {abbreviate(lost)}: the updates are added unscaled")
     decays = {
         path
         for path in _ending(given, "weight_decay", "weight_decay_rate")

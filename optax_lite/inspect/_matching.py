@@ -40,12 +40,8 @@ class TransferPlan:
         """Yield the leaves of the new state that are carried, with their values."""
         for _, _, leaf in every_leaf(self.news):
             if leaf.path in self.kept:
-                yield (
-                    leaf,
-                    functools.reduce(
-                        jnp.maximum, [source.value for source in self.kept[leaf.path]]
-                    ),
-                )
+                values = [source.value for source in self.kept[leaf.path]]
+                yield leaf, functools.reduce(jnp.maximum, values)
 
     def dropped(self) -> Iterator[tuple[StateSection, str, Leaf]]:
         """Yield the leaves of the old state that went nowhere, each with its part and field."""
@@ -140,11 +136,9 @@ class TransferPlan:
     def _carry(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
         """Carry all leaves of a group; if one does not fit none is, and the reason is returned."""
         for name, leaf in news.items():
-            if (
-                why := f"the old state has no {name}"
-                if name not in olds
-                else misfit(leaf, olds[name])
-            ):
+            if name not in olds:
+                return f"the old state has no {name}"
+            if why := misfit(leaf, olds[name]):
                 return why
         self.kept |= {leaf.path: [olds[name]] for name, leaf in news.items()}
         return ""
@@ -199,23 +193,12 @@ def _pairs(
         claims = [p for p in news if near and near[0] in _nearest(p, olds)]
         winners = _nearest(near[0], claims) if near else []
         if not near:
-            found.append((part, "the old state has none"))
+            old = "the old state has none"
         elif part not in winners:
-            found.append((part, f"the old one went to {'/'.join(winners[0].place) or 'another'}"))
-        elif (
-            len({p.context for p in (*near, near[0])}) > 1
-            or len(near) != len(rivals)
-            or len(winners) != len(rivals)
-        ):
-            found.append(
-                (
-                    part,
-                    (
-                        f"{len(olds)} {part.kind} before, {len(news)} now, and they cannot be "
-                        "told apart"
-                    ),
-                )
-            )
+            old = f"the old one went to {'/'.join(winners[0].place) or 'another'}"
+        elif len({p.context for p in near}) > 1 or not len(near) == len(rivals) == len(winners):
+            old = f"{len(olds)} {part.kind} before, {len(news)} now, and they cannot be told apart"
         else:
-            found.append((part, near[rivals.index(part)]))
+            old = near[rivals.index(part)]
+        found.append((part, old))
     return found

@@ -265,25 +265,37 @@ def walk(
 
     A ValueError says that the transformation does not make such states.
     """
-    return _below(trace_state(tx), state, "")
+    return _below(trace_state(tx), state, ())
 
 
 def _below(tree, state, path):
-    for at, mark, part in _marks(tree, state, path):
+    for keys, mark, part in marks(tree, state, path):
         if isinstance(mark, StateNode):
-            inner = list(_marks(mark.state, part, at))
-            trees = [(below, tree) for below, x, tree in inner if isinstance(x, Placeholder)]
+            inner = list(marks(mark.state, part, keys))
+            trees = [
+                (path_string(below) if below else "", tree)
+                for below, x, tree in inner
+                if isinstance(x, Placeholder)
+            ]
             yield mark, part, trees
             for below, x, tree in inner:
                 yield from _below(x, tree, below) if isinstance(x, StateNode) else ()
 
 
-def _marks(tree: PyTree, state: PyTree, path: str) -> Iterator[tuple[str, Any, PyTree]]:
-    """Return the outermost places and stand-ins, with their paths and parts of the state."""
+def marks(
+    tree: PyTree, state: PyTree, path: tuple = (), *, inside: bool = False
+) -> Iterator[tuple[tuple, Any, PyTree]]:
+    """Yield the outermost nodes and stand-ins of a state, and other leaves, with their key paths
+    and parts of the state; `inside` looks into nodes too.
+    """
     marked, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_ends)
     for (keys, mark), part in zip(marked, treedef.flatten_up_to(state), strict=True):
-        at = "/".join(filter(None, (path, path_string(keys) if keys else "")))
+        at, below = (*path, *keys), None
         if isinstance(mark, Placeholder) and mark.expand is not None:
-            yield from _marks(mark.expand(part), part, at)
-        else:
+            below = mark.expand(part)
+        elif isinstance(mark, StateNode) and inside:
+            below = mark.state
+        if below is None:
             yield at, mark, part
+        else:
+            yield from marks(below, part, at, inside=inside)

@@ -44,19 +44,10 @@ def report_of(plan: TransferPlan) -> TransferReport:
         )
         for part, _, leaf in plan.dropped()
     }
+    entries = list(every_leaf(plan.news))
     lines = [
-        *_lines(
-            "kept",
-            [entry for entry in every_leaf(plan.news) if entry[2].path in kept],
-            {},
-            plan.kept,
-        ),
-        *_lines(
-            "new",
-            [entry for entry in every_leaf(plan.news) if entry[2].path in plan.new],
-            plan.new,
-            {},
-        ),
+        *_lines("kept", [entry for entry in entries if entry[2].path in kept], {}, plan.kept),
+        *_lines("new", [entry for entry in entries if entry[2].path in plan.new], plan.new, {}),
         *_lines("dropped", list(plan.dropped()), dropped, {}),
     ]
     return TransferReport(kept, plan.new, dropped, (*plan.notes, *_warnings(plan)), tuple(lines))
@@ -69,19 +60,16 @@ def _lines(
     kept: dict[str, list[Leaf]],
 ) -> list[str]:
     groups: dict[tuple[str, str], list[Leaf]] = defaultdict(list)
-    parts = {
-        id(part): part for part, _, _ in leaves
-    }.values()  # each once: with its leaves it would be quadratic
+    parts = {id(part): part for part, _, _ in leaves}  # each once, or this would be quadratic
     owners = {
         leaf.path: owner
-        for part in parts
+        for part in parts.values()
         for owner, slots in part.of.items()
         for leaf in slots.values()
     }
     for part, field, leaf in leaves:
-        groups[f"{part.kind}.{field}" if part.kind else leaf.path, why.get(leaf.path, "")].append(
-            leaf
-        )
+        name = f"{part.kind}.{field}" if part.kind else leaf.path
+        groups[name, why.get(leaf.path, "")].append(leaf)
     lines = []
     for (name, reason), members in groups.items():
         now = kept.get(members[0].path, [members[0]])[-1].value
@@ -121,20 +109,18 @@ def _warnings(plan: TransferPlan) -> Iterator[str]:
                 "times as long): warm up, or give these leaves their own optimizer in a "
                 "partition"
             )
-        olds = [p for p in plan.olds if p.kind == part.kind]
-        lost = {name: leaf for old in olds for name, leaf in old.shared.items() if "/" in name}
-        firsts = [next(iter(part.of[owner].items())) for owner in afresh]
-        fields = [
-            field.removesuffix(f"/{owner}")
-            for owner, (field, _) in zip(afresh, firsts, strict=True)
-        ]
-        different = dict.fromkeys(fields)
+        firsts = []
+        for owner in afresh:
+            field, leaf = next(iter(part.of[owner].items()))
+            firsts.append((owner, field.removesuffix(f"/{owner}"), leaf))
+        different = dict.fromkeys(field for _, field, _ in firsts)
         # by field and form, as comparing each with each is quadratic
         alike: dict[tuple, set[str]] = defaultdict(set)
-        for name, leaf in lost.items():
+        olds = [p for p in plan.olds if p.kind == part.kind]
+        for name, leaf in (item for old in olds for item in old.shared.items()):
             for field in (f for f in different if name.startswith(f"{f}/")):
                 alike[field, form(leaf)].add(name.removeprefix(f"{field}/"))
-        for owner, field, (_, leaf) in zip(afresh, fields, firsts, strict=True):
+        for owner, field, leaf in firsts:
             if len(found := alike[field, form(leaf)]) == 1:
                 (was,) = found
                 yield (

@@ -56,7 +56,8 @@ def dice_loss(
     wrong = alpha * only_predicted + beta * only_there
     losses = over(wrong, both + wrong + smooth)
     if class_weights is not None:
-        losses = _weighted(losses, class_weights)
+        _check_class_weights(class_weights, losses.shape[-1])
+        losses = losses * jnp.broadcast_to(class_weights, losses.shape)
     return _REDUCTIONS[reduction](_foreground(losses, ignore_background), axis=-1)
 
 
@@ -154,11 +155,6 @@ def _inverse_squares(size):
     rarest = jnp.min(jnp.where(size > 0, size, larger), -1, keepdims=True)
     # The square of a small size may be 0: targets may be probabilities.
     return jnp.square(rarest / jnp.where(size > 0, size, rarest))
-
-
-def _weighted(losses, class_weights):
-    _check_class_weights(class_weights, losses.shape[-1])
-    return losses * jnp.broadcast_to(class_weights, losses.shape)
 
 
 def _foreground(x, ignore_background):

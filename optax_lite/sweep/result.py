@@ -114,22 +114,20 @@ class Result:
         place = self.ranking()[0]
         m, values = place.member, self.compared()[place.member, list(place.seeds)]
         if not np.isfinite(values).any():
-            problem = (
-                f"{self.score_name}, the score, is NaN or infinite in every run"
-                f"{' that did not diverge' * (self.trained != 'function')}"
-            )
-            problem += "; check what computes it"
-            if (self.status == "diverged").all() and self.trained != "function":
-                problem = (
+            is_loop, why = self.trained != "function", ""
+            if self.trained == "update":
+                why = ": a number that update returned was not finite"
+            if is_loop and (self.status == "diverged").all():
+                raise ArgumentError(
                     f"all {self.scores.size} runs diverged, the longest after {self.steps.max()} "
-                    "updates"
+                    f"updates{why}; sweep over smaller learning rates"
                 )
-                if self.trained == "update":
-                    problem += ": a number that update returned was not finite"
-                problem += "; sweep over smaller learning rates"
-            elif self.interrupted:
-                problem = "no run has a score yet: the sweep ended before the first evaluation"
-            raise ArgumentError(problem)
+            raise ArgumentError(
+                "no run has a score yet: the sweep ended before the first evaluation"
+                if self.interrupted
+                else f"{self.score_name}, the score, is NaN or infinite in every run"
+                f"{' that did not diverge' * is_loop}; check what computes it"
+            )
         seed = place.seeds[int(np.nanargmin(self._losses(values)))]
         member = self._as_ended(m, seed)
         optimizer = member["tx"] if isinstance(member, dict) and "tx" in member else member
@@ -158,22 +156,12 @@ class Result:
             values = self._losses(compared[place.member, list(place.seeds)])
             bad, finite = np.isinf(values), values[np.isfinite(values)]
             rung = dropped.get(place.member, len(self.rungs))
-            return (
-                np.isnan(values).any(),
-                bad.all(),
-                -rung,
-                bad.sum(),
-                finite.mean() if finite.size else np.inf,
-            )
+            mean = finite.mean() if finite.size else np.inf
+            return np.isnan(values).any(), bad.all(), -rung, bad.sum(), mean
 
-        return sorted(
-            (
-                _place(m, some, compared[m, list(some)])
-                for m in range(len(self.population))
-                for some in each
-            ),
-            key=key,
-        )
+        members = range(len(self.population))
+        places = [_place(m, some, compared[m, list(some)]) for m in members for some in each]
+        return sorted(places, key=key)
 
     def compared(self) -> np.ndarray:
         """Return the scores by which runs are ranked: the last ones, or those at the last point
@@ -217,9 +205,8 @@ class Result:
         """
         check_run(member, seed, self.population, self.seeds)
         found = {name: values[member, seed] for name, values in self.hyperparams.items()}
-        return {
-            name: float(x[~np.isnan(x)][-1]) for name, x in found.items() if not np.isnan(x).all()
-        }
+        found = {name: x[~np.isnan(x)] for name, x in found.items()}
+        return {name: float(x[-1]) for name, x in found.items() if x.size}
 
     def ancestry(self, member: int, seed: int) -> list[tuple[int, int]]:
         """Return the line of members that a run descends from: (step, member), each up to that

@@ -54,7 +54,7 @@ def successive_halving(rungs: Sequence[int], keep: float = 1 / 3) -> SuccessiveH
     Returns:
         A search for `run`.
     """
-    given = rungs if is_list(rungs) else (rungs,)
+    given: Any = rungs if is_list(rungs) else (rungs,)
     steps = tuple(int(r) if is_whole(r) else r for r in given)
     for rung in steps:
         check_count(rung=rung)

@@ -42,10 +42,8 @@ class Checkpoint:
         self.ocp = optional_import(
             "orbax.checkpoint", "sweep.run(..., checkpoint=...)", "orbax-checkpoint"
         )
-        self.folder, self.fingerprint = (
-            Path(folder).absolute(),
-            json.loads(json.dumps(fingerprint, default=str)),
-        )
+        self.folder = Path(folder).absolute()
+        self.fingerprint = json.loads(json.dumps(fingerprint, default=str))
         if self.folder.exists() and not self.folder.is_dir():
             raise ArgumentError(f"checkpoint must be a folder, and {folder} is a file", "run")
         # one for all processes of a sweep
@@ -64,21 +62,22 @@ class Checkpoint:
     def _check_contents(self) -> None:
         """Raise if the folder holds anything that a sweep would not save; look at names only."""
         if (self.folder / "_CHECKPOINT_METADATA").exists():
-            problem = f"checkpoint {self.folder.name!r} is an Orbax checkpoint that was not saved"
-            raise ArgumentError(f"{problem} by a sweep; choose another folder", "run")
-        for path in sorted(self.folder.iterdir()):
-            inside = (
-                sorted(x.name for x in path.iterdir())
-                if path.is_dir() and path.name.isdecimal()
-                else ["meta"]
+            raise ArgumentError(
+                f"checkpoint {self.folder.name!r} is an Orbax checkpoint that was not saved by a "
+                "sweep; choose another folder",
+                "run",
             )
+        for path in sorted(self.folder.iterdir()):
+            if not (path.is_dir() and path.name.isdecimal()):
+                continue
+            inside = sorted(x.name for x in path.iterdir())
             if "arrays" not in inside and "meta" not in inside:
-                holds = f"which holds {', '.join(inside[:4])}" if inside else "which is empty"
-                problem = (
-                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, {holds}, and is "
-                    "not a save of a sweep"
+                holds = f"holds {', '.join(inside[:4])}" if inside else "is empty"
+                raise ArgumentError(
+                    f"checkpoint {self.folder.name!r} has a folder {path.name!r}, which {holds}, "
+                    f"and is not a save of a sweep; remove {path}, or choose another folder",
+                    "run",
                 )
-                raise ArgumentError(f"{problem}; remove {path}, or choose another folder", "run")
 
     def last(
         self, target_of: Callable[[dict[str, Any]], PyTree]
@@ -103,9 +102,10 @@ class Checkpoint:
                 self._warn(f"{problem}; the sweep resumes from save {number}")
             return meta, arrays
         if problems:
-            problem = f"checkpoint {self.folder.name!r}: {'; '.join(problems)}"
             raise ArgumentError(
-                f"{problem}; remove the folder to start again, or choose another one", "run"
+                f"checkpoint {self.folder.name!r}: {'; '.join(problems)}; remove the folder to "
+                "start again, or choose another one",
+                "run",
             )
         return None
 

@@ -15,6 +15,7 @@ from optax_lite._numbers import is_list, is_whole
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import usage
+from optax_lite.inspect._table import show_bytes
 from optax_lite.sweep._engine.checkpoint import Checkpoint, digest
 from optax_lite.sweep._engine.devices import Devices, shapes_of, take_rows
 from optax_lite.sweep._engine.feed import BatchSource
@@ -352,8 +353,8 @@ class _Sweep:
             needed += programs.bytes + n * programs.run_bytes / count
         if self.parked and (self.devices.is_cpu or self.devices.processes > 1):
             raise ArgumentError(
-                f"the runs need {needed / 1e9:.3g} GB on each device, which has "
-                f"{(memory or 0) / 1e9:.3g} GB; sweep over fewer members at a time"
+                f"the runs need {show_bytes(needed)} on each device, which has "
+                f"{show_bytes(memory or 0)}; sweep over fewer members at a time"
             )
 
     def _cut(self, g, runs, size):

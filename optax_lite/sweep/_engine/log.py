@@ -13,6 +13,7 @@ from optax_lite.sweep.training import BATCH_LOSS
 
 # parts of names of what should be large
 _GROWS = ("acc", "reward", "return", "auc", "f1", "precision", "recall")
+_ARRAYS = ("diverged_at", "pruned", "seen", "steps")  # of a log, that a checkpoint keeps
 _NEVER = np.iinfo(np.int32).max
 
 
@@ -137,32 +138,22 @@ class Log:
         ended = self.pruned | (self.diverged_at < _NEVER)
         made = np.asarray([0, *self.points])[self.seen]
         scores = self.final()[~ended & (self.seen > 0)]
-        best = (
-            {}
-            if not scores.size
-            else {"best": float(scores.min() if self.mode == "min" else scores.max())}
-        )
-        return int(np.where(ended, self.points[-1], made).sum()), {
-            "alive": int((~ended).sum()),
-            **best,
-        }
+        shown: dict[str, float] = {"alive": int((~ended).sum())}
+        if scores.size:
+            shown["best"] = float(scores.min() if self.mode == "min" else scores.max())
+        return int(np.where(ended, self.points[-1], made).sum()), shown
 
     def final(self) -> np.ndarray:
         """Return the last score of each run; the worst possible where it diverged."""
-        values = self.values[self.score]
-        last = np.take_along_axis(values, np.maximum(self.seen - 1, 0)[..., None], -1)[
-            ..., 0
-        ].astype(float)
+        at = np.maximum(self.seen - 1, 0)[..., None]
+        last = np.take_along_axis(self.values[self.score], at, -1)[..., 0].astype(float)
         return np.where(self.diverged_at < _NEVER, np.inf if self.mode == "min" else -np.inf, last)
 
     def status(self, interrupted: bool) -> np.ndarray:
         """Return done, pruned, diverged or stopped, for each run."""
-        ended = np.where(
-            self.seen == len(self.points), "done", "stopped" if interrupted else "done"
-        )
-        return np.where(
-            self.diverged_at < _NEVER, "diverged", np.where(self.pruned, "pruned", ended)
-        )
+        is_cut = interrupted & (self.seen < len(self.points))
+        cases = {"diverged": self.diverged_at < _NEVER, "pruned": self.pruned, "stopped": is_cut}
+        return np.select(list(cases.values()), list(cases), "done")
 
     def history(self) -> dict[str, np.ndarray]:
         """Return every number by name, and the steps at which it was measured."""
@@ -172,25 +163,15 @@ class Log:
         """Return what a reader should know."""
         grows = any(part in self.score.lower().replace("_", " ") for part in _GROWS)
         if grows and self.mode == "min":
-            return (
-                (
-                    f"the lowest {self.score} counts as the best; write mode='max' if the highest "
-                    "should"
-                ),
-            )
+            told = f"the lowest {self.score} counts as the best; write mode='max' if the highest"
+            return (f"{told} should",)
         return ()
 
     # --- for a checkpoint
 
     def arrays(self) -> dict[str, Any]:
         """Return all arrays of fixed shape."""
-        own = {
-            "diverged_at": self.diverged_at,
-            "pruned": self.pruned,
-            "seen": self.seen,
-            "steps": self.steps,
-        }
-        return {"values": dict(self.values), **own}
+        return {"values": dict(self.values)} | {name: getattr(self, name) for name in _ARRAYS}
 
     def notes(self) -> dict[str, Any]:
         """Return everything else, ready for JSON."""
@@ -204,7 +185,7 @@ class Log:
     def restore(self, arrays: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
         """Restore the log from `arrays` and `notes`."""
         self.values = {name: np.array(x) for name, x in arrays["values"].items()}
-        for name in ("diverged_at", "pruned", "seen", "steps"):
+        for name in _ARRAYS:
             setattr(self, name, np.array(arrays[name]))
         self.rungs = [
             Rung(step, tuple(kept), tuple(dropped)) for step, kept, dropped in notes["rungs"]

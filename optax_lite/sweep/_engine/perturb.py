@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import jax
 import numpy as np
 
+from optax_lite.core.trees import leaf_paths
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError, unknown_argument
 
@@ -13,11 +14,7 @@ def resolve(member: PyTree, names: Iterable[str]) -> dict[str, int]:
     """Return the leaf positions of names, which may be ends of paths; raise unless each matches
     exactly one.
     """
-    places = jax.tree_util.tree_flatten_with_path(member)[0]
-    known = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): i
-        for i, (path, _) in enumerate(places)
-    }
+    known = {path: i for i, path in enumerate(leaf_paths(member, nothing_too=False))}
     found = {}
     for name in names:
         exact = [path for path in known if path in (name, f"tx/{name}")]

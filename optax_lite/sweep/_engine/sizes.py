@@ -10,6 +10,8 @@ import numpy as np
 
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError
+from optax_lite.inspect._table import show_bytes
+from optax_lite.sweep._engine.devices import take_rows
 from optax_lite.sweep._engine.programs import Programs, Shapes, SweepProgram
 
 _FIRST = 32  # runs that are tried first on an accelerator
@@ -93,12 +95,11 @@ class ChunkSizer:
         """
         if not self.work.devices.is_cpu:
             return min(_FIRST, limit)
-        size, known, traced = _even(_MOST, limit), self._known(structure), None
-        if not known:
-            traced = self.work.trace(structure, size)
-        moved = traced.moved if traced else next(iter(known.values())).moved
+        size, known = _even(_MOST, limit), self._known(structure)
+        traced = None if known else self.work.trace(structure, size)
+        made = traced or next(iter(known.values()))
         # Computed, because trying a size costs 2 s of compilation (decision 53).
-        fit = int(_MOVED / max(moved, 1.0))
+        fit = int(_MOVED / max(made.moved, 1.0))
         wanted = _even(min(_MOST, 1 << max(1, fit).bit_length() - 1), limit)
         if traced and wanted == size:
             self._compile(structure, size, traced)
@@ -145,7 +146,7 @@ class ChunkSizer:
         block: Any = programs.block
         assert feed is not None and block is not None
         rows = np.arange(many) % len(jax.tree.leaves(values)[0])
-        members = devices.split(jax.tree.map(lambda x: x[rows], values))
+        members = devices.split(take_rows(values, rows))
         carry = programs.start(members, *work.first(np.zeros(many, int)))
         drawn = feed.example(work.length)
         if feed.per_seed:
@@ -175,15 +176,12 @@ class ChunkSizer:
         if not self._fits(structure, size):
             needed, memory = self.get(structure, size).bytes, self.work.devices.memory() or 0
             advice = (
-                f"write chunk={max(1, size // 2)} or less"
-                if size > 1
-                else "one run alone does not fit"
+                f"write chunk={size // 2} or less" if size > 1 else "one run alone does not fit"
             )
-            problem = (
-                f"a chunk of {size} runs needs {needed / 1e9:.3g} GB, the device has "
-                f"{memory / 1e9:.3g} GB; {advice}"
+            raise ArgumentError(
+                f"a chunk of {size} runs needs {show_bytes(needed)}, the device has "
+                f"{show_bytes(memory)}; {advice}"
             )
-            raise ArgumentError(problem)
 
 
 def _even(size: int, n: int) -> int:

@@ -82,8 +82,8 @@ class View:
             if 1 < len(values) <= len(COLORS) and not all(map(is_real, values)):
                 hue = name
                 break
-        hues = [s.get(hue) for s in settings]
-        colors = dict(zip(dict.fromkeys(hues), COLORS, strict=False))
+        hues = [s.get(hue or "") for s in settings]
+        colors: dict[Any, str] = dict(zip(dict.fromkeys(hues), COLORS, strict=False))
         return cls(result, settings, hue, colors, hues, result.ranking())
 
     def over_seeds(self, what: str) -> str:

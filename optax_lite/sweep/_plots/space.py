@@ -187,7 +187,7 @@ def _cells(
     """Mark cells: numbers if they fit, × if diverged, a dot if ended early, a frame around the
     best.
     """
-    ended = np.isin(view.result.status, ("pruned", "stopped")).any(1)
+    ended: Any = np.isin(view.result.status, ("pruned", "stopped")).any(1)
     told = cells[np.isfinite(cells)].tolist() if max(cells.shape) <= _TOLD else []
     texts = dict(zip(told, show_numbers(told), strict=True))
     # The colour bar takes a seventh of the width; a digit is 0.64 of the font size wide.
