@@ -99,15 +99,11 @@ def one_leaf_at_a_time(
 
 def _decoded_shapes(decode: Callable[[Any], Array], codes: Sequence[PyTree]) -> list[Any]:
     """Return the shape and dtype of each decoded slot, asked once for those that look alike."""
-    known: dict[Hashable, Any] = {}
-    for q in codes:
-        if (look := _look(q)) not in known:
-            known[look] = jax.eval_shape(decode, q)
-    return [known[_look(q)] for q in codes]
-
-
-def _look(tree: PyTree) -> Hashable:
-    return tuple(map(jax.typeof, jax.tree.leaves(tree)))
+    looks = [tuple(map(jax.typeof, jax.tree.leaves(q))) for q in codes]
+    shapes = {
+        look: jax.eval_shape(decode, q) for look, q in dict(zip(looks, codes, strict=True)).items()
+    }
+    return [shapes[look] for look in looks]
 
 
 def _indices(turns: Sequence[int]) -> dict[int, list[int]]:
@@ -139,7 +135,7 @@ def _by_turn(
             _is_small(x.aval, 4 * end) for x in line.outvars
         ):
             early.update(line.outvars)
-    ends = [end if isinstance(x, Literal) else depends.get(x, end) for x in new_slots]
+    ends = [max((depends.get(y, -1) for y in _variables([x])), default=-1) for x in new_slots]
     ends = [end if turn < 0 else turn for turn in ends]
     first: dict[Var, int] = {}
     last: dict[Var, int] = {}
@@ -148,8 +144,7 @@ def _by_turn(
         for x in _variables(atoms):
             first[x], last[x] = min(first.get(x, end), turn), max(last.get(x, -1), turn)
 
-    used(others, end)
-    for x, turn in zip(new_slots, ends, strict=True):
+    for x, turn in [*zip(new_slots, ends, strict=True), *((x, end) for x in others)]:
         used([x], turn)
     for line in reversed(program.eqns):
         turn = depends[line.outvars[0]]

@@ -14,7 +14,7 @@ from optax_lite.core.block_float8 import Quantized, decode, encode
 from optax_lite.core.compose import check_members
 from optax_lite.core.factory import Definition
 from optax_lite.core.functions import wrapping
-from optax_lite.core.half import keys_where, leaf_keys
+from optax_lite.core.half import leaf_keys
 from optax_lite.core.leafwise import increment, zero_count
 from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
 from optax_lite.core.transform import Array, GradientTransformation, PyTree, transform
@@ -103,6 +103,8 @@ def quantize_state(
                 f"{definition.name} is inside, which {why}; keep its state in float"
             )
 
+    read, write = partial(decode, block=block), partial(encode, block=block)
+
     def init(params):
         state = tx.init(params)
         if isinstance(params, Placeholder):
@@ -113,12 +115,10 @@ def quantize_state(
             # 2048 by 2048.
             state = jax.lax.optimization_barrier(state)
         leaves, treedef = jax.tree.flatten(state)
-        words = keys_where(chosen, seed, zero_count(), leaf_paths(state, nothing_too=False))
-        kept = [
-            x if own is None else encode(x, own, block=block)
-            for x, own in zip(leaves, words, strict=True)
-        ]
-        return QuantizeState(zero_count(), treedef.unflatten(kept))
+        paths = leaf_paths(state, nothing_too=False)
+        words = leaf_keys(seed, zero_count(), list(compress(paths, chosen)))
+        codes = map(write, compress(leaves, chosen), words)
+        return QuantizeState(zero_count(), treedef.unflatten(_replaced(leaves, chosen, codes)))
 
     def run(inner, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
@@ -141,8 +141,8 @@ def quantize_state(
             list(compress(leaves, chosen)),
             leaf_keys(seed, state.count, list(compress(paths, chosen))),
             [path for _, path in compress(slots, chosen)],
-            decode=partial(decode, block=block),
-            encode=partial(encode, block=block),
+            decode=read,
+            encode=write,
         )
         inner_state = treedef.unflatten(_replaced(rest, chosen, codes))
         return new, QuantizeState(increment(state.count), inner_state)
