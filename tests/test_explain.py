@@ -677,3 +677,14 @@ def test_groups_in_other_dtypes_and_settings_injected_twice():
         row.hyperparams["inner/inner/learning_rate"] == 0.1
         and row.hyperparams["inner/inner/beta"] == schedule
     )
+
+
+@pytest.mark.parametrize("make", [ol.soap, ol.galore])
+def test_a_method_for_matrices_without_any_is_told(make):
+    vectors, kept = {"b": jnp.ones(2), "w": jnp.ones(3)}, {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
+    told = (
+        f"no leaf of scale_by_{make.__name__} is a matrix: all get its base alone, Adam by default"
+    )
+    assert told in ol.explain(make(0.1), vectors).warnings
+    assert told not in ol.explain(make(0.1), kept).warnings
+    assert told in ol.explain(ol.groups(make(0.1), {"w": "freeze"}), kept).warnings

@@ -329,6 +329,57 @@ def test_a_pattern_without_a_match_suggests_paths_as_patterns_name_them():
             tx.init(params)
 
 
+def test_a_rate_in_the_state_of_an_nnx_optimizer_does_not_compile_again():
+    """As docs/recipes.md says; one in the optimizer itself does, for NNX keeps that static."""
+    traced = []
+
+    @nnx.jit
+    def step(model, optimizer):
+        traced.append(None)
+        grads = nnx.grad(lambda m: jnp.mean((m(X) - Y) ** 2))(model)
+        optimizer.update(model, grads)
+
+    def moved_by(tx, set_rate):
+        model = Net(nnx.Rngs(0))
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+        traced.clear()
+        for rate in (0.1, 0.2, 0.4):
+            set_rate(optimizer, rate)
+            step(model, optimizer)
+        return model.first.kernel[...]
+
+    def replaced(optimizer, rate):
+        optimizer.tx = optimizer.tx.replace(learning_rate=rate)
+
+    def written(optimizer, rate):
+        optimizer.opt_state.hyperparams["learning_rate"][...] = rate
+
+    expected = moved_by(optax_lite.sgd(0.1), replaced)
+    assert len(traced) == 3
+    found = moved_by(optax_lite.inject_hyperparams(optax_lite.sgd(0.1)), written)
+    assert len(traced) == 1
+    assert_close(found, expected, ulps=3 * A_STEP)
+
+
+def test_python_floats_of_an_equinox_module_are_trained_where_they_have_a_gradient():
+    class Scaled(eqx.Module):
+        w: jax.Array
+        scale: float = 2.0
+
+    model, tx = Scaled(jnp.ones(3)), optax_lite.sgd(0.1)
+
+    def loss(model):
+        return model.scale * jnp.sum(model.w**2)
+
+    trained, _, _ = optax_lite.make_step(loss, donate=False)(tx, model, tx.init(model))
+    assert_close(trained.scale, jnp.float32(2.0 - 0.1 * 3), ulps=A_STEP)
+    kept, _ = tx.step(eqx.filter_grad(loss)(model), tx.init(model), model)
+    assert type(kept.scale) is float and kept.scale == 2.0
+    params, static = eqx.partition(model, eqx.is_inexact_array)
+    step = optax_lite.make_step(lambda params: loss(eqx.combine(params, static)), donate=False)
+    assert step(tx, params, tx.init(params))[0].scale is None
+
+
 def test_what_nnx_does_not_train_is_refused_by_name():
     model, tx = Noisy(nnx.Rngs(0)), optax_lite.adam(0.1)
     message = (

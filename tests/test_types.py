@@ -83,11 +83,11 @@ def with_basedpyright(folder):
 
 
 def with_mypy(folder):
-    options = ("--config-file=", "--check-untyped-defs", "--disable-error-code=import-untyped")
+    options = ("--check-untyped-defs", "--disable-error-code=import-untyped")
     told = output(
         "mypy",
         *options,
-        "--follow-imports=silent",  # as of an installed package: `make lint` checks ours
+        f"--config-file={ROOT / 'pyproject.toml'}",  # as in a checkout: silent about our sources
         f"--python-executable={sys.executable}",
         f"--cache-dir={ROOT / '.mypy_cache'}",
         ".",

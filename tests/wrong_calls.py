@@ -268,6 +268,13 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ol.adam(0.1).step(GRADS, PARAMS, ol.adam(0.1).init(PARAMS)),
         "adam: the third argument is a state; the order is tx.update(grads, state, params)",
     ),
+    "vector for a matrix": (
+        lambda: ol.scale_by_muon().init(PARAMS),
+        (
+            "leaf 'w': its shape (3,) is not a matrix; name the axes that form one with "
+            "weight_dimension_numbers=, or write muon(...), which gives other leaves to AdamW"
+        ),
+    ),
     "forgotten state": (
         lambda: ol.adamw(0.1).update(GRADS, PARAMS),
         (

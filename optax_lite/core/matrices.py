@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_lite.core.leafwise import leafwise
-from optax_lite.core.masks import is_patterns, pattern_mask
-from optax_lite.core.trees import check_prefix, is_missing, leaf_paths
+from optax_lite.core.masks import Placeholder, is_patterns, pattern_mask
+from optax_lite.core.trees import check_prefix, is_inexact, is_missing, leaf_paths
 from optax_lite.core.types import Array, PyTree
 
 
@@ -85,6 +85,19 @@ def on_matrices(rule: Callable[[Array], Array], updates: PyTree, given: Any) -> 
     )
 
 
+def check_matrices(params: PyTree, given: Any) -> None:
+    """Raise, naming the first, unless every leaf that moves is a matrix by the dimension numbers
+    `given`.
+    """
+    if isinstance(params, Placeholder):
+        return
+    leaves = jax.tree.leaves(params, is_leaf=is_missing)
+    told = zip(leaf_paths(params), leaves, dimension_numbers(given, params), strict=True)
+    for path, x, numbers in told:
+        if is_inexact(x):
+            _groups(path, np.shape(x), numbers)
+
+
 def _sizes(shape, groups):
     return [math.prod(shape[i] for i in group) for group in groups]
 
@@ -95,9 +108,10 @@ def _groups(path, shape, numbers):
     """
     found = axes_once(numbers, len(shape))
     if found is None or len(found) != 2:
+        under = "" if numbers is None else f" under {numbers}"
         raise ValueError(
-            f"leaf {path!r}: its shape {shape} is not a matrix under {numbers}; name the axes "
-            "that form one"
+            f"leaf {path!r}: its shape {shape} is not a matrix{under}; name the axes that form one "
+            "with weight_dimension_numbers=, or write muon(...), which gives other leaves to AdamW"
         )
     rows, columns = found
     return [i for i in range(len(shape)) if i not in rows + columns], rows, columns

@@ -32,6 +32,7 @@ WORDS = {
     "passing": "passes gradients to its member unchanged",
     "direction": "makes a direction whatever the sign of its members, and needs a rate after it",
     "rate": "is the learning rate alone",
+    "of matrices": "does what is its own to matrices alone",
     "behind the rate": "works on steps that already include the rate",
     "injecting": "keeps the hyperparameters of its member in its own state",
     "foreign": "calls a factory of another library, which takes plain numbers",

@@ -31,6 +31,7 @@ def lint(
     moved = [row for row in rows if row.is_moved]
     found = ["no parameter is trained"] if rows and not moved else []
     found += [f"the group {label!r} has no leaves" for label in _empty_groups(places)]
+    found += _without_matrices(rows, places)
     rates = _ending(given, *_RATES)
     lost = [row.path for row in moved if rates.isdisjoint(row.hyperparams)]
     if 0 < len(lost) < len(moved):
@@ -69,6 +70,16 @@ def _empty_groups(places) -> Iterable[str]:
             for label, masked in place.state.inner_states.items():
                 if not masked.inner_state.leaves:
                     yield label
+
+
+def _without_matrices(rows: list[LeafRow], places) -> Iterable[str]:
+    """Report methods for matrices that have none."""
+    axes = {row.path.removesuffix("/value"): len(row.shape) for row in rows}
+    for place, own, _ in places:
+        is_method = "of matrices" in place.factory.words and len(own) > 0
+        if is_method and all(axes[leaf.removesuffix("/value")] < 2 for leaf in own):
+            name = place.factory.name
+            yield f"no leaf of {name} is a matrix: all get its base alone, Adam by default"
 
 
 def _rounded_averages(given, places) -> Iterable[str]:

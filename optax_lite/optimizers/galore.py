@@ -116,7 +116,7 @@ def _directions(g, rank):
 @transform(
     static=("rank", "update_proj_gap", "numbers"),
     freezes=freeze_nothing,
-    is_a=("direction",),
+    is_a=("direction", "of matrices"),
     exact_state="keeps bases in its slots; pass quantize_state(...) as its base_optimizer",
 )
 def _scale_by_galore(base_optimizer, scale, rank, update_proj_gap, numbers):

@@ -10,7 +10,7 @@ from optax_lite._transforms.scale import scale_by_learning_rate
 from optax_lite.core.compose import chain, partition
 from optax_lite.core.config import hashable
 from optax_lite.core.leafwise import increment, leafwise, zero_count, zeros_like
-from optax_lite.core.matrices import adjoint, dimension_numbers, on_matrices
+from optax_lite.core.matrices import adjoint, check_matrices, dimension_numbers, on_matrices
 from optax_lite.core.norms import norm
 from optax_lite.core.numerics import bias_correction_factor, moving_average, over, sqrt
 from optax_lite.core.scalars import power_of_two
@@ -204,7 +204,11 @@ def scale_by_muon(
         made = on_matrices(orthogonal, updates, weight_dimension_numbers)
         return made, MuonState(t, mu, kept())
 
-    return lambda params: MuonState(zero_count(), zeros_like(params, mu_dtype), kept()), update
+    def init(params):
+        check_matrices(params, weight_dimension_numbers)  # now, not after the first gradient
+        return MuonState(zero_count(), zeros_like(params, mu_dtype), kept())
+
+    return init, update
 
 
 @transform(static=("numbers",))

@@ -47,7 +47,7 @@ def _next_basis(v, gg, q):
     return v, jax.tree.map(lambda p, b, order: jnp.linalg.qr(p @ b[:, order])[0], gg, q, orders)
 
 
-@transform(static=("precondition_frequency", "max_precondition_dim"))
+@transform(static=("precondition_frequency", "max_precondition_dim"), is_a=("of matrices",))
 def scale_by_soap(
     b1: ScalarOrSchedule = 0.95,
     b2: ScalarOrSchedule = 0.95,
