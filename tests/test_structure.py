@@ -25,6 +25,7 @@ LAYERS = [
         "core.scalars",
         "core.binding",
         "core.show",
+        "core.optax_class",
         "errors.suggestions",
     ],
     ["core.trees", "core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
@@ -55,7 +56,7 @@ LAYERS = [
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
 CORE = (*CALL, "leafwise", "trees", "numerics", "norms", "compose", "validate")
-MAX_LINES = {CALL: 1125, CORE: 1906}
+MAX_LINES = {CALL: 1134, CORE: 1918}
 
 
 def layer(module):
