@@ -74,10 +74,11 @@ tree_map_params = map_params
 
 
 def to_optax(tx: TransformationLike) -> "optax.GradientTransformationExtraArgs":
-    """Return optax's own type with the functions of `tx`, for what tests for that type.
+    """Return optax's own type with the functions of `tx`, for code that calls `tx._replace`, looks
+    at `type(tx)`, or is checked statically.
 
-    optax's combinators pass extra arguments (`value=`, `grad=`) to that type alone, and NumPyro's
-    `SVI` takes no other. The numbers of `tx` are closed over then: `replace` comes before.
+    All else takes `tx` itself: where optax is imported, `isinstance` says that it is of optax's
+    type. The numbers of `tx` are closed over in the result, so that `replace` comes before.
 
     Args:
         tx: The optimizer, or any other transformation.

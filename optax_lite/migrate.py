@@ -87,7 +87,7 @@ DIFFERENCES = {
 EVERYWHERE = (
     "A gradient must have its parameter's shape. Moments of bfloat16 and float16 parameters are "
     "float32 unless mu_dtype says otherwise. An optimizer unpacks into init and update but is "
-    "not a tuple, so it has no tx._replace. Inside combinators of optax write to_optax(tx). "
+    "not a tuple, so it has no tx._replace; to_optax(tx) has. "
     "docs/differences.md in the repository lists everything."
 )
 

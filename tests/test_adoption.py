@@ -2,11 +2,17 @@
 and ours inside of it.
 """
 
+import abc
+import collections.abc
+import copy
 import dataclasses
 import functools
 import itertools
 import pickle
+import subprocess
+import sys
 
+import cloudpickle
 import equinox as eqx
 import flax.serialization
 import jax
@@ -140,18 +146,134 @@ def after_three_steps(tx):
 def test_extra_arguments_pass_through_combinators_of_both_libraries(name, inner):
     wrap, make = COMBINATORS[name], INNER[inner]
     expected = after_three_steps(wrap(optax, make(optax)))
-    for tx in (wrap(optax, ol.to_optax(make(ol))), wrap(ol, make(optax))):
-        assert_close(after_three_steps(tx), expected, ulps=3 * A_STEP)
+    inside = after_three_steps(wrap(optax, make(ol)))
+    assert_close(inside, after_three_steps(wrap(optax, ol.to_optax(make(ol)))), ulps=0)
+    for found in (inside, after_three_steps(wrap(ol, make(optax)))):
+        assert_close(found, expected, ulps=3 * A_STEP)
 
 
-def test_optax_sees_a_transformation_of_its_own():
-    assert isinstance(ol.to_optax(ol.adam(0.1)), optax.GradientTransformationExtraArgs)
+# --- where optax is imported, ours are of its type ------------------------------------------------
 
 
-def test_extra_arguments_that_optax_drops_are_mentioned():
-    tx = optax.chain(ol.polyak_sgd(1.0))
-    with pytest.raises(TypeError, match="inside optax use to_optax"):
-        tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
+class Abstract(ol.GradientTransformation, abc.ABC):
+    @abc.abstractmethod
+    def rate(self): ...
+
+
+class Concrete(Abstract):
+    """A subclass with a method of its own, and one that goes on to the next class."""
+
+    def rate(self):
+        return self.__class__.scale * self.hyperparams["learning_rate"]
+
+    def update(self, *args, **extra):
+        return super().update(*args, **extra)
+
+    scale = 2
+
+
+OURS = {
+    "factory": lambda: ol.chain(ol.adam(0.1), ol.reduce_on_plateau()),
+    "pair": lambda: ol.GradientTransformation(*map(_Outside.__dict__.get, ("init", "update"))),
+    "MultiSteps": lambda: ol.MultiSteps(ol.adam(0.1), 2),
+    "subclass": lambda: Plain(*map(_Outside.__dict__.get, ("init", "update"))),
+    "abstract": lambda: Concrete.copy_of(ol.adam(0.1)),
+    "fields": lambda: Named(*map(_Outside.__dict__.get, ("init", "update")), "mine"),
+}
+ours = pytest.mark.parametrize("make", OURS.values(), ids=OURS)
+
+
+@ours
+def test_isinstance_is_true_of_both_types_and_of_no_other(make):
+    tx = make()
+    for true in (optax.GradientTransformationExtraArgs, optax.GradientTransformation, type(tx)):
+        assert isinstance(tx, true) and issubclass(tx.__class__, true)
+    assert isinstance(tx, ol.GradientTransformation) and type(tx) is not tx.__class__
+    assert tx.__class__.__name__ == type(tx).__name__
+    containers = (tuple, list, dict, collections.abc.Sequence, collections.abc.Sized)
+    assert not isinstance(tx, containers) and not isinstance(ol.constant_schedule(1.0), tuple)
+    match tx:
+        case (_, _):
+            raise AssertionError("a sequence")
+        case optax.GradientTransformation(init=init):
+            assert init == tx.init
+    missing = {"_replace", "_fields", "count", "index"}
+    assert missing.isdisjoint(dir(tx)) and not any(hasattr(tx, name) for name in missing)
+    assert optax.with_extra_args_support(tx) is tx
+
+
+@ours
+def test_copies_are_of_the_type_that_was_copied(make):
+    tx = make()
+    for copied in (
+        *(copy.copy(tx), copy.deepcopy(tx), pickle.loads(pickle.dumps(tx))),
+        *(pickle.loads(pickle.dumps(tx, protocol)) for protocol in range(2)),
+        *(pickle.loads(cloudpickle.dumps(tx)), jax.tree.map(lambda x: x, {"a": [tx]})["a"][0]),
+    ):
+        assert type(copied) is type(tx) and copied == tx and hash(copied) == hash(tx)
+        assert getattr(copied, "extra", None) == getattr(tx, "extra", None)
+    tree = {"w": jnp.ones(3), "tx": tx}
+    assert len(jax.tree.leaves(tree)) == 1 + len(jax.tree.leaves(tx))
+    assert (
+        jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, optax.GradientTransformation))[0]
+        is tx
+    )
+
+
+def test_a_subclass_works_as_it_did():
+    tx = Concrete.copy_of(ol.adam(0.1))
+    assert tx.rate() == 0.2
+    updates, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
+    assert updates["w"][0] < 0
+    with pytest.raises(TypeError, match="Slotted: its fields are kept in __dict__"):
+
+        class Slotted(ol.GradientTransformation):
+            __slots__ = ("extra",)
+
+
+def test_functions_that_dispatch_on_the_type_find_both():
+    shown = functools.singledispatch(lambda x: "anything")
+    tx = ol.adam(0.1)
+    shown.register(optax.GradientTransformation, lambda x: "theirs")
+    assert shown(tx) == "theirs"
+    shown.register(tuple, lambda x: "a tuple")
+    shown.register(ol.GradientTransformation, lambda x: "ours")
+    assert shown(tx) == "ours" and shown(optax.adam(0.1)) == "theirs"
+
+
+def test_optax_injects_the_hyperparams_of_our_factories():
+    made = [optax.inject_hyperparams(lib.adam)(learning_rate=0.1, **ADAM) for lib in (ol, optax)]
+    assert float(made[0].init(PARAMS).hyperparams["learning_rate"]) == np.float32(0.1)
+    assert_close(*map(after_three_steps, made), ulps=3 * A_STEP)
+
+
+def test_optax_may_be_imported_later():
+    """In a program that has used ours before, and has asked for their type."""
+    code = """
+import pickle, sys
+import jax.numpy as jnp
+import optax_lite as ol
+
+tx, params = ol.chain(ol.adam(0.1), ol.reduce_on_plateau()), {"w": jnp.ones(3)}
+saved = pickle.dumps(tx)
+assert tx.__class__ is type(tx) and not isinstance(tx, tuple) and "optax" not in sys.modules
+state = tx.init(params)
+expected, _ = tx.update(params, state, params, value=1.0)
+import optax
+
+assert isinstance(tx, optax.GradientTransformation) and pickle.loads(saved) == tx
+outer = optax.chain(tx)
+updates, _ = outer.update(params, outer.init(params), params, value=1.0)
+assert (updates["w"] == expected["w"]).all()
+del sys.modules["optax"]
+assert tx.__class__ is type(tx)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_to_optax_returns_their_type():
+    tx = ol.to_optax(ol.adam(0.1))
+    assert type(tx) is optax.GradientTransformationExtraArgs and tx._replace(init=len).init is len
 
 
 @dataclasses.dataclass

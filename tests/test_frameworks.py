@@ -591,8 +591,10 @@ def test_numpyro_svi(make):
         found = svi.run(jax.random.key(0), 10, X[:, 0] + 2.0, progress_bar=False)
         return found.losses, found.params
 
-    ours = optax_lite.to_optax(make(optax_lite))
-    assert_same_run(*as_users_do(run, ours, make(optax)), tolerance=1e-5)
+    ours = make(optax_lite)
+    found, converted, expected = as_users_do(run, ours, optax_lite.to_optax(ours), make(optax))
+    assert_close(found, converted, ulps=0)
+    assert_same_run(found, expected, tolerance=1e-5)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ LAYERS = [
         "core.scalars",
         "core.binding",
         "core.show",
+        "core.optax_class",
         "errors.suggestions",
     ],
     ["core.trees", "core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
@@ -67,7 +68,7 @@ LAYERS = [
 # What is read in an afternoon: the call as data, the pair, the tree rule, composition, the checks.
 CALL = ("config", "factory", "binding", "schedule", "functions", "transform")
 CORE = (*CALL, "leafwise", "trees", "numerics", "norms", "compose", "validate")
-MAX_LINES = {CALL: 1140, CORE: 1920}
+MAX_LINES = {CALL: 1150, CORE: 1930}
 
 
 def layer(module):

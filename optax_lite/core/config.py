@@ -122,7 +122,7 @@ class Config:
     and members of a chain are such calls too, nested.
     """
 
-    __slots__ = ("__weakref__", "_built_in_use", "_static", "_values")
+    # Kept in `__dict__`: a class with slots could not stand beside optax's (decision 59).
     _static: Static
     _values: tuple  # numbers, schedules and members, in the order of `_static.names`
     # what the builder returned, and in which use, where another builder made this to be used
@@ -130,9 +130,13 @@ class Config:
 
     # what a builder of this kind returns, and what makes it a factory, in words
     _builds = _decorator = ""
+    _has_fields = False  # of its own, as a user's subclass has, which declares no slots
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if vars(cls).get("__slots__"):
+            raise TypeError(f"{cls.__name__}: its fields are kept in __dict__; leave out __slots__")
+        cls._has_fields = "__slots__" not in vars(cls)
         jax.tree_util.register_pytree_with_keys(
             cls, cls._flatten_with_keys, cls._unflatten, cls._flatten
         )
@@ -176,7 +180,9 @@ class Config:
         return cls._make(call._static, tuple(map(change, call._static.names, call._values)))
 
     def _flatten(self):
-        fields = getattr(self, "__dict__", None)  # of a user's subclass
+        if not self._has_fields:
+            return self._values, self._static
+        fields = {k: v for k, v in vars(self).items() if k not in Config.__annotations__}
         return self._values, (self._static, *fields.items()) if fields else self._static
 
     def _flatten_with_keys(self):
@@ -276,13 +282,14 @@ class Config:
         return hash(self._key())
 
     def __reduce__(self):
-        return type(self)._make, (self._static, self._values)
+        values, static = self._flatten()  # with the fields of a user's subclass
+        return type(self)._unflatten, (static, values)
 
     if not TYPE_CHECKING:  # a checker would take any name for an attribute
 
         def __setattr__(self, name: str, value: Any):
-            if hasattr(self, "__dict__") and name not in self._static.names:
-                return _set(self, name, value)  # a field of a user's subclass
+            if self._has_fields and name not in self._static.names:
+                return _set(self, name, value)
             raise AttributeError(
                 f"{self.definition.name} cannot be changed in place; write "
                 f"tx = tx.replace({name}=...)"

@@ -225,7 +225,6 @@ def _checked_update(init: Callable, update: Callable, definition: Definition) ->
             raise TypeError(
                 f"{name}: update needs {missing[0]}=; write tx.update(grads, state, params, "
                 f"{missing[0]}=...). Extra arguments given: {', '.join(extra) or 'none'}"
-                f"{'' if extra else '; inside optax use to_optax(tx), or they are dropped'}"
             )
         # A transformation does not see a keyword that it has no use for (decision 42).
         kept = extra if form.takes_all else {own: extra[own] for own in form.named if own in extra}

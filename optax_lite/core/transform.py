@@ -34,6 +34,7 @@ from optax_lite.core.functions import (
 )
 from optax_lite.core.leafwise import as_array, cast_like, check_like, increment, zero_count
 from optax_lite.core.missing import fill, in_dtype_of, objectives_of, present_of
+from optax_lite.core.optax_class import class_for_isinstance
 from optax_lite.core.placement import is_arrays, placed_update
 from optax_lite.core.schedule import Schedule, value_at, weak_scalars
 from optax_lite.core.trees import is_inexact, is_missing
@@ -120,6 +121,13 @@ class GradientTransformation(Config):
             hasattr(value, "init") and hasattr(value, "update") and not isinstance(value, type)
         )
         return _pair(value.init, value.update) if is_pair else None
+
+    @property
+    def __class__(self):
+        return class_for_isinstance(type(self))
+
+    def __dir__(self):  # of `object`, it lists what `__class__` has
+        return [*dir(type(self)), *vars(self)]
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         return iter((self.init, self.update))
@@ -359,7 +367,8 @@ class Member(GradientTransformation):
     loop or a branch computes.
     """
 
-    __slots__ = ("_functions",)
+    __slots__ = ()
+    _functions: Functions | None  # ready made, where the builder is in use
 
     @classmethod
     def _make(cls, static, values, built=None, ready=None):
