@@ -241,12 +241,13 @@ def test_modules_are_there_after_one_import():
 def printed(code):
     """What a new process prints."""
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True).stdout
+    ran = subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True)
+    return ran.stdout
 
 
 def test_sweeps_are_imported_by_who_asks_for_them():
     code = "import sys, optax_lite; print('optax_lite.sweep' in sys.modules); import {}sweep"
-    assert printed(code.format("optax_lite.")) == b"False\n"
+    assert printed(code.format("optax_lite.")) == "False\n"
 
 
 def test_the_import_loads_no_more_than_optax():
