@@ -19,7 +19,7 @@ import optax_lite as ol
 from optax_lite import sweep
 from optax_lite.sweep._engine import devices as sweep_devices, sizes
 from optax_lite.sweep._engine.checkpoint import digest
-from optax_lite.sweep._engine.engine import _Sweep, train_population
+from optax_lite.sweep._engine.engine import Reused, _Sweep
 from optax_lite.sweep._engine.feed import BatchSource
 from optax_lite.sweep._engine.programs import SweepProgram, block_length
 from optax_lite.sweep._engine.sizes import ChunkSize, ChunkSizer
@@ -463,9 +463,7 @@ def test_a_study_counts_what_a_step_moves_once(monkeypatch):
     monkeypatch.setattr(SweepProgram, "trace", counted)
     programs = {}
     for _ in range(2):
-        found = train_population(
-            population(), training(steps=20), programs=programs, progress=False, devices=1
-        )
+        found = run(population(), Reused(training(steps=20), programs))
         assert found.chunk == (2,)
     assert traced == [12, 2]
 

@@ -10,7 +10,7 @@ from optax_lite._optional import optional_import
 from optax_lite.core.types import PyTree
 from optax_lite.core.validate import ArgumentError, check_count
 from optax_lite.errors.calls import usage
-from optax_lite.sweep._engine.engine import train_population
+from optax_lite.sweep._engine.engine import Reused, run
 from optax_lite.sweep.population import Population, check_member
 from optax_lite.sweep.result import Result
 from optax_lite.sweep.search import PBT
@@ -87,7 +87,8 @@ def run_study(
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in catch):
         raise ArgumentError(f"catch must be an exception class or a tuple of them, got {catch!r}")
     mode = "max" if study.direction == optuna.study.StudyDirection.MAXIMIZE else "min"
-    results, programs = [], {}
+    results: list[Result] = []
+    reused: Any = Reused(train, {})
     failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
     for first in range(0, n_trials, batch):
         waiting, made = [], []  # trials without a result so far, and their members
@@ -105,9 +106,7 @@ def run_study(
                     _warn(f"trial {trial.number} failed in suggest", error)
             if not made:
                 continue
-            result = train_population(
-                Population.of(made), train, mode=mode, programs=programs, **options
-            )
+            result = run(Population.of(made), reused, mode=mode, **options)
             results.append(result)
             values = result.scores.mean(1).tolist()
             for value, status, done in zip(values, result.status, result.steps, strict=True):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -40,6 +40,13 @@ from optax_lite.train._progress import bar
 _SEEDS = "write seeds=, a number of seeds or the seeds themselves; a run's key is made of its seed"
 _OF_TRAINING = "it belongs to the training: write sweep.training(init, loss, data, steps=...)"
 _RESIDENT = 0.25  # of a device's memory that data may take
+
+
+class Reused(NamedTuple):
+    """What is trained, with the programs that earlier sweeps over it have compiled."""
+
+    train: Training | Callable[[PyTree, Any], Any]
+    programs: dict[Any, Programs]
 
 
 @usage(
@@ -106,38 +113,9 @@ def run(
         >>> result = sweep.run(population, train, seeds=2)
         >>> tx = result.best().optimizer
     """
-    return train_population(
-        population,
-        train,
-        seeds=seeds,
-        score=score,
-        mode=mode,
-        search=search,
-        chunk=chunk,
-        devices=devices,
-        checkpoint=checkpoint,
-        progress=progress,
-        programs={},
-    )
-
-
-def train_population(
-    population: Population,
-    train: Training | Callable[[PyTree, Any], Any],
-    *,
-    programs: dict[Any, Programs],
-    seeds: int | Sequence[int] = 1,
-    score: Score = None,
-    mode: str = "min",
-    search: Search | None = None,
-    chunk: int | str = "auto",
-    devices: int | Sequence[Any] | None = None,
-    checkpoint: str | Path | None = None,
-    progress: bool | str = "auto",
-) -> Result:
-    """Run a sweep with the programs that earlier sweeps over the same training have compiled."""
     if isinstance(train, Population):
-        raise ArgumentError("the order is run(population, train)", "run")
+        raise ArgumentError("the order is run(population, train)")
+    train, programs = train if isinstance(train, Reused) else (train, {})
     if not isinstance(population, Population):
         raise ArgumentError(
             f"population must be what grid or sample returns, got {type(population).__name__}; "
@@ -163,7 +141,7 @@ def train_population(
         check_takes("train", train, "member", "key")
     task = train if isinstance(train, Training) else FunctionTask(train, score)
     if advice := needless_structures(population):
-        warnings.warn(f"run: {advice}", stacklevel=4)
+        warnings.warn(f"run: {advice}", stacklevel=3)
     sweep = _Sweep(
         population,
         task,
@@ -178,7 +156,7 @@ def train_population(
     )
     if search is not None:  # which would drop the best runs for good
         for remark in sweep.log.remarks():
-            warnings.warn(f"run: {remark}", stacklevel=4)
+            warnings.warn(f"run: {remark}", stacklevel=3)
     unit = "updates" if is_loop else "runs"
     with (
         sweep.opened(),
