@@ -103,6 +103,43 @@ def pytest_runtest_call(item):
         raise
 
 
+def without_nightly(config):
+    return config.option.markexpr == "not nightly"
+
+
+def is_nightly(marks):
+    return any(mark.name == "nightly" for mark in marks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector, obj):
+    """Make no items of a nightly test only to deselect them: more than half of all are nightly."""
+    if without_nightly(collector.config) and is_nightly(getattr(obj, "pytestmark", ())):
+        return []
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """Make no items of the nightly cases of a test either."""
+    if without_nightly(metafunc.config):
+        marks = metafunc.definition.own_markers
+        marks[:] = [daily(mark) if mark.name == "parametrize" else mark for mark in marks]
+
+
+def daily(parametrize):
+    """The mark without its nightly cases; unchanged if it has no others."""
+    names, cases, *rest = parametrize.args
+    cases = list(cases)
+    kept = [i for i, case in enumerate(cases) if not is_nightly(getattr(case, "marks", ()))]
+    if len(kept) in (0, len(cases)):
+        return parametrize
+    given = dict(parametrize.kwargs)
+    if (ids := given.get("ids")) is not None and not callable(ids):
+        given["ids"] = [id for i, id in enumerate(ids) if i in kept]
+    return pytest.mark.parametrize(names, [cases[i] for i in kept], *rest, **given).mark
+
+
 def pytest_collection_modifyitems(items):
     """The laws come first, and the references first of all: a wrong rule is named before what is
     built on it fails.

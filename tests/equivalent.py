@@ -265,9 +265,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "most / jnp.where(fits, 1.0, norm) -> most / jnp.where(fits, 2.0, norm)": _UNUSED
     },
     "_transforms.clip.clip": {"real_only=True -> real_only=False": _REFUSED},
-    "_transforms.clip.adaptive_grad_clip": {
-        "g_norm <= most -> g_norm < most": "at equality the factor most / g_norm is 1, or the gradient is 0"
-    },
     "_transforms.constrain.keep_params_nonnegative": {
         "lambda u, w: jnp.where(w + u < 0, -w, u) -> lambda u, w: jnp.where(w + u <= 0, -w, u)": (
             "at equality w + u is 0, so u and -w are one number"

@@ -3,7 +3,6 @@
 from itertools import combinations
 
 import numpy as np
-from matplotlib.transforms import Bbox
 
 
 def clashes(figure):
@@ -26,7 +25,7 @@ def clashes(figure):
     found += [
         f"{a!r} lies on {b!r}"
         for a, b in combinations(boxes, 2)
-        if Bbox.intersection(boxes[a].padded(-0.5), boxes[b].padded(-0.5))
+        if boxes[a].intersection(boxes[a].padded(-0.5), boxes[b].padded(-0.5))
     ]
     page = figure.bbox.padded(1)
     return found + [
@@ -63,7 +62,7 @@ def words(axes):
 
 def lies_on(box, axes, line, path):
     """Whether a line or one of its marks goes through a box, where it is drawn."""
-    box = Bbox.intersection(box, axes.bbox) if line.get_clip_on() else box
+    box = box.intersection(box, axes.bbox) if line.get_clip_on() else box
     if box is None:
         return False
     has_marks = line.get_marker() not in ("None", None, "", " ")

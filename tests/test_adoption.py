@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 import pytest
 
 import optax_lite as ol
@@ -366,6 +365,8 @@ SAVED = {
 
 
 def through_orbax(state, fresh, folder):
+    import orbax.checkpoint as ocp
+
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "state", state)
         checkpointer.wait_until_finished()
@@ -440,6 +441,8 @@ def test_a_checkpoint_goes_on_in_the_other_library(name, through, saver, tmp_pat
 def without_target(state, how, folder):
     if how == "msgpack":
         return flax.serialization.msgpack_restore(flax.serialization.to_bytes(state))
+    import orbax.checkpoint as ocp
+
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "state", state)
         checkpointer.wait_until_finished()

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy import optimize, stats
 
 import optax_lite as ol
 
@@ -88,7 +87,9 @@ def test_an_inverse_root_is_one(p):
 @pytest.mark.parametrize("shape", [(8,), (8, 3)])
 def test_nonnegative_least_squares(shape):
     a, b = RNG.normal(size=(8, 4)), RNG.normal(size=shape)
-    columns = [optimize.nnls(a, column)[0] for column in b.reshape(8, -1).T]
+    from scipy.optimize import nnls
+
+    columns = [nnls(a, column)[0] for column in b.reshape(8, -1).T]
     expected = np.stack(columns, axis=-1).reshape(4, *shape[1:])
     x = jax.jit(ol.nnls, static_argnums=2)(
         jnp.asarray(a, "float32"), jnp.asarray(b, "float32"), 3000
@@ -139,6 +140,8 @@ def test_a_bad_argument_is_named(name):
 
 
 def test_a_normal_distribution_is_optax_s():
+    from scipy import stats
+
     mean, log_scale = jnp.asarray([0.5, -1.0, 2.0]), jnp.asarray([0.1, -0.3, 0.0])
     ours, theirs = ol.multi_normal(mean, log_scale), optax.multi_normal(mean, log_scale)
     key, x = jax.random.key(3), RNG.normal(size=(5, 3)).astype(np.float32)

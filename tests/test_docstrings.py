@@ -10,7 +10,7 @@ import functools
 import importlib
 import inspect
 import re
-import textwrap
+import sys
 import types
 
 import jax
@@ -72,16 +72,21 @@ def public():
 
 
 @functools.cache
-def class_node(cls):
-    return ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+def classes_of(module):
+    """The classes of a module by name, and its lines; `inspect.getsource` parses the whole file
+    for each class.
+    """
+    text = inspect.getsource(sys.modules[module])
+    found = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
+    return found, text.splitlines()
 
 
 def has_commented_fields(cls):
     """Whether a class is a record with a comment for each field, beside it or above it."""
     if not (dataclasses.is_dataclass(cls) or hasattr(cls, "_fields")):
         return False
-    lines = inspect.getsource(cls).splitlines()
-    fields = [node.lineno for node in class_node(cls).body if isinstance(node, ast.AnnAssign)]
+    classes, lines = classes_of(cls.__module__)
+    fields = [n.lineno for n in classes[cls.__name__].body if isinstance(n, ast.AnnAssign)]
     return all("# " in lines[i - 1] or lines[i - 2].strip().startswith("# ") for i in fields)
 
 

@@ -70,6 +70,12 @@ def test_a_unit_is_an_output_of_the_layer():
     assert_close(jnp.linalg.norm(clipped, axis=0), jnp.array([0.5, 0.05]), ulps=A_STEP)
 
 
+def test_a_norm_at_the_limit_is_not_clipped_however_small():
+    """Below div_eps the factor at the limit, limit / div_eps, would not be 1."""
+    norm = jnp.full(2, 2.0**-21)
+    chex.assert_trees_all_equal(ol.transforms.unitwise_clip(norm, norm, jnp.ones(2)), jnp.ones(2))
+
+
 def test_adaptive_clipping_asks_for_axes_where_it_knows_none():
     with pytest.raises(
         ValueError, match=r"adaptive_grad_clip: leaf .* of shape \(1, 2, 1, 2, 1, 2\) .* axis="

@@ -3,6 +3,7 @@
 `make docs` builds the site and finds broken links and anchors; what is here needs no MkDocs.
 """
 
+import functools
 import importlib
 import re
 import types
@@ -13,16 +14,21 @@ import pytest
 import optax_lite
 from tools import pages
 
-TEXT = pages.pages() | {uri: table() for uri, table in pages.TABLES.items()}
-REFERENCE = {uri: text for uri, text in TEXT.items() if uri.startswith(("api/", "methods/"))}
-DESCRIBED = [
-    name for text in REFERENCE.values() for name in re.findall(r"(?m)^::: optax_lite\.(\S+)$", text)
-]
+
+@functools.cache
+def texts():
+    """The text of every page. They take two seconds, so that none is made before a test asks."""
+    return pages.pages() | {uri: table() for uri, table in pages.TABLES.items()}
+
+
+def reference():
+    """The pages of the API and of the methods."""
+    return {uri: text for uri, text in texts().items() if uri.startswith(("api/", "methods/"))}
 
 
 def named_on(uri):
     """The names that a page describes, or lists with a link to where they are."""
-    text = TEXT[uri]
+    text = texts()[uri]
     described = re.findall(r"(?m)^::: optax_lite\.(?:\w+\.)*(\w+)$", text)
     return {*described, *re.findall(r"\[`(\w+)`\]", text), *re.findall(r"(?m)^## `(\w+)`", text)}
 
@@ -36,7 +42,7 @@ def test_every_name_of_the_package_is_on_an_api_page():
     }
     # a package of the implementation, not of the API
     private = {"core", "errors", "inspect", "optimizers", "train", "wrappers", "linesearch"}
-    found = set().union(*map(named_on, REFERENCE))
+    found = set().union(*map(named_on, reference()))
     assert public - private - {"sweep", "migrate"} - found == set()
 
 
@@ -57,7 +63,7 @@ def test_every_name_of_a_module_is_on_its_page(name):
 
 
 def test_every_state_and_field_is_on_the_page_of_states():
-    text = TEXT["api/optax_lite.states.md"]
+    text = texts()["api/optax_lite.states.md"]
     states = [getattr(optax_lite.states, name) for name in optax_lite.states.__all__]
     missing = [
         f"{state.__name__}.{field}"
@@ -69,19 +75,26 @@ def test_every_state_and_field_is_on_the_page_of_states():
 
 
 def test_a_name_is_described_once_and_links_lead_to_it():
-    assert sorted(DESCRIBED) == sorted(set(DESCRIBED))
+    described = [
+        name
+        for text in reference().values()
+        for name in re.findall(r"(?m)^::: optax_lite\.(\S+)$", text)
+    ]
+    assert sorted(described) == sorted(set(described))
     linked = {
-        name for text in TEXT.values() for name in re.findall(r"\]\[optax_lite\.([\w.]+)\]", text)
+        name
+        for text in texts().values()
+        for name in re.findall(r"\]\[optax_lite\.([\w.]+)\]", text)
     }
-    assert linked <= set(DESCRIBED)
+    assert linked <= set(described)
 
 
 def test_every_file_of_optimizers_has_a_page_a_family_and_a_reference():
     folder = Path(optax_lite.__file__).parent / "optimizers"
     stems = {path.stem for path in folder.glob("*.py")} - {"__init__"} | {"cautious"}
-    assert {f"methods/{stem}.md" for stem in stems} <= REFERENCE.keys()
+    assert {f"methods/{stem}.md" for stem in stems} <= reference().keys()
     assert pages.FAMILY.keys() == stems
-    assert {stem for stem in stems if "## Reference" not in TEXT[f"methods/{stem}.md"]} == set()
+    assert {stem for stem in stems if "## Reference" not in texts()[f"methods/{stem}.md"]} == set()
 
 
 def test_every_method_is_in_the_comparison_with_a_source():
@@ -119,4 +132,4 @@ def test_defaults_that_differ_are_in_bold():
 
 def test_pages_are_the_same_in_every_process():
     """No page shows the address of an object, as the repr of a function does."""
-    assert [uri for uri, text in TEXT.items() if re.search(r"\bat 0x[0-9a-f]+", text)] == []
+    assert [uri for uri, text in texts().items() if re.search(r"\bat 0x[0-9a-f]+", text)] == []

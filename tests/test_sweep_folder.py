@@ -10,7 +10,6 @@ import sys
 import warnings
 
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from optax_lite.sweep._engine.checkpoint import Checkpoint
@@ -135,6 +134,8 @@ def test_where_every_save_is_damaged_nothing_is_begun_over_it(tmp_path):
 
 
 def test_a_folder_of_something_else_is_refused_by_name(tmp_path):
+    import orbax.checkpoint as ocp
+
     with ocp.CheckpointManager(tmp_path / "managed") as manager:
         manager.save(0, args=ocp.args.StandardSave({"a": np.ones(3)}))
     with ocp.StandardCheckpointer() as checkpointer:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 import pytest
 from flax import serialization
 
@@ -460,6 +459,8 @@ def test_a_report_walks_through_a_part_once_however_many_leaves_it_has():
 
 
 def as_orbax_restores(state, folder):
+    import orbax.checkpoint as ocp
+
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "state", state)
         checkpointer.wait_until_finished()

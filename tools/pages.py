@@ -22,7 +22,6 @@ import numpy as np
 import optax
 
 import optax_lite as ol
-from examples.gallery import FAMILIES, file_name
 from tests.methods import FILES as METHOD_FILES, ROWS, Row
 
 ROOT = Path(__file__).parent.parent
@@ -407,6 +406,8 @@ def differences_of(names: list[str]) -> str:
 
 def pictures(stem: str) -> list[tuple[str, str]]:
     """(label, file) of the paths of a method that the gallery draws."""
+    from examples.gallery import FAMILIES, file_name  # it imports matplotlib
+
     labels = [label for members in FAMILIES.values() for label in members]
     names = {stem, *methods()[stem]}
     mine = [label for label in labels if {label.partition(",")[0], DRAWN_AS.get(label)} & names]

@@ -7,6 +7,7 @@ Each file of this folder stands for one module of the package and holds `ROWS`, 
 the laws, the errors and the mutants without another line.
 """
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -80,6 +81,7 @@ def _update_count(updates, state, params=None):
     return scaled_by_tenth(updates, params), state + 1
 
 
+@functools.cache
 def one_of_each() -> dict[str, ol.GradientTransformation]:
     """The first setting of every row, and the compositions."""
     chosen = {row.name: row.factory(**row.settings[0]) for row in ROWS if not row.quirks.no_laws}
