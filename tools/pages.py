@@ -447,7 +447,9 @@ def method_page(stem: str) -> str:
 
 
 def is_factory(name: str) -> bool:
-    return inspect.signature(getattr(ol, name)).return_annotation is ol.GradientTransformation
+    value = getattr(ol, name)
+    returned = inspect.signature(value).return_annotation if callable(value) else None
+    return returned is ol.GradientTransformation
 
 
 def is_part(name: str) -> bool:
