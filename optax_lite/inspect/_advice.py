@@ -76,9 +76,9 @@ def _without_matrices(rows: list[LeafRow], places) -> Iterable[str]:
     """Report methods for matrices that have none."""
     axes = {row.path.removesuffix("/value"): len(row.shape) for row in rows}
     for place, own, _ in places:
-        is_method = "of matrices" in place.factory.words and len(own) > 0
+        is_method = "of matrices" in place.factory.definition.words and len(own) > 0
         if is_method and all(axes[leaf.removesuffix("/value")] < 2 for leaf in own):
-            name = place.factory.name
+            name = place.factory.definition.name
             yield f"no leaf of {name} is a matrix: all get its base alone, Adam by default"
 
 
