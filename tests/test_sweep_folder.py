@@ -60,7 +60,7 @@ def test_of_two_sweeps_in_one_folder_the_second_is_told_who_is_at_work(tmp_path)
     who = rf"another thread of this process \(process {os.getpid()} on {socket.gethostname()}\)"
     with pytest.raises(
         ValueError,
-        match=f"^run: checkpoint 'mine' is in use by {who}; wait until it ends, or choose an",
+        match=f"^run: a sweep is at work in checkpoint 'mine': {who}; wait until it ends",
     ):
         Checkpoint(tmp_path / "mine", {})
     checkpoint.close()
@@ -91,11 +91,14 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
     ):
         lock_of(tmp_path, **owner)
         with pytest.raises(
-            ValueError, match=f"is in use by {who}.* If it has already ended, remove .*/.sweep-lock"
+            ValueError,
+            match=f"is at work in .*: {who}.* If it has already ended, remove .*/.sweep-lock",
         ):
             Lock(tmp_path)
     (tmp_path / ".sweep-lock").write_text("")
-    with pytest.raises(ValueError, match="is in use by an unknown process; wait until it ends"):
+    with pytest.raises(
+        ValueError, match=r"is at work in .*: an unknown process; wait until it ends"
+    ):
         Lock(tmp_path)
 
 

@@ -27,8 +27,11 @@ def over(x: Number, y: Number) -> Array:
     so far does not move.
     """
     # As fast as a plain division: Adam on 10⁶ entries takes 2.4 to 2.9 ms with both (decision 21).
-    none = y == 0
-    return jnp.where(none, 0, x / jnp.where(none, 1, y))
+    none = jnp.equal(y, 0)
+    # Not jnp.where: each is a compiled function of its own, a tenth of the time to compile AdamW.
+    quotient = x / jax.lax.select(none, jnp.ones_like(y), jnp.asarray(y))
+    none = jnp.broadcast_to(none, quotient.shape)
+    return jax.lax.select(none, jnp.zeros_like(quotient), quotient)
 
 
 def moving_average(b: Any, m: Array, g: Array) -> Array:

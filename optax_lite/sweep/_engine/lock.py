@@ -31,7 +31,7 @@ class Lock:
                 continue  # it was released meanwhile
             if not self._has_ended(other):
                 raise ArgumentError(
-                    f"checkpoint {folder.name!r} is in use by {self._told(other)}", "run"
+                    f"a sweep is at work in checkpoint {folder.name!r}: {self._told(other)}", "run"
                 )
             self._clear(other)
 
