@@ -60,7 +60,7 @@ def one_leaf_at_a_time(
     if end < 2 or not any(isinstance(x, Tracer) for x in jax.tree.leaves(codes)):
         return directly()
     # Decoding and encoding join the pieces only: as lines of the program, two for each slot, they
-    # took a quarter of the time to trace an update of a thousand leaves.
+    # took about 30 % of the time to trace an update of 5,000 leaves.
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(_decoded_shapes(decode, codes))
     program = closed.jaxpr
     if program.effects:
