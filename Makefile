@@ -56,7 +56,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --warnings
-	$(RUN) -m pytest -n 0 -k checker tests/test_types.py
+	$(RUN) -m pytest -n 0 -k checker tests/test_types.py tests/test_packaging.py
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

@@ -3,6 +3,7 @@ in an environment that has never seen this folder.
 """
 
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -79,6 +80,15 @@ def test_a_wheel_of_the_sdist_is_the_same(built, tmp_path):
     (source,) = tmp_path.iterdir()
     again, _ = build(source, tmp_path / "dist")
     assert files_of(again) == files_of(wheel)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("twine") is None,
+    reason="twine is in the dev extra: make lint runs this",
+)
+def test_twine_as_a_checker_finds_nothing(built):
+    told = run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *built)
+    assert told.count("PASSED") == len(built)
 
 
 def test_the_metadata_is_valid(built):
