@@ -33,6 +33,7 @@ OPTIMIZERS = {
     ),
     "adamw": lambda lib: lib.adamw(lib.cosine_decay_schedule(1e-2, 10), **ADAM, weight_decay=0.1),
 }
+as_pure = nnx.as_pure if hasattr(nnx, "as_pure") else nnx.pure  # its name in Flax 0.12.0
 over_optimizers = pytest.mark.parametrize("make", first(1, OPTIMIZERS.values()), ids=OPTIMIZERS)
 
 
@@ -643,7 +644,6 @@ def test_the_state_of_an_nnx_optimizer_is_carried_into_a_changed_one():
     for _ in range(3):
         nnx_step(model, optimizer)
     variables, tx = nnx.state(model, nnx.Param), optax_lite.adamw(1e-3)
-    as_pure = nnx.as_pure if hasattr(nnx, "as_pure") else nnx.pure  # its name in Flax 0.12.0
     for state, params in (
         (optimizer.opt_state, variables),
         (as_pure(optimizer.opt_state), as_pure(variables)),
@@ -665,7 +665,7 @@ def test_the_average_is_read_from_the_state_of_an_nnx_optimizer():
     params = nnx.state(model, nnx.Param)
     found = optax_lite.eval_params(tx, optimizer.opt_state, params)
     assert jax.tree.structure(found) == jax.tree.structure(params)
-    pure = optax_lite.eval_params(tx, nnx.as_pure(optimizer.opt_state), nnx.as_pure(params))
+    pure = optax_lite.eval_params(tx, as_pure(optimizer.opt_state), as_pure(params))
     np.testing.assert_array_equal(found["kernel"][...], pure["kernel"])
 
 

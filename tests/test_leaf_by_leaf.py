@@ -144,6 +144,8 @@ METHODS = {
 )
 @pytest.mark.parametrize("name", first(1, METHODS))
 def test_no_more_than_a_leaf_is_in_full_precision_at_once(name):
+    if name == "clipped before" and jax.__version_info__ < (0, 9):
+        pytest.skip("the XLA of JAX 0.8 keeps the clipped gradients of all leaves")
     leaf, found = 128 * 128 * 4, {}
     for leaves in (4, 8):
         dtype = jnp.bfloat16 if name == "rounded" else jnp.float32
