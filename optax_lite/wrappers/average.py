@@ -48,7 +48,7 @@ class AverageParamsState(NamedTuple):
     inner_state: OptState  # state of the optimizer that moves the parameters
 
     def eval_params(self, params: Params) -> Params:
-        """Return the average, and the params themselves while nothing is in it."""
+        """Return the average, or the params themselves while it is empty."""
         return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
 
 
@@ -81,7 +81,7 @@ def average_params(
         decay: Decay of the moving average, in [0, 1). None for the mean. A schedule warms it up:
             `lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`.
         start: How many of the first updates to leave out, an integer of at least 0.
-        every: Take in only every `every`-th of the others; an integer of at least 1.
+        every: Average only every `every`-th of the others; an integer of at least 1.
 
     Examples:
         >>> tx = average_params(adamw(1e-3), decay=0.999)
