@@ -135,9 +135,7 @@ def find_paths(
 
 
 def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
-    """Return the numbers and schedules of a node by name; of one that keeps those of its member,
-    these.
-    """
+    """Return the numbers and schedules of a node by name, or its member's if it keeps those."""
     if "injecting" in node.factory.definition.words:
         return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
     return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))

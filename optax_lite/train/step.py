@@ -198,8 +198,8 @@ def _show(out):
 
 
 def _descent(grad: PyTree) -> PyTree:
-    """Return a gradient of JAX as an update takes it: None for integers, conjugated where complex,
-    as JAX's leads uphill.
+    """Convert JAX's gradient for an update: None for integers, and conjugated if complex, since
+    JAX's would not lead downhill.
     """
 
     def one(g):

@@ -88,8 +88,8 @@ class GroupRules(NamedTuple):
         return found
 
     def label(self, names: Iterable[str]) -> str:
-        """Return the group of the leaves that these rules match: the names of the rules that have a
-        say, joined.
+        """Return the group of the leaves that these rules match: the joined names of the rules that
+        apply.
         """
         source: dict[tuple[str, ...], str] = {}
         for name in names:

@@ -212,7 +212,7 @@ def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[s
 
 
 def _of_vector(node: Any, params: Params, leaves: tuple[tuple[str, ...], ...]) -> Params:
-    """Split the average of a vector into the parameters it is made of; None for the others."""
+    """Split the average of a vector into its parameters; None for the others."""
     keyed, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_missing)
     by_path = {steps(path): p for path, p in keyed}
     own = [by_path[path] for path in leaves]
