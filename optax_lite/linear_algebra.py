@@ -33,21 +33,21 @@ def power_iteration(
     precision: jax.lax.PrecisionLike = jax.lax.Precision.HIGHEST,
     key: Array | None = None,
 ) -> tuple[Array, PyTree]:
-    """Find the eigenvalue of largest size and its eigenvector, by repeated multiplication.
+    """Find the eigenvalue of largest magnitude and its eigenvector, by repeated multiplication.
 
         v ← A·v / ‖A·v‖,  λ = v·(A·v)   (von Mises & Pollaczek-Geiringer 1929)
 
     Args:
-        matrix: A square matrix, or the function v -> A·v of a tree.
-        v0: Where to start, a vector or a tree; needed for a function, None for random.
+        matrix: A square matrix, or a function v -> A·v of a tree v.
+        v0: Starting vector or tree; required for a function, None for a random one.
         num_iters: Largest number of multiplications, an integer of at least 1.
-        error_tolerance: Share of itself by which λ changes less when the iteration stops.
+        error_tolerance: Relative change of λ at or under which the iteration stops.
         precision: Precision of the multiplication by a matrix, as `jax.lax.dot` takes it.
         key: Random key for the start; None for `jax.random.key(0)`.
 
     Returns:
-        The eigenvalue and the eigenvector of norm 1. Where several eigenvalues have the largest
-        size there is no limit to find.
+        The eigenvalue and the eigenvector of norm 1. If different eigenvalues share the largest
+        magnitude, the iteration has no limit.
     """
     with errors_named("power_iteration"):
         check_count(num_iters=num_iters)
@@ -97,14 +97,14 @@ def matrix_inverse_pth_root(
     error_tolerance: float = 1e-6,
     precision: jax.lax.PrecisionLike = jax.lax.Precision.HIGHEST,
 ) -> tuple[Array, Array]:
-    """Compute (A + ridge_epsilon·λ_max·I)^(-1/p) of a symmetric matrix, by its eigenvalues.
+    """Compute (A + ridge_epsilon·λ_max·I)^(-1/p) of a symmetric matrix, from its eigenvalues.
 
     Args:
         matrix: A symmetric, positive semi-definite matrix of shape (n, n).
-        p: The root, an integer of at least 1.
-        num_iters: Not needed: eigenvalues leave nothing to iterate. Taken as optax takes it.
+        p: Order of the root, an integer of at least 1.
+        num_iters: Not used, since nothing is iterated; accepted because optax has it.
         ridge_epsilon: Share of the largest eigenvalue that is added to the diagonal.
-        error_tolerance: Not needed either.
+        error_tolerance: Not used either.
         precision: Precision of the products of the eigenvectors, as `jax.lax.dot` takes it.
 
     Returns:
@@ -127,7 +127,7 @@ def matrix_inverse_pth_root(
 
 
 def nnls(A: Array, b: Array, iters: int, unroll: int | bool = 1, L: Number | None = None) -> Array:
-    """Minimize ‖A·x - b‖₂ over x ≥ 0 by the accelerated projected gradient.
+    """Minimize ‖A·x - b‖₂ over x ≥ 0 by accelerated projected gradient descent.
 
         x' = max(y - Aᵀ(A·y - b) / L, 0),  t' = (1 + √(1 + 4t²)) / 2
         y' = x' + (t - 1) / t'·(x' - x)
@@ -138,8 +138,8 @@ def nnls(A: Array, b: Array, iters: int, unroll: int | bool = 1, L: Number | Non
         A: A real matrix of shape (m, n).
         b: Right-hand side of shape (m,), or (m, k) for k problems at once.
         iters: Number of iterations, an integer of at least 1.
-        unroll: Number of iterations that `jax.lax.scan` writes out.
-        L: The largest eigenvalue of AᵀA or more; None for its Frobenius norm.
+        unroll: Number of iterations that `jax.lax.scan` unrolls.
+        L: The largest eigenvalue of AᵀA, or an upper bound; None for the Frobenius norm of AᵀA.
 
     Returns:
         x, of shape (n,) or (n, k).

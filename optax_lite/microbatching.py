@@ -1,8 +1,8 @@
 """Call a function of a batch on one microbatch after another, as in `optax.microbatching`.
 
-Microbatch i of n has the rows i, n + i, 2n + i, ..., so that a batch that is spread over devices
-stays where it is. The batch is never copied as a whole, and results are accumulated as they come:
-beyond its arguments and its result a call needs the memory of one microbatch.
+Microbatch i of n has the rows i, n + i, 2n + i, ..., so that a batch sharded over devices stays in
+place. The batch is never copied as a whole, and results are accumulated as they arrive: beyond its
+arguments and its result, a call needs memory for one microbatch.
 """
 
 import dataclasses
@@ -30,20 +30,20 @@ _Key: TypeAlias = int | str  # of an argument of a call: its position, or its ke
 
 
 class AccumulationType(enum.Enum):
-    """Name what becomes of the results of the microbatches.
+    """Choose how the results of the microbatches are combined.
 
-    Sums and means are made in float32 at least, and returned in the dtype of the result.
+    Sums and means are computed in float32 at least, and returned in the dtype of the result.
     """
 
     MEAN = 1  # their sum, divided by the number of microbatches
     SUM = 2
-    RUNNING_MEAN = 3  # the mean of those so far, brought up to date by each: no sum can overflow
+    RUNNING_MEAN = 3  # the mean so far, updated with each: no sum can overflow
     CONCAT = 4  # all, with rows in the order of the batch; scalars become a vector
 
 
 @dataclasses.dataclass(frozen=True)
 class Accumulator:
-    """Describe an accumulation that `AccumulationType` does not have.
+    """Describe an accumulation that `AccumulationType` lacks.
 
         largest = Accumulator(
             init=lambda like: jax.tree.map(lambda x: jnp.full(x.shape, -jnp.inf, x.dtype), like),
@@ -104,16 +104,16 @@ def microbatch(
     of all microbatches at once.
 
     `num_real_microbatches` may be traced, so that padded batches of several sizes share a program.
-    Microbatch i of n has the rows i, n + i, ..., and not the first rows. Those that are left out
-    count as zeros in a SUM, MEAN and CONCAT, but do not count in a RUNNING_MEAN.
+    Microbatch i of n has the rows i, n + i, ..., not consecutive ones. Microbatches that are left
+    out count as zeros in SUM, MEAN and CONCAT, but do not count in RUNNING_MEAN.
 
     Args:
         fun: Function to call, which returns a tree of arrays.
         argnums: Positions of the arguments to split; negative ones count from the end.
-        microbatch_size: Rows of a microbatch; must divide those of the batch. None returns `fun`
+        microbatch_size: Rows per microbatch; must divide the rows of the batch. None returns `fun`
             unchanged.
-        accumulator: An `AccumulationType` or `Accumulator`, or a tree of them in which each is for
-            one leaf or subtree of the result.
+        accumulator: An `AccumulationType` or `Accumulator`, or a tree of them, each for one leaf or
+            subtree of the result.
         argnames: Names of further arguments to split. Both kinds may be passed by position or by
             keyword.
         in_axes: Axis to split: one for all arguments, or one for each of `argnums` and then of
@@ -158,9 +158,9 @@ def micro_vmap(
     Args:
         fun: Function of one example, which returns a tree of arrays.
         in_axes: Axis of the examples: one for all positional arguments, or one for each, None for
-            what all examples share. In keyword arguments it is the first.
-        out_axes: Must be 0: results that keep an axis of examples have it in front.
-        microbatch_size: Number of examples mapped at once; must divide that of all. None for all.
+            those that all examples share. Keyword arguments have it first.
+        out_axes: Must be 0: results that keep the axis of examples have it first.
+        microbatch_size: Number of examples mapped at once; must divide the total. None for all.
         vmap_fn: Function that maps over a microbatch, called as `vmap_fn(fun, in_axes, out_axes)`.
         accumulator: As in `microbatch`, over examples; integers are summed and averaged as
             `jnp.sum` and `jnp.mean` do. An `Accumulator` needs its `aggregate`.
@@ -214,17 +214,17 @@ def micro_grad(
 
     Args:
         fun: Function to differentiate, by default `fun(params, batch)`, which returns a scalar.
-        has_aux: Whether `fun` returns a pair, the second part of which is not differentiated.
+        has_aux: Let `fun` return a pair, the second part of which is not differentiated.
         argnums: Positions of the arguments to differentiate.
         batch_argnums: Positions of the arguments with examples along their first axis. Keyword
             arguments have them too; all others reach every example unchanged.
-        keep_batch_dim: Pass each example as a batch of one, to a `fun` that takes batches; keyword
-            arguments that are not in `batch_argnums` come without that axis.
-        microbatch_size: Number of gradients that exist at once; must divide that of examples. None
+        keep_batch_dim: Pass each example as a batch of one, for a `fun` that takes batches; keyword
+            arguments that are not in `batch_argnums` are passed without that axis.
+        microbatch_size: Number of gradients held at once; must divide the number of examples. None
             for all.
-        accumulator: As in `micro_vmap`, of what `transform_fn` returns.
+        accumulator: As in `micro_vmap`, for what `transform_fn` returns.
         transform_fn: Function of the gradient of one example, such as clipping.
-        metrics_fn: Function of the gradient of one example, whose results are all returned.
+        metrics_fn: Function of the gradient of one example; all its results are returned.
         num_real_microbatches: Run only the first so many microbatches, from 0 to all. See
             `microbatch`; None for all.
 
@@ -269,8 +269,8 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
 
     Args:
         tree: A tree of arrays.
-        microbatch_size: Rows of a microbatch, an integer of at least 1; must divide those of every
-            array.
+        microbatch_size: Rows of a microbatch, an integer of at least 1; must divide the rows of
+            every array.
         axis: Axis to split; a negative one counts from the end.
 
     Returns:
@@ -340,7 +340,7 @@ class _Loop:
             return [self._as_before(c, old) for c, old in zip(new, carries, strict=True)]
 
         def step_if_real(i, carries):
-            # A loop to a traced end would have no reverse-mode derivative.
+            # A loop with a traced bound would have no reverse-mode derivative.
             return jax.lax.cond(i < real, step, lambda i, carries: carries, i, carries)
 
         carries = [fold.init(x) for fold, x in zip(folds, like, strict=True)]
@@ -350,12 +350,12 @@ class _Loop:
         )
 
     def _in_one(self, values: PyTree) -> PyTree:
-        """Return the result of a batch that is not split, from the values of all examples."""
+        """Return the result of an unsplit batch from the values of all its examples."""
         folds, treedef, values = self._folds(values, 1)
         return treedef.unflatten([fold.aggregate(x) for fold, x in zip(folds, values, strict=True)])
 
     def _steps(self, n: int) -> tuple[int, Any]:
-        """Return the number of steps of the loop, and that of real ones if it is traced."""
+        """Return the number of steps of the loop and, if it is traced, the number of real ones."""
         real = self.num_real_microbatches
         if real is None or isinstance(real, Tracer):
             return n, real
@@ -365,8 +365,8 @@ class _Loop:
         return int(real), None
 
     def _folds(self, out: PyTree, n: int) -> tuple[list[Accumulator], Any, list[PyTree]]:
-        """Return an accumulator for each array that the function returns, or for each subtree that
-        one of the caller's takes; with the tree of them, and the outputs there.
+        """Return an accumulator for each array of the result, or for each subtree that the caller
+        gave one for; also their tree structure, and the outputs at its leaves.
         """
         paths, treedef = jax.tree_util.tree_flatten_with_path(self.accumulator, is_leaf=is_missing)
         try:
@@ -412,11 +412,11 @@ class _Loop:
 
 
 def _concatenation(like: Any, n: int) -> Accumulator:
-    """Concatenate n arrays, the rows of each where those of its microbatch were."""
+    """Concatenate n arrays, with the rows of each where its microbatch's rows were."""
     rows, *rest = like.shape or (1,)
 
     def init(like):
-        # Broadcast, so that it is spread over devices as one result is.
+        # Broadcast, so that it is sharded over devices as one result is.
         return jnp.broadcast_to(jnp.zeros_like(like).reshape(rows, 1, *rest), (rows, n, *rest))
 
     return Accumulator(
@@ -441,7 +441,7 @@ def _reduction(like: Any, kind: AccumulationType, n: int, examples: bool) -> Acc
     def update(carry, x, i):
         if kind is not AccumulationType.RUNNING_MEAN:
             return carry + take(x)
-        # Two weights and not a difference: carry + (x - carry) / (i + 1) turns infinity into NaN.
+        # Two weights, not a difference: carry + (x - carry) / (i + 1) turns infinity into NaN.
         return carry * weak_typed(i / (i + 1)) + take(x) * weak_typed(1 / (i + 1))
 
     def finalize(carry):
@@ -456,7 +456,7 @@ def _reduction(like: Any, kind: AccumulationType, n: int, examples: bool) -> Acc
 
 
 def _custom(given: Accumulator, examples: bool) -> Accumulator:
-    """Adapt an accumulator of the caller, for values with an axis of examples if there is one."""
+    """Adapt the caller's accumulator to values, which with `examples` have an axis of examples."""
 
     def init(like):
         carry = given.init(jax.eval_shape(given.aggregate, like) if examples else like)
@@ -483,7 +483,7 @@ def _call(fun: Callable, args: tuple, kwargs: dict, new: dict[_Key, Any]) -> Any
 
 
 def _find(wanted: tuple[_Key, ...], fun: Callable, args: tuple, kwargs: dict) -> list[_Key]:
-    """Find the wanted arguments in this call, by position or by keyword, whatever was asked for."""
+    """Find the wanted arguments in this call, whether passed by position or by keyword."""
     names = _positional_names(fun)
     keys: list[_Key] = []
     for one in wanted:
@@ -509,7 +509,7 @@ def _positional_names(fun: Callable) -> list[str]:
 
 
 def _count_all_rows(batch: dict[_Key, Any], axes: dict[_Key, int], size: int | None) -> int:
-    """Count the rows, of which all arrays of the batch must have the same number."""
+    """Count the rows, which must be equally many in all arrays of the batch."""
     counts = {}
     for key, arg in batch.items():
         for path, x in jax.tree_util.tree_flatten_with_path(arg)[0]:
@@ -567,7 +567,7 @@ _names = functools.partial(_members, str, "a name", "names")
 
 
 def _one_each(members: tuple, value: Any, count: int, what: str) -> tuple:
-    """Return the axes for some arguments, from a number for all or a sequence of one for each."""
+    """Return an axis for each argument, from one number for all or a sequence of one for each."""
     if not isinstance(value, (tuple, list)):
         return members * count
     if len(members) != count:

@@ -1,9 +1,9 @@
-"""Projections: the point of a set that is nearest to a tree, in Euclidean distance.
+"""Project a tree onto a set: find the set's nearest point, in Euclidean distance.
 
-The entries of all leaves together are one vector x. It is computed in the widest precision among
-the leaves, at least float32, and every leaf is returned in its own dtype; missing leaves (None,
-masked) stay missing. Derivatives are right wherever there is one, and finite elsewhere. A set
-that turns out to be empty only inside a compiled function, as for a radius below 0, makes NaN.
+The entries of all leaves form one vector x. Computation is in the widest precision among the
+leaves, at least float32, and every leaf is returned in its own dtype; missing leaves (None, masked)
+stay missing. Derivatives are exact where they exist, and finite elsewhere. If a set turns out to be
+empty only inside a compiled function, as for a radius below 0, the result is NaN.
 """
 
 import functools
@@ -37,7 +37,7 @@ Reader = Callable[[str, dict[str, Any], PyTree], Any]  # (name, arguments, x) ->
 def _projection(
     *, complex_too: bool = False, **readers: Reader
 ) -> Callable[[Callable[P, PyTree]], Callable[P, PyTree]]:
-    """Make a projection of any tree of floats out of a rule about arrays of one precision.
+    """Turn a rule for arrays of one precision into a projection of any tree of floats.
 
     The first argument is the tree; a reader checks and converts each of the others.
     """
@@ -90,8 +90,8 @@ def _is_real(x: Any) -> bool:
 
 
 def _known(x: Any) -> float:
-    """Return the value of a number; NaN, for which no comparison holds, if it is traced or none."""
-    # Entries of arrays are not looked at: each call would wait for a copy from the device.
+    """Return x as a float, or NaN, for which no comparison holds, if it is traced or no number."""
+    # Array entries are not checked: each call would wait for a copy from the device.
     is_known = _is_real(x) and np.shape(x) == () and not isinstance(x, Tracer)
     return float(x) if is_known else math.nan
 
@@ -125,9 +125,9 @@ def _finite_radius(name: str, given: dict[str, Any], x: PyTree) -> Array:
 
 
 def _column(name: str, value: Any, x: PyTree, *, shared: bool) -> list[tuple[str, Any]]:
-    """Pair what an argument has for each leaf of x with what to call it in an error.
+    """Pair the value that an argument has for each leaf of x with its name in an error.
 
-    With `shared`, a number or None is for the whole tree.
+    With `shared`, a number or None applies to the whole tree.
     """
     if shared and (value is None or (_is_real(value) and np.shape(value) == ())):
         return [(name, value)] * len(jax.tree.leaves(x, is_leaf=is_missing))
@@ -249,7 +249,7 @@ def projection_linf_ball(tree: PyTree, scale: Number = 1) -> PyTree:
 
 
 def _resized(x: Array, size: Array) -> Array:
-    """Return sign(x)·size, with a sign of 1 where x is 0: there every sign is as near."""
+    """Return sign(x)·size; where x is 0, every sign is equally near and 1 is taken."""
     if not jnp.iscomplexobj(x):
         return jnp.where(x < 0, -size, size)
     old = jnp.abs(x)
@@ -262,17 +262,16 @@ def _resized(x: Array, size: Array) -> Array:
 
 
 def _onto_simplex(tree: PyTree, scale: Number) -> PyTree:
-    """Subtract τ from every entry and cut off below 0, with the τ that leaves a sum of `scale`."""
+    """Subtract τ from every entry and clip at 0, with the τ that makes the sum `scale`."""
     x = as_vector(tree)
     if not x.size:
         return tree
-    # A shift of all entries shifts τ alike. Next to the largest one they keep their digits however
+    # Shifting all entries shifts τ equally. Relative to the largest, they keep their digits however
     # far from 0 they are.
     top = jax.lax.stop_gradient(jnp.max(x))
     x = x - top
-    # Digits cancel in the running sums, so this τ is only near the right one. One step of Newton's
-    # method on Σ max(x - τ, 0) = scale mends it and carries its derivatives: none goes through the
-    # sort.
+    # Cancellation in the running sums makes this τ approximate. One step of Newton's method on Σ
+    # max(x - τ, 0) = scale corrects it and carries its derivatives: none goes through the sort.
     u = jnp.sort(jax.lax.stop_gradient(x), descending=True)
     fixed = jax.lax.stop_gradient(scale)
     tau = jnp.max((jnp.cumsum(u) - fixed) / jnp.arange(1, x.size + 1, dtype=x.dtype))
@@ -288,8 +287,9 @@ def projection_simplex(tree: PyTree, scale: Number = 1) -> PyTree:
 
         y = max(x - τ, 0),  τ = max over k of (u₁ + ... + uₖ - scale) / k
 
-    Held, Wolfe & Crowder 1974; Duchi et al. 2008, section 3. u are the entries of x in descending
-    order; the quotient grows with k while the next of them exceeds it, and just these stay above 0.
+    Held, Wolfe & Crowder 1974; Duchi et al. 2008, section 3. u holds the entries of x in descending
+    order. The quotient grows with k as long as the next entry exceeds it; exactly these entries
+    stay above 0.
 
     Args:
         tree: Tree to project. Its leaves must be real.
@@ -311,7 +311,7 @@ def projection_l1_ball(tree: PyTree, scale: Number = 1) -> PyTree:
         scale: Radius, at least 0.
     """
     total = weak_typed(sum_abs(tree))
-    # inside, the sum stands for a radius that may be infinite
+    # inside the ball, take the sum: the radius may be infinite
     p = _onto_simplex(jax.tree.map(jnp.abs, tree), jnp.minimum(total, scale))
     return jax.tree.map(lambda x, p: jnp.where(total <= scale, x, _resized(x, p)), tree, p)
 
@@ -322,7 +322,7 @@ def projection_l1_sphere(tree: PyTree, scale: Number = 1) -> PyTree:
 
         y = sign(x)·p, p the projection of |x| onto the simplex
 
-    No other signs come nearer, and with these it is the distance of p from |x|. An entry of 0 has
+    No other signs come nearer, and with these the distance is that of p from |x|. An entry of 0 has
     two nearest points, and goes to the positive one.
 
     Args:
@@ -350,7 +350,7 @@ def projection_l2_ball(tree: PyTree, scale: Number = 1) -> PyTree:
 
         y = x inside, and outside scale·x / ‖x‖
 
-    By the triangle inequality no point of the ball is nearer than ‖x‖ - scale, as this one is.
+    By the triangle inequality no point of the ball is nearer than ‖x‖ - scale, the distance of y.
 
     Args:
         tree: Tree to project.
@@ -368,7 +368,7 @@ def projection_l2_sphere(tree: PyTree, scale: Number = 1) -> PyTree:
 
         y = scale·x / ‖x‖
 
-    From x = 0 every point is as near; it goes to the one whose n entries are scale / √n.
+    From x = 0 every point is equally near; the one whose n entries are scale / √n is taken.
 
     Args:
         tree: Tree to project.
@@ -398,11 +398,11 @@ def projection_vector(x: PyTree, a: PyTree) -> PyTree:
 
 
 def _onto_plane(x: PyTree, a: PyTree, b: Number, counted: Callable[[Array], Array]) -> PyTree:
-    """Move x against a by what is `counted` of its excess (⟨a, x⟩ - b) / ‖a‖."""
+    """Move x along -a by `counted` of its excess (⟨a, x⟩ - b) / ‖a‖."""
     norm = global_norm(a)
     u = _divided(a, norm)
     excess = counted(dot(u, x) - _divided(b, norm))
-    # a = 0 leaves no way to lose an excess: the set is empty
+    # for a = 0 no move removes an excess: the set is empty
     excess = jnp.where((norm == 0) & (excess != 0), jnp.nan, excess)
     return jax.tree.map(lambda x, u: x - excess * u, x, u)
 
@@ -413,7 +413,7 @@ def projection_hyperplane(x: PyTree, a: PyTree, b: Number) -> PyTree:
 
         y = x - (⟨a, x⟩ - b) / ⟨a, a⟩·a   (Boyd & Vandenberghe 2004, section 8.1.1)
 
-    For a = 0 it is x if b = 0, and NaN otherwise: no y has ⟨0, y⟩ = b.
+    For a = 0 the result is x if b = 0, and NaN otherwise: no y has ⟨0, y⟩ = b.
 
     Args:
         x: Tree to project, with real leaves.
@@ -429,7 +429,7 @@ def projection_halfspace(x: PyTree, a: PyTree, b: Number) -> PyTree:
 
         y = x - max(⟨a, x⟩ - b, 0) / ⟨a, a⟩·a   (Boyd & Vandenberghe 2004, section 8.1.1)
 
-    For a = 0 it is x if b ≥ 0, and NaN otherwise.
+    For a = 0 the result is x if b ≥ 0, and NaN otherwise.
 
     Args:
         x: Tree to project, with real leaves.

@@ -43,7 +43,7 @@ Filter = Callable[[tuple, Any], bool]  # of the path to a value and the value
 
 @dataclasses.dataclass(frozen=True)
 class NamedTupleKey:
-    """Where a path goes through the field of a named tuple.
+    """Entry of a path for a field of a named tuple.
 
     Args:
         tuple_name: Name of the named tuple's class.
@@ -58,7 +58,7 @@ class NamedTupleKey:
 
 
 def _children(node):
-    """Split a node into the keys and values one level below it, and what puts them together again.
+    """Return the keys and values one level below a node, and the treedef that rebuilds it.
 
     A leaf has no keys.
     """
@@ -87,10 +87,10 @@ def _names(path, value) -> list:
 def get_all_with_path(
     tree: PyTree, key: Any, filtering: Filter | None = None
 ) -> list[tuple[tuple, Any]]:
-    """Find every value of a name, with its path.
+    """Find every value with a given name, and its path.
 
-    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple. It works on
-    states and on optimizers: `get_all_with_path(tx, "learning_rate")`.
+    The keys of a path are JAX's, with `NamedTupleKey` for the field of a named tuple. States and
+    optimizers can be searched: `get_all_with_path(tx, "learning_rate")`.
 
     Args:
         tree: A pytree, a state or an optimizer.
@@ -105,12 +105,12 @@ def get_all_with_path(
 
 
 def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
-    """Find the one value of a name, as in `get_all_with_path`; several are an error.
+    """Find the one value with a given name, as in `get_all_with_path`; several are an error.
 
     Args:
         tree: A pytree, a state or an optimizer.
         key: Name to look for: a dict key, a field, or the class of a named tuple.
-        default: What to return where nothing has that name.
+        default: Value to return if nothing has that name.
         filtering: Function of a path and a value that is False for values to pass over.
     """
     found = get_all_with_path(tree, key, filtering)
@@ -124,10 +124,10 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
 
 
 def set(tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any) -> PyTree:
-    """Replace the values in all the places that a keyword names, as in `get_all_with_path`.
+    """Replace every value that a keyword names, found as in `get_all_with_path`.
 
-    A name that is nowhere is an error. Of an optimizer, `tx.replace` edits one place and checks the
-    value.
+    A name that is not found is an error. In an optimizer, `tx.replace` edits one place and checks
+    the value.
 
     Args:
         tree: A pytree, a state or an optimizer.
@@ -166,17 +166,17 @@ def map_params(
 ) -> PyTree:
     """Apply `f` to every leaf of a state that belongs to a parameter, as moments do.
 
-    `map_params(tx, lambda slot, spec: spec, state, specs)` is the sharding of a state by that of
-    the parameters.
+    `map_params(tx, lambda slot, spec: spec, state, specs)` makes the sharding of a state from that
+    of the parameters.
 
     Args:
-        initable: The transformation or its `init`, run once to see where in the state the
-            parameters lie.
-        f: Function of such a leaf, and of those of `rest` at its parameter.
+        initable: The transformation or its `init`, run once to find which leaves of the state
+            belong to parameters.
+        f: Function of such a leaf, and of the leaves of `rest` for its parameter.
         state: State of the optimizer, as `init`, `update` or `step` returned it.
         *rest: Trees like the parameters.
-        transform_non_params: Function of what belongs to no parameter, a count; None leaves it
-            unchanged.
+        transform_non_params: Function of what belongs to no parameter, such as a count; None leaves
+            it unchanged.
         is_leaf: Predicate of leaves, as in `jax.tree.map`; None leaves None and masked leaves
             unchanged.
     """
@@ -209,7 +209,7 @@ def map_params(
 
 
 def _zipped(f: Callable[..., Any], tree: PyTree, *others: PyTree) -> PyTree:
-    """Map as `jax.tree.map` does; an error names the paths or shapes in which trees differ."""
+    """Map as `jax.tree.map` does; an error names the paths or shapes that differ."""
     try:
         return jax.tree.map(f, tree, *others)
     except (TypeError, ValueError) as error:
@@ -242,7 +242,7 @@ def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
     Args:
         tree_x: A pytree x of arrays.
         tree_y: A pytree y of the same structure.
-        *other_trees: More of them.
+        *other_trees: More such trees.
     """
     return _zipped(
         lambda *leaves: functools.reduce(operator.add, leaves), tree_x, tree_y, *other_trees
@@ -306,7 +306,7 @@ def where(condition: PyTree, tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Return x where the condition is True, y elsewhere.
 
     Args:
-        condition: One bool, or array of bools, for all leaves.
+        condition: One bool or array of bools, for all leaves.
         tree_x: A pytree x of arrays.
         tree_y: A pytree y of the same structure.
     """
@@ -314,7 +314,7 @@ def where(condition: PyTree, tree_x: PyTree, tree_y: PyTree) -> PyTree:
 
 
 def clip(tree: PyTree, min_value: Number | None = None, max_value: Number | None = None) -> PyTree:
-    """Bring every entry into [min_value, max_value].
+    """Clip every entry to [min_value, max_value].
 
     Args:
         tree: A pytree of arrays.
@@ -343,7 +343,7 @@ def real(tree: PyTree) -> PyTree:
 
 
 def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
-    """Return every leaf, integers too, in one dtype.
+    """Cast every leaf, integers too, to one dtype.
 
     Args:
         tree: A pytree of arrays.
@@ -364,8 +364,7 @@ def full_like(tree: PyTree, fill_value: Number, dtype: DTypeLike | None = None) 
 
 
 def zeros_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
-    """Return 0 everywhere; integers get zeros too, unlike in the slots that `optax_lite.zeros_like`
-    makes.
+    """Return zeros, for integers too, unlike in the slots that `optax_lite.zeros_like` makes.
 
     Args:
         tree: A pytree of arrays.
@@ -395,7 +394,7 @@ def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
 
 
 def split_key_like(rng_key: Array, target_tree: PyTree) -> PyTree:
-    """Make a key of its own for every leaf.
+    """Make a separate key for every leaf.
 
     Args:
         rng_key: A JAX random key.
@@ -416,12 +415,12 @@ def random_like(
     sampler: Callable[..., Any] = jax.random.normal,
     dtype: DTypeLike | None = None,
 ) -> PyTree:
-    """Draw an array for every leaf.
+    """Draw a random array for every leaf.
 
     Args:
         rng_key: A JAX random key.
         target_tree: A pytree of the structure and shapes of the result.
-        sampler: Function of a key, a shape and a dtype that draws.
+        sampler: Function of a key, a shape and a dtype that draws an array.
         dtype: Dtype of the result; None for that of each leaf.
     """
 
@@ -433,7 +432,7 @@ def random_like(
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
-    """Return typed keys as their raw numbers, to be compared or saved; other leaves unchanged.
+    """Convert typed keys to their raw numbers, to compare or save them; keep other leaves.
 
     Args:
         input_tree: A pytree of arrays, some of them keys.
@@ -451,7 +450,7 @@ def _is_key(x):
 def _wide(x):
     """Return a leaf in float32 at least.
 
-    Integers and bools come in JAX's default integer, for int8 holds no product of its own.
+    Integers and bools become JAX's default integer: int8 cannot hold products of its values.
     """
     x = jnp.asarray(x)
     return (
@@ -464,12 +463,12 @@ def _wide(x):
 def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
     """Return the sum of all entries.
 
-    Integers add up to one of JAX's default size: where 32 bits may not hold it, cast the tree to a
-    float first.
+    Integers are added in JAX's default integer dtype: if 32 bits may not hold the sum, cast the
+    tree to a float first.
 
     Args:
         tree: A pytree of arrays.
-        associative_reduction: Add the leaves up by pairs, which compiles faster if they are many.
+        associative_reduction: Add the leaves up in pairs, which compiles faster if there are many.
     """
     parts = jax.tree.map(lambda x: jnp.sum(_wide(x)), tree)
     with jax.numpy_dtype_promotion("standard"):
@@ -479,7 +478,7 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Array:
 
 
 def vdot(tree_x: PyTree, tree_y: PyTree) -> Array:
-    """Return ⟨x, y⟩ = Σ x̄·y over all entries of all leaves, those of integers as in `sum`.
+    """Return ⟨x, y⟩ = Σ x̄·y over all entries of all leaves, with integers as in `sum`.
 
     Args:
         tree_x: A pytree x of arrays.
@@ -528,7 +527,7 @@ def norm(tree: PyTree, ord: int | str | float | None = None, squared: bool = Fal
         return sum_sq(tree) if squared else global_norm(tree)
     if ord not in (1, jnp.inf, "inf"):
         raise ArgumentError(f"ord must be None, 1, 2 or inf, got {ord!r}", "norm")
-    sizes = jax.tree.map(lambda x: jnp.abs(_wide(x)), tree)  # of int8 too: |-128| is not one
+    sizes = jax.tree.map(lambda x: jnp.abs(_wide(x)), tree)  # int8 cannot hold |-128|
     found = sum(sizes) if ord == 1 else _reduced(jnp.maximum, 0.0, sizes)
     return found * found if squared else found
 
@@ -552,7 +551,7 @@ def allclose(
         b: A pytree of the same structure.
         rtol: Relative difference allowed.
         atol: Absolute difference allowed.
-        equal_nan: Take NaN for equal to NaN.
+        equal_nan: Treat NaN as equal to NaN.
     """
 
     def close(x, y):
@@ -563,16 +562,16 @@ def allclose(
 
 
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype:
-    """Return the dtype of all leaves, JAX's default if there are none.
+    """Return the dtype that all leaves share, JAX's default if there are none.
 
-    Of several dtypes, "promote" is the dtype that a sum of them has, "highest" the one among them
-    that all the others promote to, and "lowest" the one that promotes to all of them. It is an
-    error if there is none (bfloat16 beside float16).
+    For mixed dtypes, "promote" gives the dtype of their sum, "highest" the one among them that all
+    the others promote to, and "lowest" the one that promotes to all the others; it is an error if
+    there is none (bfloat16 with float16).
 
     Args:
         tree: A pytree of arrays.
-        mixed_dtype_handler: "promote", "highest" or "lowest", where leaves have several; None makes
-            that an error.
+        mixed_dtype_handler: "promote", "highest" or "lowest", for mixed dtypes; None makes them an
+            error.
     """
     handlers = (None, "promote", "highest", "lowest")
     if mixed_dtype_handler not in handlers:
@@ -605,7 +604,7 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype:
 def _moved(rule, updates, moments):
     """Return the moments after a rule `m = rule(g, m)`, in their own dtype.
 
-    Where there is no update they stay.
+    Where there is no update they stay unchanged.
     """
     return cast_like(leafwise(lambda g, m: (g, rule(g, m)), updates, moments)[1], moments)
 

@@ -98,8 +98,8 @@ def unitwise_norm(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """Give every entry the norm of its unit, as `adaptive_grad_clip` measures it.
 
     Args:
-        x: Array of weights or gradients of a layer, the units along its last axis.
-        axis: Axes that a norm goes over, where they are others.
+        x: Weights or gradients of a layer, an array with the units along its last axis.
+        axis: Axes that a norm is taken over, if the units are elsewhere.
     """
     _check_axes(x, axis, "unitwise_norm")
     return jnp.broadcast_to(_norm_by_unit(x, axis), x.shape)
@@ -109,10 +109,10 @@ def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 
     """Scale the gradient of each unit down to max_norm where its norm is above.
 
     Args:
-        g_norm: Norm of each entry's unit, of the shape of the gradient.
-        max_norm: Largest norm allowed, of that shape.
+        g_norm: Norm of each entry's unit, in the shape of the gradient.
+        max_norm: Largest norm allowed, in the same shape.
         grad: Gradient, an array.
-        div_eps: Least value of g_norm where it divides.
+        div_eps: Lower bound of g_norm as a divisor.
     """
     if not jnp.shape(g_norm) == jnp.shape(max_norm) == jnp.shape(grad):
         raise ValueError(
@@ -154,7 +154,7 @@ def adaptive_grad_clip(
     Args:
         clipping: Largest norm of a gradient relative to its weights, at least 0.
         eps: Least value of ‖w‖, at least 0; it lets weights that are 0 move.
-        axis: Axes that a norm goes over, where the units are not on the last axis.
+        axis: Axes that a norm is taken over, if the units are not on the last axis.
     """
     check_nonnegative(clipping=clipping)
 
@@ -220,7 +220,7 @@ def per_example_layer_norm_clip(
         grads: Gradients of single examples, a pytree with the examples along the first axis of
             every leaf.
         global_l2_norm_clip: Largest norm C of the gradient of one example.
-        uniform: Clip every leaf to the same norm; False clips by their number of entries.
+        uniform: Clip every leaf to the same norm; False shares C out by number of entries.
 
     Returns:
         The sums, in float32 at least, and for each leaf how many examples were clipped.

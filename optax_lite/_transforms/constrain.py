@@ -81,7 +81,7 @@ def normalize_by_update_norm(scale_factor: ScalarOrSchedule = 1.0, eps: ScalarOr
     converge.
 
     Args:
-        scale_factor: Norm that the updates get.
+        scale_factor: Norm of the result.
         eps: Added to the denominator; at least 0.
     """
 

@@ -78,7 +78,7 @@ def ema(decay: ScalarOrSchedule, debias: bool = True, accumulator_dtype: DTypeLi
 
     Args:
         decay: Decay of the moving average, in [0, 1).
-        debias: Divide by 1 - decayᵗ, for the average starts at 0.
+        debias: Divide by 1 - decayᵗ, since the average starts at 0.
         accumulator_dtype: Dtype in which the average is stored; None for the parameters' own.
     """
     check_unit_interval(decay=decay)

@@ -45,12 +45,12 @@ def reduce_on_plateau(
     by 1 - rtol, so a loss that stays at -10 gets better forever). NaN is no better.
 
     Args:
-        factor: Factor of the scale at a reduction, in (0, 1).
-        patience: Losses that are no better before a reduction, at least 1.
-        rtol: Relative improvement below which a loss is no better, in [0, 1].
-        atol: Absolute improvement below which a loss is no better, at least 0.
+        factor: Factor by which a reduction multiplies the scale, in (0, 1).
+        patience: Losses without improvement before a reduction, at least 1.
+        rtol: Relative improvement below which a loss counts as no better, in [0, 1].
+        atol: Absolute improvement below which a loss counts as no better, at least 0.
         cooldown: Losses after a reduction that only update the best, at least 0.
-        accumulation_size: Updates whose mean is one loss, above 0.
+        accumulation_size: Updates whose losses are averaged into one, above 0.
         min_scale: Least scale, at least 0.
     """
     check_positive(factor=factor, accumulation_size=accumulation_size)

@@ -23,7 +23,7 @@ def scale_by_trust_ratio(
     one of the norms is 0 (a bias that starts at 0), u stays unchanged, without the coefficient.
 
     Args:
-        min_norm: Least value of both norms, at least 0.
+        min_norm: Lower bound of both norms, at least 0.
         trust_coefficient: Share of its norm by which a leaf changes.
         eps: Added to the denominator; at least 0.
     """
@@ -45,7 +45,7 @@ def scale_by_param_block_norm(min_scale: ScalarOrSchedule = 1e-3):
     """Multiply u by max(‖w‖, min_scale), the norm of its leaf.
 
     Args:
-        min_scale: Least factor, at least 0; it lets a leaf of zeros move.
+        min_scale: Lower bound of the factor, at least 0; it lets a leaf of zeros move.
     """
     check_nonnegative(min_scale=min_scale)
 
@@ -63,7 +63,7 @@ def scale_by_param_block_rms(min_scale: ScalarOrSchedule = 1e-3):
     section 8.
 
     Args:
-        min_scale: Least factor, at least 0; it lets a leaf of zeros move.
+        min_scale: Lower bound of the factor, at least 0; it lets a leaf of zeros move.
     """
     check_nonnegative(min_scale=min_scale)
 

@@ -50,7 +50,7 @@ def _uphill(written: list[list[GradientTransformation]]) -> str:
 
 
 def _of(member: GradientTransformation) -> Iterator[GradientTransformation]:
-    """The member and what is nested in it."""
+    """Return the member and the transformations nested in it."""
     return (x for x in member.calls() if isinstance(x, GradientTransformation))
 
 

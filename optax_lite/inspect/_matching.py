@@ -44,7 +44,7 @@ class TransferPlan:
                 yield leaf, functools.reduce(jnp.maximum, values)
 
     def dropped(self) -> Iterator[tuple[StateSection, str, Leaf]]:
-        """Yield the leaves of the old state that went nowhere, each with its part and field."""
+        """Yield the leaves of the old state that were not carried, each with its part and field."""
         used = {source.index for sources in self.kept.values() for source in sources}
         return (entry for entry in every_leaf(self.olds) if entry[2].index not in used)
 
@@ -134,7 +134,7 @@ class TransferPlan:
         return f"the old state also had {left[0]}" if left else self._carry(news, olds)
 
     def _carry(self, news: dict[str, Leaf], olds: dict[str, Leaf]) -> str:
-        """Carry all leaves of a group; if one does not fit none is, and the reason is returned."""
+        """Carry all leaves of a group; if one does not fit, carry none and return the reason."""
         for name, leaf in news.items():
             if name not in olds:
                 return f"the old state has no {name}"
@@ -183,9 +183,7 @@ def _nearest(part: StateSection, others: list[StateSection]) -> list[StateSectio
 def _pairs(
     news: list[StateSection], olds: list[StateSection]
 ) -> list[tuple[StateSection, StateSection | str]]:
-    """Pair each new part with the old one it goes on from, or give a reason; an old one goes to one
-    place.
-    """
+    """Pair each new part with the old one it continues, or give a reason; use no old one twice."""
     found: list[tuple[StateSection, StateSection | str]] = []
     for part in news:
         near = _nearest(part, olds)

@@ -82,7 +82,7 @@ class Surveyed(GradientTransformation):
 
 
 def _with_class(value: Any, kind: type[GradientTransformation]) -> Any:
-    """Return the same with all transformations in it, members too, of another class."""
+    """Return a copy in which all transformations, members too, have another class."""
     if isinstance(value, GradientTransformation):
         return kind.copy_of(value, lambda _, x: _with_class(x, kind))
     if type(value) is tuple:
@@ -135,9 +135,7 @@ def find_paths(
 
 
 def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
-    """Return the numbers and schedules of a node by name; of one that keeps those of its member,
-    these.
-    """
+    """Return the numbers and schedules of a node by name, or its member's if it keeps those."""
     if "injecting" in node.factory.definition.words:
         return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
     return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))
@@ -154,7 +152,7 @@ def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _with(value: Any, given: dict[Path, Any], path: Path = ()) -> Any:
-    """Return the same with the given values in place of its numbers and schedules."""
+    """Return a copy with the given values in place of its numbers and schedules."""
     if isinstance(value, GradientTransformation):
         return value.copy_of(value, lambda name, x: _with(x, given, (*path, name)))
     if isinstance(

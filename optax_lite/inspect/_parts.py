@@ -35,7 +35,7 @@ class StateSection:
 
     @property
     def only_counts(self) -> bool:
-        """Tell whether it is there for the count of a schedule."""
+        """Tell whether the part holds only the count of a schedule."""
         return set(self.fields) - {"inner_state", "hyperparams", "hyperparams_states"} == {"count"}
 
 
@@ -134,9 +134,7 @@ def _upwards(path: str) -> list[str]:
 
 
 def _now_called(path: str, renamed: Mapping[str, str], order: Mapping[str, int]) -> str:
-    """Return the present name of a path, renamed itself or through what contains it, by the first
-    name that applies.
-    """
+    """Return the new name of a path, by the first entry of `renamed` for it or for a path above it."""
     old = min((at for at in _upwards(path) if at in renamed), key=order.__getitem__, default=None)
     return path if old is None else renamed[old] + path.removeprefix(old)
 

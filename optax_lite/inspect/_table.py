@@ -204,8 +204,8 @@ def _ends(paths: tuple[str, ...]) -> list[str]:
 
 
 def _placed(rows: list[LeafRow]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
-    """Return the settings that need a column, as values differ, or a rate or a decay is there for
-    some leaves only; those alike in all leaves that move; and those alike where they apply.
+    """Return the settings that need a column, because values differ or only some leaves have a rate
+    or decay; those alike in all leaves that move; and those alike where they apply.
     """
     moved = [_short(row) for row in rows if row.is_moved]
     columns: list[str] = []

@@ -44,8 +44,8 @@ class MetricsState(NamedTuple):
 
 
 def _learning_rates(tx) -> str | dict[str, str] | None:
-    """The path of the learning rate; where there are several, by what tells them apart: the names
-    of groups, the places in a chain.
+    """Return the path of the learning rate; if there are several, by what tells them apart, such as
+    names of groups or places in a chain.
     """
     parts = [path.split("/") for path in settings(tx)]
     above = [path[:-1] for path in parts if path[-1] == "learning_rate"]

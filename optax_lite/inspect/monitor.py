@@ -181,5 +181,5 @@ def _arrays(tree: PyTree) -> PyTree:
 
 
 def _numbers(tree: PyTree) -> PyTree:
-    """Return what was measured as something that has an average: counts and truths in float32."""
+    """Return a measurement so that it can be averaged: integers and bools in float32."""
     return jax.tree.map(lambda x: x if is_inexact(x) else x.astype(jnp.float32), _arrays(tree))

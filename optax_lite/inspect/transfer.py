@@ -147,8 +147,8 @@ def _vectors_afresh(leaves, fresh, tx, params, chosen: set[str]) -> Iterator[tup
 
 
 def _with_raw_keys(state: OptState, fresh: OptState) -> OptState:
-    """A state of optax, which has typed random keys, with raw ones where the new state has no
-    others.
+    """Convert the typed random keys of a state, as optax has them, to raw ones, unless the new
+    state has typed ones too.
     """
     if any(map(is_key, jax.tree.leaves(fresh))):
         return state
@@ -156,7 +156,7 @@ def _with_raw_keys(state: OptState, fresh: OptState) -> OptState:
 
 
 def _within(steps: list[str]) -> Iterator[str]:
-    """Yield all paths that run along some steps."""
+    """Yield the path of every run of consecutive steps."""
     for start in range(len(steps)):
         yield from itertools.accumulate(steps[start:], "{}/{}".format)
 

@@ -51,14 +51,15 @@ def scale_by_factored_rms(
     V for every entry (Algorithm 5).
 
     Args:
-        factored: Factor leaves that are large enough; False keeps V by entry for all.
+        factored: Factor V of leaves that are large enough; False keeps all of V for every leaf.
         decay_rate: Exponent p of the averages' decay 1 - (i + 1)^-p after i updates; at least 0.
-        step_offset: First updates not to count: fine-tuning that goes on with a count gives it
-            here, to start anew. Before it is reached nothing is averaged (optax: NaN).
+        step_offset: Subtracted from the number of updates: fine-tuning that continues a count gives
+            it here, to start anew. Until the count reaches it nothing is averaged (optax: NaN).
         min_dim_size_to_factor: Size that both of the two largest axes must have for a leaf to be
             factored.
         epsilon: Added to |G|²; at least 0.
-        decay_rate_fn: Function of the number of updates i and `decay_rate` to the averages' decay.
+        decay_rate_fn: Function of the number of updates i and `decay_rate` that returns the
+            averages' decay.
     """
     check_nonnegative(decay_rate=decay_rate, epsilon=epsilon)
 
@@ -141,16 +142,17 @@ def adafactor(
         min_dim_size_to_factor: Size that both of the two largest axes must have for a leaf to be
             factored.
         decay_rate: Exponent p of the averages' decay 1 - (i + 1)^-p after i updates; at least 0.
-        decay_offset: First updates not to count, `step_offset` of `scale_by_factored_rms`.
+        decay_offset: Subtracted from the number of updates: `step_offset` of
+            `scale_by_factored_rms`.
         multiply_by_parameter_scale: Multiply the step of a leaf by max(RMS(W), 1e-3).
         clipping_threshold: Largest RMS of U, at least 0; None does not clip.
         momentum: Decay of an average of the steps, in [0, 1); None for none. It costs the memory
             that factoring saves: n·m for an n by m matrix, where the averages take n + m.
         dtype_momentum: Dtype in which that average is stored; None for the parameters' own.
-        weight_decay_rate: Share of W taken off at every step, not multiplied by the learning rate;
+        weight_decay_rate: Share of W removed at every step, not multiplied by the learning rate;
             None for none.
         eps: Added to |G|²; at least 0.
-        factored: Factor leaves that are large enough; False keeps V by entry for all.
+        factored: Factor V of leaves that are large enough; False keeps all of V for every leaf.
         weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
             makes one of the params (see `masked`); None for all.
     """

@@ -29,11 +29,11 @@ def scale_by_rss(
         g ← g / √(s + eps), s the sum of |g|² so far; 0 where s is 0
 
     Args:
-        initial_accumulator_value: Where the sum starts; at least 0, which it is in the paper and in
+        initial_accumulator_value: Starting value of the sum; at least 0, and 0 in the paper and in
             torch.
         eps: Added under the root, or to it without `eps_in_sqrt`; at least 0.
         eps_in_sqrt: Divide by √(s + eps); False divides by √s + eps, as the paper (δ) and torch do.
-            optax has the root around both.
+            optax takes the root of both.
     """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 
@@ -66,11 +66,11 @@ def adagrad(
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
-        initial_accumulator_value: Where the sum starts; at least 0, which it is in the paper and in
+        initial_accumulator_value: Starting value of the sum; at least 0, and 0 in the paper and in
             torch.
         eps: Added under the root, or to it without `eps_in_sqrt`; at least 0.
         eps_in_sqrt: Divide by √(s + eps); False divides by √s + eps, as the paper (δ) and torch do.
-            optax has the root around both.
+            optax takes the root of both.
     """
     return with_decay_and_rate(
         learning_rate, scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt)

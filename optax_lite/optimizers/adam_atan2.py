@@ -37,7 +37,7 @@ def scale_by_adam_atan2(
         b1: Decay of the moving average of gradients, in [0, 1).
         b2: Decay of the moving average of squared gradients, in [0, 1).
         a: Factor of the arctangent, at least 0.
-        b: Factor of √v̂, at least 0; it says where the arctangent bends.
+        b: Factor of √v̂, at least 0; it sets where the arctangent bends.
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
     """
     check_nonnegative(a=a, b=b)
@@ -87,7 +87,7 @@ def adam_atan2(
         b1: Decay of the moving average of gradients, in [0, 1).
         b2: Decay of the moving average of squared gradients, in [0, 1).
         a: Factor of the arctangent, at least 0.
-        b: Factor of √v̂, at least 0; it says where the arctangent bends.
+        b: Factor of √v̂, at least 0; it sets where the arctangent bends.
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the

@@ -49,7 +49,7 @@ def scale_by_adan(
         b1: Decay of the moving average of gradients, in [0, 1).
         b2: Decay of the moving average of the gradient's change, and weight of the look-ahead; in
             [0, 1).
-        b3: Decay of the moving average of the squared gradient looked ahead to, in [0, 1).
+        b3: Decay of the moving average of the squared look-ahead gradient, in [0, 1).
         eps: Added to the denominator; at least 0.
         eps_root: Added under the square root of the denominator; at least 0.
     """
@@ -109,7 +109,7 @@ def adan(
         b1: Decay of the moving average of gradients, in [0, 1).
         b2: Decay of the moving average of the gradient's change, and weight of the look-ahead; in
             [0, 1).
-        b3: Decay of the moving average of the squared gradient looked ahead to, in [0, 1).
+        b3: Decay of the moving average of the squared look-ahead gradient, in [0, 1).
         eps: Added to the denominator; at least 0.
         eps_root: Added under the square root of the denominator; at least 0.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.

@@ -54,7 +54,7 @@ def scale_by_ademamix(
         eps: Added to the denominator; at least 0.
         eps_root: Added under the square root of the denominator; at least 0.
         mu_dtype: Dtype of m1 and m2, which are most of the state; None for the parameters' own. In
-            bfloat16 the slow one does not move, for 1 - b3 is below its precision.
+            bfloat16 m2 does not move, since 1 - b3 is below its precision.
     """
     check_nonnegative(alpha=alpha)
 
@@ -115,7 +115,7 @@ def ademamix(
         eps: Added to the denominator; at least 0.
         eps_root: Added under the square root of the denominator; at least 0.
         mu_dtype: Dtype of m1 and m2, which are most of the state; None for the parameters' own. In
-            bfloat16 the slow one does not move, for 1 - b3 is below its precision.
+            bfloat16 m2 does not move, since 1 - b3 is below its precision.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
             params (see `masked`); None for all.

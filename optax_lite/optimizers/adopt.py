@@ -45,11 +45,12 @@ def scale_by_adopt(
     Args:
         b1: Decay of the moving average of normalized gradients, in [0, 1).
         b2: Decay of the moving average of squared gradients, in [0, 1).
-        eps: Least value of √v where it divides; at least 0.
-        mu_dtype: Dtype in which that average is stored; None for the parameters' own.
-        nesterov: Take b1·m + (1 - b1)·d once more.
+        eps: Lower bound of √v as a divisor; at least 0.
+        mu_dtype: Dtype in which m is stored; None for the parameters' own.
+        nesterov: Step along b1·m + (1 - b1)·d, with the new m, instead of along m.
         use_clipping: Clip normalized gradients to ±c; False leaves the clipping out.
-        clip_value_fn: Function of the number of updates so far, a float, to c; t^¼ by default.
+        clip_value_fn: Function of the number of updates so far, a float, that returns c; t^¼ by
+            default.
     """
 
     def init(params):
@@ -101,11 +102,12 @@ def adopt(
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
         b1: Decay of the moving average of normalized gradients, in [0, 1).
         b2: Decay of the moving average of squared gradients, in [0, 1).
-        eps: Least value of √v where it divides; at least 0.
-        mu_dtype: Dtype in which that average is stored; None for the parameters' own.
-        nesterov: Take b1·m + (1 - b1)·d once more.
+        eps: Lower bound of √v as a divisor; at least 0.
+        mu_dtype: Dtype in which m is stored; None for the parameters' own.
+        nesterov: Step along b1·m + (1 - b1)·d, with the new m, instead of along m.
         use_clipping: Clip normalized gradients to ±c; False leaves the clipping out.
-        clip_value_fn: Function of the number of updates so far, a float, to c; t^¼ by default.
+        clip_value_fn: Function of the number of updates so far, a float, that returns c; t^¼ by
+            default.
     """
     return with_decay_and_rate(
         learning_rate,

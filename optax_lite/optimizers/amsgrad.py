@@ -59,8 +59,8 @@ def scale_by_amsgrad(
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
         bias_correction_mu: Divide m by 1 - b1ᵗ; False takes m for m̂.
         bias_correction_nu: Divide v by 1 - b2ᵗ; False takes v for v̂.
-        max_of: "corrected" for the maximum of v̂, optax's way; "raw" for torch's, the maximum of v,
-            which is divided by 1 - b2ᵗ in the update only.
+        max_of: "corrected" for the maximum of v̂, as in optax; "raw" for that of v, as in torch,
+            divided by 1 - b2ᵗ only in the update.
     """
     if max_of not in ("corrected", "raw"):
         raise ArgumentError(f"max_of must be 'corrected' or 'raw', got {max_of!r}")
@@ -126,8 +126,8 @@ def amsgrad(
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
         bias_correction_mu: Divide m by 1 - b1ᵗ; False takes m for m̂.
         bias_correction_nu: Divide v by 1 - b2ᵗ; False takes v for v̂.
-        max_of: "corrected" for the maximum of v̂, optax's way; "raw" for torch's, the maximum of v,
-            which is divided by 1 - b2ᵗ in the update only.
+        max_of: "corrected" for the maximum of v̂, as in optax; "raw" for that of v, as in torch,
+            divided by 1 - b2ᵗ only in the update.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -36,9 +36,9 @@ def scale_by_cocob(alpha: ScalarOrSchedule = 100.0, eps: ScalarOrSchedule = 1e-8
     imaginary parts.
 
     Args:
-        alpha: Number of updates, about, for which bets stay small, which is the warm-up; at least
+        alpha: Length of the warm-up: bets stay small for about so many updates; at least 0.
+        eps: Starting value of L, at least 0; a nonzero one avoids 0/0 where gradients are exactly
             0.
-        eps: Where L starts; at least 0, and above it against 0/0 where gradients are exactly 0.
     """
     check_nonnegative(alpha=alpha)
 
@@ -80,10 +80,10 @@ def cocob(
 
     Args:
         learning_rate: Factor of what is bet on, not of the step: a constant only divides `eps`, and
-            a schedule weighs the gradients of different times.
-        alpha: Number of updates, about, for which bets stay small, which is the warm-up; at least
+            a schedule weights the gradients by time.
+        alpha: Length of the warm-up: bets stay small for about so many updates; at least 0.
+        eps: Starting value of L, at least 0; a nonzero one avoids 0/0 where gradients are exactly
             0.
-        eps: Where L starts; at least 0, and above it against 0/0 where gradients are exactly 0.
         weight_decay: L2 penalty.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
             params (see `masked`); None for all.

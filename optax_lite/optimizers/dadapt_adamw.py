@@ -59,7 +59,7 @@ def dadapt_adamw(
         learning_rate: Factor of d; leave it at 1, or give a schedule that starts or peaks there.
         betas: The pair (b1, b2) of decays, each a number or a schedule.
         eps: Added to the denominator; at least 0.
-        estim_lr0: Where d starts, above 0; it should be far too small.
+        estim_lr0: Starting value of d, above 0; choose it far too small.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.
     """
     check_betas(betas)

@@ -54,7 +54,7 @@ def dowg(
 
     Args:
         learning_rate: Factor of the step, best left at 1; a number or a schedule.
-        init_estim_sq_dist: Where r̄² starts, at least 0; None for `eps`.
+        init_estim_sq_dist: Starting value of r̄², at least 0; None for `eps`.
         eps: Added to the denominator; at least 0. It is also where r̄² starts by default.
         weight_decay: L2 penalty; None adds nothing.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the

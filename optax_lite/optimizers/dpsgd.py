@@ -81,7 +81,7 @@ def dpsgd(
         l2_norm_clip: Largest norm of the gradient of one example, at least 0.
         noise_multiplier: Standard deviation of the noise as a multiple of the clip, at least 0.
         key: Random seed, an integer or a JAX key; give members of a population a key each. It or
-            `seed` must be given: who knows it can take the noise off again.
+            `seed` must be given; whoever knows it can remove the noise.
         momentum: Decay of the momentum, in [-1, 1]. None for none.
         nesterov: Use Nesterov momentum, which looks one step ahead.
         seed: The older name of `key`; only one of the two may be given.

@@ -34,7 +34,7 @@ def fromage(learning_rate: ScalarOrSchedule, min_norm: ScalarOrSchedule = 1e-6):
 
     Args:
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
-        min_norm: Least value of both norms, at least 0; it lets a leaf of zeros move.
+        min_norm: Lower bound of both norms, at least 0; it lets a leaf of zeros move.
     """
     return chain(
         scale_by_trust_ratio(min_norm),

@@ -202,8 +202,8 @@ def scale_by_galore(
             an integer of at least 1.
         scale: Factor of the projected updates.
         base_optimizer: Transformation of the projections, None for `scale_by_adam()`. It sees no
-            parameters, for they have other shapes: decay belongs behind.
-        weight_dimension_numbers: Axes of the matrix that a leaf is, or a tree or function of these.
+            parameters, whose shapes differ: decay belongs after this one.
+        weight_dimension_numbers: Axes that make a leaf a matrix, or a tree or function of these.
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
     return _scale_by_galore(base, scale, rank, update_proj_gap, weight_dimension_numbers)
@@ -237,11 +237,11 @@ def galore(
             an integer of at least 1.
         scale: Factor of the projected updates.
         base_optimizer: Transformation of the projections, None for `scale_by_adam()`. It sees no
-            parameters, for they have other shapes: decay belongs behind.
+            parameters, whose shapes differ: decay belongs after this one.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.
         mask: Leaves that decay: path patterns, a tree of bools or a function that makes one of the
             params (see `masked`); None for all.
-        weight_dimension_numbers: Axes of the matrix that a leaf is, or a tree or function of these.
+        weight_dimension_numbers: Axes that make a leaf a matrix, or a tree or function of these.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -35,7 +35,7 @@ def lars(
         learning_rate: Step size; a number, or a schedule of the number of updates so far.
         weight_decay: L2 penalty, which the ratio scales as well.
         weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
-            makes one of the params (see `masked`); None for all. True is all, too.
+            makes one of the params (see `masked`); None for all. True also means all.
         trust_coefficient: Share of its norm that a leaf moves by, times the learning rate.
         eps: Added to the denominator; at least 0.
         trust_ratio_mask: Leaves scaled by the ratio, in the forms of `masked`; True for all.

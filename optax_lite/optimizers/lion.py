@@ -43,8 +43,8 @@ def scale_by_lion(
         b1: Share of m in the mixture c, in [0, 1).
         b2: Decay of the moving average of gradients, in [0, 1).
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
-        mode: "hard" for the sign; "smooth" for tanh(smooth_beta·c) and "refined" for c brought into
-            [-1, 1] soften it near 0.
+        mode: "hard" for the sign; "smooth", tanh(smooth_beta·c), and "refined", c clipped to ±1,
+            soften it near 0.
         smooth_beta: Steepness of "smooth" at 0, at least 0.
     """
     check_nonnegative(smooth_beta=smooth_beta)

@@ -60,7 +60,7 @@ def mechanize(
         weight_decay: Decay of the tuner, which makes runs more alike; decay of the parameters
             belongs to the base optimizer.
         eps: Added to the denominators and to |h|; at least 0.
-        s_init: Where the scale starts, at least 0; it should be too small.
+        s_init: Starting value of the scale, at least 0; choose it too small.
         num_betas: Number of horizons, an integer of at least 1.
     """
     check_members({"base_optimizer": base_optimizer})

@@ -39,13 +39,12 @@ def momo(
     in τ are multiplied by 1 + α·weight_decay, as in the paper; optax only divides x by it.
 
     Args:
-        learning_rate: Largest step α, at least 0; best chosen too large, for it only binds where τ
-            would be larger. A number or a schedule.
+        learning_rate: Largest step α, at least 0; best chosen too large, as it only matters where τ
+            would exceed it. A number or a schedule.
         beta: Decay of the averages of gradients, losses and ⟨g, x⟩, in [0, 1).
-        lower_bound: Smallest loss to be expected, mostly 0.
+        lower_bound: Smallest loss to be expected, usually 0.
         weight_decay: Weight decay, at least 0; the learning rate multiplies it.
-        adapt_lower_bound: Use a running estimate of the lower bound, which is then `lower_bound` at
-            least.
+        adapt_lower_bound: Use a running estimate of the lower bound, never less than `lower_bound`.
     """
     check_unit_interval(beta=beta)
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)

@@ -36,15 +36,14 @@ def momo_adam(
     replaces lb. The default learning rate is ten times Adam's.
 
     Args:
-        learning_rate: Largest step α, at least 0; best chosen too large, for it only binds where τ
-            would be larger. A number or a schedule.
+        learning_rate: Largest step α, at least 0; best chosen too large, as it only matters where τ
+            would exceed it. A number or a schedule.
         b1: Decay of the averages of gradients, losses and ⟨g, x⟩, in [0, 1).
         b2: Decay of the moving average of squared gradients, in [0, 1).
         eps: Added to the denominator; at least 0.
-        lower_bound: Smallest loss to be expected, mostly 0.
+        lower_bound: Smallest loss to be expected, usually 0.
         weight_decay: Weight decay, at least 0; the learning rate multiplies it.
-        adapt_lower_bound: Use a running estimate of the lower bound, which is then `lower_bound` at
-            least.
+        adapt_lower_bound: Use a running estimate of the lower bound, never less than `lower_bound`.
     """
     check_nonnegative(learning_rate=learning_rate, weight_decay=weight_decay)
 

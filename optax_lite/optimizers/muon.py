@@ -311,8 +311,8 @@ def muon(
         weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
             makes one of the params (see `masked`); None for all.
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
-            Both methods have it.
-        nesterov: Use Nesterov momentum, which looks one step ahead. Both methods have it.
+            Applies to both methods.
+        nesterov: Use Nesterov momentum, which looks one step ahead. Applies to both methods.
         adaptive: Multiply by ⟨m̂, result⟩, matrix by matrix (Bernstein & Newhouse 2024).
         preconditioning: Bound of the singular values: "frobenius", "spectral", "schatten" or "aol".
         adam_b1: The `b1` of AdamW, in [0, 1).
@@ -320,7 +320,7 @@ def muon(
         adam_eps_root: The `eps_root` of AdamW, at least 0.
         adam_weight_decay: The `weight_decay` of AdamW.
         adam_learning_rate: The learning rate of AdamW; None for `learning_rate`.
-        muon_weight_dimension_numbers: Leaves that are Muon's, and the axes of their matrices.
+        muon_weight_dimension_numbers: Leaves that Muon trains, and the axes of their matrices.
         consistent_rms: Factor r of r·√max(m, n), or None for √max(1, n/m); 0.2 makes updates of
             AdamW's size, so that one rate and decay serve both (Liu et al. 2025).
         ns_dtype: Dtype of the steps alone: bfloat16 in Jordan's code, None for that of the rest.

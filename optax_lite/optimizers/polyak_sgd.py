@@ -32,7 +32,7 @@ def scale_by_polyak(
         f_min: Least value of the loss, 0 for a model that can fit all data; too low a guess makes
             steps too long.
         max_learning_rate: Largest factor of g, at least 0.
-        eps: Added to the denominator; at least 0. It is beside ‖g‖².
+        eps: Added to the denominator; at least 0. The other term is ‖g‖².
         variant: "sps", whose step turns uphill below f_min, or "sps+", whose step is 0 there
             (Garrigos et al. 2023).
     """
@@ -73,7 +73,7 @@ def polyak_sgd(
         scaling: Factor of the step; a number or a schedule.
         f_min: Least value of the loss, 0 for a model that can fit all data; too low a guess makes
             steps too long.
-        eps: Added to the denominator; at least 0. It is beside ‖g‖².
+        eps: Added to the denominator; at least 0. The other term is ‖g‖².
         variant: "sps", whose step turns uphill below f_min, or "sps+", whose step is 0 there
             (Garrigos et al. 2023).
     """

@@ -71,11 +71,11 @@ def prodigy(
         betas: The pair (b1, b2) of decays, each a number or a schedule.
         beta3: Decay of r and s, in [0, 1); None for √b2.
         eps: Added to √v as d·eps; at least 0.
-        estim_lr0: Where d starts (d₀), above 0; it should be far too small.
+        estim_lr0: Starting value d₀ of d, above 0; choose it far too small.
         estim_lr_coef: Factor of the estimate, at least 0.
         weight_decay: Decoupled weight decay; the learning rate multiplies it.
-        safeguard_warmup: Leave the learning rate out of s, for a small rate in a long warm-up would
-            let d grow too far.
+        safeguard_warmup: Leave the learning rate out of s: a small rate in a long warm-up would let
+            d grow too far.
         weight_decay_mask: Leaves that decay: path patterns, a tree of bools or a function that
             makes one of the params (see `masked`); None for all.
     """

@@ -60,9 +60,9 @@ def scale_by_rms(
         decay: Decay of the moving average, in [0, 1).
         eps: Added under the root, or to it without `eps_in_sqrt`; at least 0. 1e-8 inside the root
             acts like 1e-4 outside.
-        initial_scale: Where v starts, at least 0.
+        initial_scale: Starting value of v, at least 0.
         eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
-        bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
+        bias_correction: Divide v by 1 - decayᵗ, to avoid first steps that are too long; it adds a
             count to the state.
     """
     check_unit_interval(decay=decay)
@@ -107,9 +107,9 @@ def scale_by_stddev(
         decay: Decay of the moving average, in [0, 1).
         eps: Added under the root, or to it without `eps_in_sqrt`; at least 0. 1e-8 inside the root
             acts like 1e-4 outside.
-        initial_scale: Where v starts, at least 0.
+        initial_scale: Starting value of v, at least 0.
         eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
-        bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
+        bias_correction: Divide v by 1 - decayᵗ, to avoid first steps that are too long; it adds a
             count to the state.
     """
     check_unit_interval(decay=decay)
@@ -167,13 +167,13 @@ def rmsprop(
         decay: Decay of the moving average, in [0, 1).
         eps: Added under the root, or to it without `eps_in_sqrt`; at least 0. 1e-8 inside the root
             acts like 1e-4 outside.
-        initial_scale: Where v starts, at least 0.
+        initial_scale: Starting value of v, at least 0.
         eps_in_sqrt: Divide by √(v + eps); False divides by √v + eps, as torch and Keras do.
         centered: Divide by the standard deviation, `scale_by_stddev`, in place of the root mean
             square.
         momentum: Decay of the momentum, in [-1, 1]. None for none, and no state for it.
         nesterov: Use Nesterov momentum, which looks one step ahead.
-        bias_correction: Divide v by 1 - decayᵗ, against steps that are too long at first; it adds a
+        bias_correction: Divide v by 1 - decayᵗ, to avoid first steps that are too long; it adds a
             count to the state.
     """
     scale_by = scale_by_stddev if centered else scale_by_rms

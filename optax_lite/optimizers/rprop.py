@@ -35,7 +35,7 @@ def scale_by_rprop(
     Δ·sign(g) of the previous update, one step late.
 
     Args:
-        learning_rate: Where Δ starts, not a factor; of a schedule its first value.
+        learning_rate: Starting value of Δ, not a factor; for a schedule, its first value.
         eta_minus: Factor of Δ when the sign changes, at least 0.
         eta_plus: Factor of Δ while the sign stays, at least 0.
         min_step_size: Least Δ, at least 0.
@@ -82,7 +82,7 @@ def rprop(
     down. For Δ see `scale_by_rprop`.
 
     Args:
-        learning_rate: Where Δ starts, not a factor; of a schedule its first value.
+        learning_rate: Starting value of Δ, not a factor; for a schedule, its first value.
         eta_minus: Factor of Δ when the sign changes, at least 0.
         eta_plus: Factor of Δ while the sign stays, at least 0.
         min_step_size: Least Δ, at least 0.

@@ -62,7 +62,7 @@ def sam(
 
     Args:
         optimizer: Optimizer that descends.
-        adv_optimizer: Optimizer that climbs: what it would do is done with the opposite sign.
+        adv_optimizer: Optimizer that climbs: its updates are applied with the opposite sign.
         sync_period: Updates of one step, of which all but the last climb; an integer of at least 1.
         reset_state: Start `adv_optimizer` afresh after each step.
         opaque_mode: Make every update a whole period, with gradients from `grad_fn=`.

@@ -90,7 +90,7 @@ def schedule_free(
         learning_rate: Rate of the base optimizer, warm-up included and without a decay; a number or
             a schedule.
         b1: Share of the average x in y, in (0, 1).
-        weight_lr_power: Power of the learning rate by which iterates weigh in the average.
+        weight_lr_power: Power of the learning rate that weights iterates in the average.
         state_dtype: Dtype in which z is stored; None for the parameters' own. Steps below its ulp
             are lost.
     """
@@ -177,7 +177,7 @@ def schedule_free_sgd(
         warmup_steps: Updates of the linear warm-up, the first of which has rate 0; None for none.
         b1: Share of the average x in y, in (0, 1).
         weight_decay: L2 penalty at y, multiplied by the rate as always; None for none.
-        weight_lr_power: Power of the learning rate by which iterates weigh in the average.
+        weight_lr_power: Power of the learning rate that weights iterates in the average.
         state_dtype: Dtype in which z is stored; None for the parameters' own. Steps below its ulp
             are lost.
     """
@@ -213,7 +213,7 @@ def schedule_free_adamw(
         b2: Decay of the moving average of squared gradients, in [0, 1).
         eps: Added to the denominator; at least 0.
         weight_decay: Decoupled weight decay; the learning rate multiplies it. It is taken at y.
-        weight_lr_power: Power of the learning rate by which iterates weigh in the average.
+        weight_lr_power: Power of the learning rate that weights iterates in the average.
         state_dtype: Dtype in which z is stored; None for the parameters' own. Steps below its ulp
             are lost.
     """

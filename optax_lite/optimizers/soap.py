@@ -76,8 +76,7 @@ def scale_by_soap(
         eps: Added to the denominator; at least 0.
         precondition_frequency: Updates from one QR decomposition to the next, an integer of at
             least 1.
-        max_precondition_dim: Length of an axis above which it is not turned, an integer of at least
-            1.
+        max_precondition_dim: Length above which an axis is not rotated, an integer of at least 1.
     """
     check_unit_interval(shampoo_beta=shampoo_beta)
     check_count(
@@ -168,8 +167,7 @@ def soap(
             params (see `masked`); None for all.
         precondition_frequency: Updates from one QR decomposition to the next, an integer of at
             least 1.
-        max_precondition_dim: Length of an axis above which it is not turned, an integer of at least
-            1.
+        max_precondition_dim: Length above which an axis is not rotated, an integer of at least 1.
     """
     return with_decay_and_rate(
         learning_rate,

@@ -138,11 +138,11 @@ def sophia(
             makes one of the params (see `masked`); None for all.
         gamma: Factor of h, at least 0; a larger one raises the share of entries that are not
             clipped.
-        clip_threshold: Largest entry of an update before the rate, at least 0; `math.inf` does not
-            clip.
+        clip_threshold: Largest entry of an update before the learning rate, at least 0; `math.inf`
+            does not clip.
         update_interval: Updates from one estimate to the next, an integer of at least 1.
         hessian_diagonal_fn: Transformation from gradients to ĥ. The default, Hutchinson's with
-            signs (the paper draws normal numbers), needs `obj_fn=` at every update.
+            random signs (the paper draws normal numbers), needs `obj_fn=` at every update.
         mu_dtype: Dtype in which the average of gradients is stored; None for the parameters' own.
     """
     settings = (b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype)

@@ -38,7 +38,7 @@ def scale_by_yogi(
         b2: One minus the share of |g|² by which v moves at a step, in [0, 1).
         eps: Added to the denominator; at least 0.
         eps_root: Added under the square root of the denominator; at least 0.
-        initial_accumulator_value: Where v starts, in the unit of |g|²; at least 0.
+        initial_accumulator_value: Starting value of v, in units of |g|²; at least 0.
     """
     check_nonnegative(initial_accumulator_value=initial_accumulator_value)
 

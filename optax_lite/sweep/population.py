@@ -223,8 +223,8 @@ def _as_structure(x: Any) -> Any:
 
 
 def _is_plain(x: Any) -> bool:
-    """Tell whether a number decides no dtype: Python's, NumPy's scalars, and JAX's that are as
-    weak.
+    """Tell whether a number fixes no dtype: Python's, NumPy's scalars, and weakly typed ones of
+    JAX.
     """
     return is_real(x) or (getattr(x, "weak_type", False) and not x.shape)
 

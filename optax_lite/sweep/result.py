@@ -108,8 +108,8 @@ class Result:
 
     @usage("result.best()")
     def best(self) -> Best:
-        """Return the first of the ranking, with its optimizer and its parameters; of equal ones the
-        first.
+        """Return the first of the ranking, with its optimizer and its parameters; ties go to the
+        earlier one.
         """
         place = self.ranking()[0]
         m, values = place.member, self.compared()[place.member, list(place.seeds)]

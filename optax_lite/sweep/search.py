@@ -22,7 +22,7 @@ class SuccessiveHalving:
     keep: float
 
     def points(self, steps: int) -> set[int]:
-        """Return the steps at which something is decided."""
+        """Return the steps at which decisions are made."""
         if self.rungs[-1] >= steps:
             raise ArgumentError(
                 f"rungs must be below the {steps} steps of the training, got {self.rungs[-1]}"
@@ -76,8 +76,8 @@ class PBT:
     seed: int
 
     def points(self, steps: int) -> set[int]:
-        """Return the steps at which something is decided; not the last one, after which nothing
-        would follow.
+        """Return the steps at which decisions are made; not the last one, after which nothing would
+        follow.
         """
         return set(range(self.every, steps, self.every))
 
@@ -98,7 +98,7 @@ class PBT:
         )
 
     def explore(self, path: str, value: float, rng: np.random.Generator) -> float:
-        """Return the value times a random one of its factors, within its bounds."""
+        """Multiply the value by a random one of its factors, within its bounds."""
         low, high = self.bounds.get(path, (-np.inf, np.inf))
         return float(np.clip(value * rng.choice(self.perturb[path]), low, high))
 

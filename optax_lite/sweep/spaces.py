@@ -43,14 +43,14 @@ class Range:
     whole: bool = False
 
     def at(self, u: float) -> float | int:
-        """Return the value at a share u in [0, 1) of the way."""
+        """Return the value at a share u in [0, 1) of the range."""
         if self.log:
             return float(min(self.low * (self.high / self.low) ** u, self.high))
         value = self.low + (self.high - self.low) * u
         return math.floor(min(value, self.high - 1)) if self.whole else float(value)
 
     def share(self, value: float) -> float:
-        """Return the share of the way at which a value is."""
+        """Return the share of the range at which a value lies."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (
@@ -65,7 +65,7 @@ class Choice:
     options: tuple[Any, ...]
 
     def at(self, u: float) -> Any:
-        """Return the option at a share u in [0, 1) of the way."""
+        """Return the option at a share u in [0, 1) of the list."""
         return self.options[int(u * len(self.options))]
 
 

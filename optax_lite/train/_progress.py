@@ -45,7 +45,7 @@ def bar(
 
 
 def _is_seen():
-    """Tell whether rich is there, and a terminal or a notebook that can move a bar."""
+    """Tell whether rich is installed, and the terminal or notebook can animate a bar."""
     if importlib.util.find_spec("rich") is None:
         return False
     console = optional_import("rich.console", "the progress bar").Console()

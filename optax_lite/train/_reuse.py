@@ -28,8 +28,8 @@ class StepCache:
         return self.ids == (id(params), id(state))
 
     def unchanged(self, tx, params, state, args):
-        """Tell whether a search already has value and gradient for this call; None where none keeps
-        them.
+        """Tell whether a search already has value and gradient for this call; None if no search
+        keeps them.
         """
         if self.tx is None or self.tx() is not tx:
             self.tx, self.is_traced = (

@@ -230,7 +230,7 @@ def fit(
 
 
 def _steps(steps: int | None, epochs: int | None, data: Any, batch_size: int | None) -> int:
-    """Return how many updates to make, which one of the two arguments says."""
+    """Return the number of updates to make, which one of the two arguments gives."""
     if (steps is None) == (epochs is None):
         both = "" if steps is None else ", not both"
         raise ArgumentError(
@@ -288,7 +288,7 @@ class _Log:
             self.given_up = bool(np.any(chunk[-1].get("exceeded", False)))
 
     def evaluate(self, done, eval_fn, arguments):
-        """Call eval_fn, and return why the run ends if it does."""
+        """Call eval_fn; if the run ends, return why."""
         jax.block_until_ready(arguments)  # so that the time that follows is the evaluation's
         began = time.perf_counter()
         try:

@@ -16,7 +16,7 @@ from optax_lite.train._picture import draw
 
 
 def throughput(steps: int, seconds: float) -> float:
-    """Steps per second after the first, which compiles; NaN where there was no other."""
+    """Steps per second after the first, which compiles; NaN if there was no other."""
     return (steps - 1) / seconds if seconds > 0 and steps > 1 else float("nan")
 
 
@@ -51,12 +51,12 @@ class History:
 
     @property
     def steps_per_second(self) -> float:
-        """Return the throughput after the first step; NaN where there was no other."""
+        """Return the throughput after the first step; NaN if there was no other."""
         return throughput(len(self.loss), self.seconds)
 
     @property
     def examples_per_second(self) -> float:
-        """Return `steps_per_second` times the rows of a batch; NaN where these are not known."""
+        """Return `steps_per_second` times the rows of a batch; NaN if these are unknown."""
         return self.steps_per_second * (self.examples_per_step or float("nan"))
 
     if not TYPE_CHECKING:  # a checker would take any name for an attribute
@@ -69,7 +69,7 @@ class History:
         raise TypeError(f"History is not a dict, got [{name!r}]; {self._place_of(str(name))}")
 
     def _place_of(self, name: str) -> str:
-        """Say where a number is that was looked for by its name."""
+        """Say where to find a number that was looked up by name."""
         own = vars(self)
         places = {name: f"history.{name}" for name in own}
         for kind in ("evals", "metrics"):

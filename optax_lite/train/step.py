@@ -155,7 +155,7 @@ def compiled_step(loss_fn: Callable[..., Any], donate: bool) -> Program:
 
 
 def _hint(args: tuple, order: str) -> str:
-    """Say what is most often the reason why a loss does not take the arguments of a step."""
+    """Give the usual reason why a loss does not accept the arguments of a step."""
     if len(args) == 1 and isinstance(args[0], Mapping):
         return (
             f"a batch that is a dict is one argument, loss_fn(params, batch); the order is {order}"
@@ -198,8 +198,8 @@ def _show(out):
 
 
 def _descent(grad: PyTree) -> PyTree:
-    """Return a gradient of JAX as an update takes it: None for integers, conjugated where complex,
-    as JAX's leads uphill.
+    """Convert JAX's gradient for an update: None for integers, and conjugated if complex, since
+    JAX's would not lead downhill.
     """
 
     def one(g):

@@ -88,8 +88,8 @@ class GroupRules(NamedTuple):
         return found
 
     def label(self, names: Iterable[str]) -> str:
-        """Return the group of the leaves that these rules match: the names of the rules that have a
-        say, joined.
+        """Return the group of the leaves that these rules match: the joined names of the rules that
+        apply.
         """
         source: dict[tuple[str, ...], str] = {}
         for name in names:
@@ -107,7 +107,7 @@ class GroupRules(NamedTuple):
 
     def labels(self, tree: PyTree, params: PyTree = None, known: tuple[str, ...] = ()) -> PyTree:
         """Return the tree of group labels. A leaf that does not move gets one of the other labels,
-        so that it makes no group.
+        so that it forms no group of its own.
         """
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_missing)
         moving, names = (

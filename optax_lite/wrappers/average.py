@@ -48,7 +48,7 @@ class AverageParamsState(NamedTuple):
     inner_state: OptState  # state of the optimizer that moves the parameters
 
     def eval_params(self, params: Params) -> Params:
-        """Return the average, and the params themselves while nothing is in it."""
+        """Return the average, or the params themselves while it is empty."""
         return leafwise(lambda a, w: jnp.where(self.weight > 0, a, w), self.average, read=(params,))
 
 
@@ -81,7 +81,7 @@ def average_params(
         decay: Decay of the moving average, in [0, 1). None for the mean. A schedule warms it up:
             `lambda t: jnp.minimum(0.999, (1 + t) / (10 + t))`.
         start: How many of the first updates to leave out, an integer of at least 0.
-        every: Take in only every `every`-th of the others; an integer of at least 1.
+        every: Average only every `every`-th of the others; an integer of at least 1.
 
     Examples:
         >>> tx = average_params(adamw(1e-3), decay=0.999)
@@ -212,7 +212,7 @@ def _joined(tx: Any, state: OptState, params: Params) -> dict[int, tuple[tuple[s
 
 
 def _of_vector(node: Any, params: Params, leaves: tuple[tuple[str, ...], ...]) -> Params:
-    """Split the average of a vector into the parameters it is made of; None for the others."""
+    """Split the average of a vector into its parameters; None for the others."""
     keyed, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_missing)
     by_path = {steps(path): p for path, p in keyed}
     own = [by_path[path] for path in leaves]

@@ -56,8 +56,8 @@ def groups(
     Args:
         base: The optimizer whose settings the rules override.
         rules: Mapping from patterns to settings, or pairs of the two; order matters.
-        strict: Raise if a rule or an override is in doubt. With False, one without effect is
-            ignored, and an override that names several hyperparameters sets them all.
+        strict: Raise if a rule or override has no effect or is ambiguous. False ignores one without
+            effect; an override that names several hyperparameters then sets them all.
 
     Raises:
         ArgumentError: With `strict`, if a rule matches no leaf or only leaves that an earlier one

@@ -120,7 +120,7 @@ def lookahead(
     Args:
         fast_optimizer: The optimizer that moves the fast weights.
         sync_period: Updates between two moves of the slow weights, an integer of at least 1.
-        slow_step_size: Share of the way to θ by which φ moves, the α above; at least 0.
+        slow_step_size: Share of the way to θ that φ moves, the α above; at least 0.
         reset_state: Start the fast optimizer afresh, at φ, whenever the slow weights move.
     """
     check_members({"fast_optimizer": fast_optimizer})

@@ -52,7 +52,7 @@ def microbatch_value_and_grad(
         has_aux: Let `loss_fn` return (loss, aux).
         argnums: Positions of the arguments to differentiate, as in `jax.value_and_grad`.
         weight: Function of the arguments of `loss_fn` that returns the weight of a part, one
-            number; None to weigh all alike.
+            number; None to weight all equally.
 
     Returns:
         A function of the arguments of `loss_fn` that returns (loss, grads), or ((loss, aux),

@@ -162,7 +162,7 @@ def _inside(tx: GradientTransformation) -> list[Definition]:
 
 
 def _replaced(leaves: list, chosen: list[bool], new: Iterable) -> list:
-    """Return the leaves, with the new ones in place of those that are chosen."""
+    """Return the leaves, with the chosen ones replaced by new ones."""
     new = iter(new)
     return [next(new) if yes else x for x, yes in zip(leaves, chosen, strict=True)]
 
@@ -196,7 +196,7 @@ def _chosen(
 
 
 def _copied(tx: GradientTransformation, params: PyTree) -> list[bool]:
-    """Tell which leaves of a state are made of the values of the parameters."""
+    """Tell which leaves of a state are built from the values of the parameters."""
     shapes = jax.tree.map(
         lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype) if hasattr(p, "dtype") else p,
         params,

@@ -93,8 +93,8 @@ def skip_bad_steps(
 
     Args:
         tx: The optimizer, or any other transformation.
-        nonfinite: Leave out what is not finite; with False it goes on to `tx`, but not into the
-            statistics.
+        nonfinite: Leave out gradients that are not finite; False passes them on to `tx`, but not
+            into the statistics.
         outlier: Standard deviations above the mean of log ‖g‖ beyond which a gradient is bad, above
             0; None for no such bound.
         window: Number of good gradients that the statistics cover, at least 1.
@@ -190,7 +190,7 @@ def apply_if_finite(inner: TransformationLike, max_consecutive_errors: ScalarOrS
     the state tells. `skip_bad_steps` is the newer form.
 
     Args:
-        inner: Transformation to apply. Its updates are left out.
+        inner: Transformation to apply. Its bad updates are left out.
         max_consecutive_errors: Kept for optax's sake, at least 0; compare `notfinite_count` with
             it.
     """

@@ -92,7 +92,7 @@ class View:
         return f", {what} of {n} seeds" if n > 1 else ""
 
     def mode_of(self, metric: str, other: str = "linear") -> str:
-        """Return in which direction a number is good; `other` where it is not the score."""
+        """Return the direction in which a number is better; `other` if it is not the score."""
         return self.result.mode if metric == self.result.score_name else other
 
 
