@@ -134,7 +134,7 @@ def _upwards(path: str) -> list[str]:
 
 
 def _now_called(path: str, renamed: Mapping[str, str], order: Mapping[str, int]) -> str:
-    """Return the new name of a path, by the first entry of `renamed` for it or for a path above it."""
+    """Return the new name of a path, by the first entry of `renamed` for it or a path above it."""
     old = min((at for at in _upwards(path) if at in renamed), key=order.__getitem__, default=None)
     return path if old is None else renamed[old] + path.removeprefix(old)
 
