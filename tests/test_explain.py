@@ -263,6 +263,7 @@ KINDS = {
     "NamedTuple": (Pair(floats(3, 4), floats(4)), ["w", "b"]),
     "dataclass": (Fields(floats(3, 4), floats(4)), ["w", "b"]),
     "list": ([floats(3), {"w": floats(2)}], ["0", "1/w"]),
+    "a leaf called value": ({"b": floats(4), "w": {"value": floats(3, 4)}}, ["b", "w/value"]),
     "NNX": (net, ["dense/bias", "dense/kernel", "norm/bias", "norm/scale"]),
     "Equinox": (mlp, ["layers/0/weight", "layers/0/bias", "layers/1/weight", "layers/1/bias"]),
     "Nones": ({"w": floats(3), "n": None, "tag": "text"}, ["w"]),
