@@ -26,12 +26,14 @@ LAYERS = [
         "core.axes",
         "core.fills",
         "core.scalars",
-        "core.binding",
         "core.show",
         "core.optax_class",
         "errors.suggestions",
     ],
-    ["core.trees", "core.validate", "core.numerics", "core.leafwise", "core.norms", "core.random"],
+    [
+        *("core.trees", "core.validate", "core.binding", "core.numerics", "core.leafwise"),
+        *("core.norms", "core.random"),
+    ],
     [
         "core.placement",
         "core.missing",

@@ -1,12 +1,13 @@
 """Bind the arguments of a factory to its signature by name, and pass them to its builder."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from optax_lite.core.scalars import as_limit, as_rows
 from optax_lite.core.types import Limit, ScalarOrSchedule
+from optax_lite.core.validate import unknown_argument
 from optax_lite.errors.suggestions import plain
 
 
@@ -46,6 +47,15 @@ class Binding:
         self.takes_any_name = inspect.Parameter.VAR_KEYWORD in kinds
         self.places = [p.name for p in self.parameters if p.by_place]
         self.defaults = {p.name: p.default for p in given if p.default is not p.empty}
+
+    def unknown(self, given: Iterable[str]) -> str:
+        """Explain the first of these names that the builder does not take; nothing if it takes all
+        of them.
+        """
+        for name in given:
+            if name not in self.names and not self.takes_any_name:
+                return unknown_argument(name, self.names)
+        return ""
 
     def bound(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, defaults included; missing ones and extra ones raise

@@ -24,13 +24,7 @@ from optax_lite.core.config import Config, Static, Word, is_key, is_number
 from optax_lite.core.numerics import weak_typed
 from optax_lite.core.scalars import lost
 from optax_lite.core.show import show
-from optax_lite.core.validate import (
-    ArgumentError,
-    check_held,
-    check_shared,
-    shared_names,
-    unknown_argument,
-)
+from optax_lite.core.validate import ArgumentError, check_held, check_shared, shared_names
 from optax_lite.errors.calls import check_untraced
 from optax_lite.errors.composition import check_inside
 from optax_lite.errors.suggestions import own_name
@@ -162,12 +156,6 @@ class Definition:
         own_range = self._options[1]
         return shared_names([] if own_range is None else self.binding.names.keys() - set(own_range))
 
-    def check_names(self, given: Mapping[str, Any]) -> None:
-        """Raise if an argument has a name that the builder does not know."""
-        for name in given:
-            if name not in self.binding.names and not self.binding.takes_any_name:
-                raise ArgumentError(unknown_argument(name, self.binding.names))
-
     def as_arguments(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the arguments of a call as data, and the static ones among them."""
         arguments, choices = {}, {}
@@ -282,7 +270,8 @@ def _function_of(definition: Definition) -> Any:
     @functools.wraps(definition.builder)
     def factory(*args, **kwargs):
         try:
-            definition.check_names(kwargs)
+            if problem := definition.binding.unknown(kwargs):
+                raise ArgumentError(problem)
             arguments, choices = definition.as_arguments(definition.binding.bound(args, kwargs))
         except ArgumentError as error:
             raise ArgumentError(error.problem, definition.name) from None

@@ -26,7 +26,7 @@ from optax_lite.core.leafwise import (
 from optax_lite.core.trees import is_missing
 from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import check_function
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 from optax_lite.errors.methods import checked_init, other_state, pair_of
 from optax_lite.errors.states import outline
 
@@ -146,8 +146,7 @@ def wrapping(
         run: Function `(inner, updates, state, params, **extra)` that returns the updates, or the
             next params, and the state.
     """
-    with errors_named("wrapping"):
-        check_function(init=init, run=run)
+    check_function(init=init, run=run)
     # of several members each is asked for with `of`
     update, step = (Inner(None, False), Inner(None, True))
     inners = (update, step) if tx is None else (update.of(tx), step.of(tx))

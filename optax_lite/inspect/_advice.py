@@ -76,19 +76,16 @@ def _without_matrices(rows: list[LeafRow], places) -> Iterable[str]:
     """Report methods for matrices that have none."""
     axes = {row.path.removesuffix("/value"): len(row.shape) for row in rows}
     for place, own, _ in places:
-        is_method = "of matrices" in place.factory.definition.words and len(own) > 0
+        is_method = "of matrices" in place.definition.words and len(own) > 0
         if is_method and all(axes[leaf.removesuffix("/value")] < 2 for leaf in own):
-            name = place.factory.definition.name
+            name = place.definition.name
             yield f"no leaf of {name} is a matrix: all get its base alone, Adam by default"
 
 
 def _rounded_averages(given, places) -> Iterable[str]:
     """Report decays that are 1 in the dtype of their slot, which then never forgets."""
     drawn = {
-        id(x)
-        for place, _, _ in places
-        if "drawn" in place.factory.definition.words
-        for x in nodes(place)
+        id(x) for place, _, _ in places if "drawn" in place.definition.words for x in nodes(place)
     }
     for place, _, trees in places:
         if id(place) in drawn:  # rounded stochastically, so that nothing is lost in the mean
@@ -115,7 +112,7 @@ def _rounded_updates(moved: list[LeafRow], given: dict[str, Any], places) -> Ite
     kept = {
         leaf.removesuffix("/value")
         for place, own, _ in places
-        if "rounding" in place.factory.definition.words
+        if "rounding" in place.definition.words
         for leaf in own
     }
     for row in moved:

@@ -35,6 +35,11 @@ class StateNode:
     leaves: tuple[tuple[str, ...], ...]
     joined: bool = False  # whether it sees one vector of them, as inside `flatten`
 
+    @property
+    def definition(self) -> Any:
+        """Return what is declared of the owner's factory."""
+        return self.factory.definition
+
 
 _NODE_KEYS = ("factory", "arguments", "paths", "leaves", "joined")
 
@@ -136,7 +141,7 @@ def find_paths(
 
 def _own(node: StateNode) -> Iterator[tuple[str, Any]]:
     """Return the numbers and schedules of a node by name, or its member's if it keeps those."""
-    if "injecting" in node.factory.definition.words:
+    if "injecting" in node.definition.words:
         return (("/".join(path), x) for path, x in _numbers(node.arguments["inner"]))
     return ((name, x) for name, x in node.arguments.items() if is_scalar(x) and not is_key(x))
 

@@ -72,7 +72,7 @@ def _found(tx, state, given) -> tuple[dict[str, Any], dict[str, Array]]:
     rows = list(walk(tx, state))
     find_paths(tx, [row[0] for row in rows], lambda tx: [row[0] for row in walk(tx, state)])
     for place, part, _ in rows:
-        injected = "injecting" in place.factory.definition.words
+        injected = "injecting" in place.definition.words
         for path, name in place.paths.items():
             if injected and name in part.hyperparams_states:
                 if hasattr(kept := part.hyperparams_states[name], "count"):  # not of a stateful one

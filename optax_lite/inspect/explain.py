@@ -123,7 +123,7 @@ def explain(tx: TransformationLike, params: Params) -> Explanation:
 
 def _hands_on(place: StateNode) -> bool:
     """Tell whether the settings are those of a member, which has them in its own place."""
-    return "injecting" in place.factory.definition.words and any(
+    return "injecting" in place.definition.words and any(
         below.paths for below in nodes(place.state.inner_state)
     )
 

@@ -68,7 +68,7 @@ def _first_clip(tx) -> tuple[Any, tuple] | None:
     its place in the state.
     """
     place, path = trace_state(tx), ()
-    while (is_chain(place) and place.state) or "passing" in place.factory.definition.words:
+    while (is_chain(place) and place.state) or "passing" in place.definition.words:
         state = place.state  # of a dict the first that was put in, where JAX would sort
         state = {key: state[key] for key in [*state][:1]} if isinstance(state, dict) else state
         inside = jax.tree_util.tree_flatten_with_path(

@@ -12,7 +12,7 @@ from optax_lite.core.binding import Binding
 from optax_lite.core.leafwise import promote_types
 from optax_lite.core.trees import show_leaf
 from optax_lite.core.types import Array
-from optax_lite.core.validate import ArgumentError, unknown_argument
+from optax_lite.core.validate import ArgumentError
 from optax_lite.errors.calls import errors_named
 
 P = ParamSpec("P")
@@ -45,9 +45,8 @@ def loss(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
-            unknown = [k for k in kwargs if k not in binding.names]
-            if unknown and not binding.takes_any_name:
-                raise TypeError(f"{binding.name}: {unknown_argument(unknown[0], binding.names)}")
+            if problem := binding.unknown(kwargs):
+                raise TypeError(f"{binding.name}: {problem}")
             given = binding.bound(args, kwargs)
             with errors_named(binding.name):
                 arrays = {

@@ -23,7 +23,7 @@ from optax_lite.core.validate import (
     check_nonnegative,
     check_unit_interval,
 )
-from optax_lite.errors.calls import errors_named, usage
+from optax_lite.errors.calls import usage
 from optax_lite.optimizers.adam import adamw
 
 _STANDARD = (3.4445, -4.775, 2.0315)
@@ -126,12 +126,11 @@ def orthogonalize(
         preconditioning: Bound of the singular values: "frobenius", "spectral", "schatten" or "aol".
         dtype: Dtype of the steps, such as `jnp.bfloat16`; None for the dtype of `x`.
     """
-    with errors_named("orthogonalize"):
-        if jnp.ndim(x) < 2:
-            raise ArgumentError(f"x must have at least two axes, got {show_leaf(x):.60}")
-        check_count(ns_steps=ns_steps)
-        check_nonnegative(eps=eps)
-        steps, bound = _steps(ns_coeffs, ns_steps), _bound(preconditioning)
+    if jnp.ndim(x) < 2:
+        raise ArgumentError(f"x must have at least two axes, got {show_leaf(x):.60}")
+    check_count(ns_steps=ns_steps)
+    check_nonnegative(eps=eps)
+    steps, bound = _steps(ns_coeffs, ns_steps), _bound(preconditioning)
     return _newton_schulz(jnp.asarray(x), steps, eps, bound, dtype)
 
 

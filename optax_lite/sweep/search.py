@@ -141,7 +141,7 @@ def pbt(
         )
     if bounds is not None and not isinstance(bounds, Mapping):
         raise ArgumentError(
-            f"bounds must be a dict such as {{'learning_rate': (1e-5, 1.0)}}, got {bounds!r}", "pbt"
+            f"bounds must be a dict such as {{'learning_rate': (1e-5, 1.0)}}, got {bounds!r}"
         )
     factors = {name: _numbers("perturb", name, values) for name, values in perturb.items()}
     limits = {name: _numbers("bounds", name, values) for name, values in (bounds or {}).items()}

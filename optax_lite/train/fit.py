@@ -14,7 +14,7 @@ import numpy as np
 from optax_lite.core.compose import as_optimizer
 from optax_lite.core.types import PyTree, TransformationLike
 from optax_lite.core.validate import ArgumentError, check_count, check_function
-from optax_lite.errors.calls import check_call, check_params, errors_named, usage
+from optax_lite.errors.calls import check_call, check_params, usage
 from optax_lite.errors.states import states_with
 from optax_lite.errors.step import explain_failure
 from optax_lite.train._batches import batches, batches_in_an_epoch, begins_anew
@@ -145,17 +145,16 @@ def fit(
         "batch_size": batch_size,
         "patience": patience,
     }
-    with errors_named("fit"):
-        if eval_fn is not None:
-            check_function(eval_fn=eval_fn)
-            given = ["params"] if aux is None else ["params", "aux"]
-            check_call("eval_fn", eval_fn, given, f"fit calls eval_fn({', '.join(given)})")
-        check_count(**{name: n for name, n in counts.items() if n is not None})
-        check_count(0, start=0 if start is None else start)
+    if eval_fn is not None:
+        check_function(eval_fn=eval_fn)
+        given = ["params"] if aux is None else ["params", "aux"]
+        check_call("eval_fn", eval_fn, given, f"fit calls eval_fn({', '.join(given)})")
+    check_count(**{name: n for name, n in counts.items() if n is not None})
+    check_count(0, start=0 if start is None else start)
     if mode not in ("min", "max"):
-        raise ArgumentError(f"mode must be 'min' or 'max', got {mode!r}", "fit")
+        raise ArgumentError(f"mode must be 'min' or 'max', got {mode!r}")
     if patience is not None and eval_fn is None:
-        raise ArgumentError("patience counts evaluations; write eval_fn=...", "fit")
+        raise ArgumentError("patience counts evaluations; write eval_fn=...")
     if start is None and state is not None and begins_anew(data, batch_size):
         warnings.warn(
             "fit: the data starts again from its beginning; write start=history.end to continue "

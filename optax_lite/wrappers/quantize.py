@@ -123,7 +123,8 @@ def quantize_state(
     def run(inner, updates, state, params=None, **extra):
         leaves, treedef = jax.tree.flatten(state.inner_state, is_leaf=_is_quantized)
         chosen = [_is_quantized(x) for x in leaves]
-        one_each = treedef.unflatten([x.codes if _is_quantized(x) else x for x in leaves])
+        each = _replaced(leaves, chosen, (x.codes for x in compress(leaves, chosen)))
+        one_each = treedef.unflatten(each)
         paths, (slots, _) = leaf_paths(one_each, nothing_too=False), slots_of(tx, one_each)
 
         def on_decoded(full):
@@ -155,9 +156,7 @@ def _inside(tx: GradientTransformation) -> list[Definition]:
     backend.
     """
     found = []
-    jax.eval_shape(
-        lambda: found.extend(place.factory.definition for place in nodes(trace_state(tx)))
-    )
+    jax.eval_shape(lambda: found.extend(place.definition for place in nodes(trace_state(tx))))
     return found
 
 

@@ -43,7 +43,7 @@ _RESIDENT = 0.25  # of a device's memory that data may take
 
 
 class Reused(NamedTuple):
-    """What is trained, with the programs that earlier sweeps over it have compiled."""
+    """Carry what is trained, with the programs that earlier sweeps over it have compiled."""
 
     train: Training | Callable[[PyTree, Any], Any]
     programs: dict[Any, Programs]
