@@ -23,7 +23,7 @@ import numpy as np
 
 import optax_lite as ol
 from tests.methods import ROWS, Row
-from tests.methods.compare import worst_error
+from tests.methods.compare import starts_of, worst_error
 from tests.mutate import is_proven, killers, source, users
 from tools.size import count
 
@@ -48,15 +48,10 @@ def errors(row: Row) -> tuple[float, float]:
     """The worst errors in float64 and float32 over the settings, from a fresh and from a used
     state.
     """
-    starts = (False,) if row.quirks.fresh_only else (False, True)
-    runs = [(settings, start) for settings in row.settings for start in starts]
+    starts = starts_of(row)
     with jax.enable_x64(True):
-        double = max(
-            worst_error(row, settings, jnp.float64, start=start) for settings, start in runs
-        )
-    return double, max(
-        worst_error(row, settings, jnp.float32, start=start) for settings, start in runs
-    )
+        double = max(worst_error(row, x, jnp.float64, starts=starts) for x in row.settings)
+    return double, max(worst_error(row, x, jnp.float32, starts=starts) for x in row.settings)
 
 
 PARAMS = {

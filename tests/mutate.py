@@ -37,7 +37,7 @@ import numpy as np
 from tests.equivalent import EQUIVALENT
 from tests.methods import PROBES, ROWS
 from tests.methods.clip import OF_EXAMPLES
-from tests.methods.compare import steps_of, worst_error
+from tests.methods.compare import starts_of, steps_of, worst_error
 from tests.methods.composition import composition_settings, sides
 from tests.methods.losses import CASES as LOSS_CASES, HARD
 from tests.methods.schedules import CASES, counts
@@ -391,7 +391,6 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     rows = [
         row for row in ROWS if row.factory.__module__ == module and row.factory.__name__ in names
     ]
-    starts = {row.name: (False,) if row.quirks.fresh_only else (True, False) for row in rows}
     composed = [
         (row, i, s)
         for row in rows
@@ -400,11 +399,8 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     ]
     made = [(f"{row.name}-{i}", _parts_agree(row, settings)) for row, i, settings in composed]
     compared = [row for row in rows if row.reference and not row.stands_for]
-    runs = [(row, i, s) for row in compared for i, s in enumerate(row.settings)]
-    runs = [(row, i, s, start) for row, i, s in runs for start in starts[row.name]]
     of_rows = [
-        (f"{row.name}-{i}{'-used' if start else ''}", _row_agrees(row, s, start))
-        for row, i, s, start in runs
+        (f"{row.name}-{i}", _row_agrees(row, s)) for row in compared for i, s in enumerate(row.settings)
     ]
     cases = [
         case
@@ -456,7 +452,7 @@ def _agrees_elsewhere(other, names, agrees):
     return agrees_with
 
 
-def _row_agrees(row, settings, start):
+def _row_agrees(row, settings):
     def agrees(namespace):
         mutated = namespace[row.factory.__name__]
 
@@ -466,10 +462,8 @@ def _row_agrees(row, settings, start):
         # the reference keeps the defaults of the real one
         factory.__signature__ = inspect.signature(row.factory)
         run = dataclasses.replace(row, factory=factory)
-        return (
-            worst_error(run, settings, jnp.float64, start=start, steps=steps_of(row))
-            <= row.quirks.float64
-        )
+        error = worst_error(run, settings, jnp.float64, starts=starts_of(row), steps=steps_of(row))
+        return error <= row.quirks.float64
 
     return agrees
 

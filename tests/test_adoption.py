@@ -396,11 +396,16 @@ def of_model(params):
 def continued(lib, name, params, state, steps=3):
     """The losses, the params and the state of a run that goes on."""
     tx, losses = SAVED[name](lib), []
+
+    @jax.jit
+    def step(grads, state, params):
+        updates, state = tx.update(grads, state, params)
+        return lib.apply_updates(params, updates), state
+
     with jax.numpy_dtype_promotion("standard"):
         for _ in range(steps):
             loss, grads = of_model(params)
-            updates, state = tx.update(grads, state, params)
-            params = lib.apply_updates(params, updates)
+            params, state = step(grads, state, params)
             losses.append(loss)
     return losses, params, state
 

@@ -27,11 +27,9 @@ def over(x: Number, y: Number) -> Array:
     so far does not move.
     """
     # As fast as a plain division: Adam on 10⁶ entries takes 2.4 to 2.9 ms with both (decision 21).
-    none = jnp.equal(y, 0)
     # Not jnp.where: each is a compiled function of its own, a tenth of the time to compile AdamW.
-    quotient = x / jax.lax.select(none, jnp.ones_like(y), jnp.asarray(y))
-    none = jnp.broadcast_to(none, quotient.shape)
-    return jax.lax.select(none, jnp.zeros_like(quotient), quotient)
+    y = jnp.asarray(y)
+    return x / jax.lax.select(jnp.equal(y, 0), jnp.full_like(y, jnp.inf), y)
 
 
 def moving_average(b: Any, m: Array, g: Array) -> Array:
@@ -147,6 +145,6 @@ def squarable(g: Array) -> Array:
     if jnp.iscomplexobj(g):
         return jax.lax.complex(squarable(g.real), squarable(g.imag))
     bits = int(jnp.finfo(g.dtype).maxexp) - 8 - max(g.size - 1, 0).bit_length()
-    most = jnp.asarray(2.0 ** (bits // 2), g.dtype)
     # Capping v alone would make g / √v as large as g (decision 19).
-    return jax.lax.select(jax.lax.is_finite(g), jax.lax.clamp(-most, g, most), g)
+    least, most = (jnp.asarray(sign * 2.0 ** (bits // 2), g.dtype) for sign in (-1, 1))
+    return jax.lax.select(jax.lax.is_finite(g), jax.lax.clamp(least, g, most), g)

@@ -109,6 +109,7 @@ def report_of(tx, params):
     return told[0]
 
 
+@pytest.mark.nightly
 def test_states_and_reports_do_not_depend_on_hash_seeds():
     command = [sys.executable, "-c", TOLD]
     environment = os.environ | {

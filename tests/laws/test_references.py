@@ -18,16 +18,11 @@ def each(rows):
     return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
 
 
-def starts(row):
-    return (False,) if row.quirks.fresh_only else (False, True)
-
-
 @each(OWN)
 def test_rule_is_its_reference(row, x64):
     """All settings in double precision."""
     for settings in row.settings:
-        for start in starts(row):
-            assert_agrees(row, settings, jnp.float64, start=start, steps=steps_of(row))
+        assert_agrees(row, settings, jnp.float64, steps=steps_of(row))
 
 
 @pytest.mark.parametrize(
@@ -43,16 +38,14 @@ def test_what_no_row_can_state(module, name, x64):
 def test_rule_follows_its_reference(row, x64):
     """All settings of all methods, compositions too, for five steps."""
     for settings in row.settings:
-        for start in starts(row):
-            assert_agrees(row, settings, jnp.float64, start=start, steps=5)
+        assert_agrees(row, settings, jnp.float64, steps=5)
 
 
 @pytest.mark.nightly
 @each(REFERENCED)
 def test_rule_follows_its_reference_in_single_precision(row):
     """What is wrong with a rule shows in double precision; this is about rounding."""
-    for start in starts(row):
-        assert_agrees(row, row.settings[0], jnp.float32, start=start, steps=5)
+    assert_agrees(row, row.settings[0], jnp.float32, steps=5)
 
 
 def test_every_method_has_eight_settings():

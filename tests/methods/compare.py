@@ -109,15 +109,20 @@ def relative_error(ours: Any, reference: Any) -> float:
     return float(np.max(np.abs(ours - reference), initial=0.0) / (scale or 1.0))
 
 
+def starts_of(row) -> tuple[bool, ...]:
+    """Whether runs start from a used state: from both where a rule can."""
+    return (False,) if row.quirks.fresh_only else (False, True)
+
+
 def compared(
-    row, settings, dtype, *, start: bool, steps: int, seed: int = 0
+    row, settings, dtype, *, starts: tuple[bool, ...], steps: int, seed: int = 0
 ) -> Iterator[tuple[str, Any, Any]]:
     """Run a rule beside its reference, and yield what to compare: a name, our value and the
     reference's.
 
     `dtype` is that of the leaves. The reference runs in float64 on what the run is given:
-    gradients, parameters and hyperparameters as rounded. With `start` the state is one that
-    training might have reached after 7 updates.
+    gradients, parameters and hyperparameters as rounded. Of each start that is True the state is
+    one that training might have reached after 7 updates.
     """
     quirks = row.quirks
     params, gradients = quirks.data(
@@ -140,26 +145,28 @@ def compared(
     tx, w = row.factory(**settings), exact(params)
     arguments = {k: p.default for k, p in row.parameters.items()} | settings
     hyperparameters = {k: v for k, v in arguments.items() if k not in quirks.unlike}
-    state = tx.init(given(params))
-    memory = None
-    if start:
-        state = (quirks.used or started)(state, seed)
-        memory = _as_reference(state, w, row)
-    for step, gradient in enumerate(gradients):
-        count = step + 7 if start else step
-        extra = quirks.extra(step)
-        updates, state = tx.update(given(gradient), state, given(params), **extra)
-        given_now = {
-            k: v if k in tx.choices else seen_by_run(v, count) for k, v in hyperparameters.items()
-        }
-        now = quirks.translate(given_now) | extra
-        reference, memory = _reference_step(row, exact(gradient), memory, w, now)
-        for k in w:
-            yield f"update {step + 1} of leaf {k!r}", updates[k], reference[k]
-        for found in slots(state).get("count", []) if quirks.counts_updates else []:
-            yield f"a count after update {step + 1}", found, count + 1
-        for name, ours, theirs in _state_pairs(_as_reference(state, w, row), memory, row):
-            yield f"{name} after update {step + 1}", ours, theirs
+    fresh = tx.init(given(params))
+    for start in starts:
+        state, memory, begun, when = fresh, None, 0, ""
+        if start:
+            state = (quirks.used or started)(fresh, seed)
+            memory, begun, when = _as_reference(state, w, row), 7, " of a used state"
+        for step, gradient in enumerate(gradients):
+            count, after = step + begun, f"after update {step + 1}{when}"
+            extra = quirks.extra(step)
+            updates, state = tx.update(given(gradient), state, given(params), **extra)
+            given_now = {
+                k: v if k in tx.choices else seen_by_run(v, count)
+                for k, v in hyperparameters.items()
+            }
+            now = quirks.translate(given_now) | extra
+            reference, memory = _reference_step(row, exact(gradient), memory, w, now)
+            for k in w:
+                yield f"update {step + 1}{when}, leaf {k!r},", updates[k], reference[k]
+            for found in slots(state).get("count", []) if quirks.counts_updates else []:
+                yield f"a count {after}", found, count + 1
+            for name, ours, theirs in _state_pairs(_as_reference(state, w, row), memory, row):
+                yield f"{name} {after}", ours, theirs
 
 
 def steps_of(row) -> int:
@@ -170,18 +177,20 @@ def steps_of(row) -> int:
     return 5 if is_around else 2
 
 
-def worst_error(row, settings, dtype, *, start: bool, steps: int = 5) -> float:
+def worst_error(row, settings, dtype, *, starts: tuple[bool, ...], steps: int = 5) -> float:
     """The largest relative error of updates and states over some steps, leaves and slots."""
-    pairs = compared(row, settings, dtype, start=start, steps=steps)
+    pairs = compared(row, settings, dtype, starts=starts, steps=steps)
     return max((relative_error(ours, reference) for _, ours, reference in pairs), default=0.0)
 
 
-def assert_agrees(row, settings, dtype, *, start: bool, steps: int) -> None:
-    """Fail with the row, the setting and the entry where a rule is not its reference."""
+def assert_agrees(row, settings, dtype, *, steps: int) -> None:
+    """Fail with the row, the setting and the entry where a rule is not its reference, from the
+    start or from a used state.
+    """
     bound = row.quirks.float64 if dtype == jnp.float64 else row.quirks.float32
-    number = row.settings.index(settings)
-    where = f"{row.name}, setting {number} {settings}{', from a used state' if start else ''}"
-    for name, ours, reference in compared(row, settings, dtype, start=start, steps=steps):
+    where = f"{row.name}, setting {row.settings.index(settings)} {settings}"
+    pairs = compared(row, settings, dtype, starts=starts_of(row), steps=steps)
+    for name, ours, reference in pairs:
         error = relative_error(ours, reference)
         if not error <= bound:
             raise AssertionError(
