@@ -58,7 +58,7 @@ jax.config.update("jax_compilation_cache_dir", str(Path(sys.prefix) / "compiled"
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # JAX's caches are a large heap, and nearly none of it is garbage
-gc.set_threshold(1_000_000, 20, 100)
+gc.set_threshold(100_000, 20, 100)
 reuse_contexts()
 
 MAPS = Path("/proc/self/maps")

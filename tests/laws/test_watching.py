@@ -74,7 +74,7 @@ def test_an_update_in_8_bits_is_that_of_the_state_it_has_and_its_state_is_at_mos
         rounded = ol.quantize_state(tx, min_size=1)
     except ValueError:
         return
-    gradients = [jax.tree.map(lambda g, i=i: jnp.asarray(g[i]), GRADIENTS) for i in range(2)]
+    gradients = [jax.tree.map(jnp.asarray, g) for g in GRADIENTS]
     with jax.disable_jit():
         params = jax.tree.map(jnp.asarray, PARAMS)
         state = rounded.init(params)
