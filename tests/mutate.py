@@ -400,7 +400,9 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     made = [(f"{row.name}-{i}", _parts_agree(row, settings)) for row, i, settings in composed]
     compared = [row for row in rows if row.reference and not row.stands_for]
     of_rows = [
-        (f"{row.name}-{i}", _row_agrees(row, s)) for row in compared for i, s in enumerate(row.settings)
+        (f"{row.name}-{i}", _row_agrees(row, s))
+        for row in compared
+        for i, s in enumerate(row.settings)
     ]
     cases = [
         case
