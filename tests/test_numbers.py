@@ -263,6 +263,10 @@ def test_without_eps_entries_without_gradient_stay_and_others_are_the_quotient()
     np.testing.assert_allclose(slopes, [[0.0, 0.0, 1 / 7], [0.0, 0.0, 3 / 49]], rtol=1e-6)
 
 
+def test_what_is_no_number_over_0_is_not_lost():
+    assert np.isnan(over(jnp.array([jnp.inf, -jnp.inf, jnp.nan]), jnp.zeros(3))).all()
+
+
 @pytest.mark.parametrize("eps_in_sqrt", [True, False])
 @pytest.mark.parametrize(
     "make", [ol.scale_by_rms, ol.scale_by_stddev, ol.scale_by_rss], ids=lambda f: f.__name__

@@ -23,8 +23,8 @@ def weak_typed(x: Any) -> Array:
 
 
 def over(x: Number, y: Number) -> Array:
-    """Return x / y, and 0 with slope 0 where y is 0, so that with eps=0 an entry without a gradient
-    so far does not move.
+    """Return x / y, and for a finite x 0 with slope 0 where y is 0, so that with eps=0 an entry
+    without a gradient so far does not move.
     """
     # As fast as a plain division: Adam on 10⁶ entries takes 2.4 to 2.9 ms with both (decision 21).
     # Not jnp.where: each is a compiled function of its own, a tenth of the time to compile AdamW.
