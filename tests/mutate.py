@@ -402,7 +402,7 @@ def comparisons(module: str, function: str) -> list[tuple[str, Callable[[dict], 
     of_rows = [
         (f"{row.name}-{i}", _row_agrees(row, s))
         for row in compared
-        for i, s in enumerate(row.settings)
+        for i, s in enumerate(row.economical)
     ]
     cases = [
         case

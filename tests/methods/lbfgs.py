@@ -6,7 +6,7 @@ import numpy as np
 
 import optax_lite as ol
 from tests.methods.compare import relative_error, started
-from tests.methods.linesearch import counted, prints, valley
+from tests.methods.linesearch import prints, valley
 from tests.methods.row import Namespace, Quirks, Row, over, rate
 
 
@@ -117,11 +117,8 @@ def with_pairs(state, seed):
     """
     is_chain = not hasattr(state, "_fields")
     first, *rest = started(state, seed) if is_chain else (started(state, seed),)
-    place = jnp.arange(len(first.weights_memory), dtype=jnp.int32)
-    filled, sign = (
-        jnp.where(place < first.count - 1, 1.0, 0.0),
-        jnp.where(place % 3 == 1, -1.0, 1.0),
-    )
+    place = np.arange(len(first.weights_memory))
+    filled, sign = np.where(place < first.count - 1, 1.0, 0.0), np.where(place % 3 == 1, -1.0, 1.0)
 
     def at_places(factor, memory):
         return jax.tree.map(
@@ -133,11 +130,11 @@ def with_pairs(state, seed):
         at_places(filled * sign, first.diff_updates_memory),
     )
     products = [
-        (jnp.conj(a) * b).real.reshape(len(place), -1).sum(1)
+        (np.conj(a) * b).real.reshape(len(place), -1).sum(1)
         for a, b in zip(*map(jax.tree.leaves, (s, y)), strict=True)
     ]
     curvature = sum(products)
-    weights = jnp.where(curvature > 0, 1 / jnp.where(curvature > 0, curvature, 1), 0)
+    weights = np.where(curvature > 0, 1 / np.where(curvature > 0, curvature, 1), 0)
     weights = weights.astype(first.weights_memory.dtype)
     first = first._replace(diff_params_memory=s, diff_updates_memory=y, weights_memory=weights)
     return (first, *rest) if is_chain else first
@@ -322,7 +319,7 @@ def _searches_by_default(namespace: Namespace) -> bool:
     state = tx.init(x)
     for _ in range(3):
         value, g = jax.value_and_grad(valley)(x)
-        updates, state = tx.update(g, state, x, value=value, grad=g, value_fn=counted(valley))
+        updates, state = tx.update(g, state, x, value=value, grad=g, value_fn=valley)
         x = x + updates
         assert float(state[-1].value) < float(value) and float(state[-1].info.curvature_error) == 0
     return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 import optax_lite as ol
@@ -88,8 +89,30 @@ class Row:
         return self.factory.__name__ + self.quirks.variant
 
     @property
+    def economical(self) -> tuple[Settings, ...]:
+        """The settings without those that need a program of their own only to combine values that
+        the others have too.
+        """
+        programs: dict[Any, set] = {}
+        needed = [jax.tree.structure(self.factory(**settings)) for settings in self.settings]
+        for program, settings in zip(needed, self.settings, strict=True):
+            values = {(name, _kind(value)) for name, value in settings.items()}
+            programs.setdefault(program, {()}).update(values)
+        kept, missing = set(), set().union(*programs.values())
+        while missing:
+            best = max(programs, key=lambda program: len(programs[program] & missing))
+            kept.add(best)
+            missing -= programs[best]
+        return tuple(s for program, s in zip(needed, self.settings, strict=True) if program in kept)
+
+    @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self.factory).parameters
+
+
+def _kind(value: Any) -> str:
+    """Schedules are all of a kind, as what they hold is read by one line of the core."""
+    return "schedule" if isinstance(value, ol.Schedule) else repr(value)
 
 
 def over(**axes: tuple) -> Iterator[Settings]:

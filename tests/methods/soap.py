@@ -188,16 +188,15 @@ def soap_used(state, seed):
         return isinstance(part, ol.ScaleBySoapState)
 
     def like_training(part):
-        q = jax.tree.map(lambda x: jnp.linalg.qr(x)[0], part.q)
+        q = jax.tree.map(lambda x: np.linalg.qr(x)[0], part.q)
         gg = jax.tree.map(
-            lambda x, q: 0.1 * x + q * jnp.arange(1.0, len(q) + 1).astype(q.dtype) @ q.T, part.gg, q
+            lambda x, q: 0.1 * x + q * np.arange(1, len(q) + 1, dtype=q.dtype) @ q.T, part.gg, q
         )
         return part._replace(q=q, gg=gg)
 
-    with jax.numpy_rank_promotion("allow"):
-        return jax.tree.map(
-            lambda x: like_training(x) if is_soap(x) else x, started(state, seed), is_leaf=is_soap
-        )
+    return jax.tree.map(
+        lambda x: like_training(x) if is_soap(x) else x, started(state, seed), is_leaf=is_soap
+    )
 
 
 # No axis is longer than the others' product by two, or eigenvectors for a repeated 0 would be

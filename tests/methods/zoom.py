@@ -13,12 +13,12 @@ from tests.methods.linesearch import (
     POINT,
     Search,
     bowl,
-    counted,
     in_numpy,
     lonely,
     needs_value_fn,
     printed,
     prints,
+    search,
     search_bad,
     shallow,
     valley,
@@ -345,23 +345,21 @@ def _zoom_agrees(name):
 
     def agrees(namespace: Namespace) -> bool:
         tx = namespace["scale_by_zoom_linesearch"](**{"max_linesearch_steps": 20, **case.settings})
-        x = jnp.array(case.x)
-        value, g = jax.value_and_grad(case.f)(x)
-        state = tx.init(x)._replace(learning_rate=jnp.array(case.last))
-        u = case.scale * g
-        updates, state = tx.update(u, state, x, value=value, grad=g, value_fn=counted(case.f))
+        x, (f, grad) = np.array(case.x), in_numpy(case.f)
+        start = tx.init(x)._replace(learning_rate=np.array(case.last))
+        value, g, u, updates, state = jax.device_get(search(tx, start, x, case.scale, f=case.f))
         step, tried, decrease, curvature = searched(name)
         assert int(state.info.num_linesearch_steps) == tried, (state.info, tried)
-        size = abs(float(value)) + float(jnp.abs(g) @ jnp.abs(u)) + 1e-300
+        size = abs(value) + np.abs(g) @ np.abs(u) + 1e-300
         expected = {
             "learning_rate": (state.learning_rate, step, step + 1e-300),
             "decrease": (state.info.decrease_error, decrease, size),
             "curvature": (state.info.curvature_error, curvature, size),
-            "value": (state.value, case.f(x + step * u), size),
-            "grad": (state.grad, jax.grad(case.f)(x + step * u), jnp.max(jnp.abs(g)) + 1e-300),
-            "update": (updates, step * u, jnp.max(jnp.abs(u)) + 1e-300),
+            "value": (state.value, f(x + step * u), size),
+            "grad": (state.grad, grad(x + step * u), np.max(np.abs(g)) + 1e-300),
+            "update": (updates, step * u, np.max(np.abs(u)) + 1e-300),
         }
-        errors = {k: float(jnp.max(jnp.abs(a - b) / s)) for k, (a, b, s) in expected.items()}
+        errors = {k: float(np.max(np.abs(a - b) / s)) for k, (a, b, s) in expected.items()}
         # one digit is lost at every interpolation
         assert all(error <= 1e-8 for error in errors.values()), errors
         return True
@@ -398,12 +396,12 @@ def _zoom_tells(namespace: Namespace) -> bool:
     """From 1 along -1/4: slopes -1/2 at 0, -3/8 at 1 and -1/4 at 2, where |-1/4| ≤ 1/8·|-1/2| is
     missed by 3/16.
     """
-    search = partial(namespace["scale_by_zoom_linesearch"], 2, curv_rtol=0.125)
+    wolfe = partial(namespace["scale_by_zoom_linesearch"], 2, curv_rtol=0.125)
     assert (
-        printed(search(verbose=True), -0.25)
+        printed(wolfe(verbose=True), -0.25)
         == "zoom: step 2.0 after 2 trials, conditions missed by 0.0 and 0.1875\n"
     )
-    return printed(search(), -0.25) == ""
+    return printed(wolfe(), -0.25) == ""
 
 
 PROBES = {
