@@ -180,14 +180,16 @@ def changed(node: ast.AST, siblings: dict[str, list[str]]) -> Iterator[ast.AST]:
 
 
 def is_check(node: ast.AST) -> bool:
-    """Checks of arguments, their messages, and what is no arithmetic: not mutated."""
+    """Checks of arguments, their messages, and what is no arithmetic: not mutated. That a rule asks
+    for squares is read in its text by tests/test_range.py.
+    """
     match node:
         case ast.Call(ast.Name(name)) | ast.FunctionDef(name):
             return name.lstrip("_").startswith("check")
         case ast.If(_, body, []):
             return all(isinstance(statement, ast.Raise) for statement in body)
         case ast.keyword(arg):
-            return arg == "strict"
+            return arg in ("strict", "squares")
         case ast.AnnAssign(_, ast.Name("TypeAlias")) | ast.Assign(
             [ast.Name()], ast.BinOp(_, ast.BitOr())
         ):

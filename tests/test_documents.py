@@ -15,7 +15,6 @@ import jax
 import pytest
 
 from benchmarks import draw
-from tests.nightly import first
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,30 +31,9 @@ def page_id(page):
 BLOCK = re.compile(r"```python\n(.*?)```(?:\s+```text\n(\w+Error: .*?)```)?", re.DOTALL)
 
 
-def trains(page):
-    """Whether a block of a page trains something, which takes seconds; one that shows an error does
-    not get so far.
-    """
-    blocks = BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return any(
-        re.search(r"\b(fit|make_step|run|pbt)\(", code)
-        for code, error in (m.groups() for m in blocks)
-        if not error
-    )
-
-
-@pytest.mark.parametrize("page", [page for page in WITH_CODE if not trains(page)], ids=page_id)
-def test_snippets_run(page):
-    run_snippets(page)
-
-
 @pytest.mark.nightly
-@pytest.mark.parametrize("page", [page for page in WITH_CODE if trains(page)], ids=page_id)
-def test_snippets_that_train_run(page):
-    run_snippets(page)
-
-
-def run_snippets(page):
+@pytest.mark.parametrize("page", WITH_CODE, ids=page_id)
+def test_snippets_run(page):
     text = page.read_text(encoding="utf-8")
     namespace: dict = {"__name__": "__main__"}
     missing: list[str] = []
@@ -150,7 +128,8 @@ def test_rows_of_both_kinds_of_tables_are_read():
     assert draw.table("2026-11-26-h200.md")["our MultiSteps, of optax's"] == 1.07
 
 
-@pytest.mark.parametrize("name", first(1, ["custom_transform", "training_loop"]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["custom_transform", "training_loop"])
 def test_examples_run(name):
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / f"{name}.py"],
@@ -166,6 +145,7 @@ def test_examples_run(name):
 NOTEBOOKS = {"train_and_compare": "STEPS = 20", "sweep": "STEPS, SEEDS = 32, 1"}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_run(name, tmp_path, monkeypatch):
     """With small settings, in a kernel of their own, which compiles as the tests do; `make docs`

@@ -66,6 +66,7 @@ def files_of(wheel):
         return {name for name in archive.namelist() if not name.startswith("optax_lite-")}
 
 
+@pytest.mark.nightly
 def test_the_wheel_holds_the_package_and_nothing_else(built):
     wheel, _ = built
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -73,6 +74,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert files_of(wheel) == {path.relative_to(ROOT).as_posix() for path in own}
 
 
+@pytest.mark.nightly
 def test_a_wheel_of_the_sdist_is_the_same(built, tmp_path):
     wheel, sdist = built
     with tarfile.open(sdist) as archive:
@@ -91,6 +93,7 @@ def test_twine_as_a_checker_finds_nothing(built):
     assert told.count("PASSED") == len(built)
 
 
+@pytest.mark.nightly
 def test_the_metadata_is_valid(built):
     with zipfile.ZipFile(built[0]) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
@@ -101,6 +104,7 @@ def test_the_metadata_is_valid(built):
     assert "# optax_lite" in (metadata.description or "")
 
 
+@pytest.mark.nightly
 def test_the_wheel_works_where_only_jax_is(built, tmp_path):
     """In a fresh environment without a network, which sees the JAX of this one."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")

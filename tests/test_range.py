@@ -69,8 +69,13 @@ def test_every_rule_with_squares_is_given_gradients_that_have_them():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         ]
         if any(call.func.id in ("abs_sq", "plain_sq") for call in calls):
-            passed = {k.arg for call in calls if call.func.id == "leafwise" for k in call.keywords}
-            assert "squares" in passed, path.name
+            passed = {
+                ast.unparse(keyword)
+                for call in calls
+                if call.func.id == "leafwise"
+                for keyword in call.keywords
+            }
+            assert "squares=True" in passed, path.name
             asked.add(path.stem)
     assert {"adam", "adagrad", "soap"} <= asked
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import optax_lite as ol
 from tests.methods.compare import relative_error, started
-from tests.methods.linesearch import prints, valley
+from tests.methods.linesearch import counted, prints, valley
 from tests.methods.row import Namespace, Quirks, Row, over, rate
 
 
@@ -135,7 +135,7 @@ def with_pairs(state, seed):
     ]
     curvature = sum(products)
     weights = np.where(curvature > 0, 1 / np.where(curvature > 0, curvature, 1), 0)
-    weights = weights.astype(first.weights_memory.dtype)
+    weights = jnp.asarray(weights, first.weights_memory.dtype)
     first = first._replace(diff_params_memory=s, diff_updates_memory=y, weights_memory=weights)
     return (first, *rest) if is_chain else first
 
@@ -319,7 +319,7 @@ def _searches_by_default(namespace: Namespace) -> bool:
     state = tx.init(x)
     for _ in range(3):
         value, g = jax.value_and_grad(valley)(x)
-        updates, state = tx.update(g, state, x, value=value, grad=g, value_fn=valley)
+        updates, state = tx.update(g, state, x, value=value, grad=g, value_fn=counted(valley))
         x = x + updates
         assert float(state[-1].value) < float(value) and float(state[-1].info.curvature_error) == 0
     return True

@@ -110,6 +110,20 @@ def in_numpy(f):
     return lambda x: float(value(x)), lambda x: np.asarray(gradient(x))
 
 
+def counted(f, most=100):
+    """The same function, until it was called too often: for mutants, which run operation by
+    operation, a search that does not end.
+    """
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        assert len(calls) <= most, "the search does not end"
+        return f(x)
+
+    return counted
+
+
 @partial(jax.jit, static_argnames="f")
 def search(tx, state, x, scale, *, f):
     """One search for a lower f along a multiple of its gradient: value, gradient, direction, then
@@ -117,7 +131,7 @@ def search(tx, state, x, scale, *, f):
     """
     value, g = jax.value_and_grad(f)(x)
     u = scale * g
-    return value, g, u, *tx.update(u, state, x, value=value, grad=g, value_fn=f)
+    return value, g, u, *tx.update(u, state, x, value=value, grad=g, value_fn=counted(f))
 
 
 class Search(NamedTuple):

@@ -74,7 +74,7 @@ ROWS: tuple[Row, ...] = (
         scale_by_lion,
         (
             *lion_settings,
-            {"mode": "smooth"},
+            {"mode": "smooth", "b1": fast},
             *over(mode=("smooth", "refined"), b1=(0.5, fast), smooth_beta=(0.3, slow)),
         ),
         (*beta_bad, mode_bad, ({"smooth_beta": -1}, "smooth_beta must be at least 0, got -1.0")),
