@@ -64,13 +64,12 @@ def scale_by_shampoo(
         def start(m):
             count, *sizes = jax.eval_shape(lambda: to_blocks(jnp.zeros(m.shape), block_size)).shape
             return varying_like(
-                [jnp.tile(eps * jnp.eye(n, dtype=m.dtype), (count, 1, 1)) for n in sizes], m
+                [jnp.broadcast_to(eps * jnp.eye(n, dtype=m.dtype), (count, n, n)) for n in sizes],
+                m,
             )
 
         statistics = jax.tree.map(start, zeros_like(params))
-        return ScaleByShampooState(
-            zero_count(), statistics, jax.tree.map(jnp.zeros_like, statistics)
-        )
+        return ScaleByShampooState(zero_count(), statistics, zeros_like(statistics))
 
     def update(updates, state):
         is_due = state.count % every == 0

@@ -96,10 +96,7 @@ class Row:
         programs: dict[Any, set] = {}
         needed = [jax.tree.structure(self.factory(**settings)) for settings in self.settings]
         for program, settings in zip(needed, self.settings, strict=True):
-            values = {
-                (name, _kind(settings[name])) for name in self.parameters.keys() & settings.keys()
-            }
-            values |= {(name, "as it is") for name in self.parameters.keys() - settings.keys()}
+            values = {(name, _kind(settings.get(name))) for name in self.parameters}
             programs.setdefault(program, {()}).update(values)
         kept, missing = set(), set().union(*programs.values())
         while missing:
