@@ -140,15 +140,14 @@ def test_a_bad_argument_is_named(name):
 
 
 def test_a_normal_distribution_is_optax_s():
-    from scipy import stats
-
     mean, log_scale = jnp.asarray([0.5, -1.0, 2.0]), jnp.asarray([0.1, -0.3, 0.0])
     ours, theirs = ol.multi_normal(mean, log_scale), optax.multi_normal(mean, log_scale)
     key, x = jax.random.key(3), RNG.normal(size=(5, 3)).astype(np.float32)
     with jax.numpy_rank_promotion("allow"):
         np.testing.assert_array_equal(ours.sample((5,), key), theirs.sample((5,), key))
         density = theirs.log_prob(x)
-    expected = stats.norm(mean, np.exp(log_scale)).logpdf(x).sum(-1)
+    squares = ((x - np.asarray(mean)) / np.exp(log_scale)) ** 2
+    expected = -np.sum(squares / 2 + np.asarray(log_scale) + np.log(2 * np.pi) / 2, -1)
     np.testing.assert_allclose(ours.log_prob(x), expected, rtol=1e-5)
     np.testing.assert_allclose(ours.log_prob(x), density, rtol=1e-5)
     assert [*map(id, ours.params)] == [id(ours.mean), id(ours.log_scale)]

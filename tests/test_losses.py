@@ -273,10 +273,9 @@ def test_slopes_of_the_numbers_are_finite_at_hard_places():
 def test_a_label_that_is_not_a_class_gives_nan_and_finite_slopes(function):
     labels = jnp.array([0, -1, 4, -4, 3])
     scores = jnp.asarray(np.arange(20.0).reshape(5, 4) % 7, jnp.float32)
-    np.testing.assert_array_equal(
-        jnp.isnan(function(scores, labels)), [False, True, True, True, False]
-    )
-    chex.assert_tree_all_finite(jax.grad(lambda s: jnp.nansum(function(s, labels)))(scores))
+    loss, slopes = jax.jit(jax.vmap(jax.value_and_grad(function)))(scores, labels)
+    np.testing.assert_array_equal(np.isnan(loss), [False, True, True, True, False])
+    chex.assert_tree_all_finite(slopes)
 
 
 def test_examples_with_a_label_below_0_are_ignored_by_where():
@@ -340,17 +339,16 @@ def test_curvature_of_sparsemax_is_that_of_its_projection(x64):
 
 
 def test_an_impossible_right_class_costs_infinity_and_has_a_slope():
-    loss, slope = jax.value_and_grad(losses.multiclass_sparsemax_loss)(
-        jnp.array([-INF, 0.25, 0.0]), 0
-    )
+    both = jax.jit(jax.value_and_grad(losses.multiclass_sparsemax_loss))
+    loss, slope = both(jnp.array([-INF, 0.25, 0.0]), 0)
     assert loss == INF
     np.testing.assert_allclose(slope, [-1, 0.625, 0.375])
     assert jax.value_and_grad(losses.sparsemax_loss)(-INF, 1.0) == (INF, -1)
 
 
 def test_sparsemax_of_many_classes_in_float32():
-    scores = jax.random.normal(jax.random.key(1), (4, 50_000))
-    labels = jnp.array([0, 7, 4000, 49_999])
+    scores = jax.random.normal(jax.random.key(1), (2, 50_000))
+    labels = jnp.array([7, 49_999])
     loss, slope = jax.jit(jax.vmap(jax.value_and_grad(losses.multiclass_sparsemax_loss)))(
         scores, labels
     )
@@ -386,12 +384,9 @@ def test_a_class_that_an_example_lacks_leaves_the_others_their_slopes():
     there = jnp.arange(50) % 5 == 0
     wrong = 8 * jax.nn.one_hot(jnp.where(there, 0, 1), 3)
     targets = jax.nn.one_hot(jnp.where(there, 1, 0), 3)
-    loss, slopes = jax.value_and_grad(losses.multiclass_generalized_dice_loss)(
-        wrong[None], targets[None]
-    )
-    of_two, of_two_slopes = jax.value_and_grad(losses.multiclass_generalized_dice_loss)(
-        wrong[None, :, :2], targets[None, :, :2]
-    )
+    both = jax.jit(jax.value_and_grad(losses.multiclass_generalized_dice_loss))
+    loss, slopes = both(wrong[None], targets[None])
+    of_two, of_two_slopes = both(wrong[None, :, :2], targets[None, :, :2])
     assert 0.8 < loss < of_two
     assert jnp.linalg.norm(slopes) > 0.8 * jnp.linalg.norm(of_two_slopes)
 

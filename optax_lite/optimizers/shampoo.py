@@ -64,8 +64,7 @@ def scale_by_shampoo(
         def start(m):
             count, *sizes = jax.eval_shape(lambda: to_blocks(jnp.zeros(m.shape), block_size)).shape
             return varying_like(
-                [jnp.broadcast_to(eps * jnp.eye(n, dtype=m.dtype), (count, n, n)) for n in sizes],
-                m,
+                [jnp.broadcast_to(eps * jnp.eye(n, dtype=m.dtype), (count, n, n)) for n in sizes], m
             )
 
         statistics = jax.tree.map(start, zeros_like(params))
