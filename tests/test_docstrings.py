@@ -356,6 +356,7 @@ def failures(test):
     return "".join(told)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_run(name):
     test = EXAMPLES[name]
