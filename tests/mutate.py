@@ -194,7 +194,7 @@ def is_check(node: ast.AST) -> bool:
             [ast.Name()], ast.BinOp(_, ast.BitOr())
         ):
             return is_union(node.value) or isinstance(node, ast.AnnAssign)
-        case ast.arg() | ast.JoinedStr():
+        case ast.arg() | ast.JoinedStr() | ast.BinOp(ast.Constant(str())):
             return True
     return False
 

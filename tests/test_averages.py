@@ -402,6 +402,29 @@ def test_lookahead_takes_a_gradient_of_the_pair_too():
     assert_close(tx.update(of_pair, tx.init(pair), pair), of_fast, ulps=A_STEP)
 
 
+FREEZERS = {
+    "pattern": lambda t: ol.groups(t, {"b": "freeze"}),
+    "of params": lambda t: ol.partition(
+        {"still": ol.set_to_zero(), "moves": t},
+        lambda params: {k: "still" if jnp.ndim(p) == 1 else "moves" for k, p in params.items()},
+    ),
+}
+
+
+@pytest.mark.parametrize("freeze", FREEZERS.values(), ids=FREEZERS)
+def test_a_norm_around_lookahead_of_a_pair_counts_the_fast_weights_that_train(freeze):
+    tx = ol.chain(ol.clip_by_global_norm(1.0), ol.lookahead(freeze(ol.sgd(1.0)), 2, 0.5))
+    pair = ol.LookaheadParams.init_synced(START)
+    fast = {"w": np.float32([[3.0, 0.0], [0.0, 4.0]]), "b": np.full(2, np.nan, np.float32)}
+    slow = jax.tree.map(np.zeros_like, START)
+    updates, _ = tx.update(ol.LookaheadParams(fast, slow), tx.init(pair), pair)
+    np.testing.assert_allclose(updates.fast["w"], -fast["w"] / 5, rtol=1e-6)
+    assert not np.any(updates.fast["b"])
+    alone = ol.chain(ol.clip_by_global_norm(1.0), ol.lookahead(ol.sgd(1.0), 2, 0.5))
+    updates, _ = alone.update(ol.LookaheadParams(START, fast), alone.init(pair), pair)
+    assert np.all(np.isnan(updates.fast["w"])), "the gradient of slow weights is part of the norm"
+
+
 def test_lookahead_between_syncs_keeps_the_slow_weights():
     tx = ol.lookahead(ol.sgd(0.1), 3, 0.5)
     pair = ol.LookaheadParams.init_synced({"w": jnp.array([-0.0, 0.0, 1.0])})

@@ -184,6 +184,14 @@ def test_groups_leave_no_trace_in_each_other(name):
         assert_close({k: params[k] for k in part}, part, ulps=3 * A_STEP)
 
 
+def test_a_sum_that_waits_is_minus_zero():
+    tx = ol.apply_every(2)
+    updates, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+    assert all(np.all(np.signbit(np.real(u))) and not np.any(u) for u in updates.values())
+    updates, _ = tx.update(PARAMS, state, PARAMS)
+    chex.assert_trees_all_close(updates, jax.tree.map(lambda p: 2 * p, PARAMS))
+
+
 @each
 @both
 def test_a_leaf_that_has_no_gradient_is_left_alone(name, call):
@@ -271,6 +279,22 @@ def test_a_step_of_bad_micro_gradients_alone_is_not_made():
         int(state.total_notfinite),
         int(state.inner_state[0].count),
     ) == (2, 2, 1)
+
+
+def test_a_gradient_without_a_finite_weight_is_left_out():
+    tx = ol.accumulate(ol.sgd(1.0), 3, reduce="weighted")
+    state = tx.init(PARAMS)
+    for weight, g in ((jnp.inf, gradient(0)), (jnp.nan, gradient(1)), (2.0, gradient(2))):
+        updates, state = tx.update(g, state, PARAMS, weight=weight)
+    chex.assert_trees_all_close(updates, jax.tree.map(lambda g: -g, gradient(2)))
+    assert int(state.total_notfinite) == 2
+
+
+@pytest.mark.parametrize("wrap", [ol.accumulate, ol.MultiSteps])
+def test_what_has_no_gradient_has_no_update_while_others_wait(wrap):
+    tx = wrap(ol.sgd(1.0), 2)
+    updates, _ = tx.update(gradient(0) | {"b": None}, tx.init(PARAMS), PARAMS)
+    assert updates["b"] is None and not np.any(updates["w"])
 
 
 def test_low_precision_is_summed_in_float32():
@@ -433,6 +457,26 @@ def test_multi_steps_knows_when_it_has_updated():
             )
         )
     assert seen == [(False, 1, 0), (False, 1, 1), (True, 0, 0), (False, 0, 1), (False, 1, 0)]
+
+
+def test_multi_steps_that_refuse_nothing_know_it_too():
+    tx = ol.MultiSteps(ol.sgd(0.1), 2)
+    state, seen = tx.init(PARAMS), []
+    for i in range(4):
+        _, state = tx.update(gradient(i), state, PARAMS)
+        seen.append(bool(tx.has_updated(state)))
+    assert seen == [False, True, False, True]
+
+
+def test_what_a_refusal_tells_begins_with_zeros():
+    def refuse(updates, gradient_step, params):
+        return gradient_step > 5, {"step": gradient_step + 7, "norm": jnp.ones(2)}
+
+    state = ol.MultiSteps(ol.sgd(0.1), 2, should_skip_update_fn=refuse).init(PARAMS)
+    assert state.skip_state["step"] == 0 and not np.any(state.skip_state["norm"])
+    skip = functools.partial(ol.skip_large_updates, max_squared_norm=1.0)
+    refused, told = skip({"w": jnp.full(2, 3.0)}, 0, None)
+    assert refused and told["should_skip"].dtype == bool and told["norm_squared"] == 18.0
 
 
 def test_multi_steps_recovers_after_a_nan_that_it_does_not_look_for():

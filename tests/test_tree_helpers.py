@@ -122,6 +122,7 @@ OPTIMIZERS = {
         [HALF],
     ),
     "decay with a mask": (ol.adamw(0.1, mask=["!b"]), [SPECS, SPECS]),
+    "MultiSteps": (ol.MultiSteps(ol.adam(0.1), 2), [SPECS, SPECS, SPECS]),
     "partition": (
         ol.partition(
             {"m": ol.trace(0.9), "n": ol.set_to_zero(), "a": ol.sgd(0.1)}, {"w": "m", "b": "n"}

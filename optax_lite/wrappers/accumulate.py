@@ -11,7 +11,7 @@ from optax_lite.core.functions import wrapping
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.masks import OF_NO_PARAMETER, Placeholder
 from optax_lite.core.norms import all_finite, sum_sq
-from optax_lite.core.numerics import weak_typed
+from optax_lite.core.numerics import over, weak_typed
 from optax_lite.core.transform import (
     Array,
     GradientTransformation,
@@ -85,12 +85,11 @@ def accumulate(tx: TransformationLike, every: int | ScheduleFunction, *, reduce:
     weighted = reduce == "weighted"
 
     def init(params):
-        mini_step, gradient_step = zero_count(), zero_count()
         weight = jnp.zeros(()) if weighted else None
         measured = varying_like(
             (zero_count(), zero_count(), weight, zeros_like(params), tx.init(params)), params
         )
-        return AccumulateState(mini_step, gradient_step, *measured)
+        return AccumulateState(zero_count(), zero_count(), *measured)
 
     def run(inner, updates, state, params=None, **extra):
         is_first, finite, weight = state.mini_step == 0, all_finite(updates), 1.0
@@ -120,13 +119,8 @@ def accumulate(tx: TransformationLike, every: int | ScheduleFunction, *, reduce:
         due = mini_step >= _size(every, state.gradient_step)
 
         def real():
-            share = (
-                weak_typed(jnp.maximum(num_finite, 1).astype(jnp.float32))
-                if reduce == "mean"
-                else 1
-            )
-            share = weak_typed(jnp.where(num_finite > 0, total_weight, 1)) if weighted else share
-            reduced = leafwise(lambda total: total / share, here)
+            share = weak_typed({"mean": num_finite, "sum": 1, "weighted": total_weight}[reduce])
+            reduced = leafwise(lambda total: over(total, share), here)
             return inner.where(num_finite > 0, reduced, state.inner_state, params, **extra)
 
         new, inner_state = jax.lax.cond(
@@ -194,13 +188,11 @@ def _MultiSteps(
                 zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER
             )
         _, skip_state = look(zeros_like(params), zero_count(), params)
-        mini_step, gradient_step = zero_count(), zero_count()
+        counts = (zero_count(), zero_count())
         if should_skip_update_fn is not None:  # then the counts depend on the gradients
             skip_state = jax.tree.map(jnp.zeros_like, skip_state)
-            mini_step, gradient_step, skip_state = varying_like(
-                (mini_step, gradient_step, skip_state), params
-            )
-        return MultiStepsState(mini_step, gradient_step, inner_opt_state, zeros, skip_state)
+            counts, skip_state = varying_like((counts, skip_state), params)
+        return MultiStepsState(*counts, inner_opt_state, zeros, skip_state)
 
     def run(inner, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
@@ -213,7 +205,7 @@ def _MultiSteps(
         # the same, but None where there is no gradient
         here, acc_grads = leafwise(add, updates, state.acc_grads)
         mini_step = jnp.where(skip, state.mini_step, increment(state.mini_step))
-        due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
+        due = mini_step >= _size(every_k_schedule, state.gradient_step)
 
         def real():
             new, inner_state = inner.like_still(here, state.inner_opt_state, params, **extra)
@@ -353,7 +345,7 @@ def apply_every(k: int = 1):
 
         def rule(g, total):
             total = jnp.where(is_first, g, total + g)
-            return jnp.where(is_last, total, -jnp.zeros_like(g)), total
+            return jnp.where(is_last, total, -0.0), total
 
         updates, grad_acc = leafwise(rule, updates, state.grad_acc)
         return updates, ApplyEvery(increment(state.count) % k, grad_acc)

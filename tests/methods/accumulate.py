@@ -217,7 +217,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         ol.apply_every,
         apply_every,
-        tuple({"k": k} for k in range(1, 10)),
+        ({}, *({"k": k} for k in range(2, 10))),
         (({"k": 0}, "k must be an integer of at least 1, got 0"),),
         quirks=Quirks(used=between, counts_updates=False),
     ),

@@ -216,9 +216,26 @@ def _sam_climbs_afresh(namespace: Namespace) -> bool:
     return bool(kept and jnp.array_equal(state.adv_state, w))
 
 
+def _sam_passes_extra_arguments(namespace: Namespace) -> bool:
+    """Also those that it takes itself: what is inside may take them too."""
+
+    @ol.transform
+    def times_both():
+        def update(updates, state, params, *, grad_fn, value):
+            return jax.tree.map(lambda u: value * grad_fn(u, 1), updates), state
+
+        return lambda params: (), update
+
+    w = {"w": np.array([1.0, -2.0])}
+    tx = namespace["sam"](ol.chain(times_both(), ol.sgd(1.0)), ol.sgd(0.0), opaque_mode=True)
+    updates, _ = tx.update(w, tx.init(w), w, grad_fn=bent, value=3.0)
+    return bool(np.array_equal(updates["w"], -3 * 2 * w["w"]))
+
+
 PROBES = {
     "optax_lite.optimizers.sam": {
         "devices": _sam_averages_over_devices,
         "afresh": _sam_climbs_afresh,
+        "extra": _sam_passes_extra_arguments,
     }
 }
