@@ -188,7 +188,7 @@ def _MultiSteps(
                 zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER
             )
         _, skip_state = look(zeros_like(params), zero_count(), params)
-        counts = (zero_count(), zero_count())
+        counts: Any = (zero_count(), zero_count())
         if should_skip_update_fn is not None:  # then the counts depend on the gradients
             skip_state = jax.tree.map(jnp.zeros_like, skip_state)
             counts, skip_state = varying_like((counts, skip_state), params)
