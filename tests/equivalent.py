@@ -38,6 +38,7 @@ _NO_COPY = "where the parameter is nothing so is its copy, which slots_of_half m
 
 _SHARE = "share / jnp.where({}, {}, weight)"
 _TAKEN = "{}, jnp.where(c == 1, w, a + c * (w - a))"
+_BOTH_BEGIN = "both counts begin at 0"
 _SPARED = (
     "where every update is due, both branches take in the parameters, and one of them asks first"
 )
@@ -296,6 +297,12 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "_transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
+    },
+    "wrappers.accumulate._MultiSteps": {
+        "mini_step -> gradient_step": _BOTH_BEGIN,
+        "gradient_step -> mini_step": _BOTH_BEGIN,
+        "(mini_step, gradient_step, skip_state) -> (gradient_step, gradient_step, skip_state)": _BOTH_BEGIN,
+        "(mini_step, gradient_step, skip_state) -> (mini_step, mini_step, skip_state)": _BOTH_BEGIN,
     },
     "wrappers.average.average_params": {
         f"{_SHARE.format('weight == 0', 1)} -> {_SHARE.format('share == 0', 1)}": _NO_WEIGHT,

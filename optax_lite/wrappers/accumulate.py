@@ -188,11 +188,13 @@ def _MultiSteps(
                 zero_count(), zero_count(), inner_opt_state, zeros, OF_NO_PARAMETER
             )
         _, skip_state = look(zeros_like(params), zero_count(), params)
-        counts: Any = (zero_count(), zero_count())
+        mini_step, gradient_step = zero_count(), zero_count()
         if should_skip_update_fn is not None:  # then the counts depend on the gradients
             skip_state = jax.tree.map(jnp.zeros_like, skip_state)
-            counts, skip_state = varying_like((counts, skip_state), params)
-        return MultiStepsState(*counts, inner_opt_state, zeros, skip_state)
+            mini_step, gradient_step, skip_state = varying_like(
+                (mini_step, gradient_step, skip_state), params
+            )
+        return MultiStepsState(mini_step, gradient_step, inner_opt_state, zeros, skip_state)
 
     def run(inner, updates, state, params=None, **extra):
         skip, skip_state = look(updates, state.gradient_step, params)
