@@ -450,8 +450,9 @@ def _around(scheduled):
 
 
 def _run(tx, inner, updates, state, params, extra):
-    # Python scalars, where this is not compiled
+    # Python scalars and a restored state of NumPy's arrays, where this is not compiled
     updates, params = jax.tree.map(as_array, (updates, params))
+    state = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x), state)
     examples = takes_examples(tx)
     if params is not None and not examples:
         check_like(updates, params, "gradient")

@@ -88,6 +88,17 @@ def test_resuming_equals_going_on(tx):
     )
 
 
+def test_a_state_of_numpys_arrays_goes_on_where_a_function_among_the_extras_prevents_compiling():
+    p, g = jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0])
+    needed = {"value": 1.0, "grad": g, "value_fn": lambda p: jnp.sum(p**2)}
+    tx = ol.lbfgs()
+    _, state = tx.update(g, tx.init(p), p, **needed)
+    restored = jax.device_get(state)
+    chex.assert_trees_all_equal(
+        tx.update(g, restored, p, **needed), tx.update(g, state, p, **needed)
+    )
+
+
 @handful
 def test_unknown_extra_arguments_are_ignored(tx):
     state = tx.init(params())
