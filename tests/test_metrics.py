@@ -162,6 +162,11 @@ def test_a_state_of_another_optimizer_is_named():
         ol.current_hyperparams(ol.adamw(rate), P)
 
 
+def params_of(row):
+    own = row.quirks.shapes
+    return {name: jnp.ones(shape) for name, shape in own.items()} if own else P
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("row", [r for r in ROWS if r.parameters], ids=lambda r: r.name)
 def test_every_schedule_of_the_catalogue_is_found(row):
@@ -171,7 +176,7 @@ def test_every_schedule_of_the_catalogue_is_found(row):
             tx = row.factory(**settings)
             # as `every` is
             given = {name: value for name, value in given.items() if name not in tx.choices}
-            now = ol.current_hyperparams(tx, tx.init(P))
+            now = ol.current_hyperparams(tx, tx.init(params_of(row)))
             for name, value in given.items():
                 if name not in tx.choices:  # the size of an accumulation is no number
                     np.testing.assert_allclose(now[name], value(0), rtol=1e-6)
@@ -180,9 +185,8 @@ def test_every_schedule_of_the_catalogue_is_found(row):
 @pytest.mark.nightly
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_a_survey_has_the_structure_of_the_state(row):
-    tx, own = row.factory(**row.settings[0]), row.quirks.shapes
-    params = {name: jnp.ones(shape) for name, shape in own.items()} if own else P
-    shapes = jax.eval_shape(lambda: params)
+    tx = row.factory(**row.settings[0])
+    shapes = jax.eval_shape(lambda: params_of(row))
     made = without_nodes(jax.eval_shape(lambda p: trace_state(tx, p), shapes))
     chex.assert_trees_all_equal_shapes_and_dtypes(made, tx.init(shapes))
 

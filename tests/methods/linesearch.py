@@ -202,13 +202,14 @@ def _backtracking_agrees(name, steps=6):
             # standing still is where it was, then anew
             reached, last = (reached, eta) if eta > 0 else (v, 1.0)
             assert int(state.info.num_linesearch_steps) == tried
-            size = abs(v) + 1e-300
+            size = max(abs(v), abs(reached)) + 1e-300
+            there = grad(np.asarray(x) + eta * direction)
             pairs = (
                 (state.learning_rate, eta, 1),
                 (state.value, reached, size),
-                (updates, eta * direction, 1),
+                (updates, eta * direction, max(1, np.max(np.abs(eta * direction)))),
+                (state.grad, there, max(1, np.max(np.abs(there)))),
             )
-            pairs += ((state.grad, grad(np.asarray(x) + eta * direction), 1),)
             assert np.isinf(error) == np.isinf(state.info.decrease_error)
             if np.isfinite(error):
                 pairs += ((state.info.decrease_error, error, size),)
