@@ -298,6 +298,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "_transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
+    "wrappers.accumulate.apply_every": {
+        "jnp.where(is_last, total, -jnp.zeros_like(g)) -> jnp.where(is_last, total, -jnp.zeros_like(total))": (
+            "a rule sees both in the same dtype and shape"
+        )
+    },
     "wrappers.accumulate._MultiSteps": {
         "mini_step -> gradient_step": _BOTH_BEGIN,
         "gradient_step -> mini_step": _BOTH_BEGIN,

@@ -14,6 +14,8 @@ import optax_lite as ol
 from optax_lite import tree, tree_utils
 from tests.closeness import A_STEP, assert_close
 
+PROVES = ("wrappers.accumulate",)  # the places of its slots
+
 A = {"w": jnp.array([[3.0, -4.0]]), "b": [jnp.array(12.0), None], "n": jnp.array([1, 2])}
 B = {"w": jnp.array([[0.5, 2.0]]), "b": [jnp.array(-1.0), None], "n": jnp.array([3, 4])}
 AB = {k: A[k] for k in "wb"}  # its norm is 13

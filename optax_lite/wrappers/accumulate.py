@@ -347,7 +347,7 @@ def apply_every(k: int = 1):
 
         def rule(g, total):
             total = jnp.where(is_first, g, total + g)
-            return jnp.where(is_last, total, -0.0), total
+            return jnp.where(is_last, total, -jnp.zeros_like(g)), total
 
         updates, grad_acc = leafwise(rule, updates, state.grad_acc)
         return updates, ApplyEvery(increment(state.count) % k, grad_acc)
