@@ -298,6 +298,16 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "_transforms.trust_ratio.scale_by_trust_ratio": {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
+    "wrappers.accumulate.accumulate": {
+        f"jnp.where(num_finite > 0, share, 1) -> jnp.where({changed})": (
+            "where no gradient is finite the quotient is dropped; 1 keeps 0 / 0 out of it"
+        )
+        for changed in (
+            "num_finite >= 0, share, 1",
+            "mini_step > 0, share, 1",
+            "num_finite > 0, share, 2",
+        )
+    },
     "wrappers.accumulate.apply_every": {
         "jnp.where(is_last, total, -jnp.zeros_like(g)) -> jnp.where(is_last, total, -jnp.zeros_like(total))": (
             "a rule sees both in the same dtype and shape"

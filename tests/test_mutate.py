@@ -70,7 +70,7 @@ FAMOUS = {
         "since(count, begin)",
         "since(count, begin) + 1",
     ),
-    "a sum for a mean": (ACCUMULATE, "accumulate", "over(total, share), here", "total, here"),
+    "a sum for a mean": (ACCUMULATE, "accumulate", "total / share, here", "total, here"),
     "a bad step counts as good": (
         SKIP,
         "skip_bad_steps",

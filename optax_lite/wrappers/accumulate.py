@@ -11,7 +11,7 @@ from optax_lite.core.functions import wrapping
 from optax_lite.core.leafwise import increment, leafwise, varying_like, zero_count, zeros_like
 from optax_lite.core.masks import OF_NO_PARAMETER, Placeholder
 from optax_lite.core.norms import all_finite, sum_sq
-from optax_lite.core.numerics import over, weak_typed
+from optax_lite.core.numerics import weak_typed
 from optax_lite.core.transform import (
     Array,
     GradientTransformation,
@@ -119,8 +119,9 @@ def accumulate(tx: TransformationLike, every: int | ScheduleFunction, *, reduce:
         due = mini_step >= _size(every, state.gradient_step)
 
         def real():
-            share = weak_typed({"mean": num_finite, "sum": 1, "weighted": total_weight}[reduce])
-            reduced = leafwise(lambda total: over(total, share), here)
+            share = {"mean": num_finite, "sum": 1, "weighted": total_weight}[reduce]
+            share = weak_typed(jnp.where(num_finite > 0, share, 1))
+            reduced = leafwise(lambda total: total / share, here)
             return inner.where(num_finite > 0, reduced, state.inner_state, params, **extra)
 
         new, inner_state = jax.lax.cond(
