@@ -38,6 +38,7 @@ _NO_COPY = "where the parameter is nothing so is its copy, which slots_of_half m
 
 _SHARE = "share / jnp.where({}, {}, weight)"
 _TAKEN = "{}, jnp.where(c == 1, w, a + c * (w - a))"
+_MEAN = "weak_typed(jnp.where({}))"
 _BOTH_BEGIN = "both counts begin at 0"
 _SPARED = (
     "where every update is due, both branches take in the parameters, and one of them asks first"
@@ -299,7 +300,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "jnp.where(u_norm == 0, 1, u_norm + eps) -> jnp.where(u_norm == 0, 2, u_norm + eps)": _IS_ZERO
     },
     "wrappers.accumulate.accumulate": {
-        f"jnp.where(num_finite > 0, share, 1) -> jnp.where({changed})": (
+        f"{_MEAN.format('num_finite > 0, share, 1')} -> {_MEAN.format(changed)}": (
             "where no gradient is finite the quotient is dropped; 1 keeps 0 / 0 out of it"
         )
         for changed in (
