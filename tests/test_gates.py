@@ -471,6 +471,18 @@ def test_multi_steps_that_refuse_nothing_know_it_too():
     assert seen == [False, True, False, True]
 
 
+def test_a_refused_gradient_makes_no_step_also_where_fewer_are_needed_now():
+    of_four, of_two = (
+        ol.MultiSteps(ol.sgd(0.1), k, should_skip_update_fn=ol.skip_not_finite) for k in (4, 2)
+    )
+    state = of_four.init(PARAMS)
+    for i in range(2):
+        _, state = of_four.update(gradient(i), state, PARAMS)
+    updates, state = of_two.update(bad(), state, PARAMS)
+    assert not any(np.any(u) for u in updates.values())
+    assert (int(state.mini_step), int(state.gradient_step)) == (2, 0)
+
+
 def test_what_a_refusal_tells_begins_with_zeros():
     def refuse(updates, gradient_step, params):
         return gradient_step > 5, {"step": gradient_step + 7, "norm": jnp.ones(2)}

@@ -1086,7 +1086,10 @@ WRONG_FIT = {
     ),
     "has_aux": (lambda: fitted(has_aux=True), r"'has_aux'; return the loss alone"),
     "callbacks": (lambda: fitted(callbacks=[]), r"'callbacks'; write eval_fn=, .*StopIteration"),
-    "unknown": (lambda: fitted(stepz=1), r"'stepz'.*rite params, history = fit\(loss_fn"),
+    "unknown": (  # Python 3.13 has a guess
+        lambda: fitted(stepz=1),
+        r"'stepz'(; write|\. Did you mean 'steps'\? Write) params, history = fit\(loss_fn",
+    ),
     "generator function": (
         lambda: fitted(data=lambda: iter([(X, Y)])),
         r"fit: data is the function <lambda>; call it, <lambda>\(\), to get the batches",

@@ -208,7 +208,7 @@ def _MultiSteps(
         # the same, but None where there is no gradient
         here, acc_grads = leafwise(add, updates, state.acc_grads)
         mini_step = jnp.where(skip, state.mini_step, increment(state.mini_step))
-        due = mini_step >= _size(every_k_schedule, state.gradient_step)
+        due = ~skip & (mini_step >= _size(every_k_schedule, state.gradient_step))
 
         def real():
             new, inner_state = inner.like_still(here, state.inner_opt_state, params, **extra)
